@@ -1,0 +1,118 @@
+/** The only door to Envoy: every proxy-wasm import is called here. Results lie in the arena and live until the callback ends. */
+import {
+  proxy_add_header_map_value,
+  proxy_define_metric,
+  proxy_get_buffer_bytes,
+  proxy_get_header_map_pairs,
+  proxy_get_header_map_value,
+  proxy_get_property,
+  proxy_increment_metric,
+  proxy_log,
+  proxy_record_metric,
+  proxy_remove_header_map_value,
+  proxy_replace_header_map_value,
+  proxy_send_local_response,
+  proxy_set_buffer_bytes,
+} from '@gcoredev/proxy-wasm-sdk-as/assembly/imports';
+import { Buffer, HeaderMap, LogLevel, MetricType } from './abi';
+
+// @ts-ignore: decorator
+@external('wasi_snapshot_preview1', 'random_get')
+declare function random_get(at: usize, length: usize): i32;
+
+/** Place for the pointer and the size that the host answers with. */
+const answer: usize = memory.data(16, 8);
+
+/** What the last call answered; 0 bytes when there was nothing. */
+export let resultAt: usize = 0;
+export let resultLength: usize = 0;
+
+function take(status: u32): bool {
+  resultAt = load<usize>(answer);
+  resultLength = status == 0 ? load<usize>(answer, 4) : 0;
+  return status == 0;
+}
+
+function clear(): void {
+  store<u64>(answer, 0);
+}
+
+/** Copies bytes of a body or of the configuration out of Envoy. */
+export function readBuffer(type: Buffer, length: u32): bool {
+  clear();
+  return take(proxy_get_buffer_bytes(type, 0, length, answer, answer + 4));
+}
+
+/** Replaces the first `oldLength` bytes of a body. */
+export function replaceBuffer(type: Buffer, oldLength: u32, at: usize, length: usize): void {
+  // The SDK's declaration says pointers to a pointer; the ABI takes the bytes themselves.
+  proxy_set_buffer_bytes(type, 0, oldLength, at, length);
+}
+
+/** All headers in one call: count:u32 | (name length:u32 value length:u32) x count | (name 0 value 0) x count */
+export function readHeaders(map: HeaderMap): bool {
+  clear();
+  return take(proxy_get_header_map_pairs(map, answer, answer + 4));
+}
+
+export function readHeader(map: HeaderMap, name: StaticArray<u8>): bool {
+  clear();
+  return take(proxy_get_header_map_value(map, changetype<usize>(name), name.length, answer, answer + 4));
+}
+
+export function removeHeader(map: HeaderMap, name: usize, length: usize): void {
+  proxy_remove_header_map_value(map, name, length);
+}
+
+export function replaceHeader(map: HeaderMap, name: StaticArray<u8>, value: usize, length: usize): void {
+  proxy_replace_header_map_value(map, changetype<usize>(name), name.length, value, length);
+}
+
+export function addHeader(map: HeaderMap, name: StaticArray<u8>, value: usize, length: usize): void {
+  proxy_add_header_map_value(map, changetype<usize>(name), name.length, value, length);
+}
+
+/** A property by its path, parts joined with \0. */
+export function readProperty(path: StaticArray<u8>): bool {
+  clear();
+  return take(proxy_get_property(changetype<usize>(path), path.length, answer, answer + 4));
+}
+
+/** Ends the stream: with a gRPC status when `grpc` is not -1, else with the HTTP status and the text as its body. */
+export function sendReply(code: u32, grpc: i32, text: usize, length: usize): void {
+  proxy_send_local_response(code, changetype<usize>(DETAILS), DETAILS.length, text, length, 0, 0, <u32>grpc);
+}
+
+export function log(level: LogLevel, text: string): void {
+  const bytes = String.UTF8.encode(text);
+  proxy_log(level, changetype<usize>(bytes), bytes.byteLength);
+}
+
+/** 48 random bits, never 0. */
+export function randomLease(): u64 {
+  random_get(answer, 8);
+  return (load<u64>(answer) & 0x0000ffffffffffff) | 1;
+}
+
+export function defineMetric(type: MetricType, name: string): u32 {
+  const bytes = String.UTF8.encode(name);
+  proxy_define_metric(type, changetype<usize>(bytes), bytes.byteLength, answer);
+  return load<u32>(answer);
+}
+
+export function increment(metric: u32): void {
+  proxy_increment_metric(metric, 1);
+}
+
+export function record(metric: u32, value: u64): void {
+  proxy_record_metric(metric, value);
+}
+
+/** Bytes of an ASCII constant. */
+export function ascii(text: string): StaticArray<u8> {
+  const bytes = new StaticArray<u8>(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = <u8>text.charCodeAt(i);
+  return bytes;
+}
+
+const DETAILS: StaticArray<u8> = ascii('tidb_mesh_refused');

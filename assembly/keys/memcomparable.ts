@@ -1,0 +1,54 @@
+/**
+ * TiKV's memcomparable bytes, as PD speaks them (tikv/codec `encode_bytes`):
+ *
+ *   [8 bytes of the key] [marker] ... ; the marker is 0xFF - (padding bytes in this group); all groups but the last have 0xFF
+ */
+import { alloc } from '../memory/arena';
+
+const GROUP: usize = 8;
+const ENCODED_GROUP: usize = 9;
+
+/** Length of the last result of `decode` or `encode`. */
+export let resultLength: usize = 0;
+
+/** Decodes into the arena; 0 when the bytes are not one whole encoded key. */
+export function decode(p: usize, length: usize): usize {
+  if (length == 0 || length % ENCODED_GROUP != 0) return 0;
+  const out = alloc(length);
+  let to = out;
+  const end = p + length;
+  while (p < end) {
+    store<u64>(to, load<u64>(p));
+    const padding = <usize>(0xff - load<u8>(p, GROUP));
+    p += ENCODED_GROUP;
+    if (padding == 0) {
+      to += GROUP;
+      continue;
+    }
+    if (padding > GROUP || p != end) return 0;
+    for (let i: usize = GROUP - padding; i < GROUP; i++) if (load<u8>(to + i) != 0) return 0;
+    resultLength = to + GROUP - padding - out;
+    return out;
+  }
+  return 0;
+}
+
+/** Encodes into the arena. */
+export function encode(p: usize, length: usize): usize {
+  const groups = length / GROUP + 1;
+  const out = alloc(groups * ENCODED_GROUP);
+  let to = out;
+  let left = length;
+  while (left >= GROUP) {
+    store<u64>(to, load<u64>(p));
+    store<u8>(to, 0xff, GROUP);
+    p += GROUP;
+    left -= GROUP;
+    to += ENCODED_GROUP;
+  }
+  store<u64>(to, 0);
+  memory.copy(to, p, left);
+  store<u8>(to, <u8>(0xff - (GROUP - left)), GROUP);
+  resultLength = groups * ENCODED_GROUP;
+  return out;
+}

@@ -1,0 +1,29 @@
+/**
+ * Texts of the storage layer that may quote keys: `"t\200\000…"`, `7480000000000000…`, `\\x74…`. A text that could hold one does not reach a tenant.
+ */
+
+/** A run of hex digits this long may be a key; ids and timestamps are shorter or decimal. */
+const MIN_HEX_RUN: i32 = 14;
+
+/** True when the text holds no escapes, no raw bytes and no long run of hex digits with a letter or of more than 20 digits. */
+export function isPlainText(p: usize, length: usize): bool {
+  let run = 0;
+  let letters = 0;
+  const end = p + length;
+  for (; p < end; p++) {
+    const c = load<u8>(p);
+    if (c == 0x5c || c >= 0x7f || (c < 0x20 && c != 0x0a && c != 0x09)) return false;
+    const lower = c | 0x20;
+    const letter = lower >= 0x61 && lower <= 0x66;
+    if (letter || (c >= 0x30 && c <= 0x39)) {
+      run++;
+      if (letter) letters++;
+      // A u64 in decimal has at most 20 digits; a key in hex that shows no letter in 20 digits has one soon or is longer.
+      if (run >= MIN_HEX_RUN && (letters > 0 || run > 20)) return false;
+    } else {
+      run = 0;
+      letters = 0;
+    }
+  }
+  return true;
+}

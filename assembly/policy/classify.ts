@@ -1,0 +1,72 @@
+/**
+ * What a request is: one reading for the filter and for Envoy's route alike. gRPC is POST, an exact `/pkg.Service/Method`, no query,
+ * content type application/grpc or application/grpc+proto. Everything else is HTTP. What could be read in two ways is refused, never
+ * normalised.
+ */
+
+export const enum RequestKind {
+  REFUSED,
+  GRPC,
+  HTTP,
+}
+
+const GRPC_TYPE: StaticArray<u8> = lower('application/grpc');
+const GRPC_PROTO_TYPE: StaticArray<u8> = lower('application/grpc+proto');
+const POST: StaticArray<u8> = lower('POST');
+const CONNECT: StaticArray<u8> = lower('CONNECT');
+
+function lower(text: string): StaticArray<u8> {
+  const bytes = new StaticArray<u8>(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = <u8>text.charCodeAt(i);
+  return bytes;
+}
+
+function equals(p: usize, length: usize, text: StaticArray<u8>): bool {
+  return length == <usize>text.length && memory.compare(p, changetype<usize>(text), length) == 0;
+}
+
+/** Length of the path without its query. */
+export function pathBytes(p: usize, length: usize): usize {
+  for (let i: usize = 0; i < length; i++) if (load<u8>(p + i) == 0x3f) return i;
+  return length;
+}
+
+/** Letters, digits and `-._~/,=:` only, no empty or dot segment. Percent-escapes are for queries. */
+function isPlainPath(p: usize, length: usize): bool {
+  if (length == 0 || load<u8>(p) != 0x2f) return false;
+  let segment: usize = 0;
+  for (let i: usize = 1; i <= length; i++) {
+    const c = i < length ? load<u8>(p + i) : 0x2f;
+    if (c == 0x2f) {
+      if (segment == 0 && i < length) return false;
+      const dots = segment <= 2 && load<u8>(p + i - 1) == 0x2e && (segment == 1 || load<u8>(p + i - 2) == 0x2e);
+      if (segment != 0 && dots) return false;
+      segment = 0;
+      continue;
+    }
+    segment++;
+    const letter = (c | 0x20) >= 0x61 && (c | 0x20) <= 0x7a;
+    const digit = c >= 0x30 && c <= 0x39;
+    if (!letter && !digit && c != 0x2d && c != 0x2e && c != 0x5f && c != 0x7e && c != 0x2c && c != 0x3d && c != 0x3a)
+      return false;
+  }
+  return true;
+}
+
+export function classify(
+  method: usize,
+  methodLength: usize,
+  path: usize,
+  pathLength: usize,
+  contentType: usize,
+  contentTypeLength: usize,
+): RequestKind {
+  const plain = pathBytes(path, pathLength);
+  if (!isPlainPath(path, plain) || equals(method, methodLength, CONNECT)) return RequestKind.REFUSED;
+  const grpcLength = <usize>GRPC_TYPE.length;
+  const startsAsGrpc = contentTypeLength >= grpcLength && equals(contentType, grpcLength, GRPC_TYPE);
+  if (!startsAsGrpc) return RequestKind.HTTP;
+  const exact =
+    equals(contentType, contentTypeLength, GRPC_TYPE) || equals(contentType, contentTypeLength, GRPC_PROTO_TYPE);
+  return exact && plain == pathLength && equals(method, methodLength, POST) ? RequestKind.GRPC : RequestKind.REFUSED;
+}

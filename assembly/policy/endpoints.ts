@@ -1,0 +1,102 @@
+/**
+ * PD's HTTP API as far as a tenant may use it: a table, first match wins, everything else is refused. What may be read but is kept
+ * from tenants (placement and label rules, which they cannot set) is answered as an unshared cluster without any would answer.
+ */
+
+export const enum EndpointKind {
+  /** Nothing in it belongs to a tenant. */
+  PASS,
+  /** The query holds a range of keys. */
+  QUERY,
+  /** The same, and the answer holds regions. */
+  QUERY_REGIONS,
+  /** The answer holds regions. */
+  REGIONS,
+  /** Becomes /pd/api/v1/regions/key over the tenant's range. */
+  ALL_REGIONS,
+  /** Answered here with `body`. */
+  ANSWER,
+}
+
+export class Endpoint {
+  methodBytes: StaticArray<u8>;
+  pathBytes: StaticArray<u8>;
+  bodyBytes: StaticArray<u8>;
+  startBytes: StaticArray<u8>;
+  endBytes: StaticArray<u8>;
+
+  /** A path that ends in '*' matches one more segment there. `start` and `end` name the parameters of a range; `hex` is how they hold it. */
+  constructor(
+    public kind: EndpointKind,
+    method: string,
+    path: string,
+    body: string = '',
+    start: string = '',
+    end: string = '',
+    public hex: bool = false,
+  ) {
+    this.methodBytes = ascii(method);
+    this.pathBytes = ascii(path);
+    this.bodyBytes = ascii(body);
+    this.startBytes = ascii(start);
+    this.endBytes = ascii(end);
+  }
+}
+
+function ascii(text: string): StaticArray<u8> {
+  const bytes = new StaticArray<u8>(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = <u8>text.charCodeAt(i);
+  return bytes;
+}
+
+const V1: string = '/pd/api/v1';
+
+export const ENDPOINTS: Endpoint[] = [
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/ping'),
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/version'),
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/status'),
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/health'),
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/members'),
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/leader'),
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/stores'),
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/store/*'),
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/cluster'),
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/cluster/status'),
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/min-resolved-ts'),
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/min-resolved-ts/*'),
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/config'),
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/config/replicate'),
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/config/schedule'),
+  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/config/cluster-version'),
+  new Endpoint(EndpointKind.QUERY, 'GET', V1 + '/stats/region', '', 'start_key', 'end_key'),
+  new Endpoint(EndpointKind.QUERY, 'GET', V1 + '/regions/replicated', '', 'startKey', 'endKey', true),
+  new Endpoint(EndpointKind.QUERY_REGIONS, 'GET', V1 + '/regions/key', '', 'key', 'end_key'),
+  new Endpoint(EndpointKind.REGIONS, 'GET', V1 + '/region/id/*'),
+  new Endpoint(EndpointKind.ALL_REGIONS, 'GET', V1 + '/regions'),
+  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/region-label/rules', '[]'),
+  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/region-label/rules/ids', '[]'),
+  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/placement-rule', '[]'),
+  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/rules', '[]'),
+  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/rules/group/*', '[]'),
+  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/rule_groups', '[]'),
+];
+
+function matchesPath(p: usize, length: usize, pattern: StaticArray<u8>): bool {
+  const size = <usize>pattern.length;
+  const at = changetype<usize>(pattern);
+  if (size == 0 || load<u8>(at + size - 1) != 0x2a) return length == size && memory.compare(p, at, size) == 0;
+  if (length < size || memory.compare(p, at, size - 1) != 0) return false;
+  for (let i = size - 1; i < length; i++) if (load<u8>(p + i) == 0x2f) return false;
+  return true;
+}
+
+/** Index of the endpoint for a method and a path without query; -1 when a tenant may not use it. */
+export function findEndpoint(method: usize, methodLength: usize, path: usize, pathLength: usize): i32 {
+  for (let i = 0; i < ENDPOINTS.length; i++) {
+    const endpoint = ENDPOINTS[i];
+    if (methodLength != <usize>endpoint.methodBytes.length) continue;
+    if (memory.compare(method, changetype<usize>(endpoint.methodBytes), methodLength) != 0) continue;
+    if (matchesPath(path, pathLength, endpoint.pathBytes)) return i;
+  }
+  return -1;
+}

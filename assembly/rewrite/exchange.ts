@@ -1,0 +1,70 @@
+/** What an answer's rewriting must know of its request: kept per stream, bounded, freed with the stream. */
+
+/** Coprocessor requests for `_tidb_tid` in flight on one stream; client-go sends at most a few hundred. */
+export const MAX_PENDING: u32 = 4096;
+
+const ENTRY_BYTES: usize = 16;
+
+/** One request that waits: id:u64 | columns:u32 (heap) | 4 unused */
+@unmanaged
+export class Exchange {
+  /** The u64 that SAFE_POINT_IN took out of a unary request. */
+  remembered: u64;
+  entries: usize;
+  count: u32;
+  capacity: u32;
+  /** Heap bytes held. */
+  heldBytes: usize;
+}
+
+export function clearExchange(x: Exchange): void {
+  for (let i: u32 = 0; i < x.count; i++) heap.free(load<usize>(x.entries + <usize>i * ENTRY_BYTES, 8));
+  if (x.entries != 0) heap.free(x.entries);
+  x.entries = 0;
+  x.count = 0;
+  x.capacity = 0;
+  x.heldBytes = 0;
+  x.remembered = 0;
+}
+
+/** Copies the column layout and keeps it for the answer with this id (0 on a unary stream). False at MAX_PENDING. */
+export function remember(x: Exchange, id: u64, columns: usize, length: usize): bool {
+  if (x.count == x.capacity) {
+    if (x.capacity >= MAX_PENDING) return false;
+    const capacity: u32 = x.capacity == 0 ? 4 : x.capacity * 2;
+    const entries = heap.alloc(<usize>capacity * ENTRY_BYTES);
+    memory.copy(entries, x.entries, <usize>x.count * ENTRY_BYTES);
+    if (x.entries != 0) heap.free(x.entries);
+    x.entries = entries;
+    x.heldBytes += <usize>(capacity - x.capacity) * ENTRY_BYTES;
+    x.capacity = capacity;
+  }
+  const copy = heap.alloc(length);
+  memory.copy(copy, columns, length);
+  x.heldBytes += length;
+  const entry = x.entries + <usize>(x.count++) * ENTRY_BYTES;
+  store<u64>(entry, id);
+  store<usize>(entry, copy, 8);
+  return true;
+}
+
+/** Index of the request with this id, or -1. */
+export function pendingIndex(x: Exchange, id: u64): i32 {
+  for (let i: u32 = 0; i < x.count; i++) if (load<u64>(x.entries + <usize>i * ENTRY_BYTES) == id) return i;
+  return -1;
+}
+
+/** The column layout of a pending request. */
+export function pendingColumns(x: Exchange, index: i32): usize {
+  return load<usize>(x.entries + <usize>index * ENTRY_BYTES, 8);
+}
+
+/** Forgets an answered request. */
+export function forget(x: Exchange, index: i32): void {
+  const columns = pendingColumns(x, index);
+  x.heldBytes -= 4 + load<u32>(columns);
+  heap.free(columns);
+  const last = x.entries + <usize>(--x.count) * ENTRY_BYTES;
+  const entry = x.entries + <usize>index * ENTRY_BYTES;
+  if (entry != last) memory.copy(entry, last, ENTRY_BYTES);
+}

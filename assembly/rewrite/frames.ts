@@ -1,0 +1,112 @@
+/**
+ * gRPC's length-prefixed messages in a body that comes in pieces: flag:u8 length:u32 (big endian) message. A frame is rewritten and
+ * goes on only when it is whole; the rest waits.
+ *
+ * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+ */
+import { alloc } from '../memory/arena';
+import { Budget, Held, append, consume } from '../memory/held';
+import { Status } from '../wire/status';
+import { applyPatches, patchCount, trimPatches } from './patches';
+import { Direction, newLength, rewrite, touched } from './walker';
+
+const FRAME_HEADER: usize = 5;
+
+/** What goes on in place of the bytes that were fed. */
+export let outputAt: usize = 0;
+export let outputLength: usize = 0;
+/** False when the bytes that were fed go on as they are. */
+export let outputChanged: bool = false;
+
+let outputCapacity: usize = 0;
+
+/** Room for `size` more bytes of output, in the arena. */
+function reserve(size: usize): usize {
+  const need = outputLength + size;
+  if (need > outputCapacity) {
+    outputCapacity = need + need / 2 + 1024;
+    const bigger = alloc(outputCapacity);
+    memory.copy(bigger, outputAt, outputLength);
+    outputAt = bigger;
+  }
+  return outputAt + outputLength;
+}
+
+function copyOut(from: usize, length: usize): void {
+  memory.copy(reserve(length), from, length);
+  outputLength += length;
+}
+
+/**
+ * Takes the next `length` bytes of a body. On OK the output variables say what goes on; on anything else nothing may.
+ * `limit` is the longest message in bytes.
+ */
+export function feed(
+  held: Held,
+  budget: Budget,
+  message: u32,
+  way: Direction,
+  p: usize,
+  length: usize,
+  limit: u32,
+): Status {
+  outputAt = 0;
+  outputLength = 0;
+  outputCapacity = 0;
+  outputChanged = false;
+  const resumed = held.length > 0;
+  let source = p;
+  if (resumed) {
+    if (!append(held, p, length, frameBytes(held.at, held.length), budget)) return Status.HELD_TOO_MUCH;
+    source = held.at;
+    length = held.length;
+  }
+  const end = source + length;
+  let at = source;
+  let spliced = false;
+  let patched = false;
+  while (end - at >= FRAME_HEADER) {
+    const flag = load<u8>(at);
+    if (flag != 0) return flag == 1 ? Status.COMPRESSED : Status.MALFORMED;
+    const size = bswap<u32>(load<u32>(at, 1));
+    if (size > limit) return Status.TOO_LONG;
+    if (<usize>size > end - at - FRAME_HEADER) break;
+    const body = at + FRAME_HEADER;
+    const status = rewrite(message, body, size, way);
+    if (status != Status.OK) return status;
+    if (patchCount > 0) {
+      if (!spliced) {
+        spliced = true;
+        copyOut(source, at - source);
+      }
+      const to = reserve(FRAME_HEADER + newLength);
+      store<u8>(to, 0);
+      store<u32>(to, bswap<u32>(<u32>newLength), 1);
+      applyPatches(body, size, to + FRAME_HEADER);
+      outputLength += FRAME_HEADER + newLength;
+      trimPatches();
+    } else {
+      if (spliced) copyOut(at, FRAME_HEADER + size);
+      patched = patched || touched;
+    }
+    at = body + size;
+  }
+  const rest = end - at;
+  outputChanged = spliced || patched || resumed || rest > 0;
+  if (resumed) {
+    // The held bytes are about to move or to be freed.
+    if (!spliced && at > source) copyOut(source, at - source);
+    consume(held, at - source, budget);
+    return Status.OK;
+  }
+  if (!spliced) {
+    outputAt = source;
+    outputLength = at - source;
+  }
+  return rest == 0 || append(held, at, rest, frameBytes(at, rest), budget) ? Status.OK : Status.HELD_TOO_MUCH;
+}
+
+/** Bytes of the frame that begins at `p`, as far as its header has come. */
+function frameBytes(p: usize, length: usize): usize {
+  return length < FRAME_HEADER ? FRAME_HEADER : FRAME_HEADER + bswap<u32>(load<u32>(p, 1));
+}

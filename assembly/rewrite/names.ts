@@ -1,0 +1,41 @@
+/** Names in PD's protocols that a tenant may use, and what they become. */
+
+/** Stands for a text of the storage layer that may quote keys. */
+export const WITHHELD: StaticArray<u8> = ascii('tidb-mesh: the text of this error is withheld, it may quote keys of the store');
+/** A service safe point that nobody sets: asking with it and a TTL of 0 only reads. */
+export const RESERVED_SERVICE: StaticArray<u8> = ascii('tidb_mesh_reader');
+
+const GC_WORKER: StaticArray<u8> = ascii('gc_worker');
+const RESOURCE_GROUPS: StaticArray<u8> = ascii('resource_group/');
+const GLOBAL_CONFIG: StaticArray<u8> = ascii('/global/config/');
+const CONTROLLER: StaticArray<u8> = ascii('resource_group/controller');
+
+function ascii(text: string): StaticArray<u8> {
+  const bytes = new StaticArray<u8>(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = <u8>text.charCodeAt(i);
+  return bytes;
+}
+
+function startsWith(p: usize, length: usize, prefix: StaticArray<u8>): bool {
+  const size = <usize>prefix.length;
+  return length >= size && memory.compare(p, changetype<usize>(prefix), size) == 0;
+}
+
+function equals(p: usize, length: usize, text: StaticArray<u8>): bool {
+  return length == <usize>text.length && startsWith(p, length, text);
+}
+
+/** TiDB's own service safe point. */
+export function isGcWorker(p: usize, length: usize): bool {
+  return equals(p, length, GC_WORKER);
+}
+
+/** A key of the meta storage, or a range's end, inside the settings of resource groups. */
+export function insideResourceGroups(p: usize, length: usize): bool {
+  return startsWith(p, length, RESOURCE_GROUPS);
+}
+
+/** Paths of PD's global configuration that TiDB reads. An empty one means `/global/config/`. */
+export function isConfigPath(p: usize, length: usize): bool {
+  return length == 0 || equals(p, length, GLOBAL_CONFIG) || equals(p, length, CONTROLLER);
+}

@@ -1,0 +1,81 @@
+/**
+ * The changes of one message that alter its length: [from, to) of the source is replaced by `length` bytes at `bytes`.
+ * Kept in order of `from`, applied in one pass.
+ */
+
+/** from:u32 to:u32 bytes:u32 length:u32 */
+const PATCH_BYTES: usize = 16;
+const FIRST_CAPACITY: u32 = 1024;
+
+let list: usize = 0;
+let capacity: u32 = 0;
+
+export let patchCount: u32 = 0;
+
+export function clearPatches(): void {
+  patchCount = 0;
+}
+
+/** Forgets all patches from `count` on: a message that is dropped whole. */
+export function truncatePatches(count: u32): void {
+  patchCount = count;
+}
+
+function grow(): void {
+  const next = capacity == 0 ? FIRST_CAPACITY : capacity * 2;
+  const bigger = heap.alloc(<usize>next * PATCH_BYTES);
+  if (list != 0) {
+    memory.copy(bigger, list, <usize>patchCount * PATCH_BYTES);
+    heap.free(list);
+  }
+  list = bigger;
+  capacity = next;
+}
+
+/** Adds a patch; range bounds are known only at their message's end, so it may have to move before newer ones. */
+export function addPatch(from: usize, to: usize, bytes: usize, length: usize): void {
+  if (patchCount == capacity) grow();
+  let at = list + <usize>patchCount * PATCH_BYTES;
+  while (at > list && load<usize>(at - PATCH_BYTES) > from) {
+    memory.copy(at, at - PATCH_BYTES, PATCH_BYTES);
+    at -= PATCH_BYTES;
+  }
+  store<usize>(at, from);
+  store<usize>(at, to, 4);
+  store<usize>(at, bytes, 8);
+  store<usize>(at, length, 12);
+  patchCount++;
+}
+
+/** Fills in a patch that was reserved (added with nothing to change). */
+export function setPatch(index: u32, to: usize, bytes: usize, length: usize): void {
+  const at = list + <usize>index * PATCH_BYTES;
+  store<usize>(at, to, 4);
+  store<usize>(at, bytes, 8);
+  store<usize>(at, length, 12);
+}
+
+/** Copies [source, source + length) to `target` with all patches applied; gives the place behind the result. */
+export function applyPatches(source: usize, length: usize, target: usize): usize {
+  let cursor = source;
+  for (let at = list, end = list + <usize>patchCount * PATCH_BYTES; at < end; at += PATCH_BYTES) {
+    const from = load<usize>(at);
+    memory.copy(target, cursor, from - cursor);
+    target += from - cursor;
+    const bytes = load<usize>(at, 12);
+    memory.copy(target, load<usize>(at, 8), bytes);
+    target += bytes;
+    cursor = load<usize>(at, 4);
+  }
+  memory.copy(target, cursor, source + length - cursor);
+  return target + (source + length - cursor);
+}
+
+/** Frees an unusually long list after the message that needed it. */
+export function trimPatches(): void {
+  if (capacity <= FIRST_CAPACITY * 64) return;
+  heap.free(list);
+  list = 0;
+  capacity = 0;
+  patchCount = 0;
+}

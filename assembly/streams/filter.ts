@@ -1,0 +1,285 @@
+/** One stream's way through the filter: who calls, what is called, then its bodies. Default deny at every step. */
+import { Buffer, Grpc, HeaderMap } from '../host/abi';
+import {
+  addHeader,
+  ascii,
+  increment,
+  randomLease,
+  readBuffer,
+  readHeader,
+  readProperty,
+  removeHeader,
+  replaceBuffer,
+  replaceHeader,
+  resultAt,
+  resultLength,
+  sendReply,
+} from '../host/host';
+import { useNamespace } from '../keys/namespace';
+import { useTenant } from '../keys/table';
+import { isPlainText } from '../keys/text';
+import { alloc } from '../memory/arena';
+import { Budget, Held, append, consume } from '../memory/held';
+import { RequestKind, classify, pathBytes } from '../policy/classify';
+import { ENDPOINTS, Endpoint, EndpointKind, findEndpoint } from '../policy/endpoints';
+import { becauseAt, becauseLength, decision, findMethod, requestMessage, responseMessage } from '../policy/methods';
+import { feed, outputAt, outputChanged, outputLength } from '../rewrite/frames';
+import { jsonAt, jsonLength, rewriteRegions } from '../rewrite/json-regions';
+import { WITHHELD } from '../rewrite/names';
+import { queryAt, queryLength, rewriteQuery } from '../rewrite/query';
+import { Direction, useExchange } from '../rewrite/walker';
+import { Decision } from '../schema/table';
+import { grantsLease } from '../schema/messages';
+import { Access, Identity } from '../tenant/identity';
+import { Status } from '../wire/status';
+import { resolverOf } from './configs';
+import {
+  contentTypeAt,
+  contentTypeLength,
+  methodAt,
+  methodLength,
+  pathAt,
+  pathLength,
+  readRequestHeaders,
+  upgrades,
+} from './headers';
+import { streamsTotal } from './metrics';
+import { refuse, refuseCall, refuseForm, refuseMessage } from './refuse';
+import { Phase, Stream } from './stream';
+
+const PRINCIPAL: StaticArray<u8> = ascii('connection\0uri_san_peer_certificate');
+const TENANT_HEADER: StaticArray<u8> = ascii('x-tidb-mesh-tenant');
+const PATH: StaticArray<u8> = ascii(':path');
+const GRPC_MESSAGE: StaticArray<u8> = ascii('grpc-message');
+const GRPC_DETAILS: StaticArray<u8> = ascii('grpc-status-details-bin');
+const CONTENT_LENGTH: StaticArray<u8> = ascii('content-length');
+const CONTENT_TYPE: StaticArray<u8> = ascii('content-type');
+const GRPC_TYPE: StaticArray<u8> = ascii('application/grpc');
+const REGIONS_BY_KEY: StaticArray<u8> = ascii('/pd/api/v1/regions/key');
+const NO_LIMIT: StaticArray<u8> = ascii('limit=-1');
+const UNKNOWN_METHOD: StaticArray<u8> = ascii('an unknown method; this version of tidb-mesh does not let it through');
+const UNKNOWN_ENDPOINT: StaticArray<u8> = ascii('not for tenants');
+
+/** True when the stream may go on. */
+export function onRequestHeaders(stream: Stream): bool {
+  increment(streamsTotal);
+  const resolver = resolverOf(stream.root);
+  const good = readRequestHeaders();
+  const kind = good
+    ? classify(methodAt, methodLength, pathAt, pathLength, contentTypeAt, contentTypeLength)
+    : RequestKind.REFUSED;
+  stream.isGrpc = kind == RequestKind.GRPC;
+  if (kind == RequestKind.REFUSED || upgrades) {
+    refuseForm(stream, 'a request of this form is not let through: see docs on what a request may look like');
+    return false;
+  }
+  if (resolver == null) {
+    refuseForm(stream, 'no valid configuration is loaded');
+    return false;
+  }
+  readProperty(PRINCIPAL);
+  const identity = resolver.resolve(resultAt, resultLength);
+  if (identity.access == Access.REFUSED) {
+    refuse(stream, changetype<usize>(identity.refusal), identity.refusal.byteLength);
+    return false;
+  }
+  if (identity.access == Access.SYSTEM) {
+    stream.phase = Phase.PASS;
+    return true;
+  }
+  takeTenant(stream, identity);
+  stream.maxMessageBytes = resolver.config.limits.maxMessageBytes;
+  return stream.isGrpc ? onGrpcCall(stream) : onHttpCall(stream);
+}
+
+function takeTenant(stream: Stream, identity: Identity): void {
+  const tenant = identity.tenant;
+  if (tenant == null) return;
+  stream.tenantNumber = tenant.number;
+  stream.namespaceAt = changetype<usize>(tenant.prefixBytes);
+  stream.namespaceLength = tenant.prefixBytes.byteLength;
+  stream.budget = tenant.budget;
+  addHeader(HeaderMap.REQUEST_HEADERS, TENANT_HEADER, changetype<usize>(tenant.nameBytes), tenant.nameBytes.byteLength);
+}
+
+function onGrpcCall(stream: Stream): bool {
+  if (!findMethod(pathAt, pathLength)) {
+    refuseCall(stream, pathAt, pathLength, changetype<usize>(UNKNOWN_METHOD), UNKNOWN_METHOD.length);
+    return false;
+  }
+  if (decision == Decision.PASS) {
+    stream.phase = Phase.PASS;
+    return true;
+  }
+  if (decision == Decision.MAP) {
+    stream.phase = Phase.MAP;
+    stream.requestMessage = requestMessage;
+    stream.responseMessage = responseMessage;
+    return true;
+  }
+  refuseCall(stream, pathAt, pathLength, becauseAt, becauseLength);
+  return false;
+}
+
+function onHttpCall(stream: Stream): bool {
+  const plain = pathBytes(pathAt, pathLength);
+  const index = findEndpoint(methodAt, methodLength, pathAt, plain);
+  if (index < 0) {
+    refuseCall(stream, pathAt, plain, changetype<usize>(UNKNOWN_ENDPOINT), UNKNOWN_ENDPOINT.length);
+    return false;
+  }
+  const endpoint = ENDPOINTS[index];
+  stream.endpoint = index;
+  stream.phase = Phase.PASS;
+  if (endpoint.kind == EndpointKind.ANSWER) {
+    stream.phase = Phase.ENDED;
+    sendReply(200, Grpc.NONE, changetype<usize>(endpoint.bodyBytes), endpoint.bodyBytes.length);
+    return false;
+  }
+  if (endpoint.kind == EndpointKind.PASS) return true;
+  if (endpoint.kind != EndpointKind.QUERY) stream.phase = Phase.HTTP;
+  return endpoint.kind == EndpointKind.REGIONS || rewritePath(stream, endpoint, plain);
+}
+
+/** Maps the range in the query; one over all regions becomes one over the tenant's. */
+function rewritePath(stream: Stream, endpoint: Endpoint, plain: usize): bool {
+  enter(stream);
+  let source = endpoint;
+  let from = pathAt;
+  let fromLength = plain;
+  let query = plain < pathLength ? pathAt + plain + 1 : pathAt;
+  let size = plain < pathLength ? pathLength - plain - 1 : 0;
+  if (endpoint.kind == EndpointKind.ALL_REGIONS) {
+    for (let i = 0; i < ENDPOINTS.length; i++) if (ENDPOINTS[i].kind == EndpointKind.QUERY_REGIONS) source = ENDPOINTS[i];
+    from = changetype<usize>(REGIONS_BY_KEY);
+    fromLength = REGIONS_BY_KEY.length;
+    query = changetype<usize>(NO_LIMIT);
+    size = NO_LIMIT.length;
+  }
+  if (rewriteQuery(query, size, source.startBytes, source.endBytes, source.hex) != Status.OK) {
+    refuseForm(stream, 'the range of keys in the query cannot be read');
+    return false;
+  }
+  const path = alloc(fromLength + 1 + queryLength);
+  memory.copy(path, from, fromLength);
+  store<u8>(path + fromLength, 0x3f);
+  memory.copy(path + fromLength + 1, queryAt, queryLength);
+  replaceHeader(HeaderMap.REQUEST_HEADERS, PATH, path, fromLength + 1 + queryLength);
+  return true;
+}
+
+/** Makes this stream's tenant the one that the rewriter works for. */
+function enter(stream: Stream): void {
+  useTenant(stream.tenantNumber);
+  useNamespace(stream.namespaceAt, stream.namespaceLength, stream.tenantNumber);
+  const grants = stream.phase == Phase.MAP && grantsLease(stream.requestMessage);
+  useExchange(stream.exchange, grants ? randomLease() : 0);
+}
+
+/** A piece of a gRPC body. True when the stream may go on. */
+function onFrames(stream: Stream, budget: Budget, answer: bool, size: u32, last: bool): bool {
+  const held = answer ? stream.response : stream.request;
+  const buffer = answer ? Buffer.RESPONSE_BODY : Buffer.REQUEST_BODY;
+  if (size > 0) {
+    if (!readBuffer(buffer, size)) {
+      refuseMessage(stream, Status.MALFORMED, answer);
+      return false;
+    }
+    enter(stream);
+    const message = answer ? stream.responseMessage : stream.requestMessage;
+    const way = answer ? Direction.RESPONSE : Direction.REQUEST;
+    const status = feed(held, budget, message, way, resultAt, resultLength, stream.maxMessageBytes);
+    if (status != Status.OK) {
+      refuseMessage(stream, status, answer);
+      return false;
+    }
+    if (outputChanged) replaceBuffer(buffer, size, outputAt, outputLength);
+  }
+  if (last && held.length > 0) {
+    refuseMessage(stream, Status.TRUNCATED, answer);
+    return false;
+  }
+  return true;
+}
+
+export function onRequestBody(stream: Stream, size: u32, last: bool): bool {
+  const budget = stream.budget;
+  if (stream.phase == Phase.ENDED) return false;
+  if (stream.phase != Phase.MAP || budget == null) return true;
+  return onFrames(stream, budget, false, size, last);
+}
+
+export function onRequestTrailers(stream: Stream): bool {
+  if (stream.phase == Phase.ENDED) return false;
+  if (stream.phase != Phase.MAP || stream.request.length == 0) return true;
+  refuseMessage(stream, Status.TRUNCATED, false);
+  return false;
+}
+
+/** Errors travel in headers too: a text that may quote keys is withheld, details that we cannot read go. */
+function scrubStatus(map: HeaderMap): void {
+  if (readHeader(map, GRPC_MESSAGE) && resultLength > 0) {
+    let plain = isPlainText(resultAt, resultLength);
+    for (let i: usize = 0; plain && i < resultLength; i++) plain = load<u8>(resultAt + i) != 0x25;
+    if (!plain) replaceHeader(map, GRPC_MESSAGE, changetype<usize>(WITHHELD), WITHHELD.length);
+  }
+  removeHeader(map, changetype<usize>(GRPC_DETAILS), GRPC_DETAILS.length);
+}
+
+export function onResponseHeaders(stream: Stream): bool {
+  if (stream.phase == Phase.ENDED || stream.budget == null) return true;
+  if (stream.isGrpc) scrubStatus(HeaderMap.RESPONSE_HEADERS);
+  if (stream.phase == Phase.HTTP) removeHeader(HeaderMap.RESPONSE_HEADERS, changetype<usize>(CONTENT_LENGTH), CONTENT_LENGTH.length);
+  if (stream.phase == Phase.MAP) {
+    const size = <usize>GRPC_TYPE.length;
+    const isGrpc =
+      readHeader(HeaderMap.RESPONSE_HEADERS, CONTENT_TYPE) &&
+      resultLength >= size &&
+      memory.compare(resultAt, changetype<usize>(GRPC_TYPE), size) == 0;
+    if (!isGrpc) {
+      refuseMessage(stream, Status.MALFORMED, true);
+      return false;
+    }
+  }
+  return true;
+}
+
+export function onResponseBody(stream: Stream, size: u32, last: bool): bool {
+  const budget = stream.budget;
+  if (budget == null || stream.phase == Phase.ENDED) return true;
+  if (stream.phase == Phase.MAP) return onFrames(stream, budget, true, size, last);
+  return stream.phase != Phase.HTTP || onRegions(stream, budget, size, last);
+}
+
+/** An HTTP answer that holds regions: kept until it is whole, then rewritten. */
+function onRegions(stream: Stream, budget: Budget, size: u32, last: bool): bool {
+  const held: Held = stream.response;
+  if (size > 0) {
+    const readable = readBuffer(Buffer.RESPONSE_BODY, size);
+    const short = held.length + size <= stream.maxMessageBytes;
+    if (!readable || !short || !append(held, resultAt, resultLength, held.length + size, budget)) {
+      refuseMessage(stream, Status.HELD_TOO_MUCH, true);
+      return false;
+    }
+  }
+  if (!last) {
+    replaceBuffer(Buffer.RESPONSE_BODY, size, 0, 0);
+    return true;
+  }
+  enter(stream);
+  if (rewriteRegions(held.at, held.length) != Status.OK) {
+    refuseMessage(stream, Status.MALFORMED, true);
+    return false;
+  }
+  replaceBuffer(Buffer.RESPONSE_BODY, size, jsonAt, jsonLength);
+  consume(held, held.length, budget);
+  return true;
+}
+
+export function onResponseTrailers(stream: Stream): bool {
+  if (stream.phase == Phase.ENDED || stream.budget == null) return true;
+  if (stream.isGrpc) scrubStatus(HeaderMap.RESPONSE_TRAILERS);
+  if (stream.phase != Phase.MAP || stream.response.length == 0) return true;
+  refuseMessage(stream, Status.TRUNCATED, true);
+  return false;
+}

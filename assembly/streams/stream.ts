@@ -1,0 +1,143 @@
+/** One HTTP stream's state, pooled; found by Envoy's context id. */
+import { Budget, Held, release } from '../memory/held';
+import { Exchange, clearExchange } from '../rewrite/exchange';
+
+export const enum Phase {
+  /** No headers yet. */
+  NEW,
+  /** Bodies pass unread. */
+  PASS,
+  /** gRPC bodies are rewritten. */
+  MAP,
+  /** An HTTP answer is rewritten when it is whole. */
+  HTTP,
+  /** A refusal was sent; nothing more goes through. */
+  ENDED,
+}
+
+@unmanaged
+export class Stream {
+  context: u32;
+  root: u32;
+  phase: Phase;
+  requestMessage: u32;
+  responseMessage: u32;
+  isGrpc: bool;
+  tenantNumber: u32;
+  namespaceAt: usize;
+  namespaceLength: usize;
+  /** The tenant's; null until it is known. */
+  budget: Budget | null;
+  maxMessageBytes: u32;
+  /** Index of the HTTP endpoint. */
+  endpoint: i32;
+  request: Held = new Held();
+  response: Held = new Held();
+  exchange: Exchange = new Exchange();
+  next: Stream | null;
+}
+
+const FIRST_SLOTS: u32 = 1024;
+
+let slots: usize = 0;
+let mask: u32 = 0;
+let count: u32 = 0;
+let pool: Stream | null = null;
+
+/** Streams in flight. */
+export function streamCount(): u32 {
+  return count;
+}
+
+// @ts-ignore: decorator
+@inline
+function slot(i: u32): usize {
+  return slots + ((<usize>(i & mask)) << 2);
+}
+
+// @ts-ignore: decorator
+@inline
+function home(context: u32): u32 {
+  return context * 0x9e3779b1;
+}
+
+function insert(stream: Stream): void {
+  let i = home(stream.context);
+  while (load<usize>(slot(i)) != 0) i++;
+  store<usize>(slot(i), changetype<usize>(stream));
+}
+
+function growSlots(): void {
+  const old = slots;
+  const oldCount: u32 = slots == 0 ? 0 : mask + 1;
+  const size = oldCount == 0 ? FIRST_SLOTS : oldCount * 2;
+  slots = heap.alloc(<usize>size << 2);
+  memory.fill(slots, 0, <usize>size << 2);
+  mask = size - 1;
+  for (let i: u32 = 0; i < oldCount; i++) {
+    const stream = load<usize>(old + (<usize>i << 2));
+    if (stream != 0) insert(changetype<Stream>(stream));
+  }
+  if (old != 0) heap.free(old);
+}
+
+/** A fresh stream for Envoy's context. */
+export function openStream(context: u32, root: u32): Stream {
+  if (slots == 0 || count * 2 > mask) growSlots();
+  let stream = pool;
+  if (stream == null) {
+    stream = new Stream();
+  } else pool = stream.next;
+  stream.context = context;
+  stream.root = root;
+  stream.phase = Phase.NEW;
+  stream.budget = null;
+  stream.isGrpc = false;
+  stream.next = null;
+  insert(stream);
+  count++;
+  return stream;
+}
+
+/** The stream of this context, or null. */
+export function findStream(context: u32): Stream | null {
+  if (slots == 0) return null;
+  let i = home(context);
+  let at = load<usize>(slot(i));
+  while (at != 0 && changetype<Stream>(at).context != context) at = load<usize>(slot(++i));
+  return at == 0 ? null : changetype<Stream>(at);
+}
+
+/** Forgets the stream and gives back all that it held. */
+export function closeStream(context: u32): void {
+  if (slots == 0) return;
+  let i = home(context);
+  while (true) {
+    const at = load<usize>(slot(i));
+    if (at == 0) return;
+    if (changetype<Stream>(at).context == context) break;
+    i++;
+  }
+  const stream = changetype<Stream>(load<usize>(slot(i)));
+  const budget = stream.budget;
+  if (budget != null) {
+    release(stream.request, budget);
+    release(stream.response, budget);
+  }
+  clearExchange(stream.exchange);
+  stream.budget = null;
+  stream.next = pool;
+  pool = stream;
+  count--;
+  // Close the gap, so that later entries of the same run are still found.
+  let gap = i;
+  for (let j = i + 1; ; j++) {
+    const at = load<usize>(slot(j));
+    if (at == 0) break;
+    if (((j - home(changetype<Stream>(at).context)) & mask) >= ((j - gap) & mask)) {
+      store<usize>(slot(gap), at);
+      gap = j;
+    }
+  }
+  store<usize>(slot(gap), 0);
+}

@@ -1,0 +1,242 @@
+/**
+ * A strict JSON reader for the pluginConfig: RFC 8259, no duplicate names, an error with its position. Runs when the configuration
+ * is loaded, never per message.
+ */
+
+export const enum JsonType {
+  NULL,
+  BOOL,
+  NUMBER,
+  STRING,
+  ARRAY,
+  OBJECT,
+}
+
+export class Json {
+  type: JsonType = JsonType.NULL;
+  bool: bool = false;
+  number: f64 = 0;
+  text: string = '';
+  items: Json[] = [];
+  names: string[] = [];
+
+  /** The member with this name, or null. */
+  get(name: string): Json | null {
+    for (let i = 0; i < this.names.length; i++) if (this.names[i] == name) return this.items[i];
+    return null;
+  }
+}
+
+const MAX_DEPTH: i32 = 32;
+
+export class JsonReader {
+  private at: i32 = 0;
+  /** Empty when all went well. */
+  error: string = '';
+
+  constructor(private text: string) {}
+
+  /** Reads the one value that the text must be. */
+  read(): Json {
+    const value = this.value(0);
+    this.skipSpace();
+    if (this.error.length == 0 && this.at < this.text.length) this.fail('nothing may follow the value');
+    return value;
+  }
+
+  private fail(what: string): void {
+    if (this.error.length != 0) return;
+    let line = 1;
+    let column = 1;
+    for (let i = 0; i < this.at && i < this.text.length; i++) {
+      if (this.text.charCodeAt(i) == 10) {
+        line++;
+        column = 1;
+      } else column++;
+    }
+    this.error = 'not valid JSON at line ' + line.toString() + ', column ' + column.toString() + ': ' + what;
+  }
+
+  private peek(): i32 {
+    return this.at < this.text.length ? this.text.charCodeAt(this.at) : -1;
+  }
+
+  private skipSpace(): void {
+    for (; ; this.at++) {
+      const c = this.peek();
+      if (c != 32 && c != 10 && c != 13 && c != 9) return;
+    }
+  }
+
+  private word(word: string): void {
+    for (let i = 0; i < word.length; i++, this.at++) {
+      if (this.peek() != word.charCodeAt(i)) {
+        this.fail('a value was expected');
+        return;
+      }
+    }
+  }
+
+  private value(depth: i32): Json {
+    const json = new Json();
+    this.skipSpace();
+    const c = this.peek();
+    if (depth > MAX_DEPTH) this.fail('nested too deep');
+    else if (c == 0x7b) this.object(json, depth);
+    else if (c == 0x5b) this.array(json, depth);
+    else if (c == 0x22) {
+      json.type = JsonType.STRING;
+      json.text = this.string();
+    } else if (c == 0x74 || c == 0x66) {
+      json.type = JsonType.BOOL;
+      json.bool = c == 0x74;
+      this.word(json.bool ? 'true' : 'false');
+    } else if (c == 0x6e) this.word('null');
+    else if (c == 0x2d || (c >= 0x30 && c <= 0x39)) this.numberValue(json);
+    else this.fail(c < 0 ? 'the text ends too early' : 'a value was expected');
+    return json;
+  }
+
+  private digits(): bool {
+    const from = this.at;
+    while (this.peek() >= 0x30 && this.peek() <= 0x39) this.at++;
+    return this.at > from;
+  }
+
+  private numberValue(json: Json): void {
+    const from = this.at;
+    if (this.peek() == 0x2d) this.at++;
+    const first = this.at;
+    let good = this.digits() && (this.text.charCodeAt(first) != 0x30 || this.at == first + 1);
+    if (this.peek() == 0x2e) {
+      this.at++;
+      good = this.digits() && good;
+    }
+    if (this.peek() == 0x65 || this.peek() == 0x45) {
+      this.at++;
+      if (this.peek() == 0x2b || this.peek() == 0x2d) this.at++;
+      good = this.digits() && good;
+    }
+    json.type = JsonType.NUMBER;
+    if (!good) this.fail('this is not a number');
+    else json.number = F64.parseFloat(this.text.substring(from, this.at));
+  }
+
+  private string(): string {
+    this.at++;
+    let out = '';
+    let from = this.at;
+    while (this.error.length == 0) {
+      const c = this.peek();
+      if (c < 0x20) {
+        this.fail(c < 0 ? 'a string is not closed' : 'a control character in a string');
+        break;
+      }
+      if (c == 0x22) {
+        out += this.text.substring(from, this.at++);
+        break;
+      }
+      if (c == 0x5c) {
+        out += this.text.substring(from, this.at++);
+        out += this.escape();
+        from = this.at;
+      } else this.at++;
+    }
+    return out;
+  }
+
+  private escape(): string {
+    const c = this.peek();
+    this.at++;
+    switch (c) {
+      case 0x22:
+      case 0x5c:
+      case 0x2f:
+        return String.fromCharCode(c);
+      case 0x62:
+        return '\b';
+      case 0x66:
+        return '\f';
+      case 0x6e:
+        return '\n';
+      case 0x72:
+        return '\r';
+      case 0x74:
+        return '\t';
+      case 0x75: {
+        let unit = 0;
+        for (let i = 0; i < 4; i++, this.at++) {
+          const h = this.peek() | 0x20;
+          const digit = h >= 0x61 && h <= 0x66 ? h - 0x57 : this.peek() >= 0x30 && this.peek() <= 0x39 ? this.peek() - 0x30 : -1;
+          if (digit < 0) {
+            this.fail('an escape needs four hex digits');
+            return '';
+          }
+          unit = unit * 16 + digit;
+        }
+        return String.fromCharCode(unit);
+      }
+    }
+    this.fail('an unknown escape');
+    return '';
+  }
+
+  private array(json: Json, depth: i32): void {
+    json.type = JsonType.ARRAY;
+    this.at++;
+    this.skipSpace();
+    if (this.peek() == 0x5d) {
+      this.at++;
+      return;
+    }
+    while (this.error.length == 0) {
+      json.items.push(this.value(depth + 1));
+      this.skipSpace();
+      const c = this.peek();
+      this.at++;
+      if (c == 0x5d) return;
+      if (c != 0x2c) {
+        this.at--;
+        this.fail("',' or ']' was expected");
+      }
+    }
+  }
+
+  private object(json: Json, depth: i32): void {
+    json.type = JsonType.OBJECT;
+    this.at++;
+    this.skipSpace();
+    if (this.peek() == 0x7d) {
+      this.at++;
+      return;
+    }
+    while (this.error.length == 0) {
+      this.skipSpace();
+      if (this.peek() != 0x22) {
+        this.fail('a name in quotes was expected');
+        return;
+      }
+      const name = this.string();
+      if (json.get(name) != null) {
+        this.fail('the name "' + name + '" is there twice');
+        return;
+      }
+      this.skipSpace();
+      if (this.peek() != 0x3a) {
+        this.fail("':' was expected");
+        return;
+      }
+      this.at++;
+      json.names.push(name);
+      json.items.push(this.value(depth + 1));
+      this.skipSpace();
+      const c = this.peek();
+      this.at++;
+      if (c == 0x7d) return;
+      if (c != 0x2c) {
+        this.at--;
+        this.fail("',' or '}' was expected");
+      }
+    }
+  }
+}

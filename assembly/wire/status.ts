@@ -1,0 +1,34 @@
+/** How the rewriting of one message or stream ended. */
+export const enum Status {
+  OK = 0,
+  /** Internal to the walker: this message lies outside the tenant and leaves the answer. */
+  DROP,
+  /** Bytes that are not a protobuf message of the expected type. */
+  MALFORMED,
+  /** A singular field twice. */
+  DUPLICATE,
+  /** A group (wire types 3 and 4), which none of these protocols uses. */
+  GROUP,
+  /** A length-delimited field that the schema does not know, in a request. */
+  UNKNOWN_FIELD,
+  /** An exact key outside the tenant's key space. */
+  KEY_OUTSIDE,
+  /** A range or name that no tenant may reach. */
+  NAME_OUTSIDE,
+  /** Messages nested deeper than MAX_DEPTH. */
+  TOO_DEEP,
+  /** A gRPC frame with the compressed flag. */
+  COMPRESSED,
+  /** A frame longer than limits.maxMessageBytes. */
+  TOO_LONG,
+  /** Partial frames beyond limits.heldBytesPerVM or heldBytesPerTenant. */
+  HELD_TOO_MUCH,
+  /** The stream ended inside a frame. */
+  TRUNCATED,
+  /** A coprocessor answer whose `_tidb_tid` column could not be found in the row data. */
+  ROW_DATA,
+  /** More coprocessor requests in flight on one stream than MAX_PENDING. */
+  TOO_MANY_PENDING,
+  /** A safe point kept under another service's name. */
+  SERVICE_ID,
+}

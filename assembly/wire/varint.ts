@@ -1,0 +1,59 @@
+/** Base-128 varints of the protobuf wire format. Pure: pointers in, values out. */
+
+/** Longest varint: a negative int64. */
+export const MAX_VARINT_BYTES: i32 = 10;
+
+/** Where the last varint read ends; 0 when it was cut short or overflowed 64 bits. */
+export let varintEnd: usize = 0;
+
+/** Reads the varint at `p`, which must end before `end`. Check `varintEnd` for 0. */
+export function readVarint(p: usize, end: usize): u64 {
+  if (p < end) {
+    const first = load<u8>(p);
+    if (first < 0x80) {
+      varintEnd = p + 1;
+      return first;
+    }
+  }
+  let value: u64 = 0;
+  let shift: u64 = 0;
+  while (p < end && shift < 64) {
+    const byte = load<u8>(p++);
+    // The tenth byte holds the last bit only: more is read differently by different decoders.
+    if (shift == 63 && byte > 1) break;
+    value |= u64(byte & 0x7f) << shift;
+    if (byte < 0x80) {
+      varintEnd = p;
+      return value;
+    }
+    shift += 7;
+  }
+  varintEnd = 0;
+  return 0;
+}
+
+/** Bytes that `value` takes as a varint, 1 to 10. */
+// @ts-ignore: decorator
+@inline
+export function varintSize(value: u64): i32 {
+  return <i32>((70 - <u32>clz<u64>(value | 1)) / 7);
+}
+
+/** Writes `value` at `p` and gives the place behind it. */
+export function writeVarint(p: usize, value: u64): usize {
+  while (value >= 0x80) {
+    store<u8>(p++, <u8>(value | 0x80));
+    value >>= 7;
+  }
+  store<u8>(p, <u8>value);
+  return p + 1;
+}
+
+/** Writes `value` over exactly `size` bytes, padded with continuation bits; `size` must be enough. */
+export function writePaddedVarint(p: usize, value: u64, size: i32): void {
+  for (let i = 1; i < size; i++) {
+    store<u8>(p++, <u8>(value | 0x80));
+    value >>= 7;
+  }
+  store<u8>(p, <u8>(value & 0x7f));
+}

@@ -1,0 +1,15 @@
+/** Projects by what they need: unit nothing, envoy an Envoy, e2e the real servers. */
+const common = {
+  testEnvironment: 'node',
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: { '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript' } }, module: { type: 'es6' } }] },
+};
+
+const project = (name, timeoutMs) => ({
+  ...common,
+  displayName: name,
+  testMatch: [`<rootDir>/test/${name}/**/*.test.ts`],
+  setupFilesAfterEnv: [`<rootDir>/test/run/timeout-${timeoutMs / 1000}.mjs`],
+});
+
+export default { projects: [project('unit', 60_000), project('envoy', 120_000), project('e2e', 600_000)] };

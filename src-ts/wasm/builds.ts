@@ -1,0 +1,51 @@
+/** Compiles the filter and its test build with the AssemblyScript compiler, when a source is newer than the output. */
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import asc from 'assemblyscript/asc';
+
+export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+
+/** One wasm that is built: its entry, the asconfig target and the output, relative to the project. */
+interface Build {
+  readonly name: string;
+  readonly args: readonly string[];
+  readonly output: string;
+}
+
+const testing = (target: string, output: string): Build => ({
+  name: `test build (${target})`,
+  args: ['assembly/testing.ts', '--target', target, '--outFile', output, '--use', 'abort='],
+  output,
+});
+
+export const BUILDS: readonly Build[] = [
+  { name: 'filter (release)', args: ['--target', 'release'], output: 'build/release.wasm' },
+  { name: 'filter (debug)', args: ['--target', 'debug'], output: 'build/debug.wasm' },
+  testing('release', 'build/testing.release.wasm'),
+  testing('debug', 'build/testing.debug.wasm'),
+];
+
+function newest(folder: string): number {
+  let time = 0;
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    time = Math.max(time, entry.isDirectory() ? newest(path) : statSync(path).mtimeMs);
+  }
+  return time;
+}
+
+/** True when the output is there and no source is newer. */
+export function isCurrent(build: Build): boolean {
+  const output = join(ROOT, build.output);
+  if (!existsSync(output)) return false;
+  const sources = Math.max(newest(join(ROOT, 'assembly')), statSync(join(ROOT, 'asconfig.json')).mtimeMs);
+  return statSync(output).mtimeMs >= sources;
+}
+
+/** Compiles one output. Throws with the compiler's own text. */
+export async function compile(build: Build): Promise<void> {
+  mkdirSync(join(ROOT, 'build'), { recursive: true });
+  const { error, stderr } = await asc.main([...build.args, '--baseDir', ROOT]);
+  if (error) throw new Error(`${build.name} does not compile\n${stderr.toString()}`);
+}

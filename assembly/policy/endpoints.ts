@@ -16,6 +16,8 @@ export const enum EndpointKind {
   ALL_REGIONS,
   /** Answered here with `body`. */
   ANSWER,
+  /** A patch of label rules: one that only deletes changes nothing, since a tenant has none; one that sets is refused. */
+  PATCH_RULES,
 }
 
 export class Endpoint {
@@ -51,8 +53,17 @@ function ascii(text: string): StaticArray<u8> {
 
 const V1: string = '/pd/api/v1';
 
+/** What PD answers for a rule bundle that nobody set. */
+function emptyBundle(group: string): string {
+  return '{"group_id":"' + group + '","group_index":0,"group_override":false,"rules":null}';
+}
+
+/** What TiDB sets at its start; answered as set already, since the group is the whole cluster's. */
+const TIFLASH_GROUP: string = '{"id":"tiflash","index":120,"override":false}';
+
 export const ENDPOINTS: Endpoint[] = [
   new Endpoint(EndpointKind.PASS, 'GET', V1 + '/ping'),
+  new Endpoint(EndpointKind.PASS, 'GET', '/pd/api/v2/ms/members/*'),
   new Endpoint(EndpointKind.PASS, 'GET', V1 + '/version'),
   new Endpoint(EndpointKind.PASS, 'GET', V1 + '/status'),
   new Endpoint(EndpointKind.PASS, 'GET', V1 + '/health'),
@@ -75,7 +86,11 @@ export const ENDPOINTS: Endpoint[] = [
   new Endpoint(EndpointKind.ALL_REGIONS, 'GET', V1 + '/regions'),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/region-label/rules', '[]'),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/region-label/rules/ids', '[]'),
+  new Endpoint(EndpointKind.PATCH_RULES, 'PATCH', V1 + '/config/region-label/rules', '""'),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/placement-rule', '[]'),
+  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/placement-rule/TiDB_GLOBAL', emptyBundle('TiDB_GLOBAL')),
+  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/placement-rule/TiDB_META', emptyBundle('TiDB_META')),
+  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/rule_group/tiflash', TIFLASH_GROUP),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/rules', '[]'),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/rules/group/*', '[]'),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/rule_groups', '[]'),
@@ -99,4 +114,18 @@ export function findEndpoint(method: usize, methodLength: usize, path: usize, pa
     if (matchesPath(path, pathLength, endpoint.pathBytes)) return i;
   }
   return -1;
+}
+
+const SETS_NULL: StaticArray<u8> = ascii('"sets":null');
+const SETS_NOTHING: StaticArray<u8> = ascii('"sets":[]');
+
+function contains(p: usize, length: usize, text: StaticArray<u8>): bool {
+  const size = <usize>text.length;
+  for (let at = p; at + size <= p + length; at++) if (memory.compare(at, changetype<usize>(text), size) == 0) return true;
+  return false;
+}
+
+/** True for a LabelRulePatch as Go's encoder writes one that only deletes. It is answered, not forwarded. */
+export function setsNoRules(p: usize, length: usize): bool {
+  return contains(p, length, SETS_NULL) || contains(p, length, SETS_NOTHING);
 }

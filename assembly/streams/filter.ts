@@ -21,7 +21,7 @@ import { isPlainText } from '../keys/text';
 import { alloc } from '../memory/arena';
 import { Budget, Held, append, consume } from '../memory/held';
 import { RequestKind, classify, pathBytes } from '../policy/classify';
-import { ENDPOINTS, Endpoint, EndpointKind, findEndpoint } from '../policy/endpoints';
+import { ENDPOINTS, Endpoint, EndpointKind, findEndpoint, setsNoRules } from '../policy/endpoints';
 import { becauseAt, becauseLength, decision, findMethod, requestMessage, responseMessage } from '../policy/methods';
 import { feed, outputAt, outputChanged, outputLength } from '../rewrite/frames';
 import { jsonAt, jsonLength, rewriteRegions } from '../rewrite/json-regions';
@@ -58,6 +58,7 @@ const GRPC_TYPE: StaticArray<u8> = ascii('application/grpc');
 const REGIONS_BY_KEY: StaticArray<u8> = ascii('/pd/api/v1/regions/key');
 const NO_LIMIT: StaticArray<u8> = ascii('limit=-1');
 const UNKNOWN_METHOD: StaticArray<u8> = ascii('an unknown method; this version of tidb-mesh does not let it through');
+const LABEL_RULES: StaticArray<u8> = ascii('region label rules are shared by the whole cluster, tenants cannot set them yet');
 const UNKNOWN_ENDPOINT: StaticArray<u8> = ascii('not for tenants');
 
 /** True when the stream may go on. */
@@ -137,6 +138,10 @@ function onHttpCall(stream: Stream): bool {
     return false;
   }
   if (endpoint.kind == EndpointKind.PASS) return true;
+  if (endpoint.kind == EndpointKind.PATCH_RULES) {
+    stream.phase = Phase.PATCH;
+    return false;
+  }
   if (endpoint.kind != EndpointKind.QUERY) stream.phase = Phase.HTTP;
   return endpoint.kind == EndpointKind.REGIONS || rewritePath(stream, endpoint, plain);
 }
@@ -205,8 +210,25 @@ function onFrames(stream: Stream, budget: Budget, answer: bool, size: u32, last:
 export function onRequestBody(stream: Stream, size: u32, last: bool): bool {
   const budget = stream.budget;
   if (stream.phase == Phase.ENDED) return false;
-  if (stream.phase != Phase.MAP || budget == null) return true;
-  return onFrames(stream, budget, false, size, last);
+  if (budget == null) return true;
+  if (stream.phase == Phase.PATCH) {
+    onPatch(stream, size, last);
+    return false;
+  }
+  return stream.phase != Phase.MAP || onFrames(stream, budget, false, size, last);
+}
+
+/** Envoy keeps the body while the stream is paused, up to its own limit. */
+function onPatch(stream: Stream, size: u32, last: bool): void {
+  if (!last) return;
+  readBuffer(Buffer.REQUEST_BODY, size);
+  const endpoint = ENDPOINTS[stream.endpoint];
+  if (!setsNoRules(resultAt, resultLength)) {
+    refuseCall(stream, changetype<usize>(endpoint.pathBytes), endpoint.pathBytes.length, changetype<usize>(LABEL_RULES), LABEL_RULES.length);
+    return;
+  }
+  stream.phase = Phase.ENDED;
+  sendReply(200, Grpc.NONE, changetype<usize>(endpoint.bodyBytes), endpoint.bodyBytes.length);
 }
 
 export function onRequestTrailers(stream: Stream): bool {

@@ -11,6 +11,8 @@ export const enum Phase {
   MAP,
   /** An HTTP answer is rewritten when it is whole. */
   HTTP,
+  /** A patch of label rules is being read; it goes nowhere. */
+  PATCH,
   /** A refusal was sent; nothing more goes through. */
   ENDED,
 }

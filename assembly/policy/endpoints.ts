@@ -16,7 +16,7 @@ export const enum EndpointKind {
   ALL_REGIONS,
   /** Answered here with `body`. */
   ANSWER,
-  /** A patch of label rules: one that only deletes changes nothing, since a tenant has none; one that sets is refused. */
+  /** A patch of label rules: one that only deletes goes on as `body`, since a tenant has none; one that sets is refused. */
   PATCH_RULES,
 }
 
@@ -86,7 +86,7 @@ export const ENDPOINTS: Endpoint[] = [
   new Endpoint(EndpointKind.ALL_REGIONS, 'GET', V1 + '/regions'),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/region-label/rules', '[]'),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/region-label/rules/ids', '[]'),
-  new Endpoint(EndpointKind.PATCH_RULES, 'PATCH', V1 + '/config/region-label/rules', '""'),
+  new Endpoint(EndpointKind.PATCH_RULES, 'PATCH', V1 + '/config/region-label/rules', '{"sets":[],"deletes":[]}'),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/placement-rule', '[]'),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/placement-rule/TiDB_GLOBAL', emptyBundle('TiDB_GLOBAL')),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/placement-rule/TiDB_META', emptyBundle('TiDB_META')),
@@ -125,7 +125,7 @@ function contains(p: usize, length: usize, text: StaticArray<u8>): bool {
   return false;
 }
 
-/** True for a LabelRulePatch as Go's encoder writes one that only deletes. It is answered, not forwarded. */
+/** True for a LabelRulePatch as Go's encoder writes one that only deletes. It is not forwarded. */
 export function setsNoRules(p: usize, length: usize): bool {
   return contains(p, length, SETS_NULL) || contains(p, length, SETS_NOTHING);
 }

@@ -74,6 +74,8 @@ const enum Flag {
   LEASE_GRANT = 16,
   NAME_RANGE = 128,
   RESOURCE_PATH = 256,
+  EXACT_KEY = 512,
+  SAFE_POINT_OUT = 1024,
 }
 
 const REPEATED: u32 = 1 << 11;
@@ -170,7 +172,6 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   let endTo: usize = 0;
   let endBytes: usize = 0;
   let reverse = false;
-  let hasKey = false;
   let copType: u64 = 0;
   let dagAt: usize = 0;
   let dagLength: usize = 0;
@@ -291,9 +292,6 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
             dagAt = value;
             dagLength = length;
             continue;
-          case Role.ETCD_KEY:
-          case Role.RESOURCE_PATH:
-            hasKey = true;
         }
         const status = bytes(role, tag, at, value, length, p);
         if (status == Status.DROP) {
@@ -345,11 +343,16 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
     }
     if (status != Status.OK) return fail(status, message, startField);
   }
+  if (flags & Flag.SAFE_POINT_OUT && direction == Direction.RESPONSE && !(seen & (<u64>1 << startField)))
+    total += replaceScalar(startField << 3, end, end, exchange.remembered);
   if (direction == Direction.REQUEST) {
-    if (flags & (Flag.NAME_RANGE | Flag.RESOURCE_PATH | Flag.LEASE_GRANT)) {
-      if (flags & Flag.RESOURCE_PATH && !hasKey) return fail(Status.NAME_OUTSIDE, message, 0);
-      // An absent key means everything from the first one on.
-      if (flags & Flag.NAME_RANGE && !hasKey) {
+    if (flags & (Flag.NAME_RANGE | Flag.RESOURCE_PATH | Flag.LEASE_GRANT | Flag.EXACT_KEY)) {
+      const absent = !(seen & (<u64>1 << startField));
+      // Absent, an exact key would be the store's empty key, and a path the whole of the meta storage.
+      if (absent && flags & Flag.EXACT_KEY) return fail(Status.KEY_OUTSIDE, message, startField);
+      if (absent && flags & Flag.RESOURCE_PATH) return fail(Status.NAME_OUTSIDE, message, startField);
+      // An absent name means everything from the first one on.
+      if (absent && flags & Flag.NAME_RANGE) {
         encodeName(0, 0);
         total += replaceField((startField << 3) | 2, end, end, namedAt, namedLength);
       }

@@ -140,7 +140,7 @@ function onHttpCall(stream: Stream): bool {
   if (endpoint.kind == EndpointKind.PASS) return true;
   if (endpoint.kind == EndpointKind.PATCH_RULES) {
     stream.phase = Phase.PATCH;
-    return false;
+    return true;
   }
   if (endpoint.kind != EndpointKind.QUERY) stream.phase = Phase.HTTP;
   return endpoint.kind == EndpointKind.REGIONS || rewritePath(stream, endpoint, plain);
@@ -211,24 +211,39 @@ export function onRequestBody(stream: Stream, size: u32, last: bool): bool {
   const budget = stream.budget;
   if (stream.phase == Phase.ENDED) return false;
   if (budget == null) return true;
-  if (stream.phase == Phase.PATCH) {
-    onPatch(stream, size, last);
-    return false;
-  }
+  if (stream.phase == Phase.PATCH) return onPatch(stream, budget, size, last);
   return stream.phase != Phase.MAP || onFrames(stream, budget, false, size, last);
 }
 
-/** Envoy keeps the body while the stream is paused, up to its own limit. */
-function onPatch(stream: Stream, size: u32, last: bool): void {
-  if (!last) return;
-  readBuffer(Buffer.REQUEST_BODY, size);
+/** Keeps a piece of an HTTP body until it is whole. True when it could be kept. */
+function keep(stream: Stream, held: Held, budget: Budget, buffer: Buffer, size: u32): bool {
+  if (size == 0) return true;
+  if (!readBuffer(buffer, size) || held.length + size > stream.maxMessageBytes) return false;
+  return append(held, resultAt, resultLength, held.length + size, budget);
+}
+
+/**
+ * A patch of label rules goes on as one that does nothing. Its body can be read only after its headers have gone to PD: paused
+ * headers would keep the body back as well.
+ */
+function onPatch(stream: Stream, budget: Budget, size: u32, last: bool): bool {
+  const held = stream.request;
   const endpoint = ENDPOINTS[stream.endpoint];
-  if (!setsNoRules(resultAt, resultLength)) {
-    refuseCall(stream, changetype<usize>(endpoint.pathBytes), endpoint.pathBytes.length, changetype<usize>(LABEL_RULES), LABEL_RULES.length);
-    return;
+  if (!keep(stream, held, budget, Buffer.REQUEST_BODY, size)) {
+    refuseMessage(stream, Status.HELD_TOO_MUCH, false);
+    return false;
   }
-  stream.phase = Phase.ENDED;
-  sendReply(200, Grpc.NONE, changetype<usize>(endpoint.bodyBytes), endpoint.bodyBytes.length);
+  if (!last) {
+    replaceBuffer(Buffer.REQUEST_BODY, size, 0, 0);
+    return true;
+  }
+  if (!setsNoRules(held.at, held.length)) {
+    refuseCall(stream, changetype<usize>(endpoint.pathBytes), endpoint.pathBytes.length, changetype<usize>(LABEL_RULES), LABEL_RULES.length);
+    return false;
+  }
+  replaceBuffer(Buffer.REQUEST_BODY, size, changetype<usize>(endpoint.bodyBytes), endpoint.bodyBytes.length);
+  consume(held, held.length, budget);
+  return true;
 }
 
 export function onRequestTrailers(stream: Stream): bool {
@@ -275,14 +290,10 @@ export function onResponseBody(stream: Stream, size: u32, last: bool): bool {
 
 /** An HTTP answer that holds regions: kept until it is whole, then rewritten. */
 function onRegions(stream: Stream, budget: Budget, size: u32, last: bool): bool {
-  const held: Held = stream.response;
-  if (size > 0) {
-    const readable = readBuffer(Buffer.RESPONSE_BODY, size);
-    const short = held.length + size <= stream.maxMessageBytes;
-    if (!readable || !short || !append(held, resultAt, resultLength, held.length + size, budget)) {
-      refuseMessage(stream, Status.HELD_TOO_MUCH, true);
-      return false;
-    }
+  const held = stream.response;
+  if (!keep(stream, held, budget, Buffer.RESPONSE_BODY, size)) {
+    refuseMessage(stream, Status.HELD_TOO_MUCH, true);
+    return false;
   }
   if (!last) {
     replaceBuffer(Buffer.RESPONSE_BODY, size, 0, 0);

@@ -3,7 +3,8 @@ import { Grpc } from '../host/abi';
 import { increment, sendReply } from '../host/host';
 import { alloc } from '../memory/arena';
 import { explain, grpcStatus } from '../policy/refusals';
-import { failedField } from '../rewrite/walker';
+import { failedField, failedMessage } from '../rewrite/walker';
+import { MESSAGE_NAMES, STRINGS } from '../schema/table';
 import { Status } from '../wire/status';
 import { refusedTotal } from './metrics';
 import { Phase, Stream } from './stream';
@@ -13,6 +14,9 @@ let textAt: usize = 0;
 let textLength: usize = 0;
 
 const MAX_TEXT: usize = 1024;
+const QUOTE: u8 = 0x22;
+const BACKSLASH: u8 = 0x5c;
+const NEW_LINE: u8 = 0x0a;
 
 function begin(): void {
   textAt = alloc(MAX_TEXT);
@@ -29,40 +33,58 @@ function addBytes(p: usize, length: usize): void {
   textLength += size;
 }
 
+function addNumber(value: u32): void {
+  if (value >= 10) addNumber(value / 10);
+  if (textLength < MAX_TEXT) store<u8>(textAt + textLength++, <u8>(0x30 + (value % 10)));
+}
+
+/** Makes the text a JSON string, as PD's own errors are. */
+function quote(): void {
+  const plain = textAt;
+  const length = textLength;
+  textAt = alloc(length * 2 + 3);
+  let to = textAt;
+  store<u8>(to++, QUOTE);
+  for (let i: usize = 0; i < length; i++) {
+    const c = load<u8>(plain + i);
+    if (c == QUOTE || c == BACKSLASH) store<u8>(to++, BACKSLASH);
+    store<u8>(to++, c);
+  }
+  store<u8>(to++, QUOTE);
+  store<u8>(to++, NEW_LINE);
+  textLength = to - textAt;
+}
+
 function end(stream: Stream, code: u32, grpc: i32): void {
   stream.phase = Phase.ENDED;
   increment(refusedTotal);
+  if (!stream.isGrpc) quote();
   sendReply(code, stream.isGrpc ? grpc : Grpc.NONE, textAt, textLength);
 }
 
 /** Refuses with a text that is there already, ASCII. */
 export function refuse(stream: Stream, at: usize, length: usize): void {
   begin();
-  if (!stream.isGrpc) add('"');
   addBytes(at, length);
-  if (!stream.isGrpc) add('"\n');
   end(stream, 403, Grpc.PERMISSION_DENIED);
 }
 
 /** Refuses a method or an endpoint and says which. */
 export function refuseCall(stream: Stream, at: usize, length: usize, because: usize, becauseLength: usize): void {
   begin();
-  if (!stream.isGrpc) add('"');
   add('tidb-mesh: ');
   addBytes(at, min<usize>(length, 256));
   add(': ');
   if (becauseLength == 0) add('not for tenants');
   else addBytes(because, becauseLength);
-  if (!stream.isGrpc) add('"\n');
   end(stream, 403, Grpc.PERMISSION_DENIED);
 }
 
 /** A request that could be read in two ways. */
 export function refuseForm(stream: Stream, text: string): void {
   begin();
-  add('"tidb-mesh: ');
+  add('tidb-mesh: ');
   add(text);
-  add('"\n');
   end(stream, 400, Grpc.INVALID_ARGUMENT);
 }
 
@@ -72,8 +94,11 @@ export function refuseMessage(stream: Stream, status: Status, answer: bool): voi
   add(answer ? 'tidb-mesh: the answer of the storage: ' : 'tidb-mesh: ');
   add(explain(status));
   if (status == Status.UNKNOWN_FIELD || status == Status.DUPLICATE || status == Status.GROUP) {
-    add(' (field ');
-    add(failedField.toString());
+    const name = load<u32>(MESSAGE_NAMES + (<usize>failedMessage << 2));
+    add(' (');
+    addBytes(STRINGS + (name & 0xffffff), name >> 24);
+    add(' field ');
+    addNumber(failedField);
     add(')');
   }
   end(stream, answer ? 502 : 400, answer ? Grpc.INTERNAL : grpcStatus(status));

@@ -29,13 +29,14 @@ const FLAGS: readonly (readonly [number, readonly string[]])[] = [
   [1 << 5, ['SAFE_POINT_IN']],
   [1 << 6, ['API_VERSION']],
   [1 << 8, ['RESOURCE_PATH']],
+  [1 << 10, ['SAFE_POINT_OUT']],
 ];
 /** Has both an ETCD_KEY and an ETCD_END: without a key it starts at the tenant's first one. */
 const NAME_RANGE = 1 << 7;
 /** Has one exact key, the start field: absent it would be the empty key of the store, which is no tenant's. */
 const EXACT_KEY = 1 << 9;
 
-const STARTS = ['RANGE_START', 'ENC_START', 'ETCD_KEY', 'RESOURCE_PATH'];
+const STARTS = ['RANGE_START', 'ENC_START', 'ETCD_KEY', 'RESOURCE_PATH', 'SAFE_POINT_OUT'];
 const ENDS = ['RANGE_END', 'ENC_END', 'ETCD_END'];
 
 /** Roles that the walker does nothing about, in either direction. */

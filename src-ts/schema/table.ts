@@ -26,7 +26,7 @@ const MESSAGES_DOC = `/**
  *
  * Flags: 1 raw range, 2 encoded range, 4 can be reversed, 8 batch with ids, 16 lease grant, 32 takes a safe point,
  * 64 request context, 128 etcd range, 256 path of the meta storage,
- * 512 has one exact key, which is the start field.
+ * 512 has one exact key, which is the start field, 1024 answers a safe point in the start field.
  */`;
 const FIELDS_DOC = `/**
  * One u32 per field number from 0 to the highest one, message after message:

@@ -34,8 +34,11 @@ export function proxy_on_vm_start(_root: u32, _size: u32): u32 {
 
 export function proxy_on_configure(root: u32, size: u32): u32 {
   reset();
-  const text = readBuffer(Buffer.PLUGIN_CONFIGURATION, size) ? String.UTF8.decodeUnsafe(resultAt, resultLength) : '';
-  const wrong = text.length == 0 ? 'it is empty; it must at least hold "tenants" and "rules"' : configure(root, text);
+  const text = readBuffer(Buffer.PLUGIN_CONFIGURATION, size)
+    ? String.UTF8.decodeUnsafe(resultAt, resultLength)
+    : '';
+  const wrong =
+    text.length == 0 ? 'it is empty; it must at least hold "tenants" and "rules"' : configure(root, text);
   if (wrong.length != 0) {
     log(LogLevel.ERROR, 'tidb-mesh: the pluginConfig is refused: ' + wrong);
     return 0;

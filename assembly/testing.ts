@@ -5,7 +5,14 @@ import { isPlainText } from './keys/text';
 import { alloc, reset } from './memory/arena';
 import { Budget, Held, release, vmBudget } from './memory/held';
 import { classify } from './policy/classify';
-import { becauseAt, becauseLength, decision, findMethod, requestMessage, responseMessage } from './policy/methods';
+import {
+  becauseAt,
+  becauseLength,
+  decision,
+  findMethod,
+  requestMessage,
+  responseMessage,
+} from './policy/methods';
 import { Exchange, clearExchange } from './rewrite/exchange';
 import { feed, outputAt, outputChanged, outputLength } from './rewrite/frames';
 import { jsonAt, jsonLength, rewriteRegions } from './rewrite/json-regions';
@@ -122,7 +129,14 @@ export function plainText(at: usize, length: usize): bool {
   return isPlainText(at, length);
 }
 
-export function requestKind(m: usize, mLength: usize, p: usize, pLength: usize, c: usize, cLength: usize): u32 {
+export function requestKind(
+  m: usize,
+  mLength: usize,
+  p: usize,
+  pLength: usize,
+  c: usize,
+  cLength: usize,
+): u32 {
   return classify(m, mLength, p, pLength, c, cLength);
 }
 

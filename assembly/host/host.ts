@@ -15,10 +15,7 @@ import {
   proxy_set_buffer_bytes,
 } from '@gcoredev/proxy-wasm-sdk-as/assembly/imports';
 import { Buffer, HeaderMap, LogLevel, MetricType } from './abi';
-
-// @ts-ignore: decorator
-@external('wasi_snapshot_preview1', 'random_get')
-declare function random_get(at: usize, length: usize): i32;
+import { random_get } from './random';
 
 /** Place for the pointer and the size that the host answers with. */
 const answer: usize = memory.data(16, 8);

@@ -20,7 +20,7 @@ const LEASE_BITS: u64 = 0x0000ffffffffffff;
 export function useNamespace(at: usize, length: usize, tenantNumber: u32): void {
   prefix = at;
   prefixLength = length;
-  leaseBase = (<u64>1 << 63) | (<u64>tenantNumber << 48);
+  leaseBase = ((<u64>1) << 63) | ((<u64>tenantNumber) << 48);
 }
 
 function join(p: usize, length: usize): Mapped {

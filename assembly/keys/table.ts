@@ -52,7 +52,7 @@ export function useTenant(n: u32): void {
   number = n;
   tag = bswap<u16>(<u16>(0x8000 + n));
   low = (0x8000 + <u64>n) << 48;
-  high = low + (<u64>1 << 48);
+  high = low + ((<u64>1) << 48);
 }
 
 /** The number that `useTenant` was given. */
@@ -61,12 +61,10 @@ export function tenantNumber(): u32 {
 }
 
 /** Bytes 1..8 of a key as a big-endian number, zero padded. */
-// @ts-ignore: decorator
-@inline
 function behindT(p: usize, length: usize): u64 {
   if (length >= PREFIX_BYTES) return bswap<u64>(load<u64>(p, 1));
   let v: u64 = 0;
-  for (let i: usize = 1; i < length; i++) v |= <u64>load<u8>(p + i) << (64 - 8 * <u64>i);
+  for (let i: usize = 1; i < length; i++) v |= (<u64>load<u8>(p + i)) << (64 - 8 * <u64>i);
   return v;
 }
 
@@ -182,8 +180,6 @@ export const enum Bound {
  * True when the tag of an encoded key can be patched where it lies: two groups at least, `t`, the given tag, a table id.
  *   't' tag:2 id[0..5] FF id[5] ...
  */
-// @ts-ignore: decorator
-@inline
 function patchable(p: usize, length: usize, expected: u16): bool {
   if (length < 18 || load<u8>(p) != T || load<u16>(p, 1) != expected || load<u8>(p, 8) != 0xff) return false;
   return (bswap<u64>(load<u64>(p)) & FIRST_GROUP_ID_MASK) != 0 || load<u8>(p, 9) != 0;

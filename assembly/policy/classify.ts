@@ -39,7 +39,8 @@ function isPlainPath(p: usize, length: usize): bool {
     const c = i < length ? load<u8>(p + i) : 0x2f;
     if (c == 0x2f) {
       if (segment == 0 && i < length) return false;
-      const dots = segment <= 2 && load<u8>(p + i - 1) == 0x2e && (segment == 1 || load<u8>(p + i - 2) == 0x2e);
+      const dots =
+        segment <= 2 && load<u8>(p + i - 1) == 0x2e && (segment == 1 || load<u8>(p + i - 2) == 0x2e);
       if (segment != 0 && dots) return false;
       segment = 0;
       continue;
@@ -47,7 +48,17 @@ function isPlainPath(p: usize, length: usize): bool {
     segment++;
     const letter = (c | 0x20) >= 0x61 && (c | 0x20) <= 0x7a;
     const digit = c >= 0x30 && c <= 0x39;
-    if (!letter && !digit && c != 0x2d && c != 0x2e && c != 0x5f && c != 0x7e && c != 0x2c && c != 0x3d && c != 0x3a)
+    if (
+      !letter &&
+      !digit &&
+      c != 0x2d &&
+      c != 0x2e &&
+      c != 0x5f &&
+      c != 0x7e &&
+      c != 0x2c &&
+      c != 0x3d &&
+      c != 0x3a
+    )
       return false;
   }
   return true;
@@ -67,6 +78,9 @@ export function classify(
   const startsAsGrpc = contentTypeLength >= grpcLength && equals(contentType, grpcLength, GRPC_TYPE);
   if (!startsAsGrpc) return RequestKind.HTTP;
   const exact =
-    equals(contentType, contentTypeLength, GRPC_TYPE) || equals(contentType, contentTypeLength, GRPC_PROTO_TYPE);
-  return exact && plain == pathLength && equals(method, methodLength, POST) ? RequestKind.GRPC : RequestKind.REFUSED;
+    equals(contentType, contentTypeLength, GRPC_TYPE) ||
+    equals(contentType, contentTypeLength, GRPC_PROTO_TYPE);
+  return exact && plain == pathLength && equals(method, methodLength, POST)
+    ? RequestKind.GRPC
+    : RequestKind.REFUSED;
 }

@@ -86,9 +86,19 @@ export const ENDPOINTS: Endpoint[] = [
   new Endpoint(EndpointKind.ALL_REGIONS, 'GET', V1 + '/regions'),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/region-label/rules', '[]'),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/region-label/rules/ids', '[]'),
-  new Endpoint(EndpointKind.PATCH_RULES, 'PATCH', V1 + '/config/region-label/rules', '{"sets":[],"deletes":[]}'),
+  new Endpoint(
+    EndpointKind.PATCH_RULES,
+    'PATCH',
+    V1 + '/config/region-label/rules',
+    '{"sets":[],"deletes":[]}',
+  ),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/placement-rule', '[]'),
-  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/placement-rule/TiDB_GLOBAL', emptyBundle('TiDB_GLOBAL')),
+  new Endpoint(
+    EndpointKind.ANSWER,
+    'GET',
+    V1 + '/config/placement-rule/TiDB_GLOBAL',
+    emptyBundle('TiDB_GLOBAL'),
+  ),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/placement-rule/TiDB_META', emptyBundle('TiDB_META')),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/rule_group/tiflash', TIFLASH_GROUP),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/rules', '[]'),
@@ -121,7 +131,8 @@ const SETS_NOTHING: StaticArray<u8> = ascii('"sets":[]');
 
 function contains(p: usize, length: usize, text: StaticArray<u8>): bool {
   const size = <usize>text.length;
-  for (let at = p; at + size <= p + length; at++) if (memory.compare(at, changetype<usize>(text), size) == 0) return true;
+  for (let at = p; at + size <= p + length; at++)
+    if (memory.compare(at, changetype<usize>(text), size) == 0) return true;
   return false;
 }
 

@@ -42,7 +42,8 @@ export function remember(x: Exchange, id: u64, columns: usize, length: usize): b
   const copy = heap.alloc(length);
   memory.copy(copy, columns, length);
   x.heldBytes += length;
-  const entry = x.entries + <usize>(x.count++) * ENTRY_BYTES;
+  const entry = x.entries + <usize>x.count * ENTRY_BYTES;
+  x.count++;
   store<u64>(entry, id);
   store<usize>(entry, copy, 8);
   return true;
@@ -64,7 +65,8 @@ export function forget(x: Exchange, index: i32): void {
   const columns = pendingColumns(x, index);
   x.heldBytes -= 4 + load<u32>(columns);
   heap.free(columns);
-  const last = x.entries + <usize>(--x.count) * ENTRY_BYTES;
+  x.count--;
+  const last = x.entries + <usize>x.count * ENTRY_BYTES;
   const entry = x.entries + <usize>index * ENTRY_BYTES;
   if (entry != last) memory.copy(entry, last, ENTRY_BYTES);
 }

@@ -51,8 +51,6 @@ function space(): void {
   }
 }
 
-// @ts-ignore: decorator
-@inline
 function peek(): u8 {
   return cursor < stop ? load<u8>(cursor) : 0;
 }

@@ -1,7 +1,9 @@
 /** Names in PD's protocols that a tenant may use, and what they become. */
 
 /** Stands for a text of the storage layer that may quote keys. */
-export const WITHHELD: StaticArray<u8> = ascii('tidb-mesh: the text of this error is withheld, it may quote keys of the store');
+export const WITHHELD: StaticArray<u8> = ascii(
+  'tidb-mesh: the text of this error is withheld, it may quote keys of the store',
+);
 /** A service safe point that nobody sets: asking with it and a TTL of 0 only reads. */
 export const RESERVED_SERVICE: StaticArray<u8> = ascii('tidb_mesh_reader');
 

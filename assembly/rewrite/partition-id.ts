@@ -122,7 +122,13 @@ export function findPartitionId(p: usize, length: usize): Status {
     const type = readExecutor(bytesAt, bytesAt + bytesLength);
     if (type < 0) return Status.MALFORMED;
     if (type == Executor.AGGREGATION || type == Executor.STREAM_AGGREGATION) aggregates = true;
-    else if (type > 1 && type != 12 && type != Executor.SELECTION && type != Executor.TOPN && type != Executor.LIMIT)
+    else if (
+      type > 1 &&
+      type != 12 &&
+      type != Executor.SELECTION &&
+      type != Executor.TOPN &&
+      type != Executor.LIMIT
+    )
       keepsColumns = false;
   }
   // An aggregation answers with its own columns: the scan's never leave the store.
@@ -252,13 +258,15 @@ function stripDatum(p: usize, next: usize, tenant: u32): bool {
   const flag = <i32>load<u8>(p);
   if (flag == Datum.NIL) return true;
   if (flag == Datum.INT) {
-    if (load<u8>(p, 1) == (0x80 | <u8>(tenant >> 8)) && load<u8>(p, 2) == <u8>tenant) store<u16>(p, 0x0080, 1);
+    if (load<u8>(p, 1) == (0x80 | (<u8>(tenant >> 8))) && load<u8>(p, 2) == <u8>tenant)
+      store<u16>(p, 0x0080, 1);
     return true;
   }
   if (flag != Datum.VARINT) return false;
   const value = readVarint(p + 1, next) >> 1;
   // Go's varint reader takes padded varints, so the row keeps its length.
-  if (value >> 48 == <u64>tenant) writePaddedVarint(p + 1, (value & 0x0000ffffffffffff) << 1, <i32>(next - p - 1));
+  if (value >> 48 == <u64>tenant)
+    writePaddedVarint(p + 1, (value & 0x0000ffffffffffff) << 1, <i32>(next - p - 1));
   return true;
 }
 

@@ -78,7 +78,13 @@ function appendBound(to: usize, p: usize, end: usize, name: StaticArray<u8>, bou
  * Builds the query that goes on, in the arena: both bounds mapped (and put in where absent), every other parameter as it was.
  * MALFORMED: a bound twice, an escape cut short, or bytes that are no encoded key.
  */
-export function rewriteQuery(p: usize, length: usize, start: StaticArray<u8>, stop: StaticArray<u8>, hex: bool): Status {
+export function rewriteQuery(
+  p: usize,
+  length: usize,
+  start: StaticArray<u8>,
+  stop: StaticArray<u8>,
+  hex: bool,
+): Status {
   const end = p + length;
   if (hasEscapedName(p, end)) return Status.MALFORMED;
   // An encoded bound grows by less than 32 bytes before it is escaped three to one.

@@ -140,8 +140,6 @@ export function rewrite(message: u32, p: usize, length: usize, way: Direction): 
   return status;
 }
 
-// @ts-ignore: decorator
-@inline
 function record(message: u32): usize {
   return MESSAGES + <usize>message * 20;
 }
@@ -155,7 +153,7 @@ function fail(status: Status, message: u32, field: u32): Status {
 function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   if (depth > MAX_DEPTH) return fail(Status.TOO_DEEP, message, 0);
   const self = record(message);
-  const fields = FIELDS + (<usize>load<u32>(self) << 2);
+  const fields = FIELDS + ((<usize>load<u32>(self)) << 2);
   const maxField = load<u32>(self, 4);
   const flags = load<u32>(self, 8);
   const startField = load<u32>(self, 12);
@@ -198,11 +196,11 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
     const field = tag >> 3;
     const wire = tag & 7;
     if (field == 0) return fail(Status.MALFORMED, message, 0);
-    const entry = field <= maxField ? load<u32>(fields + (<usize>field << 2)) : 0;
+    const entry = field <= maxField ? load<u32>(fields + ((<usize>field) << 2)) : 0;
     const kind = (entry >> 8) & 7;
 
     if (kind != Kind.UNKNOWN && !(entry & REPEATED)) {
-      const bit = <u64>1 << (field & 63);
+      const bit = (<u64>1) << (field & 63);
       if (field < 64) {
         if (seen & bit) return fail(Status.DUPLICATE, message, field);
         seen |= bit;
@@ -330,11 +328,25 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
     const encoded = (flags & Flag.ENCODED_RANGE) != 0;
     let status = Status.OK;
     if (startField != 0) {
-      status = bound(encoded, !reverse, startField, startAt == 0 ? end : startAt, startBytes, startAt == 0 ? end : startTo);
+      status = bound(
+        encoded,
+        !reverse,
+        startField,
+        startAt == 0 ? end : startAt,
+        startBytes,
+        startAt == 0 ? end : startTo,
+      );
       if (status == Status.OK) total += growth;
     }
     if (status == Status.OK && endField != 0) {
-      status = bound(encoded, reverse, endField, endAt == 0 ? end : endAt, endBytes, endAt == 0 ? end : endTo);
+      status = bound(
+        encoded,
+        reverse,
+        endField,
+        endAt == 0 ? end : endAt,
+        endBytes,
+        endAt == 0 ? end : endTo,
+      );
       if (status == Status.OK) total += growth;
     }
     if (status == Status.DROP) {
@@ -343,11 +355,11 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
     }
     if (status != Status.OK) return fail(status, message, startField);
   }
-  if (flags & Flag.SAFE_POINT_OUT && direction == Direction.RESPONSE && !(seen & (<u64>1 << startField)))
+  if (flags & Flag.SAFE_POINT_OUT && direction == Direction.RESPONSE && !(seen & ((<u64>1) << startField)))
     total += replaceScalar(startField << 3, end, end, exchange.remembered);
   if (direction == Direction.REQUEST) {
     if (flags & (Flag.NAME_RANGE | Flag.RESOURCE_PATH | Flag.LEASE_GRANT | Flag.EXACT_KEY)) {
-      const absent = !(seen & (<u64>1 << startField));
+      const absent = !(seen & ((<u64>1) << startField));
       // Absent, an exact key would be the store's empty key, and a path the whole of the meta storage.
       if (absent && flags & Flag.EXACT_KEY) return fail(Status.KEY_OUTSIDE, message, startField);
       if (absent && flags & Flag.RESOURCE_PATH) return fail(Status.NAME_OUTSIDE, message, startField);
@@ -357,7 +369,8 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         total += replaceField((startField << 3) | 2, end, end, namedAt, namedLength);
       }
       // LeaseGrantRequest.ID is field 2.
-      if (flags & Flag.LEASE_GRANT && !(seen & 4)) total += replaceScalar(2 << 3, end, end, encodeLease(leaseSeed));
+      if (flags & Flag.LEASE_GRANT && !(seen & 4))
+        total += replaceScalar(2 << 3, end, end, encodeLease(leaseSeed));
     }
     if (dagAt != 0 && copType == COP_DAG) {
       const status = plan(dagAt, dagLength);
@@ -493,7 +506,8 @@ function bytes(role: u32, tag: u32, at: usize, value: usize, length: usize, end:
       growth = replaceField(tag, at, end, namedAt, namedLength);
       return Status.OK;
     case Role.ETCD_END:
-      if (encodeNameEnd(value, length) == Mapped.REPLACED) growth = replaceField(tag, at, end, namedAt, namedLength);
+      if (encodeNameEnd(value, length) == Mapped.REPLACED)
+        growth = replaceField(tag, at, end, namedAt, namedLength);
       return Status.OK;
     case Role.SERVICE_ID:
       if (!request) return Status.OK;
@@ -564,7 +578,8 @@ function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: u64): S
 function plan(at: usize, length: usize): Status {
   const status = findPartitionId(at, length);
   if (status != Status.OK || columnsAt == 0) return status;
-  if (batchIndex < 0) return remember(exchange, 0, columnsAt, columnsLength) ? Status.OK : Status.TOO_MANY_PENDING;
+  if (batchIndex < 0)
+    return remember(exchange, 0, columnsAt, columnsLength) ? Status.OK : Status.TOO_MANY_PENDING;
   if (batchFoundCount == batchFoundCapacity || batchFoundCount == 0) {
     // The arena forgot the list of the batch before.
     const capacity = batchFoundCount == 0 ? 16 : batchFoundCapacity * 2;
@@ -607,7 +622,7 @@ function findPacked(p: usize, end: usize, wanted: u32): usize {
     const tag = readVarint(p, end);
     if (varintEnd == 0) return 0;
     p = varintEnd;
-    const wire = <u32>tag & 7;
+    const wire = (<u32>tag) & 7;
     const value = readVarint(p, end);
     if (wire == 0) {
       if (varintEnd == 0) return 0;

@@ -22,7 +22,14 @@ import { alloc } from '../memory/arena';
 import { Budget, Held, append, consume } from '../memory/held';
 import { RequestKind, classify, pathBytes } from '../policy/classify';
 import { ENDPOINTS, Endpoint, EndpointKind, findEndpoint, setsNoRules } from '../policy/endpoints';
-import { becauseAt, becauseLength, decision, findMethod, requestMessage, responseMessage } from '../policy/methods';
+import {
+  becauseAt,
+  becauseLength,
+  decision,
+  findMethod,
+  requestMessage,
+  responseMessage,
+} from '../policy/methods';
 import { feed, outputAt, outputChanged, outputLength } from '../rewrite/frames';
 import { jsonAt, jsonLength, rewriteRegions } from '../rewrite/json-regions';
 import { WITHHELD } from '../rewrite/names';
@@ -57,8 +64,12 @@ const CONTENT_TYPE: StaticArray<u8> = ascii('content-type');
 const GRPC_TYPE: StaticArray<u8> = ascii('application/grpc');
 const REGIONS_BY_KEY: StaticArray<u8> = ascii('/pd/api/v1/regions/key');
 const NO_LIMIT: StaticArray<u8> = ascii('limit=-1');
-const UNKNOWN_METHOD: StaticArray<u8> = ascii('an unknown method; this version of tidb-mesh does not let it through');
-const LABEL_RULES: StaticArray<u8> = ascii('region label rules are shared by the whole cluster, tenants cannot set them yet');
+const UNKNOWN_METHOD: StaticArray<u8> = ascii(
+  'an unknown method; this version of tidb-mesh does not let it through',
+);
+const LABEL_RULES: StaticArray<u8> = ascii(
+  'region label rules are shared by the whole cluster, tenants cannot set them yet',
+);
 const UNKNOWN_ENDPOINT: StaticArray<u8> = ascii('not for tenants');
 
 /** True when the stream may go on. */
@@ -100,7 +111,12 @@ function takeTenant(stream: Stream, identity: Identity): void {
   stream.namespaceAt = changetype<usize>(tenant.prefixBytes);
   stream.namespaceLength = tenant.prefixBytes.byteLength;
   stream.budget = tenant.budget;
-  addHeader(HeaderMap.REQUEST_HEADERS, TENANT_HEADER, changetype<usize>(tenant.nameBytes), tenant.nameBytes.byteLength);
+  addHeader(
+    HeaderMap.REQUEST_HEADERS,
+    TENANT_HEADER,
+    changetype<usize>(tenant.nameBytes),
+    tenant.nameBytes.byteLength,
+  );
 }
 
 function onGrpcCall(stream: Stream): bool {
@@ -155,7 +171,8 @@ function rewritePath(stream: Stream, endpoint: Endpoint, plain: usize): bool {
   let query = plain < pathLength ? pathAt + plain + 1 : pathAt;
   let size = plain < pathLength ? pathLength - plain - 1 : 0;
   if (endpoint.kind == EndpointKind.ALL_REGIONS) {
-    for (let i = 0; i < ENDPOINTS.length; i++) if (ENDPOINTS[i].kind == EndpointKind.QUERY_REGIONS) source = ENDPOINTS[i];
+    for (let i = 0; i < ENDPOINTS.length; i++)
+      if (ENDPOINTS[i].kind == EndpointKind.QUERY_REGIONS) source = ENDPOINTS[i];
     from = changetype<usize>(REGIONS_BY_KEY);
     fromLength = REGIONS_BY_KEY.length;
     query = changetype<usize>(NO_LIMIT);
@@ -238,7 +255,13 @@ function onPatch(stream: Stream, budget: Budget, size: u32, last: bool): bool {
     return true;
   }
   if (!setsNoRules(held.at, held.length)) {
-    refuseCall(stream, changetype<usize>(endpoint.pathBytes), endpoint.pathBytes.length, changetype<usize>(LABEL_RULES), LABEL_RULES.length);
+    refuseCall(
+      stream,
+      changetype<usize>(endpoint.pathBytes),
+      endpoint.pathBytes.length,
+      changetype<usize>(LABEL_RULES),
+      LABEL_RULES.length,
+    );
     return false;
   }
   replaceBuffer(Buffer.REQUEST_BODY, size, changetype<usize>(endpoint.bodyBytes), endpoint.bodyBytes.length);
@@ -266,7 +289,8 @@ function scrubStatus(map: HeaderMap): void {
 export function onResponseHeaders(stream: Stream): bool {
   if (stream.phase == Phase.ENDED || stream.budget == null) return true;
   if (stream.isGrpc) scrubStatus(HeaderMap.RESPONSE_HEADERS);
-  if (stream.phase == Phase.HTTP) removeHeader(HeaderMap.RESPONSE_HEADERS, changetype<usize>(CONTENT_LENGTH), CONTENT_LENGTH.length);
+  if (stream.phase == Phase.HTTP)
+    removeHeader(HeaderMap.RESPONSE_HEADERS, changetype<usize>(CONTENT_LENGTH), CONTENT_LENGTH.length);
   if (stream.phase == Phase.MAP) {
     const size = <usize>GRPC_TYPE.length;
     const isGrpc =

@@ -24,6 +24,6 @@ export function defineMetrics(): void {
 /** Sets the gauges; called on the tick. With several workers each gauge shows the last one's. */
 export function recordGauges(): void {
   record(heldBytes, vmBudget.used);
-  record(memoryBytes, <u64>memory.size() << 16);
+  record(memoryBytes, (<u64>memory.size()) << 16);
   record(streamsActive, streamCount());
 }

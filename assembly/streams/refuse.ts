@@ -24,7 +24,8 @@ function begin(): void {
 }
 
 function add(text: string): void {
-  for (let i = 0; i < text.length && textLength < MAX_TEXT; i++) store<u8>(textAt + textLength++, <u8>text.charCodeAt(i));
+  for (let i = 0; i < text.length && textLength < MAX_TEXT; i++)
+    store<u8>(textAt + textLength++, <u8>text.charCodeAt(i));
 }
 
 function addBytes(p: usize, length: usize): void {
@@ -70,7 +71,13 @@ export function refuse(stream: Stream, at: usize, length: usize): void {
 }
 
 /** Refuses a method or an endpoint and says which. */
-export function refuseCall(stream: Stream, at: usize, length: usize, because: usize, becauseLength: usize): void {
+export function refuseCall(
+  stream: Stream,
+  at: usize,
+  length: usize,
+  because: usize,
+  becauseLength: usize,
+): void {
   begin();
   add('tidb-mesh: ');
   addBytes(at, min<usize>(length, 256));
@@ -94,7 +101,7 @@ export function refuseMessage(stream: Stream, status: Status, answer: bool): voi
   add(answer ? 'tidb-mesh: the answer of the storage: ' : 'tidb-mesh: ');
   add(explain(status));
   if (status == Status.UNKNOWN_FIELD || status == Status.DUPLICATE || status == Status.GROUP) {
-    const name = load<u32>(MESSAGE_NAMES + (<usize>failedMessage << 2));
+    const name = load<u32>(MESSAGE_NAMES + ((<usize>failedMessage) << 2));
     add(' (');
     addBytes(STRINGS + (name & 0xffffff), name >> 24);
     add(' field ');

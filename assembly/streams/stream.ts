@@ -51,14 +51,10 @@ export function streamCount(): u32 {
   return count;
 }
 
-// @ts-ignore: decorator
-@inline
 function slot(i: u32): usize {
   return slots + ((<usize>(i & mask)) << 2);
 }
 
-// @ts-ignore: decorator
-@inline
 function home(context: u32): u32 {
   return context * 0x9e3779b1;
 }
@@ -73,11 +69,11 @@ function growSlots(): void {
   const old = slots;
   const oldCount: u32 = slots == 0 ? 0 : mask + 1;
   const size = oldCount == 0 ? FIRST_SLOTS : oldCount * 2;
-  slots = heap.alloc(<usize>size << 2);
-  memory.fill(slots, 0, <usize>size << 2);
+  slots = heap.alloc((<usize>size) << 2);
+  memory.fill(slots, 0, (<usize>size) << 2);
   mask = size - 1;
   for (let i: u32 = 0; i < oldCount; i++) {
-    const stream = load<usize>(old + (<usize>i << 2));
+    const stream = load<usize>(old + ((<usize>i) << 2));
     if (stream != 0) insert(changetype<Stream>(stream));
   }
   if (old != 0) heap.free(old);

@@ -88,7 +88,8 @@ export class ConfigReader {
   private text(json: Json, name: string, where: string): string {
     const member = json.get(name);
     if (member == null) return '';
-    if (member.type != JsonType.STRING || member.text.length == 0) this.fail(where + '.' + name, 'must be a text that is not empty');
+    if (member.type != JsonType.STRING || member.text.length == 0)
+      this.fail(where + '.' + name, 'must be a text that is not empty');
     return member.text;
   }
 
@@ -104,7 +105,11 @@ export class ConfigReader {
   private root(json: Json): void {
     this.known(json, 'pluginConfig', ROOT_FIELDS);
     if (this.error.length != 0) return;
-    const tenants = this.list(json, 'tenants', 'must list at least one tenant, for example {"name": "alpha", "number": 1}');
+    const tenants = this.list(
+      json,
+      'tenants',
+      'must list at least one tenant, for example {"name": "alpha", "number": 1}',
+    );
     for (let i = 0; i < tenants.length; i++) this.tenant(tenants[i], 'tenants[' + i.toString() + ']');
     const rules = this.list(
       json,
@@ -115,7 +120,8 @@ export class ConfigReader {
     const require = json.get('requirePrincipal');
     if (require != null) {
       if (require.type != JsonType.BOOL) this.fail('requirePrincipal', 'must be true or false');
-      else if (!require.bool) this.fail('requirePrincipal', 'must be true: no identity but the principal can be checked yet');
+      else if (!require.bool)
+        this.fail('requirePrincipal', 'must be true: no identity but the principal can be checked yet');
     }
     const limits = json.get('limits');
     if (limits != null) this.limits(limits);
@@ -144,11 +150,15 @@ export class ConfigReader {
     const tenant = new Tenant(name, <u32>number.number);
     for (let i = 0; i < this.config.tenants.length; i++) {
       const other = this.config.tenants[i];
-      if (other.name == name) this.fail(where + '.name', '"' + name + '" is the name of tenants[' + i.toString() + '] already');
+      if (other.name == name)
+        this.fail(where + '.name', '"' + name + '" is the name of tenants[' + i.toString() + '] already');
       if (other.number == tenant.number)
         this.fail(
           where + '.number',
-          tenant.number.toString() + ' is the number of tenants[' + i.toString() + '] already: two tenants would share one key space',
+          tenant.number.toString() +
+            ' is the number of tenants[' +
+            i.toString() +
+            '] already: two tenants would share one key space',
         );
     }
     this.config.tenants.push(tenant);
@@ -166,7 +176,7 @@ export class ConfigReader {
     }
     if (this.error.length != 0) return;
     if (rule.principal.length == 0) {
-      this.fail(where + '.principal', 'is missing: a pattern over the caller\'s SPIFFE principal');
+      this.fail(where + '.principal', "is missing: a pattern over the caller's SPIFFE principal");
       return;
     }
     const wrong = patternError(rule.principal);
@@ -174,7 +184,10 @@ export class ConfigReader {
     const captures = rule.principal.indexOf(CAPTURE) >= 0;
     const ways = (captures ? 1 : 0) + (rule.tenant.length != 0 ? 1 : 0) + (rule.system ? 1 : 0);
     if (ways != 1)
-      this.fail(where, 'must say exactly one of: {tenant} in the principal, "tenant": "<name>", "system": true');
+      this.fail(
+        where,
+        'must say exactly one of: {tenant} in the principal, "tenant": "<name>", "system": true',
+      );
     if (rule.tenant.length != 0 && this.config.tenant(rule.tenant) == null)
       this.fail(where + '.tenant', '"' + rule.tenant + '" is not in tenants');
     this.config.rules.push(rule);
@@ -184,7 +197,12 @@ export class ConfigReader {
     const member = json.get(name);
     if (member == null) return byDefault;
     const value = member.number;
-    if (member.type == JsonType.NUMBER && value == Math.floor(value) && value >= MIN_LIMIT && value <= MAX_LIMIT)
+    if (
+      member.type == JsonType.NUMBER &&
+      value == Math.floor(value) &&
+      value >= MIN_LIMIT &&
+      value <= MAX_LIMIT
+    )
       return <u32>value;
     this.fail('limits.' + name, 'must be a whole number of bytes from 1024 to 1073741824');
     return byDefault;

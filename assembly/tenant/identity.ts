@@ -41,7 +41,8 @@ export class Resolver {
     if (this.known.has(hash)) {
       const identity = this.known.get(hash);
       const principal = changetype<usize>(identity.principal);
-      if (<usize>identity.principal.byteLength == length && memory.compare(principal, p, length) == 0) return identity;
+      if (<usize>identity.principal.byteLength == length && memory.compare(principal, p, length) == 0)
+        return identity;
     }
     const text = String.UTF8.decodeUnsafe(p, length);
     const identity = this.decide(text);
@@ -67,7 +68,13 @@ export class Resolver {
       if (tenant == null)
         return refuse(
           principal,
-          'rules[' + i.toString() + '] makes it tenant "' + name + '", which pluginConfig.tenants does not list; add {"name": "' + name + '", "number": <a free number>} there',
+          'rules[' +
+            i.toString() +
+            '] makes it tenant "' +
+            name +
+            '", which pluginConfig.tenants does not list; add {"name": "' +
+            name +
+            '", "number": <a free number>} there',
         );
       identity.access = Access.TENANT;
       identity.tenant = tenant;
@@ -75,7 +82,9 @@ export class Resolver {
     }
     return refuse(
       principal,
-      'no rule matches it; add one to pluginConfig.rules, for example {"principal": "' + principal + '", "tenant": "<name>"}',
+      'no rule matches it; add one to pluginConfig.rules, for example {"principal": "' +
+        principal +
+        '", "tenant": "<name>"}',
     );
   }
 }

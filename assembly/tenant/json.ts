@@ -167,7 +167,12 @@ export class JsonReader {
         let unit = 0;
         for (let i = 0; i < 4; i++, this.at++) {
           const h = this.peek() | 0x20;
-          const digit = h >= 0x61 && h <= 0x66 ? h - 0x57 : this.peek() >= 0x30 && this.peek() <= 0x39 ? this.peek() - 0x30 : -1;
+          const digit =
+            h >= 0x61 && h <= 0x66
+              ? h - 0x57
+              : this.peek() >= 0x30 && this.peek() <= 0x39
+                ? this.peek() - 0x30
+                : -1;
           if (digit < 0) {
             this.fail('an escape needs four hex digits');
             return '';

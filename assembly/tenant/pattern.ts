@@ -11,7 +11,8 @@ export let captureEnd: i32 = 0;
 /** The reason why a pattern is not usable, or ''. */
 export function patternError(pattern: string): string {
   const first = pattern.indexOf(CAPTURE);
-  const rest = first < 0 ? pattern : pattern.substring(0, first) + '/' + pattern.substring(first + CAPTURE.length);
+  const rest =
+    first < 0 ? pattern : pattern.substring(0, first) + '/' + pattern.substring(first + CAPTURE.length);
   if (rest.indexOf(CAPTURE) >= 0) return 'captures {tenant} twice';
   if (rest.indexOf('{') >= 0 || rest.indexOf('}') >= 0) return 'has a brace that does not belong to {tenant}';
   if (pattern.indexOf('**') >= 0) return "has '**'; one '*' stands for any run of characters without '/'";

@@ -31,8 +31,6 @@ export function unescape(p: usize, length: usize): usize {
   return out;
 }
 
-// @ts-ignore: decorator
-@inline
 function upperHex(digit: u32): u8 {
   return <u8>(digit < 10 ? 0x30 + digit : 0x37 + digit);
 }

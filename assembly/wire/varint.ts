@@ -33,8 +33,6 @@ export function readVarint(p: usize, end: usize): u64 {
 }
 
 /** Bytes that `value` takes as a varint, 1 to 10. */
-// @ts-ignore: decorator
-@inline
 export function varintSize(value: u64): i32 {
   return <i32>((70 - <u32>clz<u64>(value | 1)) / 7);
 }

@@ -5,7 +5,21 @@ import { gzipSync } from 'node:zlib';
 import Table from 'cli-table3';
 import { BUILDS, ROOT, compile, isCurrent } from './builds.ts';
 
-const SECTIONS = ['custom', 'type', 'import', 'function', 'table', 'memory', 'global', 'export', 'start', 'element', 'code', 'data', 'data count'];
+const SECTIONS = [
+  'custom',
+  'type',
+  'import',
+  'function',
+  'table',
+  'memory',
+  'global',
+  'export',
+  'start',
+  'element',
+  'code',
+  'data',
+  'data count',
+];
 /** The release filter should stay below this. */
 const BUDGET_BYTES = 64 * 1024;
 
@@ -32,10 +46,16 @@ const build = BUILDS[0];
 if (build) {
   if (!isCurrent(build)) await compile(build);
   const wasm = readFileSync(join(ROOT, build.output));
-  const table = new Table({ head: ['section', 'bytes', 'share'], colAligns: ['left', 'right', 'right'], style: { head: [] } });
+  const table = new Table({
+    head: ['section', 'bytes', 'share'],
+    colAligns: ['left', 'right', 'right'],
+    style: { head: [] },
+  });
   for (const [name, size] of [...sectionSizes(wasm)].sort((a, b) => b[1] - a[1]))
     table.push([name, size, `${((size / wasm.length) * 100).toFixed(1)} %`]);
   console.log(table.toString());
-  console.log(`${build.output}: ${wasm.length} bytes, ${gzipSync(wasm).length} gzipped; budget ${BUDGET_BYTES}`);
+  console.log(
+    `${build.output}: ${wasm.length} bytes, ${gzipSync(wasm).length} gzipped; budget ${BUDGET_BYTES}`,
+  );
   process.exitCode = wasm.length <= BUDGET_BYTES ? 0 : 1;
 }

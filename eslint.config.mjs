@@ -1,0 +1,73 @@
+import tseslint from 'typescript-eslint';
+
+/** assembly/ folders from the lowest up; each may import only from those before it (DESIGN: dependencies point one way). */
+const LAYERS = {
+  memory: [],
+  wire: ['memory'],
+  schema: [],
+  keys: ['memory', 'wire'],
+  rewrite: ['memory', 'wire', 'schema', 'keys'],
+  tenant: ['memory', 'keys'],
+  policy: ['wire', 'schema', 'host/abi'],
+  host: ['memory'],
+};
+
+const ALL = ['memory', 'wire', 'schema', 'keys', 'rewrite', 'tenant', 'policy', 'host', 'streams'];
+
+/** Forbids imports from every folder that the layer may not know. */
+const layer = ([name, allowed]) => {
+  const forbidden = ALL.filter((other) => other !== name && !allowed.includes(other));
+  const group = forbidden.flatMap((other) => {
+    const only = allowed.filter((path) => path.startsWith(`${other}/`)).map((path) => `!../${path}`);
+    return [`../${other}/*`, ...only];
+  });
+  if (name !== 'host') group.push('@gcoredev/*');
+  return {
+    files: [`assembly/${name}/**/*.ts`],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        { patterns: [{ group, message: `assembly/${name} must not depend on it.` }] },
+      ],
+    },
+  };
+};
+
+export default tseslint.config(
+  { ignores: ['build/', 'node_modules/', 'assembly/schema/table.ts', 'assembly/host/random.ts'] },
+  {
+    files: ['src-ts/**/*.ts', 'test/**/*.ts'],
+    extends: [...tseslint.configs.strict],
+    rules: {
+      eqeqeq: 'error',
+      '@typescript-eslint/consistent-type-imports': 'error',
+    },
+  },
+  {
+    // A test that meets null should fail there and then.
+    files: ['test/**/*.ts'],
+    rules: { '@typescript-eslint/no-non-null-assertion': 'off' },
+  },
+  {
+    // AssemblyScript is not type-checked as TypeScript: the rules here need the syntax tree only.
+    files: ['assembly/**/*.ts'],
+    languageOptions: { parser: tseslint.parser },
+    rules: {
+      'no-var': 'error',
+      'prefer-const': 'error',
+      'no-restricted-syntax': [
+        'error',
+        { selector: 'ThrowStatement', message: 'A trap ends every stream of the worker: return a status.' },
+        {
+          selector: 'TSNonNullExpression',
+          message: 'A trap ends every stream of the worker: test for null.',
+        },
+        {
+          selector: "CallExpression[callee.name='assert']",
+          message: 'A trap ends every stream of the worker.',
+        },
+      ],
+    },
+  },
+  ...Object.entries(LAYERS).map(layer),
+);

@@ -37,6 +37,12 @@ export function insideResourceGroups(p: usize, length: usize): bool {
   return startsWith(p, length, RESOURCE_GROUPS);
 }
 
+/** One segment of a path: PD joins such names to a path, and `..` would lead out of it. */
+export function isSegment(p: usize, length: usize): bool {
+  for (let i: usize = 0; i < length; i++) if (load<u8>(p + i) == 0x2f) return false;
+  return !(length == 2 && load<u16>(p) == 0x2e2e) && !(length == 1 && load<u8>(p) == 0x2e);
+}
+
 /** Paths of PD's global configuration that TiDB reads. An empty one means `/global/config/`. */
 export function isConfigPath(p: usize, length: usize): bool {
   return length == 0 || equals(p, length, GLOBAL_CONFIG) || equals(p, length, CONTROLLER);

@@ -37,7 +37,14 @@ import { readVarint, varintEnd, varintSize, writeVarint } from '../wire/varint';
 import { Exchange, forget, pendingColumns, pendingIndex, remember } from './exchange';
 import { columnsAt, columnsLength, findPartitionId, stripPartitionIds } from './partition-id';
 import { addPatch, clearPatches, patchCount, setPatch, truncatePatches } from './patches';
-import { insideResourceGroups, isConfigPath, isGcWorker, RESERVED_SERVICE, WITHHELD } from './names';
+import {
+  insideResourceGroups,
+  isConfigPath,
+  isGcWorker,
+  isSegment,
+  RESERVED_SERVICE,
+  WITHHELD,
+} from './names';
 
 export const enum Direction {
   REQUEST,
@@ -516,6 +523,8 @@ function bytes(role: u32, tag: u32, at: usize, value: usize, length: usize, end:
       return Status.OK;
     case Role.RESOURCE_PATH:
       return insideResourceGroups(value, length) ? Status.OK : Status.NAME_OUTSIDE;
+    case Role.SEGMENT:
+      return !request || isSegment(value, length) ? Status.OK : Status.NAME_OUTSIDE;
     case Role.CONFIG_PATH:
       return !request || isConfigPath(value, length) ? Status.OK : Status.NAME_OUTSIDE;
     default:

@@ -13,15 +13,29 @@ interface Build {
   readonly output: string;
 }
 
+const filter = (target: string, output: string): Build => ({
+  name: `filter (${target})`,
+  args: [
+    'assembly/index.ts',
+    '--target',
+    target,
+    '--outFile',
+    output,
+    '--use',
+    'abort=assembly/host/abort/abort',
+  ],
+  output,
+});
+
 const testing = (target: string, output: string): Build => ({
   name: `test build (${target})`,
-  args: ['assembly/testing.ts', '--target', target, '--outFile', output, '--use', 'abort='],
+  args: ['assembly/testing.ts', '--target', target, '--outFile', output],
   output,
 });
 
 export const BUILDS: readonly Build[] = [
-  { name: 'filter (release)', args: ['--target', 'release'], output: 'build/release.wasm' },
-  { name: 'filter (debug)', args: ['--target', 'debug'], output: 'build/debug.wasm' },
+  filter('release', 'build/release.wasm'),
+  filter('debug', 'build/debug.wasm'),
   testing('release', 'build/testing.release.wasm'),
   testing('debug', 'build/testing.debug.wasm'),
 ];

@@ -64,6 +64,8 @@ const CONTENT_TYPE: StaticArray<u8> = ascii('content-type');
 const GRPC_TYPE: StaticArray<u8> = ascii('application/grpc');
 const REGIONS_BY_KEY: StaticArray<u8> = ascii('/pd/api/v1/regions/key');
 const NO_LIMIT: StaticArray<u8> = ascii('limit=-1');
+const FORM: string =
+  'this request could be read in two ways; send gRPC as POST /package.Service/Method without a query and with content-type application/grpc, or plain HTTP without upgrade and with a path of letters, digits and -._~/,=: that has no empty, . or .. segment';
 const UNKNOWN_METHOD: StaticArray<u8> = ascii(
   'an unknown method; this version of tidb-mesh does not let it through',
 );
@@ -82,7 +84,7 @@ export function onRequestHeaders(stream: Stream): bool {
     : RequestKind.REFUSED;
   stream.isGrpc = kind == RequestKind.GRPC;
   if (kind == RequestKind.REFUSED || upgrades) {
-    refuseForm(stream, 'a request of this form is not let through: see docs on what a request may look like');
+    refuseForm(stream, FORM);
     return false;
   }
   if (resolver == null) {

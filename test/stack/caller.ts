@@ -66,10 +66,14 @@ export function callHttp(
   path: string,
   options: { method?: string; headers?: Record<string, string>; body?: string } = {},
 ): Promise<{ status: number; body: string }> {
+  const { hostname, port } = new URL(`https://${address}`);
   return new Promise((resolve, reject) => {
     const call = request(
-      `https://${address}${path}`,
       {
+        // Not as one URL, which would be normalised: the path goes out as it is given.
+        hostname,
+        port,
+        path,
         method: options.method ?? 'GET',
         headers: options.headers ?? {},
         ca: readFileSync(certs.ca),

@@ -229,6 +229,8 @@ export function decodeEncoded(p: usize, length: usize, bound: Bound): Mapped {
   const raw = memcomparable.decode(p, length);
   if (raw == 0) return undecodable(p, length, bound);
   const rawLength = memcomparable.resultLength;
+  // The encoded empty key is a boundary before every tenant, not an absent one.
+  if (rawLength == 0) return bound == Bound.LOWER ? empty() : Mapped.OUTSIDE;
   const mapped =
     bound == Bound.KEY
       ? decodeKey(raw, rawLength)

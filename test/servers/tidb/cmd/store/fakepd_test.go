@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/pdpb"
+	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/pd"
+)
+
+// fakePD gives ids and timestamps and remembers heartbeats.
+type fakePD struct {
+	pd.Client
+	mu       sync.Mutex
+	next     uint64
+	reported []*metapb.Region
+}
+
+func (f *fakePD) AllocID(context.Context) (uint64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.next++
+	return f.next, nil
+}
+
+func (f *fakePD) Bootstrap(context.Context, *metapb.Store, *metapb.Region) (*pdpb.BootstrapResponse, error) {
+	return &pdpb.BootstrapResponse{}, nil
+}
+
+func (f *fakePD) ReportRegion(req *pdpb.RegionHeartbeatRequest) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reported = append(f.reported, req.Region)
+}
+
+func (f *fakePD) GetTS(context.Context) (physical, logical int64, err error) {
+	return time.Now().UnixMilli(), 0, nil
+}
+
+func (f *fakePD) GetGCSafePoint(context.Context) (uint64, error)                        { return 0, nil }
+func (f *fakePD) PutStore(context.Context, *metapb.Store) error                         { return nil }
+func (f *fakePD) StoreHeartbeat(context.Context, *pdpb.StoreStats) error                { return nil }
+func (f *fakePD) SetRegionHeartbeatResponseHandler(func(*pdpb.RegionHeartbeatResponse)) {}
+func (f *fakePD) Close()                                                                {}

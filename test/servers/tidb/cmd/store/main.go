@@ -1,0 +1,116 @@
+// Command store is one embedded TiKV for tests: TiDB's unistore engine behind a real PD, with the checks of a real TiKV
+// that unistore lacks. What still differs is written down in ../../../README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pingcap/log"
+	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/pd"
+	"github.com/spf13/pflag"
+	"go.uber.org/zap/zapcore"
+)
+
+// How long streams, lock waiters and the engine get to end after a signal.
+const (
+	streamGrace = time.Second
+	stopGrace   = 8 * time.Second
+)
+
+type options struct {
+	pd         string
+	listen     string
+	advertise  string
+	inspect    string
+	data       string
+	regionSize int64
+	logLevel   string
+}
+
+func main() {
+	var opts options
+	flags := pflag.NewFlagSet("store", pflag.ExitOnError)
+	flags.StringVar(&opts.pd, "pd", "127.0.0.1:2379", "PD endpoints, host:port, separated by commas")
+	flags.StringVar(&opts.listen, "listen", "127.0.0.1:20160", "address to serve gRPC on")
+	flags.StringVar(&opts.advertise, "advertise", "", "address that PD hands to clients; default: that of --listen")
+	flags.StringVar(&opts.inspect, "inspect", "", "address of the HTTP inspector; none when empty")
+	flags.StringVar(&opts.data, "data", "", "data folder")
+	flags.Int64Var(&opts.regionSize, "region-size", 64<<20, "bytes that a region aims at; one half larger is split")
+	flags.StringVar(&opts.logLevel, "log-level", "info", "debug, info, warn or error")
+	_ = flags.Parse(os.Args[1:])
+	if err := run(opts); err != nil {
+		fmt.Fprintln(os.Stderr, "store:", err)
+		os.Exit(1)
+	}
+}
+
+func run(opts options) error {
+	switch {
+	case opts.data == "":
+		return errors.New("--data is missing")
+	case opts.regionSize <= 0:
+		return fmt.Errorf("--region-size %d is not positive", opts.regionSize)
+	}
+	if opts.advertise == "" {
+		opts.advertise = opts.listen
+	}
+	stderr := zapcore.Lock(os.Stderr)
+	logger, properties, err := log.InitLoggerWithWriteSyncer(&log.Config{Level: opts.logLevel}, stderr, stderr)
+	if err != nil {
+		return err
+	}
+	log.ReplaceGlobals(logger, properties)
+
+	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer cancel()
+
+	// Listening comes first, so that a taken port leaves no trace in PD.
+	listener, err := net.Listen("tcp", opts.listen)
+	if err != nil {
+		return err
+	}
+	client, err := pd.NewClient(strings.Split(opts.pd, ","), "store")
+	if err != nil {
+		return fmt.Errorf("PD at %s: %w", opts.pd, err)
+	}
+	stats := newCounters()
+	eng, err := openEngine(opts, client, stats)
+	if err != nil {
+		return err
+	}
+	server := newGRPCServer(newService(eng, stats))
+	failed := make(chan error, 2)
+	go func() { failed <- server.Serve(listener) }()
+	if opts.inspect != "" {
+		inspector, err := net.Listen("tcp", opts.inspect)
+		if err != nil {
+			return err
+		}
+		go func() { failed <- http.Serve(inspector, newInspector(eng, stats)) }()
+	}
+	fmt.Printf("store ready listen=%s\n", listener.Addr())
+
+	select {
+	case <-stop.Done():
+	case err = <-failed:
+	}
+	time.AfterFunc(stopGrace, func() {
+		fmt.Fprintln(os.Stderr, "store: did not stop in time")
+		os.Exit(1)
+	})
+	// BatchCommands streams never end by themselves.
+	timer := time.AfterFunc(streamGrace, server.Stop)
+	server.GracefulStop()
+	timer.Stop()
+	eng.close()
+	return err
+}

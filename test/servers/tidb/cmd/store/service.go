@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"math"
+	"path"
+	"reflect"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/pingcap/kvproto/pkg/coprocessor"
+	"github.com/pingcap/kvproto/pkg/errorpb"
+	"github.com/pingcap/kvproto/pkg/kvrpcpb"
+	"github.com/pingcap/kvproto/pkg/tikvpb"
+	"github.com/pingcap/log"
+	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+)
+
+// service is unistore's gRPC service with TiKV's checks in front and the methods that unistore gets wrong replaced.
+type service struct {
+	*tikv.Server
+	regions *regions
+	stats   *counters
+	pending *pending
+	// Of health feedback; TiKV starts at the wall clock too.
+	feedback atomic.Uint64
+}
+
+func newService(eng *engine, stats *counters) *service {
+	s := &service{Server: eng.server, regions: eng.regions, stats: stats, pending: newPending()}
+	s.feedback.Store(uint64(time.Now().UnixMilli()))
+	return s
+}
+
+func newGRPCServer(s *service) *grpc.Server {
+	server := grpc.NewServer(
+		grpc.MaxRecvMsgSize(math.MaxInt32),
+		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.InitialWindowSize(2<<20),
+		grpc.InitialConnWindowSize(16<<20),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+			method := path.Base(info.FullMethod)
+			// Coprocessor checks each of its tasks by itself.
+			if _, tasks := req.(*coprocessor.Request); tasks {
+				return recovered(ctx, method, req, next)
+			}
+			return s.guarded(ctx, method, req, next)
+		}),
+		grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+			s.stats.request(path.Base(info.FullMethod))
+			_, err := recovered(stream.Context(), path.Base(info.FullMethod), nil,
+				func(context.Context, any) (any, error) { return nil, next(srv, stream) })
+			return err
+		}),
+	)
+	tikvpb.RegisterTikvServer(server, s)
+	healthpb.RegisterHealthServer(server, health.NewServer())
+	return server
+}
+
+// recovered turns a panic, unistore's way to say "not implemented", into a status.
+func recovered(ctx context.Context, method string, req any, next grpc.UnaryHandler) (resp any, err error) {
+	defer func() {
+		if failure := recover(); failure != nil {
+			log.Error("panic", zap.String("method", method), zap.Any("reason", failure), zap.ByteString("stack", debug.Stack()))
+			resp, err = nil, status.Errorf(codes.Unimplemented, "%s: %v", method, failure)
+		}
+	}()
+	return next(ctx, req)
+}
+
+// guarded serves one request, alone or out of BatchCommands, behind the checks.
+func (s *service) guarded(ctx context.Context, method string, req any, next grpc.UnaryHandler) (any, error) {
+	s.stats.request(method)
+	if strings.HasPrefix(method, "Raw") {
+		s.refuse(method, "no RawKV")
+		return nil, status.Errorf(codes.Unimplemented, "%s: this store has no RawKV", method)
+	}
+	command, known := commands[reflect.TypeOf(req)]
+	if !known {
+		return recovered(ctx, method, req, next)
+	}
+	claim := command.claim(req)
+	if version := claim.context.GetApiVersion(); version != kvrpcpb.APIVersion_V1 {
+		s.refuse(method, "API version")
+		return nil, status.Errorf(codes.InvalidArgument, "%s: API version %s in a store of V1", method, version)
+	}
+	r, failure := s.regions.resolve(claim.context)
+	if failure == nil {
+		var clamped int
+		clamped, failure = r.check(claim)
+		s.stats.clampedRanges.Add(uint64(clamped))
+	}
+	if failure != nil {
+		s.count(method, failure)
+		return command.refuse(failure), nil
+	}
+	switch req.(type) {
+	case *kvrpcpb.GetRequest, *kvrpcpb.BatchGetRequest, *kvrpcpb.ScanRequest, *coprocessor.Request:
+		if err := s.pending.wait(ctx, claim); err != nil {
+			return nil, err
+		}
+	}
+	return recovered(ctx, method, req, next)
+}
+
+func (s *service) count(method string, failure *errorpb.Error) {
+	switch {
+	case failure.KeyNotInRegion != nil:
+		s.stats.outside(method)
+		log.Warn("a key outside its region", zap.String("method", method), zap.String("reason", failure.Message))
+	case failure.EpochNotMatch != nil:
+		s.stats.epochNotMatch.Add(1)
+	case failure.RegionNotFound == nil && failure.StoreNotMatch == nil:
+		s.refuse(method, failure.Message)
+	}
+}
+
+// refuse counts a request that no retry can help.
+func (s *service) refuse(method, reason string) {
+	s.stats.refused.Add(1)
+	log.Warn("refused", zap.String("method", method), zap.String("reason", reason))
+}
+
+// Coprocessor serves the request and the tasks that TiDB batches into it, each with its own region and its own outcome.
+func (s *service) Coprocessor(ctx context.Context, req *coprocessor.Request) (*coprocessor.Response, error) {
+	tasks := req.Tasks
+	req.Tasks = nil
+	resp, err := s.coprocessorTask(ctx, "Coprocessor", req)
+	if err != nil {
+		return nil, err
+	}
+	for _, task := range tasks {
+		own := *req
+		region := *req.Context
+		region.RegionId, region.RegionEpoch, region.Peer = task.RegionId, task.RegionEpoch, task.Peer
+		own.Context, own.Ranges, own.IsCacheEnabled = &region, task.Ranges, false
+		answer, err := s.coprocessorTask(ctx, "CoprocessorTask", &own)
+		if err != nil {
+			return nil, err
+		}
+		resp.BatchResponses = append(resp.BatchResponses, &coprocessor.StoreBatchTaskResponse{
+			TaskId:        task.TaskId,
+			Data:          answer.Data,
+			RegionError:   answer.RegionError,
+			Locked:        answer.Locked,
+			OtherError:    answer.OtherError,
+			ExecDetailsV2: answer.ExecDetailsV2,
+		})
+	}
+	return resp, nil
+}
+
+func (s *service) coprocessorTask(ctx context.Context, method string, req *coprocessor.Request) (*coprocessor.Response, error) {
+	// Before the region check, which clamps.
+	invalid := checkTableRanges(req.Ranges)
+	resp, err := s.guarded(ctx, method, req, func(ctx context.Context, _ any) (any, error) {
+		if invalid != nil {
+			s.refuse(method, invalid.Error())
+			return &coprocessor.Response{OtherError: invalid.Error()}, nil
+		}
+		return s.Server.Coprocessor(ctx, req)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return resp.(*coprocessor.Response), nil
+}
+
+// KvPrewrite shields the prewrites whose commit timestamp is chosen here from readers.
+func (s *service) KvPrewrite(ctx context.Context, req *kvrpcpb.PrewriteRequest) (*kvrpcpb.PrewriteResponse, error) {
+	if req.UseAsyncCommit || req.TryOnePc {
+		defer s.pending.begin(mutationKeys(req.Mutations))()
+	}
+	return s.Server.KvPrewrite(ctx, req)
+}
+
+// KvScanLock narrows unistore's answer, which is that of the whole region, to the request's range.
+func (s *service) KvScanLock(ctx context.Context, req *kvrpcpb.ScanLockRequest) (*kvrpcpb.ScanLockResponse, error) {
+	whole := *req
+	whole.Limit = math.MaxUint32
+	resp, err := s.Server.KvScanLock(ctx, &whole)
+	if err != nil {
+		return nil, err
+	}
+	resp.Locks = slices.DeleteFunc(resp.Locks, func(lock *kvrpcpb.LockInfo) bool {
+		return bytes.Compare(lock.Key, req.StartKey) < 0 || bytes.Compare(lock.Key, req.EndKey) >= 0
+	})
+	if req.Limit > 0 && len(resp.Locks) > int(req.Limit) {
+		resp.Locks = resp.Locks[:req.Limit]
+	}
+	return resp, nil
+}
+
+// UnsafeDestroyRange has no region: it goes to every store as it is, so an empty bound would mean everything.
+func (s *service) UnsafeDestroyRange(ctx context.Context, req *kvrpcpb.UnsafeDestroyRangeRequest) (*kvrpcpb.UnsafeDestroyRangeResponse, error) {
+	if len(req.StartKey) == 0 || len(req.EndKey) == 0 {
+		s.refuse("UnsafeDestroyRange", "an empty bound")
+		return &kvrpcpb.UnsafeDestroyRangeResponse{Error: "UnsafeDestroyRange needs both bounds"}, nil
+	}
+	return s.Server.UnsafeDestroyRange(ctx, req)
+}
+
+// SplitRegion goes past unistore, which drops its region checks' outcome.
+func (s *service) SplitRegion(_ context.Context, req *kvrpcpb.SplitRegionRequest) (*kvrpcpb.SplitRegionResponse, error) {
+	if _, _, failure := s.regions.GetStoreInfoFromCtx(req.Context); failure != nil {
+		return &kvrpcpb.SplitRegionResponse{RegionError: failure}, nil
+	}
+	resp := s.regions.SplitRegion(req)
+	if resp.RegionError != nil {
+		s.count("SplitRegion", resp.RegionError)
+	}
+	return resp, nil
+}
+
+// GetLockWaitInfo is always empty: unistore does not say who waits.
+func (s *service) GetLockWaitInfo(context.Context, *kvrpcpb.GetLockWaitInfoRequest) (*kvrpcpb.GetLockWaitInfoResponse, error) {
+	return &kvrpcpb.GetLockWaitInfoResponse{}, nil
+}
+
+// BroadcastTxnStatus is a hint that spares readers a lookup of large transactions: taking no note of it is allowed.
+func (s *service) BroadcastTxnStatus(context.Context, *kvrpcpb.BroadcastTxnStatusRequest) (*kvrpcpb.BroadcastTxnStatusResponse, error) {
+	return &kvrpcpb.BroadcastTxnStatusResponse{}, nil
+}
+
+// GetHealthFeedback reports the best score.
+func (s *service) GetHealthFeedback(context.Context, *kvrpcpb.GetHealthFeedbackRequest) (*kvrpcpb.GetHealthFeedbackResponse, error) {
+	return &kvrpcpb.GetHealthFeedbackResponse{HealthFeedback: &kvrpcpb.HealthFeedback{
+		StoreId: s.regions.store.Id, FeedbackSeqNo: s.feedback.Add(1), SlowScore: 1,
+	}}, nil
+}

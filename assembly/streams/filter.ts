@@ -33,6 +33,7 @@ import {
 import { feed, outputAt, outputChanged, outputLength } from '../rewrite/frames';
 import { jsonAt, jsonLength, rewriteRegions } from '../rewrite/json-regions';
 import { WITHHELD } from '../rewrite/names';
+import { countExchange } from '../rewrite/exchange';
 import { queryAt, queryLength, rewriteQuery } from '../rewrite/query';
 import { Direction, useExchange } from '../rewrite/walker';
 import { Decision } from '../schema/table';
@@ -213,8 +214,9 @@ function onFrames(stream: Stream, budget: Budget, answer: bool, size: u32, last:
     const message = answer ? stream.responseMessage : stream.requestMessage;
     const way = answer ? Direction.RESPONSE : Direction.REQUEST;
     const status = feed(held, budget, message, way, resultAt, resultLength, stream.maxMessageBytes);
-    if (status != Status.OK) {
-      refuseMessage(stream, status, answer);
+    const counted = countExchange(stream.exchange, budget);
+    if (status != Status.OK || !counted) {
+      refuseMessage(stream, status != Status.OK ? status : Status.HELD_TOO_MUCH, answer);
       return false;
     }
     if (outputChanged) replaceBuffer(buffer, size, outputAt, outputLength);

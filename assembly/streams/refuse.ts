@@ -60,7 +60,7 @@ function end(stream: Stream, code: u32, grpc: i32): void {
   stream.phase = Phase.ENDED;
   increment(refusedTotal);
   if (!stream.isGrpc) quote();
-  sendReply(code, stream.isGrpc ? grpc : Grpc.NONE, textAt, textLength);
+  sendReply(code, grpc, textAt, textLength);
 }
 
 /** Refuses with a text that is there already, ASCII. */

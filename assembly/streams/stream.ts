@@ -1,6 +1,6 @@
 /** One HTTP stream's state, pooled; found by Envoy's context id. */
 import { Budget, Held, release } from '../memory/held';
-import { Exchange, clearExchange } from '../rewrite/exchange';
+import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 
 export const enum Phase {
   /** No headers yet. */
@@ -123,6 +123,7 @@ export function closeStream(context: u32): void {
     release(stream.response, budget);
   }
   clearExchange(stream.exchange);
+  if (budget != null) countExchange(stream.exchange, budget);
   stream.budget = null;
   stream.next = pool;
   pool = stream;

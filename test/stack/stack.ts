@@ -113,8 +113,9 @@ export function standardPluginConfig(tenants: Tenant[]): PluginConfig {
   return {
     tenants,
     rules: [
-      { principal: `spiffe://${TRUST_DOMAIN}/ns/{tenant}/sa/*` },
+      // First match wins: `{tenant}` would match the storage's namespace, too.
       { principal: `spiffe://${TRUST_DOMAIN}/ns/storage/sa/*`, system: true },
+      { principal: `spiffe://${TRUST_DOMAIN}/ns/{tenant}/sa/*` },
     ],
     requirePrincipal: true,
     limits: {

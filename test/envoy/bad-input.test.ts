@@ -1,0 +1,162 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { bytesField, GET, getRequest, rowKey } from './messages.ts';
+import { startMesh, type Mesh } from './mesh.ts';
+import { frame } from './upstream.ts';
+
+const LIMIT = 128 * 1024;
+const HELD = 64 * 1024;
+const good = frame(getRequest(rowKey(70, 1)));
+
+let mesh: Mesh;
+beforeAll(async () => {
+  mesh = await startMesh({
+    limits: { maxMessageBytes: LIMIT, heldBytesPerTenant: HELD, heldBytesPerVM: 2 * HELD },
+  });
+});
+afterAll(() => mesh?.stop());
+afterEach(() => {
+  mesh.upstream.calls.length = 0;
+  mesh.upstream.answer = () => ({ pieces: [frame(Buffer.alloc(0))] });
+});
+
+/** Messages that reached the upstream. */
+const reached = (): number => mesh.upstream.calls.reduce((sum, call) => sum + call.messages.length, 0);
+
+async function expectGoodCall(): Promise<void> {
+  mesh.upstream.calls.length = 0;
+  expect(await mesh.alpha.call(GET, [good])).toMatchObject({ status: 0 });
+  // The headers of the refused stream may arrive only now, without a message.
+  expect(mesh.upstream.calls.flatMap((call) => call.messages)).toEqual([getRequest(rowKey(70, 1, 1))]);
+}
+
+const key = rowKey(70, 1);
+const cases: [string, Buffer, number, RegExp][] = [
+  ['a malformed message', frame(Buffer.from([0x12, 0x7f, 1])), 13, /not valid protobuf/],
+  ['a wire type that does not fit', frame(Buffer.from([0x10, 0x01])), 13, /not valid protobuf/],
+  ['a varint that is not minimal as a tag', frame(Buffer.from([0x92, 0x00, 0x00])), 13, /not valid protobuf/],
+  [
+    'a singular field twice',
+    frame(Buffer.concat([getRequest(key), getRequest(key)])),
+    3,
+    /twice \(kvrpcpb\.GetRequest field 2\)/,
+  ],
+  ['a group', frame(Buffer.from([0x13, 0x14])), 3, /group/],
+  [
+    'an unknown field',
+    frame(Buffer.concat([getRequest(key), bytesField(15, key)])),
+    3,
+    /kvrpcpb\.GetRequest field 15.*|newer/,
+  ],
+  ['no key', frame(Buffer.alloc(0)), 7, /outside of the tenant/],
+  ["a neighbour's key", frame(getRequest(rowKey(70, 1, 2))), 7, /outside of the tenant/],
+  ['its own key as the store has it', frame(getRequest(rowKey(70, 1, 1))), 7, /outside of the tenant/],
+  ['a compressed message', frame(getRequest(key), 1), 12, /grpc-compression-type = "none"/],
+  ['a message over the limit', frame(Buffer.alloc(16), 0, LIMIT + 1), 8, /limits\.maxMessageBytes/],
+  ['a stream that ends inside a message', good.subarray(0, good.length - 1), 13, /ended inside/],
+  ['a stream that ends inside a frame header', good.subarray(0, 3), 13, /ended inside/],
+];
+
+describe('a stream with bad input ends with a status, reaches nobody, and harms no other', () => {
+  test.each(cases)('%s', async (_name, bytes, status, text) => {
+    const outcome = await mesh.alpha.call(GET, [bytes]);
+    expect(outcome).toMatchObject({ status, messages: [] });
+    expect(outcome.text).toMatch(text);
+    expect(reached()).toBe(0);
+    await expectGoodCall();
+  });
+
+  test('a good message before a bad one in the same piece goes nowhere either', async () => {
+    const outcome = await mesh.alpha.call(GET, [Buffer.concat([good, frame(Buffer.from([0x13]))])]);
+    expect(outcome.status).toBe(3);
+    expect(reached()).toBe(0);
+  });
+});
+
+describe('partial frames', () => {
+  test('a message in pieces of one byte arrives whole', async () => {
+    const pieces = [...good].map((byte) => Buffer.from([byte]));
+    expect(await mesh.alpha.call(GET, pieces)).toMatchObject({ status: 0 });
+    expect(mesh.upstream.calls[0]?.messages).toEqual([getRequest(rowKey(70, 1, 1))]);
+  });
+
+  test('an answer in pieces arrives whole', async () => {
+    const pairs = frame(bytesField(3, Buffer.from('value')));
+    mesh.upstream.answer = () => ({
+      pieces: [pairs.subarray(0, 2), pairs.subarray(2, 7), pairs.subarray(7)],
+    });
+    const outcome = await mesh.alpha.call(GET, [good]);
+    expect(outcome).toMatchObject({ status: 0 });
+    expect(outcome.messages).toEqual([bytesField(3, Buffer.from('value'))]);
+  });
+
+  test('more than heldBytesPerTenant is refused, less is not, and the memory comes back', async () => {
+    const half = Buffer.concat([frame(Buffer.alloc(0), 0, LIMIT), Buffer.alloc(HELD + 8192)]);
+    const outcome = await mesh.alpha.call(GET, [half], { open: true });
+    expect(outcome.status).toBe(8);
+    expect(outcome.text).toMatch(/limits\.heldBytesPerTenant/);
+    expect(reached()).toBe(0);
+    await expectGoodCall();
+    const value = Buffer.alloc(HELD - 8192);
+    mesh.upstream.answer = () => ({
+      pieces: [frame(Buffer.concat([Buffer.from([0x1a, 0x80, 0xc0, 0x03]), value]))],
+    });
+    for (let i = 0; i < 5; i++) expect(await mesh.alpha.call(GET, [good])).toMatchObject({ status: 0 });
+    await new Promise((resolve) => setTimeout(resolve, 1300));
+    expect(await mesh.stat(/tidbmesh_held_bytes$/)).toBe(0);
+  });
+});
+
+describe('bad answers', () => {
+  test.each<[string, Buffer]>([
+    ['malformed', frame(Buffer.from([0x1a, 0x7f]))],
+    ['cut short', frame(Buffer.alloc(3), 0, 100)],
+    ['compressed', frame(Buffer.alloc(3), 1)],
+  ])('%s: the stream ends, nothing of it arrives', async (_name, piece) => {
+    mesh.upstream.answer = () => ({ pieces: [piece] });
+    const outcome = await mesh.alpha.call(GET, [good]);
+    expect(outcome.status).not.toBe(0);
+    expect(outcome.messages).toEqual([]);
+    mesh.upstream.answer = () => ({ pieces: [frame(Buffer.alloc(0))] });
+    await expectGoodCall();
+  });
+
+  test("an unknown field and a neighbour's key leave the answer", async () => {
+    // GetResponse.error = 2, KeyError.locked = 1, LockInfo: primary_lock = 1, lock_version = 2, key = 3
+    const lock = Buffer.concat([
+      bytesField(1, rowKey(70, 9, 2)),
+      Buffer.from([0x10, 5]),
+      bytesField(3, rowKey(70, 1, 1)),
+    ]);
+    const answer = Buffer.concat([bytesField(2, bytesField(1, lock)), bytesField(15, Buffer.from('later'))]);
+    mesh.upstream.answer = () => ({ pieces: [frame(answer)] });
+    const outcome = await mesh.alpha.call(GET, [good]);
+    const seen = Buffer.concat(outcome.messages).toString('hex');
+    expect(seen).toContain(rowKey(70, 1).toString('hex'));
+    expect(seen).not.toContain(rowKey(70, 9, 2).toString('hex'));
+    expect(seen).not.toContain(Buffer.from('later').toString('hex'));
+  });
+
+  test('a status text that may quote a key is withheld, another passes', async () => {
+    const say = (message: string): void => {
+      mesh.upstream.answer = () => ({
+        pieces: [],
+        trailers: { 'grpc-status': '2', 'grpc-message': message },
+      });
+    };
+    say(`key ${rowKey(70, 9, 2).toString('hex')} is locked`);
+    expect(await mesh.alpha.call(GET, [good])).toMatchObject({
+      status: 2,
+      text: expect.stringMatching(/withheld/),
+    });
+    say('not leader');
+    expect(await mesh.alpha.call(GET, [good])).toMatchObject({ status: 2, text: 'not leader' });
+  });
+});
+
+test('two tenants get their own tags on one connection each', async () => {
+  await mesh.alpha.call(GET, [good]);
+  await mesh.beta.call(GET, [good]);
+  expect(mesh.upstream.calls.map((call) => call.messages[0])).toEqual(
+    [1, 2].map((n) => getRequest(rowKey(70, 1, n))),
+  );
+});

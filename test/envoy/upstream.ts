@@ -1,0 +1,118 @@
+/** What stands behind Envoy in these tests: a gRPC server and an HTTP/1.1 server that record what reaches them. */
+import { createServer as createHttp, type IncomingHttpHeaders, type Server as HttpServer } from 'node:http';
+import {
+  createServer as createHttp2,
+  type Http2Server,
+  type IncomingHttpHeaders as GrpcHeaders,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { AddressInfo } from 'node:net';
+
+/** One gRPC call as it came. */
+export interface Received {
+  path: string;
+  headers: GrpcHeaders;
+  /** Whole messages, without their frame headers. */
+  messages: Buffer[];
+}
+
+/** How a gRPC call is answered: pieces of body as they are written, then trailers. */
+export interface Answer {
+  pieces: Buffer[];
+  trailers?: Record<string, string>;
+}
+
+export interface Upstream {
+  grpcPort: number;
+  httpPort: number;
+  /** Newest last. */
+  calls: Received[];
+  requests: { method: string; url: string; headers: IncomingHttpHeaders; body: string }[];
+  answer(call: Received): Answer;
+  /** The body of HTTP answers. */
+  httpAnswer: string;
+  stop(): Promise<void>;
+}
+
+/** A gRPC frame around a message. */
+export function frame(message: Uint8Array, flag = 0, length = message.length): Buffer {
+  const head = Buffer.alloc(5);
+  head.writeUInt8(flag, 0);
+  head.writeUInt32BE(length, 1);
+  return Buffer.concat([head, message]);
+}
+
+/** The whole messages of a body. */
+export function unframe(body: Buffer): Buffer[] {
+  const messages: Buffer[] = [];
+  for (let at = 0; at + 5 <= body.length;) {
+    const end = at + 5 + body.readUInt32BE(at + 1);
+    if (end > body.length) break;
+    messages.push(body.subarray(at + 5, end));
+    at = end;
+  }
+  return messages;
+}
+
+function listen(server: Http2Server | HttpServer): Promise<number> {
+  return new Promise((resolve) =>
+    server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port)),
+  );
+}
+
+function onStream(upstream: Upstream, stream: ServerHttp2Stream, headers: GrpcHeaders): void {
+  const call: Received = { path: String(headers[':path']), headers, messages: [] };
+  upstream.calls.push(call);
+  const parts: Buffer[] = [];
+  stream.on('error', () => {});
+  stream.on('data', (part: Buffer) => {
+    parts.push(part);
+    call.messages = unframe(Buffer.concat(parts));
+  });
+  stream.on('end', () => {
+    const { pieces, trailers } = upstream.answer(call);
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', ...trailers }));
+    const write = (index: number): void => {
+      const piece = pieces[index];
+      if (piece === undefined) stream.end();
+      // Pieces must not be joined on the way.
+      else stream.write(piece, () => setTimeout(write, 5, index + 1));
+    };
+    write(0);
+  });
+}
+
+export async function startUpstream(): Promise<Upstream> {
+  const grpc = createHttp2();
+  const http = createHttp((request, response) => {
+    const parts: Buffer[] = [];
+    request.on('data', (part: Buffer) => parts.push(part));
+    request.on('end', () => {
+      const body = Buffer.concat(parts).toString();
+      upstream.requests.push({
+        method: request.method ?? '',
+        url: request.url ?? '',
+        headers: request.headers,
+        body,
+      });
+      response.setHeader('content-type', 'application/json');
+      response.end(upstream.httpAnswer);
+    });
+  });
+  const upstream: Upstream = {
+    grpcPort: await listen(grpc),
+    httpPort: await listen(http),
+    calls: [],
+    requests: [],
+    answer: () => ({ pieces: [frame(Buffer.alloc(0))] }),
+    httpAnswer: '{}',
+    async stop() {
+      http.closeAllConnections();
+      await new Promise((resolve) => http.close(resolve));
+      grpc.close();
+    },
+  };
+  grpc.on('stream', (stream, headers) => onStream(upstream, stream, headers));
+  return upstream;
+}

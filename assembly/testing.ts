@@ -13,12 +13,13 @@ import {
   requestMessage,
   responseMessage,
 } from './policy/methods';
-import { Exchange, clearExchange } from './rewrite/exchange';
+import { Exchange, clearExchange, countExchange } from './rewrite/exchange';
 import { feed, outputAt, outputChanged, outputLength } from './rewrite/frames';
 import { jsonAt, jsonLength, rewriteRegions } from './rewrite/json-regions';
 import { applyPatches, patchCount } from './rewrite/patches';
 import { queryAt, queryLength, rewriteQuery } from './rewrite/query';
 import { failedField, failedMessage, newLength, rewrite, touched, useExchange } from './rewrite/walker';
+import { Status } from './wire/status';
 import { ConfigReader } from './tenant/config';
 import { Access, Resolver } from './tenant/identity';
 
@@ -46,6 +47,7 @@ export function select(number: u32, prefix: usize, prefixLength: usize, lease: u
 
 export function newStream(vmLimit: u32, tenantLimit: u32): void {
   clearExchange(exchange);
+  countExchange(exchange, budget);
   release(held, budget);
   vmBudget.limit = vmLimit;
   budget.limit = tenantLimit;
@@ -75,7 +77,8 @@ export function message(type: u32, at: usize, length: usize, way: u32): usize {
 
 /** Feeds a piece of a body; result: at, length, status, changed. */
 export function body(type: u32, at: usize, length: usize, way: u32, limit: u32): usize {
-  const status = feed(held, budget, type, way, at, length, limit);
+  let status = feed(held, budget, type, way, at, length, limit);
+  if (!countExchange(exchange, budget) && status == Status.OK) status = Status.HELD_TOO_MUCH;
   store<u32>(result, status, 8);
   store<u32>(result, outputChanged ? 1 : 0, 12);
   return status == 0 ? give(outputAt, outputLength) : give(0, 0);

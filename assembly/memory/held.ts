@@ -47,6 +47,13 @@ export function append(h: Held, p: usize, length: usize, wanted: usize, tenant: 
   return true;
 }
 
+/** Counts bytes that are held elsewhere for a stream; `more` may be negative. False when a limit is passed: end the stream. */
+export function charge(more: isize, tenant: Budget): bool {
+  vmBudget.used += more;
+  tenant.used += more;
+  return more <= 0 || (vmBudget.used <= vmBudget.limit && tenant.used <= tenant.limit);
+}
+
 /** Drops the first `count` bytes. */
 export function consume(h: Held, count: usize, tenant: Budget): void {
   h.length -= count;

@@ -11,6 +11,7 @@ export function grpcStatus(status: Status): i32 {
     case Status.HELD_TOO_MUCH:
     case Status.TOO_LONG:
     case Status.TOO_MANY_PENDING:
+    case Status.TOO_MANY_CHANGES:
       return Grpc.RESOURCE_EXHAUSTED;
     case Status.COMPRESSED:
       return Grpc.UNIMPLEMENTED;
@@ -52,6 +53,8 @@ export function explain(status: Status): string {
       return 'the partition ids of a coprocessor answer could not be found in its rows';
     case Status.TOO_MANY_PENDING:
       return 'too many coprocessor requests for partition ids in flight on one stream';
+    case Status.TOO_MANY_CHANGES:
+      return 'the message holds more than a million keys and ranges that must be rewritten; send less at once';
     case Status.SERVICE_ID:
       return 'service safe points other than gc_worker are not for tenants';
     default:

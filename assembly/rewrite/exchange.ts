@@ -1,5 +1,7 @@
 /** What an answer's rewriting must know of its request: kept per stream, bounded, freed with the stream. */
 
+import { Budget, charge } from '../memory/held';
+
 /** Coprocessor requests for `_tidb_tid` in flight on one stream; client-go sends at most a few hundred. */
 export const MAX_PENDING: u32 = 4096;
 
@@ -13,8 +15,16 @@ export class Exchange {
   entries: usize;
   count: u32;
   capacity: u32;
-  /** Heap bytes held. */
+  /** Heap bytes held, and how many of them are counted in the budgets. */
   heldBytes: usize;
+  counted: usize;
+}
+
+/** Counts what is held now against the limits. False: end the stream. */
+export function countExchange(x: Exchange, tenant: Budget): bool {
+  const more = <isize>x.heldBytes - <isize>x.counted;
+  x.counted = x.heldBytes;
+  return more == 0 || charge(more, tenant);
 }
 
 export function clearExchange(x: Exchange): void {

@@ -6,7 +6,6 @@
  *
  * Sources: tipb select.proto, executor.proto, schema.proto; TiDB pkg/util/chunk/codec.go and pkg/util/codec/codec.go.
  */
-import { alloc } from '../memory/arena';
 import { Status } from '../wire/status';
 import { readVarint, varintEnd, writePaddedVarint } from '../wire/varint';
 import { bytesAt, bytesLength, fieldNumber, readField, varint, wireType } from './fields';
@@ -29,7 +28,7 @@ const enum Executor {
   STREAM_AGGREGATION = 6,
 }
 
-/** The layout found by `findPartitionId`; 0 when the answer holds no such column. */
+/** The layout found by `findPartitionId`, valid until its next call; 0 when the answer holds no such column. */
 export let columnsAt: usize = 0;
 export let columnsLength: usize = 0;
 
@@ -58,8 +57,9 @@ function fixedWidth(mysqlType: u64): u8 {
   }
 }
 
-/** Width bytes of the scan's columns, then what `scanColumns` found. */
+/** Width bytes of the scan's columns, then what `scanColumns` found. Kept: a batch may hold very many small plans. */
 let widthsAt: usize = 0;
+let outputAt: usize = 0;
 let widthCount: u32 = 0;
 let found: bool = false;
 
@@ -105,11 +105,14 @@ function readExecutor(p: usize, end: usize): i32 {
   return type;
 }
 
-/** Looks for the column in a tipb.DAGRequest and leaves the answer's layout in `columnsAt`, in the arena. */
+/** Looks for the column in a tipb.DAGRequest and leaves the answer's layout in `columnsAt`. */
 export function findPartitionId(p: usize, length: usize): Status {
   columnsAt = 0;
   const end = p + length;
-  widthsAt = alloc(MAX_COLUMNS);
+  if (widthsAt == 0) {
+    widthsAt = heap.alloc(MAX_COLUMNS);
+    outputAt = heap.alloc(4 + MAX_COLUMNS);
+  }
   widthCount = 0;
   found = false;
   let keepsColumns = true;
@@ -138,7 +141,7 @@ export function findPartitionId(p: usize, length: usize): Status {
 }
 
 function readOutput(p: usize, end: usize): Status {
-  const out = alloc(4 + MAX_COLUMNS);
+  const out = outputAt;
   let count: u32 = 0;
   let answers = false;
   while (p < end) {

@@ -54,6 +54,9 @@ export const enum Direction {
 /** Deepest nesting; upstream's deepest message has 9 levels. */
 export const MAX_DEPTH: i32 = 32;
 
+/** Changes to one message: empty ranges take two bytes on the wire, and a hundred each while they are rewritten. */
+export const MAX_PATCHES: u32 = 1 << 20;
+
 /** Coprocessor request type of a plan with executors (tipb DAG). */
 const COP_DAG: u64 = 103;
 /** A BatchCommands sub-request that asks for nothing: field 255, empty. */
@@ -190,6 +193,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   }
 
   while (p < end) {
+    if (patchCount > MAX_PATCHES) return fail(Status.TOO_MANY_CHANGES, message, 0);
     const at = p;
     let tag = <u32>load<u8>(p);
     if (tag < 0x80) p++;
@@ -598,8 +602,10 @@ function plan(at: usize, length: usize): Status {
     batchFoundCapacity = capacity;
   }
   const entry = batchFound + batchFoundCount++ * 12;
+  const columns = alloc(columnsLength);
+  memory.copy(columns, columnsAt, columnsLength);
   store<u32>(entry, batchIndex);
-  store<usize>(entry, columnsAt, 4);
+  store<usize>(entry, columns, 4);
   store<usize>(entry, columnsLength, 8);
   return Status.OK;
 }

@@ -31,4 +31,6 @@ export const enum Status {
   TOO_MANY_PENDING,
   /** A safe point kept under another service's name. */
   SERVICE_ID,
+  /** More changes to one message than MAX_PATCHES. */
+  TOO_MANY_CHANGES,
 }

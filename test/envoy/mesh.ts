@@ -66,20 +66,25 @@ export class Caller {
     return session;
   }
 
-  /** One gRPC stream: writes the pieces one by one, then ends it unless `open`. */
+  /** One gRPC stream: writes the pieces one by one, then ends it, with these trailers if there are any, unless `open`. */
   call(
     path: string,
     pieces: Buffer[],
-    options: { headers?: OutgoingHttpHeaders; open?: boolean } = {},
+    options: { headers?: OutgoingHttpHeaders; trailers?: OutgoingHttpHeaders; open?: boolean } = {},
   ): Promise<Outcome> {
     return new Promise((resolve, reject) => {
-      const stream = this.open().request({
-        ':method': 'POST',
-        ':path': path,
-        'content-type': 'application/grpc',
-        te: 'trailers',
-        ...options.headers,
-      });
+      const { trailers } = options;
+      const stream = this.open().request(
+        {
+          ':method': 'POST',
+          ':path': path,
+          'content-type': 'application/grpc',
+          te: 'trailers',
+          ...options.headers,
+        },
+        { waitForTrailers: trailers !== undefined },
+      );
+      if (trailers) stream.on('wantTrailers', () => stream.sendTrailers(trailers));
       const timer = setTimeout(() => {
         stream.destroy();
         reject(new Error(`${path}: no answer within 10 s`));

@@ -1,0 +1,125 @@
+/** What one caller sends must not take the memory, and so the streams, of all others. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { bytesField, GET, getRequest, rowKey } from './messages.ts';
+import { startMesh, type Mesh, type Outcome } from './mesh.ts';
+import { frame } from './upstream.ts';
+
+const COPROCESSOR = '/tikvpb.Tikv/Coprocessor';
+const BATCH = '/tikvpb.Tikv/BatchCommands';
+const HELD = 256 * 1024;
+const good = frame(getRequest(rowKey(70, 1)));
+
+let mesh: Mesh;
+beforeAll(async () => {
+  // All tenants together may hold less than two of them alone could.
+  mesh = await startMesh({ limits: { heldBytesPerTenant: HELD, heldBytesPerVM: HELD + HELD / 2 } });
+});
+afterAll(() => mesh?.stop());
+afterEach(() => {
+  mesh.upstream.calls.length = 0;
+});
+
+const reached = (): number => mesh.upstream.calls.reduce((sum, call) => sum + call.messages.length, 0);
+
+async function expectGoodCall(): Promise<void> {
+  expect(await mesh.alpha.call(GET, [good])).toMatchObject({ status: 0 });
+}
+
+/** The gauges are set once a second. */
+async function gauge(name: string): Promise<number> {
+  await new Promise((resolve) => setTimeout(resolve, 1300));
+  return mesh.stat(new RegExp(`tidbmesh_${name}$`));
+}
+
+function times(count: number, part: Buffer): Buffer {
+  return Buffer.alloc(count * part.length).fill(part);
+}
+
+describe('a small message that grows when it is rewritten', () => {
+  let roomy: Mesh;
+  beforeAll(async () => {
+    roomy = await startMesh();
+  });
+  afterAll(() => roomy?.stop());
+
+  test.each<[string, string, Buffer, number, RegExp]>([
+    ['empty ranges', COPROCESSOR, times(2_000_000, Buffer.from([0x22, 0x00])), 8, /more than a million keys/],
+    [
+      'empty keys',
+      '/tikvpb.Tikv/KvBatchGet',
+      times(2_000_000, Buffer.from([0x12, 0x00])),
+      8,
+      /more than a million/,
+    ],
+    // BatchCommandsRequest.requests = 1, Coprocessor = 22; its Request: tp = 2 (a plan), data = 3.
+    [
+      'small plans in one batch',
+      BATCH,
+      times(400_000, Buffer.from([0x0a, 0x07, 0xb2, 0x01, 0x04, 0x10, 0x67, 0x1a, 0x00])),
+      0,
+      /^$/,
+    ],
+  ])('%s take no more memory than their limit', async (_name, path, message, status, text) => {
+    const outcome = await roomy.alpha.call(path, [frame(message)]);
+    expect(outcome).toMatchObject({ status, text: expect.stringMatching(text) });
+    expect(await roomy.alpha.call(GET, [good])).toMatchObject({ status: 0 });
+    await new Promise((resolve) => setTimeout(resolve, 1300));
+    const memory = await roomy.stat(/tidbmesh_vm_memory_bytes$/);
+    expect(memory).toBeGreaterThan(0);
+    expect(memory).toBeLessThan(256 << 20);
+  });
+});
+
+test('what all tenants hold together is limited as well', async () => {
+  const head = frame(Buffer.alloc(0), 0, 1 << 20);
+  const hold = (size: number): Buffer => Buffer.concat([head, Buffer.alloc(size)]);
+  const outcomes: Outcome[] = [];
+  const callers = [mesh.alpha, mesh.beta].map((caller) =>
+    caller.call(GET, [hold(HELD - 16_384)], { open: true }).then(
+      (outcome) => outcomes.push(outcome),
+      () => {},
+    ),
+  );
+  await Promise.race(callers);
+  expect(outcomes).toHaveLength(1);
+  expect(outcomes[0]).toMatchObject({ status: 8, text: expect.stringMatching(/limits\.heldBytesPerVM/) });
+  expect(reached()).toBe(0);
+  mesh.alpha.close();
+  mesh.beta.close();
+  await expectGoodCall();
+  expect(await gauge('held_bytes')).toBe(0);
+});
+
+describe('streams that end with trailers', () => {
+  const trailers = { 'x-late': '1' };
+
+  test('after whole messages they pass', async () => {
+    expect(await mesh.alpha.call(GET, [good], { trailers })).toMatchObject({ status: 0 });
+    expect(reached()).toBe(1);
+  });
+
+  test.each([1, 4, 5, 9, good.length - 1])('after %i bytes of a message they are refused', async (size) => {
+    const outcome = await mesh.alpha.call(GET, [good.subarray(0, size)], { trailers });
+    expect(outcome).toMatchObject({ status: 13, text: expect.stringMatching(/ended inside/) });
+    expect(reached()).toBe(0);
+    await expectGoodCall();
+  });
+});
+
+test('memory stays what it was over a thousand streams, good and bad', async () => {
+  const round = async (): Promise<void> => {
+    for (let i = 0; i < 20; i++)
+      await Promise.all([
+        ...Array.from({ length: 10 }, () => mesh.alpha.call(GET, [good])),
+        ...Array.from({ length: 10 }, () => mesh.beta.call(GET, [frame(bytesField(15, Buffer.from('no')))])),
+        ...Array.from({ length: 5 }, () => mesh.beta.call(GET, [good.subarray(0, 9)])),
+      ]);
+  };
+  await round();
+  const before = await gauge('vm_memory_bytes');
+  expect(before).toBeGreaterThan(0);
+  await round();
+  expect(await gauge('vm_memory_bytes')).toBe(before);
+  expect(await gauge('held_bytes')).toBe(0);
+  expect(await gauge('streams_active')).toBe(0);
+});

@@ -1,0 +1,294 @@
+/** The pluginConfig: what is refused and with which words, patterns, and who is who. */
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { BUILD_NAMES, buildFilter, Filter } from './filter.ts';
+
+const TENANTS = [
+  { name: 'alpha', number: 1 },
+  { name: 'beta', number: 2 },
+];
+const RULES = [
+  { principal: 'spiffe://demo.mesh/ns/{tenant}/sa/*' },
+  { principal: 'spiffe://demo.mesh/ns/storage/sa/*', system: true },
+];
+const GOOD = { tenants: TENANTS, rules: RULES };
+const RANGE = 'must be a whole number from 1 to 32766';
+const LIMIT = 'must be a whole number of bytes from 1024 to 1073741824';
+const ONE_OF = 'must say exactly one of: {tenant} in the principal, "tenant": "<name>", "system": true';
+
+const tenant = (extra: object): object => ({ ...GOOD, tenants: [{ name: 'alpha', number: 1, ...extra }] });
+const rule = (one: object): object => ({ ...GOOD, rules: [one] });
+const limits = (extra: unknown): object => ({ ...GOOD, limits: extra });
+
+const BAD: [string, object, string][] = [
+  [
+    'an unknown field',
+    { ...GOOD, rulez: [] },
+    'rulez: unknown field; known here: tenants, rules, requirePrincipal, limits',
+  ],
+  [
+    'an unknown field of a tenant',
+    tenant({ id: 3 }),
+    'tenants[0].id: unknown field; known here: name, number',
+  ],
+  [
+    'an unknown field of a rule',
+    rule({ principal: 'x', tenant: 'alpha', sytem: true }),
+    'rules[0].sytem: unknown field; known here: principal, tenant, system',
+  ],
+  [
+    'an unknown limit',
+    limits({ maxMessageByte: 5000 }),
+    'limits.maxMessageByte: unknown field; known here: maxMessageBytes, heldBytesPerVM, heldBytesPerTenant',
+  ],
+  ['a list instead of an object', [], 'pluginConfig: must be an object'],
+  [
+    'no tenants',
+    { rules: RULES },
+    'tenants: must list at least one tenant, for example {"name": "alpha", "number": 1}',
+  ],
+  [
+    'an empty list of tenants',
+    { ...GOOD, tenants: [] },
+    'tenants: must list at least one tenant, for example {"name": "alpha", "number": 1}',
+  ],
+  [
+    'no rules',
+    { tenants: TENANTS },
+    'rules: must list at least one rule, for example {"principal": "spiffe://cluster.local/ns/{tenant}/sa/*"}; without rules nobody may call',
+  ],
+  [
+    'an empty list of rules',
+    { ...GOOD, rules: [] },
+    'rules: must list at least one rule, for example {"principal": "spiffe://cluster.local/ns/{tenant}/sa/*"}; without rules nobody may call',
+  ],
+  [
+    'two tenants of one number',
+    { ...GOOD, tenants: [...TENANTS, { name: 'gamma', number: 2 }] },
+    'tenants[2].number: 2 is the number of tenants[1] already: two tenants would share one key space',
+  ],
+  [
+    'two tenants of one name',
+    { ...GOOD, tenants: [...TENANTS, { name: 'alpha', number: 3 }] },
+    'tenants[2].name: "alpha" is the name of tenants[0] already',
+  ],
+  ['the number 0', tenant({ number: 0 }), `tenants[0].number: ${RANGE}`],
+  ['a number below 0', tenant({ number: -1 }), `tenants[0].number: ${RANGE}`],
+  ['the number 32767', tenant({ number: 32767 }), `tenants[0].number: ${RANGE}`],
+  ['a number beyond 32 bits', tenant({ number: 4294967297 }), `tenants[0].number: ${RANGE}`],
+  ['the number 1.5', tenant({ number: 1.5 }), `tenants[0].number: ${RANGE}`],
+  ['a number as a text', tenant({ number: '1' }), `tenants[0].number: ${RANGE}`],
+  ['no number', { ...GOOD, tenants: [{ name: 'alpha' }] }, `tenants[0].number: ${RANGE}`],
+  ['a name with a colon', tenant({ name: 'al:pha' }), 'tenants[0].name: must be 1 to 63 of a-z, 0-9 and -'],
+  ['a name in capitals', tenant({ name: 'Alpha' }), 'tenants[0].name: must be 1 to 63 of a-z, 0-9 and -'],
+  ['a name of 64', tenant({ name: 'a'.repeat(64) }), 'tenants[0].name: must be 1 to 63 of a-z, 0-9 and -'],
+  ['an empty name', tenant({ name: '' }), 'tenants[0].name: must be a text that is not empty'],
+  [
+    'a rule without a principal',
+    rule({ tenant: 'alpha' }),
+    "rules[0].principal: is missing: a pattern over the caller's SPIFFE principal",
+  ],
+  ['a rule that says nothing', rule({ principal: 'spiffe://a' }), `rules[0]: ${ONE_OF}`],
+  [
+    'a rule that says two things',
+    rule({ principal: 'spiffe://{tenant}', system: true }),
+    `rules[0]: ${ONE_OF}`,
+  ],
+  [
+    'a rule for an unknown tenant',
+    rule({ principal: 'spiffe://a', tenant: 'gamma' }),
+    'rules[0].tenant: "gamma" is not in tenants',
+  ],
+  [
+    'a rule with two captures',
+    rule({ principal: '{tenant}/{tenant}' }),
+    'rules[0].principal: captures {tenant} twice',
+  ],
+  [
+    'another capture',
+    rule({ principal: '{name}', tenant: 'alpha' }),
+    'rules[0].principal: has a brace that does not belong to {tenant}',
+  ],
+  [
+    'a brace left open',
+    rule({ principal: '{tenant', tenant: 'alpha' }),
+    'rules[0].principal: has a brace that does not belong to {tenant}',
+  ],
+  [
+    'a brace inside of the capture',
+    rule({ principal: '{ten{tenant}ant}' }),
+    'rules[0].principal: has a brace that does not belong to {tenant}',
+  ],
+  [
+    'two stars',
+    rule({ principal: 'spiffe://**', tenant: 'alpha' }),
+    "rules[0].principal: has '**'; one '*' stands for any run of characters without '/'",
+  ],
+  [
+    'a star beside the capture',
+    rule({ principal: 'spiffe://*{tenant}' }),
+    "rules[0].principal: has '*' beside {tenant}: where the name begins or ends would be ambiguous",
+  ],
+  [
+    'system as a text',
+    rule({ principal: 'spiffe://a', system: 'yes' }),
+    'rules[0].system: must be true or false',
+  ],
+  [
+    'requirePrincipal as a number',
+    { ...GOOD, requirePrincipal: 1 },
+    'requirePrincipal: must be true or false',
+  ],
+  [
+    'requirePrincipal off',
+    { ...GOOD, requirePrincipal: false },
+    'requirePrincipal: must be true: no identity but the principal can be checked yet',
+  ],
+  ['limits as a number', limits(5), 'limits: must be an object'],
+  ['a limit that is too small', limits({ maxMessageBytes: 1023 }), `limits.maxMessageBytes: ${LIMIT}`],
+  ['a limit that is too large', limits({ heldBytesPerVM: 1073741825 }), `limits.heldBytesPerVM: ${LIMIT}`],
+  ['a limit of half a byte', limits({ heldBytesPerTenant: 5000.5 }), `limits.heldBytesPerTenant: ${LIMIT}`],
+  ['a limit as a text', limits({ heldBytesPerTenant: '64MB' }), `limits.heldBytesPerTenant: ${LIMIT}`],
+];
+
+const at = (line: number, column: number, what: string): string =>
+  `not valid JSON at line ${line}, column ${column}: ${what}`;
+
+const SYNTAX: [string, string, string][] = [
+  ['nothing', '', at(1, 1, 'the text ends too early')],
+  ['a word', 'tenants', at(1, 2, 'a value was expected')],
+  ['a comma too many', '{"a": 1,}', at(1, 9, 'a name in quotes was expected')],
+  ['a comma too few', '{"a": 1\n "b": 2}', at(2, 2, "',' or '}' was expected")],
+  ['a list left open', '[1, 2', at(1, 6, "',' or ']' was expected")],
+  ['an object left open', '{"a": {', at(1, 8, 'a name in quotes was expected')],
+  ['no colon', '{\n\n  "a" 1}', at(3, 7, "':' was expected")],
+  ['a text left open', '{"a": "b', at(1, 9, 'a string is not closed')],
+  ['a new line in a text', '{"a": "\n"}', at(1, 8, 'a control character in a string')],
+  ['an unknown escape', '{"a": "\\x"}', at(1, 10, 'an unknown escape')],
+  ['a short escape', '{"a": "\\u12"}', at(1, 12, 'an escape needs four hex digits')],
+  ['a name twice', '{"rules": [],\n "rules": []}', at(2, 9, 'the name "rules" is there twice')],
+  ['a name twice, once with an escape', '{"a": 1, "\\u0061": 2}', at(1, 18, 'the name "a" is there twice')],
+  ['two values', '{} {}', at(1, 4, 'nothing may follow the value')],
+  ['a number with a leading zero', '{"a": 01}', at(1, 9, 'this is not a number')],
+  ['a number that ends in a point', '{"a": 1.}', at(1, 9, 'this is not a number')],
+  ['a comment', '// tenants\n{}', at(1, 1, 'a value was expected')],
+  ['too much nesting', '['.repeat(100), at(1, 34, 'nested too deep')],
+];
+
+beforeAll(buildFilter);
+
+describe.each(BUILD_NAMES)('the %s build', (build) => {
+  let filter: Filter;
+  beforeAll(() => {
+    filter = new Filter(build);
+  });
+
+  test.each([
+    ['the least', GOOD],
+    [
+      'all fields',
+      {
+        ...GOOD,
+        requirePrincipal: true,
+        limits: { maxMessageBytes: 1024, heldBytesPerVM: 1073741824, heldBytesPerTenant: 4096 },
+      },
+    ],
+    [
+      'the numbers at both ends',
+      {
+        ...GOOD,
+        tenants: [
+          { name: 'a', number: 1 },
+          { name: 'b-0'.repeat(21), number: 32766 },
+        ],
+      },
+    ],
+    ['a number in another form', { ...GOOD, tenants: [{ name: 'alpha', number: 1e2 }] }],
+  ])('takes %s', (_name, config) => {
+    expect(filter.config(JSON.stringify(config))).toBe('');
+    expect(filter.config(JSON.stringify(config, undefined, 2))).toBe('');
+  });
+
+  test.each(BAD)('refuses %s', (_name, config, error) => {
+    expect(filter.config(JSON.stringify(config))).toBe(error);
+    expect(filter.config(JSON.stringify(GOOD))).toBe('');
+  });
+
+  test.each(SYNTAX)('refuses JSON: %s', (_name, text, error) => {
+    expect(filter.config(text)).toBe(error);
+  });
+
+  test('takes a text cut short at every character', () => {
+    const text = JSON.stringify(GOOD);
+    for (let cut = 0; cut < text.length; cut++)
+      expect(filter.config(text.slice(0, cut))).toMatch(/^not valid JSON/);
+  });
+
+  describe('identities', () => {
+    const identify = (rules: object[], principal: string): string => {
+      expect(filter.config(JSON.stringify({ tenants: TENANTS, rules }))).toBe('');
+      const { access, text } = filter.identity(principal);
+      return access === 'tenant' ? text : access === 'system' ? 'SYSTEM' : `REFUSED ${text}`;
+    };
+    const P = 'spiffe://demo.mesh/ns';
+
+    test.each([
+      [[{ principal: `${P}/{tenant}/sa/*` }], `${P}/alpha/sa/tidb`, 'alpha'],
+      [[{ principal: `${P}/{tenant}/sa/*` }], `${P}/beta/sa/`, 'beta'],
+      [[{ principal: `${P}/{tenant}-tidb/sa/x` }], `${P}/alpha-tidb/sa/x`, 'alpha'],
+      [[{ principal: `${P}/*/sa/x`, tenant: 'beta' }], `${P}/anything/sa/x`, 'beta'],
+      [[{ principal: 'spiffe://a', tenant: 'beta' }], 'spiffe://a', 'beta'],
+      [
+        [{ principal: `${P}/alpha/sa/*`, system: true }, { principal: `${P}/{tenant}/sa/*` }],
+        `${P}/alpha/sa/x`,
+        'SYSTEM',
+      ],
+      [
+        [{ principal: `${P}/{tenant}/sa/*` }, { principal: `${P}/alpha/sa/*`, system: true }],
+        `${P}/alpha/sa/x`,
+        'alpha',
+      ],
+    ])('%j: %s is %s', (rules, principal, who) => {
+      expect(identify(rules, principal)).toBe(who);
+    });
+
+    test.each([
+      [[{ principal: `${P}/{tenant}/sa/*` }], `${P}/alpha/sa/a/b`],
+      [[{ principal: `${P}/{tenant}/sa/*` }], `${P}/alpha/x/sa/a`],
+      [[{ principal: `${P}/{tenant}/sa/*` }], `${P}//sa/a`],
+      [[{ principal: `${P}/{tenant}/sa/*` }], `x${P}/alpha/sa/a`],
+      [[{ principal: `${P}/*/sa/x`, tenant: 'beta' }], `${P}/a/b/sa/x`],
+      [[{ principal: 'spiffe://a', tenant: 'beta' }], 'spiffe://ab'],
+      [[{ principal: 'spiffe://a', tenant: 'beta' }], 'SPIFFE://a'],
+    ])('%j does not match %s', (rules, principal) => {
+      expect(identify(rules, principal)).toBe(
+        `REFUSED tidb-mesh: principal ${principal}: no rule matches it; add one to pluginConfig.rules, for example {"principal": "${principal}", "tenant": "<name>"}`,
+      );
+    });
+
+    test('a captured tenant that is not listed is refused, even when a later rule would match', () => {
+      const rules = [{ principal: `${P}/{tenant}/sa/*` }, { principal: `${P}/gamma/sa/*`, system: true }];
+      expect(identify(rules, `${P}/gamma/sa/x`)).toBe(
+        `REFUSED tidb-mesh: principal ${P}/gamma/sa/x: rules[0] makes it tenant "gamma", which pluginConfig.tenants does not list; add {"name": "gamma", "number": <a free number>} there`,
+      );
+    });
+
+    test('nobody', () => {
+      expect(identify(RULES, '')).toMatch(/^REFUSED tidb-mesh: the caller has no principal .*mutual TLS$/);
+    });
+
+    test('a refusal can be put into a header, whatever the principal holds', () => {
+      expect(identify(RULES, 'spiffe://é\n\0')).toMatch(/^REFUSED [\x20-\x7e]*$/);
+      expect(identify(RULES, 'x'.repeat(2049))).toBe(
+        'REFUSED tidb-mesh: the principal is longer than 2048 bytes',
+      );
+    });
+
+    test('ten thousand principals, each resolved to itself', () => {
+      filter.config(JSON.stringify({ tenants: TENANTS, rules: RULES }));
+      for (let i = 0; i < 10_000; i++) {
+        const name = i % 2 ? 'alpha' : 'beta';
+        expect(filter.identity(`${P}/${name}/sa/${i}`).text).toBe(name);
+      }
+    });
+  });
+});

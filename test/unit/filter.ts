@@ -1,0 +1,255 @@
+/** The filter's pure parts in Node: the test build of assembly/ behind a small typed surface. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { BUILDS, compile, isCurrent, ROOT } from '../../src-ts/wasm/builds.ts';
+
+/** As in assembly/wire/status.ts. */
+export enum Status {
+  OK,
+  DROP,
+  MALFORMED,
+  DUPLICATE,
+  GROUP,
+  UNKNOWN_FIELD,
+  KEY_OUTSIDE,
+  NAME_OUTSIDE,
+  TOO_DEEP,
+  COMPRESSED,
+  TOO_LONG,
+  HELD_TOO_MUCH,
+  TRUNCATED,
+  ROW_DATA,
+  TOO_MANY_PENDING,
+  SERVICE_ID,
+  TOO_MANY_CHANGES,
+}
+
+/** As in assembly/keys/table.ts. */
+export enum Mapped {
+  SAME,
+  IN_PLACE,
+  REPLACED,
+  OUTSIDE,
+  BROKEN,
+}
+
+/** The mappings of `map`; KEY, LOWER and UPPER also exist in PD's memcomparable form. */
+export const MAP = {
+  encodeKey: 0,
+  encodeLower: 1,
+  encodeUpper: 2,
+  decodeKey: 3,
+  decodeStart: 4,
+  decodeEnd: 5,
+  encodeEncodedKey: 6,
+  encodeEncodedLower: 7,
+  encodeEncodedUpper: 8,
+  decodeEncodedKey: 9,
+  decodeEncodedStart: 10,
+  decodeEncodedEnd: 11,
+} as const;
+export type MapName = keyof typeof MAP;
+
+export type Way = 'request' | 'response';
+export type BuildName = 'debug' | 'release';
+export const BUILD_NAMES: readonly BuildName[] = ['debug', 'release'];
+
+interface Exports {
+  memory: WebAssembly.Memory;
+  _initialize(): void;
+  alloc(size: number): number;
+  reset(): void;
+  select(number: number, prefix: number, prefixLength: number, lease: bigint): void;
+  newStream(vmLimit: number, tenantLimit: number): void;
+  heldBytes(): number;
+  pending(): number;
+  message(type: number, at: number, length: number, way: number): number;
+  body(type: number, at: number, length: number, way: number, limit: number): number;
+  method(at: number, length: number): number;
+  map(kind: number, at: number, length: number): number;
+  plainText(at: number, length: number): number;
+  requestKind(m: number, ml: number, p: number, pl: number, c: number, cl: number): number;
+  regions(at: number, length: number): number;
+  query(at: number, length: number, hex: number): number;
+  config(at: number, length: number): number;
+  identity(at: number, length: number): number;
+}
+
+export interface Rewritten {
+  status: Status;
+  bytes: Uint8Array;
+  failedMessage: number;
+  failedField: number;
+}
+
+export const UNLIMITED = 0x7fffffff;
+/** The random bits that a lease grant without an id gets in tests. */
+export const LEASE_SEED = 0x123456789abcn;
+
+/** Compiles the test builds when a source is newer. */
+export async function buildFilter(): Promise<void> {
+  for (const build of BUILDS.filter((b) => b.output.includes('testing')))
+    if (!isCurrent(build)) await compile(build);
+}
+
+const text = new TextEncoder();
+
+function bytesOf(value: Uint8Array | string): Uint8Array {
+  return typeof value === 'string' ? text.encode(value) : value;
+}
+
+/** One instance of the test build. */
+export class Filter {
+  private readonly wasm: Exports;
+  readonly name: BuildName;
+
+  constructor(name: BuildName) {
+    this.name = name;
+    const code = readFileSync(join(ROOT, 'build', `testing.${name}.wasm`));
+    const imports = {
+      env: {
+        abort(_message: number, _file: number, line: number, column: number): void {
+          throw new Error(`the filter aborts at ${line}:${column}`);
+        },
+      },
+    };
+    this.wasm = new WebAssembly.Instance(new WebAssembly.Module(code), imports).exports as unknown as Exports;
+    this.wasm._initialize();
+    this.select(1, 'alpha');
+    this.newStream();
+  }
+
+  get memoryBytes(): number {
+    return this.wasm.memory.buffer.byteLength;
+  }
+
+  private put(bytes: Uint8Array): number {
+    const at = this.wasm.alloc(bytes.length);
+    new Uint8Array(this.wasm.memory.buffer, at, bytes.length).set(bytes);
+    return at;
+  }
+
+  private word(result: number, index: number): number {
+    return new DataView(this.wasm.memory.buffer).getUint32(result + index * 4, true);
+  }
+
+  private given(result: number): Uint8Array {
+    const at = this.word(result, 0);
+    return new Uint8Array(this.wasm.memory.buffer).slice(at, at + this.word(result, 1));
+  }
+
+  /** Makes this tenant the one that everything below works for. */
+  select(number: number, name: string, lease = LEASE_SEED): void {
+    this.wasm.reset();
+    const prefix = text.encode(`/tidb-mesh/${name}:`);
+    this.wasm.select(number, this.put(prefix), prefix.length, lease);
+  }
+
+  /** Forgets what the stream held, and sets the limits in bytes. */
+  newStream(vmLimit = UNLIMITED, tenantLimit = UNLIMITED): void {
+    this.wasm.newStream(vmLimit, tenantLimit);
+  }
+
+  get heldBytes(): number {
+    return this.wasm.heldBytes();
+  }
+
+  get pending(): number {
+    return this.wasm.pending();
+  }
+
+  message(type: number, bytes: Uint8Array, way: Way): Rewritten {
+    this.wasm.reset();
+    const result = this.wasm.message(type, this.put(bytes), bytes.length, way === 'request' ? 0 : 1);
+    return {
+      status: this.word(result, 2),
+      failedMessage: this.word(result, 3),
+      failedField: this.word(result, 4),
+      bytes: this.given(result),
+    };
+  }
+
+  body(
+    type: number,
+    bytes: Uint8Array,
+    way: Way,
+    limit = UNLIMITED,
+  ): { status: Status; changed: boolean; bytes: Uint8Array } {
+    this.wasm.reset();
+    const result = this.wasm.body(type, this.put(bytes), bytes.length, way === 'request' ? 0 : 1, limit);
+    return {
+      status: this.word(result, 2),
+      changed: this.word(result, 3) !== 0,
+      bytes: this.given(result),
+    };
+  }
+
+  method(path: string): { decision: number; request: number; response: number; because: string } | undefined {
+    this.wasm.reset();
+    const bytes = text.encode(path);
+    const result = this.wasm.method(this.put(bytes), bytes.length);
+    if (result === 0) return undefined;
+    return {
+      decision: this.word(result, 2),
+      request: this.word(result, 3),
+      response: this.word(result, 4),
+      because: new TextDecoder().decode(this.given(result)),
+    };
+  }
+
+  map(name: MapName, key: Uint8Array): { mapped: Mapped; bytes: Uint8Array } {
+    this.wasm.reset();
+    const result = this.wasm.map(MAP[name], this.put(key), key.length);
+    return { mapped: this.word(result, 2), bytes: this.given(result) };
+  }
+
+  plainText(value: Uint8Array | string): boolean {
+    this.wasm.reset();
+    const bytes = bytesOf(value);
+    return this.wasm.plainText(this.put(bytes), bytes.length) !== 0;
+  }
+
+  requestKind(method: string, path: string, contentType: string): 'refused' | 'grpc' | 'http' {
+    this.wasm.reset();
+    const parts = [method, path, contentType].flatMap((part) => {
+      const bytes = text.encode(part);
+      return [this.put(bytes), bytes.length];
+    });
+    const kind = this.wasm.requestKind(...(parts as [number, number, number, number, number, number]));
+    return (['refused', 'grpc', 'http'] as const)[kind] ?? 'refused';
+  }
+
+  regions(json: string): { status: Status; text: string } {
+    this.wasm.reset();
+    const bytes = bytesOf(json);
+    return this.textOf(this.wasm.regions(this.put(bytes), bytes.length));
+  }
+
+  private textOf(result: number): { status: Status; text: string } {
+    const status = this.word(result, 2) as Status;
+    return { status, text: status === Status.OK ? new TextDecoder().decode(this.given(result)) : '' };
+  }
+
+  /** A query with a range in `key` and `end_key`. */
+  query(query: string, hex = false): { status: Status; text: string } {
+    this.wasm.reset();
+    const bytes = bytesOf(query);
+    return this.textOf(this.wasm.query(this.put(bytes), bytes.length, hex ? 1 : 0));
+  }
+
+  /** Loads a pluginConfig; '' or why it is refused. */
+  config(json: string): string {
+    this.wasm.reset();
+    const bytes = bytesOf(json);
+    return new TextDecoder().decode(this.given(this.wasm.config(this.put(bytes), bytes.length)));
+  }
+
+  identity(principal: string): { access: 'refused' | 'tenant' | 'system'; text: string } {
+    this.wasm.reset();
+    const bytes = bytesOf(principal);
+    const result = this.wasm.identity(this.put(bytes), bytes.length);
+    if (result === 0) throw new Error('no configuration is loaded');
+    const access = (['refused', 'tenant', 'system'] as const)[this.word(result, 2)] ?? 'refused';
+    return { access, text: new TextDecoder().decode(this.given(result)) };
+  }
+}

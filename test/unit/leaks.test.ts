@@ -1,0 +1,47 @@
+/** The filter's memory after very many messages is what it was after the first ones. */
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { toBinary } from '@bufbuild/protobuf';
+import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
+import { judge } from '../../src-ts/schema/judgement.ts';
+import { BUILD_NAMES, buildFilter, Filter, LEASE_SEED, type Way } from './filter.ts';
+import { MessageMaker } from './model/messages.ts';
+import { Random } from './model/random.ts';
+import { messageId } from './model/schema.ts';
+import { frame } from './model/wire.ts';
+
+const MESSAGES = 100_000;
+const WARM_UP = 10_000;
+
+beforeAll(buildFilter);
+
+describe.each(BUILD_NAMES)('the %s build', (build) => {
+  test(`does not grow over ${MESSAGES} messages, a third of them damaged or cut short`, () => {
+    const registry = readDescriptors();
+    const judgement = judge(registry);
+    const maker = new MessageMaker(registry, judgement);
+    const random = new Random(19);
+    const world = { tenant: 1, name: 'alpha', leaseSeed: LEASE_SEED, safePoint: 0n };
+    const samples: { id: number; body: Uint8Array; way: Way }[] = [];
+    for (const method of judgement.methods.filter((m) => m.decision === 'MAP'))
+      for (const way of ['request', 'response'] as const)
+        for (let i = 0; i < 4; i++) {
+          const name = (way === 'request' ? method.request : method.response) ?? '';
+          const body = frame(toBinary(maker.desc(name), maker.make(name, way, world, random)));
+          if (i === 3) body[random.below(body.length)] = random.below(256);
+          samples.push({ id: messageId(name), body, way });
+        }
+    const filter = new Filter(build);
+    let warm = 0;
+    for (let i = 0; i < MESSAGES; i++) {
+      const { id, body, way } = random.pick(samples);
+      const cut = random.chance(20) ? random.below(body.length) : body.length;
+      filter.body(id, body.subarray(0, cut), way, 1 << 20);
+      if (cut < body.length && random.chance(80)) filter.body(id, body.subarray(cut), way, 1 << 20);
+      if (random.chance(30)) filter.newStream();
+      if (i === WARM_UP) warm = filter.memoryBytes;
+    }
+    filter.newStream();
+    expect(filter.heldBytes).toBe(0);
+    expect(filter.memoryBytes).toBe(warm);
+  });
+});

@@ -1,0 +1,184 @@
+/** Random messages of the storage layer's protocols that a well-behaved client or server could send. */
+import {
+  create,
+  ScalarType,
+  type DescField,
+  type DescMessage,
+  type FileRegistry,
+  type Message,
+} from '@bufbuild/protobuf';
+import { reflect, type ReflectMessage } from '@bufbuild/protobuf/reflect';
+import type { Judgement } from '../../../src-ts/schema/judgement.ts';
+import type { Way } from '../filter.ts';
+import { concat, EMPTY, unhex } from './bytes.ts';
+import type { Random } from './random.ts';
+import * as table from './table-codec.ts';
+import { etcdPrefix, storedLease, type World } from './walker.ts';
+
+const MAX_DEPTH = 7;
+
+export class MessageMaker {
+  private readonly roles: Map<string, Map<number, { role: string; read: boolean }>>;
+  private readonly registry: FileRegistry;
+
+  constructor(registry: FileRegistry, judgement: Judgement) {
+    this.registry = registry;
+    this.roles = new Map(
+      judgement.messages.map((message) => [
+        message.name,
+        new Map(message.fields.map((f) => [f.number, { role: f.role, read: f.message !== undefined }])),
+      ]),
+    );
+  }
+
+  desc(name: string): DescMessage {
+    const desc = this.registry.getMessage(name);
+    if (!desc) throw new Error(`no message ${name}`);
+    return desc;
+  }
+
+  make(name: string, way: Way, world: World, random: Random): Message {
+    const view = this.fill(this.desc(name), way, world, random, 0);
+    return view.message;
+  }
+
+  private fill(desc: DescMessage, way: Way, world: World, random: Random, depth: number): ReflectMessage {
+    const view = reflect(desc, create(desc));
+    const roles = this.roles.get(desc.typeName);
+    for (const field of desc.fields) {
+      const role = roles?.get(field.number)?.role ?? '';
+      // An exact key that is absent is refused, and so is an absent path.
+      const needed = (role === 'KEY' && field.fieldKind !== 'list') || role === 'RESOURCE_PATH';
+      if (!needed && !random.chance(depth < 3 ? 60 : 25)) continue;
+      if (field.message && (depth >= MAX_DEPTH || field.fieldKind === 'map')) continue;
+      if (field.oneof && desc.fields.some((f) => f.oneof === field.oneof && view.isSet(f))) continue;
+      const count = field.fieldKind === 'list' ? random.below(depth < 3 ? 4 : 2) : 1;
+      for (let i = 0; i < count; i++) {
+        const value = field.message
+          ? this.fill(field.message, way, world, random, depth + 1)
+          : this.scalar(field, role, way, world, random);
+        if (field.fieldKind === 'list') view.get(field).add(value as never);
+        else view.set(field, value as never);
+      }
+    }
+    return view;
+  }
+
+  private scalar(field: DescField, role: string, way: Way, world: World, random: Random): unknown {
+    if (field.enum) {
+      const values = field.enum.values.map((v) => v.number);
+      return random.pick(values);
+    }
+    const bytes = this.bytes(role, way, world, random);
+    switch (field.scalar) {
+      case ScalarType.BYTES:
+        return bytes;
+      case ScalarType.STRING:
+        return this.text(role, way, random);
+      case ScalarType.BOOL:
+        return random.chance(50);
+      case ScalarType.DOUBLE:
+      case ScalarType.FLOAT:
+        return random.below(1000) / 8;
+      case ScalarType.INT32:
+      case ScalarType.SINT32:
+      case ScalarType.SFIXED32:
+        return random.next() | 0;
+      case ScalarType.UINT32:
+      case ScalarType.FIXED32:
+        return random.next();
+      case ScalarType.INT64:
+      case ScalarType.SINT64:
+      case ScalarType.SFIXED64:
+        if (role === 'COP_TYPE') return BigInt(random.pick([104, 105]));
+        if (role === 'LEASE_ID' || role === 'LEASE_GRANT_ID') return lease(way, world, random);
+        return BigInt.asIntN(64, random.bigint(64));
+      default:
+        return random.bigint(64);
+    }
+  }
+
+  private text(role: string, way: Way, random: Random): string {
+    switch (role) {
+      case 'CONFIG_PATH':
+        return random.pick(['', '/global/config/', 'resource_group/controller']);
+      case 'SEGMENT':
+        return random.pick(['', 'default', 'a.b', '...']);
+      case 'TEXT':
+        return random.pick([
+          '',
+          'region 5 is missing',
+          'start ts 453128812934103041 of pid 1',
+          'key "t\\200\\000"',
+          'Key 7480000000000000FF already exists',
+          '748000000000000',
+          'Ключ',
+          '123456789012345678901',
+        ]);
+      default:
+        return way === 'request' ? random.pick(['', 'default', 'a name']) : random.pick(['', 'x', 'node-1']);
+    }
+  }
+
+  private bytes(role: string, way: Way, world: World, random: Random): Uint8Array {
+    const request = way === 'request';
+    switch (role) {
+      case 'KEY':
+        return request ? ownKey(random) : storedKey(world, random);
+      case 'KEY_DROP':
+      case 'KEY_OR_NONE':
+        return random.chance(20) ? EMPTY : request ? ownKey(random) : storedKey(world, random);
+      case 'ENC_KEY':
+        return table.memcomparable(request ? ownKey(random) : storedKey(world, random));
+      case 'RANGE_START':
+      case 'RANGE_END':
+        return random.chance(30) ? EMPTY : request ? anyKey(random) : storedKey(world, random);
+      case 'ENC_START':
+      case 'ENC_END':
+        return random.chance(30)
+          ? EMPTY
+          : table.memcomparable(request ? anyKey(random) : storedKey(world, random));
+      case 'ETCD_KEY':
+        if (request) return random.bytes(random.below(20));
+        return random.chance(15) ? random.bytes(5) : concat(etcdPrefix(world), random.bytes(random.below(9)));
+      case 'ETCD_END':
+        return random.pick([EMPTY, Uint8Array.of(0), Uint8Array.of(0, 0), random.bytes(1 + random.below(9))]);
+      case 'RESOURCE_PATH':
+        return new TextEncoder().encode(`resource_group/${random.pick(['', 'settings', 'settings/1'])}`);
+      case 'SERVICE_ID':
+        return new TextEncoder().encode('gc_worker');
+      case 'DAG':
+      case 'SELECT':
+        return random.bytes(random.below(30));
+      default:
+        return random.bytes(random.chance(10) ? 200 : random.below(12));
+    }
+  }
+}
+
+function lease(way: Way, world: World, random: Random): bigint {
+  const id = random.chance(30) ? 0n : random.bigint(48);
+  if (way === 'request') return id;
+  return random.chance(20) ? BigInt.asIntN(64, random.bigint(64)) : storedLease(world, id);
+}
+
+/** A key that TiDB writes. */
+export function ownKey(random: Random): Uint8Array {
+  if (random.chance(30)) return concat([0x6d], random.bytes(random.below(24)));
+  const id = new DataView(new ArrayBuffer(8));
+  id.setBigUint64(0, (1n << 63n) | (random.bigint(random.chance(70) ? 8 : 48) || 1n));
+  const rest = random.pick([EMPTY, unhex('5f72'), concat(unhex('5f72'), random.bytes(8)), random.bytes(30)]);
+  return concat([0x74], new Uint8Array(id.buffer), rest);
+}
+
+function anyKey(random: Random): Uint8Array {
+  return random.chance(80) ? ownKey(random) : random.bytes(1 + random.below(20));
+}
+
+/** A key of the store: this tenant's mostly. */
+function storedKey(world: World, random: Random): Uint8Array {
+  const roll = random.below(10);
+  if (roll === 0) return random.bytes(1 + random.below(20));
+  const owner = world.tenant + (roll === 1 ? 1 : 0);
+  return table.encodeLower(owner, ownKey(random)) as Uint8Array;
+}

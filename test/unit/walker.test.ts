@@ -1,0 +1,110 @@
+/** The walker against a model that works on decoded messages; and what it refuses. */
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { clone, equals, fromBinary, toBinary, toJsonString, type FileRegistry } from '@bufbuild/protobuf';
+import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
+import { judge, type Judgement } from '../../src-ts/schema/judgement.ts';
+import { layOut, type Layout } from '../../src-ts/schema/layout.ts';
+import { BUILD_NAMES, buildFilter, Filter, LEASE_SEED, Status, type Way } from './filter.ts';
+import { hex } from './model/bytes.ts';
+import { MessageMaker } from './model/messages.ts';
+import { Random } from './model/random.ts';
+import { WalkerModel, type World } from './model/walker.ts';
+
+const ROUNDS = 20;
+
+let registry: FileRegistry;
+let judgement: Judgement;
+let layout: Layout;
+let maker: MessageMaker;
+let model: WalkerModel;
+
+beforeAll(async () => {
+  await buildFilter();
+  registry = readDescriptors();
+  judgement = judge(registry);
+  layout = layOut(judgement);
+  maker = new MessageMaker(registry, judgement);
+  model = new WalkerModel(registry, judgement);
+});
+
+function id(name: string): number {
+  return layout.names.indexOf(name);
+}
+
+function newWorld(): World {
+  return { tenant: 1, name: 'alpha', leaseSeed: LEASE_SEED, safePoint: 0n };
+}
+
+describe.each(BUILD_NAMES)('the %s build', (build) => {
+  let filter: Filter;
+  beforeAll(() => {
+    filter = new Filter(build);
+  });
+
+  test('rewrites random messages of every mapped method as the model does', () => {
+    const methods = judgement.methods.filter((m) => m.decision === 'MAP');
+    expect(methods.length).toBeGreaterThan(40);
+    for (const [m, method] of methods.entries())
+      for (let round = 0; round < ROUNDS; round++) {
+        const world = newWorld();
+        filter.newStream();
+        const random = new Random(m * 1000 + round);
+        for (const way of ['request', 'response'] as const) {
+          const name = (way === 'request' ? method.request : method.response) ?? '';
+          const desc = maker.desc(name);
+          const message = maker.make(name, way, world, random);
+          const sent = toBinary(desc, message);
+          const wanted = clone(desc, message);
+          model.rewrite(name, wanted, way, world);
+          const got = filter.message(id(name), sent, way);
+          const where = `${method.path} ${way} ${round} ${hex(sent)}`;
+          if (got.status !== Status.OK) {
+            const field = `${layout.names[got.failedMessage]} ${got.failedField}`;
+            throw new Error(
+              `${where}: ${Status[got.status]} ${field} ${toJsonString(desc, message, { registry })}`,
+            );
+          }
+          const after = fromBinary(desc, got.bytes);
+          if (!equals(desc, after, wanted, { unknown: true, registry }))
+            expect({ where, json: toJsonString(desc, after) }).toEqual({
+              where,
+              json: toJsonString(desc, wanted),
+            });
+        }
+      }
+  });
+
+  test('takes every message cut short at every byte, and then a good one', () => {
+    const good = toBinary(
+      maker.desc('kvrpcpb.GetRequest'),
+      maker.make('kvrpcpb.GetRequest', 'request', newWorld(), new Random(1)),
+    );
+    const wanted = hex(filter.message(id('kvrpcpb.GetRequest'), good, 'request').bytes);
+    for (const [m, method] of judgement.methods.filter((x) => x.decision === 'MAP').entries())
+      for (const way of ['request', 'response'] as Way[]) {
+        const name = (way === 'request' ? method.request : method.response) ?? '';
+        const sent = toBinary(maker.desc(name), maker.make(name, way, newWorld(), new Random(m)));
+        filter.newStream();
+        for (let cut = 0; cut < Math.min(sent.length, 250); cut++)
+          expect(Status[filter.message(id(name), sent.subarray(0, cut), way).status]).toBeDefined();
+        expect(hex(filter.message(id('kvrpcpb.GetRequest'), good, 'request').bytes)).toBe(wanted);
+      }
+  });
+
+  test('takes messages with bytes changed at random', () => {
+    const random = new Random(77);
+    const methods = judgement.methods.filter((x) => x.decision === 'MAP');
+    for (let round = 0; round < 2500; round++) {
+      const way = random.pick(['request', 'response'] as const);
+      const method = random.pick(methods);
+      const name = (way === 'request' ? method.request : method.response) ?? '';
+      const bytes = toBinary(maker.desc(name), maker.make(name, way, newWorld(), random));
+      for (let i = 0; i < 1 + random.below(4) && bytes.length > 0; i++)
+        bytes[random.below(bytes.length)] = random.below(256);
+      filter.newStream();
+      const { status } = filter.message(id(name), bytes, way);
+      expect(Status[status]).toBeDefined();
+      expect(status).not.toBe(Status.DROP);
+    }
+  });
+});

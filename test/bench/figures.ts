@@ -1,67 +1,51 @@
-/**
- * `npm run figures`: what the mesh costs, as ratios of one run on one machine.
- *
- * - bootstrap of a new TiDB, without a mesh and through it
- * - sysbench through Envoy with the filter over Envoy without it, rounds interleaved
- * - the filter's size, and its memory in each worker after the load
- */
-import { statSync, writeFileSync } from 'node:fs';
+/** Measures what the mesh costs and prints it; nothing here passes or fails. */
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { gzipSync } from 'node:zlib';
 import Table from 'cli-table3';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
+import {
+  requireSysbench,
+  sysbenchPrepare,
+  sysbenchRun,
+  type SysbenchOptions,
+  type SysbenchResult,
+} from '../e2e/support/sysbench.ts';
 import { progressFor } from '../stack/progress.ts';
 import { startStack, type Stack, type StackOptions } from '../stack/stack.ts';
-import { prepareLoad, runLoad, type Load } from '../stack/sysbench.ts';
 
-const MEBIBYTE = 1 << 20;
 const TENANTS = [{ name: 'alpha', number: 1 }];
+/** In the order in which each round runs them. */
+const WAYS = ['plain Envoy', 'with the filter'] as const;
+type Way = (typeof WAYS)[number];
 
-function count(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('a whole number from 1 on');
-  return value;
-}
-
-const command = new Command('npm run figures --')
-  .description(
-    'Measures the mesh against the same servers without it. Times mean little by themselves: read the ratios.',
-  )
-  .option('--rounds <n>', 'rounds of each load', count, 3)
-  .option('--seconds <n>', 'seconds of one round', count, 10)
-  .option('--threads <n>', 'connections', count, 4)
-  .option('--script <name>', "sysbench's script", 'oltp_read_write')
-  .option('--json <file>', 'writes all figures there')
-  .parse();
-
-interface Options {
-  rounds: number;
-  seconds: number;
-  threads: number;
-  script: string;
+interface Settings {
   json?: string;
+  rounds: string;
+  seconds: string;
+  threads: string;
 }
 
-const options = command.opts<Options>();
-const load: Load = {
-  script: options.script,
-  threads: options.threads,
-  seconds: options.seconds,
-  tables: 4,
-  rows: 5000,
-};
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+interface Round {
+  round: number;
+  way: Way;
+  transactionsPerSecond: number;
+  p95Milliseconds: number;
+  ignoredErrors: number;
 }
 
-function start(more: StackOptions): Promise<Stack> {
-  return startStack({ tenants: TENANTS, progress: progressFor(), concurrency: 1, ...more });
-}
+const command = new Command('tsx test/bench/figures.ts')
+  .description(
+    'Bootstrap time of a TiDB direct and through the mesh, sysbench oltp_read_write with and without the filter, ' +
+      "the wasm's size and its memory.",
+  )
+  .option('--json <file>', 'write the figures as JSON')
+  .option('--rounds <count>', 'interleaved rounds of sysbench', '3')
+  .option('--seconds <count>', 'of each round and way', '10')
+  .option('--threads <count>', 'of sysbench', '4');
 
-/** Milliseconds that a TiDB took on an empty store. */
-async function bootstrap(more: StackOptions): Promise<number> {
-  const stack = await start(more);
+async function bootstrapMilliseconds(options: StackOptions): Promise<number> {
+  const stack = await startStack({ tenants: TENANTS, ...options });
   try {
     return stack.tidbs.get('alpha')!.startMilliseconds;
   } finally {
@@ -69,80 +53,112 @@ async function bootstrap(more: StackOptions): Promise<number> {
   }
 }
 
-async function throughput(): Promise<{
-  plain: number[];
-  mesh: number[];
-  errors: number;
-  memory: number;
-  wasm: number;
-}> {
-  const mesh = await start({});
+function median(values: number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+async function measure(settings: Settings) {
+  requireSysbench();
+  const rounds = Number(settings.rounds);
+  const bootstraps = { direct: [] as number[], mesh: [] as number[] };
+  for (let round = 0; round < rounds; round++) {
+    bootstraps.direct.push(await bootstrapMilliseconds({ mesh: false }));
+    bootstraps.mesh.push(await bootstrapMilliseconds({}));
+  }
+
+  const stacks = new Map<Way, Stack>();
+  const runs: Round[] = [];
   try {
-    const plain = await start({ filter: false });
-    try {
-      const sides = { plain: plain.tidbs.get('alpha')!.mysqlPort, mesh: mesh.tidbs.get('alpha')!.mysqlPort };
-      const found = { plain: [] as number[], mesh: [] as number[] };
-      let errors = 0;
-      for (const port of Object.values(sides)) await prepareLoad(port, load);
-      for (let round = 0; round < options.rounds; round++) {
-        for (const side of ['plain', 'mesh'] as const) {
-          const result = await runLoad(sides[side], load);
-          found[side].push(result.transactionsPerSecond);
-          errors += result.errors;
-          console.error(
-            `  round ${round + 1} ${side.padEnd(5)} ${result.transactionsPerSecond.toFixed(1)} transactions/s`,
-          );
-        }
-      }
-      // The gauge is set once a second.
-      await new Promise((resolve) => setTimeout(resolve, 1500));
-      const gauges = await mesh.envoy!.stats(/tidbmesh_vm_memory_bytes$/);
-      return {
-        ...found,
-        errors,
-        memory: Math.max(0, ...gauges.values()),
-        wasm: statSync(mesh.binaries.wasm).size,
+    for (const way of WAYS)
+      stacks.set(
+        way,
+        await startStack({ tenants: TENANTS, filter: way === 'with the filter', progress: progressFor() }),
+      );
+    const options = new Map<Way, SysbenchOptions>();
+    for (const [way, stack] of stacks) {
+      const tidb = stack.tidbs.get('alpha')!;
+      const session = await tidb.connect();
+      await session.query('CREATE DATABASE sbtest');
+      await session.close();
+      const given = {
+        mysqlPort: tidb.mysqlPort,
+        database: 'sbtest',
+        tables: 2,
+        tableSize: 10_000,
+        threads: Number(settings.threads),
       };
-    } finally {
-      await plain.stop();
+      options.set(way, given);
+      await sysbenchPrepare(given);
+      await sysbenchRun(given, 3);
     }
+    // Interleaved, one at a time: both meet the same moods of the machine.
+    for (let round = 1; round <= rounds; round++) {
+      for (const way of round % 2 ? WAYS : [...WAYS].reverse()) {
+        const result: SysbenchResult = await sysbenchRun(options.get(way)!, Number(settings.seconds));
+        runs.push({
+          round,
+          way,
+          transactionsPerSecond: result.transactionsPerSecond,
+          p95Milliseconds: result.milliseconds.p95,
+          ignoredErrors: result.ignoredErrors,
+        });
+      }
+    }
+    const meshed = stacks.get('with the filter')!;
+    const memory = await meshed.envoy!.stats(/tidbmesh_vm_memory_bytes$/);
+    const wasm = meshed.binaries.wasm;
+    const perSecond = (way: Way): number =>
+      median(runs.filter((run) => run.way === way).map((run) => run.transactionsPerSecond));
+    return {
+      cpus: cpus().length,
+      bootstrapMilliseconds: {
+        direct: median(bootstraps.direct),
+        mesh: median(bootstraps.mesh),
+        all: bootstraps,
+      },
+      sysbench: {
+        runs,
+        transactionsPerSecond: Object.fromEntries(WAYS.map((way) => [way, perSecond(way)])),
+        filterOverPlain: perSecond('with the filter') / perSecond('plain Envoy'),
+      },
+      wasm: {
+        bytes: statSync(wasm).size,
+        gzipBytes: gzipSync(readFileSync(wasm)).length,
+        vmMemoryBytes: [...memory.values()][0] ?? null,
+      },
+    };
   } finally {
-    await mesh.stop();
+    for (const stack of stacks.values()) await stack.stop();
   }
 }
 
-const direct: number[] = [];
-const through: number[] = [];
-for (let round = 0; round < options.rounds; round++) {
-  direct.push(await bootstrap({ mesh: false }));
-  through.push(await bootstrap({}));
-}
-const { plain, mesh, errors, memory, wasm } = await throughput();
+type Figures = Awaited<ReturnType<typeof measure>>;
 
-const figures = {
-  bootstrap: { directMs: direct, meshMs: through, ratio: median(through) / median(direct) },
-  sysbench: { ...load, plainTps: plain, meshTps: mesh, errors, ratio: median(mesh) / median(plain) },
-  wasmBytes: wasm,
-  wasmMemoryBytes: memory,
-};
-const round = (values: readonly number[]): string => values.map((value) => value.toFixed(0)).join(' ');
-const table = new Table({ head: ['figure', 'without', 'with', 'ratio of medians'], style: { head: [] } });
-table.push(
-  [
-    'bootstrap of a TiDB, ms (no Envoy / Envoy and filter)',
-    round(direct),
-    round(through),
-    figures.bootstrap.ratio.toFixed(2),
-  ],
-  [
-    `sysbench ${load.script}, transactions/s (Envoy / and filter)`,
-    round(plain),
-    round(mesh),
-    figures.sysbench.ratio.toFixed(3),
-  ],
-  ['sysbench errors ignored', '', String(errors), ''],
-  ['filter, bytes of wasm', '', String(wasm), ''],
-  ['memory of a worker after the load, MiB', '', (memory / MEBIBYTE).toFixed(2), ''],
-);
-console.log(table.toString());
-if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(figures, undefined, 2)}\n`);
+function show(figures: Figures): string {
+  const { bootstrapMilliseconds: boot, sysbench, wasm } = figures;
+  const table = new Table({ head: ['figure', 'value'], style: { head: [], border: [] } });
+  const number = (value: number, digits = 0): string => value.toFixed(digits);
+  table.push(
+    ['bootstrap of a TiDB, direct', `${number(boot.direct)} ms (${boot.all.direct.join(', ')})`],
+    ['bootstrap of a TiDB, through the mesh', `${number(boot.mesh)} ms (${boot.all.mesh.join(', ')})`],
+    ...WAYS.map((way) => [
+      `sysbench, ${way}`,
+      `${number(sysbench.transactionsPerSecond[way]!, 1)} transactions/s (${sysbench.runs
+        .filter((run) => run.way === way)
+        .map((run) => number(run.transactionsPerSecond, 1))
+        .join(', ')})`,
+    ]),
+    ['with the filter over plain Envoy', `${number(100 * sysbench.filterOverPlain, 1)} %`],
+    ['wasm', `${wasm.bytes} bytes, ${wasm.gzipBytes} gzipped`],
+    ['memory of the VM after sysbench', `${String(wasm.vmMemoryBytes)} bytes`],
+  );
+  return table.toString();
+}
+
+command.parse();
+const settings = command.opts<Settings>();
+const figures = await measure(settings);
+if (settings.json !== undefined) writeFileSync(settings.json, `${JSON.stringify(figures, undefined, 2)}\n`);
+process.stdout.write(`${show(figures)}\n`);

@@ -1,0 +1,230 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startStack, type Stack } from '../stack/stack.ts';
+import { errorOf, inAll, marker, only, tableIds, tableKeysIn, withSessions } from './support/tenants.ts';
+import { expectNoKeyOutsideRegion } from './support/store.ts';
+
+const WRITE_CONFLICT = 9007;
+const DUPLICATE = 1062;
+const DEADLOCK = 1213;
+const LOCK_WAIT_TIMEOUT = 1205;
+const NOWAIT = 3572;
+
+let stack: Stack;
+let tableId: number;
+beforeAll(async () => {
+  stack = await startStack();
+  const ids = await inAll(stack, async (session, tenant) => {
+    await session.query('CREATE DATABASE tx');
+    await session.query(
+      'CREATE TABLE tx.t (id BIGINT PRIMARY KEY, v VARCHAR(60), n INT, UNIQUE KEY by_v (v))',
+    );
+    await session.query('INSERT INTO tx.t VALUES ?', [
+      Array.from({ length: 20 }, (_, id) => [id, `${marker(tenant)}-${id}`, 0]),
+    ]);
+    return (await tableIds(session, 'tx'))['t']!;
+  });
+  tableId = ids['alpha']!;
+  expect(ids['beta']).toBe(tableId);
+});
+afterAll(async () => {
+  await stack?.stop();
+});
+
+/** Keys in a text must be those of the tenant's own table, as its TiDB writes them. */
+function expectOwnKeys(text: string): void {
+  const keys = tableKeysIn(text);
+  expect(keys.length).toBeGreaterThan(0);
+  for (const key of keys) expect(key).toEqual({ tag: 0, tableId });
+}
+
+function expectNothingOfOthers(text: string, tenant: string): void {
+  for (const { name } of stack.tenants) if (name !== tenant) expect(text).not.toContain(marker(name));
+}
+
+const tenants = ['alpha', 'beta'];
+
+describe.each(tenants)('tenant %s', (tenant) => {
+  const use = <T>(work: Parameters<typeof withSessions<T>>[4]) => withSessions(stack, tenant, 2, 'tx', work);
+
+  test('an optimistic conflict fails at commit and names the own key, table and handle', () =>
+    use(async (one, two) => {
+      await one!.query('BEGIN OPTIMISTIC');
+      await two!.query('BEGIN OPTIMISTIC');
+      await one!.query('UPDATE t SET n = n + 1 WHERE id = 1');
+      await two!.query('UPDATE t SET n = n + 10 WHERE id = 1');
+      await two!.query('COMMIT');
+      const error = await errorOf(one!.query('COMMIT'));
+      expect(error.errno).toBe(WRITE_CONFLICT);
+      expect(error.message).toContain('tableName=tx.t');
+      expect(error.message).toContain('handle=1');
+      expectOwnKeys(error.message);
+      expectNothingOfOthers(error.message, tenant);
+      expect(only(await one!.query('SELECT n FROM t WHERE id = 1'))).toBe(10);
+    }));
+
+  test('an optimistic retry after a conflict succeeds', () =>
+    use(async (one, two) => {
+      for (let attempt = 0; attempt < 2; attempt++) {
+        await one!.query('BEGIN OPTIMISTIC');
+        await one!.query('UPDATE t SET n = n + 1 WHERE v = ?', [`${marker(tenant)}-2`]);
+        if (attempt === 0) {
+          await two!.query('UPDATE t SET n = 100 WHERE id = 2');
+          expect((await errorOf(one!.query('COMMIT'))).errno).toBe(WRITE_CONFLICT);
+        } else await one!.query('COMMIT');
+      }
+      expect(only(await one!.query('SELECT n FROM t WHERE id = 2'))).toBe(101);
+    }));
+
+  test('a duplicate is found by the store in an optimistic transaction', () =>
+    use(async (one) => {
+      await one!.query('BEGIN OPTIMISTIC');
+      await one!.query('INSERT INTO t VALUES (3, ?, 0)', [`${tenant}-new`]);
+      const error = await errorOf(one!.query('COMMIT'));
+      expect(error).toMatchObject({
+        errno: DUPLICATE,
+        message: expect.stringMatching(/'3' for key 't.PRIMARY'/),
+      });
+      const unique = await errorOf(one!.query('INSERT INTO t VALUES (900, ?, 0)', [`${marker(tenant)}-4`]));
+      expect(unique).toMatchObject({
+        errno: DUPLICATE,
+        message: expect.stringContaining(`${marker(tenant)}-4`),
+      });
+    }));
+
+  test('a pessimistic lock makes another session wait, then time out; another row is free', () =>
+    use(async (one, two) => {
+      await one!.query('BEGIN PESSIMISTIC');
+      await one!.query('SELECT * FROM t WHERE id = 5 FOR UPDATE');
+      await two!.query('SET innodb_lock_wait_timeout = 1');
+      // A statement of its own would be an optimistic transaction, which heeds no lock wait timeout.
+      await two!.query('BEGIN PESSIMISTIC');
+      const started = Date.now();
+      expect((await errorOf(two!.query('UPDATE t SET n = 1 WHERE id = 5'))).errno).toBe(LOCK_WAIT_TIMEOUT);
+      expect(Date.now() - started).toBeGreaterThanOrEqual(900);
+      expect((await errorOf(two!.query('SELECT * FROM t WHERE id = 5 FOR UPDATE NOWAIT'))).errno).toBe(
+        NOWAIT,
+      );
+      await two!.query('UPDATE t SET n = 1 WHERE id = 6');
+      await two!.query('COMMIT');
+      await one!.query('COMMIT');
+      await two!.query('UPDATE t SET n = 1 WHERE id = 5');
+    }));
+
+  test('a waiting session goes on when the holder commits, and sees what it wrote', () =>
+    use(async (one, two) => {
+      await one!.query('BEGIN PESSIMISTIC');
+      await one!.query('UPDATE t SET n = 40 WHERE id = 7');
+      await two!.query('BEGIN PESSIMISTIC');
+      let ended = false;
+      const waiting = two!.query('UPDATE t SET n = n + 2 WHERE id = 7').then(() => (ended = true));
+      await sleep(500);
+      expect(ended).toBe(false);
+      await one!.query('COMMIT');
+      await waiting;
+      await two!.query('COMMIT');
+      expect(only(await one!.query('SELECT n FROM t WHERE id = 7'))).toBe(42);
+    }));
+
+  test('a locking read through a unique index locks the row', () =>
+    use(async (one, two) => {
+      await one!.query('BEGIN PESSIMISTIC');
+      await one!.query('SELECT * FROM t USE INDEX (by_v) WHERE v = ? FOR UPDATE', [`${marker(tenant)}-8`]);
+      await two!.query('SET innodb_lock_wait_timeout = 1');
+      await two!.query('BEGIN PESSIMISTIC');
+      expect((await errorOf(two!.query('UPDATE t SET n = 1 WHERE id = 8'))).errno).toBe(LOCK_WAIT_TIMEOUT);
+      await two!.query('ROLLBACK');
+      await one!.query('ROLLBACK');
+    }));
+
+  test('a transaction of many keys (async commit and secondaries) is atomic', () =>
+    use(async (one, two) => {
+      await one!.query('BEGIN');
+      await one!.query('UPDATE t SET n = 77');
+      expect(only(await two!.query('SELECT COUNT(*) FROM t WHERE n = 77'))).toBe(0);
+      await one!.query('COMMIT');
+      expect(only(await two!.query('SELECT COUNT(*) FROM t WHERE n = 77'))).toBe(20);
+      await one!.query('UPDATE t SET n = 0');
+    }));
+});
+
+test("one tenant's locks are nothing to the other, on the same table id and handle", () =>
+  withSessions(stack, 'alpha', 1, 'tx', (alpha) =>
+    withSessions(stack, 'beta', 1, 'tx', async (beta) => {
+      await alpha!.query('BEGIN PESSIMISTIC');
+      await alpha!.query('UPDATE t SET n = 1 WHERE id = 9');
+      await beta!.query('SET innodb_lock_wait_timeout = 1');
+      await beta!.query('BEGIN PESSIMISTIC');
+      await beta!.query('UPDATE t SET n = 2 WHERE id = 9');
+      await beta!.query('COMMIT');
+      await alpha!.query('COMMIT');
+      expect(only(await alpha!.query('SELECT n FROM t WHERE id = 9'))).toBe(1);
+      expect(only(await beta!.query('SELECT n FROM t WHERE id = 9'))).toBe(2);
+    }),
+  ));
+
+test('a deadlock in both tenants at the same time: each side sees its own keys only', async () => {
+  // Other rows in each tenant, so that a mix-up shows.
+  const rows: Record<string, [number, number]> = { alpha: [11, 12], beta: [13, 14] };
+  const deadlocks = await Promise.all(
+    tenants.map((tenant) =>
+      withSessions(stack, tenant, 2, 'tx', async (one, two) => {
+        const [first, second] = rows[tenant]!;
+        await one!.query('BEGIN PESSIMISTIC');
+        await two!.query('BEGIN PESSIMISTIC');
+        await one!.query('UPDATE t SET n = 1 WHERE id = ?', [first]);
+        await two!.query('UPDATE t SET n = 2 WHERE id = ?', [second]);
+        const waiting = one!.query('UPDATE t SET n = 1 WHERE id = ?', [second]).then(
+          () => undefined,
+          (error: unknown) => error as Error & { errno: number },
+        );
+        await sleep(300);
+        const other = await two!.query('UPDATE t SET n = 2 WHERE id = ?', [first]).then(
+          () => undefined,
+          (error: unknown) => error as Error & { errno: number },
+        );
+        await two!.query('ROLLBACK');
+        const failures = [await waiting, other].filter((error) => error !== undefined);
+        await one!.query('ROLLBACK');
+        expect(failures).toHaveLength(1);
+        expect(failures[0]!.errno).toBe(DEADLOCK);
+        expect(failures[0]!.message).not.toMatch(/74800[1-9]/);
+        return one!.query('SELECT * FROM information_schema.deadlocks');
+      }),
+    ),
+  );
+  for (const [index, tenant] of tenants.entries()) {
+    const found = deadlocks[index]!;
+    expect(found).toHaveLength(2);
+    const handles = found.map((row) => {
+      const info = JSON.parse(String(row['KEY_INFO'])) as Record<string, unknown>;
+      expect(info).toMatchObject({ db_name: 'tx', table_name: 't', table_id: tableId });
+      expectOwnKeys(String(row['KEY']));
+      return Number(info['handle_value']);
+    });
+    expect(handles.sort()).toEqual(rows[tenant]);
+  }
+});
+
+test('what a key means is told by the tenant itself: tidb_decode_key and TIDB_MVCC_INFO', async () => {
+  await inAll(stack, async (session, tenant) => {
+    const rows = await session.query('SHOW TABLE tx.t REGIONS');
+    expect(rows.length).toBeGreaterThan(0);
+    const encoded = only(await session.query("SELECT TIDB_ENCODE_RECORD_KEY('tx', 't', 3) AS k")) as string;
+    expect(tableKeysIn(encoded)).toEqual([{ tag: 0, tableId }]);
+    const decoded = JSON.parse(String(only(await session.query('SELECT TIDB_DECODE_KEY(?)', [encoded])))) as {
+      table_id: string;
+    };
+    expect(Number(decoded.table_id)).toBe(tableId);
+    const versions = String(only(await session.query('SELECT TIDB_MVCC_INFO(?)', [encoded])));
+    expect(versions.toLowerCase()).toContain(encoded.toLowerCase());
+    // Its own row is in there, in base64, and no other's.
+    const values = [...versions.matchAll(/"value": ?"([^"]*)"/g)].map((found) =>
+      Buffer.from(found[1]!, 'base64').toString('latin1'),
+    );
+    expect(values.join()).toContain(marker(tenant));
+    expectNothingOfOthers(values.join(), tenant);
+  });
+});
+
+test('the store saw no key outside the region of its request', () => expectNoKeyOutsideRegion(stack));

@@ -94,6 +94,7 @@ export function layOut(judgement: Judgement): Layout {
   const messages: number[] = [0, 0, 0, 0, 0];
   const messageNames: number[] = [0];
   for (const message of judgement.messages) {
+    distinguishable(message);
     const last = message.fields.at(-1)?.number ?? 0;
     messages.push(
       fields.length,
@@ -149,6 +150,20 @@ export function layOut(judgement: Judgement): Layout {
 function must<T>(value: T | undefined, what: string): T {
   if (value === undefined) throw new Error(`${what} is not in the tables`);
   return value;
+}
+
+/** The walker notices a singular field that comes twice by one bit each: below 64 its own, above that the number's lowest six bits. */
+function distinguishable(message: JudgedMessage): void {
+  const taken = new Map<number, number>();
+  for (const { number, repeated } of message.fields) {
+    if (repeated || number < 64) continue;
+    const other = taken.get(number & 63);
+    if (other !== undefined)
+      throw new Error(
+        `${message.name}: fields ${other} and ${number} would be taken for one field that is there twice`,
+      );
+    taken.set(number & 63, number);
+  }
 }
 
 function fits(count: number, limit: number, what: string): void {

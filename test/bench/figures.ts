@@ -1,6 +1,7 @@
 /** Measures what the mesh costs and prints it; nothing here passes or fails. */
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import Table from 'cli-table3';
 import { Command } from 'commander';
@@ -107,6 +108,8 @@ async function measure(settings: Settings) {
       }
     }
     const meshed = stacks.get('with the filter')!;
+    // The gauge is set once a second.
+    await sleep(1500);
     const memory = await meshed.envoy!.stats(/tidbmesh_vm_memory_bytes$/);
     const wasm = meshed.binaries.wasm;
     const perSecond = (way: Way): number =>

@@ -7,9 +7,9 @@ const LAYERS = {
   schema: [],
   keys: ['memory', 'wire'],
   rewrite: ['memory', 'wire', 'schema', 'keys'],
-  tenant: ['memory', 'keys'],
+  tenant: ['memory', 'wire', 'keys'],
   policy: ['wire', 'schema', 'host/abi'],
-  host: ['memory'],
+  host: ['memory', 'wire'],
 };
 
 const ALL = ['memory', 'wire', 'schema', 'keys', 'rewrite', 'tenant', 'policy', 'host', 'streams'];

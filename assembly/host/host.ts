@@ -16,6 +16,7 @@ import {
 } from '@gcoredev/proxy-wasm-sdk-as/assembly/imports';
 import { Buffer, HeaderMap, LogLevel, MetricType } from './abi';
 import { random_get } from './random';
+import { ascii } from '../wire/bytes';
 
 /** Place for the pointer and the size that the host answers with. */
 const answer: usize = memory.data(16, 8);
@@ -103,13 +104,6 @@ export function increment(metric: u32): void {
 
 export function record(metric: u32, value: u64): void {
   proxy_record_metric(metric, value);
-}
-
-/** Bytes of an ASCII constant. */
-export function ascii(text: string): StaticArray<u8> {
-  const bytes = new StaticArray<u8>(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = <u8>text.charCodeAt(i);
-  return bytes;
 }
 
 const DETAILS: StaticArray<u8> = ascii('tidb_mesh_refused');

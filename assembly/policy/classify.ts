@@ -3,6 +3,7 @@
  * content type application/grpc or application/grpc+proto. Everything else is HTTP. What could be read in two ways is refused, never
  * normalised.
  */
+import { ascii, equals, startsWith } from '../wire/bytes';
 
 export const enum RequestKind {
   REFUSED,
@@ -10,20 +11,10 @@ export const enum RequestKind {
   HTTP,
 }
 
-const GRPC_TYPE: StaticArray<u8> = lower('application/grpc');
-const GRPC_PROTO_TYPE: StaticArray<u8> = lower('application/grpc+proto');
-const POST: StaticArray<u8> = lower('POST');
-const CONNECT: StaticArray<u8> = lower('CONNECT');
-
-function lower(text: string): StaticArray<u8> {
-  const bytes = new StaticArray<u8>(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = <u8>text.charCodeAt(i);
-  return bytes;
-}
-
-function equals(p: usize, length: usize, text: StaticArray<u8>): bool {
-  return length == <usize>text.length && memory.compare(p, changetype<usize>(text), length) == 0;
-}
+const GRPC_TYPE: StaticArray<u8> = ascii('application/grpc');
+const GRPC_PROTO_TYPE: StaticArray<u8> = ascii('application/grpc+proto');
+const POST: StaticArray<u8> = ascii('POST');
+const CONNECT: StaticArray<u8> = ascii('CONNECT');
 
 /** Length of the path without its query. */
 export function pathBytes(p: usize, length: usize): usize {
@@ -74,9 +65,7 @@ export function classify(
 ): RequestKind {
   const plain = pathBytes(path, pathLength);
   if (!isPlainPath(path, plain) || equals(method, methodLength, CONNECT)) return RequestKind.REFUSED;
-  const grpcLength = <usize>GRPC_TYPE.length;
-  const startsAsGrpc = contentTypeLength >= grpcLength && equals(contentType, grpcLength, GRPC_TYPE);
-  if (!startsAsGrpc) return RequestKind.HTTP;
+  if (!startsWith(contentType, contentTypeLength, GRPC_TYPE)) return RequestKind.HTTP;
   const exact =
     equals(contentType, contentTypeLength, GRPC_TYPE) ||
     equals(contentType, contentTypeLength, GRPC_PROTO_TYPE);

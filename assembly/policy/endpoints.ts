@@ -2,6 +2,7 @@
  * PD's HTTP API as far as a tenant may use it: a table, first match wins, everything else is refused. What may be read but is kept
  * from tenants (placement and label rules, which they cannot set) is answered as an unshared cluster without any would answer.
  */
+import { ascii, equals, startsWith } from '../wire/bytes';
 
 export const enum EndpointKind {
   /** Nothing in it belongs to a tenant. */
@@ -43,12 +44,6 @@ export class Endpoint {
     this.startBytes = ascii(start);
     this.endBytes = ascii(end);
   }
-}
-
-function ascii(text: string): StaticArray<u8> {
-  const bytes = new StaticArray<u8>(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = <u8>text.charCodeAt(i);
-  return bytes;
 }
 
 const V1: string = '/pd/api/v1';
@@ -109,7 +104,7 @@ export const ENDPOINTS: Endpoint[] = [
 function matchesPath(p: usize, length: usize, pattern: StaticArray<u8>): bool {
   const size = <usize>pattern.length;
   const at = changetype<usize>(pattern);
-  if (size == 0 || load<u8>(at + size - 1) != 0x2a) return length == size && memory.compare(p, at, size) == 0;
+  if (size == 0 || load<u8>(at + size - 1) != 0x2a) return equals(p, length, pattern);
   if (length < size || memory.compare(p, at, size - 1) != 0) return false;
   for (let i = size - 1; i < length; i++) if (load<u8>(p + i) == 0x2f) return false;
   return true;
@@ -119,8 +114,7 @@ function matchesPath(p: usize, length: usize, pattern: StaticArray<u8>): bool {
 export function findEndpoint(method: usize, methodLength: usize, path: usize, pathLength: usize): i32 {
   for (let i = 0; i < ENDPOINTS.length; i++) {
     const endpoint = ENDPOINTS[i];
-    if (methodLength != <usize>endpoint.methodBytes.length) continue;
-    if (memory.compare(method, changetype<usize>(endpoint.methodBytes), methodLength) != 0) continue;
+    if (!equals(method, methodLength, endpoint.methodBytes)) continue;
     if (matchesPath(path, pathLength, endpoint.pathBytes)) return i;
   }
   return -1;
@@ -130,9 +124,8 @@ const SETS_NULL: StaticArray<u8> = ascii('"sets":null');
 const SETS_NOTHING: StaticArray<u8> = ascii('"sets":[]');
 
 function contains(p: usize, length: usize, text: StaticArray<u8>): bool {
-  const size = <usize>text.length;
-  for (let at = p; at + size <= p + length; at++)
-    if (memory.compare(at, changetype<usize>(text), size) == 0) return true;
+  const end = p + length;
+  for (; p < end; p++) if (startsWith(p, end - p, text)) return true;
   return false;
 }
 

@@ -1,4 +1,5 @@
 /** The decision for a gRPC method, from the table that proto/ is compiled to. Methods that are not in it are refused. */
+import { hashBytes } from '../wire/bytes';
 import { METHODS, METHOD_SLOTS, STRINGS } from '../schema/table';
 
 export let decision: u32 = 0;
@@ -13,8 +14,7 @@ const SLOT_BYTES: usize = 24;
 
 /** Looks a path up; false when it is in no known service. */
 export function findMethod(p: usize, length: usize): bool {
-  let hash: u32 = 2166136261;
-  for (let i: usize = 0; i < length; i++) hash = (hash ^ load<u8>(p + i)) * 16777619;
+  const hash = hashBytes(p, length);
   for (let i = hash; ; i++) {
     const slot = METHODS + <usize>(i & (METHOD_SLOTS - 1)) * SLOT_BYTES;
     const found = load<u32>(slot);

@@ -1,4 +1,5 @@
 /** Names in PD's protocols that a tenant may use, and what they become. */
+import { ascii, equals, startsWith } from '../wire/bytes';
 
 /** Stands for a text of the storage layer that may quote keys. */
 export const WITHHELD: StaticArray<u8> = ascii(
@@ -11,21 +12,6 @@ const GC_WORKER: StaticArray<u8> = ascii('gc_worker');
 const RESOURCE_GROUPS: StaticArray<u8> = ascii('resource_group/');
 const GLOBAL_CONFIG: StaticArray<u8> = ascii('/global/config/');
 const CONTROLLER: StaticArray<u8> = ascii('resource_group/controller');
-
-function ascii(text: string): StaticArray<u8> {
-  const bytes = new StaticArray<u8>(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = <u8>text.charCodeAt(i);
-  return bytes;
-}
-
-function startsWith(p: usize, length: usize, prefix: StaticArray<u8>): bool {
-  const size = <usize>prefix.length;
-  return length >= size && memory.compare(p, changetype<usize>(prefix), size) == 0;
-}
-
-function equals(p: usize, length: usize, text: StaticArray<u8>): bool {
-  return length == <usize>text.length && startsWith(p, length, text);
-}
 
 /** TiDB's own service safe point. */
 export function isGcWorker(p: usize, length: usize): bool {

@@ -3,6 +3,7 @@ import { Bound, Mapped, encodeEncoded, mappedAt, mappedLength } from '../keys/ta
 import { alloc } from '../memory/arena';
 import { escapedLength, readHex, unescape, writeEscaped, writeHex } from '../wire/escape';
 import { Status } from '../wire/status';
+import { equals } from '../wire/bytes';
 
 export let queryAt: usize = 0;
 export let queryLength: usize = 0;
@@ -14,10 +15,6 @@ const EQUALS: u8 = 0x3d;
 let valueAt: usize = 0;
 let valueLength: usize = 0;
 
-function nameMatches(p: usize, length: usize, name: StaticArray<u8>): bool {
-  return length == <usize>name.length && memory.compare(p, changetype<usize>(name), length) == 0;
-}
-
 /** How many times the parameter is there; `valueAt` is the last one's. Names with escapes do not count as equal. */
 function find(p: usize, end: usize, name: StaticArray<u8>): i32 {
   let found = 0;
@@ -25,11 +22,11 @@ function find(p: usize, end: usize, name: StaticArray<u8>): i32 {
   while (p < end) {
     let stop = p;
     while (stop < end && load<u8>(stop) != AMPERSAND) stop++;
-    let equals = p;
-    while (equals < stop && load<u8>(equals) != EQUALS) equals++;
-    if (nameMatches(p, equals - p, name)) {
+    let sign = p;
+    while (sign < stop && load<u8>(sign) != EQUALS) sign++;
+    if (equals(p, sign - p, name)) {
       found++;
-      valueAt = equals < stop ? equals + 1 : stop;
+      valueAt = sign < stop ? sign + 1 : stop;
       valueLength = stop - valueAt;
     }
     p = stop + 1;
@@ -97,9 +94,9 @@ export function rewriteQuery(
   while (p < end) {
     let next = p;
     while (next < end && load<u8>(next) != AMPERSAND) next++;
-    let equals = p;
-    while (equals < next && load<u8>(equals) != EQUALS) equals++;
-    if (next > p && !nameMatches(p, equals - p, start) && !nameMatches(p, equals - p, stop)) {
+    let sign = p;
+    while (sign < next && load<u8>(sign) != EQUALS) sign++;
+    if (next > p && !equals(p, sign - p, start) && !equals(p, sign - p, stop)) {
       store<u8>(to++, AMPERSAND);
       to = appendBytes(to, p, next - p);
     }

@@ -2,7 +2,6 @@
 import { Buffer, Grpc, HeaderMap } from '../host/abi';
 import {
   addHeader,
-  ascii,
   increment,
   randomLease,
   readBuffer,
@@ -39,6 +38,7 @@ import { Direction, useExchange } from '../rewrite/walker';
 import { Decision } from '../schema/table';
 import { grantsLease } from '../schema/messages';
 import { Access, Identity } from '../tenant/identity';
+import { ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { resolverOf } from './configs';
 import {
@@ -296,11 +296,8 @@ export function onResponseHeaders(stream: Stream): bool {
   if (stream.phase == Phase.HTTP)
     removeHeader(HeaderMap.RESPONSE_HEADERS, changetype<usize>(CONTENT_LENGTH), CONTENT_LENGTH.length);
   if (stream.phase == Phase.MAP) {
-    const size = <usize>GRPC_TYPE.length;
     const isGrpc =
-      readHeader(HeaderMap.RESPONSE_HEADERS, CONTENT_TYPE) &&
-      resultLength >= size &&
-      memory.compare(resultAt, changetype<usize>(GRPC_TYPE), size) == 0;
+      readHeader(HeaderMap.RESPONSE_HEADERS, CONTENT_TYPE) && startsWith(resultAt, resultLength, GRPC_TYPE);
     if (!isGrpc) {
       refuseMessage(stream, Status.MALFORMED, true);
       return false;

@@ -1,6 +1,7 @@
 /** The request's headers: what the classifier reads, and what must not come from outside. */
 import { HeaderMap } from '../host/abi';
-import { ascii, readHeaders, removeHeader, resultAt } from '../host/host';
+import { readHeaders, removeHeader, resultAt } from '../host/host';
+import { ascii, equals, startsWith } from '../wire/bytes';
 
 export let methodAt: usize = 0;
 export let methodLength: usize = 0;
@@ -28,15 +29,9 @@ const STRIPPED: StaticArray<u8>[] = [
 const ENVOY: StaticArray<u8> = ascii('x-envoy-');
 const PEER: StaticArray<u8> = ascii('x-envoy-peer-metadata');
 
-function equals(p: usize, length: usize, text: StaticArray<u8>): bool {
-  return length == <usize>text.length && memory.compare(p, changetype<usize>(text), length) == 0;
-}
-
 function isForeign(name: usize, length: usize): bool {
   for (let i = 0; i < STRIPPED.length; i++) if (equals(name, length, STRIPPED[i])) return true;
-  const prefix = <usize>ENVOY.length;
-  if (length < prefix || !equals(name, prefix, ENVOY)) return false;
-  return length < <usize>PEER.length || !equals(name, <usize>PEER.length, PEER);
+  return startsWith(name, length, ENVOY) && !startsWith(name, length, PEER);
 }
 
 /** Reads all headers in one call and removes those that outsiders may not set. False when one that must be there is missing or twice. */

@@ -1,5 +1,6 @@
 /** From a principal to a tenant: the configured rules, first match wins, each principal resolved once. */
 import { Config, Tenant } from './config';
+import { hashBytes } from '../wire/bytes';
 import { captureEnd, captureStart, matches } from './pattern';
 
 export const enum Access {
@@ -36,8 +37,7 @@ export class Resolver {
   resolve(p: usize, length: usize): Identity {
     if (length == 0) return this.nobody;
     if (length > MAX_PRINCIPAL_BYTES) return refuse('', 'the principal is longer than 2048 bytes');
-    let hash: u32 = 2166136261;
-    for (let i: usize = 0; i < length; i++) hash = (hash ^ load<u8>(p + i)) * 16777619;
+    const hash = hashBytes(p, length);
     if (this.known.has(hash)) {
       const identity = this.known.get(hash);
       const principal = changetype<usize>(identity.principal);

@@ -19,14 +19,13 @@ afterEach(() => {
   mesh.upstream.answer = () => ({ pieces: [frame(Buffer.alloc(0))] });
 });
 
-/** Messages that reached the upstream. */
-const reached = (): number => mesh.upstream.calls.reduce((sum, call) => sum + call.messages.length, 0);
+/** Messages that reached the upstream. The headers of a refused stream may come late, without any. */
+const arrived = (): Buffer[] => mesh.upstream.calls.flatMap((call) => call.messages);
 
 async function expectGoodCall(): Promise<void> {
   mesh.upstream.calls.length = 0;
   expect(await mesh.alpha.call(GET, [good])).toMatchObject({ status: 0 });
-  // The headers of the refused stream may arrive only now, without a message.
-  expect(mesh.upstream.calls.flatMap((call) => call.messages)).toEqual([getRequest(rowKey(70, 1, 1))]);
+  expect(arrived()).toEqual([getRequest(rowKey(70, 1, 1))]);
 }
 
 const key = rowKey(70, 1);
@@ -61,14 +60,14 @@ describe('a stream with bad input ends with a status, reaches nobody, and harms 
     const outcome = await mesh.alpha.call(GET, [bytes]);
     expect(outcome).toMatchObject({ status, messages: [] });
     expect(outcome.text).toMatch(text);
-    expect(reached()).toBe(0);
+    expect(arrived()).toEqual([]);
     await expectGoodCall();
   });
 
   test('a good message before a bad one in the same piece goes nowhere either', async () => {
     const outcome = await mesh.alpha.call(GET, [Buffer.concat([good, frame(Buffer.from([0x13]))])]);
     expect(outcome.status).toBe(3);
-    expect(reached()).toBe(0);
+    expect(arrived()).toEqual([]);
   });
 });
 
@@ -76,7 +75,7 @@ describe('partial frames', () => {
   test('a message in pieces of one byte arrives whole', async () => {
     const pieces = [...good].map((byte) => Buffer.from([byte]));
     expect(await mesh.alpha.call(GET, pieces)).toMatchObject({ status: 0 });
-    expect(mesh.upstream.calls[0]?.messages).toEqual([getRequest(rowKey(70, 1, 1))]);
+    expect(arrived()).toEqual([getRequest(rowKey(70, 1, 1))]);
   });
 
   test('an answer in pieces arrives whole', async () => {
@@ -94,7 +93,7 @@ describe('partial frames', () => {
     const outcome = await mesh.alpha.call(GET, [half], { open: true });
     expect(outcome.status).toBe(8);
     expect(outcome.text).toMatch(/limits\.heldBytesPerTenant/);
-    expect(reached()).toBe(0);
+    expect(arrived()).toEqual([]);
     await expectGoodCall();
     const value = Buffer.alloc(HELD - 8192);
     mesh.upstream.answer = () => ({
@@ -156,7 +155,5 @@ describe('bad answers', () => {
 test('two tenants get their own tags on one connection each', async () => {
   await mesh.alpha.call(GET, [good]);
   await mesh.beta.call(GET, [good]);
-  expect(mesh.upstream.calls.map((call) => call.messages[0])).toEqual(
-    [1, 2].map((n) => getRequest(rowKey(70, 1, n))),
-  );
+  expect(arrived()).toEqual([1, 2].map((n) => getRequest(rowKey(70, 1, n))));
 });

@@ -8,7 +8,6 @@ import {
   proxy_get_property,
   proxy_increment_metric,
   proxy_log,
-  proxy_record_metric,
   proxy_remove_header_map_value,
   proxy_replace_header_map_value,
   proxy_send_local_response,
@@ -102,8 +101,9 @@ export function increment(metric: u32): void {
   proxy_increment_metric(metric, 1);
 }
 
-export function record(metric: u32, value: u64): void {
-  proxy_record_metric(metric, value);
+/** Changes a gauge by a signed amount. */
+export function add(metric: u32, amount: i64): void {
+  proxy_increment_metric(metric, amount);
 }
 
 const DETAILS: StaticArray<u8> = ascii('tidb_mesh_refused');

@@ -1,6 +1,6 @@
-/** The filter's counters. Envoy shows them at /stats/prometheus; labels are added by later parts, bounded. */
+/** The filter's counters and gauges. Envoy shows them at /stats/prometheus; labels are added by later parts, bounded. */
 import { MetricType } from '../host/abi';
-import { defineMetric, record } from '../host/host';
+import { add, defineMetric } from '../host/host';
 import { vmBudget } from '../memory/held';
 import { streamCount } from './stream';
 
@@ -10,6 +10,11 @@ let heldBytes: u32 = 0;
 let memoryBytes: u32 = 0;
 let streamsActive: u32 = 0;
 let defined = false;
+
+/** What this VM has added to each gauge: every worker has a VM, and a gauge is the sum over them. */
+let heldShare: i64 = 0;
+let memoryShare: i64 = 0;
+let activeShare: i64 = 0;
 
 export function defineMetrics(): void {
   if (defined) return;
@@ -21,9 +26,15 @@ export function defineMetrics(): void {
   streamsActive = defineMetric(MetricType.GAUGE, 'tidbmesh_streams_active');
 }
 
-/** Sets the gauges; called on the tick. With several workers each gauge shows the last one's. */
+/** Brings this VM's share of a gauge up to date; gives the new share. */
+function share(gauge: u32, old: i64, value: i64): i64 {
+  if (value != old) add(gauge, value - old);
+  return value;
+}
+
+/** Called on the tick. */
 export function recordGauges(): void {
-  record(heldBytes, vmBudget.used);
-  record(memoryBytes, (<u64>memory.size()) << 16);
-  record(streamsActive, streamCount());
+  heldShare = share(heldBytes, heldShare, vmBudget.used);
+  memoryShare = share(memoryBytes, memoryShare, (<i64>memory.size()) << 16);
+  activeShare = share(streamsActive, activeShare, streamCount());
 }

@@ -155,7 +155,7 @@ function show(figures: Figures): string {
     ]),
     ['with the filter over plain Envoy', `${number(100 * sysbench.filterOverPlain, 1)} %`],
     ['wasm', `${wasm.bytes} bytes, ${wasm.gzipBytes} gzipped`],
-    ['memory of the VM after sysbench', `${String(wasm.vmMemoryBytes)} bytes`],
+    ['memory of all VMs after sysbench', `${String(wasm.vmMemoryBytes)} bytes`],
   );
   return table.toString();
 }

@@ -52,6 +52,8 @@ export async function startTidb(run: Run, options: TidbOptions): Promise<Tidb> {
       name: options.name,
       command: options.binary,
       args: ['--config', configPath],
+      // It makes folders where it is started.
+      cwd: folder,
       grace: 30_000,
     });
     const session = await waitHealthy(server, 'answer to SQL', options.timeout ?? START_TIMEOUT, () =>

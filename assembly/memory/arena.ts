@@ -13,9 +13,6 @@ let used: usize = 0;
 /** The newest overflow block; its first word points to the one before. */
 let overflow: usize = 0;
 
-/** Bytes in overflow blocks right now. */
-export let overflowBytes: usize = 0;
-
 /** Gives `size` bytes, 16-byte aligned, valid until `reset()`. */
 export function alloc(size: usize): usize {
   if (base == 0) base = heap.alloc(BLOCK_BYTES);
@@ -27,9 +24,7 @@ export function alloc(size: usize): usize {
   }
   const block = heap.alloc(want + 16);
   store<usize>(block, overflow);
-  store<usize>(block, want, sizeof<usize>());
   overflow = block;
-  overflowBytes += want;
   return block + 16;
 }
 
@@ -39,7 +34,6 @@ export function reset(): void {
   while (overflow != 0) {
     const block = overflow;
     overflow = load<usize>(block);
-    overflowBytes -= load<usize>(block, sizeof<usize>());
     heap.free(block);
   }
 }

@@ -1,8 +1,5 @@
 /** Base-128 varints of the protobuf wire format. Pure: pointers in, values out. */
 
-/** Longest varint: a negative int64. */
-export const MAX_VARINT_BYTES: i32 = 10;
-
 /** Where the last varint read ends; 0 when it was cut short or overflowed 64 bits. */
 export let varintEnd: usize = 0;
 

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
 /** One wasm that is built: its entry, the asconfig target and the output, relative to the project. */
-interface Build {
+export interface Build {
   readonly name: string;
   readonly args: readonly string[];
   readonly output: string;
@@ -34,8 +34,11 @@ const testing = (target: string, output: string): Build => ({
   output,
 });
 
+/** The filter that users run. */
+export const RELEASE = filter('release', 'build/release.wasm');
+
 export const BUILDS: readonly Build[] = [
-  filter('release', 'build/release.wasm'),
+  RELEASE,
   filter('debug', 'build/debug.wasm'),
   testing('release', 'build/testing.release.wasm'),
   testing('debug', 'build/testing.debug.wasm'),

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import Table from 'cli-table3';
-import { BUILDS, ROOT, compile, isCurrent } from './builds.ts';
+import { RELEASE, ROOT, compile, isCurrent } from './builds.ts';
 
 const SECTIONS = [
   'custom',
@@ -42,19 +42,16 @@ function sectionSizes(wasm: Uint8Array): Map<string, number> {
   return sizes;
 }
 
-const build = BUILDS[0];
-if (build) {
-  if (!isCurrent(build)) await compile(build);
-  const wasm = readFileSync(join(ROOT, build.output));
-  const table = new Table({
-    head: ['section', 'bytes', 'share'],
-    colAligns: ['left', 'right', 'right'],
-    style: { head: [] },
-  });
-  for (const [name, size] of [...sectionSizes(wasm)].sort((a, b) => b[1] - a[1]))
-    table.push([name, size, `${((size / wasm.length) * 100).toFixed(1)} %`]);
-  console.log(table.toString());
-  console.log(
-    `${build.output}: ${wasm.length} bytes, ${gzipSync(wasm).length} gzipped; budget ${BUDGET_BYTES}`,
-  );
-}
+if (!isCurrent(RELEASE)) await compile(RELEASE);
+const wasm = readFileSync(join(ROOT, RELEASE.output));
+const table = new Table({
+  head: ['section', 'bytes', 'share'],
+  colAligns: ['left', 'right', 'right'],
+  style: { head: [] },
+});
+for (const [name, size] of [...sectionSizes(wasm)].sort((a, b) => b[1] - a[1]))
+  table.push([name, size, `${((size / wasm.length) * 100).toFixed(1)} %`]);
+console.log(table.toString());
+console.log(
+  `${RELEASE.output}: ${wasm.length} bytes, ${gzipSync(wasm).length} gzipped; budget ${BUDGET_BYTES}`,
+);

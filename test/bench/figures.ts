@@ -11,7 +11,7 @@ import {
   sysbenchRun,
   type SysbenchOptions,
   type SysbenchResult,
-} from '../e2e/support/sysbench.ts';
+} from '../support/sysbench.ts';
 import { progressFor } from '../stack/progress.ts';
 import { startStack, type Stack, type StackOptions } from '../stack/stack.ts';
 

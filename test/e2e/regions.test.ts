@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Session } from '../stack/sql.ts';
 import { startStack, type Stack } from '../stack/stack.ts';
 import { Caller } from './support/caller.ts';
-import { memcomparable, rowKey, tablePrefix } from './support/keys.ts';
+import { memcomparable, rowKey, tablePrefix } from '../support/keys.ts';
 import { expectNoKeyOutsideRegion } from './support/store.ts';
 import { inAll, marker, only, tableIds, tableKeysIn, withSessions } from './support/tenants.ts';
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { startStack, type Stack } from '../stack/stack.ts';
-import { requireSysbench, sysbenchPrepare, sysbenchRun, type SysbenchOptions } from './support/sysbench.ts';
+import { requireSysbench, sysbenchPrepare, sysbenchRun, type SysbenchOptions } from '../support/sysbench.ts';
 import { inAll } from './support/tenants.ts';
 
 const SECONDS = 30;

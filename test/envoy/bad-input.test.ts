@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { bytesField, GET, getRequest, rowKey } from './messages.ts';
+import { rowKey } from '../support/keys.ts';
+import { bytesField, GET, getRequest } from './messages.ts';
 import { startMesh, type Mesh } from './mesh.ts';
 import { frame } from './upstream.ts';
 

@@ -1,6 +1,7 @@
 /** What one caller sends must not take the memory, and so the streams, of all others. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { bytesField, GET, getRequest, rowKey } from './messages.ts';
+import { rowKey } from '../support/keys.ts';
+import { bytesField, GET, getRequest } from './messages.ts';
 import { startMesh, type Mesh, type Outcome } from './mesh.ts';
 import { frame } from './upstream.ts';
 

@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { callHttp } from '../stack/caller.ts';
 import { principalOf, type CertFiles } from '../stack/certs.ts';
-import { GET, getRequest, rowKey } from './messages.ts';
+import { rowKey } from '../support/keys.ts';
+import { GET, getRequest } from './messages.ts';
 import { startMesh, type Mesh } from './mesh.ts';
 import { frame } from './upstream.ts';
 

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensurePackages, ROOT } from './setup.mjs';
+import { ensurePackages, jestArguments, ROOT } from './setup.mjs';
 
 ensurePackages();
 
@@ -29,12 +29,7 @@ function step(title, command, args, count) {
 /** One jest project; reads the counts from jest's own report. */
 function jest(project, title) {
   const report = join(scratch, `${project}.json`);
-  const args = [
-    '--experimental-vm-modules',
-    '--disable-warning=ExperimentalWarning',
-    'node_modules/jest/bin/jest.js',
-  ];
-  args.push('--selectProjects', project, '--runInBand', '--json', `--outputFile=${report}`, '--forceExit');
+  const args = [...jestArguments(project), '--json', `--outputFile=${report}`];
   step(title, process.execPath, args, () => {
     try {
       const found = JSON.parse(readFileSync(report, 'utf8'));

@@ -6,6 +6,17 @@ import { fileURLToPath } from 'node:url';
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
+/** What Node needs to run one jest project; further arguments for jest may follow. */
+export const jestArguments = (project) => [
+  '--experimental-vm-modules',
+  '--disable-warning=ExperimentalWarning',
+  'node_modules/jest/bin/jest.js',
+  '--selectProjects',
+  project,
+  '--runInBand',
+  '--forceExit',
+];
+
 const MIN_NODE = 20;
 
 /** Installs the packages when they are missing or older than the lock file. Exits with a reason when that fails. */

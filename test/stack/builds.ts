@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import { chmod, readdir, readFile, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compile, isCurrent, RELEASE, ROOT } from '../../src-ts/wasm/builds.ts';
 import { cached, cacheRoot, digest, digestOfTree, lock, type CacheEntry } from './cache.ts';
 import { handleSignals, logTail } from './processes.ts';
 import type { Progress, Step } from './progress.ts';
@@ -145,30 +146,11 @@ export async function prepare(progress: Progress, options: { filter?: boolean } 
 async function buildWasm(): Promise<string> {
   const release = await lock(join(cacheRoot(), 'built', `wasm-${digest(REPOSITORY)}.lock`));
   try {
-    const wasm = join(REPOSITORY, 'build/release.wasm');
-    if (
-      !existsSync(wasm) ||
-      (await newest(['assembly', 'asconfig.json', 'proto'])) > statSync(wasm).mtimeMs
-    ) {
-      await command(buildLog('wasm'), 'npm', ['run', '-s', 'asbuild'], REPOSITORY);
-      if (!existsSync(wasm)) throw new Error(`npm run asbuild made no ${wasm}`);
-    }
-    return wasm;
+    if (!isCurrent(RELEASE)) await compile(RELEASE);
+    return join(ROOT, RELEASE.output);
   } finally {
     await release();
   }
-}
-
-/** Modification time, in ms, of the newest file below these paths of the repository. */
-async function newest(paths: string[]): Promise<number> {
-  let latest = 0;
-  for (const path of paths) {
-    const absolute = join(REPOSITORY, path);
-    if (!existsSync(absolute)) continue;
-    const inside = statSync(absolute).isDirectory() ? await readdir(absolute, { recursive: true }) : [];
-    for (const name of ['', ...inside]) latest = Math.max(latest, statSync(join(absolute, name)).mtimeMs);
-  }
-  return latest;
 }
 
 async function goEntry(name: string, module: string, requirement: string): Promise<CacheEntry> {

@@ -4,7 +4,7 @@ import { principalOf, type CertFiles } from '../../stack/certs.ts';
 import { callGrpc, callHttp, type GrpcAnswer } from '../../stack/caller.ts';
 import type { Stack } from '../../stack/stack.ts';
 import { decode, encode, type Fields } from './messages.ts';
-import { fromMemcomparable, memcomparable } from './keys.ts';
+import { fromMemcomparable, memcomparable } from '../../support/keys.ts';
 
 export type Answer = Omit<GrpcAnswer, 'body'> & {
   /** Of an answer that is OK. */

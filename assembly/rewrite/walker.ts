@@ -31,7 +31,8 @@ import {
 } from '../keys/table';
 import { isPlainText } from '../keys/text';
 import { alloc } from '../memory/arena';
-import { FIELDS, MESSAGES, Role } from '../schema/table';
+import { endFieldOf, entryOf, flagsOf, recordOf, startFieldOf } from '../schema/messages';
+import { Role } from '../schema/table';
 import { Status } from '../wire/status';
 import { readVarint, varintEnd, varintSize, writeVarint } from '../wire/varint';
 import { Exchange, forget, pendingColumns, pendingIndex, remember } from './exchange';
@@ -136,7 +137,7 @@ export function rewrite(message: u32, p: usize, length: usize, way: Direction): 
   batchIndex = -1;
   batchFoundCount = 0;
   answerColumns = 0;
-  if (way == Direction.RESPONSE && exchange.count > 0 && !(load<u32>(record(message), 8) & Flag.BATCH_IDS))
+  if (way == Direction.RESPONSE && exchange.count > 0 && !(flagsOf(recordOf(message)) & Flag.BATCH_IDS))
     answerColumns = pendingColumns(exchange, 0);
   const status = walk(message, p, p + length, 0);
   if (status == Status.DROP) {
@@ -150,10 +151,6 @@ export function rewrite(message: u32, p: usize, length: usize, way: Direction): 
   return status;
 }
 
-function record(message: u32): usize {
-  return MESSAGES + <usize>message * 20;
-}
-
 function fail(status: Status, message: u32, field: u32): Status {
   failedMessage = message;
   failedField = field;
@@ -162,12 +159,10 @@ function fail(status: Status, message: u32, field: u32): Status {
 
 function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   if (depth > MAX_DEPTH) return fail(Status.TOO_DEEP, message, 0);
-  const self = record(message);
-  const fields = FIELDS + ((<usize>load<u32>(self)) << 2);
-  const maxField = load<u32>(self, 4);
-  const flags = load<u32>(self, 8);
-  const startField = load<u32>(self, 12);
-  const endField = load<u32>(self, 16);
+  const self = recordOf(message);
+  const flags = flagsOf(self);
+  const startField = startFieldOf(self);
+  const endField = endFieldOf(self);
   const firstPatch = patchCount;
 
   let total: i32 = 0;
@@ -207,7 +202,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
     const field = tag >> 3;
     const wire = tag & 7;
     if (field == 0) return fail(Status.MALFORMED, message, 0);
-    const entry = field <= maxField ? load<u32>(fields + ((<usize>field) << 2)) : 0;
+    const entry = entryOf(self, field);
     const kind = (entry >> 8) & 7;
 
     if (kind != Kind.UNKNOWN && !(entry & REPEATED)) {

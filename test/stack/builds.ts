@@ -83,15 +83,7 @@ const artifacts: Record<'envoy' | 'pd' | 'tidb' | 'store', Artifact> = {
   store: {
     title: 'the embedded store',
     override: 'TIDB_MESH_STORE',
-    entry: async () => ({
-      name: 'store',
-      key: digest(
-        await readFile(join(SERVERS, 'tidb/go.mod')),
-        await readFile(join(SERVERS, 'tidb/go.sum')),
-        await digestOfTree(join(SERVERS, 'tidb/cmd')),
-        await digestOfTree(join(SERVERS, 'tidb/internal')),
-      ),
-    }),
+    entry: () => toolEntry('store'),
     file: 'store',
     fill: (folder, logPath, tell) => goBuild('tidb', './cmd/store', join(folder, 'store'), logPath, tell),
   },
@@ -141,6 +133,23 @@ export async function prepare(progress: Progress, options: { filter?: boolean } 
   }
   await progress.run(steps);
   return binaries;
+}
+
+/** A Go program under test/servers/tidb/cmd, built when it or the module's requirements have changed. Gives its path. */
+export async function buildTool(name: string): Promise<string> {
+  const folder = await cached(await toolEntry(name), (into) =>
+    goBuild('tidb', `./cmd/${name}`, join(into, name), buildLog(name), () => {}),
+  );
+  return join(folder, name);
+}
+
+async function toolEntry(name: string): Promise<CacheEntry> {
+  const key = digest(
+    await readFile(join(SERVERS, 'tidb/go.mod')),
+    await readFile(join(SERVERS, 'tidb/go.sum')),
+    await digestOfTree(join(SERVERS, 'tidb/cmd', name)),
+  );
+  return { name, key };
 }
 
 async function buildWasm(): Promise<string> {

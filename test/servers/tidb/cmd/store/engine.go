@@ -20,6 +20,7 @@ import (
 
 // engine is unistore with our region manager in place of its own.
 type engine struct {
+	mode    apiMode
 	pd      pd.Client
 	bundle  *mvcc.DBBundle
 	regions *regions
@@ -61,7 +62,7 @@ func openEngine(opts options, client pd.Client, stats *counters) (*engine, error
 		return nil, err
 	}
 	store.StartDeadlockDetection(false)
-	return &engine{pd: client, bundle: bundle, regions: manager, server: tikv.NewServer(manager, store, inner)}, nil
+	return &engine{mode: opts.api, pd: client, bundle: bundle, regions: manager, server: tikv.NewServer(manager, store, inner)}, nil
 }
 
 func (e *engine) close() {

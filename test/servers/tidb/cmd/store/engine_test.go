@@ -7,7 +7,7 @@ import (
 )
 
 func TestLocksSurviveACleanStop(t *testing.T) {
-	opts := options{advertise: "here:1", data: t.TempDir(), regionSize: 1 << 20}
+	opts := options{advertise: "here:1", data: t.TempDir(), regionSize: 1 << 20, api: apiV1}
 	open := func() *engine {
 		eng, err := openEngine(opts, &fakePD{}, newCounters())
 		if err != nil {

@@ -34,10 +34,13 @@ type options struct {
 	data       string
 	regionSize int64
 	logLevel   string
+	api        apiMode
+	status     string
 }
 
 func main() {
 	var opts options
+	var api string
 	flags := pflag.NewFlagSet("store", pflag.ExitOnError)
 	flags.StringVar(&opts.pd, "pd", "127.0.0.1:2379", "PD endpoints, host:port, separated by commas")
 	flags.StringVar(&opts.listen, "listen", "127.0.0.1:20160", "address to serve gRPC on")
@@ -46,7 +49,10 @@ func main() {
 	flags.StringVar(&opts.data, "data", "", "data folder")
 	flags.Int64Var(&opts.regionSize, "region-size", 64<<20, "bytes that a region aims at; one half larger is split")
 	flags.StringVar(&opts.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&api, "api", string(apiV1), "v1: transactions; raw: RawKV with lifetimes; v2: keyspaces")
+	flags.StringVar(&opts.status, "status", "", "address of TiKV's status API; none when empty")
 	_ = flags.Parse(os.Args[1:])
+	opts.api = apiMode(api)
 	if err := run(opts); err != nil {
 		fmt.Fprintln(os.Stderr, "store:", err)
 		os.Exit(1)
@@ -57,6 +63,8 @@ func run(opts options) error {
 	switch {
 	case opts.data == "":
 		return errors.New("--data is missing")
+	case !opts.api.known():
+		return fmt.Errorf("--api %q is not v1, raw or v2", opts.api)
 	case opts.regionSize <= 0:
 		return fmt.Errorf("--region-size %d is not positive", opts.regionSize)
 	}
@@ -88,14 +96,19 @@ func run(opts options) error {
 		return err
 	}
 	server := newGRPCServer(newService(eng, stats))
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	go func() { failed <- server.Serve(listener) }()
-	if opts.inspect != "" {
-		inspector, err := net.Listen("tcp", opts.inspect)
+	for address, handler := range map[string]http.Handler{
+		opts.inspect: newInspector(eng, stats), opts.status: newStatusAPI(opts),
+	} {
+		if address == "" {
+			continue
+		}
+		web, err := net.Listen("tcp", address)
 		if err != nil {
 			return err
 		}
-		go func() { failed <- http.Serve(inspector, newInspector(eng, stats)) }()
+		go func() { failed <- http.Serve(web, handler) }()
 	}
 	fmt.Printf("store ready listen=%s\n", listener.Addr())
 

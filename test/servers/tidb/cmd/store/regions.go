@@ -86,9 +86,17 @@ func (r *region) reaches(key []byte) bool {
 	return r.holds(key) || bytes.Equal(key, r.rawEnd)
 }
 
-// keyNotInRegion is TiKV's answer: all three keys in memcomparable form.
+// holdsEncoded is holds for a key in the form of the region's borders.
+func (r *region) holdsEncoded(key []byte) bool {
+	return bytes.Compare(key, r.meta.StartKey) >= 0 && (len(r.meta.EndKey) == 0 || bytes.Compare(key, r.meta.EndKey) < 0)
+}
+
+// keyNotInRegion is TiKV's answer: all three keys in the form of borders.
 func (r *region) keyNotInRegion(key []byte) *errorpb.Error {
-	encoded := encodeKey(key)
+	return r.keyNotInRegionEncoded(encodeKey(key))
+}
+
+func (r *region) keyNotInRegionEncoded(encoded []byte) *errorpb.Error {
 	return &errorpb.Error{
 		Message: fmt.Sprintf("key %x is not in region key range [%x, %x) for region %d",
 			encoded, r.meta.StartKey, r.meta.EndKey, r.meta.Id),
@@ -148,6 +156,7 @@ func openRegions(bundle *mvcc.DBBundle, client pd.Client, opts options, stats *c
 		}
 	}
 	rs.store.Address = opts.advertise
+	rs.store.StatusAddress = opts.status
 	rs.store.Version = storeVersion
 	if err := client.PutStore(context.Background(), rs.store); err != nil {
 		return nil, fmt.Errorf("registering the store at PD: %w", err)
@@ -254,16 +263,20 @@ func (rs *regions) resolve(ctx *kvrpcpb.Context) (*region, *errorpb.Error) {
 	}
 	r := rs.get(ctx.GetRegionId())
 	if r == nil {
-		return nil, &errorpb.Error{
-			Message:        fmt.Sprintf("region %d not found", ctx.GetRegionId()),
-			RegionNotFound: &errorpb.RegionNotFound{RegionId: ctx.GetRegionId()},
-		}
+		return nil, regionNotFound(ctx.GetRegionId())
 	}
 	asked, current := ctx.GetRegionEpoch(), r.meta.RegionEpoch
 	if asked.GetVersion() != current.Version || asked.GetConfVer() != current.ConfVer {
 		return nil, rs.epochNotMatch(r)
 	}
 	return r, nil
+}
+
+func regionNotFound(id uint64) *errorpb.Error {
+	return &errorpb.Error{
+		Message:        fmt.Sprintf("region %d not found", id),
+		RegionNotFound: &errorpb.RegionNotFound{RegionId: id},
+	}
 }
 
 // epochNotMatch names the region as it is now and its left neighbour, which after a split holds the other part.
@@ -401,10 +414,7 @@ func (rs *regions) split(id uint64, epoch *metapb.RegionEpoch, keys [][]byte, si
 	defer rs.splitMu.Unlock()
 	r := rs.get(id)
 	if r == nil {
-		return nil, &errorpb.Error{
-			Message:        fmt.Sprintf("region %d not found", id),
-			RegionNotFound: &errorpb.RegionNotFound{RegionId: id},
-		}
+		return nil, regionNotFound(id)
 	}
 	if epoch.GetVersion() != r.meta.RegionEpoch.Version {
 		return nil, rs.epochNotMatch(r)

@@ -8,12 +8,12 @@ import (
 	"reflect"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/pingcap/kvproto/pkg/coprocessor"
 	"github.com/pingcap/kvproto/pkg/errorpb"
+	"github.com/pingcap/kvproto/pkg/import_sstpb"
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/tikvpb"
 	"github.com/pingcap/log"
@@ -30,6 +30,8 @@ import (
 // service is unistore's gRPC service with TiKV's checks in front and the methods that unistore gets wrong replaced.
 type service struct {
 	*tikv.Server
+	engine  *engine
+	modes   apiMode
 	regions *regions
 	stats   *counters
 	pending *pending
@@ -38,7 +40,9 @@ type service struct {
 }
 
 func newService(eng *engine, stats *counters) *service {
-	s := &service{Server: eng.server, regions: eng.regions, stats: stats, pending: newPending()}
+	s := &service{
+		Server: eng.server, engine: eng, modes: eng.mode, regions: eng.regions, stats: stats, pending: newPending(),
+	}
 	s.feedback.Store(uint64(time.Now().UnixMilli()))
 	return s
 }
@@ -66,6 +70,7 @@ func newGRPCServer(s *service) *grpc.Server {
 		}),
 	)
 	tikvpb.RegisterTikvServer(server, s)
+	import_sstpb.RegisterImportSSTServer(server, newImporter(s))
 	healthpb.RegisterHealthServer(server, health.NewServer())
 	return server
 }
@@ -84,28 +89,21 @@ func recovered(ctx context.Context, method string, req any, next grpc.UnaryHandl
 // guarded serves one request, alone or out of BatchCommands, behind the checks.
 func (s *service) guarded(ctx context.Context, method string, req any, next grpc.UnaryHandler) (any, error) {
 	s.stats.request(method)
-	if strings.HasPrefix(method, "Raw") {
-		s.refuse(method, "no RawKV")
-		return nil, status.Errorf(codes.Unimplemented, "%s: this store has no RawKV", method)
-	}
 	command, known := commands[reflect.TypeOf(req)]
 	if !known {
 		return recovered(ctx, method, req, next)
 	}
 	claim := command.claim(req)
-	if version := claim.context.GetApiVersion(); version != kvrpcpb.APIVersion_V1 {
-		s.refuse(method, "API version")
-		return nil, status.Errorf(codes.InvalidArgument, "%s: API version %s in a store of V1", method, version)
-	}
-	r, failure := s.regions.resolve(claim.context)
-	if failure == nil {
-		var clamped int
-		clamped, failure = r.check(claim)
-		s.stats.clampedRanges.Add(uint64(clamped))
-	}
+	failure, err := s.admit(method, claim)
 	if failure != nil {
-		s.count(method, failure)
 		return command.refuse(failure), nil
+	}
+	if err != nil {
+		answer := command.refuse(nil)
+		if !abort(answer, err.Error()) {
+			return nil, status.Error(codes.InvalidArgument, err.Error())
+		}
+		return answer, nil
 	}
 	switch req.(type) {
 	case *kvrpcpb.GetRequest, *kvrpcpb.BatchGetRequest, *kvrpcpb.ScanRequest, *coprocessor.Request:
@@ -114,6 +112,25 @@ func (s *service) guarded(ctx context.Context, method string, req any, next grpc
 		}
 	}
 	return recovered(ctx, method, req, next)
+}
+
+// admit holds a claim against the store's mode and its region. A failure is a region error, which clients retry; an error
+// is not.
+func (s *service) admit(method string, c claim) (failure *errorpb.Error, err error) {
+	if err := s.modes.check(method, c.context.GetApiVersion(), c); err != nil {
+		s.refuse(method, err.Error())
+		return nil, err
+	}
+	r, failure := s.regions.resolve(c.context)
+	if failure == nil {
+		var clamped int
+		clamped, failure = r.check(c)
+		s.stats.clampedRanges.Add(uint64(clamped))
+	}
+	if failure != nil {
+		s.count(method, failure)
+	}
+	return failure, nil
 }
 
 func (s *service) count(method string, failure *errorpb.Error) {

@@ -23,7 +23,7 @@ import (
 func testStore(t *testing.T) (*engine, *counters, tikvpb.TikvClient) {
 	t.Helper()
 	stats := newCounters()
-	eng, err := openEngine(options{advertise: "here:1", data: t.TempDir(), regionSize: 1 << 20}, &fakePD{}, stats)
+	eng, err := openEngine(options{advertise: "here:1", data: t.TempDir(), regionSize: 1 << 20, api: apiV1}, &fakePD{}, stats)
 	if err != nil {
 		t.Fatal(err)
 	}

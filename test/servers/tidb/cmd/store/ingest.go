@@ -1,0 +1,140 @@
+package main
+
+import (
+	"math"
+	"slices"
+	"sync/atomic"
+
+	"github.com/dgryski/go-farm"
+	"github.com/pingcap/badger"
+	"github.com/pingcap/badger/y"
+	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv/mvcc"
+)
+
+// Entries and bytes of one transaction of the engine, which takes any number but must hold them in one memory table.
+const (
+	ingestEntries = 4096
+	ingestBytes   = 4 << 20
+)
+
+// ingest writes pairs as committed versions. Readers of these keys wait until all are there.
+//
+// The engine finds the newest version of a key by taking the first that it meets, newest file first, so a version must
+// never be written after a newer one. Where a key has newer versions these are written again, on top:
+//
+//	before   k@90             k@90 is what a reader finds
+//	ingest   k@50  k@90       in two steps: one transaction holds a key once
+//	after    k@90  k@50  k@90
+func (e *engine) ingest(regionID uint64, readers *pending, pairs []sstPair) error {
+	keys := make([][]byte, len(pairs))
+	for i, pair := range pairs {
+		keys[i] = pair.key
+	}
+	defer readers.begin(keys)()
+	hashes := hashesOf(keys)
+	e.regions.latches.acquire(hashes)
+	defer e.regions.latches.release(hashes)
+
+	// layers[0] are the pairs, the next ones newer versions of the same keys, oldest first.
+	layers := [][]*badger.Entry{make([]*badger.Entry, 0, len(pairs))}
+	var written int64
+	for _, pair := range pairs {
+		layers[0] = append(layers[0], &badger.Entry{
+			Key:   y.KeyWithTs(pair.key, pair.commitTs),
+			Value: pair.value,
+			// TiKV's imported versions start when they commit.
+			UserMeta: mvcc.NewDBUserMeta(pair.commitTs, pair.commitTs),
+		})
+		written += int64(len(pair.key) + len(pair.value))
+		newer, err := e.newerThan(pair.key, pair.commitTs)
+		if err != nil {
+			return err
+		}
+		for i, entry := range newer {
+			if len(layers) < i+2 {
+				layers = append(layers, nil)
+			}
+			layers[i+1] = append(layers[i+1], entry)
+		}
+	}
+	for _, layer := range layers {
+		if err := e.writeEntries(layer); err != nil {
+			return err
+		}
+	}
+	if r := e.regions.get(regionID); r != nil {
+		atomic.AddInt64(r.Diff(), written)
+	}
+	return nil
+}
+
+// newerThan lists the committed versions of a key after a timestamp, oldest first.
+func (e *engine) newerThan(key []byte, ts uint64) ([]*badger.Entry, error) {
+	txn := e.bundle.DB.NewTransaction(false)
+	defer txn.Discard()
+	txn.SetReadTS(math.MaxUint64)
+	if item, err := txn.Get(key); err == badger.ErrKeyNotFound || (err == nil && item.Version() <= ts) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	it := txn.NewIterator(badger.IteratorOptions{
+		AllVersions: true, StartKey: y.KeyWithTs(key, math.MaxUint64), EndKey: y.KeyWithTs(append(slices.Clone(key), 0), 0),
+	})
+	defer it.Close()
+	var out []*badger.Entry
+	for it.Seek(key); it.Valid(); it.Next() {
+		item := it.Item()
+		if string(item.Key()) != string(key) || item.Version() <= ts {
+			break
+		}
+		value, err := item.ValueCopy(nil)
+		if err != nil {
+			return nil, err
+		}
+		entry := &badger.Entry{
+			Key: y.KeyWithTs(slices.Clone(key), item.Version()), Value: value, UserMeta: slices.Clone(item.UserMeta()),
+		}
+		// So unistore marks what DeleteRange has taken away.
+		if len(entry.UserMeta) == 0 {
+			entry.SetDelete()
+		}
+		out = append(out, entry)
+	}
+	slices.Reverse(out)
+	return out, nil
+}
+
+// writeEntries writes past unistore's own writer, which takes only locks that turn into versions.
+func (e *engine) writeEntries(entries []*badger.Entry) error {
+	for len(entries) > 0 {
+		count, bytes := 0, 0
+		for count < len(entries) && count < ingestEntries && (count == 0 || bytes < ingestBytes) {
+			bytes += len(entries[count].Key.UserKey) + len(entries[count].Value)
+			count++
+		}
+		err := e.bundle.DB.Update(func(txn *badger.Txn) error {
+			for _, entry := range entries[:count] {
+				if err := txn.SetEntry(entry); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		entries = entries[count:]
+	}
+	return nil
+}
+
+// hashesOf is what unistore latches keys by: sorted, each once.
+func hashesOf(keys [][]byte) []uint64 {
+	out := make([]uint64, len(keys))
+	for i, key := range keys {
+		out[i] = farm.Fingerprint64(key)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}

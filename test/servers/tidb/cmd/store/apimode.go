@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
+	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv"
+	"github.com/pingcap/tidb/pkg/util/codec"
 )
 
 // apiMode is TiKV's storage.api-version: what kind of data the store holds.
@@ -37,8 +39,66 @@ func (m apiMode) tikvName() string {
 	return map[apiMode]string{apiV1: "V1", apiRaw: "V1ttl", apiV2: "V2"}[m]
 }
 
-// encodesBorders says whether PD knows regions by memcomparable keys. RawKV of V1 is the one case of plain ones.
-func (m apiMode) encodesBorders() bool { return m != apiRaw }
+// border is the form in which PD and region errors know a user key: memcomparable, but plain for RawKV of V1.
+func (m apiMode) border(key []byte) []byte {
+	if m == apiRaw {
+		return key
+	}
+	return codec.EncodeBytes(nil, key)
+}
+
+// userKey undoes border; empty, which means unbounded, stays empty.
+func (m apiMode) userKey(border []byte) ([]byte, error) {
+	if len(border) == 0 || m == apiRaw {
+		return border, nil
+	}
+	_, key, err := codec.DecodeBytes(border, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%x is no memcomparable key: %w", border, err)
+	}
+	return key, nil
+}
+
+// splitKeys gives the user keys of a split's keys, which TiKV takes for borders if they are RawKV's of V1 and encodes
+// otherwise, whatever the store holds.
+func (m apiMode) splitKeys(keys [][]byte, raw bool) ([][]byte, error) {
+	out := make([][]byte, len(keys))
+	for i, key := range keys {
+		border := key
+		if !raw || m == apiV2 {
+			border = codec.EncodeBytes(nil, key)
+		}
+		user, err := m.userKey(border)
+		if err != nil {
+			return nil, err
+		}
+		if len(key) > 0 {
+			out[i] = user
+		}
+	}
+	return out, nil
+}
+
+// lastKey ends the last region: unistore keeps its own things behind it. RawKV has a store of its own and no end.
+func (m apiMode) lastKey() []byte {
+	if m == apiRaw {
+		return nil
+	}
+	return tikv.InternalKeyPrefix
+}
+
+// firstBorders part a new store. Unistore keeps a rollback's record under its key with the first byte one higher:
+// `m` -> `n`, `t` -> `u`, `x` -> `y`. Borders on these keep the records out of every region that holds users' keys, and
+// RawKV out of the regions of transactions.
+func (m apiMode) firstBorders() [][]byte {
+	switch m {
+	case apiRaw:
+		return nil
+	case apiV2:
+		return [][]byte{{'m'}, {'n'}, {'r'}, {'s'}, {'t'}, {'u'}, {'x'}, {'y'}}
+	}
+	return [][]byte{{'m'}, {'n'}, {'t'}, {'u'}}
+}
 
 // check is TiKV's check_api_version for one request: its version against the store's, then the first byte of each key and
 // range against what the two allow. TiKV looks at keys where data is read or a lock is taken, this store everywhere. The

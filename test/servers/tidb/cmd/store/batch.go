@@ -186,6 +186,50 @@ func (s *service) dispatch(ctx context.Context, req *batchRequest) (*batchRespon
 		answer := &tikvpb.BatchCommandsResponse_Response_BroadcastTxnStatus{}
 		answer.BroadcastTxnStatus, err = serve(ctx, s, "BroadcastTxnStatus", c.BroadcastTxnStatus, s.BroadcastTxnStatus)
 		out.Cmd = answer
+	case *tikvpb.BatchCommandsRequest_Request_RawGet:
+		answer := &tikvpb.BatchCommandsResponse_Response_RawGet{}
+		answer.RawGet, err = serve(ctx, s, "RawGet", c.RawGet, s.RawGet)
+		out.Cmd = answer
+	case *tikvpb.BatchCommandsRequest_Request_RawBatchGet:
+		answer := &tikvpb.BatchCommandsResponse_Response_RawBatchGet{}
+		answer.RawBatchGet, err = serve(ctx, s, "RawBatchGet", c.RawBatchGet, s.RawBatchGet)
+		out.Cmd = answer
+	case *tikvpb.BatchCommandsRequest_Request_RawPut:
+		answer := &tikvpb.BatchCommandsResponse_Response_RawPut{}
+		answer.RawPut, err = serve(ctx, s, "RawPut", c.RawPut, s.RawPut)
+		out.Cmd = answer
+	case *tikvpb.BatchCommandsRequest_Request_RawBatchPut:
+		answer := &tikvpb.BatchCommandsResponse_Response_RawBatchPut{}
+		answer.RawBatchPut, err = serve(ctx, s, "RawBatchPut", c.RawBatchPut, s.RawBatchPut)
+		out.Cmd = answer
+	case *tikvpb.BatchCommandsRequest_Request_RawDelete:
+		answer := &tikvpb.BatchCommandsResponse_Response_RawDelete{}
+		answer.RawDelete, err = serve(ctx, s, "RawDelete", c.RawDelete, s.RawDelete)
+		out.Cmd = answer
+	case *tikvpb.BatchCommandsRequest_Request_RawBatchDelete:
+		answer := &tikvpb.BatchCommandsResponse_Response_RawBatchDelete{}
+		answer.RawBatchDelete, err = serve(ctx, s, "RawBatchDelete", c.RawBatchDelete, s.RawBatchDelete)
+		out.Cmd = answer
+	case *tikvpb.BatchCommandsRequest_Request_RawScan:
+		answer := &tikvpb.BatchCommandsResponse_Response_RawScan{}
+		answer.RawScan, err = serve(ctx, s, "RawScan", c.RawScan, s.RawScan)
+		out.Cmd = answer
+	case *tikvpb.BatchCommandsRequest_Request_RawDeleteRange:
+		answer := &tikvpb.BatchCommandsResponse_Response_RawDeleteRange{}
+		answer.RawDeleteRange, err = serve(ctx, s, "RawDeleteRange", c.RawDeleteRange, s.RawDeleteRange)
+		out.Cmd = answer
+	case *tikvpb.BatchCommandsRequest_Request_RawBatchScan:
+		answer := &tikvpb.BatchCommandsResponse_Response_RawBatchScan{}
+		answer.RawBatchScan, err = serve(ctx, s, "RawBatchScan", c.RawBatchScan, s.RawBatchScan)
+		out.Cmd = answer
+	case *tikvpb.BatchCommandsRequest_Request_PrepareFlashbackToVersion:
+		answer := &tikvpb.BatchCommandsResponse_Response_PrepareFlashbackToVersion{}
+		answer.PrepareFlashbackToVersion, err = serve(ctx, s, "KvPrepareFlashbackToVersion", c.PrepareFlashbackToVersion, s.KvPrepareFlashbackToVersion)
+		out.Cmd = answer
+	case *tikvpb.BatchCommandsRequest_Request_FlashbackToVersion:
+		answer := &tikvpb.BatchCommandsResponse_Response_FlashbackToVersion{}
+		answer.FlashbackToVersion, err = serve(ctx, s, "KvFlashbackToVersion", c.FlashbackToVersion, s.KvFlashbackToVersion)
+		out.Cmd = answer
 	case *tikvpb.BatchCommandsRequest_Request_Coprocessor:
 		// It checks each of its tasks by itself.
 		answer := &tikvpb.BatchCommandsResponse_Response_Coprocessor{}

@@ -18,6 +18,8 @@ type claim struct {
 	// Every one must lie inside the region: the command reads or writes exactly there.
 	points [][]byte
 	spans  []span
+	// Why the request can never be served, if so.
+	invalid error
 }
 
 // span is a range of a request. The bounds point into the request, because clamping changes it.
@@ -31,6 +33,8 @@ type claim struct {
 type span struct {
 	lower, upper *[]byte
 	backward     bool
+	// An absent near bound is the empty key, not the border (RawKV).
+	literal bool
 	// The start must lie strictly inside, as a point must (DeleteRange, which seeks nothing).
 	strict bool
 }
@@ -160,8 +164,8 @@ func (r *region) check(c claim) (clamped int, failure *errorpb.Error) {
 		if s.backward {
 			near = *s.upper
 		}
-		// An absent near bound starts at the border; DeleteRange takes it for the empty key.
-		if (len(near) > 0 && !r.reaches(near)) || (s.strict && !r.holds(near)) {
+		// An absent near bound starts at the border; DeleteRange and RawKV take it for the empty key.
+		if ((len(near) > 0 || s.literal) && !r.reaches(near)) || (s.strict && !r.holds(near)) {
 			return 0, r.keyNotInRegion(near)
 		}
 		if bytes.Compare(*s.lower, r.rawStart) < 0 {
@@ -170,7 +174,10 @@ func (r *region) check(c claim) (clamped int, failure *errorpb.Error) {
 			}
 			*s.lower = r.rawStart
 		}
-		if len(*s.upper) == 0 || bytes.Compare(*s.upper, r.rawEnd) > 0 {
+		if s.literal && s.backward && len(*s.upper) == 0 {
+			continue // nothing lies below the empty key
+		}
+		if len(*s.upper) == 0 || (len(r.rawEnd) > 0 && bytes.Compare(*s.upper, r.rawEnd) > 0) {
 			if len(*s.upper) > 0 {
 				clamped++
 			}
@@ -184,10 +191,16 @@ func (r *region) check(c claim) (clamped int, failure *errorpb.Error) {
 const tableKeyPrefix = 9
 
 // checkTableRanges is TiKV's check_table_ranges: a coprocessor range lies in the `t` space, both ends as long as a
-// table's prefix, and is not empty. The text becomes the answer's other_error.
-func checkTableRanges(ranges []*coprocessor.KeyRange) error {
+// table's prefix, behind the keyspace's prefix in API V2, and is not empty. The text becomes the answer's other_error.
+func checkTableRanges(ranges []*coprocessor.KeyRange, version kvrpcpb.APIVersion) error {
 	for _, r := range ranges {
 		for _, key := range [][]byte{r.Start, r.End} {
+			if version == kvrpcpb.APIVersion_V2 {
+				if len(key) < keyspacePrefix || (key[0] != txnPrefix && key[0] != rawPrefix) {
+					return fmt.Errorf("invalid API V2 key: %X", key)
+				}
+				key = key[keyspacePrefix:]
+			}
 			if len(key) < tableKeyPrefix || key[0] != 't' {
 				return fmt.Errorf("record key or index key expected, but got %x", key)
 			}

@@ -24,6 +24,9 @@ type engine struct {
 	pd      pd.Client
 	bundle  *mvcc.DBBundle
 	regions *regions
+	raw     *rawStore // nil where there is no RawKV
+	plans   *scratch  // nil where there are no keyspaces
+	store   *tikv.MVCCStore
 	server  *tikv.Server
 }
 
@@ -50,7 +53,19 @@ func openEngine(opts options, client pd.Client, stats *counters) (*engine, error
 		return nil, err
 	}
 	bundle := &mvcc.DBBundle{DB: db, LockStore: locks, StateTS: uint64(physical)<<18 + uint64(logical)}
-	manager, err := openRegions(bundle, client, opts, stats)
+	var raw *rawStore
+	var plans *scratch
+	if opts.api == apiV2 {
+		if plans, err = openScratch(filepath.Join(opts.data, "scratch")); err != nil {
+			return nil, err
+		}
+	}
+	if opts.api != apiV1 {
+		if raw, err = openRawStore(filepath.Join(opts.data, "raw")); err != nil {
+			return nil, err
+		}
+	}
+	manager, err := openRegions(bundle, raw, client, opts, stats)
 	if err != nil {
 		return nil, err
 	}
@@ -62,11 +77,20 @@ func openEngine(opts options, client pd.Client, stats *counters) (*engine, error
 		return nil, err
 	}
 	store.StartDeadlockDetection(false)
-	return &engine{mode: opts.api, pd: client, bundle: bundle, regions: manager, server: tikv.NewServer(manager, store, inner)}, nil
+	return &engine{
+		mode: opts.api, pd: client, bundle: bundle, regions: manager,
+		raw: raw, plans: plans, store: store, server: tikv.NewServer(manager, store, inner),
+	}, nil
 }
 
 func (e *engine) close() {
 	e.server.Stop()
+	if e.raw != nil {
+		e.raw.close()
+	}
+	if e.plans != nil {
+		e.plans.close()
+	}
 	e.pd.Close()
 }
 

@@ -106,14 +106,16 @@ func (e *engine) newerThan(key []byte, ts uint64) ([]*badger.Entry, error) {
 }
 
 // writeEntries writes past unistore's own writer, which takes only locks that turn into versions.
-func (e *engine) writeEntries(entries []*badger.Entry) error {
+func (e *engine) writeEntries(entries []*badger.Entry) error { return writeEntries(e.bundle.DB, entries) }
+
+func writeEntries(db *badger.DB, entries []*badger.Entry) error {
 	for len(entries) > 0 {
 		count, bytes := 0, 0
 		for count < len(entries) && count < ingestEntries && (count == 0 || bytes < ingestBytes) {
 			bytes += len(entries[count].Key.UserKey) + len(entries[count].Value)
 			count++
 		}
-		err := e.bundle.DB.Update(func(txn *badger.Txn) error {
+		err := db.Update(func(txn *badger.Txn) error {
 			for _, entry := range entries[:count] {
 				if err := txn.SetEntry(entry); err != nil {
 					return err

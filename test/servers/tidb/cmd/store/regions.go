@@ -19,7 +19,6 @@ import (
 	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/pd"
 	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv"
 	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv/mvcc"
-	"github.com/pingcap/tidb/pkg/util/codec"
 	"go.uber.org/zap"
 )
 
@@ -32,14 +31,11 @@ const (
 	regionHeartbeatInterval = 5 * time.Second
 )
 
-// Unistore keeps a rollback's record under its key with the first byte one higher: `m` -> `n`, `t` -> `u`. Borders on
-// these keep the records out of every region that holds TiDB's own keys.
-var firstBorders = [][]byte{{'m'}, {'n'}, {'t'}, {'u'}}
-
 // region implements tikv.RegionCtx. It never changes once it is published, its sizes apart: a split publishes new ones.
 type region struct {
+	mode apiMode
 	meta *metapb.Region
-	// User keys. The last region's end is unistore's internal prefix 0xff, never empty.
+	// User keys. The last region's end is apiMode.lastKey, which is empty for RawKV of V1 only.
 	rawStart, rawEnd []byte
 	// Bytes when it was last measured or split, and what has been written since.
 	size    int64
@@ -47,21 +43,21 @@ type region struct {
 	latches *latches
 }
 
-func newRegion(meta *metapb.Region, size int64, latches *latches) (*region, error) {
-	start, err := rawKey(meta.StartKey)
+func newRegion(mode apiMode, meta *metapb.Region, size int64, latches *latches) (*region, error) {
+	start, err := mode.userKey(meta.StartKey)
 	if err != nil {
 		return nil, err
 	}
-	end, err := rawKey(meta.EndKey)
+	end, err := mode.userKey(meta.EndKey)
 	if err != nil {
 		return nil, err
 	}
 	if len(end) == 0 {
-		end = tikv.InternalKeyPrefix
+		end = mode.lastKey()
 	}
 	// Clipped, since requests get them as their bounds.
 	return &region{
-		meta: meta, rawStart: slices.Clip(start), rawEnd: slices.Clip(end), size: size, latches: latches,
+		mode: mode, meta: meta, rawStart: slices.Clip(start), rawEnd: slices.Clip(end), size: size, latches: latches,
 	}, nil
 }
 
@@ -78,8 +74,11 @@ func (r *region) bytes() int64 {
 
 // holds says whether a user key lies in [start, end).
 func (r *region) holds(key []byte) bool {
-	return bytes.Compare(key, r.rawStart) >= 0 && bytes.Compare(key, r.rawEnd) < 0
+	return bytes.Compare(key, r.rawStart) >= 0 && before(key, r.rawEnd)
 }
+
+// before compares with an end, which is unbounded when it is empty.
+func before(key, end []byte) bool { return len(end) == 0 || bytes.Compare(key, end) < 0 }
 
 // reaches is holds with the end included: where an iterator may be sought.
 func (r *region) reaches(key []byte) bool {
@@ -88,12 +87,12 @@ func (r *region) reaches(key []byte) bool {
 
 // holdsEncoded is holds for a key in the form of the region's borders.
 func (r *region) holdsEncoded(key []byte) bool {
-	return bytes.Compare(key, r.meta.StartKey) >= 0 && (len(r.meta.EndKey) == 0 || bytes.Compare(key, r.meta.EndKey) < 0)
+	return bytes.Compare(key, r.meta.StartKey) >= 0 && before(key, r.meta.EndKey)
 }
 
 // keyNotInRegion is TiKV's answer: all three keys in the form of borders.
 func (r *region) keyNotInRegion(key []byte) *errorpb.Error {
-	return r.keyNotInRegionEncoded(encodeKey(key))
+	return r.keyNotInRegionEncoded(r.mode.border(key))
 }
 
 func (r *region) keyNotInRegionEncoded(encoded []byte) *errorpb.Error {
@@ -106,25 +105,13 @@ func (r *region) keyNotInRegionEncoded(encoded []byte) *errorpb.Error {
 	}
 }
 
-func encodeKey(key []byte) []byte { return codec.EncodeBytes(nil, key) }
-
-// rawKey decodes a border; empty, which means unbounded, stays empty.
-func rawKey(encoded []byte) ([]byte, error) {
-	if len(encoded) == 0 {
-		return nil, nil
-	}
-	_, raw, err := codec.DecodeBytes(encoded, nil)
-	if err != nil {
-		return nil, fmt.Errorf("%x is no memcomparable key: %w", encoded, err)
-	}
-	return raw, nil
-}
-
 // regions implements tikv.RegionManager. Unistore's own splits by size only, reports a region to PD once, gives the left
 // part a fresh epoch, and ignores SplitRegion and what PD asks for.
 type regions struct {
 	pd         pd.Client
+	mode       apiMode
 	bundle     *mvcc.DBBundle
+	raw        *rawStore // nil where there is no RawKV
 	store      *metapb.Store
 	targetSize int64
 	latches    *latches
@@ -142,9 +129,9 @@ type regions struct {
 
 var _ tikv.RegionManager = (*regions)(nil)
 
-func openRegions(bundle *mvcc.DBBundle, client pd.Client, opts options, stats *counters) (*regions, error) {
+func openRegions(bundle *mvcc.DBBundle, raw *rawStore, client pd.Client, opts options, stats *counters) (*regions, error) {
 	rs := &regions{
-		pd: client, bundle: bundle, targetSize: opts.regionSize, latches: newLatches(), stats: stats,
+		pd: client, mode: opts.api, bundle: bundle, raw: raw, targetSize: opts.regionSize, latches: newLatches(), stats: stats,
 		store: &metapb.Store{}, byID: map[uint64]*region{}, done: make(chan struct{}),
 	}
 	if err := rs.load(); err != nil {
@@ -265,8 +252,9 @@ func (rs *regions) resolve(ctx *kvrpcpb.Context) (*region, *errorpb.Error) {
 	if r == nil {
 		return nil, regionNotFound(ctx.GetRegionId())
 	}
-	asked, current := ctx.GetRegionEpoch(), r.meta.RegionEpoch
-	if asked.GetVersion() != current.Version || asked.GetConfVer() != current.ConfVer {
+	// An absent epoch is version 0, which no region has. TiKV asks for the configuration's version in changes of the
+	// region only.
+	if ctx.GetRegionEpoch().GetVersion() != r.meta.RegionEpoch.Version {
 		return nil, rs.epochNotMatch(r)
 	}
 	return r, nil
@@ -327,7 +315,7 @@ func (rs *regions) bootstrap(address string) error {
 		ids[i] = id
 	}
 	rs.store.Id, rs.store.Address, rs.store.Version = ids[0], address, storeVersion
-	root, err := newRegion(&metapb.Region{
+	root, err := newRegion(rs.mode, &metapb.Region{
 		Id:          ids[1],
 		RegionEpoch: &metapb.RegionEpoch{ConfVer: 1, Version: 1},
 		Peers:       []*metapb.Peer{{Id: ids[2], StoreId: ids[0]}},
@@ -342,7 +330,8 @@ func (rs *regions) bootstrap(address string) error {
 	if failure := answer.GetHeader().GetError(); failure != nil {
 		return fmt.Errorf("bootstrapping PD: %s", failure.GetMessage())
 	}
-	parts, err := rs.parts(root, firstBorders, []int64{0, 0, 0, 0, 0})
+	borders := rs.mode.firstBorders()
+	parts, err := rs.parts(root, borders, make([]int64, len(borders)+1))
 	if err != nil {
 		return err
 	}
@@ -377,10 +366,10 @@ func (rs *regions) parts(r *region, keys [][]byte, sizes []int64) ([]*region, er
 			}
 			meta.Id = id
 			meta.Peers = []*metapb.Peer{{Id: peer, StoreId: rs.store.Id}}
-			meta.EndKey = encodeKey(keys[i])
+			meta.EndKey = rs.mode.border(keys[i])
 			start = meta.EndKey
 		}
-		part, err := newRegion(meta, sizes[i], rs.latches)
+		part, err := newRegion(rs.mode, meta, sizes[i], rs.latches)
 		if err != nil {
 			return nil, err
 		}
@@ -389,7 +378,8 @@ func (rs *regions) parts(r *region, keys [][]byte, sizes []int64) ([]*region, er
 	return out, nil
 }
 
-// checkSplitKeys sorts user keys and refuses what TiKV refuses: none, an empty one, one not strictly inside.
+// checkSplitKeys sorts user keys and refuses what TiKV refuses: none, an empty one, one outside. The region's own start
+// is passed over, unless there is nothing else.
 func (r *region) checkSplitKeys(keys [][]byte) ([][]byte, *errorpb.Error) {
 	if len(keys) == 0 {
 		return nil, &errorpb.Error{Message: "no split key is specified"}
@@ -401,9 +391,15 @@ func (r *region) checkSplitKeys(keys [][]byte) ([][]byte, *errorpb.Error) {
 		if len(key) == 0 {
 			return nil, &errorpb.Error{Message: "a split key is empty"}
 		}
-		if !r.holds(key) || bytes.Equal(key, r.rawStart) {
+		if !r.holds(key) {
 			return nil, r.keyNotInRegion(key)
 		}
+	}
+	if bytes.Equal(keys[0], r.rawStart) {
+		keys = keys[1:]
+	}
+	if len(keys) == 0 {
+		return nil, &errorpb.Error{Message: "no valid key found for split."}
 	}
 	return keys, nil
 }
@@ -453,6 +449,10 @@ func (rs *regions) SplitRegion(req *kvrpcpb.SplitRegionRequest) *kvrpcpb.SplitRe
 	if len(req.SplitKey) > 0 { //nolint:staticcheck // the old field wins in TiKV
 		keys = [][]byte{req.SplitKey}
 	}
+	keys, err := rs.mode.splitKeys(keys, req.IsRawKv)
+	if err != nil {
+		return &kvrpcpb.SplitRegionResponse{RegionError: &errorpb.Error{Message: err.Error()}}
+	}
 	parts, refusal := rs.split(req.GetContext().GetRegionId(), req.GetContext().GetRegionEpoch(), keys, nil)
 	if refusal != nil {
 		return &kvrpcpb.SplitRegionResponse{RegionError: refusal}
@@ -476,7 +476,7 @@ func (rs *regions) obey(answer *pdpb.RegionHeartbeatResponse) {
 	}
 	keys := make([][]byte, 0, len(order.Keys))
 	for _, key := range order.Keys {
-		raw, err := rawKey(key)
+		raw, err := rs.mode.userKey(key)
 		if err != nil {
 			log.Warn("PD wants a split that cannot be", zap.Error(err))
 			return
@@ -516,22 +516,29 @@ func (rs *regions) splitLarge() {
 
 // measure scans a region: the user keys that cut it into parts of the target size, and the parts' bytes.
 func (rs *regions) measure(r *region) (keys [][]byte, sizes []int64) {
+	var part int64
+	add := func(key []byte, size int) {
+		if part >= rs.targetSize {
+			keys = append(keys, slices.Clone(key))
+			sizes = append(sizes, part)
+			part = 0
+		}
+		part += int64(len(key) + size)
+	}
+	if rs.raw != nil {
+		rs.raw.each(r.rawStart, r.rawEnd, add)
+	}
 	txn := rs.bundle.DB.NewTransaction(false)
 	defer txn.Discard()
 	it := txn.NewIterator(badger.IteratorOptions{})
 	defer it.Close()
-	var part int64
-	for it.Seek(r.rawStart); it.Valid(); it.Next() {
+	// A region has keys of one kind only.
+	for it.Seek(r.rawStart); rs.mode != apiRaw && it.Valid(); it.Next() {
 		item := it.Item()
-		if bytes.Compare(item.Key(), r.rawEnd) >= 0 {
+		if !before(item.Key(), r.rawEnd) {
 			break
 		}
-		if part >= rs.targetSize {
-			keys = append(keys, item.KeyCopy(nil))
-			sizes = append(sizes, part)
-			part = 0
-		}
-		part += int64(len(item.Key()) + item.ValueSize())
+		add(item.Key(), item.ValueSize())
 	}
 	return keys, append(sizes, part)
 }
@@ -607,7 +614,7 @@ func (rs *regions) load() error {
 			return err
 		}
 		// Its size is unknown: one byte over the threshold has it measured at the first check.
-		r, err := newRegion(meta, rs.targetSize*3/2+1, rs.latches)
+		r, err := newRegion(rs.mode, meta, rs.targetSize*3/2+1, rs.latches)
 		if err != nil {
 			return err
 		}

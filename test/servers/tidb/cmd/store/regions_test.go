@@ -29,7 +29,7 @@ func testRegions(t *testing.T) (*regions, *fakePD) {
 	t.Cleanup(func() { _ = db.Close() })
 	fake := &fakePD{}
 	rs := &regions{
-		pd: fake, bundle: &mvcc.DBBundle{DB: db, StateTS: 1}, store: &metapb.Store{}, targetSize: 1000,
+		pd: fake, mode: apiV1, bundle: &mvcc.DBBundle{DB: db, StateTS: 1}, store: &metapb.Store{}, targetSize: 1000,
 		latches: newLatches(), stats: newCounters(), byID: map[uint64]*region{},
 	}
 	if err := rs.bootstrap("here:1"); err != nil {
@@ -94,7 +94,7 @@ func TestSplitRefusals(t *testing.T) {
 		{"no key", nil, false},
 		{"an empty key", [][]byte{[]byte("t5"), {}}, false},
 		{"a key of another region", [][]byte{[]byte("m5")}, true},
-		{"the region's own start", [][]byte{r.rawStart}, true},
+		{"only the region's own start", [][]byte{r.rawStart}, false},
 	}
 	for _, c := range cases {
 		failure := rs.SplitRegion(splitRequest(r, c.keys...)).RegionError
@@ -138,7 +138,7 @@ func TestRegionsSurviveARestart(t *testing.T) {
 	rs, fake := testRegions(t)
 	rs.SplitRegion(splitRequest(regionOf(rs, "t5"), []byte("t5")))
 	again := &regions{
-		pd: fake, bundle: rs.bundle, store: &metapb.Store{}, targetSize: 1000,
+		pd: fake, mode: apiV1, bundle: rs.bundle, store: &metapb.Store{}, targetSize: 1000,
 		latches: newLatches(), stats: newCounters(), byID: map[uint64]*region{},
 	}
 	if err := again.load(); err != nil {

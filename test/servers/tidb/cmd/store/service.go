@@ -17,6 +17,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/tikvpb"
 	"github.com/pingcap/log"
+	"github.com/pingcap/tidb/pkg/kv"
 	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -35,6 +36,9 @@ type service struct {
 	regions *regions
 	stats   *counters
 	pending *pending
+	waiting *lockWaits
+	// Regions that are being flashed back.
+	flashbacks *flashbacks
 	// Of health feedback; TiKV starts at the wall clock too.
 	feedback atomic.Uint64
 }
@@ -42,6 +46,7 @@ type service struct {
 func newService(eng *engine, stats *counters) *service {
 	s := &service{
 		Server: eng.server, engine: eng, modes: eng.mode, regions: eng.regions, stats: stats, pending: newPending(),
+		waiting: newLockWaits(eng.bundle.LockStore), flashbacks: newFlashbacks(),
 	}
 	s.feedback.Store(uint64(time.Now().UnixMilli()))
 	return s
@@ -117,11 +122,18 @@ func (s *service) guarded(ctx context.Context, method string, req any, next grpc
 // admit holds a claim against the store's mode and its region. A failure is a region error, which clients retry; an error
 // is not.
 func (s *service) admit(method string, c claim) (failure *errorpb.Error, err error) {
-	if err := s.modes.check(method, c.context.GetApiVersion(), c); err != nil {
+	err = s.modes.check(method, c.context.GetApiVersion(), c)
+	if err == nil {
+		err = c.invalid
+	}
+	if err != nil {
 		s.refuse(method, err.Error())
 		return nil, err
 	}
 	r, failure := s.regions.resolve(c.context)
+	if failure == nil {
+		failure = s.flashbacks.check(method, r.meta.Id)
+	}
 	if failure == nil {
 		var clamped int
 		clamped, failure = r.check(c)
@@ -140,7 +152,7 @@ func (s *service) count(method string, failure *errorpb.Error) {
 		log.Warn("a key outside its region", zap.String("method", method), zap.String("reason", failure.Message))
 	case failure.EpochNotMatch != nil:
 		s.stats.epochNotMatch.Add(1)
-	case failure.RegionNotFound == nil && failure.StoreNotMatch == nil:
+	case failure.RegionNotFound == nil && failure.StoreNotMatch == nil && failure.FlashbackInProgress == nil:
 		s.refuse(method, failure.Message)
 	}
 }
@@ -181,12 +193,21 @@ func (s *service) Coprocessor(ctx context.Context, req *coprocessor.Request) (*c
 }
 
 func (s *service) coprocessorTask(ctx context.Context, method string, req *coprocessor.Request) (*coprocessor.Response, error) {
-	// Before the region check, which clamps.
-	invalid := checkTableRanges(req.Ranges)
+	// Before the region check, which clamps. TiKV asks nothing of a checksum's ranges.
+	var invalid error
+	if req.Tp != kv.ReqTypeChecksum {
+		invalid = checkTableRanges(req.Ranges, req.GetContext().GetApiVersion())
+	}
 	resp, err := s.guarded(ctx, method, req, func(ctx context.Context, _ any) (any, error) {
 		if invalid != nil {
 			s.refuse(method, invalid.Error())
 			return &coprocessor.Response{OtherError: invalid.Error()}, nil
+		}
+		switch {
+		case req.Tp == kv.ReqTypeChecksum:
+			return s.engine.checksum(req)
+		case req.GetContext().GetApiVersion() == kvrpcpb.APIVersion_V2:
+			return s.engine.keyspaceCoprocessor(req)
 		}
 		return s.Server.Coprocessor(ctx, req)
 	})
@@ -240,11 +261,6 @@ func (s *service) SplitRegion(_ context.Context, req *kvrpcpb.SplitRegionRequest
 		s.count("SplitRegion", resp.RegionError)
 	}
 	return resp, nil
-}
-
-// GetLockWaitInfo is always empty: unistore does not say who waits.
-func (s *service) GetLockWaitInfo(context.Context, *kvrpcpb.GetLockWaitInfoRequest) (*kvrpcpb.GetLockWaitInfoResponse, error) {
-	return &kvrpcpb.GetLockWaitInfoResponse{}, nil
 }
 
 // BroadcastTxnStatus is a hint that spares readers a lookup of large transactions: taking no note of it is allowed.

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"math"
+	"os"
+	"sync"
+
+	"github.com/pingcap/badger"
+	"github.com/pingcap/badger/y"
+	"github.com/pingcap/kvproto/pkg/coprocessor"
+	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/cophandler"
+	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/lockstore"
+	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv/dbreader"
+	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv/mvcc"
+)
+
+// scratch is where the rows of a keyspace's plan lie without their prefix while it runs. Unistore's executors read table
+// keys out of an engine and nothing else, where TiKV's take off the prefix as they read. One plan at a time; slow, since
+// the whole of its ranges is copied, whatever its limit.
+type scratch struct {
+	mu      sync.Mutex
+	db      *badger.DB
+	version uint64
+}
+
+func openScratch(folder string) (*scratch, error) {
+	if err := os.RemoveAll(folder); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return nil, err
+	}
+	opts := badger.DefaultOptions
+	opts.Dir, opts.ValueDir = folder, folder
+	opts.ManagedTxns = true
+	db, err := badger.Open(opts)
+	if err != nil {
+		return nil, err
+	}
+	return &scratch{db: db}, nil
+}
+
+func (s *scratch) close() { _ = s.db.Close() }
+
+// strippedRows is a dbreader.ScanProcessor.
+type strippedRows struct {
+	version uint64
+	entries []*badger.Entry
+}
+
+func (r *strippedRows) SkipValue() bool { return false }
+
+func (r *strippedRows) Process(key, value []byte) error {
+	r.entries = append(r.entries, &badger.Entry{
+		Key: y.KeyWithTs(bytes.Clone(key[keyspacePrefix:]), r.version), Value: bytes.Clone(value),
+		UserMeta: mvcc.NewDBUserMeta(r.version, r.version),
+	})
+	return nil
+}
+
+// keyspaceCoprocessor runs a plan of API V2. Its ranges are those of one keyspace, checked and cut at the region's
+// borders; a border may lie outside the keyspace.
+func (e *engine) keyspaceCoprocessor(req *coprocessor.Request) (*coprocessor.Response, error) {
+	s := e.plans
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version += 2
+	rows := &strippedRows{version: s.version}
+	locked, err := e.scanAt(req.StartTs, req.Context, req.Ranges, rows)
+	if err != nil {
+		return &coprocessor.Response{OtherError: err.Error()}, nil
+	}
+	if locked != nil {
+		return &coprocessor.Response{Locked: locked}, nil
+	}
+	if err := writeEntries(s.db, rows.entries); err != nil {
+		return nil, err
+	}
+	prefix := keyspaceOf(req.Ranges)
+	stripped := *req
+	stripped.StartTs = s.version
+	stripped.Ranges = make([]*coprocessor.KeyRange, len(req.Ranges))
+	for i, r := range req.Ranges {
+		stripped.Ranges[i] = stripRange(prefix, r)
+	}
+	reader := dbreader.NewDBReader([]byte{'t'}, []byte{'u'}, s.db.NewTransaction(false))
+	resp := cophandler.HandleCopRequest(reader, lockstore.NewMemStore(1<<10), &stripped)
+	reader.Close()
+	if resp.Range != nil {
+		resp.Range.Start = append(bytes.Clone(prefix), resp.Range.Start...)
+		resp.Range.End = append(bytes.Clone(prefix), resp.Range.End...)
+	}
+	for _, entry := range rows.entries {
+		entry.Key.Version = s.version + 1
+		entry.Value, entry.UserMeta = nil, nil
+		entry.SetDelete()
+	}
+	s.db.UpdateSafeTs(s.version)
+	return resp, writeEntries(s.db, rows.entries)
+}
+
+// keyspaceOf finds the keyspace's prefix: a range has it at one end at least.
+func keyspaceOf(ranges []*coprocessor.KeyRange) []byte {
+	for _, r := range ranges {
+		for _, key := range [][]byte{r.Start, r.End} {
+			if len(key) >= keyspacePrefix+tableKeyPrefix {
+				return bytes.Clone(key[:keyspacePrefix])
+			}
+		}
+	}
+	return []byte{txnPrefix, math.MaxUint8, math.MaxUint8, math.MaxUint8}
+}
+
+func stripRange(prefix []byte, r *coprocessor.KeyRange) *coprocessor.KeyRange {
+	out := &coprocessor.KeyRange{Start: []byte{'t'}, End: []byte{'u'}}
+	if start, inside := bytes.CutPrefix(r.Start, prefix); inside && len(start) > 0 {
+		out.Start = start
+	}
+	if end, inside := bytes.CutPrefix(r.End, prefix); inside && len(end) > 0 {
+		out.End = end
+	}
+	return out
+}

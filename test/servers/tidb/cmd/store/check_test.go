@@ -178,17 +178,17 @@ func TestTableRanges(t *testing.T) {
 // Every unary method whose request names a region is checked, or stands here with the reason why not.
 func TestEveryRegionRequestIsKnown(t *testing.T) {
 	unchecked := map[string]string{
-		"SplitRegion":                 "checked by the split",
-		"ReadIndex":                   "unistore answers nothing",
-		"UnsafeDestroyRange":          "goes to a store, not to a region",
-		"RegisterLockObserver":        "goes to a store",
-		"CheckLockObserver":           "goes to a store",
-		"RemoveLockObserver":          "goes to a store",
-		"PhysicalScanLock":            "goes to a store",
-		"BroadcastTxnStatus":          "goes to a store",
-		"GetHealthFeedback":           "goes to a store",
-		"GetLockWaitInfo":             "goes to a store",
-		"GetLockWaitHistory":          "goes to a store",
+		"SplitRegion":          "checked by the split",
+		"ReadIndex":            "unistore answers nothing",
+		"UnsafeDestroyRange":   "goes to a store, not to a region",
+		"RegisterLockObserver": "goes to a store",
+		"CheckLockObserver":    "goes to a store",
+		"RemoveLockObserver":   "goes to a store",
+		"PhysicalScanLock":     "goes to a store",
+		"BroadcastTxnStatus":   "goes to a store",
+		"GetHealthFeedback":    "goes to a store",
+		"GetLockWaitInfo":      "goes to a store",
+		"GetLockWaitHistory":   "goes to a store",
 	}
 	service := reflect.TypeFor[tikvpb.TikvServer]()
 	for i := range service.NumMethod() {

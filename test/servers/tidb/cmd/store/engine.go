@@ -21,6 +21,7 @@ import (
 // engine is unistore with our region manager in place of its own.
 type engine struct {
 	mode    apiMode
+	data    string
 	pd      pd.Client
 	bundle  *mvcc.DBBundle
 	regions *regions
@@ -78,7 +79,7 @@ func openEngine(opts options, client pd.Client, stats *counters) (*engine, error
 	}
 	store.StartDeadlockDetection(false)
 	return &engine{
-		mode: opts.api, pd: client, bundle: bundle, regions: manager,
+		mode: opts.api, data: opts.data, pd: client, bundle: bundle, regions: manager,
 		raw: raw, plans: plans, store: store, server: tikv.NewServer(manager, store, inner),
 	}, nil
 }

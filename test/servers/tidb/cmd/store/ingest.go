@@ -19,12 +19,12 @@ const (
 
 // ingest writes pairs as committed versions. Readers of these keys wait until all are there.
 //
-// The engine finds the newest version of a key by taking the first that it meets, newest file first, so a version must
-// never be written after a newer one. Where a key has newer versions these are written again, on top:
+// The engine finds a version of a key by taking the first that fits, newest table first, so a version must never be
+// written after a newer one. Two tasks of one ADD UNIQUE INDEX do just that, and it is how duplicates between them are
+// found. Where a key has newer versions these are written again, on top, in an empty memory table:
 //
-//	before   k@90             k@90 is what a reader finds
-//	ingest   k@50  k@90       in two steps: one transaction holds a key once
-//	after    k@90  k@50  k@90
+//	before   file  k@90
+//	after    file  k@90   memory table  k@50 k@90     one transaction for each, since it holds a key once
 func (e *engine) ingest(regionID uint64, readers *pending, pairs []sstPair) error {
 	keys := make([][]byte, len(pairs))
 	for i, pair := range pairs {
@@ -55,6 +55,11 @@ func (e *engine) ingest(regionID uint64, readers *pending, pairs []sstPair) erro
 				layers = append(layers, nil)
 			}
 			layers[i+1] = append(layers[i+1], entry)
+		}
+	}
+	if len(layers) > 1 {
+		if err := e.turnMemtable(); err != nil {
+			return err
 		}
 	}
 	for _, layer := range layers {
@@ -106,7 +111,9 @@ func (e *engine) newerThan(key []byte, ts uint64) ([]*badger.Entry, error) {
 }
 
 // writeEntries writes past unistore's own writer, which takes only locks that turn into versions.
-func (e *engine) writeEntries(entries []*badger.Entry) error { return writeEntries(e.bundle.DB, entries) }
+func (e *engine) writeEntries(entries []*badger.Entry) error {
+	return writeEntries(e.bundle.DB, entries)
+}
 
 func writeEntries(db *badger.DB, entries []*badger.Entry) error {
 	for len(entries) > 0 {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"math"
 	"os"
 	"sync"
 
@@ -59,9 +58,9 @@ func (r *strippedRows) Process(key, value []byte) error {
 	return nil
 }
 
-// keyspaceCoprocessor runs a plan of API V2. Its ranges are those of one keyspace, checked and cut at the region's
-// borders; a border may lie outside the keyspace.
-func (e *engine) keyspaceCoprocessor(req *coprocessor.Request) (*coprocessor.Response, error) {
+// keyspaceCoprocessor runs a plan of API V2. Its ranges are those of one keyspace, cut at the region's borders, which may
+// lie outside the keyspace.
+func (e *engine) keyspaceCoprocessor(prefix []byte, req *coprocessor.Request) (*coprocessor.Response, error) {
 	s := e.plans
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +76,6 @@ func (e *engine) keyspaceCoprocessor(req *coprocessor.Request) (*coprocessor.Res
 	if err := writeEntries(s.db, rows.entries); err != nil {
 		return nil, err
 	}
-	prefix := keyspaceOf(req.Ranges)
 	stripped := *req
 	stripped.StartTs = s.version
 	stripped.Ranges = make([]*coprocessor.KeyRange, len(req.Ranges))
@@ -100,16 +98,12 @@ func (e *engine) keyspaceCoprocessor(req *coprocessor.Request) (*coprocessor.Res
 	return resp, writeEntries(s.db, rows.entries)
 }
 
-// keyspaceOf finds the keyspace's prefix: a range has it at one end at least.
+// keyspaceOf is the prefix of ranges that are checked and not yet cut at a region's borders.
 func keyspaceOf(ranges []*coprocessor.KeyRange) []byte {
-	for _, r := range ranges {
-		for _, key := range [][]byte{r.Start, r.End} {
-			if len(key) >= keyspacePrefix+tableKeyPrefix {
-				return bytes.Clone(key[:keyspacePrefix])
-			}
-		}
+	if len(ranges) == 0 || len(ranges[0].Start) < keyspacePrefix {
+		return nil
 	}
-	return []byte{txnPrefix, math.MaxUint8, math.MaxUint8, math.MaxUint8}
+	return bytes.Clone(ranges[0].Start[:keyspacePrefix])
 }
 
 func stripRange(prefix []byte, r *coprocessor.KeyRange) *coprocessor.KeyRange {

@@ -198,6 +198,7 @@ func (s *service) coprocessorTask(ctx context.Context, method string, req *copro
 	if req.Tp != kv.ReqTypeChecksum {
 		invalid = checkTableRanges(req.Ranges, req.GetContext().GetApiVersion())
 	}
+	keyspace := keyspaceOf(req.Ranges)
 	resp, err := s.guarded(ctx, method, req, func(ctx context.Context, _ any) (any, error) {
 		if invalid != nil {
 			s.refuse(method, invalid.Error())
@@ -207,7 +208,7 @@ func (s *service) coprocessorTask(ctx context.Context, method string, req *copro
 		case req.Tp == kv.ReqTypeChecksum:
 			return s.engine.checksum(req)
 		case req.GetContext().GetApiVersion() == kvrpcpb.APIVersion_V2:
-			return s.engine.keyspaceCoprocessor(req)
+			return s.engine.keyspaceCoprocessor(keyspace, req)
 		}
 		return s.Server.Coprocessor(ctx, req)
 	})

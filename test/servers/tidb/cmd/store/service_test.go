@@ -22,8 +22,14 @@ import (
 // testStore is the whole store on a port of its own, with a PD that is not there.
 func testStore(t *testing.T) (*engine, *counters, tikvpb.TikvClient) {
 	t.Helper()
+	eng, stats, conn := testStoreOf(t, apiV1)
+	return eng, stats, tikvpb.NewTikvClient(conn)
+}
+
+func testStoreOf(t *testing.T, api apiMode) (*engine, *counters, *grpc.ClientConn) {
+	t.Helper()
 	stats := newCounters()
-	eng, err := openEngine(options{advertise: "here:1", data: t.TempDir(), regionSize: 1 << 20, api: apiV1}, &fakePD{}, stats)
+	eng, err := openEngine(options{advertise: "here:1", data: t.TempDir(), regionSize: 1 << 20, api: api}, &fakePD{}, stats)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +48,7 @@ func testStore(t *testing.T) (*engine, *counters, tikvpb.TikvClient) {
 		server.Stop()
 		eng.close()
 	})
-	return eng, stats, tikvpb.NewTikvClient(conn)
+	return eng, stats, conn
 }
 
 func contextOf(rs *regions, key string) *kvrpcpb.Context {

@@ -142,7 +142,10 @@ func scansBackward(q *coprocessor.Request) bool {
 	if len(plan.Executors) > 0 {
 		leaf = plan.Executors[0]
 	}
-	switch leaf.GetTp() {
+	if leaf == nil {
+		return false
+	}
+	switch leaf.Tp {
 	case tipb.ExecType_TypeTableScan:
 		return leaf.TblScan.GetDesc()
 	case tipb.ExecType_TypeIndexScan:

@@ -1,6 +1,42 @@
 /** Entry of the test build: the pure parts of the filter without Envoy. Not part of the product. */
-import { useNamespace } from './keys/namespace';
-import * as table from './keys/table';
+import {
+  decodeLease,
+  decodeName,
+  encodeLease,
+  encodeName,
+  encodeNameEnd,
+  isClientLease,
+  namedAt,
+  namedLength,
+  reachesReserved,
+  useNamespace,
+} from './keys/namespace';
+import {
+  Mapped,
+  Mode,
+  Space,
+  adoptedSpace,
+  capabilities,
+  decodeEncoded,
+  decodeEnd,
+  decodeKey,
+  decodeStart,
+  encodeEncoded,
+  encodeKey,
+  encodeLower,
+  encodeUpper,
+  freeSpace,
+  keyspaceId,
+  keyspaceSpace,
+  apiVersion,
+  mappedAt,
+  mappedLength,
+  ownsRegion,
+  prefixSpace,
+  tableIdTag,
+  tableSpace,
+  useSpace,
+} from './keys/space';
 import { isPlainText } from './keys/text';
 import { alloc, reset } from './memory/arena';
 import { Budget, Held, release, vmBudget } from './memory/held';
@@ -36,13 +72,45 @@ function give(at: usize, length: usize): usize {
   return result;
 }
 
-/** Selects a tenant; `prefix` is its prefix in etcd and must outlive the test. */
+let space: Space = changetype<Space>(0);
+
+function choose(chosen: Space): void {
+  if (changetype<usize>(space) != 0) freeSpace(space);
+  space = chosen;
+  useSpace(space);
+}
+
+/** Selects a table tenant, or tenant 0; `prefix` is its prefix in etcd and must outlive the test. */
 export function select(number: u32, prefix: usize, prefixLength: usize, lease: u64): void {
   const copy = heap.alloc(prefixLength);
   memory.copy(copy, prefix, prefixLength);
-  table.useTenant(number);
+  choose(number == 0 ? adoptedSpace() : tableSpace(number));
   useNamespace(copy, prefixLength, number);
   useExchange(exchange, lease);
+}
+
+/** Gives the selected tenant a keyspace; mode: 0 txn, 1 raw. */
+export function selectKeyspace(number: u32, id: u32, mode: Mode): void {
+  choose(keyspaceSpace(number, id, mode));
+}
+
+/** Gives the selected tenant the key space behind a prefix. */
+export function selectPrefix(number: u32, at: usize, length: usize, mode: Mode): void {
+  choose(prefixSpace(number, at, length, mode));
+}
+
+/** What the selected space says of itself; result: capabilities, API version, keyspace id, the upper half of the table ids' tag. */
+export function spaceFacts(): usize {
+  store<u32>(result, capabilities());
+  store<u32>(result, apiVersion(), 4);
+  store<u32>(result, keyspaceId(), 8);
+  store<u32>(result, <u32>(tableIdTag() >> 32), 12);
+  return result;
+}
+
+/** True when the region with these bounds, as PD has them, lies inside the selected space. */
+export function owns(start: usize, startLength: usize, end: usize, endLength: usize): bool {
+  return ownsRegion(start, startLength, end, endLength);
 }
 
 export function newStream(vmLimit: u32, tenantLimit: u32): void {
@@ -92,40 +160,59 @@ export function method(at: usize, length: usize): usize {
   return give(becauseAt, becauseLength);
 }
 
-/** One mapping of the table codec: 0 encodeKey, 1 encodeLower, 2 encodeUpper, 3 decodeKey, 4 decodeStart, 5 decodeEnd, 6.. encoded forms. */
+/** One mapping of the selected space: 0 encodeKey, 1 encodeLower, 2 encodeUpper, 3 decodeKey, 4 decodeStart, 5 decodeEnd, 6.. encoded forms. */
 export function map(kind: u32, at: usize, length: usize): usize {
-  let mapped: u32 = table.Mapped.BROKEN;
+  let mapped: u32 = Mapped.BROKEN;
   switch (kind) {
     case 0:
-      mapped = table.encodeKey(at, length);
+      mapped = encodeKey(at, length);
       break;
     case 1:
-      mapped = table.encodeLower(at, length);
+      mapped = encodeLower(at, length);
       break;
     case 2:
-      mapped = table.encodeUpper(at, length);
+      mapped = encodeUpper(at, length);
       break;
     case 3:
-      mapped = table.decodeKey(at, length);
+      mapped = decodeKey(at, length);
       break;
     case 4:
-      mapped = table.decodeStart(at, length);
+      mapped = decodeStart(at, length);
       break;
     case 5:
-      mapped = table.decodeEnd(at, length);
+      mapped = decodeEnd(at, length);
       break;
     case 6:
     case 7:
     case 8:
-      mapped = table.encodeEncoded(at, length, kind - 6);
+      mapped = encodeEncoded(at, length, kind - 6);
       break;
     case 9:
     case 10:
     case 11:
-      mapped = table.decodeEncoded(at, length, kind - 9);
+      mapped = decodeEncoded(at, length, kind - 9);
   }
   store<u32>(result, mapped, 8);
-  return mapped == table.Mapped.REPLACED ? give(table.mappedAt, table.mappedLength) : give(at, length);
+  return mapped == Mapped.REPLACED ? give(mappedAt, mappedLength) : give(at, length);
+}
+
+/** One mapping of the selected tenant's names in etcd: 0 encodeName, 1 encodeNameEnd, 2 decodeName. */
+export function mapName(kind: u32, at: usize, length: usize): usize {
+  const mapped: u32 =
+    kind == 0 ? encodeName(at, length) : kind == 1 ? encodeNameEnd(at, length) : decodeName(at, length);
+  store<u32>(result, mapped, 8);
+  return mapped == Mapped.SAME || mapped == Mapped.OUTSIDE ? give(at, length) : give(namedAt, namedLength);
+}
+
+/** True when a range of etcd keys holds reserved ones. */
+export function reaches(key: usize, keyLength: usize, end: usize, endLength: usize): bool {
+  return reachesReserved(key, keyLength, end, endLength);
+}
+
+/** One mapping of a lease id: 0 to etcd's, 1 to the client's; -1 for an id that no client can hold. */
+export function mapLease(kind: u32, id: u64): u64 {
+  if (kind != 0) return decodeLease(id);
+  return isClientLease(id) ? encodeLease(id) : u64.MAX_VALUE;
 }
 
 export function plainText(at: usize, length: usize): bool {
@@ -165,8 +252,10 @@ function giveText(value: string): usize {
   return give(changetype<usize>(text), text.byteLength);
 }
 
-/** Loads a pluginConfig; result: the error's text. */
+/** Loads a pluginConfig in the place of the last one; result: the error's text. */
 export function config(at: usize, length: usize): usize {
+  const old = resolver;
+  if (old != null) old.config.free();
   const reader = new ConfigReader(String.UTF8.decodeUnsafe(at, length));
   resolver = reader.error.length == 0 ? new Resolver(reader.config) : null;
   return giveText(reader.error);

@@ -52,3 +52,8 @@ export function encode(p: usize, length: usize): usize {
   resultLength = groups * ENCODED_GROUP;
   return out;
 }
+
+/** How many of the first bytes of an encoded key of this length all keys share that begin with it: those in front of the padding. */
+export function sharedLength(length: usize): usize {
+  return (length / GROUP) * ENCODED_GROUP + (length % GROUP);
+}

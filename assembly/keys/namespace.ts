@@ -3,24 +3,47 @@
  *
  *   key     -> "/tidb-mesh/" name ":" key      names hold no ':', so that no prefix begins another one
  *   lease   -> 1 | number:15 | id:48           etcd itself never makes negative ids
+ *
+ * Tenant 0 keeps its keys and leases as they are. What is reserved does not exist for it, and neither do negative lease ids:
+ *
+ *   /pd  /pd/...       PD's own            /tidb-mesh/...    the other tenants'
  */
 import { alloc } from '../memory/arena';
-import { Mapped } from './table';
+import { ascii, startsWith } from '../wire/bytes';
+import { Mapped } from './mapped';
+import { compareBytes } from './range';
 
 let prefix: usize = 0;
 let prefixLength: usize = 0;
 let leaseBase: u64 = 0;
+/** The tenant is number 0. */
+let adopted: bool = false;
 
+/** The result of a mapping that says SAME or REPLACED. */
 export let namedAt: usize = 0;
 export let namedLength: usize = 0;
 
 const LEASE_BITS: u64 = 0x0000ffffffffffff;
+const OTHERS: u64 = (<u64>1) << 63;
+
+const PD: StaticArray<u8> = ascii('/pd');
+/** The first key behind `/pd/...`. */
+const PD_END: StaticArray<u8> = ascii('/pd0');
+const MESH: StaticArray<u8> = ascii('/tidb-mesh/');
+const MESH_END: StaticArray<u8> = ascii('/tidb-mesh0');
 
 /** Sets the tenant; `at` must stay valid while it is used and end in ':'. */
 export function useNamespace(at: usize, length: usize, tenantNumber: u32): void {
   prefix = at;
   prefixLength = length;
-  leaseBase = ((<u64>1) << 63) | ((<u64>tenantNumber) << 48);
+  leaseBase = OTHERS | ((<u64>tenantNumber) << 48);
+  adopted = tenantNumber == 0;
+}
+
+function same(p: usize, length: usize): Mapped {
+  namedAt = p;
+  namedLength = length;
+  return Mapped.SAME;
 }
 
 function join(p: usize, length: usize): Mapped {
@@ -31,13 +54,22 @@ function join(p: usize, length: usize): Mapped {
   return Mapped.REPLACED;
 }
 
-/** A client's key to the stored one. */
+function isReserved(p: usize, length: usize): bool {
+  if (startsWith(p, length, MESH)) return true;
+  return startsWith(p, length, PD) && (length == 3 || load<u8>(p, 3) == 0x2f);
+}
+
+/** A client's key to the stored one. OUTSIDE: it is reserved, and what is left in its place is the empty key, which etcd refuses. */
 export function encodeName(p: usize, length: usize): Mapped {
-  return join(p, length);
+  if (!adopted) return join(p, length);
+  if (!isReserved(p, length)) return same(p, length);
+  same(0, 0);
+  return Mapped.OUTSIDE;
 }
 
 /** A client's range end: empty means one key, `\0` everything behind the key, which is the prefix with its last byte raised. */
 export function encodeNameEnd(p: usize, length: usize): Mapped {
+  if (adopted) return same(p, length);
   if (length == 0) return Mapped.SAME;
   if (length > 1 || load<u8>(p) != 0) return join(p, length);
   join(p, 0);
@@ -46,25 +78,56 @@ export function encodeNameEnd(p: usize, length: usize): Mapped {
   return Mapped.REPLACED;
 }
 
-/** A stored key back to the client's. OUTSIDE: not below the tenant's prefix. */
+function isAtOrBehind(p: usize, length: usize, end: StaticArray<u8>): bool {
+  return compareBytes(p, length, changetype<usize>(end), end.length) >= 0;
+}
+
+/** True when [key, end), `\0` as the end being open, has a key of [from, to) in it. */
+function meets(
+  key: usize,
+  keyLength: usize,
+  end: usize,
+  endLength: usize,
+  from: StaticArray<u8>,
+  to: StaticArray<u8>,
+): bool {
+  if (isAtOrBehind(key, keyLength, to)) return false;
+  if (endLength == 1 && load<u8>(end) == 0) return true;
+  return compareBytes(end, endLength, changetype<usize>(from), from.length) > 0;
+}
+
+/**
+ * True when a client's range holds reserved keys, and so must be refused. `key` and `end` as the client sent them; an empty end is one
+ * key, which `encodeName` judges. Always false but for tenant 0: the others' ranges cannot leave their prefix.
+ */
+export function reachesReserved(key: usize, keyLength: usize, end: usize, endLength: usize): bool {
+  if (!adopted || endLength == 0) return false;
+  return (
+    meets(key, keyLength, end, endLength, PD, PD_END) || meets(key, keyLength, end, endLength, MESH, MESH_END)
+  );
+}
+
+/** A stored key back to the client's. OUTSIDE: not below the tenant's prefix, or reserved. */
 export function decodeName(p: usize, length: usize): Mapped {
+  if (adopted) return isReserved(p, length) ? Mapped.OUTSIDE : same(p, length);
   if (length < prefixLength || memory.compare(p, prefix, prefixLength) != 0) return Mapped.OUTSIDE;
   namedAt = p + prefixLength;
   namedLength = length - prefixLength;
   return Mapped.REPLACED;
 }
 
-/** True for lease ids that a client can hold: 48 bits. 0 means none. */
+/** True for lease ids that a client can hold: 48 bits, for tenant 0 all that etcd makes. 0 means none. */
 export function isClientLease(id: u64): bool {
-  return id <= LEASE_BITS;
+  return adopted ? id < OTHERS : id <= LEASE_BITS;
 }
 
 /** A client's lease id to etcd's; 0 stays 0. */
 export function encodeLease(id: u64): u64 {
-  return id == 0 ? 0 : leaseBase | id;
+  return id == 0 || adopted ? id : leaseBase | id;
 }
 
 /** etcd's lease id to the client's; ids that are not the tenant's become 0. */
 export function decodeLease(id: u64): u64 {
+  if (adopted) return isClientLease(id) ? id : 0;
   return (id & ~LEASE_BITS) == leaseBase ? id & LEASE_BITS : 0;
 }

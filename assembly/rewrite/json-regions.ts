@@ -2,7 +2,7 @@
  * Regions in the answers of PD's HTTP API: JSON objects with `start_key` and `end_key` in hex of the memcomparable form. An object
  * wholly outside of the tenant leaves its list; a string that may quote keys is withheld.
  */
-import { Bound, Mapped, decodeEncoded, mappedAt, mappedLength } from '../keys/table';
+import { Bound, Mapped, decodeEncoded, mappedAt, mappedLength } from '../keys/space';
 import { isPlainText } from '../keys/text';
 import { alloc } from '../memory/arena';
 import { escapedLength, readHex, writeHex } from '../wire/escape';

@@ -1,5 +1,5 @@
 /** Key ranges in the query of PD's HTTP API: two parameters that hold a range in PD's memcomparable form. */
-import { Bound, Mapped, encodeEncoded, mappedAt, mappedLength } from '../keys/table';
+import { Bound, Mapped, encodeEncoded, mappedAt, mappedLength } from '../keys/space';
 import { alloc } from '../memory/arena';
 import { escapedLength, readHex, unescape, writeEscaped, writeHex } from '../wire/escape';
 import { Status } from '../wire/status';

@@ -28,7 +28,7 @@ import {
   mappedAt,
   mappedLength,
   tenantNumber,
-} from '../keys/table';
+} from '../keys/space';
 import { isPlainText } from '../keys/text';
 import { alloc } from '../memory/arena';
 import { endFieldOf, entryOf, flagsOf, recordOf, startFieldOf } from '../schema/messages';

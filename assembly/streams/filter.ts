@@ -15,7 +15,7 @@ import {
   sendReply,
 } from '../host/host';
 import { useNamespace } from '../keys/namespace';
-import { useTenant } from '../keys/table';
+import { useSpace } from '../keys/space';
 import { isPlainText } from '../keys/text';
 import { alloc } from '../memory/arena';
 import { Budget, Held, append, consume } from '../memory/held';
@@ -111,6 +111,7 @@ function takeTenant(stream: Stream, identity: Identity): void {
   const tenant = identity.tenant;
   if (tenant == null) return;
   stream.tenantNumber = tenant.number;
+  stream.space = tenant.space;
   stream.namespaceAt = changetype<usize>(tenant.prefixBytes);
   stream.namespaceLength = tenant.prefixBytes.byteLength;
   stream.budget = tenant.budget;
@@ -195,7 +196,8 @@ function rewritePath(stream: Stream, endpoint: Endpoint, plain: usize): bool {
 
 /** Makes this stream's tenant the one that the rewriter works for. */
 function enter(stream: Stream): void {
-  useTenant(stream.tenantNumber);
+  const space = stream.space;
+  if (space != null) useSpace(space);
   useNamespace(stream.namespaceAt, stream.namespaceLength, stream.tenantNumber);
   const grants = stream.phase == Phase.MAP && grantsLease(stream.requestMessage);
   useExchange(stream.exchange, grants ? randomLease() : 0);

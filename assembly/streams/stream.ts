@@ -1,4 +1,5 @@
 /** One HTTP stream's state, pooled; found by Envoy's context id. */
+import { Space } from '../keys/space';
 import { Budget, Held, release } from '../memory/held';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 
@@ -26,6 +27,8 @@ export class Stream {
   responseMessage: u32;
   isGrpc: bool;
   tenantNumber: u32;
+  /** The tenant's, as long as its configuration; null until it is known. */
+  space: Space | null;
   namespaceAt: usize;
   namespaceLength: usize;
   /** The tenant's; null until it is known. */
@@ -90,6 +93,7 @@ export function openStream(context: u32, root: u32): Stream {
   stream.root = root;
   stream.phase = Phase.NEW;
   stream.budget = null;
+  stream.space = null;
   stream.isGrpc = false;
   stream.next = null;
   insert(stream);

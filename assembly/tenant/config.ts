@@ -1,27 +1,20 @@
 /** The pluginConfig: who may call, which tenant they are, what is held at most. Ambiguity is refused at load. */
-import { MAX_TENANT, MIN_TENANT } from '../keys/table';
-import { Budget } from '../memory/held';
+import {
+  MAX_KEYSPACE,
+  Mode,
+  Space,
+  adoptedSpace,
+  keyspaceSpace,
+  prefixSpace,
+  tableSpace,
+} from '../keys/space';
+import { MAX_TENANT } from '../keys/table';
 import { Json, JsonReader, JsonType } from './json';
+import { cannotShare } from './key-spaces';
 import { CAPTURE, isTenantName, patternError } from './pattern';
+import { Tenant } from './tenant';
 
-const ETCD_PREFIX: string = '/tidb-mesh/';
-
-/** One tenant. Lives outside of the garbage collector's sight as long as its configuration. */
-export class Tenant {
-  /** UTF-8 bytes of the name and of the prefix of its keys in etcd. */
-  nameBytes: ArrayBuffer;
-  prefixBytes: ArrayBuffer;
-  /** Bytes of partial frames that its streams hold. */
-  budget: Budget = new Budget();
-
-  constructor(
-    public name: string,
-    public number: u32,
-  ) {
-    this.nameBytes = String.UTF8.encode(name);
-    this.prefixBytes = String.UTF8.encode(ETCD_PREFIX + name + ':');
-  }
-}
+export { Tenant } from './tenant';
 
 export class Rule {
   principal: string = '';
@@ -34,6 +27,8 @@ export class Limits {
   maxMessageBytes: u32 = 64 * 1024 * 1024;
   heldBytesPerVM: u32 = 256 * 1024 * 1024;
   heldBytesPerTenant: u32 = 128 * 1024 * 1024;
+  /** How far beyond the clock a timestamp in a request may lie. */
+  maxTsDriftSeconds: u32 = 600;
 }
 
 export class Config {
@@ -41,21 +36,61 @@ export class Config {
   rules: Rule[] = [];
   requirePrincipal: bool = true;
   limits: Limits = new Limits();
+  /** UTF-8; the Envoy cluster through which PD's HTTP API is asked, and the authority to ask it under. Empty: PD cannot be asked. */
+  pdCluster: ArrayBuffer = new ArrayBuffer(0);
+  pdAuthority: ArrayBuffer = new ArrayBuffer(0);
+  private byName: Map<string, Tenant> = new Map();
+  private byNumber: Map<u32, Tenant> = new Map();
 
   tenant(name: string): Tenant | null {
-    for (let i = 0; i < this.tenants.length; i++) if (this.tenants[i].name == name) return this.tenants[i];
-    return null;
+    return this.byName.has(name) ? this.byName.get(name) : null;
+  }
+
+  tenantOf(number: u32): Tenant | null {
+    return this.byNumber.has(number) ? this.byNumber.get(number) : null;
+  }
+
+  add(tenant: Tenant): void {
+    this.tenants.push(tenant);
+    this.byName.set(tenant.name, tenant);
+    this.byNumber.set(tenant.number, tenant);
+  }
+
+  /** Gives back what is not the garbage collector's; no stream may use the configuration any more. */
+  free(): void {
+    for (let i = 0; i < this.tenants.length; i++) this.tenants[i].free();
+    this.tenants = [];
   }
 }
 
-const ROOT_FIELDS: string[] = ['tenants', 'rules', 'requirePrincipal', 'limits'];
-const TENANT_FIELDS: string[] = ['name', 'number'];
+const ROOT_FIELDS: string[] = ['tenants', 'rules', 'requirePrincipal', 'limits', 'pd'];
+const TENANT_FIELDS: string[] = ['name', 'number', 'keyspace', 'prefix'];
+const KEYSPACE_FIELDS: string[] = ['id', 'mode'];
+const PREFIX_FIELDS: string[] = ['text', 'hex', 'mode'];
 const RULE_FIELDS: string[] = ['principal', 'tenant', 'system'];
-const LIMIT_FIELDS: string[] = ['maxMessageBytes', 'heldBytesPerVM', 'heldBytesPerTenant'];
+const LIMIT_FIELDS: string[] = [
+  'maxMessageBytes',
+  'heldBytesPerVM',
+  'heldBytesPerTenant',
+  'maxTsDriftSeconds',
+];
+const PD_FIELDS: string[] = ['cluster', 'authority'];
 
-/** Smallest and largest value of a limit, in bytes. */
-const MIN_LIMIT: f64 = 1024;
-const MAX_LIMIT: f64 = 1024 * 1024 * 1024;
+/** Smallest and largest value of a limit in bytes. */
+const MIN_LIMIT: u32 = 1024;
+const MAX_LIMIT: u32 = 1024 * 1024 * 1024;
+const MAX_DRIFT: u32 = 365 * 24 * 3600;
+/** Every key grows by the prefix, and TiKV's keys are short by default (storage.max-key-size). */
+const MAX_PREFIX_BYTES: usize = 128;
+
+const DEFAULT_AUTHORITY: string = 'pd';
+
+/** The value of a hex digit, or -1. */
+function hexDigit(c: i32): i32 {
+  if (c >= 0x30 && c <= 0x39) return c - 0x30;
+  const lower = c | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
+}
 
 /** Reads a pluginConfig; `error` is '' or one line that names the field and the reason. */
 export class ConfigReader {
@@ -67,6 +102,7 @@ export class ConfigReader {
     const json = reader.read();
     if (reader.error.length != 0) this.error = reader.error;
     else this.root(json);
+    if (this.error.length != 0) this.config.free();
   }
 
   private fail(where: string, why: string): void {
@@ -110,13 +146,16 @@ export class ConfigReader {
       'tenants',
       'must list at least one tenant, for example {"name": "alpha", "number": 1}',
     );
-    for (let i = 0; i < tenants.length; i++) this.tenant(tenants[i], 'tenants[' + i.toString() + ']');
+    for (let i = 0; i < tenants.length && this.error.length == 0; i++)
+      this.tenant(tenants[i], 'tenants[' + i.toString() + ']');
+    if (this.error.length == 0) this.error = cannotShare(this.config.tenants);
     const rules = this.list(
       json,
       'rules',
       'must list at least one rule, for example {"principal": "spiffe://cluster.local/ns/{tenant}/sa/*"}; without rules nobody may call',
     );
-    for (let i = 0; i < rules.length; i++) this.rule(rules[i], 'rules[' + i.toString() + ']');
+    for (let i = 0; i < rules.length && this.error.length == 0; i++)
+      this.rule(rules[i], 'rules[' + i.toString() + ']');
     const require = json.get('requirePrincipal');
     if (require != null) {
       if (require.type != JsonType.BOOL) this.fail('requirePrincipal', 'must be true or false');
@@ -125,6 +164,8 @@ export class ConfigReader {
     }
     const limits = json.get('limits');
     if (limits != null) this.limits(limits);
+    const pd = json.get('pd');
+    if (pd != null) this.pd(pd);
     for (let i = 0; i < this.config.tenants.length; i++)
       this.config.tenants[i].budget.limit = this.config.limits.heldBytesPerTenant;
   }
@@ -137,31 +178,97 @@ export class ConfigReader {
       this.fail(where + '.name', 'must be 1 to 63 of a-z, 0-9 and -');
       return;
     }
-    const number = json.get('number');
-    const range = 'must be a whole number from ' + MIN_TENANT.toString() + ' to ' + MAX_TENANT.toString();
-    if (number == null || number.type != JsonType.NUMBER || number.number != Math.floor(number.number)) {
-      this.fail(where + '.number', range);
+    const number = this.whole(json.get('number'), 0, MAX_TENANT);
+    if (number < 0) {
+      this.fail(where + '.number', 'must be a whole number from 0 to ' + MAX_TENANT.toString());
       return;
     }
-    if (number.number < <f64>MIN_TENANT || number.number > <f64>MAX_TENANT) {
-      this.fail(where + '.number', range);
+    if (this.config.tenant(name) != null) {
+      this.fail(where + '.name', '"' + name + '" is the name of ' + this.placeOf(name) + ' already');
       return;
     }
-    const tenant = new Tenant(name, <u32>number.number);
-    for (let i = 0; i < this.config.tenants.length; i++) {
-      const other = this.config.tenants[i];
-      if (other.name == name)
-        this.fail(where + '.name', '"' + name + '" is the name of tenants[' + i.toString() + '] already');
-      if (other.number == tenant.number)
-        this.fail(
-          where + '.number',
-          tenant.number.toString() +
-            ' is the number of tenants[' +
-            i.toString() +
-            '] already: two tenants would share one key space',
-        );
+    const same = this.config.tenantOf(<u32>number);
+    if (same != null) {
+      const what = number.toString() + ' is the number of ' + this.placeOf(same.name) + ' already';
+      this.fail(where + '.number', what + ': two tenants would share one key space');
+      return;
     }
-    this.config.tenants.push(tenant);
+    const space = this.space(json, <u32>number, where);
+    if (space != null) this.config.add(new Tenant(name, <u32>number, space));
+  }
+
+  /** Where in the configuration the tenant with this name is. */
+  private placeOf(name: string): string {
+    const tenants = this.config.tenants;
+    let i = 0;
+    while (i < tenants.length && tenants[i].name != name) i++;
+    return 'tenants[' + i.toString() + ']';
+  }
+
+  /** The key space that a tenant asks for, or null after an error. */
+  private space(json: Json, number: u32, where: string): Space | null {
+    const keyspace = json.get('keyspace');
+    const prefix = json.get('prefix');
+    if (number == 0) {
+      if (keyspace == null && prefix == null) return adoptedSpace();
+      const which = keyspace != null ? '.keyspace' : '.prefix';
+      this.fail(where + which, 'number 0 stands for the keys that are there already; give it another number');
+      return null;
+    }
+    if (keyspace != null && prefix != null) {
+      this.fail(where, 'has a keyspace and a prefix; a tenant has one key space, so leave one out');
+      return null;
+    }
+    if (keyspace != null) return this.keyspace(keyspace, number, where + '.keyspace');
+    return prefix != null ? this.prefix(prefix, number, where + '.prefix') : tableSpace(number);
+  }
+
+  private mode(json: Json, where: string): Mode {
+    const mode = json.get('mode');
+    const text = mode != null && mode.type == JsonType.STRING ? mode.text : '';
+    if (text != 'txn' && text != 'raw')
+      this.fail(where + '.mode', 'must be "txn" for transactions or "raw" for RawKV');
+    return text == 'raw' ? Mode.RAW : Mode.TXN;
+  }
+
+  private keyspace(json: Json, number: u32, where: string): Space | null {
+    this.known(json, where, KEYSPACE_FIELDS);
+    const id = this.whole(json.get('id'), 0, MAX_KEYSPACE);
+    if (id < 0) this.fail(where + '.id', 'must be a whole number from 0 to ' + MAX_KEYSPACE.toString());
+    const mode = this.mode(json, where);
+    return this.error.length == 0 ? keyspaceSpace(number, <u32>id, mode) : null;
+  }
+
+  private prefix(json: Json, number: u32, where: string): Space | null {
+    this.known(json, where, PREFIX_FIELDS);
+    const text = this.text(json, 'text', where);
+    const hex = this.text(json, 'hex', where);
+    if ((text.length == 0) == (hex.length == 0))
+      this.fail(where, 'must have one of "text" and "hex": the bytes in front of every key');
+    const mode = this.mode(json, where);
+    if (this.error.length != 0) return null;
+    const bytes = text.length != 0 ? String.UTF8.encode(text) : this.unhex(hex, where);
+    const at = changetype<usize>(bytes);
+    const length = <usize>bytes.byteLength;
+    if (length > MAX_PREFIX_BYTES)
+      this.fail(where, 'must have at most ' + MAX_PREFIX_BYTES.toString() + ' bytes: every key grows by it');
+    let i: usize = 0;
+    while (i < length && load<u8>(at + i) == 0xff) i++;
+    if (i == length) this.fail(where, 'must not be all FF: such a key space has no end');
+    return this.error.length == 0 ? prefixSpace(number, at, length, mode) : null;
+  }
+
+  private unhex(hex: string, where: string): ArrayBuffer {
+    const bytes = new ArrayBuffer(hex.length >> 1);
+    let good = (hex.length & 1) == 0;
+    for (let i = 0; good && i < hex.length; i += 2) {
+      const high = hexDigit(hex.charCodeAt(i));
+      const low = hexDigit(hex.charCodeAt(i + 1));
+      good = high >= 0 && low >= 0;
+      store<u8>(changetype<usize>(bytes) + ((<usize>i) >> 1), <u8>((high << 4) | low));
+    }
+    if (!good) this.fail(where + '.hex', 'must be an even number of hex digits');
+    return bytes;
   }
 
   private rule(json: Json, where: string): void {
@@ -193,27 +300,48 @@ export class ConfigReader {
     this.config.rules.push(rule);
   }
 
-  private limit(json: Json, name: string, byDefault: u32): u32 {
+  /** The whole number that this member must be, or -1. */
+  private whole(json: Json | null, least: u32, most: u32): i64 {
+    if (json == null || json.type != JsonType.NUMBER) return -1;
+    const value = json.number;
+    return value == Math.floor(value) && value >= <f64>least && value <= <f64>most ? <i64>value : -1;
+  }
+
+  private limit(json: Json, name: string, byDefault: u32, least: u32, most: u32, unit: string): u32 {
     const member = json.get(name);
     if (member == null) return byDefault;
-    const value = member.number;
-    if (
-      member.type == JsonType.NUMBER &&
-      value == Math.floor(value) &&
-      value >= MIN_LIMIT &&
-      value <= MAX_LIMIT
-    )
-      return <u32>value;
-    this.fail('limits.' + name, 'must be a whole number of bytes from 1024 to 1073741824');
+    const value = this.whole(member, least, most);
+    if (value >= 0) return <u32>value;
+    const range = ' from ' + least.toString() + ' to ' + most.toString();
+    this.fail('limits.' + name, 'must be a whole number of ' + unit + range);
     return byDefault;
+  }
+
+  private bytes(json: Json, name: string, byDefault: u32): u32 {
+    return this.limit(json, name, byDefault, MIN_LIMIT, MAX_LIMIT, 'bytes');
   }
 
   private limits(json: Json): void {
     this.known(json, 'limits', LIMIT_FIELDS);
     if (this.error.length != 0) return;
     const limits = this.config.limits;
-    limits.maxMessageBytes = this.limit(json, 'maxMessageBytes', limits.maxMessageBytes);
-    limits.heldBytesPerVM = this.limit(json, 'heldBytesPerVM', limits.heldBytesPerVM);
-    limits.heldBytesPerTenant = this.limit(json, 'heldBytesPerTenant', limits.heldBytesPerTenant);
+    limits.maxMessageBytes = this.bytes(json, 'maxMessageBytes', limits.maxMessageBytes);
+    limits.heldBytesPerVM = this.bytes(json, 'heldBytesPerVM', limits.heldBytesPerVM);
+    limits.heldBytesPerTenant = this.bytes(json, 'heldBytesPerTenant', limits.heldBytesPerTenant);
+    const drift = limits.maxTsDriftSeconds;
+    limits.maxTsDriftSeconds = this.limit(json, 'maxTsDriftSeconds', drift, 1, MAX_DRIFT, 'seconds');
+  }
+
+  private pd(json: Json): void {
+    this.known(json, 'pd', PD_FIELDS);
+    const cluster = this.text(json, 'cluster', 'pd');
+    if (cluster.length == 0)
+      this.fail(
+        'pd.cluster',
+        "is missing: the name of an Envoy cluster that reaches PD's HTTP API over HTTP/1.1",
+      );
+    const authority = this.text(json, 'authority', 'pd');
+    this.config.pdCluster = String.UTF8.encode(cluster);
+    this.config.pdAuthority = String.UTF8.encode(authority.length != 0 ? authority : DEFAULT_AUTHORITY);
   }
 }

@@ -24,7 +24,7 @@ export enum Status {
   TOO_MANY_CHANGES,
 }
 
-/** As in assembly/keys/table.ts. */
+/** As in assembly/keys/mapped.ts. */
 export enum Mapped {
   SAME,
   IN_PLACE,
@@ -50,6 +50,16 @@ export const MAP = {
 } as const;
 export type MapName = keyof typeof MAP;
 
+/** The mappings of `name`: keys of etcd. */
+const NAMES = { encodeName: 0, encodeNameEnd: 1, decodeName: 2 } as const;
+
+/** What a tenant's configuration says of its key space; without a codec it is the table codec's, or tenant 0's. */
+export interface SpaceChoice {
+  readonly number: number;
+  readonly keyspace?: { readonly id: number; readonly mode: 'txn' | 'raw' };
+  readonly prefix?: { readonly bytes: Uint8Array; readonly mode: 'txn' | 'raw' };
+}
+
 export type Way = 'request' | 'response';
 export type BuildName = 'debug' | 'release';
 export const BUILD_NAMES: readonly BuildName[] = ['debug', 'release'];
@@ -60,6 +70,13 @@ interface Exports {
   alloc(size: number): number;
   reset(): void;
   select(number: number, prefix: number, prefixLength: number, lease: bigint): void;
+  selectKeyspace(number: number, id: number, mode: number): void;
+  selectPrefix(number: number, at: number, length: number, mode: number): void;
+  spaceFacts(): number;
+  owns(start: number, startLength: number, end: number, endLength: number): number;
+  mapName(kind: number, at: number, length: number): number;
+  reaches(key: number, keyLength: number, end: number, endLength: number): number;
+  mapLease(kind: number, id: bigint): bigint;
   newStream(vmLimit: number, tenantLimit: number): void;
   heldBytes(): number;
   pending(): number;
@@ -143,6 +160,56 @@ export class Filter {
     this.wasm.reset();
     const prefix = text.encode(`/tidb-mesh/${name}:`);
     this.wasm.select(number, this.put(prefix), prefix.length, lease);
+  }
+
+  /** The same for a tenant with any key space. */
+  selectSpace(choice: SpaceChoice, name = 'alpha'): void {
+    this.select(choice.number, name);
+    const { keyspace, prefix } = choice;
+    if (keyspace) this.wasm.selectKeyspace(choice.number, keyspace.id, keyspace.mode === 'raw' ? 1 : 0);
+    if (prefix) {
+      const mode = prefix.mode === 'raw' ? 1 : 0;
+      this.wasm.selectPrefix(choice.number, this.put(prefix.bytes), prefix.bytes.length, mode);
+    }
+  }
+
+  /** What the key space says of itself. `tag` is what is added to the upper 16 bits of table ids. */
+  spaceFacts(): { capabilities: number; apiVersion: number; keyspaceId: number; tag: number } {
+    const result = this.wasm.spaceFacts();
+    const [capabilities, apiVersion, keyspaceId, tag] = [0, 1, 2, 3].map((i) => this.word(result, i)) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    return { capabilities, apiVersion, keyspaceId, tag: tag >>> 16 };
+  }
+
+  /** Whether a region with these bounds, as PD has them, lies inside of the key space. */
+  owns(start: Uint8Array, end: Uint8Array): boolean {
+    this.wasm.reset();
+    return this.wasm.owns(this.put(start), start.length, this.put(end), end.length) !== 0;
+  }
+
+  /** A key or range end of etcd. */
+  mapName(name: keyof typeof NAMES, key: string): { mapped: Mapped; text: string } {
+    this.wasm.reset();
+    const bytes = text.encode(key);
+    const result = this.wasm.mapName(NAMES[name], this.put(bytes), bytes.length);
+    return { mapped: this.word(result, 2), text: new TextDecoder().decode(this.given(result)) };
+  }
+
+  /** Whether a client's range of etcd keys must be refused. */
+  reachesReserved(key: string, end: string): boolean {
+    this.wasm.reset();
+    const [a, b] = [text.encode(key), text.encode(end)];
+    return this.wasm.reaches(this.put(a), a.length, this.put(b), b.length) !== 0;
+  }
+
+  /** A lease id to etcd's and back, as unsigned 64 bits; undefined when no client can hold it. */
+  mapLease(direction: 'encode' | 'decode', id: bigint): bigint | undefined {
+    const mapped = BigInt.asUintN(64, this.wasm.mapLease(direction === 'encode' ? 0 : 1, id));
+    return mapped === (1n << 64n) - 1n ? undefined : mapped;
   }
 
   /** Forgets what the stream held, and sets the limits in bytes. */

@@ -1,0 +1,212 @@
+/**
+ * A tenant's key space, and the one door to the codecs.
+ *
+ *   made from                          keys in the store         PD's form     Context
+ *   tableSpace(n)                      't' 80+n:2 ...            see table.ts  API V1
+ *   keyspaceSpace(n, id, Mode.TXN)     'x' id:3 | key            both sides    API V2, keyspace id
+ *   keyspaceSpace(n, id, Mode.RAW)     'r' id:3 | key            store only    API V2, keyspace id
+ *   prefixSpace(n, ..., Mode.TXN)      prefix | key              both sides    API V1
+ *   prefixSpace(n, ..., Mode.RAW)      prefix | key              neither       API V1
+ *   adoptedSpace()                     as they are, < t 80 01    both sides    API V1
+ */
+import { alloc } from '../memory/arena';
+import { Codec, useCodec } from './codec';
+import { mappedAt, mappedLength } from './mapped';
+import * as memcomparable from './memcomparable';
+import { useForms, useStored } from './pd-form';
+import { usePrefix } from './prefix';
+import { KeyRange, freeRange, keepBytes, newRange } from './range';
+import { MAX_TENANT, MIN_TENANT, firstOf, useTenant } from './table';
+import { LIMIT, T, writeBound } from './tidb-keys';
+
+export { decodeEnd, decodeKey, decodeStart, encodeKey, encodeLower, encodeUpper } from './codec';
+export { Bound, Mapped, mappedAt, mappedLength } from './mapped';
+export { decodeEncoded, encodeEncoded, ownsRegion } from './pd-form';
+
+/** Kinds of requests that a space serves, as the schema's flags of messages have them. */
+export const TXN: u32 = 2048;
+export const RAW: u32 = 4096;
+export const COPROCESSOR: u32 = 8192;
+
+export const MAX_KEYSPACE: u32 = 0xffffff;
+
+/** Which of the store's two interfaces a client uses. */
+export const enum Mode {
+  TXN,
+  RAW,
+}
+
+/** kvrpcpb.APIVersion */
+const enum ApiVersion {
+  V1 = 0,
+  V2 = 2,
+}
+
+/** 'x' and 'r' (client-go internal/apicodec/codec_v2.go) */
+const TXN_KEYSPACE: u8 = 0x78;
+const RAW_KEYSPACE: u8 = 0x72;
+const KEYSPACE_BYTES: usize = 4;
+/** `t` and a tag. */
+const TAGGED_BYTES: usize = 3;
+
+/** One tenant's space. Made when the configuration is loaded, not changed afterwards. */
+@unmanaged
+export class Space {
+  codec: Codec;
+  /** The tenant's number. */
+  number: u32;
+  capabilities: u32;
+  apiVersion: u32;
+  keyspaceId: u32;
+  /** PD's form is memcomparable at the client's, the store's side. */
+  clientEncodes: bool;
+  storeEncodes: bool;
+  /** The part [P, E) of the store that is this space and no other's: raw keys. */
+  keys: KeyRange;
+  /** The same in the store's form of PD's keys, without the padding that encoding puts behind. */
+  stored: KeyRange;
+  /** The furthest border, in that form, at which a region of the space may end. */
+  lastBorder: usize;
+  lastBorderLength: usize;
+
+  constructor(number: u32, codec: Codec, mode: Mode, keys: KeyRange) {
+    this.codec = codec;
+    this.number = number;
+    this.capabilities = mode == Mode.RAW ? RAW : TXN;
+    this.apiVersion = ApiVersion.V1;
+    this.keyspaceId = 0;
+    this.clientEncodes = mode == Mode.TXN;
+    this.storeEncodes = mode == Mode.TXN;
+    this.keys = keys;
+    this.stored = keys;
+    this.lastBorder = keys.endAt;
+    this.lastBorderLength = keys.endLength;
+  }
+}
+
+/** Completes a space whose store has the memcomparable form; its regions may end at `end`, a raw key. */
+function encodeStored(space: Space, end: usize, endLength: usize): void {
+  const keys = space.keys;
+  const from = memcomparable.encode(keys.at, keys.length);
+  const to = memcomparable.encode(keys.endAt, keys.endLength);
+  const fromLength = memcomparable.sharedLength(keys.length);
+  space.stored = newRange(from, fromLength, to, memcomparable.sharedLength(keys.endLength));
+  const border = memcomparable.encode(end, endLength);
+  space.lastBorderLength = memcomparable.resultLength;
+  space.lastBorder = keepBytes(border, space.lastBorderLength);
+}
+
+/** `t` and the two bytes of tenant `n`'s tag. */
+function tagged(n: u32): usize {
+  const at = alloc(TAGGED_BYTES);
+  store<u8>(at, T);
+  store<u16>(at, bswap<u16>(<u16>(firstOf(n) >> 48)), 1);
+  return at;
+}
+
+/** What all table tenants may ever take together. */
+export function tableTenants(): KeyRange {
+  return newRange(tagged(MIN_TENANT), TAGGED_BYTES, tagged(MAX_TENANT + 1), TAGGED_BYTES);
+}
+
+/** The space of table tenant `number`, MIN_TENANT to MAX_TENANT. */
+export function tableSpace(number: u32): Space {
+  const start = tagged(number);
+  const end = tagged(number + 1);
+  const space = new Space(number, Codec.TABLE, Mode.TXN, newRange(start, TAGGED_BYTES, end, TAGGED_BYTES));
+  space.capabilities |= COPROCESSOR;
+  // Between `t` tag and the nine bytes of P lie no tenant's keys: a border may be at either.
+  writeBound(firstOf(number + 1));
+  encodeStored(space, mappedAt, mappedLength);
+  return space;
+}
+
+/** The space of tenant 0. */
+export function adoptedSpace(): Space {
+  const space = new Space(0, Codec.ADOPTED, Mode.TXN, newRange(0, 0, tagged(MIN_TENANT), TAGGED_BYTES));
+  space.capabilities |= COPROCESSOR;
+  writeBound(LIMIT);
+  encodeStored(space, mappedAt, mappedLength);
+  return space;
+}
+
+/** The space of a keyspace, id 0 to MAX_KEYSPACE, of an API V2 store. E is P + 1 as a number, as client-go has it. */
+export function keyspaceSpace(number: u32, id: u32, mode: Mode): Space {
+  const p = alloc(KEYSPACE_BYTES);
+  const e = alloc(KEYSPACE_BYTES);
+  const prefix = ((<u32>(mode == Mode.RAW ? RAW_KEYSPACE : TXN_KEYSPACE)) << 24) | id;
+  store<u32>(p, bswap<u32>(prefix));
+  store<u32>(e, bswap<u32>(prefix + 1));
+  const space = new Space(number, Codec.PREFIX, mode, newRange(p, KEYSPACE_BYTES, e, KEYSPACE_BYTES));
+  if (mode == Mode.TXN) space.capabilities |= COPROCESSOR;
+  space.apiVersion = ApiVersion.V2;
+  space.keyspaceId = id;
+  space.storeEncodes = true;
+  encodeStored(space, e, KEYSPACE_BYTES);
+  return space;
+}
+
+/** The space behind a prefix of `length` bytes, not all of which may be FF. */
+export function prefixSpace(number: u32, p: usize, length: usize, mode: Mode): Space {
+  // The last byte that is not FF, raised: everything that begins with the prefix lies before.
+  let endLength = length;
+  while (endLength > 1 && load<u8>(p + endLength - 1) == 0xff) endLength--;
+  const e = alloc(endLength);
+  memory.copy(e, p, endLength);
+  store<u8>(e + endLength - 1, load<u8>(e + endLength - 1) + 1);
+  const space = new Space(number, Codec.PREFIX, mode, newRange(p, length, e, endLength));
+  if (mode == Mode.TXN) encodeStored(space, e, endLength);
+  return space;
+}
+
+/** Gives a space's memory back; nothing may use it any more. */
+export function freeSpace(space: Space): void {
+  if (space.storeEncodes) {
+    freeRange(space.stored);
+    heap.free(space.lastBorder);
+  }
+  freeRange(space.keys);
+  heap.free(changetype<usize>(space));
+}
+
+let current: Space = changetype<Space>(0);
+
+/** Makes this the space that the codecs map for. */
+export function useSpace(space: Space): void {
+  current = space;
+  useCodec(space.codec);
+  useForms(space.clientEncodes, space.storeEncodes);
+  useStored(space.stored, space.lastBorder, space.lastBorderLength);
+  if (space.codec == Codec.TABLE) useTenant(space.number);
+  else if (space.codec == Codec.PREFIX) usePrefix(space.keys);
+}
+
+/** What the space in use serves: TXN, RAW, COPROCESSOR. */
+export function capabilities(): u32 {
+  return current.capabilities;
+}
+
+/** kvrpcpb.Context.api_version of requests into the space in use. */
+export function apiVersion(): u32 {
+  return current.apiVersion;
+}
+
+/** kvrpcpb.Context.keyspace_id of requests into the space in use; 0 under API V1. */
+export function keyspaceId(): u32 {
+  return current.keyspaceId;
+}
+
+/** The number of the tenant in use. */
+export function tenantNumber(): u32 {
+  return current.number;
+}
+
+/** True when the store sees other table ids than the tenant does. */
+export function mapsTableIds(): bool {
+  return current.codec == Codec.TABLE;
+}
+
+/** What is added to a table id on its way to the store: the tenant's number in the upper 16 bits. */
+export function tableIdTag(): u64 {
+  return current.codec == Codec.TABLE ? (<u64>current.number) << 48 : 0;
+}

@@ -1,0 +1,29 @@
+/**
+ * The layout that TiDB's own keys have, and where it ends (tidb/pkg/tablecodec): `m...`, and `t` with an eight-byte table id, big endian,
+ * sign bit flipped. Ids lie below 2^48, so every key of an unshared TiDB lies below `t` 80 01.
+ */
+import { alloc } from '../memory/arena';
+import { Mapped, replacedBy } from './mapped';
+
+/** `t` */
+export const T: u8 = 0x74;
+/** The eight bytes behind `t` in the first key that no TiDB writes, as one big-endian number. */
+export const LIMIT: u64 = 0x8001000000000000;
+/** Length of `t` and a whole table id; TiKV's coprocessor refuses shorter bounds. */
+export const BOUND_BYTES: usize = 9;
+
+/** Bytes 1..8 of a key as a big-endian number, zero padded. */
+export function behindT(p: usize, length: usize): u64 {
+  if (length >= BOUND_BYTES) return bswap<u64>(load<u64>(p, 1));
+  let v: u64 = 0;
+  for (let i: usize = 1; i < length; i++) v |= (<u64>load<u8>(p + i)) << (64 - 8 * <u64>i);
+  return v;
+}
+
+/** `t` and these eight bytes, in the arena. */
+export function writeBound(v: u64): Mapped {
+  const at = alloc(16);
+  store<u8>(at, T);
+  store<u64>(at, bswap<u64>(v), 1);
+  return replacedBy(at, BOUND_BYTES);
+}

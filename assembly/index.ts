@@ -1,9 +1,11 @@
 /** The proxy-wasm callbacks: wiring only. */
 import './host/abort';
 import { Action, Buffer, LogLevel } from './host/abi';
-import { log, readBuffer, resultAt, resultLength } from './host/host';
+import { PLUGIN_NAME, log, readBuffer, readProperty, resultAt, resultLength } from './host/host';
 import { alloc, reset } from './memory/arena';
-import { configure, forgetConfig } from './streams/configs';
+import { now, readClock } from './streams/clock';
+import { collectGarbage, configure, forgetConfig } from './streams/configs';
+import { drainingCount, reviewStreams } from './streams/drain';
 import {
   onRequestBody,
   onRequestHeaders,
@@ -12,6 +14,7 @@ import {
   onResponseHeaders,
   onResponseTrailers,
 } from './streams/filter';
+import { onLookup } from './streams/lookups';
 import { defineMetrics, recordGauges } from './streams/metrics';
 import { closeStream, findStream, openStream } from './streams/stream';
 import { proxy_set_tick_period_milliseconds } from '@gcoredev/proxy-wasm-sdk-as/assembly/imports';
@@ -34,11 +37,17 @@ export function proxy_on_vm_start(_root: u32, _size: u32): u32 {
 
 export function proxy_on_configure(root: u32, size: u32): u32 {
   reset();
+  collectGarbage();
   const text = readBuffer(Buffer.PLUGIN_CONFIGURATION, size)
     ? String.UTF8.decodeUnsafe(resultAt, resultLength)
     : '';
+  readClock();
+  readProperty(PLUGIN_NAME);
+  const plugin = String.UTF8.decodeUnsafe(resultAt, resultLength);
   const wrong =
-    text.length == 0 ? 'it is empty; it must at least hold "tenants" and "rules"' : configure(root, text);
+    text.length == 0
+      ? 'it is empty; it must at least hold "tenants" and "rules"'
+      : configure(root, plugin, text, now);
   if (wrong.length != 0) {
     log(LogLevel.ERROR, 'tidb-mesh: the pluginConfig is refused: ' + wrong);
     return 0;
@@ -49,7 +58,11 @@ export function proxy_on_configure(root: u32, size: u32): u32 {
 }
 
 export function proxy_on_tick(_root: u32): void {
-  recordGauges();
+  reset();
+  collectGarbage();
+  readClock();
+  reviewStreams(now);
+  recordGauges(drainingCount);
 }
 
 export function proxy_on_request_headers(context: u32, _count: u32, _last: u32): u32 {
@@ -88,6 +101,17 @@ export function proxy_on_response_trailers(context: u32, _count: u32): u32 {
   reset();
   const stream = findStream(context);
   return stream != null && onResponseTrailers(stream) ? Action.CONTINUE : Action.PAUSE;
+}
+
+export function proxy_on_http_call_response(
+  root: u32,
+  token: u32,
+  _headers: u32,
+  size: u32,
+  _trailers: u32,
+): void {
+  reset();
+  onLookup(root, token, size);
 }
 
 export function proxy_on_done(_context: u32): u32 {

@@ -35,6 +35,7 @@ import {
   prefixSpace,
   tableIdTag,
   tableSpace,
+  tenantNumber,
   useSpace,
 } from './keys/space';
 import { isPlainText } from './keys/text';
@@ -54,7 +55,11 @@ import { feed, outputAt, outputChanged, outputLength } from './rewrite/frames';
 import { jsonAt, jsonLength, rewriteRegions } from './rewrite/json-regions';
 import { applyPatches, patchCount } from './rewrite/patches';
 import { queryAt, queryLength, rewriteQuery } from './rewrite/query';
-import { failedField, failedMessage, newLength, rewrite, touched, useExchange } from './rewrite/walker';
+import { touched } from './rewrite/edits';
+import { useLookups } from './rewrite/region-acts';
+import { clearWanted, learnRegion, wantedCount, wantedRegion } from './rewrite/regions';
+import { useLatestTimestamp } from './rewrite/values';
+import { failedField, failedMessage, newLength, rewrite, useExchange } from './rewrite/walker';
 import { Status } from './wire/status';
 import { ConfigReader } from './tenant/config';
 import { Access, Resolver } from './tenant/identity';
@@ -119,6 +124,28 @@ export function newStream(vmLimit: u32, tenantLimit: u32): void {
   release(held, budget);
   vmBudget.limit = vmLimit;
   budget.limit = tenantLimit;
+}
+
+export function latest(timestamp: u64): void {
+  useLatestTimestamp(timestamp);
+}
+
+export function lookups(possible: bool): void {
+  useLookups(possible);
+}
+
+/** As if PD had said whether the region lies inside the selected tenant. */
+export function learn(region: u64, version: u64, inside: bool): void {
+  learnRegion(region, version, tenantNumber(), inside);
+}
+
+/** The i-th region that was wanted, or 0. */
+export function wanted(i: u32): u64 {
+  return i < wantedCount ? wantedRegion(i) : 0;
+}
+
+export function forgetWanted(): void {
+  clearWanted();
 }
 
 export function heldBytes(): u32 {

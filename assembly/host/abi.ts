@@ -10,6 +10,7 @@ export const enum HeaderMap {
 export const enum Buffer {
   REQUEST_BODY = 0,
   RESPONSE_BODY = 1,
+  HTTP_CALL_RESPONSE_BODY = 4,
   PLUGIN_CONFIGURATION = 7,
 }
 

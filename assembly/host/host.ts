@@ -1,20 +1,25 @@
 /** The only door to Envoy: every proxy-wasm import is called here. Results lie in the arena and live until the callback ends. */
 import {
   proxy_add_header_map_value,
+  proxy_close_stream,
   proxy_define_metric,
   proxy_get_buffer_bytes,
+  proxy_get_current_time_nanoseconds,
   proxy_get_header_map_pairs,
   proxy_get_header_map_value,
   proxy_get_property,
+  proxy_http_call,
   proxy_increment_metric,
   proxy_log,
   proxy_remove_header_map_value,
   proxy_replace_header_map_value,
   proxy_send_local_response,
   proxy_set_buffer_bytes,
+  proxy_set_effective_context,
 } from '@gcoredev/proxy-wasm-sdk-as/assembly/imports';
 import { Buffer, HeaderMap, LogLevel, MetricType } from './abi';
 import { random_get } from './random';
+import { alloc } from '../memory/arena';
 import { ascii } from '../wire/bytes';
 
 /** Place for the pointer and the size that the host answers with. */
@@ -69,6 +74,11 @@ export function addHeader(map: HeaderMap, name: StaticArray<u8>, value: usize, l
   proxy_add_header_map_value(map, changetype<usize>(name), name.length, value, length);
 }
 
+/** The URI in the caller's certificate. */
+export const PRINCIPAL: StaticArray<u8> = ascii('connection\0uri_san_peer_certificate');
+/** The name of the plugin that the current root context belongs to. */
+export const PLUGIN_NAME: StaticArray<u8> = ascii('plugin_name');
+
 /** A property by its path, parts joined with \0. */
 export function readProperty(path: StaticArray<u8>): bool {
   clear();
@@ -90,6 +100,69 @@ export function randomLease(): u64 {
   random_get(answer, 8);
   return (load<u64>(answer) & 0x0000ffffffffffff) | 1;
 }
+
+/** Nanoseconds since 1970. */
+export function currentTime(): u64 {
+  store<u64>(answer, 0);
+  proxy_get_current_time_nanoseconds(answer);
+  return load<u64>(answer);
+}
+
+/** Makes the calls that follow those of another context: a stream, or the root that outlives it. */
+export function actAs(context: u32): void {
+  proxy_set_effective_context(context);
+}
+
+/** Resets the stream of the context that calls are made as. */
+export function endStream(): void {
+  proxy_close_stream(0);
+}
+
+function writePair(at: usize, i: u32, to: usize, name: StaticArray<u8>, value: usize, length: usize): usize {
+  store<u32>(at + 4 + ((<usize>i) << 3), name.length);
+  store<u32>(at + 8 + ((<usize>i) << 3), <u32>length);
+  memory.copy(to, changetype<usize>(name), name.length);
+  to += name.length;
+  store<u8>(to++, 0);
+  memory.copy(to, value, length);
+  to += length;
+  store<u8>(to++, 0);
+  return to;
+}
+
+/** Sends a GET to a cluster of Envoy. Gives the token that the answer comes with; 0 when the cluster is not there. */
+export function httpGet(
+  cluster: ArrayBuffer,
+  authority: ArrayBuffer,
+  path: usize,
+  pathLength: usize,
+  timeoutMs: u32,
+): u32 {
+  const pairs = alloc(256 + <usize>authority.byteLength + pathLength);
+  store<u32>(pairs, 3);
+  let to = writePair(pairs, 0, pairs + 28, METHOD, changetype<usize>(GET), GET.length);
+  to = writePair(pairs, 1, to, PATH, path, pathLength);
+  to = writePair(pairs, 2, to, AUTHORITY, changetype<usize>(authority), authority.byteLength);
+  store<u32>(answer, 0);
+  const status = proxy_http_call(
+    changetype<usize>(cluster),
+    cluster.byteLength,
+    pairs,
+    to - pairs,
+    0,
+    0,
+    0,
+    0,
+    timeoutMs,
+    answer,
+  );
+  return status == 0 ? load<u32>(answer) : 0;
+}
+
+const METHOD: StaticArray<u8> = ascii(':method');
+const GET: StaticArray<u8> = ascii('GET');
+const PATH: StaticArray<u8> = ascii(':path');
+const AUTHORITY: StaticArray<u8> = ascii(':authority');
 
 export function defineMetric(type: MetricType, name: string): u32 {
   const bytes = String.UTF8.encode(name);

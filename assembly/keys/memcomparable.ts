@@ -11,6 +11,18 @@ const ENCODED_GROUP: usize = 9;
 /** Length of the last result of `decode` or `encode`. */
 export let resultLength: usize = 0;
 
+/** True when the bytes are one whole encoded key. */
+export function isEncoded(p: usize, length: usize): bool {
+  if (length == 0 || length % ENCODED_GROUP != 0) return false;
+  const last = p + length - ENCODED_GROUP;
+  for (; p < last; p += ENCODED_GROUP) if (load<u8>(p, GROUP) != 0xff) return false;
+  const padding = <usize>(0xff - load<u8>(last, GROUP));
+  if (padding == 0 || padding > GROUP) return false;
+  // Padding is zero: what is left of the group when its key bytes are shifted out.
+  const kept = (GROUP - padding) << 3;
+  return kept == 0 ? load<u64>(last) == 0 : load<u64>(last) >> kept == 0;
+}
+
 /** Decodes into the arena; 0 when the bytes are not one whole encoded key. */
 export function decode(p: usize, length: usize): usize {
   if (length == 0 || length % ENCODED_GROUP != 0) return 0;

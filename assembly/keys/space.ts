@@ -84,6 +84,17 @@ export class Space {
   }
 }
 
+/** True when both are the same part of the store, reached in the same way. */
+export function isSameSpace(a: Space, b: Space): bool {
+  return (
+    a.codec == b.codec &&
+    a.capabilities == b.capabilities &&
+    a.apiVersion == b.apiVersion &&
+    a.keys.length == b.keys.length &&
+    memory.compare(a.keys.at, b.keys.at, a.keys.length) == 0
+  );
+}
+
 /** Completes a space whose store has the memcomparable form; its regions may end at `end`, a raw key. */
 function encodeStored(space: Space, end: usize, endLength: usize): void {
   const keys = space.keys;

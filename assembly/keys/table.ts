@@ -10,6 +10,7 @@
  */
 import { alloc } from '../memory/arena';
 import { Mapped, mappedAt, mappedLength, replacedBy, unbounded } from './mapped';
+import { isEncoded } from './memcomparable';
 import { BOUND_BYTES, LIMIT, T, behindT, writeBound } from './tidb-keys';
 
 export const MIN_TENANT: u32 = 1;
@@ -127,7 +128,8 @@ export function decodeEnd(p: usize, length: usize): Mapped {
  */
 function patchable(p: usize, length: usize, expected: u16): bool {
   if (length < 18 || load<u8>(p) != T || load<u16>(p, 1) != expected || load<u8>(p, 8) != 0xff) return false;
-  return (bswap<u64>(load<u64>(p)) & FIRST_GROUP_ID_MASK) != 0 || load<u8>(p, 9) != 0;
+  const hasId = (bswap<u64>(load<u64>(p)) & FIRST_GROUP_ID_MASK) != 0 || load<u8>(p, 9) != 0;
+  return hasId && isEncoded(p, length);
 }
 
 /** Patches the tag into a memcomparable logical key where it lies. False: it is not of that shape, and nothing was changed. */

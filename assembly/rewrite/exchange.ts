@@ -2,16 +2,18 @@
 
 import { Budget, charge } from '../memory/held';
 
-/** Coprocessor requests for `_tidb_tid` in flight on one stream; client-go sends at most a few hundred. */
+/** Requests in flight on one stream that their answers must know of; client-go sends at most a few hundred. */
 export const MAX_PENDING: u32 = 4096;
 
 const ENTRY_BYTES: usize = 16;
 
-/** One request that waits: id:u64 | columns:u32 (heap) | 4 unused */
+/** One request that waits: id:u64 | columns:u32 (heap) or 0 | refusal:u32 or 0 */
 @unmanaged
 export class Exchange {
   /** The u64 that SAFE_POINT_IN took out of a unary request. */
   remembered: u64;
+  /** Requests of a batch stream that are not answered yet. */
+  outstanding: i32;
   entries: usize;
   count: u32;
   capacity: u32;
@@ -28,17 +30,24 @@ export function countExchange(x: Exchange, tenant: Budget): bool {
 }
 
 export function clearExchange(x: Exchange): void {
-  for (let i: u32 = 0; i < x.count; i++) heap.free(load<usize>(x.entries + <usize>i * ENTRY_BYTES, 8));
+  for (let i: u32 = 0; i < x.count; i++) {
+    const columns = load<usize>(x.entries + <usize>i * ENTRY_BYTES, 8);
+    if (columns != 0) heap.free(columns);
+  }
   if (x.entries != 0) heap.free(x.entries);
   x.entries = 0;
   x.count = 0;
   x.capacity = 0;
   x.heldBytes = 0;
   x.remembered = 0;
+  x.outstanding = 0;
 }
 
-/** Copies the column layout and keeps it for the answer with this id (0 on a unary stream). False at MAX_PENDING. */
-export function remember(x: Exchange, id: u64, columns: usize, length: usize): bool {
+/**
+ * Keeps for the answer with this id (0 on a unary stream) a copy of the column layout of `length` bytes, or that the request was
+ * refused. False at MAX_PENDING.
+ */
+export function remember(x: Exchange, id: u64, refusal: u32, columns: usize, length: usize): bool {
   if (x.count == x.capacity) {
     if (x.capacity >= MAX_PENDING) return false;
     const capacity: u32 = x.capacity == 0 ? 4 : x.capacity * 2;
@@ -49,13 +58,17 @@ export function remember(x: Exchange, id: u64, columns: usize, length: usize): b
     x.heldBytes += <usize>(capacity - x.capacity) * ENTRY_BYTES;
     x.capacity = capacity;
   }
-  const copy = heap.alloc(length);
-  memory.copy(copy, columns, length);
-  x.heldBytes += length;
+  let copy: usize = 0;
+  if (columns != 0) {
+    copy = heap.alloc(length);
+    memory.copy(copy, columns, length);
+    x.heldBytes += length;
+  }
   const entry = x.entries + <usize>x.count * ENTRY_BYTES;
   x.count++;
   store<u64>(entry, id);
   store<usize>(entry, copy, 8);
+  store<u32>(entry, refusal, 12);
   return true;
 }
 
@@ -65,7 +78,12 @@ export function pendingIndex(x: Exchange, id: u64): i32 {
   return -1;
 }
 
-/** The column layout of a pending request. */
+/** Why a pending request was refused: command << 8 | Status; 0 when it was not. */
+export function pendingRefusal(x: Exchange, index: i32): u32 {
+  return load<u32>(x.entries + <usize>index * ENTRY_BYTES, 12);
+}
+
+/** The column layout of a pending request, or 0. */
 export function pendingColumns(x: Exchange, index: i32): usize {
   return load<usize>(x.entries + <usize>index * ENTRY_BYTES, 8);
 }
@@ -73,8 +91,10 @@ export function pendingColumns(x: Exchange, index: i32): usize {
 /** Forgets an answered request. */
 export function forget(x: Exchange, index: i32): void {
   const columns = pendingColumns(x, index);
-  x.heldBytes -= 4 + load<u32>(columns);
-  heap.free(columns);
+  if (columns != 0) {
+    x.heldBytes -= 4 + load<u32>(columns);
+    heap.free(columns);
+  }
   x.count--;
   const last = x.entries + <usize>x.count * ENTRY_BYTES;
   const entry = x.entries + <usize>index * ENTRY_BYTES;

@@ -8,7 +8,9 @@ import { alloc } from '../memory/arena';
 import { Budget, Held, append, consume } from '../memory/held';
 import { Status } from '../wire/status';
 import { applyPatches, patchCount, trimPatches } from './patches';
-import { Direction, newLength, rewrite, touched } from './walker';
+import { touched } from './edits';
+import { Direction } from './values';
+import { newLength, rewrite } from './walker';
 
 const FRAME_HEADER: usize = 5;
 

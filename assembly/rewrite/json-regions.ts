@@ -159,6 +159,7 @@ function object(depth: i32): bool {
   while (!broken) {
     space();
     copyString();
+    if (broken) break;
     const bound = boundName();
     space();
     if (peek() != 0x3a) {

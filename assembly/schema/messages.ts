@@ -1,5 +1,5 @@
 /** Questions that the code asks of the generated tables; how the tables lie is known here only. */
-import { FIELDS, MESSAGES } from './table';
+import { FIELDS, MESSAGES, REFUSALS } from './table';
 
 const RECORD_BYTES: usize = 20;
 const LEASE_GRANT: u32 = 16;
@@ -33,4 +33,8 @@ export function entryOf(record: usize, field: u32): u32 {
 /** True for the message whose absent lease id must be filled in. */
 export function grantsLease(message: u32): bool {
   return (flagsOf(recordOf(message)) & LEASE_GRANT) != 0;
+}
+
+export function refusalOf(message: u32): u32 {
+  return load<u32>(REFUSALS + ((<usize>message) << 2));
 }

@@ -1,6 +1,7 @@
 /** One stream's way through the filter: who calls, what is called, then its bodies. Default deny at every step. */
 import { Buffer, Grpc, HeaderMap } from '../host/abi';
 import {
+  PRINCIPAL,
   addHeader,
   increment,
   randomLease,
@@ -34,13 +35,17 @@ import { jsonAt, jsonLength, rewriteRegions } from '../rewrite/json-regions';
 import { WITHHELD } from '../rewrite/names';
 import { countExchange } from '../rewrite/exchange';
 import { queryAt, queryLength, rewriteQuery } from '../rewrite/query';
-import { Direction, useExchange } from '../rewrite/walker';
-import { Decision } from '../schema/table';
+import { useLookups } from '../rewrite/region-acts';
+import { Direction, useLatestTimestamp } from '../rewrite/values';
+import { useExchange } from '../rewrite/walker';
+import { Decision, Msg } from '../schema/table';
 import { grantsLease } from '../schema/messages';
 import { Access, Identity } from '../tenant/identity';
 import { ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
+import { latestTimestamp } from './clock';
 import { resolverOf } from './configs';
+import { endDrained } from './drain';
 import {
   contentTypeAt,
   contentTypeLength,
@@ -51,11 +56,11 @@ import {
   readRequestHeaders,
   upgrades,
 } from './headers';
+import { lookUpWanted } from './lookups';
 import { streamsTotal } from './metrics';
 import { refuse, refuseCall, refuseForm, refuseMessage } from './refuse';
 import { Phase, Stream } from './stream';
 
-const PRINCIPAL: StaticArray<u8> = ascii('connection\0uri_san_peer_certificate');
 const TENANT_HEADER: StaticArray<u8> = ascii('x-tidb-mesh-tenant');
 const PATH: StaticArray<u8> = ascii(':path');
 const GRPC_MESSAGE: StaticArray<u8> = ascii('grpc-message');
@@ -104,6 +109,8 @@ export function onRequestHeaders(stream: Stream): bool {
   }
   takeTenant(stream, identity);
   stream.maxMessageBytes = resolver.config.limits.maxMessageBytes;
+  stream.maxDriftMs = <u64>resolver.config.limits.maxTsDriftSeconds * 1000;
+  stream.looksUp = resolver.config.pdCluster.byteLength != 0;
   return stream.isGrpc ? onGrpcCall(stream) : onHttpCall(stream);
 }
 
@@ -135,6 +142,7 @@ function onGrpcCall(stream: Stream): bool {
   if (decision == Decision.MAP) {
     stream.phase = Phase.MAP;
     stream.requestMessage = requestMessage;
+    stream.isBatch = requestMessage == Msg.BATCH_COMMANDS_REQUEST;
     stream.responseMessage = responseMessage;
     return true;
   }
@@ -198,6 +206,8 @@ function rewritePath(stream: Stream, endpoint: Endpoint, plain: usize): bool {
 function enter(stream: Stream): void {
   const space = stream.space;
   if (space != null) useSpace(space);
+  useLatestTimestamp(latestTimestamp(stream.maxDriftMs));
+  useLookups(stream.looksUp);
   useNamespace(stream.namespaceAt, stream.namespaceLength, stream.tenantNumber);
   const grants = stream.phase == Phase.MAP && grantsLease(stream.requestMessage);
   useExchange(stream.exchange, grants ? randomLease() : 0);
@@ -222,6 +232,7 @@ function onFrames(stream: Stream, budget: Budget, answer: bool, size: u32, last:
       return false;
     }
     if (outputChanged) replaceBuffer(buffer, size, outputAt, outputLength);
+    if (!answer) lookUpWanted(stream);
   }
   if (last && held.length > 0) {
     refuseMessage(stream, Status.TRUNCATED, answer);
@@ -231,6 +242,12 @@ function onFrames(stream: Stream, budget: Budget, answer: bool, size: u32, last:
 }
 
 export function onRequestBody(stream: Stream, size: u32, last: bool): bool {
+  stream.bodies++;
+  if (stream.draining && stream.isBatch && stream.exchange.outstanding <= 0) {
+    // Nothing is on its way, and this request has not been sent: the best moment.
+    endDrained(stream);
+    return false;
+  }
   const budget = stream.budget;
   if (stream.phase == Phase.ENDED) return false;
   if (budget == null) return true;
@@ -309,6 +326,7 @@ export function onResponseHeaders(stream: Stream): bool {
 }
 
 export function onResponseBody(stream: Stream, size: u32, last: bool): bool {
+  stream.bodies++;
   const budget = stream.budget;
   if (budget == null || stream.phase == Phase.ENDED) return true;
   if (stream.phase == Phase.MAP) return onFrames(stream, budget, true, size, last);

@@ -1,11 +1,15 @@
 /** The filter's counters and gauges. Envoy shows them at /stats/prometheus; labels are added by later parts, bounded. */
 import { MetricType } from '../host/abi';
-import { add, defineMetric } from '../host/host';
+import { add, defineMetric, increment } from '../host/host';
 import { vmBudget } from '../memory/held';
 import { streamCount } from './stream';
 
 export let streamsTotal: u32 = 0;
 export let refusedTotal: u32 = 0;
+let lookupsTotal: u32 = 0;
+let lookupsFailedTotal: u32 = 0;
+let drainedTotal: u32 = 0;
+let streamsDraining: u32 = 0;
 let heldBytes: u32 = 0;
 let memoryBytes: u32 = 0;
 let streamsActive: u32 = 0;
@@ -15,15 +19,25 @@ let defined = false;
 let heldShare: i64 = 0;
 let memoryShare: i64 = 0;
 let activeShare: i64 = 0;
+let drainingShare: i64 = 0;
 
 export function defineMetrics(): void {
   if (defined) return;
   defined = true;
   streamsTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_streams_total');
   refusedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_refused_total');
+  lookupsTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_region_lookups_total');
+  lookupsFailedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_region_lookups_failed_total');
+  drainedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_streams_drained_total');
+  streamsDraining = defineMetric(MetricType.GAUGE, 'tidbmesh_streams_draining');
   heldBytes = defineMetric(MetricType.GAUGE, 'tidbmesh_held_bytes');
   memoryBytes = defineMetric(MetricType.GAUGE, 'tidbmesh_vm_memory_bytes');
   streamsActive = defineMetric(MetricType.GAUGE, 'tidbmesh_streams_active');
+}
+
+/** A question to PD, or one that Envoy could not send. */
+export function countLookup(sent: bool): void {
+  increment(sent ? lookupsTotal : lookupsFailedTotal);
 }
 
 /** Brings this VM's share of a gauge up to date; gives the new share. */
@@ -32,8 +46,14 @@ function share(gauge: u32, old: i64, value: i64): i64 {
   return value;
 }
 
+/** A stream was ended because its caller has become somebody else. */
+export function countDrained(): void {
+  increment(drainedTotal);
+}
+
 /** Called on the tick. */
-export function recordGauges(): void {
+export function recordGauges(draining: u32): void {
+  drainingShare = share(streamsDraining, drainingShare, draining);
   heldShare = share(heldBytes, heldShare, vmBudget.used);
   memoryShare = share(memoryBytes, memoryShare, (<i64>memory.size()) << 16);
   activeShare = share(streamsActive, activeShare, streamCount());

@@ -2,9 +2,10 @@
 import { Grpc } from '../host/abi';
 import { increment, sendReply } from '../host/host';
 import { alloc } from '../memory/arena';
-import { explain, grpcStatus } from '../policy/refusals';
+import { grpcStatus } from '../policy/refusals';
 import { failedField, failedMessage } from '../rewrite/walker';
 import { MESSAGE_NAMES, STRINGS } from '../schema/table';
+import { explain } from '../wire/explain';
 import { Status } from '../wire/status';
 import { refusedTotal } from './metrics';
 import { Phase, Stream } from './stream';

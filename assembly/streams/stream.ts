@@ -34,8 +34,20 @@ export class Stream {
   /** The tenant's; null until it is known. */
   budget: Budget | null;
   maxMessageBytes: u32;
+  /** How far in the future its timestamps may be, ms. */
+  maxDriftMs: u64;
+  /** PD can be asked whose a region is. */
+  looksUp: bool;
   /** Index of the HTTP endpoint. */
   endpoint: i32;
+  /** A stream of BatchCommands. */
+  isBatch: bool;
+  /** Its caller is somebody else under the newest configuration, or nobody: it is to end. */
+  draining: bool;
+  /** Serial of the configuration that this was found out with. */
+  reviewed: u32;
+  /** Pieces of bodies since the last tick. */
+  bodies: u32;
   request: Held = new Held();
   response: Held = new Held();
   exchange: Exchange = new Exchange();
@@ -95,10 +107,23 @@ export function openStream(context: u32, root: u32): Stream {
   stream.budget = null;
   stream.space = null;
   stream.isGrpc = false;
+  stream.isBatch = false;
+  stream.draining = false;
+  stream.reviewed = 0;
+  stream.bodies = 0;
   stream.next = null;
   insert(stream);
   count++;
   return stream;
+}
+
+/** Calls for every stream; none may come or go meanwhile. */
+export function eachStream(visit: (stream: Stream) => void): void {
+  if (slots == 0) return;
+  for (let i: u32 = 0; i <= mask; i++) {
+    const at = load<usize>(slot(i));
+    if (at != 0) visit(changetype<Stream>(at));
+  }
 }
 
 /** The stream of this context, or null. */

@@ -29,6 +29,8 @@ export class Limits {
   heldBytesPerTenant: u32 = 128 * 1024 * 1024;
   /** How far beyond the clock a timestamp in a request may lie. */
   maxTsDriftSeconds: u32 = 600;
+  /** How long a stream whose caller has become somebody else may go on. */
+  drainTimeoutSeconds: u32 = 30;
 }
 
 export class Config {
@@ -73,6 +75,7 @@ const LIMIT_FIELDS: string[] = [
   'heldBytesPerVM',
   'heldBytesPerTenant',
   'maxTsDriftSeconds',
+  'drainTimeoutSeconds',
 ];
 const PD_FIELDS: string[] = ['cluster', 'authority'];
 
@@ -80,6 +83,7 @@ const PD_FIELDS: string[] = ['cluster', 'authority'];
 const MIN_LIMIT: u32 = 1024;
 const MAX_LIMIT: u32 = 1024 * 1024 * 1024;
 const MAX_DRIFT: u32 = 365 * 24 * 3600;
+const MAX_DRAIN: u32 = 24 * 3600;
 /** Every key grows by the prefix, and TiKV's keys are short by default (storage.max-key-size). */
 const MAX_PREFIX_BYTES: usize = 128;
 
@@ -330,6 +334,8 @@ export class ConfigReader {
     limits.heldBytesPerTenant = this.bytes(json, 'heldBytesPerTenant', limits.heldBytesPerTenant);
     const drift = limits.maxTsDriftSeconds;
     limits.maxTsDriftSeconds = this.limit(json, 'maxTsDriftSeconds', drift, 1, MAX_DRIFT, 'seconds');
+    const drain = limits.drainTimeoutSeconds;
+    limits.drainTimeoutSeconds = this.limit(json, 'drainTimeoutSeconds', drain, 0, MAX_DRAIN, 'seconds');
   }
 
   private pd(json: Json): void {

@@ -33,4 +33,18 @@ export const enum Status {
   SERVICE_ID,
   /** More changes to one message than MAX_PATCHES. */
   TOO_MANY_CHANGES,
+  /** More fields in one message than MAX_FIELDS. */
+  TOO_MANY_FIELDS,
+  /** A timestamp further in the future than limits.maxTsDriftSeconds. */
+  TIMESTAMP_AHEAD,
+  /** A request for another kind of key space: RawKV in a transactional one, a coprocessor request in a prefix. */
+  WRONG_SPACE,
+  /** A request inside a batch that no tenant may send. */
+  NOT_FOR_TENANTS,
+  /** A request that acts on a whole region but does not say which one in which version. */
+  REGION_NOT_NAMED,
+  /** A request that acts on a whole region, and no way to ask PD whose it is. */
+  REGION_NOT_PROVEN,
+  /** A request whose list of ranges is absent, which upstream reads as the whole store. */
+  RANGES_MISSING,
 }

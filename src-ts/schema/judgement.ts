@@ -30,6 +30,7 @@ export interface JudgedField {
   /** A name of mesh.Role. */
   readonly role: string;
   readonly essential: boolean;
+  readonly refusal: boolean;
   /** Full name of the message in this field; undefined for scalars and for messages that are not read. */
   readonly message: string | undefined;
 }
@@ -39,6 +40,7 @@ export interface JudgedMessage {
   readonly name: string;
   /** In the order of their numbers. */
   readonly fields: readonly JudgedField[];
+  readonly flags: number;
 }
 
 export interface JudgedMethod {
@@ -85,6 +87,13 @@ const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?
   BATCH_IDS: { scalars: UNSIGNED },
   SAFE_POINT_IN: { scalars: UNSIGNED },
   SAFE_POINT_OUT: { scalars: UNSIGNED },
+  TIMESTAMP: { scalars: UNSIGNED },
+  TIMESTAMP_OR_MAX: { scalars: UNSIGNED },
+  REGION_ID: { scalars: UNSIGNED },
+  REGION_VERSION: { scalars: UNSIGNED },
+  REGION_ACT: { scalars: UNSIGNED },
+  TABLE_ID: { scalars: SIGNED },
+  REFUSED: { messages: true },
   SAFE_POINT_MIN: { scalars: UNSIGNED },
   SERVICE_TTL: { scalars: SIGNED },
 };
@@ -109,6 +118,10 @@ class Options {
   readonly decisions: DescEnum;
   private readonly role: DescExtension;
   private readonly essential: DescExtension;
+  private readonly refusal: DescExtension;
+  private readonly needs: DescExtension;
+  private readonly acts: DescExtension;
+  private readonly lenient: DescExtension;
   private readonly decision: DescExtension;
   private readonly because: DescExtension;
 
@@ -118,6 +131,10 @@ class Options {
     this.roles = enumeration('mesh.Role');
     this.decisions = enumeration('mesh.Decision');
     this.role = extension('mesh.role');
+    this.refusal = extension('mesh.refusal');
+    this.needs = extension('mesh.needs');
+    this.acts = extension('mesh.acts_on_region');
+    this.lenient = extension('mesh.lenient');
     this.essential = extension('mesh.essential');
     this.decision = extension('mesh.decision');
     this.because = extension('mesh.because');
@@ -129,6 +146,22 @@ class Options {
 
   isEssential(field: DescField): boolean {
     return hasOption(field, this.essential) && getOption(field, this.essential) === true;
+  }
+
+  isRefusal(field: DescField): boolean {
+    return hasOption(field, this.refusal) && getOption(field, this.refusal) === true;
+  }
+
+  flagsOf(message: DescMessage): number {
+    let flags = 0;
+    if (hasOption(message, this.needs))
+      for (const n of getOption(message, this.needs) as number[]) flags |= 1024 << n;
+    const acts = hasOption(message, this.acts) ? Number(getOption(message, this.acts)) : 0;
+    if (acts === 1) flags |= 16384;
+    if (acts === 2) flags |= 32768;
+    if (hasOption(message, this.lenient)) flags |= 65536;
+    if (message.field['context']?.number === 1 && message.field['context'].message?.typeName === 'kvrpcpb.Context') flags |= 131072;
+    return flags;
   }
 
   decisionOf(method: DescMethod): string {
@@ -266,11 +299,12 @@ function judgeMessage(message: DescMessage, options: Options, problems: string[]
       repeated: field.fieldKind === 'list',
       role,
       essential,
+      refusal: options.isRefusal(field),
       message: read ? field.message?.typeName : undefined,
     });
   }
   fields.sort((a, b) => a.number - b.number);
-  return { name: message.typeName, fields };
+  return { name: message.typeName, fields, flags: options.flagsOf(message) };
 }
 
 /** What is wrong with this role on this field; undefined when nothing is. */

@@ -36,13 +36,14 @@ const NAME_RANGE = 1 << 7;
 /** Has one exact key, the start field: absent it would be the empty key of the store, which is no tenant's. */
 const EXACT_KEY = 1 << 9;
 
-const STARTS = ['RANGE_START', 'ENC_START', 'ETCD_KEY', 'RESOURCE_PATH', 'SAFE_POINT_OUT'];
-const ENDS = ['RANGE_END', 'ENC_END', 'ETCD_END'];
+const STARTS = ['API_VERSION', 'RANGE_START', 'ENC_START', 'ETCD_KEY', 'RESOURCE_PATH', 'SAFE_POINT_OUT'];
+const ENDS = ['KEYSPACE_ID', 'RANGE_END', 'ENC_END', 'ETCD_END'];
 
 /** Roles that the walker does nothing about, in either direction. */
 const IDLE = new Set(['ROLE_UNSPECIFIED', 'OPAQUE', 'NAME']);
 
 export interface Layout {
+  readonly refusals: readonly number[];
   readonly messages: readonly number[];
   readonly fields: readonly number[];
   readonly methods: readonly number[];
@@ -93,6 +94,7 @@ export function layOut(judgement: Judgement): Layout {
   const fields: number[] = [0];
   const messages: number[] = [0, 0, 0, 0, 0];
   const messageNames: number[] = [0];
+  const refusals: number[] = [0];
   for (const message of judgement.messages) {
     distinguishable(message);
     const last = message.fields.at(-1)?.number ?? 0;
@@ -103,6 +105,8 @@ export function layOut(judgement: Judgement): Layout {
       exactKey(message) ?? fieldWith(message, STARTS),
       fieldWith(message, ENDS),
     );
+    const refusal = message.fields.find((f) => f.refusal);
+    refusals.push(refusal ? refusal.number | ((refusal.message === 'kvrpcpb.KeyError' ? 1 : refusal.message === 'errorpb.Error' ? 3 : 2) << 8) : 0);
     const entries = new Array<number>(last + 1).fill(0);
     for (const field of message.fields)
       entries[field.number] = entryOf(
@@ -144,7 +148,7 @@ export function layOut(judgement: Judgement): Layout {
   fits(strings.bytes.length, MAX_STRING_BYTES, 'strings');
   const words = messages.length + fields.length + methods.length + messageNames.length;
   const bytes = words * 4 + strings.bytes.length;
-  return { messages, fields, methods, methodSlots, messageNames, strings: strings.bytes, names, bytes };
+  return { refusals, messages, fields, methods, methodSlots, messageNames, strings: strings.bytes, names, bytes };
 }
 
 function must<T>(value: T | undefined, what: string): T {
@@ -183,7 +187,7 @@ function exactKey(message: JudgedMessage): number | undefined {
 }
 
 function flagsOf(message: JudgedMessage): number {
-  let flags = 0;
+  let flags = message.flags;
   for (const [flag, roles] of FLAGS) if (hasRole(message, roles)) flags |= flag;
   if (hasRole(message, ['ETCD_KEY']) && hasRole(message, ['ETCD_END'])) flags |= NAME_RANGE;
   if (exactKey(message) !== undefined) flags |= EXACT_KEY;

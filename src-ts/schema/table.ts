@@ -13,6 +13,9 @@ const NAMED: readonly (readonly [string, string])[] = [
   ['BATCH_COMMANDS_RESPONSE', 'tikvpb.BatchCommandsResponse'],
   ['BATCH_REQUEST', 'tikvpb.BatchCommandsRequest.Request'],
   ['BATCH_RESPONSE', 'tikvpb.BatchCommandsResponse.Response'],
+  ['CONTEXT', 'kvrpcpb.Context'],
+  ['DAG_REQUEST', 'tipb.DAGRequest'],
+  ['CHECKSUM_REQUEST', 'tipb.ChecksumRequest'],
   ['COPROCESSOR_REQUEST', 'coprocessor.Request'],
   ['COPROCESSOR_RESPONSE', 'coprocessor.Response'],
 ];
@@ -59,6 +62,7 @@ export async function tableText(judgement: Judgement, layout: Layout): Promise<s
     `export const METHOD_SLOTS: u32 = ${layout.methodSlots};\n`,
     data('MESSAGES', 'u32', layout.messages, MESSAGES_DOC),
     data('FIELDS', 'u32', layout.fields, FIELDS_DOC),
+    data('REFUSALS', 'u32', layout.refusals, '/** x */'),
     data('METHODS', 'u32', layout.methods, METHODS_DOC),
     data('MESSAGE_NAMES', 'u32', layout.messageNames, NAMES_DOC),
     data('STRINGS', 'u8', layout.strings, STRINGS_DOC),

@@ -5,7 +5,7 @@ import { startStack, type Stack } from '../stack/stack.ts';
 import { callPlain, Caller, type Answer } from './support/caller.ts';
 import { DAG_REQUEST, scanOf } from './support/dag.ts';
 import { memcomparable, rowKey, tablePrefix } from '../support/keys.ts';
-import { encode, type Fields } from './support/messages.ts';
+import { encode, type Fields } from '../support/messages.ts';
 import { inAll, marker, only, tableIds } from './support/tenants.ts';
 
 /*

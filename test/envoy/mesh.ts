@@ -1,6 +1,6 @@
 /** A real Envoy with the filter before a small upstream, and a client that sends raw frames over mTLS. */
 import { readFileSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import {
   connect,
   type ClientHttp2Session,
@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { prepare } from '../stack/builds.ts';
 import { createCerts, principalOf, type CertFiles, type Certs } from '../stack/certs.ts';
-import { envoyBootstrap } from '../stack/envoy-config.ts';
+import { discoveredFilter, envoyBootstrap } from '../stack/envoy-config.ts';
 import { freePorts } from '../stack/ports.ts';
 import { startRun, waitHealthy, type Run, type ServerProcess } from '../stack/processes.ts';
 import { silent } from '../stack/progress.ts';
@@ -32,6 +32,8 @@ export interface Outcome {
 }
 
 export interface Mesh {
+  /** Gives the filter another configuration, under open streams; only where it was started as watched. */
+  configure(pluginConfig: unknown): Promise<void>;
   upstream: Upstream;
   certs: Certs;
   /** `127.0.0.1:port` of the listener with an HTTP/1.1 upstream. */
@@ -45,16 +47,49 @@ export interface Mesh {
   stop(): Promise<void>;
 }
 
+export interface OpenStream {
+  write(piece: Buffer): void;
+  end(): void;
+  /** Whole messages that have come. */
+  readonly messages: Buffer[];
+  readonly closed: boolean;
+}
+
 export class Caller {
-  private session: ClientHttp2Session | undefined;
+  private current: ClientHttp2Session | undefined;
 
   constructor(
     private readonly port: number,
     private readonly files: CertFiles,
   ) {}
 
-  private open(): ClientHttp2Session {
-    if (this.session && !this.session.closed && !this.session.destroyed) return this.session;
+  /** A gRPC stream that stays open until either side ends it. */
+  open(path: string): OpenStream {
+    const stream = this.session().request({
+      ':method': 'POST',
+      ':path': path,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    const parts: Buffer[] = [];
+    let closed = false;
+    stream.on('data', (part: Buffer) => parts.push(part));
+    stream.on('error', () => {});
+    stream.on('close', () => (closed = true));
+    return {
+      write: (piece) => void stream.write(piece),
+      end: () => void stream.end(),
+      get messages() {
+        return unframe(Buffer.concat(parts));
+      },
+      get closed() {
+        return closed;
+      },
+    };
+  }
+
+  private session(): ClientHttp2Session {
+    if (this.current && !this.current.closed && !this.current.destroyed) return this.current;
     const session = connect(`https://localhost:${this.port}`, {
       ca: readFileSync(this.files.ca),
       cert: readFileSync(this.files.cert),
@@ -62,7 +97,7 @@ export class Caller {
       lookup: (_name, _options, done) => done(null, [{ address: '127.0.0.1', family: 4 }]),
     });
     session.on('error', () => {});
-    this.session = session;
+    this.current = session;
     return session;
   }
 
@@ -74,7 +109,7 @@ export class Caller {
   ): Promise<Outcome> {
     return new Promise((resolve, reject) => {
       const { trailers } = options;
-      const stream = this.open().request(
+      const stream = this.session().request(
         {
           ':method': 'POST',
           ':path': path,
@@ -118,11 +153,13 @@ export class Caller {
   }
 
   close(): void {
-    this.session?.destroy();
+    this.current?.destroy();
   }
 }
 
 interface Started {
+  /** Gives the filter another configuration, under open streams. */
+  configure(pluginConfig: unknown): Promise<void>;
   run: Run;
   envoy: ServerProcess;
   ports: { pd: number; store: number; admin: number };
@@ -130,8 +167,8 @@ interface Started {
   upstream: Upstream;
 }
 
-/** Starts Envoy with this configuration; does not wait for it. */
-export async function startEnvoy(pluginConfig: unknown): Promise<Started> {
+/** Starts Envoy with this configuration, in a file that is watched if `watched`; does not wait for it. */
+export async function startEnvoy(pluginConfig: unknown, watched = false): Promise<Started> {
   const binaries = await prepare(silent);
   const run = await startRun();
   const upstream = await startUpstream();
@@ -141,20 +178,34 @@ export async function startEnvoy(pluginConfig: unknown): Promise<Started> {
   const folder = join(run.data, 'envoy');
   await mkdir(folder, { recursive: true });
   const config = join(folder, 'envoy.json');
+  const discovery = join(folder, 'filter.json');
+  const filter = { wasmPath: binaries.wasm, pluginConfig, discovery };
+  const configure = async (wanted: unknown): Promise<void> => {
+    // Envoy watches for the file being moved into place.
+    await writeFile(
+      `${discovery}.new`,
+      JSON.stringify(discoveredFilter({ ...filter, pluginConfig: wanted })),
+    );
+    await rename(`${discovery}.new`, discovery);
+  };
+  if (watched) await configure(pluginConfig);
   const bootstrap = envoyBootstrap({
     ports,
     upstream: { pd: upstream.httpPort, store: upstream.grpcPort },
     certs: certs.server,
     accessLog: join(run.logs, 'envoy-access.log'),
-    filter: { wasmPath: binaries.wasm, pluginConfig },
+    filter: watched ? filter : { wasmPath: binaries.wasm, pluginConfig },
   });
   await writeFile(config, JSON.stringify(bootstrap));
   const envoy = await run.spawn({
     name: 'envoy',
     command: binaries.envoy,
-    args: ['--config-path', config, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'warning'],
+    args: [
+      ...['--config-path', config, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'warning'],
+      ...['--service-node', 'test', '--service-cluster', 'test'],
+    ],
   });
-  return { run, envoy, ports, certs, upstream };
+  return { run, envoy, ports, certs, upstream, configure };
 }
 
 /** Runs Envoy with a configuration that it must refuse; gives its exit status and its log. */
@@ -170,11 +221,9 @@ export async function refusedStart(pluginConfig: unknown): Promise<{ code: numbe
   }
 }
 
-export async function startMesh(more: Record<string, unknown> = {}): Promise<Mesh> {
-  const { run, envoy, ports, certs, upstream } = await startEnvoy({
-    ...standardPluginConfig(TENANTS),
-    ...more,
-  });
+export async function startMesh(more: Record<string, unknown> = {}, watched = false): Promise<Mesh> {
+  const standard = { ...standardPluginConfig(TENANTS), ...more };
+  const { run, envoy, ports, certs, upstream, configure } = await startEnvoy(standard, watched);
   await waitHealthy(envoy, 'readiness', 30_000, async () => {
     const response = await fetch(`http://127.0.0.1:${ports.admin}/ready`);
     return response.ok ? true : undefined;
@@ -187,6 +236,7 @@ export async function startMesh(more: Record<string, unknown> = {}): Promise<Mes
   };
   return {
     upstream,
+    configure,
     certs,
     httpAddress: `127.0.0.1:${ports.pd}`,
     logPath: envoy.logPath,

@@ -7,6 +7,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { AddressInfo } from 'node:net';
+import { decode } from '../support/messages.ts';
 
 /** One gRPC call as it came. */
 export interface Received {
@@ -29,6 +30,10 @@ export interface Upstream {
   calls: Received[];
   requests: { method: string; url: string; headers: IncomingHttpHeaders; body: string }[];
   answer(call: Received): Answer;
+  /** Answers each message of an open stream of BatchCommands by its first id; undefined: the stream is left without answers. */
+  echo: ((id: bigint) => Buffer) | undefined;
+  /** Writes a piece on the newest open stream. */
+  send(piece: Buffer): void;
   /** The body of HTTP answers. */
   httpAnswer: string;
   stop(): Promise<void>;
@@ -60,26 +65,44 @@ function listen(server: Http2Server | HttpServer): Promise<number> {
   );
 }
 
+const BATCH = '/tikvpb.Tikv/BatchCommands';
+let newest: ServerHttp2Stream | undefined;
+
+/** Writes on a stream that may not have begun its answer yet. */
+function write(stream: ServerHttp2Stream, piece: Buffer): void {
+  if (stream.destroyed) return;
+  if (!stream.headersSent) stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
+  stream.write(piece);
+}
+
 function onStream(upstream: Upstream, stream: ServerHttp2Stream, headers: GrpcHeaders): void {
   const call: Received = { path: String(headers[':path']), headers, messages: [] };
   upstream.calls.push(call);
+  newest = stream;
   const parts: Buffer[] = [];
   stream.on('error', () => {});
   stream.on('data', (part: Buffer) => {
     parts.push(part);
+    const known = call.messages.length;
     call.messages = unframe(Buffer.concat(parts));
+    if (call.path !== BATCH || !upstream.echo) return;
+    for (const message of call.messages.slice(known)) {
+      const { requestIds } = decode('tikvpb.BatchCommandsRequest', message);
+      write(stream, upstream.echo(requestIds[0] as bigint));
+    }
   });
   stream.on('end', () => {
+    if (stream.headersSent) return void stream.end();
     const { pieces, trailers } = upstream.answer(call);
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
     stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', ...trailers }));
-    const write = (index: number): void => {
+    const writeFrom = (index: number): void => {
       const piece = pieces[index];
       if (piece === undefined) stream.end();
       // Pieces must not be joined on the way.
-      else stream.write(piece, () => setTimeout(write, 5, index + 1));
+      else stream.write(piece, () => setTimeout(writeFrom, 5, index + 1));
     };
-    write(0);
+    writeFrom(0);
   });
 }
 
@@ -106,6 +129,8 @@ export async function startUpstream(): Promise<Upstream> {
     calls: [],
     requests: [],
     answer: () => ({ pieces: [frame(Buffer.alloc(0))] }),
+    echo: undefined,
+    send: (piece) => newest && write(newest, piece),
     httpAnswer: '{}',
     async stop() {
       http.closeAllConnections();

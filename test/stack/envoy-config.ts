@@ -6,6 +6,11 @@ export interface FilterOptions {
   wasmPath: string;
   /** The filter's own configuration, see docs. */
   pluginConfig: unknown;
+  /**
+   * A file that the filter's configuration is taken from and watched in (ECDS), see `discoveredFilter`; it changes under open streams, as
+   * a WasmPlugin of Istio does. Envoy then needs a node's name.
+   */
+  discovery?: string;
 }
 
 export interface EnvoyOptions {
@@ -17,6 +22,9 @@ export interface EnvoyOptions {
   /** Absent: Envoy passes everything on untouched. */
   filter?: FilterOptions;
 }
+
+/** PD's HTTP API, which speaks HTTP/1.1 only: over HTTP/2 it answers 415. The filter asks it, too. */
+export const PD_HTTP_CLUSTER = 'pd_http';
 
 const HOST = '127.0.0.1';
 const API = 'type.googleapis.com/envoy.extensions';
@@ -43,7 +51,7 @@ export function envoyBootstrap(options: EnvoyOptions): object {
             },
             route: { cluster: 'pd_grpc', timeout: '0s' },
           },
-          { match: { prefix: '/' }, route: { cluster: 'pd_http', timeout: '0s' } },
+          { match: { prefix: '/' }, route: { cluster: PD_HTTP_CLUSTER, timeout: '0s' } },
         ]),
         listener('store', ports.store, options, [
           { match: { prefix: '/' }, route: { cluster: 'store_grpc', timeout: '0s' } },
@@ -51,8 +59,7 @@ export function envoyBootstrap(options: EnvoyOptions): object {
       ],
       clusters: [
         cluster('pd_grpc', upstream.pd, true),
-        // PD serves its HTTP API over HTTP/1.1 only: over HTTP/2 it answers 415.
-        cluster('pd_http', upstream.pd, false),
+        cluster(PD_HTTP_CLUSTER, upstream.pd, false),
         cluster('store_grpc', upstream.store, true),
       ],
     },
@@ -131,11 +138,27 @@ function httpManager(
   };
 }
 
+const FILTER_NAME = 'envoy.filters.http.wasm';
+const FILTER_TYPE = `${API}.filters.http.wasm.v3.Wasm`;
+
+/** What the file of `discovery` must hold. */
+export function discoveredFilter(filter: FilterOptions): object {
+  const { name, typed_config } = inlineFilter(filter);
+  const type = 'type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig';
+  return { resources: [{ '@type': type, name, typed_config }] };
+}
+
 function wasmFilter(filter: FilterOptions): object {
+  if (filter.discovery === undefined) return inlineFilter(filter);
+  const source = { path_config_source: { path: filter.discovery }, resource_api_version: 'V3' };
+  return { name: FILTER_NAME, config_discovery: { config_source: source, type_urls: [FILTER_TYPE] } };
+}
+
+function inlineFilter(filter: FilterOptions): { name: string; typed_config: object } {
   return {
-    name: 'envoy.filters.http.wasm',
+    name: FILTER_NAME,
     typed_config: {
-      '@type': `${API}.filters.http.wasm.v3.Wasm`,
+      '@type': FILTER_TYPE,
       config: {
         name: 'tidb-mesh',
         root_id: 'tidb-mesh',

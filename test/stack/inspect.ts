@@ -5,9 +5,16 @@ export interface StoredKey {
   valueLength: number | undefined;
 }
 
+export interface StoredLock {
+  key: Buffer;
+  startTs: bigint;
+}
+
 export interface StoreInspector {
   /** Keys of [start, end) in order, past PD, Envoy and regions. An empty end has no bound. */
   keys(start: Uint8Array, end: Uint8Array, limit?: number): Promise<StoredKey[]>;
+  /** Keys of [start, end) that are locked, with the start ts of who locks them. */
+  locks(start: Uint8Array, end: Uint8Array): Promise<StoredLock[]>;
   /** Counters of the store by name, as it reports them. */
   stats(): Promise<Record<string, unknown>>;
 }
@@ -28,6 +35,14 @@ export function storeInspector(url: string): StoreInspector {
       });
       const answer = (await ask(`/keys?${query.toString()}`)) as { key: string; valueLength?: number }[];
       return answer.map((entry) => ({ key: Buffer.from(entry.key, 'hex'), valueLength: entry.valueLength }));
+    },
+    async locks(start, end) {
+      const query = new URLSearchParams({
+        start: Buffer.from(start).toString('hex'),
+        end: Buffer.from(end).toString('hex'),
+      });
+      const answer = (await ask(`/locks?${query.toString()}`)) as { key: string; startTs: string }[];
+      return answer.map((lock) => ({ key: Buffer.from(lock.key, 'hex'), startTs: BigInt(lock.startTs) }));
     },
     stats: async () => (await ask('/stats')) as Record<string, unknown>,
   };

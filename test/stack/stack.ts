@@ -1,8 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setBorders } from './borders.ts';
 import { prepare, type Binaries } from './builds.ts';
 import { createCerts, principalOf, TRUST_DOMAIN, type Certs } from './certs.ts';
-import { envoyBootstrap } from './envoy-config.ts';
+import { envoyBootstrap, PD_HTTP_CLUSTER } from './envoy-config.ts';
 import { storeInspector, type StoreInspector } from './inspect.ts';
 import { freePorts } from './ports.ts';
 import { startRun, waitHealthy, type Run, type ServerProcess } from './processes.ts';
@@ -24,6 +25,8 @@ export interface StackOptions {
   mesh?: boolean;
   /** False: Envoy without the filter. Then only one TiDB may use the store. Default true. */
   filter?: boolean;
+  /** Makes the tenants' borders borders of regions. Default: true with the filter. */
+  borders?: boolean;
   /** Bytes at which the store splits a region; small for tests. Default: the store's own. */
   regionSize?: number;
   /** Envoy's worker threads. Default 2. */
@@ -44,6 +47,7 @@ export interface PluginConfig {
   tenants: Tenant[];
   rules: { principal: string; system?: boolean }[];
   requirePrincipal: boolean;
+  pd: { cluster: string; authority: string };
   limits: Record<string, number>;
 }
 
@@ -118,6 +122,7 @@ export function standardPluginConfig(tenants: Tenant[]): PluginConfig {
       { principal: `spiffe://${TRUST_DOMAIN}/ns/{tenant}/sa/*` },
     ],
     requirePrincipal: true,
+    pd: { cluster: PD_HTTP_CLUSTER, authority: 'pd' },
     limits: {
       maxMessageBytes: 64 * 1024 * 1024,
       heldBytesPerVM: 256 * 1024 * 1024,
@@ -240,6 +245,11 @@ async function startServers(
       },
     },
   );
+  if (options.borders ?? filter)
+    steps.push({
+      title: "Split the regions at the tenants' borders",
+      run: () => setBorders(`http://${HOST}:${pdPort}`, tenants),
+    });
   await progress.run(steps);
   if (options.startTidbs ?? true) {
     await progress.run(

@@ -22,6 +22,13 @@ export enum Status {
   TOO_MANY_PENDING,
   SERVICE_ID,
   TOO_MANY_CHANGES,
+  TOO_MANY_FIELDS,
+  TIMESTAMP_AHEAD,
+  WRONG_SPACE,
+  NOT_FOR_TENANTS,
+  REGION_NOT_NAMED,
+  REGION_NOT_PROVEN,
+  RANGES_MISSING,
 }
 
 /** As in assembly/keys/mapped.ts. */
@@ -78,6 +85,11 @@ interface Exports {
   reaches(key: number, keyLength: number, end: number, endLength: number): number;
   mapLease(kind: number, id: bigint): bigint;
   newStream(vmLimit: number, tenantLimit: number): void;
+  latest(timestamp: bigint): void;
+  lookups(possible: number): void;
+  learn(region: bigint, version: bigint, inside: number): void;
+  wanted(index: number): bigint;
+  forgetWanted(): void;
   heldBytes(): number;
   pending(): number;
   message(type: number, at: number, length: number, way: number): number;
@@ -215,6 +227,33 @@ export class Filter {
   /** Forgets what the stream held, and sets the limits in bytes. */
   newStream(vmLimit = UNLIMITED, tenantLimit = UNLIMITED): void {
     this.wasm.newStream(vmLimit, tenantLimit);
+  }
+
+  /** The latest timestamp that a request may name. */
+  set latestTimestamp(timestamp: bigint) {
+    this.wasm.latest(timestamp);
+  }
+
+  /** Whether PD can be asked whose a region is. */
+  set lookups(possible: boolean) {
+    this.wasm.lookups(possible ? 1 : 0);
+  }
+
+  /** As if PD had said whether the region lies inside the tenant that is selected. */
+  learn(region: bigint, version: bigint, inside: boolean): void {
+    this.wasm.learn(region, version, inside ? 1 : 0);
+  }
+
+  /** Regions that were named and are not known. */
+  get wanted(): bigint[] {
+    const found: bigint[] = [];
+    for (let id = this.wasm.wanted(0); id !== 0n; id = this.wasm.wanted(found.length))
+      found.push(BigInt.asUintN(64, id));
+    return found;
+  }
+
+  forgetWanted(): void {
+    this.wasm.forgetWanted();
   }
 
   get heldBytes(): number {

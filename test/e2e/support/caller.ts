@@ -3,7 +3,7 @@ import * as grpc from '@grpc/grpc-js';
 import { principalOf, type CertFiles } from '../../stack/certs.ts';
 import { callGrpc, callHttp, type GrpcAnswer } from '../../stack/caller.ts';
 import type { Stack } from '../../stack/stack.ts';
-import { decode, encode, type Fields } from './messages.ts';
+import { decode, encode, type Fields } from '../../support/messages.ts';
 import { fromMemcomparable, memcomparable } from '../../support/keys.ts';
 
 export type Answer = Omit<GrpcAnswer, 'body'> & {
@@ -61,16 +61,31 @@ export class Caller {
    * @param command its name in the oneof, for example `Get`
    */
   async batch(command: string, fields: Fields): Promise<Answer> {
-    const request = { requests: [{ cmd: { case: command, value: fields } }], requestIds: [1n] };
+    const { answer, found } = await this.batchOf([[command, fields]]);
+    return { ...answer, fields: found[0]?.case === command ? found[0].fields : undefined };
+  }
+
+  /** Several requests in one message of BatchCommands; the answers in the requests' order, as far as the stream lived. */
+  async batchOf(
+    commands: readonly (readonly [string, Fields])[],
+  ): Promise<{ answer: Answer; found: { case: string; fields: Fields }[] }> {
+    const request = {
+      requests: commands.map(([command, fields]) => ({ cmd: { case: command, value: fields } })),
+      requestIds: commands.map((_, index) => BigInt(index + 1)),
+    };
+    const byId = new Map<bigint, { case: string; fields: Fields }>();
     const answer = await this.stream(
       this.stack.store.meshAddress,
       '/tikvpb.Tikv/BatchCommands',
       encode('tikvpb.BatchCommandsRequest', request),
+      (bytes) => {
+        const { responses, requestIds } = decode('tikvpb.BatchCommandsResponse', bytes);
+        for (const [index, { cmd }] of (responses as Fields[]).entries())
+          byId.set(requestIds[index] as bigint, { case: cmd.case, fields: cmd.value });
+        return byId.size >= commands.length;
+      },
     );
-    const found = answer.bytes.length
-      ? decode('tikvpb.BatchCommandsResponse', answer.bytes)['responses'][0]?.cmd
-      : undefined;
-    return { ...answer, fields: found?.case === command ? (found.value as Fields) : undefined };
+    return { answer, found: [...byId].sort(([a], [b]) => Number(a - b)).map(([, found]) => found) };
   }
 
   /** Sends one message on a stream of the etcd service and waits for the first answer that is `wanted`. */

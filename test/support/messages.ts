@@ -1,5 +1,5 @@
 import { create, fromBinary, toBinary, type FileRegistry, type Message } from '@bufbuild/protobuf';
-import { readDescriptors } from '../../../src-ts/schema/descriptors.ts';
+import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
 
 let registry: FileRegistry | undefined;
 

@@ -1,0 +1,184 @@
+/**
+ * BatchCommands: what the answers of one batch must know of its requests. Ids come behind the requests on the wire, so what is found in
+ * a request is listed by its place first and joined with its id at the batch's end.
+ *
+ * A refused request goes on as `Empty` under its own id; its answer becomes the refusal that its client understands as final.
+ */
+import { alloc } from '../memory/arena';
+import { entryOf, recordOf, refusalOf } from '../schema/messages';
+import { Msg } from '../schema/table';
+import { explain } from '../wire/explain';
+import { Status } from '../wire/status';
+import { readVarint, varintEnd, writeVarint } from '../wire/varint';
+import { Exchange, remember } from './exchange';
+
+/** BatchCommandsRequest.requests and BatchCommandsResponse.responses; and both messages' request_ids. */
+export const BATCH_MESSAGES: u32 = 1;
+export const BATCH_IDS: u32 = 2;
+
+/** A request that asks for nothing: field 255, empty. */
+const EMPTY_COMMAND: u32 = 0x000ffa;
+const EMPTY_COMMAND_BYTES: usize = 3;
+
+/** Which field of a response takes the refusal, see refusalOf. */
+const enum Refusal {
+  NONE,
+  KEY_ERROR,
+  TEXT,
+  REGION_ERROR,
+}
+/** kvrpcpb.KeyError.abort and errorpb.Error.message. */
+const KEY_ERROR_ABORT: u32 = 3;
+const REGION_ERROR_MESSAGE: u32 = 1;
+
+const BYTES_WIRE: u32 = 2;
+const NOTE_BYTES: usize = 16;
+const FIRST_NOTES: u32 = 16;
+
+/** Index in the list of the request that is being walked; -1 outside of a batch. */
+export let batchIndex: i32 = -1;
+
+/** What was noted of this batch: index:u32 | refusal:u32 | columns:u32 | length:u32, in the arena. */
+let notes: usize = 0;
+export let noteCount: u32 = 0;
+let noteCapacity: u32 = 0;
+
+export function beginBatch(): void {
+  batchIndex = -1;
+  noteCount = 0;
+  noteCapacity = 0;
+}
+
+export function nextInBatch(): void {
+  batchIndex++;
+}
+
+function note(refusal: u32, columns: usize, length: usize): void {
+  if (noteCount == noteCapacity) {
+    noteCapacity = noteCapacity == 0 ? FIRST_NOTES : noteCapacity * 2;
+    const bigger = alloc(<usize>noteCapacity * NOTE_BYTES);
+    memory.copy(bigger, notes, <usize>noteCount * NOTE_BYTES);
+    notes = bigger;
+  }
+  const at = notes + <usize>noteCount * NOTE_BYTES;
+  noteCount++;
+  store<u32>(at, batchIndex);
+  store<u32>(at, refusal, 4);
+  store<usize>(at, columns, 8);
+  store<usize>(at, length, 12);
+}
+
+/** Notes the column layout of the plan in the current request. */
+export function noteColumns(columns: usize, length: usize): void {
+  const copy = alloc(length);
+  memory.copy(copy, columns, length);
+  note(0, copy, length);
+}
+
+/** Notes that the current request, of this command, is refused; what was noted of it before is void. */
+export function noteRefusal(command: u32, status: Status): void {
+  while (noteCount > 0 && load<i32>(notes + <usize>(noteCount - 1) * NOTE_BYTES) == batchIndex) noteCount--;
+  note((command << 8) | status, 0, 0);
+}
+
+/** Joins the notes with the ids that the batch gives its requests, and keeps them for the answers. */
+export function rememberNotes(exchange: Exchange, ids: usize, idsEnd: usize): Status {
+  let position: i32 = 0;
+  let id: u64 = 0;
+  for (let i: u32 = 0; i < noteCount; i++) {
+    const at = notes + <usize>i * NOTE_BYTES;
+    const wanted = load<i32>(at);
+    while (position <= wanted) {
+      id = readVarint(ids, idsEnd);
+      if (ids == 0 || varintEnd == 0) return Status.MALFORMED;
+      ids = varintEnd;
+      position++;
+    }
+    if (!remember(exchange, id, load<u32>(at, 4), load<usize>(at, 8), load<usize>(at, 12)))
+      return Status.TOO_MANY_PENDING;
+  }
+  return Status.OK;
+}
+
+/** The command of a request or response of a batch: the number of its first field; 0 when there is none. */
+export function commandOf(p: usize, end: usize): u32 {
+  const tag = readVarint(p, end);
+  return varintEnd == 0 ? 0 : <u32>(tag >> 3);
+}
+
+/** True when a request that ends with this status can be refused by itself, while the others of its batch go on. */
+export function isRefusable(status: Status, command: u32): bool {
+  switch (status) {
+    case Status.KEY_OUTSIDE:
+    case Status.NAME_OUTSIDE:
+    case Status.UNKNOWN_FIELD:
+    case Status.DUPLICATE:
+    case Status.GROUP:
+    case Status.TOO_DEEP:
+    case Status.TIMESTAMP_AHEAD:
+    case Status.WRONG_SPACE:
+    case Status.NOT_FOR_TENANTS:
+    case Status.REGION_NOT_NAMED:
+    case Status.REGION_NOT_PROVEN:
+    case Status.RANGES_MISSING:
+      break;
+    default:
+      return false;
+  }
+  const entry = entryOf(recordOf(Msg.BATCH_RESPONSE), command);
+  return entry != 0 && refusalOf(entry >> 16) >> 8 != Refusal.NONE;
+}
+
+export let builtAt: usize = 0;
+export let builtLength: usize = 0;
+
+/** Room in front of a message for its own tag and length and those around it. */
+const HEADERS: usize = 48;
+/** Place of the first byte that is written: messages are built from their innermost part outwards. */
+let front: usize = 0;
+let back: usize = 0;
+
+function wrap(field: u32): void {
+  const header = alloc(16);
+  const to = writeVarint(writeVarint(header, (field << 3) | BYTES_WIRE), back - front);
+  front -= to - header;
+  memory.copy(front, header, to - header);
+}
+
+/** Builds the field `requests` that stands for a refused request. */
+export function buildEmptyRequest(): void {
+  back = alloc(HEADERS + 8) + HEADERS + EMPTY_COMMAND_BYTES;
+  front = back - EMPTY_COMMAND_BYTES;
+  store<u32>(front, EMPTY_COMMAND);
+  wrap(BATCH_MESSAGES);
+  builtAt = front;
+  builtLength = back - front;
+}
+
+/** Builds the command that goes in the place of one that must not reach the store: the field itself, inside its request. */
+export function buildEmptyCommand(): void {
+  builtAt = alloc(8);
+  store<u32>(builtAt, EMPTY_COMMAND);
+  builtLength = EMPTY_COMMAND_BYTES;
+}
+
+/** Builds the field `responses` that tells a client why its request was refused. */
+export function buildRefusal(refusal: u32): void {
+  const command = refusal >> 8;
+  const place = refusalOf(entryOf(recordOf(Msg.BATCH_RESPONSE), command) >> 16);
+  const kind = place >> 8;
+  const text = explain(refusal & 0xff);
+  const room = alloc(HEADERS + text.length + 16);
+  front = room + HEADERS;
+  back = front;
+  const prefix = 'tidb-mesh: ';
+  for (let i = 0; i < prefix.length; i++) store<u8>(back++, <u8>prefix.charCodeAt(i));
+  for (let i = 0; i < text.length; i++) store<u8>(back++, <u8>text.charCodeAt(i));
+  if (kind == Refusal.KEY_ERROR) wrap(KEY_ERROR_ABORT);
+  else if (kind == Refusal.REGION_ERROR) wrap(REGION_ERROR_MESSAGE);
+  wrap(place & 0xff);
+  wrap(command);
+  wrap(BATCH_MESSAGES);
+  builtAt = front;
+  builtLength = back - front;
+}

@@ -1,0 +1,72 @@
+/**
+ * One region in PD's HTTP API (`/pd/api/v1/region/id/{id}`), read without allocating: its id, its version and its bounds, which are hex of
+ * PD's form of keys. PD writes `id` first, and `version` within `epoch` only.
+ */
+import { ascii } from '../wire/bytes';
+import { readHex } from '../wire/escape';
+
+const ID: StaticArray<u8> = ascii('"id"');
+const VERSION: StaticArray<u8> = ascii('"version"');
+const START: StaticArray<u8> = ascii('"start_key"');
+const END: StaticArray<u8> = ascii('"end_key"');
+
+export let regionId: u64 = 0;
+export let regionVersion: u64 = 0;
+export let startAt: usize = 0;
+export let startLength: usize = 0;
+export let endAt: usize = 0;
+export let endLength: usize = 0;
+
+/** The place of a member's value; 0 when the member is not there. */
+function member(name: StaticArray<u8>, p: usize, end: usize): usize {
+  const size = <usize>name.length;
+  for (; p + size < end; p++) {
+    if (load<u8>(p) != 0x22 || memory.compare(p, changetype<usize>(name), size) != 0) continue;
+    p += size;
+    while (p < end && (load<u8>(p) == 0x20 || load<u8>(p) == 0x3a)) p++;
+    return p < end ? p : 0;
+  }
+  return 0;
+}
+
+/** A number without sign or fraction; 0 when it is none. */
+function number(p: usize, end: usize): u64 {
+  if (p == 0) return 0;
+  let value: u64 = 0;
+  for (; p < end && load<u8>(p) - 0x30 <= 9; p++) value = value * 10 + (load<u8>(p) - 0x30);
+  return value;
+}
+
+/** Reads the answer into the variables above; the bounds lie in the arena. False when it is no region. */
+export function readRegion(p: usize, length: usize): bool {
+  const end = p + length;
+  regionId = number(member(ID, p, end), end);
+  regionVersion = number(member(VERSION, p, end), end);
+  const start = member(START, p, end);
+  const stop = member(END, p, end);
+  if (regionId == 0 || regionVersion == 0 || start == 0 || stop == 0) return false;
+  return readStart(start, end) && readEnd(stop, end);
+}
+
+/** Where the string that begins at `p` ends; 0 when it does not. */
+function stringEnd(p: usize, end: usize): usize {
+  if (load<u8>(p) != 0x22) return 0;
+  for (p++; p < end; p++) if (load<u8>(p) == 0x22) return p;
+  return 0;
+}
+
+function readStart(p: usize, end: usize): bool {
+  const stop = stringEnd(p, end);
+  if (stop == 0) return false;
+  startLength = (stop - p - 1) / 2;
+  startAt = readHex(p + 1, stop - p - 1);
+  return startAt != 0 || startLength == 0;
+}
+
+function readEnd(p: usize, end: usize): bool {
+  const stop = stringEnd(p, end);
+  if (stop == 0) return false;
+  endLength = (stop - p - 1) / 2;
+  endAt = readHex(p + 1, stop - p - 1);
+  return endAt != 0 || endLength == 0;
+}

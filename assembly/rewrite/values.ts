@@ -1,0 +1,248 @@
+/** What each role means for a field's value, in requests and in answers. */
+import {
+  decodeLease,
+  decodeName,
+  encodeLease,
+  encodeName,
+  encodeNameEnd,
+  isClientLease,
+  namedAt,
+  namedLength,
+} from '../keys/namespace';
+import {
+  Bound,
+  Mapped,
+  apiVersion,
+  decodeEncoded,
+  decodeEnd,
+  decodeKey,
+  decodeStart,
+  encodeEncoded,
+  encodeKey,
+  encodeLower,
+  encodeUpper,
+  keyspaceId,
+  mapsTableIds,
+  tableIdTag,
+  tenantNumber,
+} from '../keys/space';
+import { isPlainText } from '../keys/text';
+import { alloc } from '../memory/arena';
+import { Role } from '../schema/table';
+import { Status } from '../wire/status';
+import { readVarint, varintEnd, writeVarint } from '../wire/varint';
+import { remove, replace, replaceField, setGrowth, setTouched, settle } from './edits';
+import { Exchange } from './exchange';
+import {
+  RESERVED_SERVICE,
+  WITHHELD,
+  insideResourceGroups,
+  isConfigPath,
+  isGcWorker,
+  isSegment,
+} from './names';
+import { stripPartitionIds } from './partition-id';
+import { sawRegion, sawVersion } from './region-acts';
+import { Verdict, verdictNow } from './regions';
+
+export const enum Direction {
+  REQUEST,
+  RESPONSE,
+}
+
+/** TiDB's table ids fit into this many bits. */
+const TABLE_ID_BITS: u64 = 48;
+
+export let direction: Direction = Direction.REQUEST;
+let exchange: Exchange = changetype<Exchange>(0);
+let leaseSeed: u64 = 0;
+/** Layout for the answer being walked; 0 when its request did not ask for `_tidb_tid`. */
+let answerColumns: usize = 0;
+/** The latest timestamp that a tenant may name: milliseconds since 1970 << 18, as PD makes them. */
+let latestTimestamp: u64 = u64.MAX_VALUE;
+
+/** Sets what the next message is walked with. */
+export function useDirection(way: Direction, x: Exchange, randomLease: u64): void {
+  direction = way;
+  exchange = x;
+  leaseSeed = randomLease;
+  answerColumns = 0;
+}
+
+export function useAnswerColumns(columns: usize): void {
+  answerColumns = columns;
+}
+
+/** Sets how late a timestamp may be. */
+export function useLatestTimestamp(latest: u64): void {
+  latestTimestamp = latest;
+}
+
+/** One bound of a range; `value` is where the field's bytes begin, [at, end) the field, both at the message's end when absent. */
+export function bound(encoded: bool, lower: bool, field: u32, at: usize, value: usize, end: usize): Status {
+  const length = at == end ? 0 : end - value;
+  let mapped: Mapped;
+  if (direction == Direction.REQUEST) {
+    if (encoded) mapped = encodeEncoded(value, length, lower ? Bound.LOWER : Bound.UPPER);
+    else mapped = lower ? encodeLower(value, length) : encodeUpper(value, length);
+  } else {
+    if (encoded) mapped = decodeEncoded(value, length, lower ? Bound.LOWER : Bound.UPPER);
+    else mapped = lower ? decodeStart(value, length) : decodeEnd(value, length);
+    if (mapped == Mapped.OUTSIDE) return Status.DROP;
+  }
+  return settle(mapped, (field << 3) | 2, at, end);
+}
+
+/** A bytes or string field with a role. [at, end) is the whole field. */
+export function bytes(role: u32, tag: u32, at: usize, value: usize, length: usize, end: usize): Status {
+  setGrowth(0);
+  const request = direction == Direction.REQUEST;
+  switch (role) {
+    case Role.NAME:
+    case Role.HOST:
+    case Role.REWRITE_OLD:
+      return Status.OK;
+    case Role.KEY_OR_NONE:
+      if (length == 0) return Status.OK;
+    // fall through
+    case Role.KEY:
+    case Role.KEY_DROP:
+    case Role.REWRITE_NEW:
+      if (request) {
+        const mapped = encodeKey(value, length);
+        return mapped == Mapped.OUTSIDE ? Status.KEY_OUTSIDE : settle(mapped, tag, at, end);
+      }
+      return decoded(decodeKey(value, length), role == Role.KEY_DROP, tag, at, end, length);
+    case Role.ENC_KEY:
+      if (request) {
+        const mapped = encodeEncoded(value, length, Bound.KEY);
+        return mapped == Mapped.OUTSIDE ? Status.KEY_OUTSIDE : settle(mapped, tag, at, end);
+      }
+      return decoded(decodeEncoded(value, length, Bound.KEY), false, tag, at, end, length);
+    case Role.DROP:
+      setGrowth(remove(at, end));
+      return Status.OK;
+    case Role.TEXT:
+      if (!request && !isPlainText(value, length))
+        setGrowth(replaceField(tag, at, end, changetype<usize>(WITHHELD), WITHHELD.length));
+      return Status.OK;
+    case Role.SELECT:
+      if (request || answerColumns == 0) return Status.OK;
+      setTouched(true);
+      return stripPartitionIds(value, length, answerColumns, tenantNumber());
+    case Role.ETCD_KEY:
+      return named(request ? encodeName(value, length) : decodeName(value, length), tag, at, end);
+    case Role.ETCD_END:
+      if (encodeNameEnd(value, length) == Mapped.REPLACED)
+        setGrowth(replaceField(tag, at, end, namedAt, namedLength));
+      return Status.OK;
+    case Role.SERVICE_ID:
+      if (!request) return Status.OK;
+      if (!isGcWorker(value, length)) return Status.SERVICE_ID;
+      setGrowth(replaceField(tag, at, end, changetype<usize>(RESERVED_SERVICE), RESERVED_SERVICE.length));
+      return Status.OK;
+    case Role.RESOURCE_PATH:
+      return insideResourceGroups(value, length) ? Status.OK : Status.NAME_OUTSIDE;
+    case Role.SEGMENT:
+      return !request || isSegment(value, length) ? Status.OK : Status.NAME_OUTSIDE;
+    case Role.CONFIG_PATH:
+      return !request || isConfigPath(value, length) ? Status.OK : Status.NAME_OUTSIDE;
+    default:
+      // A role that the walker does not know must never pass.
+      return Status.MALFORMED;
+  }
+}
+
+/** A key in etcd: one that is reserved is refused, one that is another tenant's leaves the answer. */
+function named(mapped: Mapped, tag: u32, at: usize, end: usize): Status {
+  if (mapped == Mapped.OUTSIDE) return direction == Direction.REQUEST ? Status.NAME_OUTSIDE : Status.DROP;
+  if (mapped == Mapped.REPLACED) setGrowth(replaceField(tag, at, end, namedAt, namedLength));
+  return Status.OK;
+}
+
+/** An exact key of an answer. Another tenant's is blanked, or takes its message with it. */
+function decoded(mapped: Mapped, drops: bool, tag: u32, at: usize, end: usize, length: usize): Status {
+  if (mapped != Mapped.OUTSIDE) return settle(mapped, tag, at, end);
+  if (drops) return Status.DROP;
+  setGrowth(length == 0 ? 0 : replaceField(tag, at, end, 0, 0));
+  return Status.OK;
+}
+
+/** A varint field with a role. [at, end) is the whole field, the value begins at `valueAt`. */
+export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: u64): Status {
+  setGrowth(0);
+  const request = direction == Direction.REQUEST;
+  let result = value;
+  switch (role) {
+    case Role.LEASE_ID:
+    case Role.LEASE_GRANT_ID:
+      if (!request) result = decodeLease(value);
+      else if (!isClientLease(value)) return Status.NAME_OUTSIDE;
+      else result = encodeLease(value == 0 && role == Role.LEASE_GRANT_ID ? leaseSeed : value);
+      break;
+    case Role.API_VERSION:
+      if (request) result = apiVersion();
+      break;
+    case Role.KEYSPACE_ID:
+      if (request) result = keyspaceId();
+      break;
+    case Role.SERVICE_TTL:
+      if (request) result = 0;
+      break;
+    case Role.TIMESTAMP_OR_MAX:
+      if (value == u64.MAX_VALUE) break;
+    // fall through
+    case Role.TIMESTAMP:
+      if (request && value > latestTimestamp) return Status.TIMESTAMP_AHEAD;
+      break;
+    case Role.REGION_ID:
+      if (request) sawRegion(value);
+      break;
+    case Role.REGION_VERSION:
+      if (request) sawVersion(value, valueAt, end);
+      break;
+    case Role.REGION_ACT:
+      if (request && verdictNow(value, tenantNumber()) != Verdict.INSIDE) result = 0;
+      break;
+    case Role.TABLE_ID:
+      if (!request || !mapsTableIds()) break;
+      if (value >> TABLE_ID_BITS != 0) return Status.KEY_OUTSIDE;
+      result = value | tableIdTag();
+      break;
+    case Role.SAFE_POINT_IN:
+      if (!request) break;
+      exchange.remembered = value;
+      result = 0;
+      break;
+    case Role.SAFE_POINT_OUT:
+      if (!request) result = exchange.remembered;
+      break;
+    case Role.SAFE_POINT_MIN:
+      if (!request) result = min<u64>(exchange.remembered, value);
+      break;
+    case Role.OPAQUE:
+    case Role.NAME:
+      break;
+    default:
+      return Status.MALFORMED;
+  }
+  if (result == value) return Status.OK;
+  const to = alloc(16);
+  const size = writeVarint(to, result) - to;
+  setGrowth(replace(valueAt, end, to, size));
+  return Status.OK;
+}
+
+/** A packed list of regions to act on: those that are not known to be the tenant's leave it. */
+export function packedRegions(tag: u32, at: usize, value: usize, end: usize): Status {
+  const kept = alloc(end - value);
+  let to = kept;
+  while (value < end) {
+    const region = readVarint(value, end);
+    if (varintEnd == 0) return Status.MALFORMED;
+    value = varintEnd;
+    if (verdictNow(region, tenantNumber()) == Verdict.INSIDE) to = writeVarint(to, region);
+  }
+  setGrowth(replaceField(tag, at, end, kept, to - kept));
+  return Status.OK;
+}

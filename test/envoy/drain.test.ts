@@ -1,0 +1,161 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { rowKey } from '../support/keys.ts';
+import { decode, encode } from '../support/messages.ts';
+import { standardPluginConfig } from '../stack/stack.ts';
+import { startMesh, TENANTS, type Mesh } from './mesh.ts';
+import { frame } from './upstream.ts';
+
+/* A change of the configuration under open streams of BatchCommands. */
+const BATCH = '/tikvpb.Tikv/BatchCommands';
+const KEY = rowKey(100, 1);
+const DRAIN_SECONDS = 3;
+
+let mesh: Mesh;
+afterEach(async () => {
+  await mesh?.stop();
+});
+
+const config = (numbers: Record<string, number>, more: object = {}): object => ({
+  ...standardPluginConfig(TENANTS.map(({ name }) => ({ name, number: numbers[name]! }))),
+  limits: { drainTimeoutSeconds: DRAIN_SECONDS },
+  ...more,
+});
+
+const get = (id: bigint): Buffer =>
+  frame(
+    encode('tikvpb.BatchCommandsRequest', {
+      requests: [{ cmd: { case: 'Get', value: { key: KEY } } }],
+      requestIds: [id],
+    }),
+  );
+
+const answerTo = (id: bigint): Buffer =>
+  frame(
+    encode('tikvpb.BatchCommandsResponse', {
+      responses: [{ cmd: { case: 'Get', value: { notFound: true } } }],
+      requestIds: [id],
+    }),
+  );
+
+/** The tenant's number in the keys of the last call that reached the store. */
+function lastNumber(): number {
+  const message = mesh.upstream.calls.at(-1)!.messages.at(-1)!;
+  const key = decode('tikvpb.BatchCommandsRequest', message)['requests'][0].cmd.value.key as Uint8Array;
+  return Buffer.from(key).readUInt16BE(1) - 0x8000;
+}
+
+async function until(what: () => boolean | Promise<boolean>, seconds: number): Promise<number> {
+  const start = Date.now();
+  while (!(await what())) {
+    if (Date.now() - start > seconds * 1000) throw new Error(`not within ${seconds} s: ${what.toString()}`);
+    await sleep(50);
+  }
+  return (Date.now() - start) / 1000;
+}
+
+describe('a tenant gets another number while its stream is open', () => {
+  async function open(): Promise<void> {
+    mesh = await startMesh(config({ alpha: 1, beta: 2 }) as Record<string, unknown>, true);
+    mesh.upstream.echo = answerTo;
+  }
+
+  test('an idle stream ends soon; a new one has the new number; the other tenant keeps its stream', async () => {
+    await open();
+    const alpha = mesh.alpha.open(BATCH);
+    const beta = mesh.beta.open(BATCH);
+    alpha.write(get(1n));
+    beta.write(get(1n));
+    await until(() => alpha.messages.length === 1 && beta.messages.length === 1, 5);
+    await mesh.configure(config({ alpha: 7, beta: 2 }));
+    const seconds = await until(() => alpha.closed, 10);
+    expect(seconds).toBeLessThan(DRAIN_SECONDS + 2);
+    expect(beta.closed).toBe(false);
+    beta.write(get(2n));
+    await until(() => beta.messages.length === 2, 5);
+
+    const again = mesh.alpha.open(BATCH);
+    again.write(get(3n));
+    await until(() => again.messages.length === 1, 5);
+    expect(lastNumber()).toBe(7);
+    expect(await mesh.stat(/tidbmesh_streams_drained_total/)).toBe(1);
+    await until(async () => (await mesh.stat(/tidbmesh_streams_draining/)) === 0, 5);
+    again.end();
+    beta.end();
+  });
+
+  test('with a request outstanding it waits for the answer', async () => {
+    await open();
+    mesh.upstream.echo = undefined;
+    const alpha = mesh.alpha.open(BATCH);
+    alpha.write(get(1n));
+    await until(() => mesh.upstream.calls.length === 1 && mesh.upstream.calls[0]!.messages.length === 1, 5);
+    await mesh.configure(config({ alpha: 7, beta: 2 }));
+    await sleep(1500);
+    expect(alpha.closed).toBe(false);
+    mesh.upstream.send(answerTo(1n));
+    await until(() => alpha.messages.length === 1, 5);
+    await until(() => alpha.closed, 3);
+  });
+
+  test('with one that is never answered it ends after drainTimeoutSeconds', async () => {
+    await open();
+    mesh.upstream.echo = undefined;
+    const alpha = mesh.alpha.open(BATCH);
+    alpha.write(get(1n));
+    await until(() => mesh.upstream.calls.length === 1 && mesh.upstream.calls[0]!.messages.length === 1, 5);
+    await mesh.configure(config({ alpha: 7, beta: 2 }));
+    const seconds = await until(() => alpha.closed, DRAIN_SECONDS + 5);
+    expect(seconds).toBeGreaterThan(DRAIN_SECONDS - 1);
+  });
+});
+
+test('a tenant that is taken out loses its stream and gets no other', async () => {
+  mesh = await startMesh(config({ alpha: 1, beta: 2 }) as Record<string, unknown>, true);
+  mesh.upstream.echo = answerTo;
+  const alpha = mesh.alpha.open(BATCH);
+  alpha.write(get(1n));
+  await until(() => alpha.messages.length === 1, 5);
+  await mesh.configure(config({ alpha: 1, beta: 2 }, { tenants: [{ name: 'beta', number: 2 }] }));
+  await until(() => alpha.closed, 10);
+  const refused = await mesh.alpha.call(BATCH, [get(2n)]);
+  expect(refused).toMatchObject({ status: 7, text: expect.stringContaining('"alpha"') });
+});
+
+test('a wrong configuration changes nothing', async () => {
+  mesh = await startMesh(config({ alpha: 1, beta: 2 }) as Record<string, unknown>, true);
+  mesh.upstream.echo = answerTo;
+  const alpha = mesh.alpha.open(BATCH);
+  alpha.write(get(1n));
+  await until(() => alpha.messages.length === 1, 5);
+  await mesh.configure({ tenants: [] });
+  await sleep(DRAIN_SECONDS * 1000);
+  expect(alpha.closed).toBe(false);
+  const again = mesh.alpha.open(BATCH);
+  again.write(get(2n));
+  await until(() => again.messages.length === 1, 5);
+  expect(lastNumber()).toBe(1);
+});
+
+test('three hundred configurations leave the memory where it was', async () => {
+  mesh = await startMesh(config({ alpha: 1, beta: 2 }) as Record<string, unknown>, true);
+  mesh.upstream.echo = answerTo;
+  const load = async (i: number): Promise<void> => {
+    await mesh.configure(config({ alpha: (i % 1000) + 3, beta: 2 }));
+    const wanted = (i % 1000) + 3;
+    await until(async () => {
+      const alpha = mesh.alpha.open(BATCH);
+      alpha.write(get(1n));
+      await until(() => alpha.messages.length === 1 || alpha.closed, 5);
+      alpha.end();
+      return lastNumber() === wanted;
+    }, 10);
+  };
+  const memory = (): Promise<number> => mesh.stat(/tidbmesh_vm_memory_bytes/);
+  for (let i = 0; i < 50; i++) await load(i);
+  await sleep(1500);
+  const before = await memory();
+  for (let i = 50; i < 300; i++) await load(i);
+  await sleep(1500);
+  expect(await memory()).toBeLessThanOrEqual(before);
+});

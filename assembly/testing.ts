@@ -288,6 +288,30 @@ export function config(at: usize, length: usize): usize {
   return giveText(reader.error);
 }
 
+/** Selects the key space of the loaded configuration's tenant with this number. False: there is none. */
+export function selectConfigured(number: u32): bool {
+  const rules = resolver;
+  if (rules == null) return false;
+  const tenant = rules.config.tenantOf(number);
+  if (tenant == null) return false;
+  useSpace(tenant.space);
+  return true;
+}
+
+/** The loaded configuration's limit on timestamps, in seconds. */
+export function driftLimit(): u32 {
+  const rules = resolver;
+  return rules == null ? 0 : rules.config.limits.maxTsDriftSeconds;
+}
+
+/** Where the loaded configuration says that PD is asked; result: "cluster authority". */
+export function pdSettings(): usize {
+  const rules = resolver;
+  if (rules == null) return giveText('');
+  const config = rules.config;
+  return giveText(String.UTF8.decode(config.pdCluster) + ' ' + String.UTF8.decode(config.pdAuthority));
+}
+
 /** Resolves a principal; result: access and the tenant's name or the refusal. */
 export function identity(at: usize, length: usize): usize {
   const rules = resolver;

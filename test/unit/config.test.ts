@@ -11,8 +11,9 @@ const RULES = [
   { principal: 'spiffe://demo.mesh/ns/storage/sa/*', system: true },
 ];
 const GOOD = { tenants: TENANTS, rules: RULES };
-const RANGE = 'must be a whole number from 1 to 32766';
+const RANGE = 'must be a whole number from 0 to 32766';
 const LIMIT = 'must be a whole number of bytes from 1024 to 1073741824';
+const SECONDS = 'must be a whole number of seconds from 1 to 31536000';
 const ONE_OF = 'must say exactly one of: {tenant} in the principal, "tenant": "<name>", "system": true';
 
 const tenant = (extra: object): object => ({ ...GOOD, tenants: [{ name: 'alpha', number: 1, ...extra }] });
@@ -23,12 +24,12 @@ const BAD: [string, object, string][] = [
   [
     'an unknown field',
     { ...GOOD, rulez: [] },
-    'rulez: unknown field; known here: tenants, rules, requirePrincipal, limits',
+    'rulez: unknown field; known here: tenants, rules, requirePrincipal, limits, pd',
   ],
   [
     'an unknown field of a tenant',
     tenant({ id: 3 }),
-    'tenants[0].id: unknown field; known here: name, number',
+    'tenants[0].id: unknown field; known here: name, number, keyspace, prefix',
   ],
   [
     'an unknown field of a rule',
@@ -38,7 +39,7 @@ const BAD: [string, object, string][] = [
   [
     'an unknown limit',
     limits({ maxMessageByte: 5000 }),
-    'limits.maxMessageByte: unknown field; known here: maxMessageBytes, heldBytesPerVM, heldBytesPerTenant',
+    'limits.maxMessageByte: unknown field; known here: maxMessageBytes, heldBytesPerVM, heldBytesPerTenant, maxTsDriftSeconds',
   ],
   ['a list instead of an object', [], 'pluginConfig: must be an object'],
   [
@@ -71,7 +72,6 @@ const BAD: [string, object, string][] = [
     { ...GOOD, tenants: [...TENANTS, { name: 'alpha', number: 3 }] },
     'tenants[2].name: "alpha" is the name of tenants[0] already',
   ],
-  ['the number 0', tenant({ number: 0 }), `tenants[0].number: ${RANGE}`],
   ['a number below 0', tenant({ number: -1 }), `tenants[0].number: ${RANGE}`],
   ['the number 32767', tenant({ number: 32767 }), `tenants[0].number: ${RANGE}`],
   ['a number beyond 32 bits', tenant({ number: 4294967297 }), `tenants[0].number: ${RANGE}`],
@@ -147,7 +147,190 @@ const BAD: [string, object, string][] = [
   ['a limit that is too small', limits({ maxMessageBytes: 1023 }), `limits.maxMessageBytes: ${LIMIT}`],
   ['a limit that is too large', limits({ heldBytesPerVM: 1073741825 }), `limits.heldBytesPerVM: ${LIMIT}`],
   ['a limit of half a byte', limits({ heldBytesPerTenant: 5000.5 }), `limits.heldBytesPerTenant: ${LIMIT}`],
+  ['a drift of nothing', limits({ maxTsDriftSeconds: 0 }), `limits.maxTsDriftSeconds: ${SECONDS}`],
+  [
+    'a drift of more than a year',
+    limits({ maxTsDriftSeconds: 31536001 }),
+    `limits.maxTsDriftSeconds: ${SECONDS}`,
+  ],
+  ['a drift of half a second', limits({ maxTsDriftSeconds: 0.5 }), `limits.maxTsDriftSeconds: ${SECONDS}`],
+  ['pd as a text', { ...GOOD, pd: 'pd' }, 'pd: must be an object'],
+  [
+    'an unknown field of pd',
+    { ...GOOD, pd: { url: 'x' } },
+    'pd.url: unknown field; known here: cluster, authority',
+  ],
+  [
+    'pd without a cluster',
+    { ...GOOD, pd: { authority: 'pd' } },
+    "pd.cluster: is missing: the name of an Envoy cluster that reaches PD's HTTP API over HTTP/1.1",
+  ],
+  ['an empty cluster', { ...GOOD, pd: { cluster: '' } }, 'pd.cluster: must be a text that is not empty'],
   ['a limit as a text', limits({ heldBytesPerTenant: '64MB' }), `limits.heldBytesPerTenant: ${LIMIT}`],
+];
+
+const ID_RANGE = 'must be a whole number from 0 to 16777215';
+const MODE = 'must be "txn" for transactions or "raw" for RawKV';
+const ALONE_WITH_0 =
+  'tenant 0, which owns everything below `t` 80 01; beside it can stand table tenants and keyspaces of mode txn';
+const TABLES = 'which like all table tenants lies in `t` 80 01 to `t` FF FF';
+
+type Extra = { keyspace?: object; prefix?: object };
+const spaces = (...extras: (Extra | 0)[]): object => ({
+  ...GOOD,
+  rules: [{ principal: 'spiffe://demo.mesh/ns/{tenant}/sa/*' }],
+  tenants: extras.map((extra, i) => ({ name: `t${i}`, number: extra === 0 ? 0 : i + 1, ...(extra || {}) })),
+});
+const txn = (id: number): Extra => ({ keyspace: { id, mode: 'txn' } });
+const raw = (id: number): Extra => ({ keyspace: { id, mode: 'raw' } });
+const txnPrefix = (hex: string): Extra => ({ prefix: { hex, mode: 'txn' } });
+const rawPrefix = (hex: string): Extra => ({ prefix: { hex, mode: 'raw' } });
+const TABLE: Extra = {};
+
+const BAD_SPACES: [string, object, string][] = [
+  ['a keyspace as a number', tenant({ keyspace: 7 }), 'tenants[0].keyspace: must be an object'],
+  [
+    'an unknown field of a keyspace',
+    tenant({ keyspace: { id: 7, mode: 'txn', name: 'x' } }),
+    'tenants[0].keyspace.name: unknown field; known here: id, mode',
+  ],
+  ['a keyspace without id', tenant({ keyspace: { mode: 'txn' } }), `tenants[0].keyspace.id: ${ID_RANGE}`],
+  ['a keyspace below 0', tenant(txn(-1)), `tenants[0].keyspace.id: ${ID_RANGE}`],
+  ['a keyspace of 25 bits', tenant(txn(16777216)), `tenants[0].keyspace.id: ${ID_RANGE}`],
+  ['half a keyspace', tenant(txn(0.5)), `tenants[0].keyspace.id: ${ID_RANGE}`],
+  ['a keyspace without mode', tenant({ keyspace: { id: 7 } }), `tenants[0].keyspace.mode: ${MODE}`],
+  ['another mode', tenant({ keyspace: { id: 7, mode: 'sql' } }), `tenants[0].keyspace.mode: ${MODE}`],
+  ['a mode as a bool', tenant({ prefix: { hex: '61', mode: true } }), `tenants[0].prefix.mode: ${MODE}`],
+  [
+    'a keyspace and a prefix',
+    tenant({ ...txn(7), ...txnPrefix('61') }),
+    'tenants[0]: has a keyspace and a prefix; a tenant has one key space, so leave one out',
+  ],
+  [
+    'number 0 with a keyspace',
+    tenant({ number: 0, ...txn(7) }),
+    'tenants[0].keyspace: number 0 stands for the keys that are there already; give it another number',
+  ],
+  [
+    'number 0 with a prefix',
+    tenant({ number: 0, ...txnPrefix('61') }),
+    'tenants[0].prefix: number 0 stands for the keys that are there already; give it another number',
+  ],
+  [
+    'number 0 twice',
+    { ...GOOD, tenants: [0, 0].map((number, i) => ({ name: `t${i}`, number })) },
+    'tenants[1].number: 0 is the number of tenants[0] already: two tenants would share one key space',
+  ],
+  [
+    'a prefix in both writings',
+    tenant({ prefix: { text: 'a', hex: '61', mode: 'txn' } }),
+    'tenants[0].prefix: must have one of "text" and "hex": the bytes in front of every key',
+  ],
+  [
+    'a prefix in no writing',
+    tenant({ prefix: { mode: 'txn' } }),
+    'tenants[0].prefix: must have one of "text" and "hex": the bytes in front of every key',
+  ],
+  [
+    'an empty prefix',
+    tenant({ prefix: { text: '', mode: 'txn' } }),
+    'tenants[0].prefix.text: must be a text that is not empty',
+  ],
+  ['half a byte', tenant(txnPrefix('616')), 'tenants[0].prefix.hex: must be an even number of hex digits'],
+  ['no hex', tenant(txnPrefix('6g')), 'tenants[0].prefix.hex: must be an even number of hex digits'],
+  [
+    'a prefix of FF',
+    tenant(txnPrefix('ffff')),
+    'tenants[0].prefix: must not be all FF: such a key space has no end',
+  ],
+  [
+    'a prefix of 129 bytes',
+    tenant({ prefix: { text: 'a'.repeat(129), mode: 'txn' } }),
+    'tenants[0].prefix: must have at most 128 bytes: every key grows by it',
+  ],
+  [
+    'a keyspace twice',
+    spaces(txn(7), TABLE, txn(7)),
+    'tenants[2].keyspace: its keys would lie among those of tenants[0], keyspace 7 of mode txn',
+  ],
+  [
+    'a prefix twice',
+    spaces(txnPrefix('6162'), txnPrefix('6162')),
+    'tenants[1].prefix: its keys would lie among those of tenants[0], behind the prefix with the hex 6162',
+  ],
+  [
+    'a prefix that begins another one',
+    spaces(txnPrefix('616263'), txnPrefix('50'), txnPrefix('6162')),
+    'tenants[2].prefix: its keys would lie among those of tenants[0], behind the prefix with the hex 616263',
+  ],
+  [
+    'a raw prefix that begins another one',
+    spaces(rawPrefix('fe00'), rawPrefix('fe')),
+    'tenants[1].prefix: its keys would lie among those of tenants[0], behind the prefix with the hex fe00',
+  ],
+  [
+    "a prefix among the table tenants' keys",
+    spaces(txnPrefix('749000'), TABLE),
+    `tenants[0].prefix: its keys would lie among those of tenants[1], ${TABLES}`,
+  ],
+  [
+    "a prefix around the table tenants' keys",
+    spaces(TABLE, txnPrefix('74')),
+    `tenants[1].prefix: its keys would lie among those of tenants[0], ${TABLES}`,
+  ],
+  [
+    "a prefix among tenant 0's keys",
+    spaces(0, txnPrefix('61')),
+    `tenants[1].prefix: its keys would lie among those of tenants[0], ${ALONE_WITH_0}`,
+  ],
+  [
+    "a prefix in front of tenant 0's keys",
+    spaces(txnPrefix('00'), 0),
+    `tenants[0].prefix: its keys would lie among those of tenants[1], ${ALONE_WITH_0}`,
+  ],
+  [
+    "a raw keyspace among tenant 0's keys",
+    spaces(0, raw(1)),
+    `tenants[1].keyspace: its keys would lie among those of tenants[0], ${ALONE_WITH_0}`,
+  ],
+  [
+    'raw and transactions in one API V1 store: a prefix',
+    spaces(txnPrefix('61'), rawPrefix('62')),
+    'tenants[1].prefix.mode: "raw" beside tenants[0], which writes transactions: API V1 raw and txn data do not share a store; give it a store of its own',
+  ],
+  [
+    'raw and transactions in one API V1 store: a table tenant',
+    spaces(rawPrefix('62'), TABLE),
+    'tenants[0].prefix.mode: "raw" beside tenants[1], which writes transactions: API V1 raw and txn data do not share a store; give it a store of its own',
+  ],
+  [
+    'raw and transactions in one API V1 store: tenant 0',
+    spaces(0, rawPrefix('ff00')),
+    'tenants[1].prefix.mode: "raw" beside tenants[0], which writes transactions: API V1 raw and txn data do not share a store; give it a store of its own',
+  ],
+  [
+    'a raw prefix in an API V2 store',
+    spaces(raw(1), rawPrefix('62')),
+    'tenants[1].prefix.mode: "raw" beside the keyspace of tenants[0]: a store with API V2 takes raw requests for keyspaces only; give it a keyspace of mode "raw"',
+  ],
+  [
+    'a prefix in an API V2 store',
+    spaces(txnPrefix('62'), TABLE, raw(1)),
+    'tenants[0].prefix: beside the keyspace of tenants[2]: a store with API V2 takes other keys only when they begin with TiDB\'s own m or t; give it a keyspace of mode "txn"',
+  ],
+];
+
+const GOOD_SPACES: [string, object][] = [
+  ['tenant 0 and table tenants', spaces(0, TABLE, TABLE)],
+  ['tenant 0, a keyspace and a table tenant', spaces(0, txn(0), TABLE)],
+  ['a keyspace in both modes', spaces(txn(7), raw(7))],
+  ['the keyspaces at both ends', spaces(txn(0), txn(16777215), raw(0), raw(16777215))],
+  ['table tenants and keyspaces', spaces(TABLE, raw(1), txn(1), TABLE)],
+  ["a prefix with TiDB's first byte and a keyspace", spaces(txnPrefix('6d31'), txn(1), txnPrefix('747f'))],
+  ['a prefix behind the table tenants and tenant 0', spaces(0, TABLE, txnPrefix('74ffff'), txnPrefix('75'))],
+  ['prefixes side by side', spaces(txnPrefix('61'), txnPrefix('62'), txnPrefix('60ff'), txnPrefix('ff00'))],
+  ['raw prefixes side by side', spaces(rawPrefix('6161'), rawPrefix('6162'), rawPrefix('FFfe'))],
+  ['a prefix of 128 bytes', tenant({ prefix: { text: 'é'.repeat(64), mode: 'raw' } })],
 ];
 
 const at = (line: number, column: number, what: string): string =>
@@ -211,6 +394,60 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
   test.each(BAD)('refuses %s', (_name, config, error) => {
     expect(filter.config(JSON.stringify(config))).toBe(error);
     expect(filter.config(JSON.stringify(GOOD))).toBe('');
+  });
+
+  test.each(BAD_SPACES)('refuses %s', (_name, config, error) => {
+    expect(filter.config(JSON.stringify(config))).toBe(error);
+    expect(filter.config(JSON.stringify(GOOD))).toBe('');
+  });
+
+  test.each(GOOD_SPACES)('takes %s', (_name, config) => {
+    expect(filter.config(JSON.stringify(config))).toBe('');
+  });
+
+  test('gives each tenant the key space that it asks for', () => {
+    const tenants = [
+      { name: 'legacy', number: 0 },
+      { name: 'alpha', number: 1 },
+      { name: 'gamma', number: 3, keyspace: { id: 7, mode: 'txn' } },
+      { name: 'delta', number: 4, prefix: { text: 'zoo:', mode: 'txn' } },
+    ];
+    const key = Uint8Array.from([0x6d, 0x31]);
+    const images = (config: object, numbers: number[]): string[] => {
+      expect(filter.config(JSON.stringify(config))).toBe('');
+      return numbers.map((number) => {
+        filter.selectConfigured(number);
+        return Buffer.from(filter.map('encodeKey', key).bytes).toString('hex');
+      });
+    };
+    const pair = [0, 1, 3].map((number) => tenants.find((one) => one.number === number));
+    expect(images({ ...GOOD, tenants: pair }, [0, 1, 3])).toEqual([
+      '6d31',
+      '7480010000000000006d31',
+      '780000076d31',
+    ]);
+    expect(images({ ...GOOD, tenants: [tenants[1], tenants[3]] }, [1, 4])).toEqual([
+      '7480010000000000006d31',
+      '7a6f6f3a6d31',
+    ]);
+    const mixed = [
+      { name: 'alpha', number: 1, prefix: { hex: 'Ff00', mode: 'raw' } },
+      { name: 'beta', number: 2, prefix: { hex: 'ff01', mode: 'raw' } },
+    ];
+    expect(images({ ...GOOD, tenants: mixed }, [1, 2])).toEqual(['ff006d31', 'ff016d31']);
+  });
+
+  test('reads how far timestamps may lie ahead, and where PD is', () => {
+    expect(filter.config(JSON.stringify(GOOD))).toBe('');
+    expect(filter.settings).toEqual({ maxTsDriftSeconds: 600, pd: ' ' });
+    for (const maxTsDriftSeconds of [1, 31536000]) {
+      const config = { ...GOOD, limits: { maxTsDriftSeconds }, pd: { cluster: 'pd-http' } };
+      expect(filter.config(JSON.stringify(config))).toBe('');
+      expect(filter.settings).toEqual({ maxTsDriftSeconds, pd: 'pd-http pd' });
+    }
+    const config = { ...GOOD, pd: { cluster: 'x', authority: 'pd.example:2379' } };
+    expect(filter.config(JSON.stringify(config))).toBe('');
+    expect(filter.settings.pd).toBe('x pd.example:2379');
   });
 
   test.each(SYNTAX)('refuses JSON: %s', (_name, text, error) => {

@@ -101,6 +101,9 @@ interface Exports {
   regions(at: number, length: number): number;
   query(at: number, length: number, hex: number): number;
   config(at: number, length: number): number;
+  selectConfigured(number: number): number;
+  driftLimit(): number;
+  pdSettings(): number;
   identity(at: number, length: number): number;
 }
 
@@ -348,6 +351,19 @@ export class Filter {
     this.wasm.reset();
     const bytes = bytesOf(json);
     return new TextDecoder().decode(this.given(this.wasm.config(this.put(bytes), bytes.length)));
+  }
+
+  /** Makes the key space of the loaded configuration's tenant with this number the selected one. */
+  selectConfigured(number: number): void {
+    if (this.wasm.selectConfigured(number) === 0) throw new Error(`no tenant has the number ${number}`);
+  }
+
+  /** What the loaded configuration says of timestamps and of PD. */
+  get settings(): { maxTsDriftSeconds: number; pd: string } {
+    return {
+      maxTsDriftSeconds: this.wasm.driftLimit(),
+      pd: new TextDecoder().decode(this.given(this.wasm.pdSettings())),
+    };
   }
 
   identity(principal: string): { access: 'refused' | 'tenant' | 'system'; text: string } {

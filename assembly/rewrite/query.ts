@@ -50,22 +50,34 @@ function appendBytes(to: usize, p: usize, length: usize): usize {
   return to + length;
 }
 
-/** Maps one bound and appends `name=value`. 0 on bad escapes or bytes that are no encoded key. */
-function appendBound(to: usize, p: usize, end: usize, name: StaticArray<u8>, bound: Bound, hex: bool): usize {
-  if (find(p, end, name) > 1) return 0;
-  let length = valueLength;
-  let at: usize = 0;
-  if (length != 0) {
-    at = hex ? readHex(valueAt, length) : unescape(valueAt, length);
-    if (at == 0) return 0;
-    length = escapedLength;
+/** The bound that `mapBound` found last, as it goes on. */
+let boundAt: usize = 0;
+let boundLength: usize = 0;
+
+/** Maps one bound. False on bad escapes or bytes that are no encoded key. */
+function mapBound(p: usize, end: usize, name: StaticArray<u8>, bound: Bound, hex: bool): bool {
+  if (find(p, end, name) > 1) return false;
+  boundAt = 0;
+  boundLength = valueLength;
+  if (boundLength != 0) {
+    boundAt = hex ? readHex(valueAt, boundLength) : unescape(valueAt, boundLength);
+    if (boundAt == 0) return false;
+    boundLength = escapedLength;
   }
-  const mapped = encodeEncoded(at, length, bound);
-  if (mapped == Mapped.BROKEN) return 0;
+  const mapped = encodeEncoded(boundAt, boundLength, bound);
   if (mapped == Mapped.REPLACED) {
-    at = mappedAt;
-    length = mappedLength;
+    boundAt = mappedAt;
+    boundLength = mappedLength;
   }
+  return mapped != Mapped.BROKEN;
+}
+
+/** Bytes that `name=value` takes at most: an escaped byte is three characters. */
+function roomFor(name: StaticArray<u8>, valueBytes: usize): usize {
+  return name.length + 1 + valueBytes * 3;
+}
+
+function appendBound(to: usize, name: StaticArray<u8>, at: usize, length: usize, hex: bool): usize {
   to = appendBytes(to, changetype<usize>(name), name.length);
   store<u8>(to++, EQUALS);
   return hex ? writeHex(to, at, length) : writeEscaped(to, at, length);
@@ -84,13 +96,15 @@ export function rewriteQuery(
 ): Status {
   const end = p + length;
   if (hasEscapedName(p, end)) return Status.MALFORMED;
-  // An encoded bound grows by less than 32 bytes before it is escaped three to one.
-  const out = alloc(length * 4 + 512);
-  let to = appendBound(out, p, end, start, Bound.LOWER, hex);
-  if (to == 0) return Status.MALFORMED;
+  if (!mapBound(p, end, start, Bound.LOWER, hex)) return Status.MALFORMED;
+  const lowerAt = boundAt;
+  const lowerLength = boundLength;
+  if (!mapBound(p, end, stop, Bound.UPPER, hex)) return Status.MALFORMED;
+  // What else is in the query comes behind, each part with one more `&`.
+  const out = alloc(roomFor(start, lowerLength) + 1 + roomFor(stop, boundLength) + length + 1);
+  let to = appendBound(out, start, lowerAt, lowerLength, hex);
   store<u8>(to++, AMPERSAND);
-  to = appendBound(to, p, end, stop, Bound.UPPER, hex);
-  if (to == 0) return Status.MALFORMED;
+  to = appendBound(to, stop, boundAt, boundLength, hex);
   while (p < end) {
     let next = p;
     while (next < end && load<u8>(next) != AMPERSAND) next++;

@@ -4,6 +4,7 @@ import { toBinary } from '@bufbuild/protobuf';
 import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
 import { judge } from '../../src-ts/schema/judgement.ts';
 import { BUILD_NAMES, buildFilter, Filter, LEASE_SEED, type Way } from './filter.ts';
+import { spaceOf } from './model/key-spaces.ts';
 import { MessageMaker } from './model/messages.ts';
 import { Random } from './model/random.ts';
 import { messageId } from './model/schema.ts';
@@ -20,7 +21,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     const judgement = judge(registry);
     const maker = new MessageMaker(registry, judgement);
     const random = new Random(19);
-    const world = { tenant: 1, name: 'alpha', leaseSeed: LEASE_SEED, safePoint: 0n };
+    const world = { space: spaceOf({ number: 1 }), name: 'alpha', leaseSeed: LEASE_SEED, safePoint: 0n };
     const samples: { id: number; body: Uint8Array; way: Way }[] = [];
     for (const method of judgement.methods.filter((m) => m.decision === 'MAP'))
       for (const way of ['request', 'response'] as const)

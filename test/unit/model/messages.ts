@@ -12,7 +12,8 @@ import type { Judgement } from '../../../src-ts/schema/judgement.ts';
 import type { Way } from '../filter.ts';
 import { concat, EMPTY, unhex } from './bytes.ts';
 import type { Random } from './random.ts';
-import * as table from './table-codec.ts';
+import { spaceOf } from './key-spaces.ts';
+import { memcomparable } from './table-codec.ts';
 import { etcdPrefix, storedLease, type World } from './walker.ts';
 
 const MAX_DEPTH = 7;
@@ -90,7 +91,7 @@ export class MessageMaker {
       case ScalarType.INT64:
       case ScalarType.SINT64:
       case ScalarType.SFIXED64:
-        if (role === 'COP_TYPE') return BigInt(random.pick([104, 105]));
+        if (role === 'COP_TYPE') return BigInt(random.pick([0, 104]));
         if (role === 'LEASE_ID' || role === 'LEASE_GRANT_ID') return lease(way, world, random);
         return BigInt.asIntN(64, random.bigint(64));
       default:
@@ -129,7 +130,7 @@ export class MessageMaker {
       case 'KEY_OR_NONE':
         return random.chance(20) ? EMPTY : request ? ownKey(random) : storedKey(world, random);
       case 'ENC_KEY':
-        return table.memcomparable(request ? ownKey(random) : storedKey(world, random));
+        return pdKey(request ? ownKey(random) : storedKey(world, random), way, world);
       case 'RANGE_START':
       case 'RANGE_END':
         return random.chance(30) ? EMPTY : request ? anyKey(random) : storedKey(world, random);
@@ -137,7 +138,7 @@ export class MessageMaker {
       case 'ENC_END':
         return random.chance(30)
           ? EMPTY
-          : table.memcomparable(request ? anyKey(random) : storedKey(world, random));
+          : pdKey(request ? anyKey(random) : storedKey(world, random), way, world);
       case 'ETCD_KEY':
         if (request) return random.bytes(random.below(20));
         return random.chance(15) ? random.bytes(5) : concat(etcdPrefix(world), random.bytes(random.below(9)));
@@ -175,10 +176,15 @@ function anyKey(random: Random): Uint8Array {
   return random.chance(80) ? ownKey(random) : random.bytes(1 + random.below(20));
 }
 
+/** A key as PD has it, on the side of the client or of the store. */
+function pdKey(key: Uint8Array, way: Way, { space }: World): Uint8Array {
+  return (way === 'request' ? space.clientEncodes : space.storeEncodes) ? memcomparable(key) : key;
+}
+
 /** A key of the store: this tenant's mostly. */
-function storedKey(world: World, random: Random): Uint8Array {
+function storedKey({ space }: World, random: Random): Uint8Array {
   const roll = random.below(10);
   if (roll === 0) return random.bytes(1 + random.below(20));
-  const owner = world.tenant + (roll === 1 ? 1 : 0);
-  return table.encodeLower(owner, ownKey(random)) as Uint8Array;
+  const owner = roll === 1 ? spaceOf({ number: space.choice.number + 1 }) : space;
+  return owner.encodeLower(ownKey(random)) as Uint8Array;
 }

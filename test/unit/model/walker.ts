@@ -4,20 +4,28 @@
  */
 import type { FileRegistry, Message } from '@bufbuild/protobuf';
 import { reflect, type ReflectMessage } from '@bufbuild/protobuf/reflect';
-import type { Judgement } from '../../../src-ts/schema/judgement.ts';
-import type { Way } from '../filter.ts';
-import { concat, EMPTY } from './bytes.ts';
-import * as table from './table-codec.ts';
+import type { JudgedMessage, Judgement } from '../../../src-ts/schema/judgement.ts';
+import { Status, type Way } from '../filter.ts';
+import { compare, concat, EMPTY } from './bytes.ts';
+import { capabilities, decodeEncoded, encodeEncoded, type KeySpace } from './key-spaces.ts';
+import { BROKEN, OUTSIDE, type Result } from './table-codec.ts';
 
 export const WITHHELD = 'tidb-mesh: the text of this error is withheld, it may quote keys of the store';
 export const READER = 'tidb_mesh_reader';
 
 /** Who asks, and what the stream remembers. */
 export interface World {
-  tenant: number;
+  space: KeySpace;
   name: string;
   leaseSeed: bigint;
   safePoint: bigint;
+}
+
+/** The message must be refused with this status. */
+export class Refused extends Error {
+  constructor(readonly status: Status) {
+    super(Status[status]);
+  }
 }
 
 /** The message lies outside of the tenant. */
@@ -25,20 +33,40 @@ const DROPPED = Symbol('dropped');
 
 const LEASE_MASK = (1n << 48n) - 1n;
 
+/** Tenant 0 keeps its names and leases. */
+export function isAdopted(world: World): boolean {
+  return world.space.choice.number === 0;
+}
+
+const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
+/** What of etcd is not tenant 0's: from, and the first key behind. */
+const RESERVED = [
+  [ascii('/pd'), ascii('/pd0')],
+  [ascii('/tidb-mesh/'), ascii('/tidb-mesh0')],
+] as const;
+
+function isReserved(key: Uint8Array): boolean {
+  const text = new TextDecoder('latin1').decode(key);
+  return text === '/pd' || text.startsWith('/pd/') || text.startsWith('/tidb-mesh/');
+}
+
 function leaseBase(world: World): bigint {
-  return (1n << 63n) | (BigInt(world.tenant) << 48n);
+  return (1n << 63n) | (BigInt(world.space.choice.number) << 48n);
 }
 
 export function storedLease(world: World, id: bigint): bigint {
+  if (isAdopted(world)) return id;
   return id === 0n ? 0n : BigInt.asIntN(64, leaseBase(world) | id);
 }
 
 function clientLease(world: World, stored: bigint): bigint {
   const id = BigInt.asUintN(64, stored);
+  if (isAdopted(world)) return stored < 0n ? 0n : stored;
   return (id & ~LEASE_MASK) === leaseBase(world) ? id & LEASE_MASK : 0n;
 }
 
 export function etcdPrefix(world: World): Uint8Array {
+  if (isAdopted(world)) return EMPTY;
   return new TextEncoder().encode(`/tidb-mesh/${world.name}:`);
 }
 
@@ -56,9 +84,11 @@ export function isPlainText(text: string): boolean {
 export class WalkerModel {
   private readonly fields: Map<string, Map<number, { role: string; essential: boolean; read: boolean }>>;
   private readonly registry: FileRegistry;
+  private readonly messages: Map<string, JudgedMessage>;
 
   constructor(registry: FileRegistry, judgement: Judgement) {
     this.registry = registry;
+    this.messages = new Map(judgement.messages.map((message) => [message.name, message]));
     this.fields = new Map(
       judgement.messages.map((message) => [
         message.name,
@@ -72,7 +102,10 @@ export class WalkerModel {
     );
   }
 
-  /** Changes the message in place. */
+  /**
+   * Changes the message in place.
+   * @throws Refused
+   */
   rewrite(name: string, message: Message, way: Way, world: World): void {
     const desc = this.registry.getMessage(name);
     if (!desc) throw new Error(`no message ${name}`);
@@ -89,6 +122,7 @@ export class WalkerModel {
     if (!roles) throw new Error(`no message ${view.desc.typeName}`);
     const role = (number: number): string => roles.get(number)?.role ?? '';
     const withRole = (wanted: string) => view.fields.find((field) => role(field.number) === wanted);
+    if (way === 'request') this.judgeRequest(view, world);
     const reverse = withRole('REVERSE');
     const swapped = reverse !== undefined && view.get(reverse) === true;
 
@@ -97,6 +131,8 @@ export class WalkerModel {
       if (field.message) {
         if (!read) {
           if (view.isSet(field)) {
+            if (role(field.number) === 'REFUSED' && way === 'request')
+              throw new Refused(Status.NOT_FOR_TENANTS);
             view.clear(field);
             if (role(field.number) === 'EMPTIED' && way === 'request') this.setEmptyRequest(view);
           }
@@ -104,7 +140,12 @@ export class WalkerModel {
         }
         if (field.fieldKind === 'list') {
           const list = view.get(field);
+          const isBatch = way === 'request' && view.desc.typeName === 'tikvpb.BatchCommandsRequest';
           const kept = [...list].filter((item) => {
+            if (isBatch) {
+              this.walkCommand(item as ReflectMessage, world);
+              return true;
+            }
             const dropped = this.walk(item as ReflectMessage, way, world) === DROPPED;
             if (dropped && essential) throw new Error('an essential list is not modelled');
             return !dropped;
@@ -130,6 +171,11 @@ export class WalkerModel {
       const isBound = /^(RANGE|ENC)_(START|END)$/.test(name);
       if (field.fieldKind === 'list') {
         if (name === 'BATCH_IDS') continue;
+        if (name === 'REGION_ACT') {
+          // None is known.
+          if (way === 'request') view.clear(field);
+          continue;
+        }
         const mapped = [...view.get(field)].map((value) => this.value(name, value, way, world, swapped));
         if (mapped.includes(DROPPED)) return DROPPED;
         view.clear(field);
@@ -140,6 +186,7 @@ export class WalkerModel {
       if (field.fieldKind !== 'scalar' && field.fieldKind !== 'enum') continue;
       const inserted =
         isBound ||
+        (way === 'request' && (name === 'API_VERSION' || name === 'KEYSPACE_ID')) ||
         (name === 'SAFE_POINT_OUT' && way === 'response') ||
         (name === 'LEASE_GRANT_ID' && way === 'request') ||
         (name === 'ETCD_KEY' && way === 'request' && withRole('ETCD_END') !== undefined);
@@ -152,6 +199,61 @@ export class WalkerModel {
     return undefined;
   }
 
+  /** What is asked of a request before its fields are. */
+  private judgeRequest(view: ReflectMessage, world: World): void {
+    const message = this.messages.get(view.desc.typeName);
+    const { space } = world;
+    if (needsOf(message) & ~capabilities(space)) throw new Refused(Status.WRONG_SPACE);
+    const context = view.desc.field['context'];
+    if (context?.number === 1 && context.message?.typeName === 'kvrpcpb.Context' && !view.isSet(context))
+      if (space.choice.keyspace) view.set(context, reflect(context.message));
+    const field = (wanted: string) => {
+      const number = message?.fields.find((f) => f.role === wanted)?.number;
+      return view.fields.find((f) => f.number === number);
+    };
+    const [key, end] = [field('ETCD_KEY'), field('ETCD_END')];
+    if (isAdopted(world) && key && end) {
+      const from = view.get(key) as Uint8Array;
+      const to = view.get(end) as Uint8Array;
+      const isOpen = to.length === 1 && to[0] === 0;
+      for (const [first, behind] of RESERVED)
+        if (to.length > 0 && compare(from, behind) < 0 && (isOpen || compare(to, first) > 0))
+          throw new Refused(Status.NAME_OUTSIDE);
+    }
+    this.judgeAct(view, actsOf(message), message);
+  }
+
+  /** A request that acts on a region: none is known, so its version becomes 0. */
+  private judgeAct(view: ReflectMessage, acts: Acts, message: JudgedMessage | undefined): void {
+    if (acts === 'never') return;
+    const keys = view.fields.find(
+      (f) => f.fieldKind === 'list' && message?.fields.some((j) => j.number === f.number && j.role === 'KEY'),
+    );
+    if (acts === 'without keys' && keys?.fieldKind === 'list' && [...view.get(keys)].length > 0) return;
+    const inside = (outer: ReflectMessage | undefined, name: string): ReflectMessage | undefined => {
+      const field = outer?.desc.field[name];
+      return outer && field?.fieldKind === 'message' && outer.isSet(field) ? outer.get(field) : undefined;
+    };
+    const context = inside(view, 'context');
+    const epoch = inside(context, 'regionEpoch');
+    const region = context?.desc.field['regionId'];
+    const version = epoch?.desc.field['version'];
+    if (!context || !epoch || !region || !version || !context.isSet(region) || !epoch.isSet(version))
+      throw new Refused(Status.REGION_NOT_NAMED);
+    epoch.clear(version);
+  }
+
+  /** A refused request of a batch becomes an empty one. */
+  private walkCommand(view: ReflectMessage, world: World): void {
+    try {
+      this.walk(view, 'request', world);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      for (const field of view.fields) view.clear(field);
+      this.setEmptyRequest(view);
+    }
+  }
+
   private setEmptyRequest(view: ReflectMessage): void {
     const field = view.fields.find((f) => f.number === 255);
     if (field?.fieldKind !== 'message') throw new Error('a batch has an empty request');
@@ -160,14 +262,15 @@ export class WalkerModel {
 
   private value(role: string, value: unknown, way: Way, world: World, swapped: boolean): unknown {
     const request = way === 'request';
+    const { space } = world;
     const bytes = value instanceof Uint8Array ? value : EMPTY;
     const asText = (mapped: Uint8Array): unknown =>
       typeof value === 'string' ? new TextDecoder().decode(mapped) : mapped;
-    const must = (mapped: table.Result): Uint8Array | typeof DROPPED => {
-      if (mapped === table.BROKEN) throw new Error('the model was given a broken key');
-      return mapped === table.OUTSIDE ? DROPPED : mapped;
+    const must = (mapped: Result): Uint8Array | typeof DROPPED => {
+      if (mapped === BROKEN) throw new Error('the model was given a broken key');
+      return mapped === OUTSIDE ? DROPPED : mapped;
     };
-    const exact = (mapped: table.Result): Uint8Array | typeof DROPPED => {
+    const exact = (mapped: Result): Uint8Array | typeof DROPPED => {
       const result = must(mapped);
       if (result === DROPPED && request) throw new Error('the model was given a foreign key');
       return result;
@@ -177,38 +280,40 @@ export class WalkerModel {
       case 'KEY':
       case 'KEY_DROP': {
         if (role === 'KEY_OR_NONE' && bytes.length === 0) return value;
-        const mapped = exact((request ? table.encodeKey : table.decodeKey)(world.tenant, bytes));
+        const mapped = exact((request ? space.encodeKey : space.decodeKey)(bytes));
         return mapped === DROPPED && role !== 'KEY_DROP' ? EMPTY : mapped;
       }
       case 'ENC_KEY': {
-        const mapped = exact(
-          (request ? table.encodeEncoded : table.decodeEncoded)(world.tenant, bytes, 'key'),
-        );
+        const mapped = exact((request ? encodeEncoded : decodeEncoded)(space, bytes, 'key'));
         return mapped === DROPPED ? EMPTY : mapped;
       }
       case 'RANGE_START':
       case 'RANGE_END': {
         const lower = (role === 'RANGE_START') !== swapped;
-        if (request) return must((lower ? table.encodeLower : table.encodeUpper)(world.tenant, bytes));
-        return must((lower ? table.decodeStart : table.decodeEnd)(world.tenant, bytes));
+        if (request) return must((lower ? space.encodeLower : space.encodeUpper)(bytes));
+        return must((lower ? space.decodeStart : space.decodeEnd)(bytes));
       }
       case 'ENC_START':
       case 'ENC_END': {
         const lower = (role === 'ENC_START') !== swapped;
-        const map = request ? table.encodeEncoded : table.decodeEncoded;
-        return must(map(world.tenant, bytes, lower ? 'lower' : 'upper'));
+        const map = request ? encodeEncoded : decodeEncoded;
+        return must(map(space, bytes, lower ? 'lower' : 'upper'));
       }
       case 'TEXT':
         return request || isPlainText(String(value)) ? value : WITHHELD;
       case 'ETCD_KEY': {
         const prefix = etcdPrefix(world);
+        if (isAdopted(world) && isReserved(bytes)) {
+          if (request) throw new Refused(Status.NAME_OUTSIDE);
+          return DROPPED;
+        }
         if (request) return concat(prefix, bytes);
         const own = bytes.length >= prefix.length && prefix.every((byte, i) => bytes[i] === byte);
         return own ? bytes.slice(prefix.length) : DROPPED;
       }
       case 'ETCD_END': {
         const prefix = etcdPrefix(world);
-        if (bytes.length === 0) return bytes;
+        if (bytes.length === 0 || isAdopted(world)) return bytes;
         if (bytes.length > 1 || bytes[0] !== 0) return concat(prefix, bytes);
         return concat(prefix.slice(0, -1), [(prefix.at(-1) ?? 0) + 1]);
       }
@@ -219,9 +324,9 @@ export class WalkerModel {
         return storedLease(world, value === 0n ? world.leaseSeed : (value as bigint));
       }
       case 'API_VERSION':
-        return request ? 0 : value;
+        return request ? (space.choice.keyspace ? 2 : 0) : value;
       case 'KEYSPACE_ID':
-        return request ? 0 : value;
+        return request ? (space.choice.keyspace?.id ?? 0) : value;
       case 'SERVICE_TTL':
         return request ? 0n : value;
       case 'SERVICE_ID':
@@ -236,6 +341,12 @@ export class WalkerModel {
         const own = value as bigint;
         return request || own < world.safePoint ? value : world.safePoint;
       }
+      case 'REGION_ACT':
+        return request ? 0n : value;
+      case 'TIMESTAMP':
+      case 'TIMESTAMP_OR_MAX':
+      case 'REGION_ID':
+      case 'REGION_VERSION':
       case 'RESOURCE_PATH':
       case 'CONFIG_PATH':
       case 'SEGMENT':
@@ -249,4 +360,16 @@ export class WalkerModel {
         throw new Error(`the model does not know the role ${role}`);
     }
   }
+}
+
+type Acts = 'never' | 'always' | 'without keys';
+
+/** Capabilities that a request asks of its key space, as in the table's flags. */
+function needsOf(message: JudgedMessage | undefined): number {
+  return (message?.flags ?? 0) & (2048 | 4096 | 8192);
+}
+
+function actsOf(message: JudgedMessage | undefined): Acts {
+  const flags = message?.flags ?? 0;
+  return flags & 16384 ? 'always' : flags & 32768 ? 'without keys' : 'never';
 }

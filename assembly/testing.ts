@@ -283,6 +283,8 @@ function giveText(value: string): usize {
 export function config(at: usize, length: usize): usize {
   const old = resolver;
   if (old != null) old.config.free();
+  resolver = null;
+  __collect();
   const reader = new ConfigReader(String.UTF8.decodeUnsafe(at, length));
   resolver = reader.error.length == 0 ? new Resolver(reader.config) : null;
   return giveText(reader.error);

@@ -12,13 +12,17 @@ export const enum JsonType {
   OBJECT,
 }
 
+/** Most values are neither lists nor objects: they share these. */
+const NO_ITEMS: Json[] = [];
+const NO_NAMES: string[] = [];
+
 export class Json {
   type: JsonType = JsonType.NULL;
   bool: bool = false;
   number: f64 = 0;
   text: string = '';
-  items: Json[] = [];
-  names: string[] = [];
+  items: Json[] = NO_ITEMS;
+  names: string[] = NO_NAMES;
 
   /** The member with this name, or null. */
   get(name: string): Json | null {
@@ -133,8 +137,8 @@ export class JsonReader {
         break;
       }
       if (c == 0x22) {
-        out += this.text.substring(from, this.at++);
-        break;
+        const last = this.text.substring(from, this.at++);
+        return out.length == 0 ? last : out + last;
       }
       if (c == 0x5c) {
         out += this.text.substring(from, this.at++);
@@ -188,6 +192,7 @@ export class JsonReader {
 
   private array(json: Json, depth: i32): void {
     json.type = JsonType.ARRAY;
+    json.items = [];
     this.at++;
     this.skipSpace();
     if (this.peek() == 0x5d) {
@@ -209,6 +214,8 @@ export class JsonReader {
 
   private object(json: Json, depth: i32): void {
     json.type = JsonType.OBJECT;
+    json.items = [];
+    json.names = [];
     this.at++;
     this.skipSpace();
     if (this.peek() == 0x7d) {

@@ -357,6 +357,11 @@ const SYNTAX: [string, string, string][] = [
   ['too much nesting', '['.repeat(100), at(1, 34, 'nested too deep')],
 ];
 
+/** A worker's memory for a configuration of ten thousand tenants, its former one included: measured, doubled. */
+const LOAD_BYTES = 96 * 1024 * 1024;
+/** One load takes a fifth of this in the slower build; what grows with the square of the tenants takes more. */
+const LOAD_MS = 1500;
+
 beforeAll(buildFilter);
 
 describe.each(BUILD_NAMES)('the %s build', (build) => {
@@ -436,6 +441,37 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     ];
     expect(images({ ...GOOD, tenants: mixed }, [1, 2])).toEqual(['ff006d31', 'ff016d31']);
   });
+
+  test.each<[string, (i: number) => object]>([
+    ['table tenants', () => ({})],
+    ['keyspaces', (i) => ({ keyspace: { id: i * 7, mode: i % 2 ? 'txn' : 'raw' } })],
+    ['prefixes', (i) => ({ prefix: { text: `application-${i}:`, mode: 'raw' } })],
+  ])(
+    'loads ten thousand %s and a thousand rules, again and again, in bounded time and memory',
+    (_name, of) => {
+      const fresh = new Filter(build);
+      const tenants = Array.from({ length: 10_000 }, (_, i) => ({
+        name: `tenant-${i}`,
+        number: ((i * 7919) % 32766) + 1,
+        ...of(i),
+      }));
+      const rules = Array.from({ length: 1000 }, (_, i) => ({
+        principal: `spiffe://demo.mesh/ns/n${i}/sa/*`,
+        tenant: `tenant-${i * 10}`,
+      }));
+      const text = JSON.stringify({ tenants, rules });
+      const began = performance.now();
+      for (let i = 0; i < 4; i++) expect(fresh.config(text)).toBe('');
+      expect((performance.now() - began) / 4).toBeLessThan(LOAD_MS);
+      expect(fresh.memoryBytes).toBeLessThan(LOAD_BYTES);
+      expect(fresh.identity('spiffe://demo.mesh/ns/n999/sa/x').text).toBe('tenant-9990');
+
+      const twice = JSON.stringify({ tenants: [...tenants, { ...tenants[5000], name: 'x' }], rules });
+      expect(fresh.config(twice)).toBe(
+        `tenants[10000].number: ${tenants[5000]?.number} is the number of tenants[5000] already: two tenants would share one key space`,
+      );
+    },
+  );
 
   test('reads how far timestamps may lie ahead, and where PD is', () => {
     expect(filter.config(JSON.stringify(GOOD))).toBe('');

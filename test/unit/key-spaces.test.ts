@@ -5,7 +5,7 @@ import { compare, concat, EMPTY, hex, unhex } from './model/bytes.ts';
 import * as model from './model/key-spaces.ts';
 import type { KeySpace } from './model/key-spaces.ts';
 import { Random } from './model/random.ts';
-import { BROKEN, LIMIT, memcomparable, OUTSIDE, type Result, TAGGABLE } from './model/table-codec.ts';
+import { BROKEN, memcomparable, OUTSIDE, type Result, TAGGABLE } from './model/table-codec.ts';
 
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
 const keyspace = (id: number, mode: 'txn' | 'raw'): SpaceChoice => ({ number: 3, keyspace: { id, mode } });
@@ -315,14 +315,7 @@ describe('laws', () => {
   beforeAll(() => {
     filter = new Filter('release');
   });
-  const mapper =
-    (space: KeySpace): ((name: MapName, key: Uint8Array) => Result) =>
-    (name, key) =>
-      asked(filter, name, key);
-  const select = (space: KeySpace): ReturnType<typeof mapper> => {
-    filter.selectSpace(space.choice);
-    return mapper(space);
-  };
+  const map = (name: MapName, key: Uint8Array): Result => asked(filter, name, key);
   const own = (space: KeySpace, seed: number, count: number): Uint8Array[] =>
     logicalKeys(seed, count).filter(space.takes);
   const clientForm = (space: KeySpace, key: Uint8Array): Uint8Array =>
@@ -332,7 +325,7 @@ describe('laws', () => {
     keys.every((key, i) => i === 0 || compare(keys[i - 1] as Uint8Array, key) < 0);
 
   test.each(NAMED)('%s: order is kept, so nothing collides, and images lie in [P, E)', (_name, space) => {
-    const map = select(space);
+    filter.selectSpace(space.choice);
     const keys = own(space, 11, 500);
     expect(keys.length).toBeGreaterThan(300);
     expect(rising(keys)).toBe(true);
@@ -348,7 +341,7 @@ describe('laws', () => {
   });
 
   test.each(NAMED)('%s: what is decoded is what was encoded', (_name, space) => {
-    const map = select(space);
+    filter.selectSpace(space.choice);
     const keys = own(space, 12, 300);
     const images = keys.map((key) => map('encodeKey', key) as Uint8Array);
     expect(images.map((image) => shown(map('decodeKey', image)))).toEqual(keys.map(shown));
@@ -364,7 +357,7 @@ describe('laws', () => {
   test.each(NAMED)(
     '%s: a range maps to the range of the images, whichever way it is read',
     (_name, space) => {
-      const map = select(space);
+      filter.selectSpace(space.choice);
       const keys = own(space, 13, 60);
       const images = keys.map((key) => map('encodeKey', key) as Uint8Array);
       const random = new Random(13);
@@ -397,7 +390,7 @@ describe('laws', () => {
     for (const [a, b] of pairs) {
       if (a === b) continue;
       const images = keys.filter(a.takes).map((key) => a.encodeKey(key) as Uint8Array);
-      const map = select(b);
+      filter.selectSpace(b.choice);
       const seen = images.filter(
         (image) =>
           map('decodeKey', image) !== OUTSIDE || map('decodeEncodedKey', model.stored(b, image)) !== OUTSIDE,
@@ -448,7 +441,7 @@ describe('laws', () => {
       "%s: the regions, clamped, are contiguous from '' to ''",
       (_space, space) => {
         for (let seed = 0; seed < 4; seed++) {
-          const map = select(space);
+          filter.selectSpace(space.choice);
           const seen: [string, string][] = [];
           for (const [start, end] of regions(seed)) {
             const from = map('decodeEncodedStart', start);

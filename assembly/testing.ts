@@ -52,6 +52,7 @@ import {
 } from './policy/methods';
 import { Exchange, clearExchange, countExchange } from './rewrite/exchange';
 import { feed, outputAt, outputChanged, outputLength } from './rewrite/frames';
+import { rewritePatch, rewriteRule, rulesAt, rulesLength } from './rewrite/label-rules';
 import { jsonAt, jsonLength, rewriteRegions } from './rewrite/json-regions';
 import { applyPatches, patchCount } from './rewrite/patches';
 import { queryAt, queryLength, rewriteQuery } from './rewrite/query';
@@ -264,6 +265,12 @@ export function regions(at: usize, length: usize): usize {
 
 const START: StaticArray<u8> = [0x6b, 0x65, 0x79];
 const END: StaticArray<u8> = [0x65, 0x6e, 0x64, 0x5f, 0x6b, 0x65, 0x79];
+
+/** One region label rule, or a patch of them. */
+export function labelRules(at: usize, length: usize, patch: bool): usize {
+  store<u32>(result, patch ? rewritePatch(at, length) : rewriteRule(at, length), 8);
+  return give(rulesAt, rulesLength);
+}
 
 /** A query with the range `key`, `end_key`. */
 export function query(at: usize, length: usize, hex: bool): usize {

@@ -22,8 +22,31 @@ export function pathBytes(p: usize, length: usize): usize {
   return length;
 }
 
-/** Letters, digits and `-._~/,=:` only, no empty or dot segment. Percent-escapes are for queries. */
+/** The one path whose last segment is a key, with escapes. */
+const REGION_BY_KEY: StaticArray<u8> = ascii('/pd/api/v1/region/key/');
+
+/** Where the key of a path begins; 0 when the path holds none. */
+export function keySegment(p: usize, length: usize): usize {
+  return startsWith(p, length, REGION_BY_KEY) ? p + REGION_BY_KEY.length : 0;
+}
+
+/** Letters, digits, `-._~` and escapes, as Go's url.QueryEscape writes a key. */
+function isEscapedKey(p: usize, end: usize): bool {
+  if (p == end) return false;
+  for (; p < end; p++) {
+    const c = load<u8>(p);
+    const letter = (c | 0x20) >= 0x61 && (c | 0x20) <= 0x7a;
+    const digit = c >= 0x30 && c <= 0x39;
+    const mark = c == 0x2d || c == 0x2e || c == 0x5f || c == 0x7e || c == 0x2b || c == 0x25;
+    if (!letter && !digit && !mark) return false;
+  }
+  return true;
+}
+
+/** Letters, digits and `-._~/,=:` only, no empty or dot segment. Percent-escapes are for queries and for a key. */
 function isPlainPath(p: usize, length: usize): bool {
+  const key = keySegment(p, length);
+  if (key != 0) return isEscapedKey(key, p + length);
   if (length == 0 || load<u8>(p) != 0x2f) return false;
   let segment: usize = 0;
   for (let i: usize = 1; i <= length; i++) {

@@ -17,7 +17,10 @@ export const enum EndpointKind {
   ALL_REGIONS,
   /** Answered here with `body`. */
   ANSWER,
-  /** A patch of label rules: one that only deletes goes on as `body`, since a tenant has none; one that sets is refused. */
+  /** The last segment of the path is a key, and the answer holds regions. */
+  KEY_REGIONS,
+  /** The body is one region label rule, or a patch of them. */
+  RULE,
   PATCH_RULES,
 }
 
@@ -78,15 +81,12 @@ export const ENDPOINTS: Endpoint[] = [
   new Endpoint(EndpointKind.QUERY, 'GET', V1 + '/regions/replicated', '', 'startKey', 'endKey', true),
   new Endpoint(EndpointKind.QUERY_REGIONS, 'GET', V1 + '/regions/key', '', 'key', 'end_key'),
   new Endpoint(EndpointKind.REGIONS, 'GET', V1 + '/region/id/*'),
+  new Endpoint(EndpointKind.KEY_REGIONS, 'GET', V1 + '/region/key/*'),
   new Endpoint(EndpointKind.ALL_REGIONS, 'GET', V1 + '/regions'),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/region-label/rules', '[]'),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/region-label/rules/ids', '[]'),
-  new Endpoint(
-    EndpointKind.PATCH_RULES,
-    'PATCH',
-    V1 + '/config/region-label/rules',
-    '{"sets":[],"deletes":[]}',
-  ),
+  new Endpoint(EndpointKind.RULE, 'POST', V1 + '/config/region-label/rule'),
+  new Endpoint(EndpointKind.PATCH_RULES, 'PATCH', V1 + '/config/region-label/rules'),
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/placement-rule', '[]'),
   new Endpoint(
     EndpointKind.ANSWER,
@@ -118,18 +118,4 @@ export function findEndpoint(method: usize, methodLength: usize, path: usize, pa
     if (matchesPath(path, pathLength, endpoint.pathBytes)) return i;
   }
   return -1;
-}
-
-const SETS_NULL: StaticArray<u8> = ascii('"sets":null');
-const SETS_NOTHING: StaticArray<u8> = ascii('"sets":[]');
-
-function contains(p: usize, length: usize, text: StaticArray<u8>): bool {
-  const end = p + length;
-  for (; p < end; p++) if (startsWith(p, end - p, text)) return true;
-  return false;
-}
-
-/** True for a LabelRulePatch as Go's encoder writes one that only deletes. It is not forwarded. */
-export function setsNoRules(p: usize, length: usize): bool {
-  return contains(p, length, SETS_NULL) || contains(p, length, SETS_NOTHING);
 }

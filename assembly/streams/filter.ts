@@ -20,8 +20,8 @@ import { useSpace } from '../keys/space';
 import { isPlainText } from '../keys/text';
 import { alloc } from '../memory/arena';
 import { Budget, Held, append, consume } from '../memory/held';
-import { RequestKind, classify, pathBytes } from '../policy/classify';
-import { ENDPOINTS, Endpoint, EndpointKind, findEndpoint, setsNoRules } from '../policy/endpoints';
+import { RequestKind, classify, keySegment, pathBytes } from '../policy/classify';
+import { ENDPOINTS, Endpoint, EndpointKind, findEndpoint } from '../policy/endpoints';
 import {
   becauseAt,
   becauseLength,
@@ -31,10 +31,11 @@ import {
   responseMessage,
 } from '../policy/methods';
 import { feed, outputAt, outputChanged, outputLength } from '../rewrite/frames';
+import { rewritePatch, rewriteRule, rulesAt, rulesLength } from '../rewrite/label-rules';
 import { jsonAt, jsonLength, rewriteRegions } from '../rewrite/json-regions';
 import { WITHHELD } from '../rewrite/names';
 import { countExchange } from '../rewrite/exchange';
-import { queryAt, queryLength, rewriteQuery } from '../rewrite/query';
+import { keyAt, keyLength, mapKey, queryAt, queryLength, rewriteQuery } from '../rewrite/query';
 import { useLookups } from '../rewrite/region-acts';
 import { Direction, useLatestTimestamp } from '../rewrite/values';
 import { useExchange } from '../rewrite/walker';
@@ -76,7 +77,7 @@ const UNKNOWN_METHOD: StaticArray<u8> = ascii(
   'an unknown method; this version of tidb-mesh does not let it through',
 );
 const LABEL_RULES: StaticArray<u8> = ascii(
-  'region label rules are shared by the whole cluster, tenants cannot set them yet',
+  "region label rules are shared by the whole cluster; a tenant can only pause PD's schedulers (schedule=deny) over key ranges of its own",
 );
 const UNKNOWN_ENDPOINT: StaticArray<u8> = ascii('not for tenants');
 
@@ -166,9 +167,13 @@ function onHttpCall(stream: Stream): bool {
     return false;
   }
   if (endpoint.kind == EndpointKind.PASS) return true;
-  if (endpoint.kind == EndpointKind.PATCH_RULES) {
-    stream.phase = Phase.PATCH;
+  if (endpoint.kind == EndpointKind.PATCH_RULES || endpoint.kind == EndpointKind.RULE) {
+    stream.phase = Phase.RULES;
     return true;
+  }
+  if (endpoint.kind == EndpointKind.KEY_REGIONS) {
+    stream.phase = Phase.HTTP;
+    return rewriteKeyPath(stream, plain);
   }
   if (endpoint.kind != EndpointKind.QUERY) stream.phase = Phase.HTTP;
   return endpoint.kind == EndpointKind.REGIONS || rewritePath(stream, endpoint, plain);
@@ -199,6 +204,23 @@ function rewritePath(stream: Stream, endpoint: Endpoint, plain: usize): bool {
   store<u8>(path + fromLength, 0x3f);
   memory.copy(path + fromLength + 1, queryAt, queryLength);
   replaceHeader(HeaderMap.REQUEST_HEADERS, PATH, path, fromLength + 1 + queryLength);
+  return true;
+}
+
+/** Maps the key in the path's last segment. */
+function rewriteKeyPath(stream: Stream, plain: usize): bool {
+  enter(stream);
+  const key = keySegment(pathAt, plain);
+  const fixed = key - pathAt;
+  if (!mapKey(key, plain - fixed)) {
+    refuseForm(stream, 'the key in the path cannot be read or is not of the tenant');
+    return false;
+  }
+  const path = alloc(fixed + keyLength + pathLength - plain);
+  memory.copy(path, pathAt, fixed);
+  memory.copy(path + fixed, keyAt, keyLength);
+  // A query would say that the key is in another form.
+  replaceHeader(HeaderMap.REQUEST_HEADERS, PATH, path, fixed + keyLength);
   return true;
 }
 
@@ -251,7 +273,7 @@ export function onRequestBody(stream: Stream, size: u32, last: bool): bool {
   const budget = stream.budget;
   if (stream.phase == Phase.ENDED) return false;
   if (budget == null) return true;
-  if (stream.phase == Phase.PATCH) return onPatch(stream, budget, size, last);
+  if (stream.phase == Phase.RULES) return onRules(stream, budget, size, last);
   return stream.phase != Phase.MAP || onFrames(stream, budget, false, size, last);
 }
 
@@ -262,11 +284,8 @@ function keep(stream: Stream, held: Held, budget: Budget, buffer: Buffer, size: 
   return append(held, resultAt, resultLength, held.length + size, budget);
 }
 
-/**
- * A patch of label rules goes on as one that does nothing. Its body can be read only after its headers have gone to PD: paused
- * headers would keep the body back as well.
- */
-function onPatch(stream: Stream, budget: Budget, size: u32, last: bool): bool {
+/** Region label rules: kept until they are whole, then mapped. Their headers have gone to PD: paused ones would keep the body back as well. */
+function onRules(stream: Stream, budget: Budget, size: u32, last: bool): bool {
   const held = stream.request;
   const endpoint = ENDPOINTS[stream.endpoint];
   if (!keep(stream, held, budget, Buffer.REQUEST_BODY, size)) {
@@ -277,7 +296,12 @@ function onPatch(stream: Stream, budget: Budget, size: u32, last: bool): bool {
     replaceBuffer(Buffer.REQUEST_BODY, size, 0, 0);
     return true;
   }
-  if (!setsNoRules(held.at, held.length)) {
+  enter(stream);
+  const status =
+    endpoint.kind == EndpointKind.RULE
+      ? rewriteRule(held.at, held.length)
+      : rewritePatch(held.at, held.length);
+  if (status == Status.NAME_OUTSIDE) {
     refuseCall(
       stream,
       changetype<usize>(endpoint.pathBytes),
@@ -287,7 +311,14 @@ function onPatch(stream: Stream, budget: Budget, size: u32, last: bool): bool {
     );
     return false;
   }
-  replaceBuffer(Buffer.REQUEST_BODY, size, changetype<usize>(endpoint.bodyBytes), endpoint.bodyBytes.length);
+  if (status != Status.OK) {
+    refuseForm(
+      stream,
+      'the region label rules cannot be read: not the JSON that PD takes, or longer than 64 KiB',
+    );
+    return false;
+  }
+  replaceBuffer(Buffer.REQUEST_BODY, size, rulesAt, rulesLength);
   consume(held, held.length, budget);
   return true;
 }

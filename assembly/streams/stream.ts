@@ -12,8 +12,8 @@ export const enum Phase {
   MAP,
   /** An HTTP answer is rewritten when it is whole. */
   HTTP,
-  /** A patch of label rules is being read; it goes nowhere. */
-  PATCH,
+  /** Region label rules are being read; they go on when they are whole. */
+  RULES,
   /** A refusal was sent; nothing more goes through. */
   ENDED,
 }

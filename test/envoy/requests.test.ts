@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { callHttp } from '../stack/caller.ts';
 import { principalOf, type CertFiles } from '../stack/certs.ts';
-import { rowKey } from '../support/keys.ts';
+
+import { memcomparable, rowKey } from '../support/keys.ts';
 import { GET, getRequest } from './messages.ts';
 import { startMesh, type Mesh } from './mesh.ts';
 import { frame } from './upstream.ts';
@@ -178,12 +179,34 @@ describe('HTTP', () => {
     },
   );
 
-  test('a patch of label rules that deletes goes on as one that does nothing; one that sets is refused', async () => {
-    const path = '/pd/api/v1/config/region-label/rules';
-    const patch = (body: string) => http(path, { method: 'PATCH', body });
+  test('region label rules go on as the tenant’s own; what could reach others is refused', async () => {
+    const path = '/pd/api/v1/config/region-label';
+    const patch = (body: string) => http(`${path}/rules`, { method: 'PATCH', body });
     expect(await patch('{"sets":[],"deletes":["schema/d/t"]}')).toMatchObject({ status: 200 });
-    expect(mesh.upstream.requests[0]?.body).toBe('{"sets":[],"deletes":[]}');
-    expect((await patch('{"sets":[{"id":"x"}],"deletes":[]}')).status).toBe(403);
+    expect(mesh.upstream.requests[0]?.body).toBe('{"sets":[],"deletes":["/tidb-mesh/alpha:schema/d/t"]}');
+    const rule = (id: string): string =>
+      JSON.stringify({
+        id,
+        index: 0,
+        labels: [{ key: 'schedule', value: 'deny' }],
+        rule_type: 'key-range',
+        data: [{ start_key: '', end_key: '' }],
+      });
+    expect((await http(`${path}/rule`, { method: 'POST', body: rule('x') })).status).toBe(200);
+    expect(mesh.upstream.requests[1]?.body).toContain('"id":"/tidb-mesh/alpha:x"');
+    expect((await http(`${path}/rule`, { method: 'POST', body: rule('../x') })).status).toBe(403);
+    expect((await http(`${path}/rule`, { method: 'POST', body: '{' })).status).toBe(400);
+    expect(mesh.upstream.requests).toHaveLength(2);
+  });
+
+  test('a key in the path is mapped; one that is not the tenant’s is refused', async () => {
+    const escaped = (key: Uint8Array): string =>
+      [...memcomparable(key)].map((b) => `%${b.toString(16).padStart(2, '0')}`).join('');
+    const path = '/pd/api/v1/region/key/';
+    expect((await http(`${path}${escaped(rowKey(100, 1))}`)).status).toBe(200);
+    expect(mesh.upstream.requests[0]?.url).toBe(`${path}${escaped(rowKey(100, 1, 1)).toUpperCase()}`);
+    for (const bad of [escaped(rowKey(100, 1, 2)), '%zz', '74%2', 'a/b', '%74?format=hex'])
+      expect([400, 403]).toContain((await http(`${path}${bad}`)).status);
     expect(mesh.upstream.requests).toHaveLength(1);
   });
 

@@ -99,6 +99,7 @@ interface Exports {
   plainText(at: number, length: number): number;
   requestKind(m: number, ml: number, p: number, pl: number, c: number, cl: number): number;
   regions(at: number, length: number): number;
+  labelRules(at: number, length: number, patch: number): number;
   query(at: number, length: number, hex: number): number;
   config(at: number, length: number): number;
   selectConfigured(number: number): number;
@@ -337,6 +338,13 @@ export class Filter {
   private textOf(result: number): { status: Status; text: string } {
     const status = this.word(result, 2) as Status;
     return { status, text: status === Status.OK ? new TextDecoder().decode(this.given(result)) : '' };
+  }
+
+  /** One region label rule, or a patch of them. */
+  labelRules(json: string, patch = false): { status: Status; text: string } {
+    this.wasm.reset();
+    const bytes = bytesOf(json);
+    return this.textOf(this.wasm.labelRules(this.put(bytes), bytes.length, patch ? 1 : 0));
   }
 
   /** A query with a range in `key` and `end_key`. */

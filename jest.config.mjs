@@ -1,4 +1,4 @@
-/** Projects by what they need: unit nothing, envoy an Envoy, e2e the real servers. */
+/** Projects by what they need: unit nothing, oracle Go, envoy an Envoy, e2e the real servers. */
 const common = {
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
@@ -17,4 +17,11 @@ const project = (name, timeoutMs) => ({
   setupFilesAfterEnv: [`<rootDir>/test/run/timeout-${timeoutMs / 1000}.mjs`],
 });
 
-export default { projects: [project('unit', 60_000), project('envoy', 120_000), project('e2e', 600_000)] };
+export default {
+  projects: [
+    project('unit', 60_000),
+    project('oracle', 600_000),
+    project('envoy', 120_000),
+    project('e2e', 600_000),
+  ],
+};

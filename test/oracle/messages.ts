@@ -1,0 +1,117 @@
+/** Messages of proto/ compared by what they say, not by how they lie on the wire. */
+import { fromBinary, toBinary, toJson, type DescMessage, type FileRegistry } from '@bufbuild/protobuf';
+import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
+import { judge, type Judgement, type JudgedMethod } from '../../src-ts/schema/judgement.ts';
+import { layOut } from '../../src-ts/schema/layout.ts';
+import { bytes, scalar } from '../unit/model/wire.ts';
+import type { Way } from '../unit/filter.ts';
+
+const REQUESTS = 'tikvpb.BatchCommandsRequest';
+const RESPONSES = 'tikvpb.BatchCommandsResponse';
+/** Both batches: the list of messages, the ids that pair them. */
+const BATCH_MESSAGES = 1;
+const BATCH_IDS = 2;
+
+export interface Batch {
+  /** The batch's message. */
+  readonly name: string;
+  readonly desc: DescMessage;
+  /** The field of its entries that holds this kind of message. */
+  readonly field: number;
+}
+
+/** What proto/ says, for the tests of the oracle. */
+export class Messages {
+  readonly registry: FileRegistry;
+  private readonly methods: ReadonlyMap<string, JudgedMethod>;
+  private readonly names: readonly string[];
+
+  constructor() {
+    this.registry = readDescriptors();
+    const judgement: Judgement = judge(this.registry);
+    this.methods = new Map(judgement.methods.map((method) => [method.path, method]));
+    this.names = layOut(judgement).names;
+  }
+
+  /** @throws Error when proto/ has no such method. */
+  method(path: string): JudgedMethod {
+    const found = this.methods.get(path);
+    if (!found) throw new Error(`proto/ has no method ${path}`);
+    return found;
+  }
+
+  /** The filter's id of a message. */
+  id(name: string): number {
+    const id = this.names.indexOf(name);
+    if (id < 0) throw new Error(`the filter's tables have no message ${name}`);
+    return id;
+  }
+
+  name(id: number): string {
+    return this.names[id] ?? '';
+  }
+
+  desc(name: string): DescMessage {
+    const found = this.registry.getMessage(name);
+    if (!found) throw new Error(`proto/ has no message ${name}`);
+    return found;
+  }
+
+  /** How this message travels inside a batch; undefined for those that never do. */
+  batch(name: string, way: Way): Batch | undefined {
+    const batch = way === 'request' ? REQUESTS : RESPONSES;
+    const entry = this.desc(way === 'request' ? `${REQUESTS}.Request` : `${RESPONSES}.Response`);
+    const field = entry.fields.find((f) => f.message?.typeName === name);
+    return field && { name: batch, desc: this.desc(batch), field: field.number };
+  }
+}
+
+/** The one message of a batch. */
+export function inBatch(batch: Batch, message: Uint8Array, id: number): Uint8Array {
+  return Buffer.concat([
+    bytes(BATCH_MESSAGES, bytes(batch.field, message)),
+    // Packed, as every encoder writes them.
+    bytes(BATCH_IDS, scalar(0, id).subarray(1)),
+  ]);
+}
+
+/** The same message in one certain form: fields in the order of their numbers, none that says nothing. */
+export function canonical(desc: DescMessage, message: Uint8Array): Uint8Array {
+  return toBinary(desc, fromBinary(desc, message));
+}
+
+/** Where two messages part: `path: ours, wanted`, the first few. For people. */
+export function explain(
+  registry: FileRegistry,
+  desc: DescMessage,
+  ours: Uint8Array,
+  wanted: Uint8Array,
+): string {
+  const read = (message: Uint8Array): unknown => {
+    try {
+      return toJson(desc, fromBinary(desc, message), { registry });
+    } catch (error) {
+      return `not a ${desc.typeName}: ${String(error)}`;
+    }
+  };
+  const found: string[] = [];
+  const walk = (path: string, a: unknown, b: unknown): void => {
+    if (isObject(a) && isObject(b))
+      for (const key of new Set([...Object.keys(a), ...Object.keys(b)]))
+        walk(`${path}.${key}`, a[key], b[key]);
+    else if (JSON.stringify(a) !== JSON.stringify(b))
+      found.push(`${path}: ${shown(a)} instead of ${shown(b)}`);
+  };
+  walk('', read(ours), read(wanted));
+  // What JSON does not show is in fields that proto/ does not know.
+  return found.slice(0, 4).join('; ') || 'unknown fields differ';
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? 'nothing';
+  return text.length > 120 ? `${text.slice(0, 120)}…` : text;
+}

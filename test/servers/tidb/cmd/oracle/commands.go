@@ -24,8 +24,6 @@ type command struct {
 	cmd    tikvrpc.CmdType
 	method string
 	needs  needs
-	// CodecV2 has no case for its answers: they pass as they are.
-	plainAnswer bool
 	// The filter turns the method away.
 	refused bool
 }
@@ -48,10 +46,10 @@ var commands = []command{
 	{cmd: tikvrpc.CmdTxnHeartBeat, method: "KvTxnHeartBeat", needs: txnSpace},
 	{cmd: tikvrpc.CmdCheckTxnStatus, method: "KvCheckTxnStatus", needs: txnSpace},
 	{cmd: tikvrpc.CmdCheckSecondaryLocks, method: "KvCheckSecondaryLocks", needs: txnSpace},
-	{cmd: tikvrpc.CmdFlashbackToVersion, method: "KvFlashbackToVersion", needs: txnSpace, plainAnswer: true},
-	{cmd: tikvrpc.CmdPrepareFlashbackToVersion, method: "KvPrepareFlashbackToVersion", needs: txnSpace, plainAnswer: true},
-	{cmd: tikvrpc.CmdFlush, method: "KvFlush", needs: txnSpace, plainAnswer: true},
-	{cmd: tikvrpc.CmdBufferBatchGet, method: "KvBufferBatchGet", needs: txnSpace, plainAnswer: true},
+	{cmd: tikvrpc.CmdFlashbackToVersion, method: "KvFlashbackToVersion", needs: txnSpace},
+	{cmd: tikvrpc.CmdPrepareFlashbackToVersion, method: "KvPrepareFlashbackToVersion", needs: txnSpace},
+	{cmd: tikvrpc.CmdFlush, method: "KvFlush", needs: txnSpace},
+	{cmd: tikvrpc.CmdBufferBatchGet, method: "KvBufferBatchGet", needs: txnSpace},
 
 	{cmd: tikvrpc.CmdRawGet, method: "RawGet", needs: rawSpace},
 	{cmd: tikvrpc.CmdRawBatchGet, method: "RawBatchGet", needs: rawSpace},
@@ -70,18 +68,18 @@ var commands = []command{
 	{cmd: tikvrpc.CmdCheckLockObserver, method: "CheckLockObserver", refused: true},
 	{cmd: tikvrpc.CmdRemoveLockObserver, method: "RemoveLockObserver", refused: true},
 	{cmd: tikvrpc.CmdPhysicalScanLock, method: "PhysicalScanLock", refused: true},
-	{cmd: tikvrpc.CmdStoreSafeTS, method: "GetStoreSafeTS", plainAnswer: true},
-	{cmd: tikvrpc.CmdLockWaitInfo, method: "GetLockWaitInfo", plainAnswer: true},
-	{cmd: tikvrpc.CmdGetHealthFeedback, method: "GetHealthFeedback", plainAnswer: true},
+	{cmd: tikvrpc.CmdStoreSafeTS, method: "GetStoreSafeTS"},
+	{cmd: tikvrpc.CmdLockWaitInfo, method: "GetLockWaitInfo"},
+	{cmd: tikvrpc.CmdGetHealthFeedback, method: "GetHealthFeedback"},
 	{cmd: tikvrpc.CmdBroadcastTxnStatus, method: "BroadcastTxnStatus", refused: true},
 
 	{cmd: tikvrpc.CmdCop, method: "Coprocessor", needs: txnSpace},
-	{cmd: tikvrpc.CmdCopStream, method: "CoprocessorStream", needs: txnSpace, plainAnswer: true},
+	{cmd: tikvrpc.CmdCopStream, method: "CoprocessorStream", needs: txnSpace},
 	{cmd: tikvrpc.CmdBatchCop, method: "BatchCoprocessor", refused: true},
 	{cmd: tikvrpc.CmdMPPTask, method: "DispatchMPPTask", refused: true},
 	{cmd: tikvrpc.CmdMPPConn, method: "EstablishMPPConnection", refused: true},
 	{cmd: tikvrpc.CmdMPPCancel, method: "CancelMPPTask", refused: true},
-	{cmd: tikvrpc.CmdMPPAlive, method: "IsAlive", refused: true},
+	{cmd: tikvrpc.CmdMPPAlive, method: "IsAlive"},
 
 	{cmd: tikvrpc.CmdMvccGetByKey, method: "MvccGetByKey", needs: txnSpace},
 	{cmd: tikvrpc.CmdMvccGetByStartTs, method: "MvccGetByStartTs", refused: true},

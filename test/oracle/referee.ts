@@ -97,8 +97,7 @@ export class Referee {
       return method.decision === 'REFUSE' || method.decision === 'SYSTEM'
         ? ''
         : `the method is ${method.decision}`;
-    if (method.decision === 'PASS')
-      return Buffer.compare(c.given, c.wanted) === 0 ? '' : 'passes unread and should be changed';
+    if (c.outcome === 'unread') return method.decision === 'PASS' ? '' : `the method is ${method.decision}`;
     const name = c.way === 'request' ? method.request : method.response;
     if (method.decision !== 'MAP' || name === undefined) return `the method is ${method.decision}`;
 

@@ -14,11 +14,13 @@ export interface Case {
   readonly way: 'request' | 'response';
   /** What the filter is given, as it lies on the wire. */
   readonly given: Uint8Array;
-  /** What it must make of it; for `refused` and `no method` nothing. */
-  readonly outcome: 'bytes' | 'refused' | 'no method';
+  /** What it must make of it: `wanted`, nothing, or the whole method is refused, or passes unread. */
+  readonly outcome: 'bytes' | 'refused' | 'no method' | 'unread';
   readonly wanted: Uint8Array;
   /** Ids of the listed differences from what upstream makes of it. */
   readonly differences: readonly string[];
+  /** What upstream makes of it; undefined where it fails. */
+  readonly upstream: Uint8Array | undefined;
 }
 
 /** One thing in which the filter does something else than upstream, on purpose. */
@@ -37,8 +39,10 @@ interface Line {
   way: 'request' | 'response' | '';
   in: string | null;
   out: string | null;
-  outcome?: 'refused' | 'no method';
+  outcome?: 'refused' | 'no method' | 'unread';
   differences?: string[];
+  upstream?: string;
+  upstreamOutcome?: 'failed';
 }
 
 /** Flags of the tool, such as `{ seed: 1, mode: 'raw' }`. */
@@ -73,6 +77,8 @@ async function* lines(subcommand: string, flags: Flags): AsyncGenerator<string> 
 export async function* cases(subcommand: 'codec' | 'pd' | 'namespace', flags: Flags): AsyncGenerator<Case> {
   for await (const text of lines(subcommand, flags)) {
     const line = JSON.parse(text) as Line;
+    const wanted = Buffer.from(line.out ?? '', 'base64');
+    const upstream = line.differences ? Buffer.from(line.upstream ?? '', 'base64') : wanted;
     yield {
       command: line.command,
       number: line.case,
@@ -80,8 +86,9 @@ export async function* cases(subcommand: 'codec' | 'pd' | 'namespace', flags: Fl
       way: line.way === 'response' ? 'response' : 'request',
       given: Buffer.from(line.in ?? '', 'base64'),
       outcome: line.outcome ?? 'bytes',
-      wanted: Buffer.from(line.out ?? '', 'base64'),
+      wanted,
       differences: line.differences ?? [],
+      upstream: line.upstreamOutcome === undefined ? upstream : undefined,
     };
   }
 }

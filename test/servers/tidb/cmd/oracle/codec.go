@@ -46,6 +46,10 @@ func codecCases(both codecs, opts options, out *emitter) error {
 			out.emit(record{Command: c.cmd.String(), Path: c.path(), Outcome: noMethod, Differences: []string{methodRefused}})
 			continue
 		}
+		if c.keyless {
+			out.emit(record{Command: c.cmd.String(), Path: c.path(), Outcome: unread})
+			continue
+		}
 		request, response, err := c.types()
 		if err != nil {
 			return err

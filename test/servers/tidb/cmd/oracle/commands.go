@@ -26,6 +26,8 @@ type command struct {
 	needs  needs
 	// The filter turns the method away.
 	refused bool
+	// Its messages hold no key at all.
+	keyless bool
 }
 
 // commands are all that tikvrpc knows and tikvpb.Tikv serves. `checkCommands` holds them against tikvrpc.
@@ -79,7 +81,7 @@ var commands = []command{
 	{cmd: tikvrpc.CmdMPPTask, method: "DispatchMPPTask", refused: true},
 	{cmd: tikvrpc.CmdMPPConn, method: "EstablishMPPConnection", refused: true},
 	{cmd: tikvrpc.CmdMPPCancel, method: "CancelMPPTask", refused: true},
-	{cmd: tikvrpc.CmdMPPAlive, method: "IsAlive"},
+	{cmd: tikvrpc.CmdMPPAlive, method: "IsAlive", keyless: true},
 
 	{cmd: tikvrpc.CmdMvccGetByKey, method: "MvccGetByKey", needs: txnSpace},
 	{cmd: tikvrpc.CmdMvccGetByStartTs, method: "MvccGetByStartTs", refused: true},

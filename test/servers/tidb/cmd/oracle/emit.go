@@ -15,6 +15,8 @@ const (
 	failed = "failed"
 	// The filter does not let the method through at all, so there is nothing to compare.
 	noMethod = "no method"
+	// The filter lets the method through without reading its messages.
+	unread = "unread"
 )
 
 // record is one case. Bytes are protobuf messages, base64 on the wire.

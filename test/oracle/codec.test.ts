@@ -19,11 +19,10 @@ const KEYSPACES: readonly Keyspace[] = [
   { mode: 'txn', id: 7 },
   { mode: 'raw', id: 7 },
 ];
-/** The first and the last id: their neighbours are not keyspaces. */
-const OUTERMOST: readonly Keyspace[] = (['txn', 'raw'] as const).flatMap((mode) => [
-  { mode, id: 0 },
-  { mode, id: 0xffffff },
-]);
+/** Ids whose keyspaces begin or end with zeros, the first and the last one among them. */
+const ROUND: readonly Keyspace[] = (['txn', 'raw'] as const).flatMap((mode) =>
+  [0, 0xff, 0x100, 0xffff, 0xffffff].map((id) => ({ mode, id })),
+);
 
 /** A timestamp's logical part lies below its milliseconds. */
 const LOGICAL_BITS = 18n;
@@ -117,14 +116,14 @@ describe.each(KEYSPACES)('keyspace $id of mode $mode', (keyspace) => {
       return other;
     });
     expect(flipped).toBeGreaterThan(500);
-    // A flipped bit may say the same in another way: an empty field more, a number cut off at 32 bits.
-    expect(report.failures).toBeGreaterThan(flipped * 0.95);
+    // Only a bool has bits that do not count: every number but 0 is true.
+    expect(report.failures).toBeGreaterThan(flipped * 0.98);
   });
 });
 
-test.each(OUTERMOST)('keyspace $id of mode $mode', async (keyspace) => {
+test.each(ROUND)('keyspace $id of mode $mode', async (keyspace) => {
   for (const subcommand of ['codec', 'pd'] as const) {
-    const flags = flagsOf(keyspace, 150);
+    const flags = flagsOf(keyspace, 100);
     const report = await judged(subcommand, keyspace, flags);
     report.throwOnProblems(commandLine(subcommand, flags));
   }

@@ -1,5 +1,14 @@
 /** Messages of proto/ compared by what they say, not by how they lie on the wire. */
-import { fromBinary, toBinary, toJson, type DescMessage, type FileRegistry } from '@bufbuild/protobuf';
+import {
+  fromBinary,
+  ScalarType,
+  toBinary,
+  toJson,
+  type DescField,
+  type DescMessage,
+  type FileRegistry,
+} from '@bufbuild/protobuf';
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
 import { judge, type Judgement, type JudgedMethod } from '../../src-ts/schema/judgement.ts';
 import { layOut } from '../../src-ts/schema/layout.ts';
@@ -75,9 +84,51 @@ export function inBatch(batch: Batch, message: Uint8Array, id: number): Uint8Arr
   ]);
 }
 
-/** The same message in one certain form: fields in the order of their numbers, none that says nothing. */
+/**
+ * The same message in one certain form: fields in the order of their numbers, none that says nothing.
+ * @throws Error when it is no such message.
+ */
 export function canonical(desc: DescMessage, message: Uint8Array): Uint8Array {
+  checkWireTypes(desc, message);
   return toBinary(desc, fromBinary(desc, message));
+}
+
+/** `fromBinary` believes the schema and does not look at the wire types; other readers do. */
+function checkWireTypes(desc: DescMessage, message: Uint8Array): void {
+  const reader = new BinaryReader(message);
+  while (reader.pos < reader.len) {
+    const [number, type] = reader.tag();
+    const field = desc.fields.find((f) => f.number === number);
+    if (field) {
+      const packed = field.fieldKind === 'list' && type === WireType.LengthDelimited;
+      if (type !== wireTypeOf(field) && !packed)
+        throw new Error(`${desc.typeName}.${field.name} with the wire type ${type}`);
+      if (field.message && field.fieldKind !== 'map') {
+        checkWireTypes(field.message, reader.bytes());
+        continue;
+      }
+    }
+    reader.skip(type, number);
+  }
+}
+
+function wireTypeOf(field: DescField): WireType {
+  if (field.message || field.fieldKind === 'map') return WireType.LengthDelimited;
+  switch (field.scalar) {
+    case ScalarType.BYTES:
+    case ScalarType.STRING:
+      return WireType.LengthDelimited;
+    case ScalarType.DOUBLE:
+    case ScalarType.FIXED64:
+    case ScalarType.SFIXED64:
+      return WireType.Bit64;
+    case ScalarType.FLOAT:
+    case ScalarType.FIXED32:
+    case ScalarType.SFIXED32:
+      return WireType.Bit32;
+    default:
+      return WireType.Varint;
+  }
 }
 
 /** Where two messages part: `path: ours, wanted`, the first few. For people. */
@@ -103,8 +154,8 @@ export function explain(
       found.push(`${path}: ${shown(a)} instead of ${shown(b)}`);
   };
   walk('', read(ours), read(wanted));
-  // What JSON does not show is in fields that proto/ does not know.
-  return found.slice(0, 4).join('; ') || 'unknown fields differ';
+  // What JSON does not show: fields that proto/ does not know, and wire types.
+  return found.slice(0, 4).join('; ') || 'they differ in unknown fields or wire types';
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

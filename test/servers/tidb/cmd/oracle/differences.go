@@ -61,6 +61,8 @@ const (
 	foreignWait     = "foreign-wait"
 	foreignRange    = "foreign-range"
 	foreignRegion   = "foreign-region"
+	shortBorder     = "short-border"
+	addedContext    = "context-added"
 
 	pdOldLists = "pd-old-lists"
 	pdBuckets  = "pd-buckets"
@@ -116,6 +118,9 @@ var differences = []difference{
 	{foreignWait, "entries of a deadlock's chain on another tenant's keys", "the whole answer fails", "left out", "the same"},
 	{foreignRange, "Cop.range outside of the keyspace", "the whole answer fails", "left out", "the same"},
 	{foreignRegion, "SplitRegion.regions outside of the keyspace", "the whole answer fails", "left out", "as CodecV2 does for epoch_not_match"},
+	{shortBorder, "regions that begin behind the keyspace's keys at a border shorter than its end, such as `y` for keyspace FFFFFF",
+		"taken for the keyspace's own, from its first key on", "left out", "they hold none of its keys, and the list of regions would overlap"},
+	{addedContext, "LockWaitInfo, HealthFeedback: context", "not sent", "API V2 and the keyspace's id", "a V2 store looks at them in every request that has a context"},
 
 	{pdOldLists, "PD: ScanRegions.region_metas, leaders", "not read when there are regions", "taken out",
 		"two parallel lists for clients older than 4.0; dropping from one would shift the other"},
@@ -199,6 +204,9 @@ func oursToStore(both codecs, c command, sent, stored any, ids *notes) {
 		}
 	case *kvrpcpb.ResolveLockRequest:
 		actsOnRegion = len(stored.Keys) == 0
+	case *kvrpcpb.GetLockWaitInfoRequest, *kvrpcpb.GetHealthFeedbackRequest:
+		ids.add(addedContext)
+		setContext(stored, &kvrpcpb.Context{ApiVersion: both.v2.GetAPIVersion(), KeyspaceId: both.id})
 	case *coprocessor.Request:
 		if stored.Tp == copChecksum {
 			ids.add(checksumRule)
@@ -297,6 +305,10 @@ func (c codecs) spare(cmd command, answer any, ids *notes) {
 		case *errorpb.KeyNotInRegion:
 			ids.add(regionKeyError)
 			message.Key, message.StartKey, message.EndKey = c.first(), nil, nil
+		case *errorpb.EpochNotMatch:
+			message.CurrentRegions = slices.DeleteFunc(message.CurrentRegions, func(region *metapb.Region) bool {
+				return c.ownsRegion(region.StartKey, region.EndKey) && c.strayRegion(region, ids)
+			})
 		case *coprocessor.Response:
 			message.Locked = c.ownLock(message.Locked, ids)
 			if message.Range != nil && !c.ownsRange(message.Range.Start, message.Range.End) {
@@ -358,10 +370,19 @@ func (c codecs) ownWaits(entries []*deadlock.WaitForEntry, ids *notes) []*deadlo
 }
 
 func (c codecs) foreignRegion(region *metapb.Region, ids *notes) bool {
-	if c.ownsRegion(region.StartKey, region.EndKey) {
+	if !c.ownsRegion(region.StartKey, region.EndKey) {
+		ids.add(foreignRegion)
+		return true
+	}
+	return c.strayRegion(region, ids)
+}
+
+// strayRegion is one that upstream takes for the keyspace's.
+func (c codecs) strayRegion(region *metapb.Region, ids *notes) bool {
+	if !c.beginsBehind(region.StartKey) {
 		return false
 	}
-	ids.add(foreignRegion)
+	ids.add(shortBorder)
 	return true
 }
 

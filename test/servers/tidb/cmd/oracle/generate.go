@@ -252,6 +252,11 @@ func (m *maker) settle(message reflect.Value) {
 		}
 	case *coprocessor.Request:
 		m.settlePlan(message)
+	case *kvrpcpb.KvPair:
+		if m.request {
+			// Only answers have errors.
+			message.Error = nil
+		}
 	case *kvrpcpb.StoreSafeTSRequest:
 		if message.KeyRange == nil {
 			// CodecV2 panics without.

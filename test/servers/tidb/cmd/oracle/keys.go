@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 
@@ -55,6 +56,25 @@ func (c codecs) ownsRegion(start, end []byte) bool {
 // first is the keyspace's own empty key: what decodes to no bytes.
 func (c codecs) first() []byte {
 	return c.v2.EncodeKey(nil)
+}
+
+// end is the first key behind the keyspace.
+func (c codecs) end() []byte {
+	_, end := c.v2.EncodeRange(nil, nil)
+	return append([]byte{}, end...)
+}
+
+// beginsBehind says whether a region begins behind all keys of the keyspace and still before its end: at `y` for the last keyspace, which
+// ends at `y` 00 00 00.
+func (c codecs) beginsBehind(start []byte) bool {
+	if len(start) == 0 {
+		return false
+	}
+	_, key, err := codec.DecodeBytes(start, nil)
+	if err != nil {
+		panic(err)
+	}
+	return bytes.Compare(key, c.v2.GetKeyspace()) > 0 && !c.owns(key) && bytes.Compare(key, c.end()) < 0
 }
 
 func chance(random *rand.Rand, percent int) bool {
@@ -141,9 +161,7 @@ func (s storeKeys) foreign() []byte {
 			key = append([]byte{prefix[0] ^ 'r' ^ 'x'}, prefix[1:]...)
 			key = append(key, clientKey(s.random, 10)...)
 		case 1:
-			key = append([]byte{}, prefix...)
-			binary.BigEndian.PutUint32(key, binary.BigEndian.Uint32(key)+1)
-			key = append(key, clientKey(s.random, 50)...)
+			key = append(s.end(), clientKey(s.random, 50)...)
 		case 2:
 			key = append([]byte{}, prefix...)
 			binary.BigEndian.PutUint32(key, binary.BigEndian.Uint32(key)-1)
@@ -154,6 +172,9 @@ func (s storeKeys) foreign() []byte {
 			key = clientKey(s.random, 0)
 		case 5:
 			key = []byte{0xff}
+			if chance(s.random, 70) {
+				key = s.end()[:1+s.random.IntN(3)]
+			}
 		default:
 			key = randomBytes(s.random, 1+s.random.IntN(12))
 		}
@@ -179,8 +200,7 @@ func (s storeKeys) bounds() (start, end []byte) {
 	case 0:
 		end = nil
 	case 1:
-		end = append([]byte{}, prefix...)
-		binary.BigEndian.PutUint32(end, binary.BigEndian.Uint32(end)+1)
+		end = s.end()
 	case 2:
 		end = append([]byte{0xff}, randomBytes(s.random, s.random.IntN(9))...)
 	}

@@ -242,11 +242,14 @@ func regionsOf(answer any) []*pd.Region {
 // spareRegions takes out what the filter takes out.
 func (c codecs) spareRegions(answer any, ids *notes) {
 	foreign := func(region *metapb.Region) bool {
-		if region == nil || c.ownsRegion(region.StartKey, region.EndKey) {
+		if region == nil {
 			return false
 		}
-		ids.add(pdRegion)
-		return true
+		if !c.ownsRegion(region.StartKey, region.EndKey) {
+			ids.add(pdRegion)
+			return true
+		}
+		return c.strayRegion(region, ids)
 	}
 	own := func(regions []*pdpb.Region) []*pdpb.Region {
 		for _, region := range regions {

@@ -411,7 +411,8 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
     if (flags & Flag.CONTEXT && apiVersion() != 0) {
       if (!hasSeen(seen, seenHigh, startField))
         total += replaceScalar(startField << 3, end, end, apiVersion());
-      if (!hasSeen(seen, seenHigh, endField)) total += replaceScalar(endField << 3, end, end, keyspaceId());
+      if (endField != 0 && !hasSeen(seen, seenHigh, endField))
+        total += replaceScalar(endField << 3, end, end, keyspaceId());
     }
     if (flags & Flag.HAS_CONTEXT && !(seen & 2) && apiVersion() != 0) total += insertContext(end);
     if (message == Msg.CHECKSUM_REQUEST && !hasSeen(seen, seenHigh, CHECKSUM_RULE))

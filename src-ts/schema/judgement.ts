@@ -31,6 +31,7 @@ export interface JudgedField {
   readonly role: string;
   readonly essential: boolean;
   readonly refusal: boolean;
+  readonly requires: boolean;
   /** Full name of the message in this field; undefined for scalars and for messages that are not read. */
   readonly message: string | undefined;
 }
@@ -119,6 +120,7 @@ class Options {
   private readonly role: DescExtension;
   private readonly essential: DescExtension;
   private readonly refusal: DescExtension;
+  private readonly required: DescExtension;
   private readonly needs: DescExtension;
   private readonly acts: DescExtension;
   private readonly lenient: DescExtension;
@@ -131,6 +133,7 @@ class Options {
     this.roles = enumeration('mesh.Role');
     this.decisions = enumeration('mesh.Decision');
     this.role = extension('mesh.role');
+    this.required = extension('mesh.requires');
     this.refusal = extension('mesh.refusal');
     this.needs = extension('mesh.needs');
     this.acts = extension('mesh.acts_on_region');
@@ -152,6 +155,10 @@ class Options {
     return hasOption(field, this.refusal) && getOption(field, this.refusal) === true;
   }
 
+  isRequired(field: DescField): boolean {
+    return hasOption(field, this.required) && getOption(field, this.required) === true;
+  }
+
   flagsOf(message: DescMessage): number {
     let flags = 0;
     if (hasOption(message, this.needs))
@@ -160,7 +167,11 @@ class Options {
     if (acts === 1) flags |= 16384;
     if (acts === 2) flags |= 32768;
     if (hasOption(message, this.lenient)) flags |= 65536;
-    if (message.field['context']?.number === 1 && message.field['context'].message?.typeName === 'kvrpcpb.Context') flags |= 131072;
+    if (
+      message.field['context']?.number === 1 &&
+      message.field['context'].message?.typeName === 'kvrpcpb.Context'
+    )
+      flags |= 131072;
     return flags;
   }
 
@@ -300,6 +311,7 @@ function judgeMessage(message: DescMessage, options: Options, problems: string[]
       role,
       essential,
       refusal: options.isRefusal(field),
+      requires: options.isRequired(field),
       message: read ? field.message?.typeName : undefined,
     });
   }

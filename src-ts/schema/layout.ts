@@ -102,11 +102,16 @@ export function layOut(judgement: Judgement): Layout {
       fields.length,
       last,
       flagsOf(message),
-      exactKey(message) ?? fieldWith(message, STARTS),
+      message.fields.find((f) => f.requires)?.number ?? exactKey(message) ?? fieldWith(message, STARTS),
       fieldWith(message, ENDS),
     );
     const refusal = message.fields.find((f) => f.refusal);
-    refusals.push(refusal ? refusal.number | ((refusal.message === 'kvrpcpb.KeyError' ? 1 : refusal.message === 'errorpb.Error' ? 3 : 2) << 8) : 0);
+    refusals.push(
+      refusal
+        ? refusal.number |
+            ((refusal.message === 'kvrpcpb.KeyError' ? 1 : refusal.message === 'errorpb.Error' ? 3 : 2) << 8)
+        : 0,
+    );
     const entries = new Array<number>(last + 1).fill(0);
     for (const field of message.fields)
       entries[field.number] = entryOf(
@@ -148,7 +153,17 @@ export function layOut(judgement: Judgement): Layout {
   fits(strings.bytes.length, MAX_STRING_BYTES, 'strings');
   const words = messages.length + fields.length + methods.length + messageNames.length;
   const bytes = words * 4 + strings.bytes.length;
-  return { refusals, messages, fields, methods, methodSlots, messageNames, strings: strings.bytes, names, bytes };
+  return {
+    refusals,
+    messages,
+    fields,
+    methods,
+    methodSlots,
+    messageNames,
+    strings: strings.bytes,
+    names,
+    bytes,
+  };
 }
 
 function must<T>(value: T | undefined, what: string): T {
@@ -188,6 +203,7 @@ function exactKey(message: JudgedMessage): number | undefined {
 
 function flagsOf(message: JudgedMessage): number {
   let flags = message.flags;
+  if (message.fields.some((f) => f.requires)) flags |= 262144;
   for (const [flag, roles] of FLAGS) if (hasRole(message, roles)) flags |= flag;
   if (hasRole(message, ['ETCD_KEY']) && hasRole(message, ['ETCD_END'])) flags |= NAME_RANGE;
   if (exactKey(message) !== undefined) flags |= EXACT_KEY;

@@ -60,9 +60,6 @@ export async function startTidb(run: Run, options: TidbOptions): Promise<Tidb> {
       connect(options.ports.mysql),
     );
     took = Date.now() - started;
-    // The embedded store serves no ImportSST, and ADD INDEX would wait for it without end. Distributed tasks need it.
-    await session.query('SET GLOBAL tidb_enable_dist_task = OFF');
-    await session.query('SET GLOBAL tidb_ddl_enable_fast_reorg = OFF');
     await session.close();
   };
   await start();

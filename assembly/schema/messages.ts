@@ -35,6 +35,7 @@ export function grantsLease(message: u32): bool {
   return (flagsOf(recordOf(message)) & LEASE_GRANT) != 0;
 }
 
+/** Where a response takes the reason of a refusal, see REFUSALS. */
 export function refusalOf(message: u32): u32 {
   return load<u32>(REFUSALS + ((<usize>message) << 2));
 }

@@ -7,7 +7,6 @@ import {
   hasOption,
   ScalarType,
   type DescEnum,
-  type DescExtension,
   type DescField,
   type DescMessage,
   type DescMethod,
@@ -30,7 +29,9 @@ export interface JudgedField {
   /** A name of mesh.Role. */
   readonly role: string;
   readonly essential: boolean;
+  /** Takes the reason of a refusal inside a batch. */
   readonly refusal: boolean;
+  /** A request without it is refused. */
   readonly requires: boolean;
   /** Full name of the message in this field; undefined for scalars and for messages that are not read. */
   readonly message: string | undefined;
@@ -41,7 +42,14 @@ export interface JudgedMessage {
   readonly name: string;
   /** In the order of their numbers. */
   readonly fields: readonly JudgedField[];
-  readonly flags: number;
+  /** Names of mesh.Capability: the key spaces that a request is for. */
+  readonly needs: readonly string[];
+  /** A name of mesh.ActsOnRegion. */
+  readonly actsOnRegion: string;
+  /** Unknown fields pass. */
+  readonly lenient: boolean;
+  /** Upstream's message that this is a variant of; otherwise its own name. */
+  readonly standsFor: string;
 }
 
 export interface JudgedMethod {
@@ -117,73 +125,52 @@ const SINGLE = new Set([
 class Options {
   readonly roles: DescEnum;
   readonly decisions: DescEnum;
-  private readonly role: DescExtension;
-  private readonly essential: DescExtension;
-  private readonly refusal: DescExtension;
-  private readonly required: DescExtension;
-  private readonly needs: DescExtension;
-  private readonly acts: DescExtension;
-  private readonly lenient: DescExtension;
-  private readonly decision: DescExtension;
-  private readonly because: DescExtension;
+  private readonly capabilities: DescEnum;
+  private readonly acts: DescEnum;
+  private readonly registry: FileRegistry;
 
   constructor(registry: FileRegistry) {
+    this.registry = registry;
     const enumeration = (name: string): DescEnum => found(registry.getEnum(name), name);
-    const extension = (name: string): DescExtension => found(registry.getExtension(name), name);
     this.roles = enumeration('mesh.Role');
     this.decisions = enumeration('mesh.Decision');
-    this.role = extension('mesh.role');
-    this.required = extension('mesh.requires');
-    this.refusal = extension('mesh.refusal');
-    this.needs = extension('mesh.needs');
-    this.acts = extension('mesh.acts_on_region');
-    this.lenient = extension('mesh.lenient');
-    this.essential = extension('mesh.essential');
-    this.decision = extension('mesh.decision');
-    this.because = extension('mesh.because');
+    this.capabilities = enumeration('mesh.Capability');
+    this.acts = enumeration('mesh.ActsOnRegion');
+  }
+
+  /** The value of an option of this file's package; undefined where it is not set. */
+  private get(element: DescField | DescMessage | DescMethod, name: string): unknown {
+    const option = found(this.registry.getExtension(`mesh.${name}`), `mesh.${name}`);
+    return hasOption(element, option) ? getOption(element, option) : undefined;
   }
 
   roleOf(field: DescField): string {
-    return nameOf(this.roles, hasOption(field, this.role) ? Number(getOption(field, this.role)) : 0);
+    return nameOf(this.roles, Number(this.get(field, 'role') ?? 0));
   }
 
-  isEssential(field: DescField): boolean {
-    return hasOption(field, this.essential) && getOption(field, this.essential) === true;
+  has(element: DescField | DescMessage, option: string): boolean {
+    return this.get(element, option) === true;
   }
 
-  isRefusal(field: DescField): boolean {
-    return hasOption(field, this.refusal) && getOption(field, this.refusal) === true;
+  needsOf(message: DescMessage): string[] {
+    const needs = (this.get(message, 'needs') ?? []) as number[];
+    return needs.map((number) => nameOf(this.capabilities, number));
   }
 
-  isRequired(field: DescField): boolean {
-    return hasOption(field, this.required) && getOption(field, this.required) === true;
+  actsOnRegion(message: DescMessage): string {
+    return nameOf(this.acts, Number(this.get(message, 'acts_on_region') ?? 0));
   }
 
-  flagsOf(message: DescMessage): number {
-    let flags = 0;
-    if (hasOption(message, this.needs))
-      for (const n of getOption(message, this.needs) as number[]) flags |= 1024 << n;
-    const acts = hasOption(message, this.acts) ? Number(getOption(message, this.acts)) : 0;
-    if (acts === 1) flags |= 16384;
-    if (acts === 2) flags |= 32768;
-    if (hasOption(message, this.lenient)) flags |= 65536;
-    if (
-      message.field['context']?.number === 1 &&
-      message.field['context'].message?.typeName === 'kvrpcpb.Context'
-    )
-      flags |= 131072;
-    return flags;
+  standsFor(message: DescMessage): string {
+    return String(this.get(message, 'stands_for') ?? message.typeName);
   }
 
   decisionOf(method: DescMethod): string {
-    return nameOf(
-      this.decisions,
-      hasOption(method, this.decision) ? Number(getOption(method, this.decision)) : 0,
-    );
+    return nameOf(this.decisions, Number(this.get(method, 'decision') ?? 0));
   }
 
   becauseOf(method: DescMethod): string {
-    return hasOption(method, this.because) ? String(getOption(method, this.because)) : '';
+    return String(this.get(method, 'because') ?? '');
   }
 }
 
@@ -232,6 +219,10 @@ export function judge(registry: FileRegistry): Judgement {
         visit(method.input);
         visit(method.output);
       }
+
+  for (const file of registry.files)
+    for (const message of file.messages) if (options.has(message, 'root')) visit(message);
+  problems.push(...untellable(messages));
 
   if (problems.length > 0) throw new Error(`proto/ is not complete:\n  ${problems.join('\n  ')}`);
   return {
@@ -298,7 +289,7 @@ function judgeMessage(message: DescMessage, options: Options, problems: string[]
     } else if ((role === 'RANGE_START' || role === 'ENC_START') && exactKeys > 0)
       problems.push(`${name}: a message has one exact key or a range, not both`);
     seen.add(role);
-    const essential = options.isEssential(field);
+    const essential = options.has(field, 'essential');
     const read = kind === Kind.MESSAGE && role === UNSPECIFIED;
     if (essential && !read) problems.push(`${name} is essential, but no message that is walked`);
     if (read && field.message?.typeName === UNREAD) problems.push(`${name} is not read: it needs a role`);
@@ -310,13 +301,42 @@ function judgeMessage(message: DescMessage, options: Options, problems: string[]
       repeated: field.fieldKind === 'list',
       role,
       essential,
-      refusal: options.isRefusal(field),
-      requires: options.isRequired(field),
+      refusal: options.has(field, 'refusal'),
+      requires: options.has(field, 'requires'),
       message: read ? field.message?.typeName : undefined,
     });
   }
   fields.sort((a, b) => a.number - b.number);
-  return { name: message.typeName, fields, flags: options.flagsOf(message) };
+  const judged: JudgedMessage = {
+    name: message.typeName,
+    fields,
+    needs: options.needsOf(message),
+    actsOnRegion: options.actsOnRegion(message),
+    lenient: options.has(message, 'lenient'),
+    standsFor: options.standsFor(message),
+  };
+  if (judged.actsOnRegion !== 'NEVER' && contextOf(judged) === undefined)
+    problems.push(`${judged.name} acts on a region, but has no context that names one`);
+  return judged;
+}
+
+/** The request's context, which names its region, where it has one. */
+export function contextOf(message: JudgedMessage): JudgedField | undefined {
+  return message.fields.find((field) => field.message === 'kvrpcpb.Context');
+}
+
+/** Commands of a batch whose refusal could not be told: their responses have no field that takes one. */
+function untellable(messages: ReadonlyMap<string, JudgedMessage>): string[] {
+  const commands = messages.get('tikvpb.BatchCommandsRequest.Request')?.fields ?? [];
+  const responses = messages.get('tikvpb.BatchCommandsResponse.Response')?.fields ?? [];
+  return commands
+    .filter(({ name, role, number }) => {
+      // An empty request is never refused, one that is emptied neither.
+      if (name === 'Empty' || role === 'EMPTIED') return false;
+      const response = messages.get(responses.find((field) => field.number === number)?.message ?? '');
+      return response?.fields.some((field) => field.refusal) !== true;
+    })
+    .map(({ name }) => `the response to ${name} in a batch has no field that takes a refusal`);
 }
 
 /** What is wrong with this role on this field; undefined when nothing is. */

@@ -1,5 +1,5 @@
 /** Lays a judgement out as the flat tables that the filter's walker reads. `table.ts` explains the layout to the filter's side. */
-import { Kind, type JudgedField, type JudgedMessage, type Judgement } from './judgement.ts';
+import { contextOf, Kind, type JudgedField, type JudgedMessage, type Judgement } from './judgement.ts';
 
 /** u32 per message: first entry in `fields`, highest field number, flags, start field, end field. */
 export const MESSAGE_WORDS = 5;
@@ -36,6 +36,18 @@ const NAME_RANGE = 1 << 7;
 /** Has one exact key, the start field: absent it would be the empty key of the store, which is no tenant's. */
 const EXACT_KEY = 1 << 9;
 
+/** What a request asks of its key space, by mesh.Capability. */
+const NEEDS: Record<string, number> = { TXN: 1 << 11, RAW: 1 << 12, COPROCESSOR: 1 << 13 };
+const ACTS: Record<string, number> = { NEVER: 0, ALWAYS: 1 << 14, WITHOUT_KEYS: 1 << 15 };
+const LENIENT = 1 << 16;
+/** Field 1 is a kvrpcpb.Context. */
+const HAS_CONTEXT = 1 << 17;
+/** The start field must be there. */
+const REQUIRED_LIST = 1 << 18;
+
+const REFUSAL_KINDS: Record<string, number> = { 'kvrpcpb.KeyError': 1, 'errorpb.Error': 3 };
+const REFUSAL_TEXT = 2;
+
 const STARTS = ['API_VERSION', 'RANGE_START', 'ENC_START', 'ETCD_KEY', 'RESOURCE_PATH', 'SAFE_POINT_OUT'];
 const ENDS = ['KEYSPACE_ID', 'RANGE_END', 'ENC_END', 'ETCD_END'];
 
@@ -43,6 +55,7 @@ const ENDS = ['KEYSPACE_ID', 'RANGE_END', 'ENC_END', 'ETCD_END'];
 const IDLE = new Set(['ROLE_UNSPECIFIED', 'OPAQUE', 'NAME']);
 
 export interface Layout {
+  /** Field number | kind << 8 of the field that takes a refusal, one per message. */
   readonly refusals: readonly number[];
   readonly messages: readonly number[];
   readonly fields: readonly number[];
@@ -102,16 +115,10 @@ export function layOut(judgement: Judgement): Layout {
       fields.length,
       last,
       flagsOf(message),
-      message.fields.find((f) => f.requires)?.number ?? exactKey(message) ?? fieldWith(message, STARTS),
+      required(message) ?? exactKey(message) ?? fieldWith(message, STARTS),
       fieldWith(message, ENDS),
     );
-    const refusal = message.fields.find((f) => f.refusal);
-    refusals.push(
-      refusal
-        ? refusal.number |
-            ((refusal.message === 'kvrpcpb.KeyError' ? 1 : refusal.message === 'errorpb.Error' ? 3 : 2) << 8)
-        : 0,
-    );
+    refusals.push(refusalOf(message));
     const entries = new Array<number>(last + 1).fill(0);
     for (const field of message.fields)
       entries[field.number] = entryOf(
@@ -202,12 +209,28 @@ function exactKey(message: JudgedMessage): number | undefined {
 }
 
 function flagsOf(message: JudgedMessage): number {
-  let flags = message.flags;
-  if (message.fields.some((f) => f.requires)) flags |= 262144;
+  let flags = 0;
   for (const [flag, roles] of FLAGS) if (hasRole(message, roles)) flags |= flag;
   if (hasRole(message, ['ETCD_KEY']) && hasRole(message, ['ETCD_END'])) flags |= NAME_RANGE;
   if (exactKey(message) !== undefined) flags |= EXACT_KEY;
+  for (const need of message.needs) flags |= must(NEEDS[need], need);
+  flags |= must(ACTS[message.actsOnRegion], message.actsOnRegion);
+  if (message.lenient) flags |= LENIENT;
+  if (contextOf(message)?.number === 1) flags |= HAS_CONTEXT;
+  if (required(message) !== undefined) flags |= REQUIRED_LIST;
   return flags;
+}
+
+function required(message: JudgedMessage): number | undefined {
+  return message.fields.find((field) => field.requires)?.number;
+}
+
+/** Where a refusal goes, see REFUSALS. */
+function refusalOf(message: JudgedMessage): number {
+  const field = message.fields.find(({ refusal }) => refusal);
+  if (field === undefined) return 0;
+  const kind = field.message === undefined ? REFUSAL_TEXT : must(REFUSAL_KINDS[field.message], field.message);
+  return field.number | (kind << 8);
 }
 
 function entryOf(field: JudgedField, role: number, message: number, inert: ReadonlySet<string>): number {

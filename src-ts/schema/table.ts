@@ -29,7 +29,12 @@ const MESSAGES_DOC = `/**
  *
  * Flags: 1 raw range, 2 encoded range, 4 can be reversed, 8 batch with ids, 16 lease grant, 32 takes a safe point,
  * 64 request context, 128 etcd range, 256 path of the meta storage,
- * 512 has one exact key, which is the start field, 1024 answers a safe point in the start field.
+ * 512 has one exact key, which is the start field, 1024 answers a safe point in the start field,
+ * 2048 needs a key space for transactions, 4096 for RawKV, 8192 one that the coprocessor can read,
+ * 16384 acts on its context's region, 32768 does so when it has no keys, 65536 unknown fields pass,
+ * 131072 its first field is a request context, 262144 the start field must be there.
+ *
+ * A request context's start field is its API version, its end field the keyspace's id.
  */`;
 const FIELDS_DOC = `/**
  * One u32 per field number from 0 to the highest one, message after message:
@@ -37,6 +42,11 @@ const FIELDS_DOC = `/**
  *
  * Kinds: 0 unknown field, 1 varint, 2 fixed64, 3 bytes or string, 4 message, 5 fixed32.
  * Inert: the message in this field holds no role to act on, however deep.
+ */`;
+const REFUSALS_DOC = `/**
+ * One u32 per message: number of the field that takes the reason of a refusal inside a batch | kind << 8.
+ *
+ * Kinds: 0 none, 1 kvrpcpb.KeyError (its abort), 2 a text, 3 errorpb.Error (its message).
  */`;
 const METHODS_DOC = `/**
  * Hash table with linear probing; the first slot of a path is its FNV-1a hash modulo METHOD_SLOTS. ${SLOT_WORDS} u32 per slot:
@@ -62,7 +72,7 @@ export async function tableText(judgement: Judgement, layout: Layout): Promise<s
     `export const METHOD_SLOTS: u32 = ${layout.methodSlots};\n`,
     data('MESSAGES', 'u32', layout.messages, MESSAGES_DOC),
     data('FIELDS', 'u32', layout.fields, FIELDS_DOC),
-    data('REFUSALS', 'u32', layout.refusals, '/** x */'),
+    data('REFUSALS', 'u32', layout.refusals, REFUSALS_DOC),
     data('METHODS', 'u32', layout.methods, METHODS_DOC),
     data('MESSAGE_NAMES', 'u32', layout.messageNames, NAMES_DOC),
     data('STRINGS', 'u8', layout.strings, STRINGS_DOC),

@@ -71,9 +71,9 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     test('are found by their whole path', () => {
       expect(filter.method('/tikvpb.Tikv/KvGet')?.decision).toBe(1);
       expect(filter.method('/pdpb.PD/Tso')?.decision).toBe(2);
-      expect(filter.method('/tikvpb.Tikv/RawGet')).toMatchObject({
+      expect(filter.method('/tikvpb.Tikv/KvGC')).toMatchObject({
         decision: 3,
-        because: expect.stringMatching(/RawKV/),
+        because: expect.stringMatching(/whole region/),
       });
       for (const path of [
         '/tikvpb.Tikv/kvget',

@@ -129,23 +129,34 @@ describe('generated table', () => {
     });
   });
 
+  const TXN = 1 << 11;
+  const RAW = 1 << 12;
+  const COPROCESSOR = 1 << 13;
+  const HAS_CONTEXT = 1 << 17;
+
   test.each([
-    ['kvrpcpb.ScanRequest', 0b101, 2, 7],
-    ['kvrpcpb.ScanLockRequest', 0b1, 3, 5],
+    ['kvrpcpb.ScanRequest', 0b101 | TXN | HAS_CONTEXT, 2, 7],
+    ['kvrpcpb.ScanLockRequest', 0b1 | TXN | HAS_CONTEXT, 3, 5],
     ['coprocessor.KeyRange', 0b1, 1, 2],
     ['metapb.Region', 0b10, 2, 3],
     ['pdpb.GetRegionRequest', 0b10, 2, 0],
     ['tikvpb.BatchCommandsRequest', 0b1000, 0, 0],
     ['etcdserverpb.LeaseGrantRequest', 0b10000, 0, 0],
     ['pdpb.UpdateGCSafePointRequest', 0b100000, 0, 0],
-    ['kvrpcpb.Context', 0b1000000, 0, 0],
+    ['kvrpcpb.Context', 0b1000000, 21, 32],
     ['etcdserverpb.RangeRequest', 0b10000000, 1, 2],
     ['etcdserverpb.Compare', 0b10000000, 3, 64],
     ['etcdserverpb.PutRequest', 0, 1, 0],
     ['meta_storagepb.WatchRequest', 0b100000000, 2, 0],
-    ['kvrpcpb.GetRequest', 512, 2, 0],
-    ['kvrpcpb.PrewriteRequest', 512, 3, 0],
-    ['kvrpcpb.CommitRequest', 0, 0, 0],
+    ['kvrpcpb.GetRequest', 512 | TXN | HAS_CONTEXT, 2, 0],
+    ['kvrpcpb.RawGetRequest', 512 | RAW | HAS_CONTEXT, 2, 0],
+    ['coprocessor.Request', COPROCESSOR | HAS_CONTEXT, 0, 0],
+    ['kvrpcpb.ResolveLockRequest', TXN | HAS_CONTEXT | (1 << 15), 0, 0],
+    ['kvrpcpb.FlashbackToVersionRequest', 0b1 | TXN | HAS_CONTEXT | (1 << 14), 3, 4],
+    ['import_sstpb.SwitchModeRequest', TXN | (1 << 18), 2, 0],
+    ['tipb.DAGRequest', 1 << 16, 0, 0],
+    ['kvrpcpb.PrewriteRequest', 512 | TXN | HAS_CONTEXT, 3, 0],
+    ['kvrpcpb.CommitRequest', TXN | HAS_CONTEXT, 0, 0],
   ])('%s has flags %i, start field %i, end field %i', (message, flags, start, end) => {
     expect(record(message).slice(2)).toEqual([flags, start, end]);
   });
@@ -201,11 +212,12 @@ describe('judgement', () => {
     ['/tikvpb.Tikv/BatchCommands', 'MAP'],
     ['/tikvpb.Tikv/Coprocessor', 'MAP'],
     ['/tikvpb.Tikv/IsAlive', 'PASS'],
-    ['/tikvpb.Tikv/RawGet', 'REFUSE'],
+    ['/tikvpb.Tikv/RawGet', 'MAP'],
+    ['/tikvpb.Tikv/RawBatchScan', 'REFUSE'],
     ['/tikvpb.Tikv/KvGC', 'REFUSE'],
     ['/tikvpb.Tikv/PhysicalScanLock', 'REFUSE'],
     ['/tikvpb.Tikv/MvccGetByStartTs', 'REFUSE'],
-    ['/tikvpb.Tikv/KvFlashbackToVersion', 'REFUSE'],
+    ['/tikvpb.Tikv/KvFlashbackToVersion', 'MAP'],
     ['/tikvpb.Tikv/BroadcastTxnStatus', 'REFUSE'],
     ['/tikvpb.Tikv/Raft', 'SYSTEM'],
     ['/pdpb.PD/Tso', 'PASS'],

@@ -62,6 +62,7 @@ export class MessageMaker {
         else view.set(field, value as never);
       }
     }
+    if (desc.typeName === 'tikvpb.BatchCommandsRequest') giveIds(view, random);
     return view;
   }
 
@@ -155,6 +156,14 @@ export class MessageMaker {
         return random.bytes(random.chance(10) ? 200 : random.below(12));
     }
   }
+}
+
+/** Every request of a batch has an id: without one nobody could be told that it is refused. */
+function giveIds(batch: ReflectMessage, random: Random): void {
+  const [requests, ids] = batch.fields;
+  if (requests?.fieldKind !== 'list' || ids?.fieldKind !== 'list') throw new Error('a batch has two lists');
+  batch.clear(ids);
+  for (const _ of batch.get(requests)) batch.get(ids).add(random.bigint(64) as never);
 }
 
 function lease(way: Way, world: World, random: Random): bigint {

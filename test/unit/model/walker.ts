@@ -7,7 +7,15 @@ import { reflect, type ReflectMessage } from '@bufbuild/protobuf/reflect';
 import type { JudgedMessage, Judgement } from '../../../src-ts/schema/judgement.ts';
 import { Status, type Way } from '../filter.ts';
 import { compare, concat, EMPTY } from './bytes.ts';
-import { capabilities, decodeEncoded, encodeEncoded, type KeySpace } from './key-spaces.ts';
+import {
+  capabilities,
+  COPROCESSOR,
+  decodeEncoded,
+  encodeEncoded,
+  RAW,
+  TXN,
+  type KeySpace,
+} from './key-spaces.ts';
 import { BROKEN, OUTSIDE, type Result } from './table-codec.ts';
 
 export const WITHHELD = 'tidb-mesh: the text of this error is withheld, it may quote keys of the store';
@@ -204,6 +212,12 @@ export class WalkerModel {
     const message = this.messages.get(view.desc.typeName);
     const { space } = world;
     if (needsOf(message) & ~capabilities(space)) throw new Refused(Status.WRONG_SPACE);
+    for (const { number, requires } of message?.fields ?? []) {
+      const field = view.fields.find((f) => f.number === number);
+      if (!requires || !field) continue;
+      const there = field.fieldKind === 'list' ? [...view.get(field)].length > 0 : view.isSet(field);
+      if (!there) throw new Refused(Status.RANGES_MISSING);
+    }
     const context = view.desc.field['context'];
     if (context?.number === 1 && context.message?.typeName === 'kvrpcpb.Context' && !view.isSet(context))
       if (space.choice.keyspace) view.set(context, reflect(context.message));
@@ -220,16 +234,17 @@ export class WalkerModel {
         if (to.length > 0 && compare(from, behind) < 0 && (isOpen || compare(to, first) > 0))
           throw new Refused(Status.NAME_OUTSIDE);
     }
-    this.judgeAct(view, actsOf(message), message);
+    this.judgeAct(view, message);
   }
 
   /** A request that acts on a region: none is known, so its version becomes 0. */
-  private judgeAct(view: ReflectMessage, acts: Acts, message: JudgedMessage | undefined): void {
-    if (acts === 'never') return;
+  private judgeAct(view: ReflectMessage, message: JudgedMessage | undefined): void {
+    const acts = message?.actsOnRegion ?? 'NEVER';
+    if (acts === 'NEVER') return;
     const keys = view.fields.find(
       (f) => f.fieldKind === 'list' && message?.fields.some((j) => j.number === f.number && j.role === 'KEY'),
     );
-    if (acts === 'without keys' && keys?.fieldKind === 'list' && [...view.get(keys)].length > 0) return;
+    if (acts === 'WITHOUT_KEYS' && keys?.fieldKind === 'list' && [...view.get(keys)].length > 0) return;
     const inside = (outer: ReflectMessage | undefined, name: string): ReflectMessage | undefined => {
       const field = outer?.desc.field[name];
       return outer && field?.fieldKind === 'message' && outer.isSet(field) ? outer.get(field) : undefined;
@@ -362,14 +377,8 @@ export class WalkerModel {
   }
 }
 
-type Acts = 'never' | 'always' | 'without keys';
-
-/** Capabilities that a request asks of its key space, as in the table's flags. */
+/** Capabilities that a request asks of its key space, as assembly/keys/space.ts has them. */
 function needsOf(message: JudgedMessage | undefined): number {
-  return (message?.flags ?? 0) & (2048 | 4096 | 8192);
-}
-
-function actsOf(message: JudgedMessage | undefined): Acts {
-  const flags = message?.flags ?? 0;
-  return flags & 16384 ? 'always' : flags & 32768 ? 'without keys' : 'never';
+  const bits: Record<string, number> = { TXN, RAW, COPROCESSOR };
+  return (message?.needs ?? []).reduce((all, need) => all | bits[need]!, 0);
 }

@@ -39,9 +39,13 @@ func (e *engine) ingest(regionID uint64, readers *pending, pairs []sstPair) erro
 	layers := [][]*badger.Entry{make([]*badger.Entry, 0, len(pairs))}
 	var written int64
 	for _, pair := range pairs {
+		value, err := newRowFormat(pair.key, pair.value)
+		if err != nil {
+			return err
+		}
 		layers[0] = append(layers[0], &badger.Entry{
 			Key:   y.KeyWithTs(pair.key, pair.commitTs),
-			Value: pair.value,
+			Value: value,
 			// TiKV's imported versions start when they commit.
 			UserMeta: mvcc.NewDBUserMeta(pair.commitTs, pair.commitTs),
 		})

@@ -51,8 +51,13 @@ type strippedRows struct {
 func (r *strippedRows) SkipValue() bool { return false }
 
 func (r *strippedRows) Process(key, value []byte) error {
+	key = bytes.Clone(key[keyspacePrefix:])
+	value, err := newRowFormat(key, bytes.Clone(value))
+	if err != nil {
+		return err
+	}
 	r.entries = append(r.entries, &badger.Entry{
-		Key: y.KeyWithTs(bytes.Clone(key[keyspacePrefix:]), r.version), Value: bytes.Clone(value),
+		Key: y.KeyWithTs(key, r.version), Value: value,
 		UserMeta: mvcc.NewDBUserMeta(r.version, r.version),
 	})
 	return nil

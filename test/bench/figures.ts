@@ -1,10 +1,7 @@
-/** Measures what the mesh costs and prints it; nothing here passes or fails. */
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+/** Whole servers: how long a TiDB takes to bootstrap, sysbench through Envoy, and what the filter weighs. */
+import { readFileSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
-import Table from 'cli-table3';
-import { Command } from 'commander';
 import {
   requireSysbench,
   sysbenchPrepare,
@@ -12,20 +9,20 @@ import {
   type SysbenchOptions,
   type SysbenchResult,
 } from '../support/sysbench.ts';
-import { progressFor } from '../stack/progress.ts';
+import { silent } from '../stack/progress.ts';
 import { startStack, type Stack, type StackOptions } from '../stack/stack.ts';
+import type { Benchmark, Settings } from './benchmark.ts';
+import { median, rowOf, tableOf, type Row } from './rows.ts';
 
 const TENANTS = [{ name: 'alpha', number: 1 }];
 /** In the order in which each round runs them. */
 const WAYS = ['plain Envoy', 'with the filter'] as const;
 type Way = (typeof WAYS)[number];
 
-interface Settings {
-  json?: string;
-  rounds: string;
-  seconds: string;
-  threads: string;
-}
+const ROUNDS = 3;
+const SECONDS = 10;
+/** Issue 7: of plain Envoy's transactions per second. */
+const BUDGET = 0.95;
 
 interface Round {
   round: number;
@@ -34,16 +31,6 @@ interface Round {
   p95Milliseconds: number;
   ignoredErrors: number;
 }
-
-const command = new Command('tsx test/bench/figures.ts')
-  .description(
-    'Bootstrap time of a TiDB direct and through the mesh, sysbench oltp_read_write with and without the filter, ' +
-      "the wasm's size and its memory.",
-  )
-  .option('--json <file>', 'write the figures as JSON')
-  .option('--rounds <count>', 'interleaved rounds of sysbench', '3')
-  .option('--seconds <count>', 'of each round and way', '10')
-  .option('--threads <count>', 'of sysbench', '4');
 
 async function bootstrapMilliseconds(options: StackOptions): Promise<number> {
   const stack = await startStack({ tenants: TENANTS, ...options });
@@ -54,17 +41,13 @@ async function bootstrapMilliseconds(options: StackOptions): Promise<number> {
   }
 }
 
-function median(values: number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
-async function measure(settings: Settings) {
+async function measure(settings: Settings, tell: (detail: string) => void) {
   requireSysbench();
-  const rounds = Number(settings.rounds);
+  const rounds = settings.rounds ?? ROUNDS;
+  const seconds = settings.seconds ?? SECONDS;
   const bootstraps = { direct: [] as number[], mesh: [] as number[] };
   for (let round = 0; round < rounds; round++) {
+    tell(`bootstraps, round ${round + 1} of ${rounds}`);
     bootstraps.direct.push(await bootstrapMilliseconds({ mesh: false }));
     bootstraps.mesh.push(await bootstrapMilliseconds({}));
   }
@@ -75,7 +58,7 @@ async function measure(settings: Settings) {
     for (const way of WAYS)
       stacks.set(
         way,
-        await startStack({ tenants: TENANTS, filter: way === 'with the filter', progress: progressFor() }),
+        await startStack({ tenants: TENANTS, filter: way === 'with the filter', progress: silent }),
       );
     const options = new Map<Way, SysbenchOptions>();
     for (const [way, stack] of stacks) {
@@ -88,7 +71,7 @@ async function measure(settings: Settings) {
         database: 'sbtest',
         tables: 2,
         tableSize: 10_000,
-        threads: Number(settings.threads),
+        threads: settings.threads,
       };
       options.set(way, given);
       await sysbenchPrepare(given);
@@ -96,8 +79,9 @@ async function measure(settings: Settings) {
     }
     // Interleaved, one at a time: both meet the same moods of the machine.
     for (let round = 1; round <= rounds; round++) {
+      tell(`sysbench, round ${round} of ${rounds}`);
       for (const way of round % 2 ? WAYS : [...WAYS].reverse()) {
-        const result: SysbenchResult = await sysbenchRun(options.get(way)!, Number(settings.seconds));
+        const result: SysbenchResult = await sysbenchRun(options.get(way)!, seconds);
         runs.push({
           round,
           way,
@@ -115,7 +99,6 @@ async function measure(settings: Settings) {
     const perSecond = (way: Way): number =>
       median(runs.filter((run) => run.way === way).map((run) => run.transactionsPerSecond));
     return {
-      cpus: cpus().length,
       bootstrapMilliseconds: {
         direct: median(bootstraps.direct),
         mesh: median(bootstraps.mesh),
@@ -139,29 +122,42 @@ async function measure(settings: Settings) {
 
 type Figures = Awaited<ReturnType<typeof measure>>;
 
-function show(figures: Figures): string {
-  const { bootstrapMilliseconds: boot, sysbench, wasm } = figures;
-  const table = new Table({ head: ['figure', 'value'], style: { head: [], border: [] } });
-  const number = (value: number, digits = 0): string => value.toFixed(digits);
-  table.push(
-    ['bootstrap of a TiDB, direct', `${number(boot.direct)} ms (${boot.all.direct.join(', ')})`],
-    ['bootstrap of a TiDB, through the mesh', `${number(boot.mesh)} ms (${boot.all.mesh.join(', ')})`],
-    ...WAYS.map((way) => [
-      `sysbench, ${way}`,
-      `${number(sysbench.transactionsPerSecond[way]!, 1)} transactions/s (${sysbench.runs
-        .filter((run) => run.way === way)
-        .map((run) => number(run.transactionsPerSecond, 1))
-        .join(', ')})`,
-    ]),
-    ['with the filter over plain Envoy', `${number(100 * sysbench.filterOverPlain, 1)} %`],
-    ['wasm', `${wasm.bytes} bytes, ${wasm.gzipBytes} gzipped`],
-    ['memory of all VMs after sysbench', `${String(wasm.vmMemoryBytes)} bytes`],
-  );
-  return table.toString();
+function rowsOf({ sysbench }: Figures): Row[] {
+  const of = (way: Way): number[] =>
+    sysbench.runs.filter((run) => run.way === way).map((run) => run.transactionsPerSecond);
+  const plain = of('plain Envoy');
+  const ratios = of('with the filter').map((transactions, round) => transactions / plain[round]!);
+  return [rowOf('figures/sysbench read-write/plain Envoy', ratios, sysbench.transactionsPerSecond, BUDGET)];
 }
 
-command.parse();
-const settings = command.opts<Settings>();
-const figures = await measure(settings);
-if (settings.json !== undefined) writeFileSync(settings.json, `${JSON.stringify(figures, undefined, 2)}\n`);
-process.stdout.write(`${show(figures)}\n`);
+function textOf(figures: Figures): string {
+  const { bootstrapMilliseconds: boot, sysbench, wasm } = figures;
+  const number = (value: number, digits = 0): string => value.toFixed(digits);
+  return tableOf(
+    ['figure', 'value'],
+    [
+      ['bootstrap of a TiDB, direct', `${number(boot.direct)} ms (${boot.all.direct.join(', ')})`],
+      ['bootstrap of a TiDB, through the mesh', `${number(boot.mesh)} ms (${boot.all.mesh.join(', ')})`],
+      ...WAYS.map((way) => [
+        `sysbench, ${way}`,
+        `${number(sysbench.transactionsPerSecond[way]!, 1)} transactions/s (${sysbench.runs
+          .filter((run) => run.way === way)
+          .map((run) => number(run.transactionsPerSecond, 1))
+          .join(', ')})`,
+      ]),
+      ['with the filter over plain Envoy', `${number(100 * sysbench.filterOverPlain, 1)} %`],
+      ['wasm', `${wasm.bytes} bytes, ${wasm.gzipBytes} gzipped`],
+      ['memory of all VMs after sysbench', `${String(wasm.vmMemoryBytes)} bytes`],
+    ],
+  );
+}
+
+export const figures: Benchmark = {
+  name: 'figures',
+  summary:
+    'real servers: bootstrap of a TiDB direct and through the mesh, sysbench with and without the filter',
+  async run(settings, tell) {
+    const measured = await measure(settings, tell);
+    return { rows: rowsOf(measured), details: measured, text: textOf(measured) };
+  },
+};

@@ -1,0 +1,99 @@
+/** Measures what the mesh costs and prints it. Slowness is no error: only what cannot be measured is. */
+import { writeFileSync } from 'node:fs';
+import { Command, InvalidArgumentError } from 'commander';
+import { progressFor } from '../stack/progress.ts';
+import type { Benchmark, Result } from './benchmark.ts';
+import { figures } from './figures.ts';
+import { growth } from './growth.ts';
+import { machine } from './machine.ts';
+import { rewriter } from './rewriter.ts';
+import { short, tableOf, type Row } from './rows.ts';
+
+const BENCHMARKS: readonly Benchmark[] = [rewriter, growth, figures];
+
+interface Options {
+  json?: string;
+  rounds?: number;
+  seconds?: number;
+  threads: number;
+  allRounds?: boolean;
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new InvalidArgumentError('It must be a number above 0.');
+  return value;
+}
+
+function whole(text: string): number {
+  const value = positive(text);
+  if (!Number.isInteger(value)) throw new InvalidArgumentError('It must be a whole number.');
+  return value;
+}
+
+const names = BENCHMARKS.map(({ name }) => name);
+
+const command = new Command('npm run bench --')
+  .description(
+    'Measures the filter beside other ways to do the same, in interleaved rounds, and prints ratios of medians.',
+  )
+  .argument('[names...]', `which benchmarks: ${names.join(', ')}; all of them by default`)
+  .option('--json <file>', 'write all rows and rounds as JSON')
+  .option('--rounds <count>', 'rounds of each side', whole)
+  .option('--seconds <count>', 'of each side in each round', positive)
+  .option('--threads <count>', 'of sysbench', whole, 4)
+  .option('--all-rounds', 'print every round of every row')
+  .addHelpText(
+    'after',
+    `\n${BENCHMARKS.map(({ name, summary }) => `  ${name.padEnd(10)}${summary}`).join('\n')}`,
+  );
+
+function budgets(rows: readonly Row[]): string {
+  const missed = rows.filter(({ ok }) => ok === false);
+  const judged = rows.filter(({ budget }) => budget !== undefined);
+  if (judged.length === 0) return '';
+  const lines = missed.map(({ name, ratio, budget }) => `  ${name}: ${short(ratio)}, budget ${budget}`);
+  return [`${judged.length - missed.length} of ${judged.length} budgets are met`, ...lines].join('\n');
+}
+
+function roundsOf(rows: readonly Row[]): string {
+  return tableOf(
+    ['row', 'ratio', 'rounds'],
+    rows.map(({ name, ratio, rounds }) => [name, short(ratio), rounds.map(short).join(' ')]),
+  );
+}
+
+command.parse();
+const options = command.opts<Options>();
+const unknown = command.args.find((name) => !names.includes(name));
+if (unknown !== undefined) command.error(`error: no benchmark '${unknown}'; there are ${names.join(', ')}`);
+const chosen = BENCHMARKS.filter(({ name }) => command.args.length === 0 || command.args.includes(name));
+
+const facts = machine();
+const results: Record<string, Result> = {};
+await progressFor().run(
+  chosen.map((benchmark) => ({
+    title: `Benchmark ${benchmark.name}`,
+    async run(tell) {
+      const { rounds, seconds, threads } = options;
+      const result = await benchmark.run({ rounds, seconds, threads }, tell);
+      results[benchmark.name] = result;
+    },
+  })),
+);
+
+for (const { text, rows } of Object.values(results)) {
+  process.stdout.write(`${text}\n`);
+  if (options.allRounds) process.stdout.write(`${roundsOf(rows)}\n`);
+  const judged = budgets(rows);
+  if (judged) process.stdout.write(`${judged}\n`);
+}
+const { cpu, cores, node, v8, go, load } = facts;
+process.stdout.write(
+  `${cpu}, ${cores} cores, Node ${node} (V8 ${v8}), ${go}, load ${short(load)} at the start\n`,
+);
+if (options.json !== undefined) {
+  const rows = Object.values(results).flatMap((result) => result.rows);
+  const details = Object.fromEntries(Object.entries(results).map(([name, result]) => [name, result.details]));
+  writeFileSync(options.json, `${JSON.stringify({ machine: facts, rows, details }, undefined, 2)}\n`);
+}

@@ -1,0 +1,52 @@
+/** What benchmarks give: rows of ratios, each with all of its rounds. */
+import Table from 'cli-table3';
+
+/** One side by side comparison. */
+export interface Row {
+  readonly name: string;
+  /** Median of `rounds`: how many times as much work per second as the other side. */
+  readonly ratio: number;
+  /** The least ratio that is wanted; undefined for rows that only inform. */
+  readonly budget?: number;
+  /** undefined without a budget. */
+  readonly ok?: boolean;
+  /** The ratio of each round, in order. */
+  readonly rounds: readonly number[];
+  /** Other figures of the row, by name; their units are in the names. */
+  readonly figures: Readonly<Record<string, number>>;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+export function rowOf(
+  name: string,
+  rounds: readonly number[],
+  figures: Readonly<Record<string, number>>,
+  budget?: number,
+): Row {
+  const ratio = median(rounds);
+  return budget === undefined
+    ? { name, ratio, rounds, figures }
+    : { name, ratio, budget, ok: ratio >= budget, rounds, figures };
+}
+
+/** Three significant digits, without an exponent. */
+export function short(value: number): string {
+  const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) || 1)));
+  return value.toFixed(Math.min(digits, 3));
+}
+
+/** A table of text cells, plain enough for a log. */
+export function tableOf(head: readonly string[], lines: readonly (readonly string[])[]): string {
+  const table = new Table({
+    head: [...head],
+    style: { head: [], border: [] },
+    colAligns: head.map((_, i) => (i === 0 ? 'left' : 'right')),
+  });
+  table.push(...lines.map((line) => [...line]));
+  return table.toString();
+}

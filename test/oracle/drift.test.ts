@@ -1,0 +1,191 @@
+/** proto/ held against the descriptors of upstream: whoever renews a module learns here what has to be judged again. */
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { clone, create, createFileRegistry, type FileRegistry } from '@bufbuild/protobuf';
+import {
+  FieldDescriptorProto_Label,
+  FieldDescriptorProto_Type,
+  FieldDescriptorProtoSchema,
+  FileDescriptorSetSchema,
+  MethodDescriptorProtoSchema,
+  type DescriptorProto,
+  type FileDescriptorSet,
+  type ServiceDescriptorProto,
+} from '@bufbuild/protobuf/wkt';
+import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
+import { upstreamDescriptors } from './descriptors.ts';
+import { drift, listOf, type Exceptions } from './drift.ts';
+import { LEFT_OUT, OURS_ALONE } from './left-out.ts';
+
+const EXCEPTIONS: Exceptions = { leftOut: LEFT_OUT, oursAlone: OURS_ALONE };
+
+let ours: FileRegistry;
+let upstream: FileDescriptorSet;
+
+beforeAll(async () => {
+  ours = readDescriptors();
+  upstream = await upstreamDescriptors();
+});
+
+test('proto/ is what upstream is: methods, and fields of all messages that are read', () => {
+  const differences = listOf(drift(ours, upstream, EXCEPTIONS));
+  if (differences !== '')
+    throw new Error(
+      `proto/ and upstream differ. Give what is new a decision or a role in proto/, or a reason in test/oracle/left-out.ts:\n${differences}`,
+    );
+});
+
+test('the descriptors of every protocol are there', () => {
+  const packages = new Set(upstream.file.filter((file) => file.service.length > 0).map((f) => f.package));
+  for (const name of [
+    'tikvpb',
+    'pdpb',
+    'keyspacepb',
+    'meta_storagepb',
+    'resource_manager',
+    'tsopb',
+    'schedulingpb',
+    'gcpb',
+    'import_sstpb',
+    'import_kvpb',
+    'cdcpb',
+    'debugpb',
+    'deadlock',
+    'diagnosticspb',
+    'backup',
+    'logbackup',
+    'recover_data',
+    'configpb',
+    'enginepb',
+    'autoid',
+    'resource_usage_agent',
+    'tracepb',
+    'etcdserverpb',
+    'v3lockpb',
+    'v3electionpb',
+    'grpc.health.v1',
+  ])
+    expect(packages).toContain(name);
+  expect(upstream.file.map((file) => file.package)).toContain('tipb');
+});
+
+describe('a difference is reported', () => {
+  /** What is reported beyond today's differences when upstream, proto/ or the exceptions are changed. */
+  function news(change: {
+    upstream?: (set: FileDescriptorSet) => void;
+    ours?: (set: FileDescriptorSet) => void;
+    exceptions?: Partial<Exceptions>;
+  }): string[] {
+    const today = new Set(listOf(drift(ours, upstream, EXCEPTIONS)).split('\n'));
+    const theirs = clone(FileDescriptorSetSchema, upstream);
+    change.upstream?.(theirs);
+    const mine = clone(
+      FileDescriptorSetSchema,
+      create(FileDescriptorSetSchema, { file: [...ours.files].map((file) => file.proto) }),
+    );
+    change.ours?.(mine);
+    const registry = change.ours ? createFileRegistry(mine) : ours;
+    const differences = drift(registry, theirs, { ...EXCEPTIONS, ...change.exceptions });
+    return listOf(differences)
+      .split('\n')
+      .filter((line) => line !== '' && !today.has(line));
+  }
+
+  function message(set: FileDescriptorSet, pkg: string, name: string): DescriptorProto {
+    return set.file.find((f) => f.package === pkg)!.messageType.find((m) => m.name === name)!;
+  }
+
+  function service(set: FileDescriptorSet, pkg: string, name: string): ServiceDescriptorProto {
+    return set.file.find((f) => f.package === pkg)!.service.find((s) => s.name === name)!;
+  }
+
+  function drop(from: DescriptorProto, field: string): void {
+    from.field = from.field.filter((f) => f.name !== field);
+  }
+
+  const added = (set: FileDescriptorSet): void => {
+    message(set, 'kvrpcpb', 'GetRequest').field.push(
+      create(FieldDescriptorProtoSchema, {
+        name: 'shadow_keys',
+        number: 77,
+        type: FieldDescriptorProto_Type.BYTES,
+        label: FieldDescriptorProto_Label.REPEATED,
+      }),
+    );
+  };
+
+  test('a field that upstream adds', () => {
+    expect(news({ upstream: added })).toEqual([
+      'new     kvrpcpb.GetRequest.shadow_keys: repeated bytes, number 77',
+    ]);
+  });
+
+  test('a field that proto/ forgets', () => {
+    expect(news({ ours: (set) => drop(message(set, 'kvrpcpb', 'GetRequest'), 'key') })).toEqual([
+      'new     kvrpcpb.GetRequest.key: bytes, number 2',
+    ]);
+  });
+
+  test('a field that upstream removes', () => {
+    expect(news({ upstream: (set) => drop(message(set, 'kvrpcpb', 'GetRequest'), 'key') })).toEqual([
+      'gone    kvrpcpb.GetRequest.key: upstream has no such field (ours is number 2)',
+    ]);
+  });
+
+  test.each([
+    ['another number', { number: 78 }, 'has number 2; upstream 78'],
+    ['another name', { name: 'row_key' }, 'upstream calls it row_key'],
+    ['another type', { type: FieldDescriptorProto_Type.STRING }, 'is bytes; upstream string'],
+    ['repeated', { label: FieldDescriptorProto_Label.REPEATED }, 'is not repeated; upstream is'],
+  ])('a field that upstream gives %s', (_, change, how) => {
+    const upstream = (set: FileDescriptorSet): void => {
+      Object.assign(
+        message(set, 'kvrpcpb', 'GetRequest').field.find((f) => f.name === 'key')!,
+        change,
+      );
+    };
+    expect(news({ upstream })).toEqual([`changed kvrpcpb.GetRequest.key: ${how}`]);
+  });
+
+  test('another message in a field', () => {
+    const upstream = (set: FileDescriptorSet): void => {
+      const field = message(set, 'kvrpcpb', 'GetResponse').field.find((f) => f.name === 'region_error')!;
+      field.typeName = '.errorpb.NotLeader';
+    };
+    expect(news({ upstream })).toEqual([
+      'changed kvrpcpb.GetResponse.region_error: is message errorpb.Error; upstream message errorpb.NotLeader',
+    ]);
+  });
+
+  test('a method that upstream adds, removes or changes', () => {
+    const upstream = (set: FileDescriptorSet): void => {
+      const tikv = service(set, 'tikvpb', 'Tikv');
+      tikv.method = tikv.method.filter((m) => m.name !== 'KvScan');
+      tikv.method.push(create(MethodDescriptorProtoSchema, { name: 'KvPeek' }));
+      const get = tikv.method.find((m) => m.name === 'KvGet')!;
+      get.serverStreaming = true;
+      get.inputType = '.kvrpcpb.ScanRequest';
+    };
+    expect(news({ upstream })).toEqual([
+      'new     /tikvpb.Tikv/KvPeek: a method that has no decision',
+      'gone    /tikvpb.Tikv/KvScan: upstream has no such method',
+      'changed /tikvpb.Tikv/KvGet: has one request, one answer; upstream one request, a stream of answers',
+      'changed /tikvpb.Tikv/KvGet: its request is kvrpcpb.GetRequest; upstream kvrpcpb.ScanRequest',
+    ]);
+  });
+
+  test('a message that upstream removes', () => {
+    const upstream = (set: FileDescriptorSet): void => {
+      const file = set.file.find((f) => f.package === 'metapb')!;
+      file.messageType = file.messageType.filter((m) => m.name !== 'RegionEpoch');
+    };
+    expect(news({ upstream })).toEqual(['gone    metapb.RegionEpoch: upstream has no such message']);
+  });
+
+  test('an exception that makes no difference, and none where one is needed', () => {
+    const leftOut = { ...LEFT_OUT, 'kvrpcpb.GetRequest.shadow_keys': 'read by nobody' };
+    expect(news({ exceptions: { leftOut } })).toEqual([
+      'gone    kvrpcpb.GetRequest.shadow_keys: is listed as an exception and makes no difference',
+    ]);
+    expect(news({ exceptions: { leftOut }, upstream: added })).toEqual([]);
+  });
+});

@@ -1,0 +1,216 @@
+/** Where proto/ and upstream's descriptors differ in what the filter relies on. */
+import { getOption, hasOption, type DescMessage, type FileRegistry } from '@bufbuild/protobuf';
+import {
+  FieldDescriptorProto_Label,
+  FieldDescriptorProto_Type,
+  type DescriptorProto,
+  type FieldDescriptorProto,
+  type FileDescriptorSet,
+} from '@bufbuild/protobuf/wkt';
+import { judge, type JudgedMethod } from '../../src-ts/schema/judgement.ts';
+
+/** Upstream has it and proto/ has not; proto/ has it and upstream has not; both have it and it is not the same. */
+export type Kind = 'new' | 'gone' | 'changed';
+
+export interface Difference {
+  readonly kind: Kind;
+  /** A method's path, or `package.Message.field`. */
+  readonly what: string;
+  readonly how: string;
+}
+
+/** What is otherwise than upstream on purpose: names as in `Difference.what`, with the reasons. */
+export interface Exceptions {
+  readonly leftOut: Readonly<Record<string, string>>;
+  readonly oursAlone: Readonly<Record<string, string>>;
+}
+
+/** Any message may stand where proto/ does not read it. */
+const UNREAD = 'mesh.Unread';
+
+interface Method {
+  readonly request: string;
+  readonly response: string;
+  readonly streams: string;
+}
+
+interface Upstream {
+  readonly methods: ReadonlyMap<string, Method>;
+  readonly messages: ReadonlyMap<string, DescriptorProto>;
+}
+
+/**
+ * Compares proto/ with upstream: every method, and every field of the messages that mapped methods reach.
+ * @throws Error when `ours` is not a complete judgement (see judge).
+ */
+export function drift(ours: FileRegistry, theirs: FileDescriptorSet, exceptions: Exceptions): Difference[] {
+  const upstream = indexed(theirs);
+  const judgement = judge(ours);
+  const differences = new Differences(exceptions);
+  compareMethods(ours, judgement.methods, upstream, differences);
+  for (const message of judgement.messages) {
+    const desc = ours.getMessage(message.name);
+    if (desc) compareMessage(ours, desc, upstream, differences);
+  }
+  return differences.all();
+}
+
+/** One difference a line, sorted: what is new first. */
+export function listOf(differences: readonly Difference[]): string {
+  return differences.map(({ kind, what, how }) => `${kind.padEnd(8)}${what}: ${how}`).join('\n');
+}
+
+class Differences {
+  private readonly found: Difference[] = [];
+  private readonly used = new Set<string>();
+
+  constructor(private readonly exceptions: Exceptions) {}
+
+  add(kind: Kind, what: string, how: string): void {
+    const excepted =
+      kind === 'new' ? this.exceptions.leftOut : kind === 'gone' ? this.exceptions.oursAlone : undefined;
+    if (excepted !== undefined && Object.hasOwn(excepted, what)) this.used.add(what);
+    else this.found.push({ kind, what, how });
+  }
+
+  all(): Difference[] {
+    const { leftOut, oursAlone } = this.exceptions;
+    const idle = [...Object.keys(leftOut), ...Object.keys(oursAlone)].filter((what) => !this.used.has(what));
+    const stale = idle.map((what): Difference => ({
+      kind: 'gone',
+      what,
+      how: 'is listed as an exception and makes no difference',
+    }));
+    const order: Kind[] = ['new', 'gone', 'changed'];
+    return [...this.found, ...stale].sort(
+      (a, b) => order.indexOf(a.kind) - order.indexOf(b.kind) || (a.what < b.what ? -1 : 1),
+    );
+  }
+}
+
+function indexed(set: FileDescriptorSet): Upstream {
+  const methods = new Map<string, Method>();
+  const messages = new Map<string, DescriptorProto>();
+  const enter = (scope: string, message: DescriptorProto): void => {
+    const name = `${scope}.${message.name}`;
+    if (messages.has(name)) throw new Error(`upstream defines ${name} twice`);
+    messages.set(name, message);
+    for (const nested of message.nestedType) enter(name, nested);
+  };
+  for (const file of set.file) {
+    for (const message of file.messageType) enter(file.package, message);
+    for (const service of file.service)
+      for (const method of service.method)
+        methods.set(`/${file.package}.${service.name}/${method.name}`, {
+          request: bare(method.inputType),
+          response: bare(method.outputType),
+          streams: streams(method.clientStreaming, method.serverStreaming),
+        });
+  }
+  return { methods, messages };
+}
+
+/** Descriptors write full names with a dot in front. */
+function bare(typeName: string): string {
+  return typeName.replace(/^\./, '');
+}
+
+function streams(client: boolean, server: boolean): string {
+  return `${client ? 'a stream of requests' : 'one request'}, ${server ? 'a stream of answers' : 'one answer'}`;
+}
+
+function compareMethods(
+  registry: FileRegistry,
+  ours: readonly JudgedMethod[],
+  upstream: Upstream,
+  differences: Differences,
+): void {
+  const paths = new Set(ours.map((method) => method.path));
+  for (const path of upstream.methods.keys())
+    if (!paths.has(path)) differences.add('new', path, 'a method that has no decision');
+  for (const method of ours) {
+    const theirs = upstream.methods.get(method.path);
+    if (theirs === undefined) {
+      differences.add('gone', method.path, 'upstream has no such method');
+      continue;
+    }
+    const shape = streams(method.clientStreaming, method.serverStreaming);
+    if (shape !== theirs.streams)
+      differences.add('changed', method.path, `has ${shape}; upstream ${theirs.streams}`);
+    for (const side of ['request', 'response'] as const) {
+      const message = method[side];
+      if (message === undefined) continue;
+      const name = upstreamName(registry, message);
+      if (name !== theirs[side])
+        differences.add('changed', method.path, `its ${side} is ${name}; upstream ${theirs[side]}`);
+    }
+  }
+}
+
+function compareMessage(
+  registry: FileRegistry,
+  message: DescMessage,
+  upstream: Upstream,
+  differences: Differences,
+): void {
+  const theirs = upstream.messages.get(upstreamName(registry, message.typeName));
+  if (theirs === undefined) {
+    differences.add('gone', message.typeName, 'upstream has no such message');
+    return;
+  }
+  const met = new Set<FieldDescriptorProto>();
+  for (const field of message.fields) {
+    const what = `${message.typeName}.${field.name}`;
+    const same =
+      theirs.field.find((f) => f.name === field.name) ?? theirs.field.find((f) => f.number === field.number);
+    if (same === undefined) {
+      differences.add('gone', what, `upstream has no such field (ours is number ${field.number})`);
+      continue;
+    }
+    met.add(same);
+    const [our, their] = [field.proto, same];
+    if (our.name !== their.name) differences.add('changed', what, `upstream calls it ${their.name}`);
+    if (our.number !== their.number)
+      differences.add('changed', what, `has number ${our.number}; upstream ${their.number}`);
+    const ourType = typeOf(our, (name) => upstreamName(registry, name));
+    const theirType = typeOf(their, (name) => name);
+    const unread = bare(our.typeName) === UNREAD && their.type === FieldDescriptorProto_Type.MESSAGE;
+    if (ourType !== theirType && !unread)
+      differences.add('changed', what, `is ${ourType}; upstream ${theirType}`);
+    if (isRepeated(our) !== isRepeated(their))
+      differences.add(
+        'changed',
+        what,
+        isRepeated(our) ? 'is repeated; upstream is not' : 'is not repeated; upstream is',
+      );
+  }
+  if (flagOf(registry, message, 'mesh.lenient')) return;
+  for (const field of theirs.field)
+    if (!met.has(field)) {
+      const type = `${isRepeated(field) ? 'repeated ' : ''}${typeOf(field, (name) => name)}`;
+      differences.add('new', `${message.typeName}.${field.name}`, `${type}, number ${field.number}`);
+    }
+}
+
+function isRepeated(field: FieldDescriptorProto): boolean {
+  return field.label === FieldDescriptorProto_Label.REPEATED;
+}
+
+/** The scalar's name, or `message` or `enum` with the full name that `named` makes of it. */
+function typeOf(field: FieldDescriptorProto, named: (typeName: string) => string): string {
+  const type = FieldDescriptorProto_Type[field.type].toLowerCase();
+  return field.typeName === '' ? type : `${type} ${named(bare(field.typeName))}`;
+}
+
+/** Upstream's name of one of our types: that of mesh.stands_for, where it has one. */
+function upstreamName(registry: FileRegistry, name: string): string {
+  const message = registry.getMessage(name);
+  const extension = registry.getExtension('mesh.stands_for');
+  if (!message || !extension || !hasOption(message, extension)) return name;
+  return String(getOption(message, extension));
+}
+
+function flagOf(registry: FileRegistry, message: DescMessage, option: string): boolean {
+  const extension = registry.getExtension(option);
+  return extension !== undefined && hasOption(message, extension) && getOption(message, extension) === true;
+}

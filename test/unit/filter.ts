@@ -71,7 +71,8 @@ export type Way = 'request' | 'response';
 export type BuildName = 'debug' | 'release';
 export const BUILD_NAMES: readonly BuildName[] = ['debug', 'release'];
 
-interface Exports {
+/** What the test build exports, see assembly/testing.ts. */
+export interface Exports {
   memory: WebAssembly.Memory;
   _initialize(): void;
   alloc(size: number): number;
@@ -131,22 +132,27 @@ function bytesOf(value: Uint8Array | string): Uint8Array {
   return typeof value === 'string' ? text.encode(value) : value;
 }
 
+function instantiate(name: BuildName): Exports {
+  const code = readFileSync(join(ROOT, 'build', `testing.${name}.wasm`));
+  const imports = {
+    env: {
+      abort(_message: number, _file: number, line: number, column: number): void {
+        throw new Error(`the filter aborts at ${line}:${column}`);
+      },
+    },
+  };
+  return new WebAssembly.Instance(new WebAssembly.Module(code), imports).exports as unknown as Exports;
+}
+
 /** One instance of the test build. */
 export class Filter {
   private readonly wasm: Exports;
   readonly name: BuildName;
 
-  constructor(name: BuildName) {
+  /** `wasm` takes the place of the build of that name; it is not initialized yet. */
+  constructor(name: BuildName, wasm: Exports = instantiate(name)) {
     this.name = name;
-    const code = readFileSync(join(ROOT, 'build', `testing.${name}.wasm`));
-    const imports = {
-      env: {
-        abort(_message: number, _file: number, line: number, column: number): void {
-          throw new Error(`the filter aborts at ${line}:${column}`);
-        },
-      },
-    };
-    this.wasm = new WebAssembly.Instance(new WebAssembly.Module(code), imports).exports as unknown as Exports;
+    this.wasm = wasm;
     this.wasm._initialize();
     this.select(1, 'alpha');
     this.newStream();

@@ -1,0 +1,145 @@
+/**
+ * Coprocessor plans and answers (tipb), which the schema does not describe: as TiDB and TiKV write them, with every kind of column.
+ *
+ * Sources: tipb select.proto, executor.proto, schema.proto; TiDB pkg/util/chunk/codec.go and pkg/util/codec/codec.go.
+ */
+import { concat, EMPTY } from '../unit/model/bytes.ts';
+import type { Random } from '../unit/model/random.ts';
+import { bytes, scalar, varint } from '../unit/model/wire.ts';
+import type { Space } from './spaces.ts';
+
+const TABLE_SCAN = 0;
+const INDEX_SCAN = 1;
+const PARTITION_TABLE_SCAN = 12;
+/** Field of the executor's body by its type. */
+const BODIES = new Map([
+  [TABLE_SCAN, 2],
+  [INDEX_SCAN, 3],
+  [PARTITION_TABLE_SCAN, 14],
+]);
+const OTHER_EXECUTORS = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13];
+const PHYSICAL_TABLE = -3;
+const PARTITION = -2;
+const TYPES = [1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 15, 245, 246, 247, 248, 252, 253, 254];
+
+function column(random: Random): Uint8Array {
+  const id = random.chance(25) ? random.pick([PHYSICAL_TABLE, PARTITION, -1]) : 1 + random.below(9);
+  return concat(scalar(1, id), scalar(2, random.pick(TYPES)), random.chance(20) ? scalar(3, 63) : EMPTY);
+}
+
+function scan(random: Random): Uint8Array {
+  const type = random.pick([TABLE_SCAN, TABLE_SCAN, INDEX_SCAN, PARTITION_TABLE_SCAN]);
+  const columns = Array.from({ length: random.below(5) }, () =>
+    bytes(type === INDEX_SCAN ? 3 : 2, column(random)),
+  );
+  const body = concat(
+    scalar(1, 1 + random.below(99)),
+    type === INDEX_SCAN ? scalar(2, 1) : EMPTY,
+    ...columns,
+  );
+  return concat(scalar(1, type), bytes(BODIES.get(type) ?? 2, body));
+}
+
+/** A tipb.DAGRequest. */
+export function plan(random: Random): Uint8Array {
+  const parts = [bytes(2, scan(random))];
+  while (random.chance(30))
+    parts.push(bytes(2, scalar(1, random.pick(OTHER_EXECUTORS)), bytes(4, random.bytes(3))));
+  const offsets = Array.from({ length: random.below(5) }, () => random.below(5));
+  if (random.chance(50)) parts.push(bytes(5, ...offsets.map(varint)));
+  else for (const offset of offsets) parts.push(scalar(5, offset));
+  if (random.chance(50)) parts.push(scalar(11, random.below(2)));
+  return concat(...parts);
+}
+
+function bigEndian(value: bigint): Uint8Array {
+  const out = new Uint8Array(8);
+  new DataView(out.buffer).setBigUint64(0, BigInt.asUintN(64, value));
+  return out;
+}
+
+function littleEndian(value: bigint): Uint8Array {
+  return bigEndian(value).reverse();
+}
+
+function physicalTable(space: Space, random: Random): bigint {
+  const id = BigInt(random.below(1000));
+  return random.chance(80) ? (BigInt(space.number) << 48n) | id : random.bigint(64);
+}
+
+function datum(space: Space, random: Random): Uint8Array {
+  const id = physicalTable(space, random);
+  switch (random.below(11)) {
+    case 0:
+      return Uint8Array.of(0);
+    case 1:
+      return concat([1], random.bytes(8), [0xff], random.bytes(8), [0xf7]);
+    case 2: {
+      const length = random.below(12);
+      return concat([2], varint(length * 2), random.bytes(length));
+    }
+    case 3:
+      return concat([3], bigEndian(id ^ (1n << 63n)));
+    case 4:
+      return concat([random.pick([4, 5, 7])], random.bytes(8));
+    case 5: {
+      const precision = random.below(20);
+      const fraction = random.below(precision + 1);
+      const size = (digits: number): number =>
+        Math.floor(digits / 9) * 4 + Math.floor(((digits % 9) + 1) / 2);
+      return concat([6, precision, fraction], random.bytes(size(precision - fraction) + size(fraction)));
+    }
+    case 6:
+    case 7:
+      return concat([8], varint(id << 1n));
+    case 8:
+      return concat([9], varint(random.bigint(64)));
+    case 9: {
+      const content = random.bytes(random.below(8));
+      return concat([10, 0x0c], varint(content.length), content);
+    }
+    default: {
+      const size = 8 + random.below(12);
+      return concat([10, random.pick([1, 3])], random.bytes(4), [size, 0, 0, 0], random.bytes(size - 8));
+    }
+  }
+}
+
+function chunkColumn(space: Space, rows: number, random: Random): Uint8Array {
+  const counts = new Uint8Array(8);
+  const nulls = random.chance(30) ? 1 : 0;
+  new DataView(counts.buffer).setUint32(0, rows, true);
+  new DataView(counts.buffer).setUint32(4, nulls, true);
+  const bitmap = nulls > 0 ? random.bytes(Math.ceil(rows / 8)) : EMPTY;
+  switch (random.below(5)) {
+    case 0: {
+      const offsets = Array.from({ length: rows + 1 }, (_, i) => littleEndian(BigInt(i * 3)));
+      return concat(counts, bitmap, ...offsets, random.bytes(rows * 3));
+    }
+    case 1:
+      return concat(counts, bitmap, random.bytes(rows * random.pick([4, 40])));
+    default:
+      return concat(
+        counts,
+        bitmap,
+        ...Array.from({ length: rows }, () => littleEndian(physicalTable(space, random))),
+      );
+  }
+}
+
+/** A tipb.SelectResponse. */
+export function answer(space: Space, random: Random): Uint8Array {
+  const chunked = random.chance(50);
+  const parts: Uint8Array[] = [];
+  for (let i = random.below(3); i >= 0; i--) {
+    const columns = 1 + random.below(4);
+    const rows = random.below(5);
+    const data = Array.from({ length: chunked ? columns : columns * rows }, () =>
+      chunked ? chunkColumn(space, rows, random) : datum(space, random),
+    );
+    parts.push(bytes(3, bytes(3, ...data)));
+  }
+  parts.push(scalar(9, chunked ? 1 : random.pick([0, 0, 0, 2])));
+  if (random.chance(20)) parts.reverse();
+  return concat(...parts);
+}

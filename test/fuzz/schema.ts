@@ -1,0 +1,46 @@
+/** proto/'s judgement, by name and number, as the fuzzer asks for it. */
+import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
+import { judge, type JudgedField, type JudgedMethod } from '../../src-ts/schema/judgement.ts';
+import { layOut } from '../../src-ts/schema/layout.ts';
+import type { Way } from '../unit/filter.ts';
+
+export interface Message {
+  readonly name: string;
+  /** The number that the filter knows it by. */
+  readonly id: number;
+  readonly fields: readonly JudgedField[];
+  readonly byNumber: ReadonlyMap<number, JudgedField>;
+}
+
+export class Schema {
+  readonly messages: ReadonlyMap<string, Message>;
+  /** Methods whose messages are walked. */
+  readonly methods: readonly JudgedMethod[];
+  readonly paths: readonly string[];
+  readonly names: readonly string[];
+
+  constructor() {
+    const judgement = judge(readDescriptors());
+    this.names = layOut(judgement).names;
+    const ids = new Map(this.names.map((name, id) => [name, id]));
+    this.messages = new Map(
+      judgement.messages.map(({ name, fields }) => [
+        name,
+        { name, id: ids.get(name) ?? 0, fields, byNumber: new Map(fields.map((f) => [f.number, f])) },
+      ]),
+    );
+    this.methods = judgement.methods.filter((method) => method.decision === 'MAP');
+    this.paths = judgement.methods.map((method) => method.path);
+  }
+
+  message(name: string): Message {
+    const found = this.messages.get(name);
+    if (found === undefined) throw new Error(`no message ${name}`);
+    return found;
+  }
+}
+
+/** The message that a method sends this way. */
+export function messageOf(method: JudgedMethod, way: Way): string {
+  return (way === 'request' ? method.request : method.response) ?? '';
+}

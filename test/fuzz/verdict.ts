@@ -1,0 +1,198 @@
+/**
+ * What must hold of a message that came out OK, told by the roles of its fields alone: a request asks for nothing outside of the
+ * tenant, an answer tells nothing about anybody else. Independent of how the walker works.
+ */
+import type { JudgedField } from '../../src-ts/schema/judgement.ts';
+import { Kind } from '../../src-ts/schema/judgement.ts';
+import type { Way } from '../unit/filter.ts';
+import { compare, concat, hex } from '../unit/model/bytes.ts';
+import { fromMemcomparable, memcomparable } from '../unit/model/table-codec.ts';
+import { isPlainText, READER, WITHHELD } from '../unit/model/walker.ts';
+import type { Schema } from './schema.ts';
+import { leaseBase, namesPrefix, type Space } from './spaces.ts';
+import { contents, read, Wire, type Node } from './tree.ts';
+
+const KEYS = new Set(['KEY', 'KEY_OR_NONE', 'KEY_DROP']);
+const BOUNDS = new Set(['RANGE_START', 'RANGE_END', 'ENC_START', 'ENC_END']);
+const WIRES: Record<number, number> = {
+  [Kind.VARINT]: Wire.VARINT,
+  [Kind.FIXED64]: Wire.FIXED64,
+  [Kind.FIXED32]: Wire.FIXED32,
+  [Kind.BYTES]: Wire.BYTES,
+  [Kind.MESSAGE]: Wire.BYTES,
+};
+
+function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
+  return bytes.length >= prefix.length && compare(bytes.subarray(0, prefix.length), prefix) === 0;
+}
+
+export class Verdict {
+  private readonly schema: Schema;
+  private readonly space: Space;
+  /** Every length-delimited value of the input, in hex. */
+  private given = new Set<string>();
+
+  constructor(schema: Schema, space: Space) {
+    this.schema = schema;
+    this.space = space;
+  }
+
+  /** What is wrong with this result; undefined when nothing is. */
+  of(message: string, way: Way, input: Uint8Array, output: Uint8Array): string | undefined {
+    const described = this.schema.message(message);
+    if (way === 'response')
+      this.given = new Set([...contents(read(input, described, this.schema))].map((bytes) => hex(bytes)));
+    return this.fields(message, read(output, described, this.schema), way);
+  }
+
+  private fields(name: string, nodes: readonly Node[], way: Way): string | undefined {
+    const message = this.schema.message(name);
+    const seen = new Set<number>();
+    for (const n of nodes) {
+      if (n.raw !== undefined) return `${name}: what came out is not protobuf: ${hex(n.raw)}`;
+      if (n.wire === Wire.START || n.wire === Wire.END) return `${name}: a group came out`;
+      const field = message.byNumber.get(n.field);
+      if (field === undefined) {
+        if (n.wire === Wire.BYTES) return `${name}: the unknown field ${n.field} came out`;
+        continue;
+      }
+      const wrong =
+        this.shape(field, n) ?? (seen.has(n.field) && !field.repeated ? 'came out twice' : undefined);
+      seen.add(n.field);
+      const problem = wrong ?? (way === 'request' ? this.sent(field, n) : this.told(field, n));
+      if (problem !== undefined) return `${name}.${field.name} (${field.role}) ${problem}`;
+      if (n.children !== undefined && field.message !== undefined) {
+        const inner = this.fields(field.message, n.children, way);
+        if (inner !== undefined) return inner;
+      }
+    }
+    return way === 'request' ? this.absent(name, seen) : undefined;
+  }
+
+  private shape(field: JudgedField, n: Node): string | undefined {
+    if (n.wire === WIRES[field.kind]) return undefined;
+    const number = field.kind !== Kind.BYTES && field.kind !== Kind.MESSAGE;
+    return field.repeated && number && n.wire === Wire.BYTES ? undefined : `has the wire type ${n.wire}`;
+  }
+
+  /** Fields without which a request would mean more than the tenant's own part. */
+  private absent(name: string, seen: ReadonlySet<number>): string | undefined {
+    const { fields } = this.schema.message(name);
+    const names = fields.some((f) => f.role === 'ETCD_END');
+    const path = fields.find((f) => f.role === 'RESOURCE_PATH');
+    for (const field of fields) {
+      if (seen.has(field.number) || field.repeated) continue;
+      const needed = field.role === 'KEY' || BOUNDS.has(field.role) || field === path;
+      if (needed || (names && field.role === 'ETCD_KEY'))
+        return `${name}.${field.name} (${field.role}) is absent`;
+    }
+    return undefined;
+  }
+
+  private inside(key: Uint8Array): boolean {
+    return compare(key, this.space.first) >= 0 && compare(key, this.space.behind) < 0;
+  }
+
+  private insideOrEnd(key: Uint8Array): boolean {
+    return this.inside(key) || compare(key, this.space.behind) === 0;
+  }
+
+  /** A field of a request on its way to the store. */
+  private sent(field: JudgedField, n: Node): string | undefined {
+    const { role } = field;
+    const shown = hex(n.bytes);
+    if (KEYS.has(role)) {
+      if (role === 'KEY_OR_NONE' && n.bytes.length === 0) return undefined;
+      return this.inside(n.bytes) ? undefined : `asks for ${shown}, outside`;
+    }
+    if (role === 'RANGE_START' || role === 'RANGE_END')
+      return this.insideOrEnd(n.bytes) ? undefined : `reaches ${shown}, outside`;
+    if (role === 'ENC_KEY' || role === 'ENC_START' || role === 'ENC_END') {
+      const key = fromMemcomparable(n.bytes);
+      if (key === undefined) return `sends ${shown}, which is no encoded key`;
+      return (role === 'ENC_KEY' ? this.inside(key) : this.insideOrEnd(key))
+        ? undefined
+        : `reaches ${shown}, outside`;
+    }
+    switch (role) {
+      case 'DROP':
+      case 'EMPTIED':
+      case 'REFUSED':
+        return 'came out';
+      case 'ETCD_KEY':
+        return startsWith(n.bytes, namesPrefix(this.space)) ? undefined : `asks for ${shown}, outside`;
+      case 'ETCD_END': {
+        const prefix = namesPrefix(this.space);
+        const behind = concat(prefix.subarray(0, -1), [(prefix.at(-1) ?? 0) + 1]);
+        const good = n.bytes.length === 0 || startsWith(n.bytes, prefix) || compare(n.bytes, behind) === 0;
+        return good ? undefined : `reaches ${shown}, outside`;
+      }
+      case 'LEASE_ID':
+      case 'LEASE_GRANT_ID':
+        if (n.value === 0n && role === 'LEASE_ID') return undefined;
+        return n.value >> 48n === leaseBase(this.space) >> 48n
+          ? undefined
+          : `is the lease ${n.value}, another's`;
+      case 'SERVICE_ID':
+        return shown === hex(new TextEncoder().encode(READER)) ? undefined : `is ${shown}`;
+      case 'SERVICE_TTL':
+      case 'SAFE_POINT_IN':
+        return n.value === 0n ? undefined : `is ${n.value}`;
+      case 'RESOURCE_PATH':
+        return startsWith(n.bytes, new TextEncoder().encode('resource_group/')) ? undefined : `is ${shown}`;
+      case 'SEGMENT': {
+        const text = Buffer.from(n.bytes).toString('latin1');
+        return text.includes('/') || text === '.' || text === '..' ? `is ${text}` : undefined;
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  /** True when the store said this key, in the tenant's part of its keys. */
+  private wasGiven(key: Uint8Array, isEncoded: boolean): boolean {
+    const has = (stored: Uint8Array): boolean =>
+      this.given.has(hex(isEncoded ? memcomparable(stored) : stored));
+    const stored = this.space.encode(key, 'key');
+    // Behind the prefix a key may lie that no client can write; it is the tenant's own all the same.
+    return (stored instanceof Uint8Array && has(stored)) || has(concat(this.space.first, key));
+  }
+
+  /** A field of an answer on its way to the tenant. */
+  private told(field: JudgedField, n: Node): string | undefined {
+    const { role } = field;
+    const shown = hex(n.bytes);
+    if (KEYS.has(role) || BOUNDS.has(role) || role === 'ENC_KEY') {
+      if (n.bytes.length === 0) return undefined;
+      const isEncoded = role.startsWith('ENC_');
+      const key = isEncoded ? fromMemcomparable(n.bytes) : n.bytes;
+      if (key === undefined) return `shows ${shown}, which is no encoded key`;
+      if (this.wasGiven(key, isEncoded)) return undefined;
+      return BOUNDS.has(role) && this.isClamped(key)
+        ? undefined
+        : `shows ${shown}, which is not the tenant's`;
+    }
+    switch (role) {
+      case 'DROP':
+      case 'EMPTIED':
+        return 'came out';
+      case 'TEXT': {
+        const text = Buffer.from(n.bytes).toString('latin1');
+        return text === WITHHELD || isPlainText(text) ? undefined : `says ${shown}`;
+      }
+      case 'ETCD_KEY':
+        return this.given.has(hex(concat(namesPrefix(this.space), n.bytes))) ? undefined : `shows ${shown}`;
+      case 'LEASE_ID':
+      case 'LEASE_GRANT_ID':
+        return n.value >> 48n === 0n ? undefined : `shows the lease ${n.value}`;
+      default:
+        return undefined;
+    }
+  }
+
+  /** A bound inside the tenant's part that no logical key has becomes the next one that has. */
+  private isClamped(key: Uint8Array): boolean {
+    const next = this.space.decode(concat(this.space.first, [0xff]), 'lower');
+    return next instanceof Uint8Array && compare(next, key) === 0;
+  }
+}

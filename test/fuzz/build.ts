@@ -35,7 +35,7 @@ export interface Constant {
 }
 
 export interface FuzzBuild {
-  readonly code: Uint8Array;
+  readonly code: Uint8Array<ArrayBuffer>;
   readonly blocks: number;
   readonly heapBase: number;
   readonly constants: readonly Constant[];
@@ -81,7 +81,7 @@ export async function fuzzBuild(): Promise<FuzzBuild> {
     writeFileSync(facts, JSON.stringify({ blocks, heapBase, constants: constantsOf(wat) }));
   }
   return {
-    code: readFileSync(output),
+    code: new Uint8Array(readFileSync(output)),
     ...(JSON.parse(readFileSync(facts, 'utf8')) as Omit<FuzzBuild, 'code'>),
   };
 }

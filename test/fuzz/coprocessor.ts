@@ -64,7 +64,7 @@ function littleEndian(value: bigint): Uint8Array {
 
 function physicalTable(space: Space, random: Random): bigint {
   const id = BigInt(random.below(1000));
-  return random.chance(80) ? (BigInt(space.number) << 48n) | id : random.bigint(64);
+  return random.chance(80) ? (BigInt(space.choice.number) << 48n) | id : random.bigint(64);
 }
 
 function datum(space: Space, random: Random): Uint8Array {

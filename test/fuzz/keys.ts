@@ -1,7 +1,7 @@
 /** Keys around every border that a codec has. */
 import { concat, EMPTY, unhex } from '../unit/model/bytes.ts';
 import type { Random } from '../unit/model/random.ts';
-import { memcomparable, TAGGABLE, type Result } from '../unit/model/table-codec.ts';
+import { TAGGABLE, type Result } from '../unit/model/table-codec.ts';
 import type { Space } from './spaces.ts';
 
 /** Stands in keys of neighbours, and must not be seen in an answer. */
@@ -118,20 +118,20 @@ export function foreignKey(space: Space, random: Random): Uint8Array {
 export function storedKey(space: Space, random: Random): Uint8Array {
   const roll = random.below(20);
   if (roll < 11) return bytesOf(space.encode(ownKey(random), 'key'));
-  if (roll < 13) return random.pick([space.first, space.behind, EMPTY]);
+  if (roll < 13) return random.pick([space.start, space.first, space.behind, EMPTY]);
   if (roll < 15)
     return nudge(
       random.pick([space.first, space.behind, bytesOf(space.encode(ownKey(random), 'key'))]),
       random,
     );
-  if (roll < 16) return concat(space.first, random.pick(BORDERS));
-  if (roll < 17) return concat(space.first, TAGGABLE, random.bytes(random.below(3)));
+  if (roll < 16) return concat(space.start, random.pick(BORDERS));
+  if (roll < 17) return concat(space.start, TAGGABLE, random.bytes(random.below(3)));
   if (roll < 19) return foreignKey(space, random);
   return random.bytes(random.below(30));
 }
 
-/** PD's form of a key; now and then broken. */
-export function encoded(key: Uint8Array, random: Random): Uint8Array {
-  const bytes = memcomparable(key);
+/** PD's form of a key at one side; now and then broken. */
+export function formOf(space: Space, key: Uint8Array, side: 'client' | 'store', random: Random): Uint8Array {
+  const bytes = space.toForm(key, side);
   return random.chance(97) ? bytes : nudge(bytes, random);
 }

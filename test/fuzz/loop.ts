@@ -36,13 +36,19 @@ const CLASSES = Uint8Array.from({ length: 256 }, (_, n) => {
   return n < 128 ? 64 : 128;
 });
 
+/** Once, or more often. */
+export const COARSE = Uint8Array.from({ length: 256 }, (_, n) => (n === 0 ? 0 : n === 1 ? 1 : 2));
+
 /** What has been reached so far. */
 export class Reached {
   private readonly classes: Uint8Array;
   private readonly words = new Set<string>();
+  private readonly classOf: Uint8Array;
 
-  constructor(blocks: number) {
+  /** `classOf` maps a count, modulo 256, to the bit that stands for it. */
+  constructor(blocks: number, classOf: Uint8Array = CLASSES) {
     this.classes = new Uint8Array(blocks);
+    this.classOf = classOf;
   }
 
   get blocks(): number {
@@ -57,7 +63,7 @@ export class Reached {
   add(coverage: Uint8Array, words: readonly string[]): boolean {
     let isNew = false;
     for (let i = 0; i < coverage.length; i++) {
-      const reached = CLASSES[coverage[i] as number] as number;
+      const reached = this.classOf[coverage[i] as number] as number;
       const before = this.classes[i] as number;
       if ((reached & ~before) !== 0) {
         this.classes[i] = before | reached;
@@ -121,6 +127,7 @@ export interface Counts {
 
 export class Fuzzer {
   readonly corpus: Input[] = [];
+  private readonly corpusOf = new Map<Target, Input[]>();
   readonly counts: Counts = { runs: 0, kept: 0, bytes: 0 };
   readonly reached: Reached;
   private readonly world: World;
@@ -143,7 +150,7 @@ export class Fuzzer {
   next(): Failure | undefined {
     const { random, world } = this;
     const target = random.pick(this.targets);
-    const mine = this.corpus.filter((input) => input.target === target.name);
+    const mine = this.corpusOf.get(target) ?? [];
     if (mine.length === 0 || random.chance(25)) return this.try(target.make(world, random));
     let input = random.pick(mine);
     for (let i = random.pick([1, 1, 1, 2, 4]); i > 0; i--)
@@ -158,6 +165,10 @@ export class Fuzzer {
     if (!Array.isArray(result)) return result;
     if (this.reached.add(this.world.coverage, result)) {
       this.corpus.push(input);
+      const target = TARGET_BY_NAME[input.target];
+      const mine = this.corpusOf.get(target);
+      if (mine === undefined) this.corpusOf.set(target, [input]);
+      else mine.push(input);
       this.counts.kept++;
     }
     return undefined;

@@ -6,7 +6,7 @@ import { concat, EMPTY, hex } from '../unit/model/bytes.ts';
 import type { Random } from '../unit/model/random.ts';
 import { varint } from '../unit/model/wire.ts';
 import { answer, plan } from './coprocessor.ts';
-import { anyKey, encoded, foreignKey, ownKey, storedKey } from './keys.ts';
+import { anyKey, foreignKey, formOf, ownKey, storedKey } from './keys.ts';
 import type { Schema } from './schema.ts';
 import { leaseBase, namesPrefix, type Space } from './spaces.ts';
 import { node, Wire, type Node } from './tree.ts';
@@ -163,14 +163,14 @@ export class Maker {
       case 'KEY_OR_NONE':
         return random.chance(20) ? EMPTY : key();
       case 'ENC_KEY':
-        return encoded(key(), random);
+        return this.form(key());
       case 'RANGE_START':
       case 'RANGE_END':
         return bound();
       case 'ENC_START':
       case 'ENC_END': {
         const raw = bound();
-        return raw.length === 0 && random.chance(90) ? raw : encoded(raw, random);
+        return raw.length === 0 && random.chance(90) ? raw : this.form(raw);
       }
       case 'TEXT':
         return this.text();
@@ -202,6 +202,10 @@ export class Maker {
       default:
         return random.bytes(random.chance(5) ? 300 : random.below(12));
     }
+  }
+
+  private form(key: Uint8Array): Uint8Array {
+    return formOf(this.space, key, this.way === 'request' ? 'client' : 'store', this.random);
   }
 
   private text(): Uint8Array {

@@ -2,7 +2,7 @@
 import { concat } from '../unit/model/bytes.ts';
 import type { Random } from '../unit/model/random.ts';
 import { varint } from '../unit/model/wire.ts';
-import { anyKey, encoded, foreignKey, storedKey } from './keys.ts';
+import { anyKey, foreignKey, formOf, storedKey } from './keys.ts';
 import type { Maker } from './make.ts';
 import type { Schema } from './schema.ts';
 import type { Space } from './spaces.ts';
@@ -116,7 +116,7 @@ const TREE_MUTATIONS: readonly TreeMutation[] = [
       (r: Random) => storedKey(space, r),
       (r: Random) => foreignKey(space, r),
     ])(random);
-    n.bytes = random.chance(40) ? encoded(key, random) : key;
+    n.bytes = random.chance(40) ? formOf(space, key, random.pick(['client', 'store'] as const), random) : key;
   }),
   onField((n, _p, _i, { random }) => {
     if (n.children === undefined) n.bytes = mutateBytes(n.bytes, random);

@@ -1,48 +1,103 @@
 /** The key spaces that inputs are run in. How one is chosen in the filter is known here only. */
-import type { Filter } from '../unit/filter.ts';
-import * as table from '../unit/model/table-codec.ts';
-
-export type Bound = 'key' | 'lower' | 'upper';
+import type { Filter, SpaceChoice } from '../unit/filter.ts';
+import { compare, concat, EMPTY, unhex } from '../unit/model/bytes.ts';
+import * as model from '../unit/model/key-spaces.ts';
+import { fromMemcomparable, memcomparable, type Bound, type Result } from '../unit/model/table-codec.ts';
 
 /** A tenant's key space as the reference model sees it. */
-export interface Space {
+export class Space {
   readonly name: string;
-  /** The tenant's number, in its lease ids and in the table codec's keys. */
-  readonly number: number;
   readonly tenant: string;
-  choose(filter: Filter): void;
-  /** Its first key, and the first one behind it. */
-  readonly first: Uint8Array;
-  readonly behind: Uint8Array;
-  encode(key: Uint8Array, bound: Bound): table.Result;
-  decode(key: Uint8Array, bound: Bound): table.Result;
-  encodeEncoded(key: Uint8Array, bound: Bound): table.Result;
-  decodeEncoded(key: Uint8Array, bound: Bound): table.Result;
+  readonly choice: SpaceChoice;
+  private readonly model: model.KeySpace;
+
+  constructor(choice: SpaceChoice) {
+    this.choice = choice;
+    this.model = model.spaceOf(choice);
+    this.name = this.model.name;
+    this.tenant = `tenant-${choice.number}`;
+  }
+
+  choose(filter: Filter): void {
+    filter.selectSpace(this.choice, this.tenant);
+  }
+
+  get isTenant0(): boolean {
+    return this.choice.number === 0;
+  }
+
+  /** What stands in front of keys that the codec does not change in place. */
+  get start(): Uint8Array {
+    return this.encode(EMPTY, 'lower') as Uint8Array;
+  }
+
+  /** Its first key, and the first one behind it: raw keys of the store. */
+  get first(): Uint8Array {
+    return this.model.first;
+  }
+
+  get behind(): Uint8Array {
+    return this.model.behind;
+  }
+
+  /** A client's raw key or bound to the store's, and back. */
+  encode(key: Uint8Array, bound: Bound): Result {
+    return this.model[({ key: 'encodeKey', lower: 'encodeLower', upper: 'encodeUpper' } as const)[bound]](
+      key,
+    );
+  }
+
+  decode(key: Uint8Array, bound: Bound): Result {
+    return this.model[({ key: 'decodeKey', lower: 'decodeStart', upper: 'decodeEnd' } as const)[bound]](key);
+  }
+
+  /** The same in PD's form. */
+  encodeEncoded(key: Uint8Array, bound: Bound): Result {
+    return model.encodeEncoded(this.model, key, bound);
+  }
+
+  decodeEncoded(key: Uint8Array, bound: Bound): Result {
+    return model.decodeEncoded(this.model, key, bound);
+  }
+
+  /** A raw key in PD's form at the client's or the store's side. */
+  toForm(key: Uint8Array, side: 'client' | 'store'): Uint8Array {
+    return this.encodes(side) ? memcomparable(key) : key;
+  }
+
+  /** Undefined when the bytes are no key in that form. */
+  fromForm(bytes: Uint8Array, side: 'client' | 'store'): Uint8Array | undefined {
+    return this.encodes(side) ? fromMemcomparable(bytes) : bytes;
+  }
+
+  private encodes(side: 'client' | 'store'): boolean {
+    return side === 'client' ? this.model.clientEncodes : this.model.storeEncodes;
+  }
+
+  contains(key: Uint8Array): boolean {
+    return compare(key, this.first) >= 0 && compare(key, this.behind) < 0;
+  }
+
   /** A key of a neighbour that holds this logical key. */
-  neighbour(key: Uint8Array): Uint8Array;
+  neighbour(key: Uint8Array): Uint8Array {
+    return concat(this.behind, key);
+  }
 }
 
-function tableSpace(number: number): Space {
-  const tenant = `tenant-${number}`;
-  const encoders = { key: table.encodeKey, lower: table.encodeLower, upper: table.encodeUpper };
-  const decoders = { key: table.decodeKey, lower: table.decodeStart, upper: table.decodeEnd };
-  return {
-    name: `table ${number}`,
-    number,
-    tenant,
-    choose: (filter) => filter.select(number, tenant),
-    first: table.first(number),
-    behind: table.behind(number),
-    encode: (key, bound) => encoders[bound](number, key),
-    decode: (key, bound) => decoders[bound](number, key),
-    encodeEncoded: (key, bound) => table.encodeEncoded(number, key, bound),
-    decodeEncoded: (key, bound) => table.decodeEncoded(number, key, bound),
-    neighbour: (key) => table.encodeLower(number === 32766 ? number - 1 : number + 1, key) as Uint8Array,
-  };
-}
+/** Borders of the tag's two bytes, of keyspace ids, of prefixes: short, long, ending in FF. */
+const CHOICES: readonly SpaceChoice[] = [
+  ...[1, 2, 255, 256, 32766, 0].map((number) => ({ number })),
+  ...[0, 7, 0xffff, 0xffffff].map((id) => ({ number: 3, keyspace: { id, mode: 'txn' as const } })),
+  { number: 4, keyspace: { id: 7, mode: 'raw' } },
+  { number: 5, prefix: { bytes: new TextEncoder().encode('app1:'), mode: 'txn' } },
+  { number: 5, prefix: { bytes: new TextEncoder().encode('app1:'), mode: 'raw' } },
+  { number: 6, prefix: { bytes: unhex('7400ff'), mode: 'txn' } },
+  { number: 6, prefix: { bytes: unhex('00'), mode: 'raw' } },
+  { number: 7, prefix: { bytes: new Uint8Array(128).fill(0x70), mode: 'txn' } },
+  { number: 7, prefix: { bytes: unhex('6d0102030405060708'), mode: 'raw' } },
+];
 
-/** The borders of the tag's two bytes are among them. */
-export const SPACES: readonly Space[] = [1, 2, 255, 256, 32766].map(tableSpace);
+export const SPACES: readonly Space[] = CHOICES.map((choice) => new Space(choice));
 
 export function spaceNamed(name: string): Space {
   const found = SPACES.find((space) => space.name === name);
@@ -50,13 +105,31 @@ export function spaceNamed(name: string): Space {
   return found;
 }
 
+/** What the tenant's keys in etcd begin with. */
 export function namesPrefix(space: Space): Uint8Array {
-  return new TextEncoder().encode(`/tidb-mesh/${space.tenant}:`);
+  return space.isTenant0 ? EMPTY : new TextEncoder().encode(`/tidb-mesh/${space.tenant}:`);
 }
 
-const LEASE_BITS = 48n;
+/** Keys of etcd that even tenant 0 does not see. */
+export function isReservedName(space: Space, name: Uint8Array): boolean {
+  return space.isTenant0 && /^\/(tidb-mesh\/|pd(\/|$))/.test(Buffer.from(name).toString('latin1'));
+}
 
-/** The first lease id of the tenant in etcd, as an unsigned number. */
+/** A reserved key in [key, end), where an end of `\0` is open; undefined when there is none. */
+export function reservedIn(key: Uint8Array, end: Uint8Array): string | undefined {
+  const open = end.length === 1 && end[0] === 0;
+  return ['/pd', '/pd/', '/tidb-mesh/'].find((name) => {
+    const at = new TextEncoder().encode(name);
+    return compare(at, key) >= 0 && (open || compare(at, end) < 0);
+  });
+}
+
+/** The tenant's lease ids in etcd: this number and the ids of a client added; tenant 0's are its own. */
 export function leaseBase(space: Space): bigint {
-  return (1n << 63n) | (BigInt(space.number) << LEASE_BITS);
+  return space.isTenant0 ? 0n : (1n << 63n) | (BigInt(space.choice.number) << 48n);
+}
+
+/** Lease ids that a client of the space may hold are below. */
+export function leaseLimit(space: Space): bigint {
+  return space.isTenant0 ? 1n << 63n : 1n << 48n;
 }

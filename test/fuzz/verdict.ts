@@ -5,11 +5,10 @@
 import type { JudgedField } from '../../src-ts/schema/judgement.ts';
 import { Kind } from '../../src-ts/schema/judgement.ts';
 import type { Way } from '../unit/filter.ts';
-import { compare, concat, hex } from '../unit/model/bytes.ts';
-import { fromMemcomparable, memcomparable } from '../unit/model/table-codec.ts';
+import { compare, concat, EMPTY, hex } from '../unit/model/bytes.ts';
 import { isPlainText, READER, WITHHELD } from '../unit/model/walker.ts';
 import type { Schema } from './schema.ts';
-import { leaseBase, namesPrefix, type Space } from './spaces.ts';
+import { isReservedName, leaseBase, leaseLimit, namesPrefix, reservedIn, type Space } from './spaces.ts';
 import { contents, read, Wire, type Node } from './tree.ts';
 
 const KEYS = new Set(['KEY', 'KEY_OR_NONE', 'KEY_DROP']);
@@ -66,7 +65,21 @@ export class Verdict {
         if (inner !== undefined) return inner;
       }
     }
-    return way === 'request' ? this.absent(name, seen) : undefined;
+    return way === 'request' ? (this.absent(name, seen) ?? this.names(name, nodes)) : undefined;
+  }
+
+  /** Tenant 0 sees all of etcd but what is reserved. */
+  private names(name: string, nodes: readonly Node[]): string | undefined {
+    if (!this.space.isTenant0) return undefined;
+    const { fields } = this.schema.message(name);
+    const value = (role: string): Uint8Array | undefined => {
+      const number = fields.find((f) => f.role === role)?.number;
+      return nodes.find((n) => n.field === number)?.bytes;
+    };
+    const end = value('ETCD_END');
+    if (end === undefined || end.length === 0) return undefined;
+    const reserved = reservedIn(value('ETCD_KEY') ?? EMPTY, end);
+    return reserved === undefined ? undefined : `${name}: a range of names that holds ${reserved}`;
   }
 
   private shape(field: JudgedField, n: Node): string | undefined {
@@ -82,6 +95,8 @@ export class Verdict {
     const path = fields.find((f) => f.role === 'RESOURCE_PATH');
     for (const field of fields) {
       if (seen.has(field.number) || field.repeated) continue;
+      // Nothing lies before tenant 0.
+      if (this.space.isTenant0 && field.role.endsWith('_START')) continue;
       const needed = field.role === 'KEY' || BOUNDS.has(field.role) || field === path;
       if (needed || (names && field.role === 'ETCD_KEY'))
         return `${name}.${field.name} (${field.role}) is absent`;
@@ -89,12 +104,8 @@ export class Verdict {
     return undefined;
   }
 
-  private inside(key: Uint8Array): boolean {
-    return compare(key, this.space.first) >= 0 && compare(key, this.space.behind) < 0;
-  }
-
   private insideOrEnd(key: Uint8Array): boolean {
-    return this.inside(key) || compare(key, this.space.behind) === 0;
+    return this.space.contains(key) || compare(key, this.space.behind) === 0;
   }
 
   /** A field of a request on its way to the store. */
@@ -103,16 +114,16 @@ export class Verdict {
     const shown = hex(n.bytes);
     if (KEYS.has(role)) {
       if (role === 'KEY_OR_NONE' && n.bytes.length === 0) return undefined;
-      return this.inside(n.bytes) ? undefined : `asks for ${shown}, outside`;
+      return n.bytes.length > 0 && this.space.contains(n.bytes) ? undefined : `asks for ${shown}, outside`;
     }
     if (role === 'RANGE_START' || role === 'RANGE_END')
       return this.insideOrEnd(n.bytes) ? undefined : `reaches ${shown}, outside`;
     if (role === 'ENC_KEY' || role === 'ENC_START' || role === 'ENC_END') {
-      const key = fromMemcomparable(n.bytes);
+      if (n.bytes.length === 0 && this.space.isTenant0 && role !== 'ENC_END') return undefined;
+      const key = this.space.fromForm(n.bytes, 'store');
       if (key === undefined) return `sends ${shown}, which is no encoded key`;
-      return (role === 'ENC_KEY' ? this.inside(key) : this.insideOrEnd(key))
-        ? undefined
-        : `reaches ${shown}, outside`;
+      const good = role === 'ENC_KEY' ? this.space.contains(key) : this.insideOrEnd(key);
+      return good ? undefined : `reaches ${shown}, outside`;
     }
     switch (role) {
       case 'DROP':
@@ -120,8 +131,11 @@ export class Verdict {
       case 'REFUSED':
         return 'came out';
       case 'ETCD_KEY':
-        return startsWith(n.bytes, namesPrefix(this.space)) ? undefined : `asks for ${shown}, outside`;
+        return startsWith(n.bytes, namesPrefix(this.space)) && !isReservedName(this.space, n.bytes)
+          ? undefined
+          : `asks for ${shown}, outside`;
       case 'ETCD_END': {
+        if (this.space.isTenant0) return undefined;
         const prefix = namesPrefix(this.space);
         const behind = concat(prefix.subarray(0, -1), [(prefix.at(-1) ?? 0) + 1]);
         const good = n.bytes.length === 0 || startsWith(n.bytes, prefix) || compare(n.bytes, behind) === 0;
@@ -130,7 +144,7 @@ export class Verdict {
       case 'LEASE_ID':
       case 'LEASE_GRANT_ID':
         if (n.value === 0n && role === 'LEASE_ID') return undefined;
-        return n.value >> 48n === leaseBase(this.space) >> 48n
+        return n.value >= leaseBase(this.space) && n.value - leaseBase(this.space) < leaseLimit(this.space)
           ? undefined
           : `is the lease ${n.value}, another's`;
       case 'SERVICE_ID':
@@ -152,10 +166,10 @@ export class Verdict {
   /** True when the store said this key, in the tenant's part of its keys. */
   private wasGiven(key: Uint8Array, isEncoded: boolean): boolean {
     const has = (stored: Uint8Array): boolean =>
-      this.given.has(hex(isEncoded ? memcomparable(stored) : stored));
+      this.given.has(hex(isEncoded ? this.space.toForm(stored, 'store') : stored));
     const stored = this.space.encode(key, 'key');
     // Behind the prefix a key may lie that no client can write; it is the tenant's own all the same.
-    return (stored instanceof Uint8Array && has(stored)) || has(concat(this.space.first, key));
+    return (stored instanceof Uint8Array && has(stored)) || has(concat(this.space.start, key));
   }
 
   /** A field of an answer on its way to the tenant. */
@@ -165,7 +179,7 @@ export class Verdict {
     if (KEYS.has(role) || BOUNDS.has(role) || role === 'ENC_KEY') {
       if (n.bytes.length === 0) return undefined;
       const isEncoded = role.startsWith('ENC_');
-      const key = isEncoded ? fromMemcomparable(n.bytes) : n.bytes;
+      const key = isEncoded ? this.space.fromForm(n.bytes, 'client') : n.bytes;
       if (key === undefined) return `shows ${shown}, which is no encoded key`;
       if (this.wasGiven(key, isEncoded)) return undefined;
       return BOUNDS.has(role) && this.isClamped(key)
@@ -181,10 +195,13 @@ export class Verdict {
         return text === WITHHELD || isPlainText(text) ? undefined : `says ${shown}`;
       }
       case 'ETCD_KEY':
-        return this.given.has(hex(concat(namesPrefix(this.space), n.bytes))) ? undefined : `shows ${shown}`;
+        return this.given.has(hex(concat(namesPrefix(this.space), n.bytes))) &&
+          !isReservedName(this.space, n.bytes)
+          ? undefined
+          : `shows ${shown}`;
       case 'LEASE_ID':
       case 'LEASE_GRANT_ID':
-        return n.value >> 48n === 0n ? undefined : `shows the lease ${n.value}`;
+        return n.value < leaseLimit(this.space) ? undefined : `shows the lease ${n.value}`;
       default:
         return undefined;
     }
@@ -192,7 +209,7 @@ export class Verdict {
 
   /** A bound inside the tenant's part that no logical key has becomes the next one that has. */
   private isClamped(key: Uint8Array): boolean {
-    const next = this.space.decode(concat(this.space.first, [0xff]), 'lower');
+    const next = this.space.decode(concat(this.space.start, [0xff]), 'lower');
     return next instanceof Uint8Array && compare(next, key) === 0;
   }
 }

@@ -2,11 +2,11 @@
 import { MAP, Mapped, UNLIMITED, type MapName } from '../../unit/filter.ts';
 import { hex } from '../../unit/model/bytes.ts';
 import type { Random } from '../../unit/model/random.ts';
-import { BROKEN, OUTSIDE, memcomparable, type Result } from '../../unit/model/table-codec.ts';
+import { BROKEN, OUTSIDE, type Bound, memcomparable, type Result } from '../../unit/model/table-codec.ts';
 import { step } from '../input.ts';
-import { anyKey, encoded, storedKey } from '../keys.ts';
+import { anyKey, formOf, storedKey } from '../keys.ts';
 import { mutateBytes } from '../mutate.ts';
-import { SPACES, type Bound, type Space } from '../spaces.ts';
+import { SPACES, type Space } from '../spaces.ts';
 import { Problem } from '../world.ts';
 import type { Target } from './target.ts';
 
@@ -28,7 +28,8 @@ function model(space: Space, name: MapName, key: Uint8Array): Result {
 
 function keyFor(name: MapName, space: Space, random: Random): Uint8Array {
   const key = random.chance(50) ? anyKey(random) : storedKey(space, random);
-  return name.includes('Encoded') && random.chance(90) ? encoded(key, random) : key;
+  const side = name.startsWith('encode') ? 'client' : 'store';
+  return name.includes('Encoded') && random.chance(90) ? formOf(space, key, side, random) : key;
 }
 
 export const codec: Target = {

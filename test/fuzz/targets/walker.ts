@@ -3,7 +3,7 @@ import type { JudgedMethod } from '../../../src-ts/schema/judgement.ts';
 import { Status, UNLIMITED, type Rewritten, type Way } from '../../unit/filter.ts';
 import { hex } from '../../unit/model/bytes.ts';
 import type { Random } from '../../unit/model/random.ts';
-import { step, type Input, type Step } from '../input.ts';
+import { step, type Step } from '../input.ts';
 import { Maker } from '../make.ts';
 import { mutateBytes, Mutator } from '../mutate.ts';
 import { messageOf } from '../schema.ts';

@@ -6,10 +6,11 @@ import { concat, EMPTY, hex } from '../unit/model/bytes.ts';
 import type { Random } from '../unit/model/random.ts';
 import { varint } from '../unit/model/wire.ts';
 import { answer, plan } from './coprocessor.ts';
+import { INSIDE, LATEST, NO_TIMESTAMP_LIMIT, OUTSIDE } from './facts.ts';
 import { anyKey, foreignKey, formOf, ownKey, storedKey } from './keys.ts';
 import type { Schema } from './schema.ts';
 import { leaseBase, namesPrefix, type Space } from './spaces.ts';
-import { node, Wire, type Node } from './tree.ts';
+import { node, Wire, write, type Node } from './tree.ts';
 
 const MAX_DEPTH = 7;
 /** A message of more fields than this is a list of alternatives, as BatchCommands' requests are. */
@@ -58,7 +59,8 @@ export class Maker {
 
   private needed(field: JudgedField): boolean {
     return (
-      ['KEY', 'RESOURCE_PATH', 'BATCH_IDS', 'COP_TYPE'].includes(field.role) && this.random.chance(this.care)
+      ['KEY', 'RESOURCE_PATH', 'BATCH_IDS', 'COP_TYPE', 'REGION_ID', 'REGION_VERSION'].includes(field.role) &&
+      this.random.chance(this.care)
     );
   }
 
@@ -129,6 +131,15 @@ export class Maker {
       case 'TIMESTAMP':
       case 'TIMESTAMP_OR_MAX':
         return this.timestamp(careful);
+      case 'REGION_ID':
+      case 'REGION_ACT':
+        return careful ? INSIDE.region : random.pick([0n, OUTSIDE.region, 77n, random.bigint(64)]);
+      case 'REGION_VERSION':
+        return careful ? INSIDE.version : random.pick([0n, 2n, random.bigint(64)]);
+      case 'TABLE_ID':
+        return careful
+          ? BigInt(random.below(1000))
+          : random.pick([(1n << 48n) - 1n, 1n << 48n, random.bigint(64)]);
       case 'API_VERSION':
         return BigInt(random.below(3));
       default:
@@ -140,9 +151,8 @@ export class Maker {
   /** PD's: milliseconds << 18. */
   private timestamp(careful: boolean): bigint {
     const { random } = this;
-    const now = BigInt(Date.UTC(2025, 0, 1)) << 18n;
-    if (careful) return random.pick([0n, 1n, now - random.bigint(40), now]);
-    return random.pick([(1n << 64n) - 1n, (1n << 63n) - 1n, 1n << 63n, now + (1n << 50n), random.bigint(64)]);
+    if (careful) return random.pick([0n, 1n, LATEST - random.bigint(40), LATEST]);
+    return random.pick([NO_TIMESTAMP_LIMIT, (1n << 63n) - 1n, 1n << 63n, LATEST + 1n, random.bigint(64)]);
   }
 
   /** What a bytes or string field of this role holds. */
@@ -159,6 +169,7 @@ export class Maker {
     switch (field.role) {
       case 'KEY':
       case 'KEY_DROP':
+      case 'REWRITE_NEW':
         return key();
       case 'KEY_OR_NONE':
         return random.chance(20) ? EMPTY : key();
@@ -196,12 +207,18 @@ export class Maker {
       case 'SERVICE_ID':
         return text(careful ? 'gc_worker' : random.pick(['', 'br-1', 'gc_worker2']));
       case 'DAG':
-        return plan(random);
+        return this.plan();
       case 'SELECT':
         return answer(space, random);
       default:
         return random.bytes(random.chance(5) ? 300 : random.below(12));
     }
+  }
+
+  private plan(): Uint8Array {
+    const { random } = this;
+    if (random.chance(50)) return plan(random);
+    return write(this.fields(random.pick(['tipb.DAGRequest', 'tipb.ChecksumRequest']), 1));
   }
 
   private form(key: Uint8Array): Uint8Array {

@@ -1,13 +1,26 @@
 /** proto/'s judgement, by name and number, as the fuzzer asks for it. */
 import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
 import { judge, type JudgedField, type JudgedMethod } from '../../src-ts/schema/judgement.ts';
-import { layOut } from '../../src-ts/schema/layout.ts';
+import { layOut, MESSAGE_WORDS } from '../../src-ts/schema/layout.ts';
 import type { Way } from '../unit/filter.ts';
+
+/** Of the flags that a message has in the filter's table, those that the fuzzer asks for. */
+export const Flag = {
+  CONTEXT: 64,
+  NEEDS_TXN: 2048,
+  NEEDS_RAW: 4096,
+  NEEDS_COPROCESSOR: 8192,
+  ACTS_ALWAYS: 16384,
+  ACTS_WITHOUT_KEYS: 32768,
+  LENIENT: 65536,
+  HAS_CONTEXT: 131072,
+} as const;
 
 export interface Message {
   readonly name: string;
   /** The number that the filter knows it by. */
   readonly id: number;
+  readonly flags: number;
   readonly fields: readonly JudgedField[];
   readonly byNumber: ReadonlyMap<number, JudgedField>;
 }
@@ -21,13 +34,15 @@ export class Schema {
 
   constructor() {
     const judgement = judge(readDescriptors());
-    this.names = layOut(judgement).names;
+    const layout = layOut(judgement);
+    this.names = layout.names;
     const ids = new Map(this.names.map((name, id) => [name, id]));
     this.messages = new Map(
-      judgement.messages.map(({ name, fields }) => [
-        name,
-        { name, id: ids.get(name) ?? 0, fields, byNumber: new Map(fields.map((f) => [f.number, f])) },
-      ]),
+      judgement.messages.map(({ name, fields }) => {
+        const id = ids.get(name) ?? 0;
+        const flags = layout.messages[id * MESSAGE_WORDS + 2] ?? 0;
+        return [name, { name, id, flags, fields, byNumber: new Map(fields.map((f) => [f.number, f])) }];
+      }),
     );
     this.methods = judgement.methods.filter((method) => method.decision === 'MAP');
     this.paths = judgement.methods.map((method) => method.path);

@@ -2,6 +2,7 @@
 import type { Filter, SpaceChoice } from '../unit/filter.ts';
 import { compare, concat, EMPTY, unhex } from '../unit/model/bytes.ts';
 import * as model from '../unit/model/key-spaces.ts';
+import type { Random } from '../unit/model/random.ts';
 import { fromMemcomparable, memcomparable, type Bound, type Result } from '../unit/model/table-codec.ts';
 
 /** A tenant's key space as the reference model sees it. */
@@ -16,6 +17,26 @@ export class Space {
     this.model = model.spaceOf(choice);
     this.name = this.model.name;
     this.tenant = `tenant-${choice.number}`;
+  }
+
+  /** TXN, RAW, COPROCESSOR: the flags of requests that it serves. */
+  get capabilities(): number {
+    return model.capabilities(this.model);
+  }
+
+  /** What the Context of its requests says. */
+  get apiVersion(): number {
+    return this.choice.keyspace ? 2 : 0;
+  }
+
+  get keyspaceId(): number {
+    return this.choice.keyspace?.id ?? 0;
+  }
+
+  /** Added to table ids on their way to the store; undefined where they stay as they are. */
+  get tableIdTag(): bigint | undefined {
+    const { number, keyspace, prefix } = this.choice;
+    return number === 0 || keyspace || prefix ? undefined : BigInt(number) << 48n;
   }
 
   choose(filter: Filter): void {
@@ -98,6 +119,11 @@ const CHOICES: readonly SpaceChoice[] = [
 ];
 
 export const SPACES: readonly Space[] = CHOICES.map((choice) => new Space(choice));
+
+/** One of them; seldom one that serves no transactions, which most messages need. */
+export function pickSpace(random: Random): Space {
+  return random.pick(random.chance(85) ? SPACES.filter((space) => space.capabilities & model.TXN) : SPACES);
+}
 
 export function spaceNamed(name: string): Space {
   const found = SPACES.find((space) => space.name === name);

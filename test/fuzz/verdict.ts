@@ -7,11 +7,17 @@ import { Kind } from '../../src-ts/schema/judgement.ts';
 import type { Way } from '../unit/filter.ts';
 import { compare, concat, EMPTY, hex } from '../unit/model/bytes.ts';
 import { isPlainText, READER, WITHHELD } from '../unit/model/walker.ts';
-import type { Schema } from './schema.ts';
+import { INSIDE, LATEST, NO_TIMESTAMP_LIMIT } from './facts.ts';
+import { Flag, type Message, type Schema } from './schema.ts';
 import { isReservedName, leaseBase, leaseLimit, namesPrefix, reservedIn, type Space } from './spaces.ts';
-import { contents, read, Wire, type Node } from './tree.ts';
+import { contents, read, readVarint, Wire, type Node } from './tree.ts';
 
-const KEYS = new Set(['KEY', 'KEY_OR_NONE', 'KEY_DROP']);
+const KEYS = new Set(['KEY', 'KEY_OR_NONE', 'KEY_DROP', 'REWRITE_NEW']);
+/** Coprocessor request types, and what their plans are. */
+const PLANS = new Map([
+  [103n, 'tipb.DAGRequest'],
+  [105n, 'tipb.ChecksumRequest'],
+]);
 const BOUNDS = new Set(['RANGE_START', 'RANGE_END', 'ENC_START', 'ENC_END']);
 const WIRES: Record<number, number> = {
   [Kind.VARINT]: Wire.VARINT,
@@ -23,6 +29,24 @@ const WIRES: Record<number, number> = {
 
 function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
   return bytes.length >= prefix.length && compare(bytes.subarray(0, prefix.length), prefix) === 0;
+}
+
+/** True when a range begins at its upper bound. */
+function isReverse(message: Message, nodes: readonly Node[]): boolean {
+  return nodes.some((n) => message.byNumber.get(n.field)?.role === 'REVERSE' && n.value !== 0n);
+}
+
+/** The regions in a field, packed or not. */
+function actedOn(n: Node): bigint[] {
+  if (n.wire !== Wire.BYTES) return [n.value];
+  const ids: bigint[] = [];
+  for (let at = 0; at < n.bytes.length;) {
+    const found = readVarint(n.bytes, at);
+    if (found === undefined) break;
+    ids.push(found.value);
+    at = found.next;
+  }
+  return ids;
 }
 
 export class Verdict {
@@ -52,7 +76,8 @@ export class Verdict {
       if (n.wire === Wire.START || n.wire === Wire.END) return `${name}: a group came out`;
       const field = message.byNumber.get(n.field);
       if (field === undefined) {
-        if (n.wire === Wire.BYTES) return `${name}: the unknown field ${n.field} came out`;
+        if (n.wire === Wire.BYTES && !(message.flags & Flag.LENIENT))
+          return `${name}: the unknown field ${n.field} came out`;
         continue;
       }
       const wrong =
@@ -65,7 +90,47 @@ export class Verdict {
         if (inner !== undefined) return inner;
       }
     }
-    return way === 'request' ? (this.absent(name, seen) ?? this.names(name, nodes)) : undefined;
+    if (way === 'response') return undefined;
+    return (
+      this.absent(name, seen, isReverse(message, nodes)) ??
+      this.names(name, nodes) ??
+      this.plans(name, nodes) ??
+      this.region(name, nodes)
+    );
+  }
+
+  /** What a coprocessor request asks for, which lies in bytes. */
+  private plans(name: string, nodes: readonly Node[]): string | undefined {
+    const message = this.schema.message(name);
+    const withRole = (role: string): Node | undefined =>
+      nodes.find((n) => message.byNumber.get(n.field)?.role === role);
+    const plan = withRole('DAG');
+    const type = PLANS.get(withRole('COP_TYPE')?.value ?? 0n);
+    // Other spaces' plans hold nothing to map.
+    if (plan === undefined || type === undefined) return undefined;
+    if (type === 'tipb.DAGRequest' && this.space.tableIdTag === undefined) return undefined;
+    return this.fields(type, read(plan.bytes, this.schema.message(type), this.schema), 'request');
+  }
+
+  /** A request that acts on a whole region names one that is the tenant's, or a version that no region has. */
+  private region(name: string, nodes: readonly Node[]): string | undefined {
+    const { flags, byNumber } = this.schema.message(name);
+    const acts =
+      flags & Flag.ACTS_ALWAYS ||
+      (flags & Flag.ACTS_WITHOUT_KEYS && !nodes.some((n) => byNumber.get(n.field)?.role === 'KEY'));
+    if (!acts) return undefined;
+    const named = new Map<string, bigint>();
+    const collect = (list: readonly Node[], message: string): void => {
+      for (const n of list) {
+        const field = this.schema.messages.get(message)?.byNumber.get(n.field);
+        if (field !== undefined) named.set(field.role, n.value);
+        if (n.children !== undefined) collect(n.children, n.message);
+      }
+    };
+    collect(nodes, name);
+    const [region, version] = [named.get('REGION_ID'), named.get('REGION_VERSION')];
+    if (version === 0n || (region === INSIDE.region && version === INSIDE.version)) return undefined;
+    return `${name} acts on the region ${region} at the version ${version}`;
   }
 
   /** Tenant 0 sees all of etcd but what is reserved. */
@@ -89,16 +154,21 @@ export class Verdict {
   }
 
   /** Fields without which a request would mean more than the tenant's own part. */
-  private absent(name: string, seen: ReadonlySet<number>): string | undefined {
+  private absent(name: string, seen: ReadonlySet<number>, reverse: boolean): string | undefined {
     const { fields } = this.schema.message(name);
-    const names = fields.some((f) => f.role === 'ETCD_END');
+    const hasNames = fields.some((f) => f.role === 'ETCD_END');
     const path = fields.find((f) => f.role === 'RESOURCE_PATH');
+    if (this.space.apiVersion !== 0) {
+      if (this.schema.message(name).flags & Flag.HAS_CONTEXT && !seen.has(1)) return `${name} has no context`;
+      const said = fields.find((f) => ['API_VERSION', 'KEYSPACE_ID'].includes(f.role) && !seen.has(f.number));
+      if (said !== undefined) return `${name}.${said.name} (${said.role}) is absent`;
+    }
     for (const field of fields) {
       if (seen.has(field.number) || field.repeated) continue;
       // Nothing lies before tenant 0.
-      if (this.space.isTenant0 && field.role.endsWith('_START')) continue;
+      if (this.space.isTenant0 && field.role.endsWith(reverse ? '_END' : '_START') && BOUNDS.has(field.role)) continue;
       const needed = field.role === 'KEY' || BOUNDS.has(field.role) || field === path;
-      if (needed || (names && field.role === 'ETCD_KEY'))
+      if (needed || (hasNames && field.role === 'ETCD_KEY'))
         return `${name}.${field.name} (${field.role}) is absent`;
     }
     return undefined;
@@ -149,6 +219,21 @@ export class Verdict {
           : `is the lease ${n.value}, another's`;
       case 'SERVICE_ID':
         return shown === hex(new TextEncoder().encode(READER)) ? undefined : `is ${shown}`;
+      case 'API_VERSION':
+        return n.value === BigInt(this.space.apiVersion) ? undefined : `is ${n.value}`;
+      case 'KEYSPACE_ID':
+        return n.value === BigInt(this.space.keyspaceId) ? undefined : `is ${n.value}`;
+      case 'TIMESTAMP_OR_MAX':
+      case 'TIMESTAMP':
+        if (n.value === NO_TIMESTAMP_LIMIT && role === 'TIMESTAMP_OR_MAX') return undefined;
+        return n.value <= LATEST ? undefined : `is ${n.value}, in the future`;
+      case 'TABLE_ID':
+        if (this.space.tableIdTag === undefined) return undefined;
+        return n.value >> 48n === this.space.tableIdTag >> 48n ? undefined : `is ${n.value}`;
+      case 'REGION_ACT':
+        return actedOn(n).every((id) => id === 0n || id === INSIDE.region)
+          ? undefined
+          : `acts on ${actedOn(n)}`;
       case 'SERVICE_TTL':
       case 'SAFE_POINT_IN':
         return n.value === 0n ? undefined : `is ${n.value}`;

@@ -6,7 +6,8 @@ import { bytes, scalar } from '../unit/model/wire.ts';
 import type { FuzzBuild } from './build.ts';
 import { Guarded } from './guarded.ts';
 import { inputBytes, type Input } from './input.ts';
-import type { Schema } from './schema.ts';
+import { tellFacts } from './facts.ts';
+import { Flag, type Schema } from './schema.ts';
 import { SPACES, spaceNamed, type Space } from './spaces.ts';
 
 /** A property that does not hold. */
@@ -55,11 +56,15 @@ export class World {
     const space = spaceNamed(input.space);
     if (this.chosen !== space.name) {
       this.chosen = space.name;
-      space.choose(this.guarded.filter);
-      space.choose(this.release);
+      for (const filter of [this.guarded.filter, this.release]) {
+        space.choose(filter);
+        tellFacts(filter);
+      }
     }
     for (const filter of [this.guarded.filter, this.release])
       filter.newStream(input.heldLimit, input.heldLimit);
+    // What one message wants to know must not hide what the next one does.
+    for (const filter of [this.guarded.filter, this.release]) filter.forgetWanted();
     this.guarded.clearCoverage();
     return space;
   }
@@ -116,7 +121,9 @@ interface Probe {
 function probesOf(space: Space, schema: Schema): Probe[] {
   const keys = [unhex('6d44444c'), unhex('748000000000000007 5f728000000000000001')];
   const stored = keys.map((key) => space.encode(key, 'key') as Uint8Array);
+  const form = (key: Uint8Array, side: 'client' | 'store'): Uint8Array => space.toForm(key, side);
   const pair = (key: Uint8Array): Uint8Array => bytes(2, bytes(2, key), bytes(3, unhex('76')));
+  const region = (key: Uint8Array): Uint8Array => bytes(2, scalar(1, 9), bytes(2, key), bytes(3, key));
   const probe = (name: string, way: Probe['way'], sent: Uint8Array[], wanted: Uint8Array[]): Probe => ({
     name,
     id: schema.message(name).id,
@@ -124,13 +131,44 @@ function probesOf(space: Space, schema: Schema): Probe[] {
     sent: Buffer.concat(sent),
     wanted: hex(Buffer.concat(wanted)),
   });
+  const lookups = keys.map((key, i) =>
+    probe(
+      'pdpb.GetRegionRequest',
+      'request',
+      [bytes(2, form(key, 'client')), scalar(3, 1)],
+      [bytes(2, form(stored[i]!, 'store')), scalar(3, 1)],
+    ),
+  );
+  const found = keys.map((key, i) =>
+    probe(
+      'pdpb.GetRegionResponse',
+      'response',
+      [region(form(stored[i]!, 'store'))],
+      [region(form(key, 'client'))],
+    ),
+  );
+  if (!(space.capabilities & Flag.NEEDS_TXN)) return [...lookups, ...found];
+  const version = (role: string): number =>
+    schema.message('kvrpcpb.Context').fields.find((field) => field.role === role)!.number;
+  const context =
+    space.apiVersion === 0
+      ? []
+      : [
+          bytes(
+            1,
+            scalar(version('API_VERSION'), space.apiVersion),
+            scalar(version('KEYSPACE_ID'), space.keyspaceId),
+          ),
+        ];
   return [
+    ...lookups,
+    ...found,
     ...keys.map((key, i) =>
       probe(
         'kvrpcpb.GetRequest',
         'request',
         [bytes(2, key), scalar(3, 5)],
-        [bytes(2, stored[i]!), scalar(3, 5)],
+        [bytes(2, stored[i]!), scalar(3, 5), ...context],
       ),
     ),
     probe('kvrpcpb.ScanResponse', 'response', stored.map(pair), keys.map(pair)),

@@ -7,7 +7,7 @@ import { step, type Input, type Step } from '../input.ts';
 import { Maker } from '../make.ts';
 import { mutateBytes } from '../mutate.ts';
 import { messageOf } from '../schema.ts';
-import { SPACES } from '../spaces.ts';
+import { pickSpace } from '../spaces.ts';
 import { write } from '../tree.ts';
 import { Problem, type World } from '../world.ts';
 import type { Target } from './target.ts';
@@ -45,7 +45,7 @@ export const frames: Target = {
   name: 'frames',
 
   make(world, random) {
-    const space = random.pick(SPACES);
+    const space = pickSpace(random);
     const maker = new Maker(world.schema, space, random);
     const method = pickMethod(world, random);
     const steps = (['request', 'response'] as const).map((way) => {

@@ -7,7 +7,7 @@ import { step, type Step } from '../input.ts';
 import { Maker } from '../make.ts';
 import { mutateBytes, Mutator } from '../mutate.ts';
 import { messageOf } from '../schema.ts';
-import { SPACES, spaceNamed } from '../spaces.ts';
+import { pickSpace, spaceNamed } from '../spaces.ts';
 import { read, write } from '../tree.ts';
 import { Verdict } from '../verdict.ts';
 import { Problem, type World } from '../world.ts';
@@ -52,7 +52,7 @@ export const walker: Target = {
   name: 'walker',
 
   make(world, random) {
-    const space = random.pick(SPACES);
+    const space = pickSpace(random);
     const maker = new Maker(world.schema, space, random);
     const method = pickMethod(world, random);
     const ways: Way[] = random.pick([
@@ -76,7 +76,7 @@ export const walker: Target = {
       ...changed,
       bytes: mutateStep(changed, random.pick(other.steps), input.space, world, random),
     };
-    const space = random.chance(5) ? random.pick(SPACES).name : input.space;
+    const space = random.chance(5) ? pickSpace(random).name : input.space;
     return { ...input, space, steps };
   },
 

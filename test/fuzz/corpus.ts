@@ -41,19 +41,20 @@ export function isCurrentInput(input: Input, world: World): boolean {
 }
 
 /** Of what an input did, the part that is worth bytes in the repository: statuses, not each message's own. */
-function summary(words: readonly string[]): string[] {
-  return words.map((word) => word.split(' ')[0] as string).filter((word) => word in Status);
+function summary(words: readonly string[], target: string): string[] {
+  const statuses = words.map((word) => word.split(' ')[0] as string).filter((word) => word in Status);
+  return statuses.map((status) => `${target} ${status}`);
 }
 
 /** The fewest of the inputs, small ones first, that reach what all of them reach. */
 export function minimized(inputs: readonly Input[], world: World): Input[] {
-  const reached = new Map(TARGETS.map((target) => [target, new Reached(world.blocks, COARSE)]));
+  const reached = new Reached(world.blocks, COARSE);
   const small = inputs.filter((input) => inputBytes(input) <= MAX_INPUT_BYTES);
   return small
     .sort((a, b) => inputBytes(a) - inputBytes(b) || (toLine(a) < toLine(b) ? -1 : 1))
     .filter((input) => {
       const words = runInput(input, world);
-      return Array.isArray(words) && reached.get(input.target)?.add(world.coverage, summary(words));
+      return Array.isArray(words) && reached.add(world.coverage, summary(words, input.target));
     });
 }
 

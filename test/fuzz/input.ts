@@ -1,6 +1,6 @@
 /** What one run of the fuzzer feeds, in a form that can be kept in a file. */
 import { createHash } from 'node:crypto';
-import type { Way } from '../unit/filter.ts';
+import { UNLIMITED, type Way } from '../unit/filter.ts';
 
 export const TARGETS = ['walker', 'frames', 'codec', 'http', 'config', 'text'] as const;
 export type TargetName = (typeof TARGETS)[number];
@@ -27,23 +27,28 @@ export interface Input {
 
 /** One line of a corpus file. */
 export function toLine(input: Input): string {
-  const { steps, ...rest } = input;
+  const { target, space, messageLimit, heldLimit, steps } = input;
+  const limited = messageLimit !== UNLIMITED || heldLimit !== UNLIMITED;
   const written = steps.map(({ what, way, bytes, cuts }) => ({
     what,
     way,
     bytes: Buffer.from(bytes).toString('base64'),
     ...(cuts.length > 0 ? { cuts } : {}),
   }));
-  return JSON.stringify({ ...rest, steps: written });
+  return JSON.stringify({ target, space, ...(limited ? { messageLimit, heldLimit } : {}), steps: written });
 }
 
 /** @throws SyntaxError when the line is not one that `toLine` wrote. */
 export function fromLine(line: string): Input {
-  const read = JSON.parse(line) as Omit<Input, 'steps'> & {
+  const read = JSON.parse(line) as Pick<Input, 'target' | 'space'> & {
+    messageLimit?: number;
+    heldLimit?: number;
     steps: { what: string; way: Way; bytes: string; cuts?: number[] }[];
   };
   if (!TARGETS.includes(read.target)) throw new SyntaxError(`there is no target ${String(read.target)}`);
   return {
+    messageLimit: UNLIMITED,
+    heldLimit: UNLIMITED,
     ...read,
     steps: read.steps.map(({ what, way, bytes, cuts }) => ({
       what,

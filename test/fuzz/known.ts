@@ -19,14 +19,6 @@ export const KNOWN: readonly Known[] = [
     reason:
       'a border that is no encoded key and begins like the tenant ends the stream, though it may lie before it',
   },
-  {
-    pattern: /^read of 1 bytes at \d+, outside, in assembly\/rewrite\/json-regions\/isName$/,
-    reason: 'a name in JSON that is not closed is compared where the name before it was',
-  },
-  {
-    pattern: /^write of \d+ bytes at \d+, outside, in assembly\/(wire\/escape|rewrite\/query)\//,
-    reason: 'the room for a query is reckoned without the length of the prefix of a key space',
-  },
 ];
 
 export function knownReason(what: string): string | undefined {

@@ -166,7 +166,8 @@ export class Verdict {
     for (const field of fields) {
       if (seen.has(field.number) || field.repeated) continue;
       // Nothing lies before tenant 0.
-      if (this.space.isTenant0 && field.role.endsWith(reverse ? '_END' : '_START') && BOUNDS.has(field.role)) continue;
+      if (this.space.isTenant0 && field.role.endsWith(reverse ? '_END' : '_START') && BOUNDS.has(field.role))
+        continue;
       const needed = field.role === 'KEY' || BOUNDS.has(field.role) || field === path;
       if (needed || (hasNames && field.role === 'ETCD_KEY'))
         return `${name}.${field.name} (${field.role}) is absent`;

@@ -37,6 +37,7 @@ export interface Constant {
 export interface FuzzBuild {
   readonly code: Uint8Array<ArrayBuffer>;
   readonly blocks: number;
+  readonly functions: readonly { readonly name: string; readonly from: number }[];
   readonly heapBase: number;
   readonly constants: readonly Constant[];
 }
@@ -70,7 +71,7 @@ export async function fuzzBuild(): Promise<FuzzBuild> {
   const own = ['instrument.ts', 'layout.ts', 'build.ts'].map((name) => join(ROOT, 'test', 'fuzz', name));
   if (![plain, ...own].every((source) => isNewer(facts, source))) {
     const wat = readFileSync(plain, 'utf8');
-    const { text, blocks } = instrument(wat);
+    const { text, blocks, functions } = instrument(wat);
     writeFileSync(join(ROOT, TEXT), text);
     // The assembler that comes with the AssemblyScript compiler.
     const assembler = createRequire(import.meta.url).resolve('binaryen/bin/wasm-as');
@@ -78,7 +79,7 @@ export async function fuzzBuild(): Promise<FuzzBuild> {
       maxBuffer: 1 << 26,
     });
     const heapBase = Number(/\$~lib\/memory\/__heap_base i32 \(i32\.const (\d+)\)/.exec(wat)?.[1]);
-    writeFileSync(facts, JSON.stringify({ blocks, heapBase, constants: constantsOf(wat) }));
+    writeFileSync(facts, JSON.stringify({ blocks, functions, heapBase, constants: constantsOf(wat) }));
   }
   return {
     code: new Uint8Array(readFileSync(output)),

@@ -7,6 +7,8 @@ import { COVERAGE, GRANULE, MAX_BLOCKS, MAX_MEMORY_BYTES, READ_ONLY, SHADOW } fr
 export interface Instrumented {
   readonly text: string;
   readonly blocks: number;
+  /** Which blocks each function has: from its first one on. */
+  readonly functions: readonly { readonly name: string; readonly from: number }[];
 }
 
 /** Bytes behind every allocation that nobody may touch. */
@@ -140,6 +142,7 @@ class Accesses {
 export function instrument(wat: string): Instrumented {
   const out: string[] = [];
   const accesses = new Accesses();
+  const functions: { name: string; from: number }[] = [];
   let blocks = 0;
   let func = '';
   let inHead = false;
@@ -175,7 +178,10 @@ export function instrument(wat: string): Instrumented {
     const checked = !func.startsWith('$~lib/rt/') && !WRAPPED.has(func) && !UNCHECKED.has(func);
     if (inHead && !line.startsWith('  (local ')) {
       inHead = false;
-      if (covered) count();
+      if (covered) {
+        functions.push({ name: func.slice(1), from: blocks });
+        count();
+      }
     }
     const instruction = line.trim();
     const access = checked ? ACCESS.exec(line) : null;
@@ -193,5 +199,5 @@ export function instrument(wat: string): Instrumented {
   if (wrapped !== WRAPPED.size)
     throw new Error('the allocator has other names than the instrumentation knows');
   if (blocks > MAX_BLOCKS) throw new Error(`${blocks} blocks; there is room for ${MAX_BLOCKS}`);
-  return { text: out.join('\n'), blocks };
+  return { text: out.join('\n'), blocks, functions };
 }

@@ -55,8 +55,8 @@ export class Reached {
     return this.classes.reduce((sum, classes) => sum + (classes > 0 ? 1 : 0), 0);
   }
 
-  get wordCount(): number {
-    return this.words.size;
+  has(block: number): boolean {
+    return (this.classes[block] ?? 0) > 0;
   }
 
   /** Adds what an input reached; true when some of it is new. */

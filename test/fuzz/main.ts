@@ -62,6 +62,7 @@ interface Options {
   keep?: true;
   replay?: string;
   json?: true;
+  unreached?: true;
 }
 
 function whole(text: string): number {
@@ -91,6 +92,7 @@ const program = new Command('npm run fuzz --')
   .option('--corpus <folder>', 'inputs to begin with', CORPUS_FOLDER)
   .option('--keep', 'write what was found back to the corpus, the smallest inputs that reach it all')
   .option('--replay <file>', 'run the inputs of this file and nothing else')
+  .option('--unreached', 'at the end, the functions of the filter with blocks that no input reached')
   .option('--json', 'the summary as one JSON object on stdout')
   .addHelpText('after', HELP)
   .showHelpAfterError('(--help shows what there is)');
@@ -127,6 +129,16 @@ function replay(path: string, world: World): void {
         `${digest(input)} ${input.target} ${input.space}: FAILED: ${result.what}\n${result.stack ?? ''}`,
       );
     }
+  }
+}
+
+/** How much of each function was not reached. */
+function tellUnreached(fuzzer: Fuzzer, world: World): void {
+  for (const [i, { name, from }] of world.functions.entries()) {
+    const to = world.functions[i + 1]?.from ?? world.blocks;
+    let missed = 0;
+    for (let block = from; block < to; block++) if (!fuzzer.reached.has(block)) missed++;
+    if (missed > 0) process.stderr.write(`\n${missed} of ${to - from} blocks not reached: ${name}`);
   }
 }
 
@@ -185,6 +197,7 @@ function fuzz(options: Options, world: World): void {
     known: Object.fromEntries(known),
     failure: failed ?? null,
   };
+  if (options.unreached) tellUnreached(fuzzer, world);
   for (const [reason, count] of known) process.stderr.write(`\nknown, ${count} times: ${reason}`);
   if (options.json) console.log(JSON.stringify(summary, null, 2));
   else

@@ -42,6 +42,10 @@ export class World {
     return this.build.blocks;
   }
 
+  get functions(): FuzzBuild['functions'] {
+    return this.build.functions;
+  }
+
   get coverage(): Uint8Array {
     return this.guarded.coverage;
   }

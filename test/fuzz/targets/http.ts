@@ -2,11 +2,12 @@
 import { Status, UNLIMITED, type Filter } from '../../unit/filter.ts';
 import { compare, concat, hex, unhex } from '../../unit/model/bytes.ts';
 import type { Random } from '../../unit/model/random.ts';
+import { memcomparable } from '../../unit/model/table-codec.ts';
 import { isPlainText } from '../../unit/model/walker.ts';
 import { step, type Input } from '../input.ts';
 import { anyKey, foreignKey, formOf, storedKey } from '../keys.ts';
 import { mutateBytes } from '../mutate.ts';
-import { SPACES, type Space } from '../spaces.ts';
+import { namesPrefix, SPACES, type Space } from '../spaces.ts';
 import { Problem, type World } from '../world.ts';
 import type { Target } from './target.ts';
 
@@ -42,8 +43,15 @@ const SEGMENTS = [
   'a b',
 ];
 
+/** The one path with a key in it. */
+const REGION_BY_KEY = '/pd/api/v1/region/key/';
+
 function path(world: World, random: Random): string {
   if (random.chance(30)) return random.pick(world.schema.paths);
+  if (random.chance(20)) {
+    const key = escapeKey(memcomparable(anyKey(random)), random);
+    return `${REGION_BY_KEY}${random.chance(90) ? key : random.pick(['', '..', 'a/b', '%', 'a b'])}`;
+  }
   const segments = Array.from({ length: 1 + random.below(4) }, () => random.pick(SEGMENTS));
   return `/${segments.join('/')}${random.pick(['', '', '?', '?a=b', '#'])}`;
 }
@@ -114,7 +122,37 @@ function nested(random: Random): string {
     : '{"a":'.repeat(depth) + '1' + '}'.repeat(depth);
 }
 
-const KINDS = ['form', 'method', 'query', 'hexQuery', 'regions', 'regions'] as const;
+function labelRule(space: Space, random: Random): object {
+  const bound = (): string => {
+    const key = random.chance(80) ? anyKey(random) : storedKey(space, random);
+    return key.length === 0 ? '' : hex(formOf(space, key, 'client', random));
+  };
+  const label = random.chance(80)
+    ? { key: 'schedule', value: 'deny', ...(random.chance(50) ? { ttl: '5m' } : {}) }
+    : { key: random.pick(['schedule', 'merge_option']), value: random.pick(['deny', 'allow']) };
+  return {
+    id: random.chance(80)
+      ? 'a7b3-11'
+      : random.pick(['', '/x', 'a/../b', 'schema/d/t', '.', 'ü', 'a'.repeat(201)]),
+    ...(random.chance(80) ? { index: random.pick([0, 7, 1e9, -1, 1.5]) } : {}),
+    labels: Array.from({ length: random.below(3) }, () => label),
+    rule_type: random.chance(90) ? 'key-range' : 'other',
+    data: Array.from({ length: random.below(3) }, () => ({ start_key: bound(), end_key: bound() })),
+    ...(random.chance(5) ? { more: 1 } : {}),
+  };
+}
+
+function rulePatch(space: Space, random: Random): object {
+  const ids = ['a7b3-11', 'schema/d/t', '../x', 'ü', '', 'a"b'];
+  return {
+    ...(random.chance(80) ? { sets: random.chance(20) ? null : [labelRule(space, random)] } : {}),
+    ...(random.chance(80)
+      ? { deletes: random.chance(20) ? null : [random.pick(ids), random.pick(ids)] }
+      : {}),
+  };
+}
+
+const KINDS = ['form', 'method', 'query', 'hexQuery', 'regions', 'regions', 'rule', 'patch'] as const;
 
 function content(kind: string, world: World, space: Space, random: Random): Uint8Array {
   switch (kind) {
@@ -125,6 +163,11 @@ function content(kind: string, world: World, space: Space, random: Random): Uint
     case 'query':
     case 'hexQuery':
       return fromLatin1(query(kind === 'hexQuery', space, random));
+    case 'rule':
+    case 'patch':
+      return utf8.encode(
+        JSON.stringify((kind === 'rule' ? labelRule : rulePatch)(space, random), null, random.below(2)),
+      );
     default:
       return utf8.encode(
         random.chance(5) ? nested(random) : JSON.stringify(json(space, random, 0), null, random.below(2)),
@@ -166,6 +209,9 @@ export const http: Target = {
         case 'query':
         case 'hexQuery':
           return checkQuery(input, bytes, what === 'hexQuery', space, world);
+        case 'rule':
+        case 'patch':
+          return checkRules(input, bytes, what === 'patch', space, world);
         default:
           return checkRegions(input, bytes, space, world);
       }
@@ -176,8 +222,11 @@ export const http: Target = {
 /** One reading of the rules in assembly/policy/classify.ts. */
 function expectedKind(method: string, whole: string, type: string): string {
   const [plain = ''] = whole.split('?', 1);
-  if (!/^\/[A-Za-z0-9\-._~,=:/]*$/.test(plain) || method === 'CONNECT') return 'refused';
-  const segments = plain.slice(1).split('/');
+  if (method === 'CONNECT') return 'refused';
+  const byKey = plain.startsWith(REGION_BY_KEY);
+  if (byKey && !/^[A-Za-z0-9\-._~+%]+$/.test(plain.slice(REGION_BY_KEY.length))) return 'refused';
+  if (!byKey && !/^\/[A-Za-z0-9\-._~,=:/]*$/.test(plain)) return 'refused';
+  const segments = byKey ? [] : plain.slice(1).split('/');
   if (segments.some((s, i) => (s === '' && i < segments.length - 1) || s === '.' || s === '..'))
     return 'refused';
   if (!type.startsWith('application/grpc')) return 'http';
@@ -300,4 +349,57 @@ function checkRegions(input: Input, bytes: Uint8Array, space: Space, world: Worl
       throw new Problem(`${name} shows ${value}, which is not the tenant's`);
   }
   return `regions OK ${got.text.length === text.length}`;
+}
+
+interface RulesOut {
+  sets?: RuleOut[] | null;
+  deletes?: string[] | null;
+}
+
+interface RuleOut {
+  id: string;
+  labels: { key: string; value: string }[];
+  data: { start_key: string; end_key: string }[];
+}
+
+function ruleProblem(rule: RuleOut, space: Space): string | undefined {
+  const prefix = latin1(namesPrefix(space));
+  if (!rule.id.startsWith(prefix) || rule.id === prefix) return `the id ${rule.id}`;
+  if (/(^|\/)\.|\/\//.test(rule.id.slice(prefix.length))) return `the id ${rule.id} leads elsewhere`;
+  const label = rule.labels.find(({ key, value }) => key !== 'schedule' || value !== 'deny');
+  if (label !== undefined) return `the label ${label.key}=${label.value}`;
+  for (const { start_key: start, end_key: end } of rule.data)
+    for (const [bound, isStart] of [
+      [start, true],
+      [end, false],
+    ] as const) {
+      if (bound === '' && isStart && space.isTenant0) continue;
+      const key = space.fromForm(unhex(bound), 'store');
+      if (key === undefined) return `the bound ${bound}, which is no encoded key`;
+      if (!space.contains(key) && compare(key, space.behind) !== 0) return `the bound ${bound}, outside`;
+    }
+  return undefined;
+}
+
+function checkRules(input: Input, bytes: Uint8Array, patch: boolean, space: Space, world: World): string {
+  const text = new TextDecoder().decode(bytes);
+  const got = world.both(
+    input,
+    (filter) => filter.labelRules(text, patch),
+    ({ status, text: out }) => `${Status[status]} ${out}`,
+  );
+  if (Status[got.status] === undefined) throw new Problem(`ends in the status ${got.status}`);
+  const word = `${Status[got.status]} ${patch ? 'patch' : 'rule'}`;
+  if (got.status !== Status.OK || parsed(text) === undefined) return word;
+  const after = parsed(got.text) as { value: RuleOut & RulesOut } | undefined;
+  if (after === undefined) throw new Problem(`${text} became ${got.text}, which is not JSON`);
+  const rules = patch ? (after.value.sets ?? []) : [after.value];
+  for (const rule of rules) {
+    const problem = ruleProblem(rule, space);
+    if (problem !== undefined) throw new Problem(`sets ${problem}`);
+  }
+  const deletes = patch ? (after.value.deletes ?? []) : [];
+  const foreign = deletes.find((id) => !id.startsWith(latin1(namesPrefix(space))));
+  if (foreign !== undefined) throw new Problem(`deletes ${foreign}`);
+  return word;
 }

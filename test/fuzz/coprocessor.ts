@@ -17,39 +17,57 @@ const BODIES = new Map([
   [INDEX_SCAN, 3],
   [PARTITION_TABLE_SCAN, 14],
 ]);
-const OTHER_EXECUTORS = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13];
+/** Executors that keep the scan's columns, and all others. */
+const KEEPING = [2, 4, 5];
+const OTHERS = [3, 6, 7, 8, 9, 10, 11, 13];
 const PHYSICAL_TABLE = -3;
 const PARTITION = -2;
-const TYPES = [1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 15, 245, 246, 247, 248, 252, 253, 254];
+/** Bytes of a value in TiDB's chunks by MySQL type; the others have no fixed width. */
+const WIDTHS = new Map([
+  [4, 4],
+  ...[1, 2, 3, 5, 7, 8, 9, 10, 11, 12, 13, 14].map((type): [number, number] => [type, 8]),
+  [246, 40],
+]);
+const TYPES = [...WIDTHS.keys(), 15, 245, 247, 248, 252, 253, 254];
 
-function column(random: Random): Uint8Array {
-  const id = random.chance(25) ? random.pick([PHYSICAL_TABLE, PARTITION, -1]) : 1 + random.below(9);
-  return concat(scalar(1, id), scalar(2, random.pick(TYPES)), random.chance(20) ? scalar(3, 63) : EMPTY);
+interface Column {
+  readonly id: number;
+  readonly type: number;
 }
 
-function scan(random: Random): Uint8Array {
-  const type = random.pick([TABLE_SCAN, TABLE_SCAN, INDEX_SCAN, PARTITION_TABLE_SCAN]);
-  const columns = Array.from({ length: random.below(5) }, () =>
-    bytes(type === INDEX_SCAN ? 3 : 2, column(random)),
-  );
-  const body = concat(
-    scalar(1, 1 + random.below(99)),
-    type === INDEX_SCAN ? scalar(2, 1) : EMPTY,
-    ...columns,
-  );
-  return concat(scalar(1, type), bytes(BODIES.get(type) ?? 2, body));
+/** A plan, and the columns that its answer has. */
+export interface Asked {
+  readonly bytes: Uint8Array;
+  readonly columns: readonly Column[];
+}
+
+function isPartitionId({ id }: Column): boolean {
+  return id === PHYSICAL_TABLE || id === PARTITION;
+}
+
+function column(random: Random): Column {
+  const id = random.chance(35) ? random.pick([PHYSICAL_TABLE, PARTITION, -1]) : 1 + random.below(9);
+  return { id, type: isPartitionId({ id, type: 0 }) && random.chance(95) ? 8 : random.pick(TYPES) };
 }
 
 /** A tipb.DAGRequest. */
-export function plan(random: Random): Uint8Array {
-  const parts = [bytes(2, scan(random))];
-  while (random.chance(30))
-    parts.push(bytes(2, scalar(1, random.pick(OTHER_EXECUTORS)), bytes(4, random.bytes(3))));
-  const offsets = Array.from({ length: random.below(5) }, () => random.below(5));
+export function plan(random: Random): Asked {
+  const type = random.pick([TABLE_SCAN, TABLE_SCAN, INDEX_SCAN, PARTITION_TABLE_SCAN]);
+  const scanned = Array.from({ length: 1 + random.below(4) }, () => column(random));
+  const infos = scanned.map((c) => bytes(type === INDEX_SCAN ? 3 : 2, scalar(1, c.id), scalar(2, c.type)));
+  const table = concat(scalar(1, 1 + random.below(99)), type === INDEX_SCAN ? scalar(2, 1) : EMPTY);
+  const parts = [bytes(2, scalar(1, type), bytes(BODIES.get(type) ?? 2, table, ...infos))];
+  while (random.chance(25))
+    parts.push(
+      bytes(2, scalar(1, random.pick(random.chance(85) ? KEEPING : OTHERS)), bytes(4, random.bytes(3))),
+    );
+  const offsets = Array.from({ length: random.below(5) }, () =>
+    random.below(random.chance(97) ? scanned.length : scanned.length + 1),
+  );
   if (random.chance(50)) parts.push(bytes(5, ...offsets.map(varint)));
   else for (const offset of offsets) parts.push(scalar(5, offset));
   if (random.chance(50)) parts.push(scalar(11, random.below(2)));
-  return concat(...parts);
+  return { bytes: concat(...parts), columns: offsets.flatMap((offset) => scanned[offset] ?? []) };
 }
 
 function bigEndian(value: bigint): Uint8Array {
@@ -105,38 +123,51 @@ function datum(space: Space, random: Random): Uint8Array {
   }
 }
 
-function chunkColumn(space: Space, rows: number, random: Random): Uint8Array {
+/** A column of a chunk: rows:u32 nulls:u32 [bitmap] [offsets:i64 x (rows + 1)] data. All little endian. */
+function chunkColumn(space: Space, asked: Column, rows: number, random: Random): Uint8Array {
   const counts = new Uint8Array(8);
   const nulls = random.chance(30) ? 1 : 0;
   new DataView(counts.buffer).setUint32(0, rows, true);
   new DataView(counts.buffer).setUint32(4, nulls, true);
   const bitmap = nulls > 0 ? random.bytes(Math.ceil(rows / 8)) : EMPTY;
-  switch (random.below(5)) {
-    case 0: {
-      const offsets = Array.from({ length: rows + 1 }, (_, i) => littleEndian(BigInt(i * 3)));
-      return concat(counts, bitmap, ...offsets, random.bytes(rows * 3));
-    }
-    case 1:
-      return concat(counts, bitmap, random.bytes(rows * random.pick([4, 40])));
-    default:
-      return concat(
-        counts,
-        bitmap,
-        ...Array.from({ length: rows }, () => littleEndian(physicalTable(space, random))),
-      );
-  }
+  if (isPartitionId(asked))
+    return concat(
+      counts,
+      bitmap,
+      ...Array.from({ length: rows }, () => littleEndian(physicalTable(space, random))),
+    );
+  const width = WIDTHS.get(asked.type);
+  if (width !== undefined) return concat(counts, bitmap, random.bytes(rows * width));
+  const offsets = Array.from({ length: rows + 1 }, (_, i) => littleEndian(BigInt(i * 3)));
+  return concat(counts, bitmap, ...offsets, random.bytes(rows * 3));
 }
 
-/** A tipb.SelectResponse. */
-export function answer(space: Space, random: Random): Uint8Array {
+/** A row's value: for a partition's id one of those that hold it. */
+function rowValue(space: Space, asked: Column, random: Random): Uint8Array {
+  if (!isPartitionId(asked) || random.chance(3)) return datum(space, random);
+  const id = physicalTable(space, random);
+  return random.pick([
+    Uint8Array.of(0),
+    concat([3], bigEndian(id ^ (1n << 63n))),
+    concat([8], varint(BigInt.asUintN(64, id << 1n))),
+  ]);
+}
+
+const ANY: readonly Column[] = [
+  { id: 1, type: 8 },
+  { id: 2, type: 15 },
+];
+
+/** A tipb.SelectResponse with the columns that were asked for. */
+export function answer(space: Space, asked: Asked | undefined, random: Random): Uint8Array {
   const chunked = random.chance(50);
+  const columns = asked?.columns ?? ANY;
   const parts: Uint8Array[] = [];
   for (let i = random.below(3); i >= 0; i--) {
-    const columns = 1 + random.below(4);
     const rows = random.below(5);
-    const data = Array.from({ length: chunked ? columns : columns * rows }, () =>
-      chunked ? chunkColumn(space, rows, random) : datum(space, random),
-    );
+    const data = chunked
+      ? columns.map((column) => chunkColumn(space, column, rows, random))
+      : Array.from({ length: rows }, () => columns.map((column) => rowValue(space, column, random))).flat();
     parts.push(bytes(3, bytes(3, ...data)));
   }
   parts.push(scalar(9, chunked ? 1 : random.pick([0, 0, 0, 2])));

@@ -85,6 +85,7 @@ export function runInput(input: Input, world: World): Failure | string[] {
     const words = TARGET_BY_NAME[input.target].run(input, world);
     const coverage = Uint8Array.from(world.coverage);
     world.end(input);
+    // The probes' blocks are not the input's.
     world.coverage.set(coverage);
     return words;
   } catch (error) {

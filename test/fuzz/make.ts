@@ -5,7 +5,7 @@ import type { Way } from '../unit/filter.ts';
 import { concat, EMPTY, hex } from '../unit/model/bytes.ts';
 import type { Random } from '../unit/model/random.ts';
 import { varint } from '../unit/model/wire.ts';
-import { answer, plan } from './coprocessor.ts';
+import { answer, plan, type Asked } from './coprocessor.ts';
 import { INSIDE, LATEST, NO_TIMESTAMP_LIMIT, OUTSIDE } from './facts.ts';
 import { anyKey, foreignKey, formOf, ownKey, storedKey } from './keys.ts';
 import type { Schema } from './schema.ts';
@@ -26,6 +26,8 @@ export class Maker {
   /** In percent: how often a value is what its role allows. */
   private readonly care: number;
   private way: Way = 'request';
+  /** What the last plan asks for. */
+  private asked: Asked | undefined;
 
   constructor(schema: Schema, space: Space, random: Random) {
     this.schema = schema;
@@ -57,11 +59,22 @@ export class Maker {
     return nodes;
   }
 
+  /** Fields without which there is little to see, but for now and then. */
   private needed(field: JudgedField): boolean {
-    return (
-      ['KEY', 'RESOURCE_PATH', 'BATCH_IDS', 'COP_TYPE', 'REGION_ID', 'REGION_VERSION'].includes(field.role) &&
-      this.random.chance(this.care)
-    );
+    const { random, schema } = this;
+    const roles = [
+      'KEY',
+      'RESOURCE_PATH',
+      'BATCH_IDS',
+      'COP_TYPE',
+      'DAG',
+      'SELECT',
+      'REGION_ID',
+      'REGION_VERSION',
+    ];
+    if (roles.includes(field.role)) return random.chance(this.care);
+    const inner = field.message === undefined ? undefined : schema.message(field.message);
+    return inner?.fields.some(({ role }) => role.startsWith('REGION_')) === true && random.chance(50);
   }
 
   private occurrences(field: JudgedField, depth: number): Node[] {
@@ -209,7 +222,7 @@ export class Maker {
       case 'DAG':
         return this.plan();
       case 'SELECT':
-        return answer(space, random);
+        return answer(space, random.chance(90) ? this.asked : undefined, random);
       default:
         return random.bytes(random.chance(5) ? 300 : random.below(12));
     }
@@ -217,7 +230,10 @@ export class Maker {
 
   private plan(): Uint8Array {
     const { random } = this;
-    if (random.chance(50)) return plan(random);
+    if (random.chance(60)) {
+      this.asked = plan(random);
+      return this.asked.bytes;
+    }
     return write(this.fields(random.pick(['tipb.DAGRequest', 'tipb.ChecksumRequest']), 1));
   }
 

@@ -16,10 +16,10 @@ export class Problem extends Error {}
 /** What one input may cost: see `fuzz/spend` of the instrumentation. */
 const STEPS_PER_INPUT = 20_000;
 const STEPS_PER_BYTE = 200;
-/** Memory that the filter may have grown to; inputs are far smaller. */
+/** Memory that the filter may have grown to after inputs of usual size. */
 const MAX_MEMORY_BYTES = 64 * 1024 * 1024;
-/** A configuration's objects live until their instance ends, as in Envoy: its fuzzing needs a new one now and then. */
-const MAX_CONFIG_MEMORY_BYTES = MAX_MEMORY_BYTES / 2;
+/** Larger ones, whose ranges become a hundred times longer, may end the instance: wasm memory never shrinks. */
+const USUAL_BYTES = 4096;
 
 export class World {
   readonly schema: Schema;
@@ -56,7 +56,6 @@ export class World {
 
   /** Begins an input: its key space, a new stream, no coverage. */
   begin(input: Input): Space {
-    if (input.target === 'config' && this.guarded.memoryBytes > MAX_CONFIG_MEMORY_BYTES) this.renew();
     const space = spaceNamed(input.space);
     if (this.chosen !== space.name) {
       this.chosen = space.name;
@@ -102,8 +101,13 @@ export class World {
       throw new Problem(`${filter.heldBytes} bytes are held for a stream that is gone`);
     if (filter.pending !== 0)
       throw new Problem(`${filter.pending} requests are pending on a stream that is gone`);
-    if (this.guarded.memoryBytes > MAX_MEMORY_BYTES)
-      throw new Problem(`memory has grown to ${this.guarded.memoryBytes} bytes`);
+    if (this.guarded.memoryBytes > MAX_MEMORY_BYTES) {
+      // A configuration's objects live until their instance ends, as in Envoy.
+      if (input.target !== 'config' && inputBytes(input) <= USUAL_BYTES)
+        throw new Problem(`memory has grown to ${this.guarded.memoryBytes} bytes`);
+      this.renew();
+      return;
+    }
     for (const { name, id, way, sent, wanted } of this.expected.get(input.space) ?? []) {
       const got = this.guard(input, (f) => f.message(id, sent, way));
       if (got.status !== Status.OK || hex(got.bytes) !== wanted)

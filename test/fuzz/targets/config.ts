@@ -40,7 +40,43 @@ function space(random: Random): object {
   ]);
 }
 
+/** One that is accepted. */
+function good(random: Random): unknown {
+  const named = random.chance(50);
+  return {
+    tenants: [
+      { name: 't0', number: 1 },
+      { name: 't1', number: random.pick([2, 0]) },
+      ...(random.chance(50) ? [{ name: 't2', number: 9, keyspace: { id: 7, mode: 'txn' } }] : []),
+    ],
+    rules: [
+      { principal: 'spiffe://*/ns/pd/sa/pd', system: true },
+      ...(named ? [{ principal: 'spiffe://cluster.local/ns/alpha/sa/*', tenant: 't1' }] : []),
+      {
+        principal: random.pick([
+          'spiffe://cluster.local/ns/{tenant}/sa/*',
+          'spiffe://*/ns/{tenant}-tidb/sa/*',
+        ]),
+      },
+    ],
+    ...(random.chance(50) ? { pd: { cluster: 'pd' } } : {}),
+    ...(random.chance(50) ? { limits: { maxTsDriftSeconds: random.pick([0, 1, 600]) } } : {}),
+  };
+}
+
+const CALLERS = [
+  'spiffe://cluster.local/ns/t0/sa/tidb',
+  'spiffe://cluster.local/ns/t9/sa/tidb',
+  'spiffe://cluster.local/ns/t1-tidb/sa/tidb',
+  'spiffe://cluster.local/ns/alpha/sa/tidb',
+  'spiffe://cluster.local/ns/pd/sa/pd',
+  'spiffe://cluster.local/ns/t0/sa/a/b',
+  'spiffe://cluster.local/ns//sa/',
+  '',
+];
+
 function configuration(random: Random): unknown {
+  if (random.chance(40)) return good(random);
   const tenants = Array.from({ length: random.below(4) }, (_, i) => ({
     name: random.chance(80) ? `t${i}` : random.pick(NAMES),
     number: random.chance(80) ? i + 1 : numberOf(random),
@@ -84,8 +120,13 @@ export const config: Target = {
   name: 'config',
 
   make(_world, random) {
-    const principal = random.chance(50) ? 'spiffe://cluster.local/ns/t0/sa/tidb' : random.pick(PRINCIPALS);
-    const steps = [step('config', utf8.encode(text(random))), step('identity', utf8.encode(principal))];
+    const callers = Array.from({ length: 1 + random.below(3) }, () =>
+      random.pick(random.chance(80) ? CALLERS : PRINCIPALS),
+    );
+    const steps = [
+      step('config', utf8.encode(text(random))),
+      ...callers.map((caller) => step('identity', utf8.encode(caller))),
+    ];
     return { target: 'config', space: SPACES[0]!.name, messageLimit: UNLIMITED, heldLimit: UNLIMITED, steps };
   },
 

@@ -14,7 +14,7 @@ import type { Target } from './target.ts';
 import { checkStatus, mutateStep, pickMethod } from './walker.ts';
 
 const HEADER_BYTES = 5;
-const MAX_BYTES = 256 * 1024;
+const MAX_BYTES = 48 * 1024;
 
 function randomCuts(length: number, random: Random): number[] {
   if (random.chance(5) && length < 300) return Array.from({ length }, (_, i) => i);

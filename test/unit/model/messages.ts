@@ -163,7 +163,7 @@ function giveIds(batch: ReflectMessage, random: Random): void {
   const [requests, ids] = batch.fields;
   if (requests?.fieldKind !== 'list' || ids?.fieldKind !== 'list') throw new Error('a batch has two lists');
   batch.clear(ids);
-  for (const _ of batch.get(requests)) batch.get(ids).add(random.bigint(64) as never);
+  for (let i = batch.get(requests).size; i > 0; i--) batch.get(ids).add(random.bigint(64) as never);
 }
 
 function lease(way: Way, world: World, random: Random): bigint {

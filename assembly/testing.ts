@@ -39,7 +39,7 @@ import {
   useSpace,
 } from './keys/space';
 import { isPlainText } from './keys/text';
-import { alloc, reset } from './memory/arena';
+import { alloc, beginWork, reset } from './memory/arena';
 import { Budget, Held, release, vmBudget } from './memory/held';
 import { classify } from './policy/classify';
 import {
@@ -159,6 +159,8 @@ export function pending(): u32 {
 
 /** Rewrites one message; result: at, length, status, message and field of a failure. */
 export function message(type: u32, at: usize, length: usize, way: u32): usize {
+  // A message by itself is bounded by its own limits only; `body` is bounded as an event is.
+  beginWork(1 << 27);
   const status = rewrite(type, at, length, way);
   store<u32>(result, status, 8);
   store<u32>(result, failedMessage, 12);

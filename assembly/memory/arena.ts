@@ -8,6 +8,14 @@
 /** Size of the block that is kept; one Envoy body event rarely brings more than 16 KiB. */
 const BLOCK_BYTES: usize = 256 * 1024;
 
+/** What one event may take: this much, and eight times what it brought. Legitimate messages stay below six times. */
+const EVENT_BYTES: usize = 16 * 1024 * 1024;
+const EVENT_FACTOR: usize = 8;
+
+/** Bytes given since the last `reset()`, and how many may be. */
+let given: usize = 0;
+let mayGive: usize = EVENT_BYTES;
+
 let base: usize = 0;
 let used: usize = 0;
 /** The newest overflow block; its first word points to the one before. */
@@ -17,6 +25,7 @@ let overflow: usize = 0;
 export function alloc(size: usize): usize {
   if (base == 0) base = heap.alloc(BLOCK_BYTES);
   const want = (size + 15) & ~(<usize>15);
+  given += want;
   if (want <= BLOCK_BYTES - used) {
     const p = base + used;
     used += want;
@@ -28,9 +37,21 @@ export function alloc(size: usize): usize {
   return block + 16;
 }
 
+/** An event begins to work on `length` bytes. */
+export function beginWork(length: usize): void {
+  mayGive = given + EVENT_BYTES + length * EVENT_FACTOR;
+}
+
+/** True when the event has taken more memory than it may: it must end now. */
+export function isOverspent(): bool {
+  return given > mayGive;
+}
+
 /** Frees everything that `alloc` gave since the last call. */
 export function reset(): void {
   used = 0;
+  given = 0;
+  mayGive = EVENT_BYTES;
   while (overflow != 0) {
     const block = overflow;
     overflow = load<usize>(block);

@@ -4,7 +4,7 @@
  *
  * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
  */
-import { alloc } from '../memory/arena';
+import { alloc, beginWork, isOverspent } from '../memory/arena';
 import { Budget, Held, append, consume } from '../memory/held';
 import { Status } from '../wire/status';
 import { applyPatches, patchCount, trimPatches } from './patches';
@@ -64,6 +64,7 @@ export function feed(
     length = held.length;
   }
   const end = source + length;
+  beginWork(length);
   let at = source;
   let spliced = false;
   let patched = false;
@@ -76,6 +77,8 @@ export function feed(
     const body = at + FRAME_HEADER;
     const status = rewrite(message, body, size, way);
     if (status != Status.OK) return status;
+    if (newLength > <usize>limit) return Status.TOO_LONG;
+    if (isOverspent()) return Status.TOO_MANY_CHANGES;
     if (patchCount > 0) {
       if (!spliced) {
         spliced = true;

@@ -6,7 +6,7 @@
  */
 import { encodeLease, encodeName, namedAt, namedLength, reachesReserved } from '../keys/namespace';
 import { apiVersion, capabilities, keyspaceId, mapsTableIds } from '../keys/space';
-import { alloc } from '../memory/arena';
+import { alloc, isOverspent } from '../memory/arena';
 import { endFieldOf, entryOf, flagsOf, recordOf, startFieldOf } from '../schema/messages';
 import { Msg, Role } from '../schema/table';
 import { Status } from '../wire/status';
@@ -181,7 +181,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   }
 
   while (p < end) {
-    if (patchCount > MAX_PATCHES) return fail(Status.TOO_MANY_CHANGES, message, 0);
+    if (patchCount > MAX_PATCHES || isOverspent()) return fail(Status.TOO_MANY_CHANGES, message, 0);
     if (++fieldCount > MAX_FIELDS) return fail(Status.TOO_MANY_FIELDS, message, 0);
     const at = p;
     let tag = <u32>load<u8>(p);

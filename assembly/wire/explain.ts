@@ -30,7 +30,7 @@ export function explain(status: Status): string {
     case Status.TOO_MANY_PENDING:
       return 'too many coprocessor requests for partition ids in flight on one stream';
     case Status.TOO_MANY_CHANGES:
-      return 'the message holds more than a million keys and ranges that must be rewritten; send less at once';
+      return 'the message holds more keys and ranges than can be rewritten at once; send less at once';
     case Status.SERVICE_ID:
       return 'service safe points other than gc_worker are not for tenants';
     case Status.TIMESTAMP_AHEAD:

@@ -66,6 +66,20 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     expect(statusOf('coprocessor.Request', ranges(last + 1))).toBe('TOO_MANY_CHANGES');
   });
 
+  test('memory of an event: EVENT_BYTES and EVENT_FACTOR', () => {
+    const scan = messageId('pdpb.ScanRegionsRequest');
+    const before = filter.memoryBytes;
+    const status = (frames: number): string | undefined => {
+      filter.newStream();
+      return Status[filter.body(scan, Buffer.alloc(frames * 5), 'request').status];
+    };
+    // An empty frame of five bytes becomes two bounds.
+    expect(status(1000)).toBe('OK');
+    expect(status(200_000)).toBe('TOO_MANY_CHANGES');
+    expect(filter.memoryBytes - before).toBeLessThan(64 * 1024 * 1024);
+    expect(status(1000)).toBe('OK');
+  });
+
   test('columns of a plan: MAX_COLUMNS', () => {
     const request = (columns: number): Uint8Array => {
       const scan = Buffer.concat(Array.from({ length: columns }, () => bytes(2, scalar(1, 1))));

@@ -178,7 +178,9 @@ describe('a difference is reported', () => {
       const file = set.file.find((f) => f.package === 'metapb')!;
       file.messageType = file.messageType.filter((m) => m.name !== 'RegionEpoch');
     };
-    expect(news({ upstream })).toEqual(['gone    metapb.RegionEpoch: upstream has no such message']);
+    expect(news({ upstream })).toEqual([
+      'gone    metapb.RegionEpoch: upstream has no message metapb.RegionEpoch',
+    ]);
   });
 
   test('an exception that makes no difference, and none where one is needed', () => {

@@ -1,5 +1,5 @@
 /** Where proto/ and upstream's descriptors differ in what the filter relies on. */
-import { getOption, hasOption, type DescMessage, type FileRegistry } from '@bufbuild/protobuf';
+import type { FileRegistry } from '@bufbuild/protobuf';
 import {
   FieldDescriptorProto_Label,
   FieldDescriptorProto_Type,
@@ -7,7 +7,7 @@ import {
   type FieldDescriptorProto,
   type FileDescriptorSet,
 } from '@bufbuild/protobuf/wkt';
-import { judge, type JudgedMethod } from '../../src-ts/schema/judgement.ts';
+import { judge, type JudgedMessage, type JudgedMethod } from '../../src-ts/schema/judgement.ts';
 
 /** Upstream has it and proto/ has not; proto/ has it and upstream has not; both have it and it is not the same. */
 export type Kind = 'new' | 'gone' | 'changed';
@@ -28,6 +28,9 @@ export interface Exceptions {
 /** Any message may stand where proto/ does not read it. */
 const UNREAD = 'mesh.Unread';
 
+/** Upstream's name of one of our messages. */
+type Named = (name: string) => string;
+
 interface Method {
   readonly request: string;
   readonly response: string;
@@ -47,10 +50,12 @@ export function drift(ours: FileRegistry, theirs: FileDescriptorSet, exceptions:
   const upstream = indexed(theirs);
   const judgement = judge(ours);
   const differences = new Differences(exceptions);
-  compareMethods(ours, judgement.methods, upstream, differences);
+  const variants = new Map(judgement.messages.map((message) => [message.name, message.standsFor]));
+  const named: Named = (name) => variants.get(name) ?? name;
+  compareMethods(judgement.methods, upstream, named, differences);
   for (const message of judgement.messages) {
-    const desc = ours.getMessage(message.name);
-    if (desc) compareMessage(ours, desc, upstream, differences);
+    const fields = ours.getMessage(message.name)?.fields.map((field) => field.proto) ?? [];
+    compareMessage(message, fields, upstream, named, differences);
   }
   return differences.all();
 }
@@ -120,9 +125,9 @@ function streams(client: boolean, server: boolean): string {
 }
 
 function compareMethods(
-  registry: FileRegistry,
   ours: readonly JudgedMethod[],
   upstream: Upstream,
+  named: Named,
   differences: Differences,
 ): void {
   const paths = new Set(ours.map((method) => method.path));
@@ -140,7 +145,7 @@ function compareMethods(
     for (const side of ['request', 'response'] as const) {
       const message = method[side];
       if (message === undefined) continue;
-      const name = upstreamName(registry, message);
+      const name = named(message);
       if (name !== theirs[side])
         differences.add('changed', method.path, `its ${side} is ${name}; upstream ${theirs[side]}`);
     }
@@ -148,31 +153,31 @@ function compareMethods(
 }
 
 function compareMessage(
-  registry: FileRegistry,
-  message: DescMessage,
+  message: JudgedMessage,
+  ours: readonly FieldDescriptorProto[],
   upstream: Upstream,
+  named: Named,
   differences: Differences,
 ): void {
-  const theirs = upstream.messages.get(upstreamName(registry, message.typeName));
+  const theirs = upstream.messages.get(message.standsFor);
   if (theirs === undefined) {
-    differences.add('gone', message.typeName, 'upstream has no such message');
+    differences.add('gone', message.name, `upstream has no message ${message.standsFor}`);
     return;
   }
   const met = new Set<FieldDescriptorProto>();
-  for (const field of message.fields) {
-    const what = `${message.typeName}.${field.name}`;
-    const same =
-      theirs.field.find((f) => f.name === field.name) ?? theirs.field.find((f) => f.number === field.number);
-    if (same === undefined) {
-      differences.add('gone', what, `upstream has no such field (ours is number ${field.number})`);
+  for (const our of ours) {
+    const what = `${message.name}.${our.name}`;
+    const their =
+      theirs.field.find((f) => f.name === our.name) ?? theirs.field.find((f) => f.number === our.number);
+    if (their === undefined) {
+      differences.add('gone', what, `upstream has no such field (ours is number ${our.number})`);
       continue;
     }
-    met.add(same);
-    const [our, their] = [field.proto, same];
+    met.add(their);
     if (our.name !== their.name) differences.add('changed', what, `upstream calls it ${their.name}`);
     if (our.number !== their.number)
       differences.add('changed', what, `has number ${our.number}; upstream ${their.number}`);
-    const ourType = typeOf(our, (name) => upstreamName(registry, name));
+    const ourType = typeOf(our, named);
     const theirType = typeOf(their, (name) => name);
     const unread = bare(our.typeName) === UNREAD && their.type === FieldDescriptorProto_Type.MESSAGE;
     if (ourType !== theirType && !unread)
@@ -184,11 +189,11 @@ function compareMessage(
         isRepeated(our) ? 'is repeated; upstream is not' : 'is not repeated; upstream is',
       );
   }
-  if (flagOf(registry, message, 'mesh.lenient')) return;
+  if (message.lenient) return;
   for (const field of theirs.field)
     if (!met.has(field)) {
       const type = `${isRepeated(field) ? 'repeated ' : ''}${typeOf(field, (name) => name)}`;
-      differences.add('new', `${message.typeName}.${field.name}`, `${type}, number ${field.number}`);
+      differences.add('new', `${message.name}.${field.name}`, `${type}, number ${field.number}`);
     }
 }
 
@@ -196,21 +201,8 @@ function isRepeated(field: FieldDescriptorProto): boolean {
   return field.label === FieldDescriptorProto_Label.REPEATED;
 }
 
-/** The scalar's name, or `message` or `enum` with the full name that `named` makes of it. */
-function typeOf(field: FieldDescriptorProto, named: (typeName: string) => string): string {
+/** The scalar's name, or `enum`, or `message` with the full name that `named` makes of it. */
+function typeOf(field: FieldDescriptorProto, named: Named): string {
   const type = FieldDescriptorProto_Type[field.type].toLowerCase();
-  return field.typeName === '' ? type : `${type} ${named(bare(field.typeName))}`;
-}
-
-/** Upstream's name of one of our types: that of mesh.stands_for, where it has one. */
-function upstreamName(registry: FileRegistry, name: string): string {
-  const message = registry.getMessage(name);
-  const extension = registry.getExtension('mesh.stands_for');
-  if (!message || !extension || !hasOption(message, extension)) return name;
-  return String(getOption(message, extension));
-}
-
-function flagOf(registry: FileRegistry, message: DescMessage, option: string): boolean {
-  const extension = registry.getExtension(option);
-  return extension !== undefined && hasOption(message, extension) && getOption(message, extension) === true;
+  return field.type === FieldDescriptorProto_Type.MESSAGE ? `${type} ${named(bare(field.typeName))}` : type;
 }

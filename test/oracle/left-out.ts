@@ -3,5 +3,5 @@
 /** Upstream's fields that proto/ leaves out: `message.field` to the reason. In requests the walker refuses them, in answers it drops them. */
 export const LEFT_OUT: Readonly<Record<string, string>> = {};
 
-/** Methods of ours that upstream has not: path to the reason. */
+/** Methods, messages and fields of ours that upstream has not: the name, or a method's path, to the reason. */
 export const OURS_ALONE: Readonly<Record<string, string>> = {};

@@ -1,0 +1,115 @@
+/** docs/surface.md: the decision on every method and the role of every field, as a page for people. */
+import { fileURLToPath } from 'node:url';
+import { format, resolveConfig } from 'prettier';
+import type { JudgedField, JudgedMessage, JudgedMethod, Judgement } from './judgement.ts';
+import { totalsOf } from './totals.ts';
+
+export const SURFACE_PAGE = fileURLToPath(new URL('../../docs/surface.md', import.meta.url));
+/** What writes the page anew. */
+export const RENEW = 'npm run surface -- --write';
+
+const UNSPECIFIED = 'ROLE_UNSPECIFIED';
+
+/** The page's text, formatted as the project's other pages. */
+export async function surfacePage(judgement: Judgement): Promise<string> {
+  const totals = totalsOf(judgement);
+  const text = [
+    '# What the filter does with every method and every field',
+    '',
+    `Written by \`${RENEW}\` from proto/; a test compares it. What decisions and roles mean is said in [options.proto](../proto/mesh/options.proto).`,
+    'A method that is not here is refused.',
+    '',
+    '## Totals',
+    '',
+    table(
+      ['decision', 'methods'],
+      [...totals.decisions.map(([name, n]) => [name, n]), ['all', judgement.methods.length]],
+    ),
+    '',
+    table(['role', 'fields'], [...totals.roles.map(([name, n]) => [name, n]), ['all', totals.withRole]]),
+    '',
+    `${judgement.messages.length} messages are walked. ${totals.walked} of their fields hold a message that is walked in turn, ${totals.plain} a number without a role.`,
+    `${totals.unclassified.length} unclassified.`,
+    '',
+    '## Methods',
+    '',
+    ...servicesOf(judgement.methods).flatMap(([service, methods]) => serviceSection(service, methods)),
+    '## Messages',
+    '',
+    'Those that a mapped method reaches. A field without a role is a number that passes as it is, or a message that is walked.',
+    '',
+    ...judgement.messages.flatMap(messageSection),
+  ].join('\n');
+  return format(text, { ...(await resolveConfig(SURFACE_PAGE)), filepath: SURFACE_PAGE });
+}
+
+/** In the order of their names, each with its methods. */
+function servicesOf(methods: readonly JudgedMethod[]): [string, JudgedMethod[]][] {
+  const services = new Map<string, JudgedMethod[]>();
+  for (const method of methods) {
+    const service = method.path.slice(1, method.path.lastIndexOf('/'));
+    services.set(service, [...(services.get(service) ?? []), method]);
+  }
+  return [...services];
+}
+
+function serviceSection(service: string, methods: readonly JudgedMethod[]): string[] {
+  const row = (method: JudgedMethod): Cell[] => [
+    `\`${method.path.slice(service.length + 2)}\``,
+    method.decision,
+    method.because,
+  ];
+  return [`### ${service}`, '', table(['method', 'decision', 'because'], methods.map(row)), ''];
+}
+
+function messageSection(message: JudgedMessage): string[] {
+  const notes = notesOn(message);
+  return [
+    `### ${message.name}`,
+    '',
+    ...(notes.length > 0 ? [`${notes.join('; ')}.`, ''] : []),
+    message.fields.length > 0
+      ? table(['field', 'number', 'type', 'role', ''], message.fields.map(fieldRow))
+      : 'No fields.',
+    '',
+  ];
+}
+
+const ACTS: Readonly<Record<string, string>> = {
+  ALWAYS: 'Acts on the whole region that it names',
+  WITHOUT_KEYS: 'Acts on the whole region that it names when it has no keys',
+};
+
+function notesOn(message: JudgedMessage): string[] {
+  const notes: string[] = [];
+  if (message.standsFor !== message.name) notes.push(`A variant of upstream's ${message.standsFor}`);
+  if (message.needs.length > 0) notes.push(`For key spaces with ${message.needs.join(' and ')}`);
+  const acts = ACTS[message.actsOnRegion];
+  if (acts !== undefined) notes.push(acts);
+  if (message.lenient) notes.push('Fields that are not listed pass');
+  return notes;
+}
+
+function fieldRow(field: JudgedField): Cell[] {
+  const type = field.message === undefined ? field.type : field.message;
+  const notes = [
+    ...(field.essential ? ['essential: without it the message goes as well'] : []),
+    ...(field.refusal ? ['takes the reason of a refusal in a batch'] : []),
+    ...(field.requires ? ['required'] : []),
+  ];
+  return [
+    field.name,
+    field.number,
+    field.repeated ? `repeated ${type}` : type,
+    field.role === UNSPECIFIED ? '' : field.role,
+    notes.join('; '),
+  ];
+}
+
+type Cell = string | number;
+
+function table(head: readonly string[], rows: readonly (readonly Cell[])[]): string {
+  const line = (cells: readonly Cell[]): string =>
+    `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}

@@ -132,11 +132,19 @@ describe('a difference is reported', () => {
   });
 
   test.each([
-    ['another number', { number: 78 }, 'has number 2; upstream 78'],
-    ['another name', { name: 'row_key' }, 'upstream calls it row_key'],
-    ['another type', { type: FieldDescriptorProto_Type.STRING }, 'is bytes; upstream string'],
-    ['repeated', { label: FieldDescriptorProto_Label.REPEATED }, 'is not repeated; upstream is'],
-  ])('a field that upstream gives %s', (_, change, how) => {
+    { what: 'another number', change: { number: 78 }, how: 'has number 2; upstream 78' },
+    { what: 'another name', change: { name: 'row_key' }, how: 'upstream calls it row_key' },
+    {
+      what: 'another type',
+      change: { type: FieldDescriptorProto_Type.STRING },
+      how: 'is bytes; upstream string',
+    },
+    {
+      what: 'repeated',
+      change: { label: FieldDescriptorProto_Label.REPEATED },
+      how: 'is not repeated; upstream is',
+    },
+  ])('a field that upstream gives $what', ({ change, how }) => {
     const upstream = (set: FileDescriptorSet): void => {
       Object.assign(
         message(set, 'kvrpcpb', 'GetRequest').field.find((f) => f.name === 'key')!,

@@ -38,21 +38,26 @@ function stored(space: KeySpace, key: Uint8Array): Uint8Array {
   return mapped;
 }
 
-/** What TiDB 8.5 sets in front of a request to a region. */
-function context(): Fields {
+/** Regions and statements that one batch of requests mixes. */
+const REGIONS = 4;
+const STATEMENTS = 3;
+
+/** What TiDB 8.5 sets in front of the n-th request to a region. */
+function context(n = 0): Fields {
+  const region = 1042n + 3n * BigInt(n % REGIONS);
   return {
-    regionId: 1042n,
+    regionId: region,
     regionEpoch: REGION_EPOCH,
-    peer: { id: 1043n, storeId: 4n },
+    peer: { id: region + 1n, storeId: 4n },
     maxExecutionDurationMs: 30_000n,
-    resourceGroupTag: new Random(1).bytes(36),
+    resourceGroupTag: new Random(n % STATEMENTS).bytes(36),
     requestSource: 'external_Select',
     resourceControlContext: { resourceGroupName: 'default' },
   };
 }
 
 function get(handle: number): Fields {
-  return { context: context(), key: rowKey(handle), version: TIMESTAMP };
+  return { context: context(handle), key: rowKey(handle), version: TIMESTAMP };
 }
 
 function prewrite(mutations: number, random: Random): Fields {

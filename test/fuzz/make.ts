@@ -13,7 +13,7 @@ import { leaseBase, namesPrefix, type Space } from './spaces.ts';
 import { node, Wire, write, type Node } from './tree.ts';
 
 const MAX_DEPTH = 7;
-/** A message of more fields than this is a list of alternatives, as BatchCommands' requests are. */
+/** A message of more fields than this, all of them messages, is a list of alternatives, as BatchCommands' requests are. */
 const ALTERNATIVES = 24;
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
@@ -45,10 +45,10 @@ export class Maker {
     const { random } = this;
     const { fields } = this.schema.message(name);
     if (fields.length === 0) return [];
-    const chosen =
-      fields.length > ALTERNATIVES
-        ? Array.from({ length: random.chance(80) ? 1 : random.below(4) }, () => random.pick(fields))
-        : fields.filter((field) => this.needed(field) || random.chance(depth < 3 ? 55 : 30));
+    const isList = fields.length > ALTERNATIVES && fields.every(({ kind }) => kind === Kind.MESSAGE);
+    const chosen = isList
+      ? Array.from({ length: random.chance(80) ? 1 : random.below(4) }, () => this.alternative(fields))
+      : fields.filter((field) => this.needed(field) || random.chance(depth < 3 ? 55 : 30));
     const nodes: Node[] = [];
     const taken = new Set<number>();
     for (const field of chosen) {
@@ -57,6 +57,15 @@ export class Maker {
       nodes.push(...this.occurrences(field, depth));
     }
     return nodes;
+  }
+
+  /** One of a list of commands; coprocessor requests and answers, which hold most, come more often. */
+  private alternative(fields: readonly JudgedField[]): JudgedField {
+    const holds = (field: JudgedField): boolean =>
+      field.message !== undefined &&
+      this.schema.message(field.message).fields.some(({ role }) => role === 'DAG' || role === 'SELECT');
+    const large = this.random.chance(20) ? fields.filter(holds) : [];
+    return this.random.pick(large.length > 0 ? large : fields);
   }
 
   /** Fields without which there is little to see, but for now and then. */

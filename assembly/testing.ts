@@ -42,14 +42,7 @@ import { isPlainText } from './keys/text';
 import { alloc, beginWork, reset } from './memory/arena';
 import { Budget, Held, release, vmBudget } from './memory/held';
 import { classify } from './policy/classify';
-import {
-  becauseAt,
-  becauseLength,
-  decision,
-  findMethod,
-  requestMessage,
-  responseMessage,
-} from './policy/methods';
+import { because, decision, findMethod, requestMessage, responseMessage } from './policy/methods';
 import { Exchange, clearExchange, countExchange } from './rewrite/exchange';
 import { feed, outputAt, outputChanged, outputLength } from './rewrite/frames';
 import { rewritePatch, rewriteRule, rulesAt, rulesLength } from './rewrite/label-rules';
@@ -61,6 +54,7 @@ import { useLookups } from './rewrite/region-acts';
 import { clearWanted, learnRegion, wantedCount, wantedRegion } from './rewrite/regions';
 import { useLatestTimestamp } from './rewrite/values';
 import { failedField, failedMessage, newLength, rewrite, useExchange } from './rewrite/walker';
+import { expand, expandedAt, expandedLength } from './texts/text';
 import { Status } from './wire/status';
 import { ConfigReader } from './tenant/config';
 import { Access, Resolver } from './tenant/identity';
@@ -187,7 +181,8 @@ export function method(at: usize, length: usize): usize {
   store<u32>(result, decision, 8);
   store<u32>(result, requestMessage, 12);
   store<u32>(result, responseMessage, 16);
-  return give(becauseAt, becauseLength);
+  expand(because);
+  return give(expandedAt, expandedLength);
 }
 
 /** One mapping of the selected space: 0 encodeKey, 1 encodeLower, 2 encodeUpper, 3 decodeKey, 4 decodeStart, 5 decodeEnd, 6.. encoded forms. */

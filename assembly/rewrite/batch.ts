@@ -7,6 +7,8 @@
 import { alloc } from '../memory/arena';
 import { entryOf, recordOf, refusalOf } from '../schema/messages';
 import { Msg } from '../schema/table';
+import { LONGEST_TEXT, Text } from '../texts/table';
+import { expand, expandedAt, expandedLength } from '../texts/text';
 import { explain } from '../wire/explain';
 import { Status } from '../wire/status';
 import { readVarint, varintEnd, writeVarint } from '../wire/varint';
@@ -162,18 +164,23 @@ export function buildEmptyCommand(): void {
   builtLength = EMPTY_COMMAND_BYTES;
 }
 
+/** Appends a text to what is built. */
+function say(text: u32): void {
+  expand(text);
+  memory.copy(back, expandedAt, expandedLength);
+  back += expandedLength;
+}
+
 /** Builds the field `responses` that tells a client why its request was refused. */
 export function buildRefusal(refusal: u32): void {
   const command = refusal >> 8;
   const place = refusalOf(entryOf(recordOf(Msg.BATCH_RESPONSE), command) >> 16);
   const kind = place >> 8;
-  const text = explain(refusal & 0xff);
-  const room = alloc(HEADERS + text.length + 16);
+  const room = alloc(HEADERS + 2 * <usize>LONGEST_TEXT + 16);
   front = room + HEADERS;
   back = front;
-  const prefix = 'tidb-mesh: ';
-  for (let i = 0; i < prefix.length; i++) store<u8>(back++, <u8>prefix.charCodeAt(i));
-  for (let i = 0; i < text.length; i++) store<u8>(back++, <u8>text.charCodeAt(i));
+  say(Text.NAME);
+  say(explain(refusal & 0xff));
   if (kind == Refusal.KEY_ERROR) wrap(KEY_ERROR_ABORT);
   else if (kind == Refusal.REGION_ERROR) wrap(REGION_ERROR_MESSAGE);
   wrap(place & 0xff);

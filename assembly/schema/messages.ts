@@ -1,33 +1,51 @@
 /** Questions that the code asks of the generated tables; how the tables lie is known here only. */
-import { FIELDS, MESSAGES, REFUSALS } from './table';
+import { FAR, FIELDS, MESSAGES, SHAPES } from './table';
 
-const RECORD_BYTES: usize = 20;
 const LEASE_GRANT: u32 = 16;
 
 /** The record of a message, for the functions below. */
 export function recordOf(message: u32): usize {
-  return MESSAGES + <usize>message * RECORD_BYTES;
+  return MESSAGES + ((<usize>message) << 3);
 }
 
-/** What the message holds, see MESSAGES. */
+function shapeOf(record: usize): usize {
+  return SHAPES + ((<usize>load<u8>(record, 3)) << 3);
+}
+
+/** What the message holds, see SHAPES. */
 export function flagsOf(record: usize): u32 {
-  return load<u32>(record, 8);
+  return load<u32>(shapeOf(record));
 }
 
 /** The field that a range, a name or the message's one key begins in; 0 when there is none. */
 export function startFieldOf(record: usize): u32 {
-  return load<u32>(record, 12);
+  return load<u8>(shapeOf(record), 4);
 }
 
 /** The field that a range ends in; 0 when there is none. */
 export function endFieldOf(record: usize): u32 {
-  return load<u32>(record, 16);
+  return load<u8>(shapeOf(record), 5);
 }
 
-/** The entry of a field, see FIELDS; 0 for a field that the schema does not know. */
+/** The entry of a field, see FIELDS; 0 for a field that the schema does not know. `field` is not 0. */
 export function entryOf(record: usize, field: u32): u32 {
-  if (field > load<u32>(record, 4)) return 0;
-  return load<u32>(FIELDS + ((<usize>load<u32>(record) + <usize>field) << 2));
+  if (field <= <u32>load<u8>(record, 2))
+    return load<u32>(FIELDS + ((<usize>load<u16>(record) + <usize>field) << 2));
+  const far = <usize>load<u16>(record, 4);
+  return far == 0 ? 0 : farEntry(FAR + (far << 3), field);
+}
+
+function farEntry(item: usize, field: u32): u32 {
+  while (<u32>load<u16>(item) != field) {
+    if (load<u16>(item, 2) != 0) return 0;
+    item += 8;
+  }
+  return load<u32>(item, 4);
+}
+
+/** The message's full name, a text. */
+export function nameOf(message: u32): u32 {
+  return load<u16>(recordOf(message), 6);
 }
 
 /** True for the message whose absent lease id must be filled in. */
@@ -35,7 +53,7 @@ export function grantsLease(message: u32): bool {
   return (flagsOf(recordOf(message)) & LEASE_GRANT) != 0;
 }
 
-/** Where a response takes the reason of a refusal, see REFUSALS. */
+/** Where a response takes the reason of a refusal: the field | kind << 8, see SHAPES. */
 export function refusalOf(message: u32): u32 {
-  return load<u32>(REFUSALS + ((<usize>message) << 2));
+  return load<u16>(shapeOf(recordOf(message)), 6);
 }

@@ -22,14 +22,7 @@ import { alloc } from '../memory/arena';
 import { Budget, Held, append, consume } from '../memory/held';
 import { RequestKind, classify, keySegment, pathBytes } from '../policy/classify';
 import { ENDPOINTS, Endpoint, EndpointKind, findEndpoint } from '../policy/endpoints';
-import {
-  becauseAt,
-  becauseLength,
-  decision,
-  findMethod,
-  requestMessage,
-  responseMessage,
-} from '../policy/methods';
+import { because, decision, findMethod, requestMessage, responseMessage } from '../policy/methods';
 import { feed, outputAt, outputChanged, outputLength } from '../rewrite/frames';
 import { rewritePatch, rewriteRule, rulesAt, rulesLength } from '../rewrite/label-rules';
 import { jsonAt, jsonLength, rewriteRegions } from '../rewrite/json-regions';
@@ -41,6 +34,7 @@ import { Direction, useLatestTimestamp } from '../rewrite/values';
 import { useExchange } from '../rewrite/walker';
 import { Decision, Msg } from '../schema/table';
 import { grantsLease } from '../schema/messages';
+import { Text } from '../texts/table';
 import { Access, Identity } from '../tenant/identity';
 import { ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
@@ -71,15 +65,6 @@ const CONTENT_TYPE: StaticArray<u8> = ascii('content-type');
 const GRPC_TYPE: StaticArray<u8> = ascii('application/grpc');
 const REGIONS_BY_KEY: StaticArray<u8> = ascii('/pd/api/v1/regions/key');
 const NO_LIMIT: StaticArray<u8> = ascii('limit=-1');
-const FORM: string =
-  'this request could be read in two ways; send gRPC as POST /package.Service/Method without a query and with content-type application/grpc, or plain HTTP without upgrade and with a path of letters, digits and -._~/,=: that has no empty, . or .. segment';
-const UNKNOWN_METHOD: StaticArray<u8> = ascii(
-  'an unknown method; this version of tidb-mesh does not let it through',
-);
-const LABEL_RULES: StaticArray<u8> = ascii(
-  "region label rules are shared by the whole cluster; a tenant can only pause PD's schedulers (schedule=deny) over key ranges of its own",
-);
-const UNKNOWN_ENDPOINT: StaticArray<u8> = ascii('not for tenants');
 
 /** True when the stream may go on. */
 export function onRequestHeaders(stream: Stream): bool {
@@ -91,11 +76,11 @@ export function onRequestHeaders(stream: Stream): bool {
     : RequestKind.REFUSED;
   stream.isGrpc = kind == RequestKind.GRPC;
   if (kind == RequestKind.REFUSED || upgrades) {
-    refuseForm(stream, FORM);
+    refuseForm(stream, Text.FORM);
     return false;
   }
   if (resolver == null) {
-    refuseForm(stream, 'no valid configuration is loaded');
+    refuseForm(stream, Text.NO_CONFIGURATION);
     return false;
   }
   readProperty(PRINCIPAL);
@@ -133,7 +118,7 @@ function takeTenant(stream: Stream, identity: Identity): void {
 
 function onGrpcCall(stream: Stream): bool {
   if (!findMethod(pathAt, pathLength)) {
-    refuseCall(stream, pathAt, pathLength, changetype<usize>(UNKNOWN_METHOD), UNKNOWN_METHOD.length);
+    refuseCall(stream, pathAt, pathLength, Text.UNKNOWN_METHOD);
     return false;
   }
   if (decision == Decision.PASS) {
@@ -147,7 +132,7 @@ function onGrpcCall(stream: Stream): bool {
     stream.responseMessage = responseMessage;
     return true;
   }
-  refuseCall(stream, pathAt, pathLength, becauseAt, becauseLength);
+  refuseCall(stream, pathAt, pathLength, because);
   return false;
 }
 
@@ -155,7 +140,7 @@ function onHttpCall(stream: Stream): bool {
   const plain = pathBytes(pathAt, pathLength);
   const index = findEndpoint(methodAt, methodLength, pathAt, plain);
   if (index < 0) {
-    refuseCall(stream, pathAt, plain, changetype<usize>(UNKNOWN_ENDPOINT), UNKNOWN_ENDPOINT.length);
+    refuseCall(stream, pathAt, plain, Text.NOT_FOR_TENANTS_AT_ALL);
     return false;
   }
   const endpoint = ENDPOINTS[index];
@@ -196,7 +181,7 @@ function rewritePath(stream: Stream, endpoint: Endpoint, plain: usize): bool {
     size = NO_LIMIT.length;
   }
   if (rewriteQuery(query, size, source.startBytes, source.endBytes, source.hex) != Status.OK) {
-    refuseForm(stream, 'the range of keys in the query cannot be read');
+    refuseForm(stream, Text.QUERY_UNREADABLE);
     return false;
   }
   const path = alloc(fromLength + 1 + queryLength);
@@ -213,7 +198,7 @@ function rewriteKeyPath(stream: Stream, plain: usize): bool {
   const key = keySegment(pathAt, plain);
   const fixed = key - pathAt;
   if (!mapKey(key, plain - fixed)) {
-    refuseForm(stream, 'the key in the path cannot be read or is not of the tenant');
+    refuseForm(stream, Text.KEY_UNREADABLE);
     return false;
   }
   const path = alloc(fixed + keyLength + pathLength - plain);
@@ -302,20 +287,11 @@ function onRules(stream: Stream, budget: Budget, size: u32, last: bool): bool {
       ? rewriteRule(held.at, held.length)
       : rewritePatch(held.at, held.length);
   if (status == Status.NAME_OUTSIDE) {
-    refuseCall(
-      stream,
-      changetype<usize>(endpoint.pathBytes),
-      endpoint.pathBytes.length,
-      changetype<usize>(LABEL_RULES),
-      LABEL_RULES.length,
-    );
+    refuseCall(stream, changetype<usize>(endpoint.pathBytes), endpoint.pathBytes.length, Text.LABEL_RULES);
     return false;
   }
   if (status != Status.OK) {
-    refuseForm(
-      stream,
-      'the region label rules cannot be read: not the JSON that PD takes, or longer than 64 KiB',
-    );
+    refuseForm(stream, Text.RULES_UNREADABLE);
     return false;
   }
   replaceBuffer(Buffer.REQUEST_BODY, size, rulesAt, rulesLength);

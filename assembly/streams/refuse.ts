@@ -4,7 +4,9 @@ import { increment, sendReply } from '../host/host';
 import { alloc } from '../memory/arena';
 import { grpcStatus } from '../policy/refusals';
 import { failedField, failedMessage } from '../rewrite/walker';
-import { MESSAGE_NAMES, STRINGS } from '../schema/table';
+import { nameOf } from '../schema/messages';
+import { Text } from '../texts/table';
+import { expand, expandedAt, expandedLength } from '../texts/text';
 import { explain } from '../wire/explain';
 import { Status } from '../wire/status';
 import { refusedTotal } from './metrics';
@@ -24,9 +26,13 @@ function begin(): void {
   textLength = 0;
 }
 
-function add(text: string): void {
-  for (let i = 0; i < text.length && textLength < MAX_TEXT; i++)
-    store<u8>(textAt + textLength++, <u8>text.charCodeAt(i));
+function add(text: u32): void {
+  expand(text);
+  addBytes(expandedAt, expandedLength);
+}
+
+function addByte(byte: u8): void {
+  if (textLength < MAX_TEXT) store<u8>(textAt + textLength++, byte);
 }
 
 function addBytes(p: usize, length: usize): void {
@@ -37,7 +43,7 @@ function addBytes(p: usize, length: usize): void {
 
 function addNumber(value: u32): void {
   if (value >= 10) addNumber(value / 10);
-  if (textLength < MAX_TEXT) store<u8>(textAt + textLength++, <u8>(0x30 + (value % 10)));
+  addByte(<u8>(0x30 + (value % 10)));
 }
 
 /** Makes the text a JSON string, as PD's own errors are. */
@@ -72,26 +78,19 @@ export function refuse(stream: Stream, at: usize, length: usize): void {
 }
 
 /** Refuses a method or an endpoint and says which. */
-export function refuseCall(
-  stream: Stream,
-  at: usize,
-  length: usize,
-  because: usize,
-  becauseLength: usize,
-): void {
+export function refuseCall(stream: Stream, at: usize, length: usize, because: u32): void {
   begin();
-  add('tidb-mesh: ');
+  add(Text.NAME);
   addBytes(at, min<usize>(length, 256));
-  add(': ');
-  if (becauseLength == 0) add('not for tenants');
-  else addBytes(because, becauseLength);
+  add(Text.COLON);
+  add(because == 0 ? Text.NOT_FOR_TENANTS_AT_ALL : because);
   end(stream, 403, Grpc.PERMISSION_DENIED);
 }
 
 /** A request that could be read in two ways. */
-export function refuseForm(stream: Stream, text: string): void {
+export function refuseForm(stream: Stream, text: u32): void {
   begin();
-  add('tidb-mesh: ');
+  add(Text.NAME);
   add(text);
   end(stream, 400, Grpc.INVALID_ARGUMENT);
 }
@@ -99,15 +98,14 @@ export function refuseForm(stream: Stream, text: string): void {
 /** Ends a stream whose bytes cannot be rewritten. */
 export function refuseMessage(stream: Stream, status: Status, answer: bool): void {
   begin();
-  add(answer ? 'tidb-mesh: the answer of the storage: ' : 'tidb-mesh: ');
+  add(answer ? Text.ANSWER : Text.NAME);
   add(explain(status));
   if (status == Status.UNKNOWN_FIELD || status == Status.DUPLICATE || status == Status.GROUP) {
-    const name = load<u32>(MESSAGE_NAMES + ((<usize>failedMessage) << 2));
-    add(' (');
-    addBytes(STRINGS + (name & 0xffffff), name >> 24);
-    add(' field ');
+    add(Text.PLACE);
+    add(nameOf(failedMessage));
+    add(Text.FIELD);
     addNumber(failedField);
-    add(')');
+    add(Text.PLACE_END);
   }
   end(stream, answer ? 502 : 400, answer ? Grpc.INTERNAL : grpcStatus(status));
 }

@@ -1,53 +1,55 @@
-/** What a caller is told: one sentence that says what to do. ASCII. */
+/** What a caller is told: one sentence that says what to do. */
+import { Text } from '../texts/table';
 import { Status } from './status';
 
-export function explain(status: Status): string {
+/** The sentence for a status, a text. */
+export function explain(status: Status): u32 {
   switch (status) {
     case Status.MALFORMED:
-      return 'the message is not valid protobuf of its type';
+      return Text.MALFORMED;
     case Status.DUPLICATE:
-      return 'a singular field is there twice';
+      return Text.DUPLICATE;
     case Status.GROUP:
-      return 'the message holds a protobuf group, which these protocols do not use';
+      return Text.GROUP;
     case Status.UNKNOWN_FIELD:
-      return 'a field that this version does not know; the client is newer than tidb-mesh';
+      return Text.UNKNOWN_FIELD;
     case Status.KEY_OUTSIDE:
-      return "a key lies outside of the tenant's key space; only keys of TiDB's own layout can be used";
+      return Text.KEY_OUTSIDE;
     case Status.NAME_OUTSIDE:
-      return 'a name or lease that is not for tenants';
+      return Text.NAME_OUTSIDE;
     case Status.TOO_DEEP:
-      return 'the message is nested deeper than 32 levels';
+      return Text.TOO_DEEP;
     case Status.COMPRESSED:
-      return 'compressed gRPC messages cannot be rewritten; set tikv-client.grpc-compression-type = "none" in the configuration of TiDB';
+      return Text.COMPRESSED;
     case Status.TOO_LONG:
-      return 'the message is longer than limits.maxMessageBytes';
+      return Text.TOO_LONG;
     case Status.HELD_TOO_MUCH:
-      return 'too many bytes of unfinished messages; raise limits.heldBytesPerVM or limits.heldBytesPerTenant, or send less at once';
+      return Text.HELD_TOO_MUCH;
     case Status.TRUNCATED:
-      return 'the stream ended inside a message';
+      return Text.TRUNCATED;
     case Status.ROW_DATA:
-      return 'the partition ids of a coprocessor answer could not be found in its rows';
+      return Text.ROW_DATA;
     case Status.TOO_MANY_PENDING:
-      return 'too many coprocessor requests for partition ids in flight on one stream';
+      return Text.TOO_MANY_PENDING;
     case Status.TOO_MANY_CHANGES:
-      return 'the message holds more keys and ranges than can be rewritten at once; send less at once';
+      return Text.TOO_MANY_CHANGES;
     case Status.SERVICE_ID:
-      return 'service safe points other than gc_worker are not for tenants';
+      return Text.SERVICE_ID;
     case Status.TIMESTAMP_AHEAD:
-      return 'a timestamp lies further in the future than limits.maxTsDriftSeconds; check the clocks of the client and of PD';
+      return Text.TIMESTAMP_AHEAD;
     case Status.WRONG_SPACE:
-      return 'not for a key space of this kind: transactions need mode "txn", RawKV needs mode "raw", the coprocessor needs the table or the keyspace codec';
+      return Text.WRONG_SPACE;
     case Status.NOT_FOR_TENANTS:
-      return 'a request that is not for tenants';
+      return Text.NOT_FOR_TENANTS;
     case Status.REGION_NOT_NAMED:
-      return 'a request that acts on a whole region must name the region and its epoch in its context';
+      return Text.REGION_NOT_NAMED;
     case Status.REGION_NOT_PROVEN:
-      return "a request that acts on a whole region, and pluginConfig.pd.cluster does not say where to ask whose region it is; set it to Envoy's cluster of PD";
+      return Text.REGION_NOT_PROVEN;
     case Status.RANGES_MISSING:
-      return 'a request without key ranges would act on the whole store; name the ranges';
+      return Text.RANGES_MISSING;
     case Status.TOO_MANY_FIELDS:
-      return 'the message holds more fields than can be read at once; send less at once';
+      return Text.TOO_MANY_FIELDS;
     default:
-      return 'refused';
+      return Text.REFUSED;
   }
 }

@@ -1,20 +1,33 @@
 /** Lays a judgement out as the flat tables that the filter's walker reads. `table.ts` explains the layout to the filter's side. */
+import { SENTENCES } from '../texts/sentences.ts';
+import { pack, type Packed } from '../texts/pack.ts';
 import { contextOf, Kind, type JudgedField, type JudgedMessage, type Judgement } from './judgement.ts';
 
-/** u32 per message: first entry in `fields`, highest field number, flags, start field, end field. */
-export const MESSAGE_WORDS = 5;
-/** u32 per slot: hash, path offset, path length, decision | request << 16, response | streaming << 16, because offset | length << 20. */
-export const SLOT_WORDS = 6;
+/** u16 per message: first entry in `fields`, last near field | shape << 8, first item in `far` or 0, place of its name in the texts. */
+export const MESSAGE_WORDS = 4;
+/** u32 per shape: flags, start field | end field << 8 | field of a refusal << 16 | kind of it << 24. */
+export const SHAPE_WORDS = 2;
+/** u32 per far field: number | 1 << 16 when it is its message's last one, entry. */
+export const FAR_WORDS = 2;
+/** u16 per method: hash (two), place of its path, of its because, request | decision << 12, response | streaming << 12. */
+export const METHOD_WORDS = 6;
 
-const MAX_MESSAGES = 0xffff;
-const MAX_STRING_BYTES = 1 << 20;
-const MAX_BECAUSE_BYTES = 1 << 12;
-const MAX_NAME_BYTES = 1 << 8;
+/** Fields from here on are looked for, one by one: upstream numbers its late additions 100 and 255. */
+const FIRST_FAR_FIELD = 64;
+const LAST_FAR_FIELD = 1 << 16;
+
+const MAX_MESSAGES = 1 << 12;
+const MAX_DECISIONS = 1 << 4;
+const MAX_FIELD_NUMBER_IN_SHAPE = 1 << 8;
+const MAX_SHAPES = 1 << 8;
+const MAX_PLACE = 1 << 16;
 
 const REPEATED = 1 << 11;
 const ESSENTIAL = 1 << 12;
 const INERT = 1 << 13;
 const PACKABLE = 1 << 14;
+
+const LAST_OF_FAR = 1 << 16;
 
 const CLIENT_STREAMING = 1;
 const SERVER_STREAMING = 2;
@@ -55,15 +68,13 @@ const ENDS = ['KEYSPACE_ID', 'RANGE_END', 'ENC_END', 'ETCD_END'];
 const IDLE = new Set(['ROLE_UNSPECIFIED', 'OPAQUE', 'NAME']);
 
 export interface Layout {
-  /** Field number | kind << 8 of the field that takes a refusal, one per message. */
-  readonly refusals: readonly number[];
   readonly messages: readonly number[];
+  readonly shapes: readonly number[];
   readonly fields: readonly number[];
+  readonly far: readonly number[];
   readonly methods: readonly number[];
-  readonly methodSlots: number;
-  /** Offset | length << 24 in `strings`, one per message. */
-  readonly messageNames: readonly number[];
-  readonly strings: readonly number[];
+  /** Names of messages, paths, reasons and what the filter says by itself. */
+  readonly texts: Packed;
   /** Full names; the index is the id. Id 0 is the message that nobody reads. */
   readonly names: readonly string[];
   /** Bytes of the tables together. */
@@ -77,23 +88,6 @@ export function fnv1a(bytes: Uint8Array): number {
   return hash;
 }
 
-/** Strings one behind the other, each distinct one once. */
-class Blob {
-  readonly bytes: number[] = [];
-  private readonly places = new Map<string, number>();
-
-  add(text: string): { offset: number; bytes: Uint8Array } {
-    const bytes = new TextEncoder().encode(text);
-    let offset = this.places.get(text);
-    if (offset === undefined) {
-      offset = this.bytes.length;
-      this.bytes.push(...bytes);
-      this.places.set(text, offset);
-    }
-    return { offset, bytes };
-  }
-}
-
 /** @throws Error when something does not fit into its bits. */
 export function layOut(judgement: Judgement): Layout {
   const names = ['', ...judgement.messages.map((message) => message.name)];
@@ -101,76 +95,99 @@ export function layOut(judgement: Judgement): Layout {
   const ids = new Map(names.map((name, id) => [name, id]));
   const idOf = (name: string | undefined): number => (name === undefined ? 0 : must(ids.get(name), name));
   const inert = inertMessages(judgement.messages);
-  const strings = new Blob();
+  const texts = pack([
+    ...names,
+    ...judgement.methods.flatMap(({ path, because }) => [path, because]),
+    ...SENTENCES.values(),
+  ]);
+  fits(texts.bytes.length, MAX_PLACE, 'texts');
+  const placeOf = (text: string): number => must(texts.places.get(text), text);
+  const shapes = new Shapes();
+  const far: number[] = [];
 
-  // The message that nobody reads knows no field but number 0, which no message has.
-  const fields: number[] = [0];
-  const messages: number[] = [0, 0, 0, 0, 0];
-  const messageNames: number[] = [0];
-  const refusals: number[] = [0];
-  for (const message of judgement.messages) {
+  const near: number[][] = [];
+  const rest = judgement.messages.map((message) => {
     distinguishable(message);
-    const last = message.fields.at(-1)?.number ?? 0;
-    messages.push(
-      fields.length,
-      last,
-      flagsOf(message),
-      required(message) ?? exactKey(message) ?? fieldWith(message, STARTS),
-      fieldWith(message, ENDS),
-    );
-    refusals.push(refusalOf(message));
-    const entries = new Array<number>(last + 1).fill(0);
-    for (const field of message.fields)
-      entries[field.number] = entryOf(
-        field,
-        must(judgement.roles.get(field.role), field.role),
-        idOf(field.message),
-        inert,
-      );
-    fields.push(...entries);
-    const { offset, bytes } = strings.add(message.name);
-    fits(bytes.length, MAX_NAME_BYTES, message.name);
-    messageNames.push((offset | (bytes.length << 24)) >>> 0);
-  }
+    const entries: number[] = [];
+    const item = far.length / FAR_WORDS;
+    for (const field of message.fields) {
+      const role = must(judgement.roles.get(field.role), field.role);
+      const entry = entryOf(field, role, idOf(field.message), inert);
+      if (field.number < FIRST_FAR_FIELD) entries[field.number - 1] = entry;
+      else far.push(field.number, entry);
+      fits(field.number, LAST_FAR_FIELD, `${message.name}.${field.name}`);
+    }
+    const hasFar = item < far.length / FAR_WORDS;
+    if (hasFar) far[far.length - FAR_WORDS] = (far.at(-FAR_WORDS) ?? 0) | LAST_OF_FAR;
+    near.push(Array.from(entries, (entry) => entry ?? 0));
+    // Item 0 is nobody's, so that 0 means none.
+    return [entries.length | (shapes.idOf(message) << 8), hasFar ? item + 1 : 0, placeOf(message.name)];
+  });
+  const { all: fields, places } = overlay(near);
+  fits(fields.length, MAX_PLACE, 'fields');
+  // `fields` begins with the entry of number 0, which no message has; the message that nobody reads ends there.
+  const messages = [0, 0, 0, 0, ...rest.flatMap((words, i) => [places[i] ?? 0, ...words])];
+  const methods = judgement.methods
+    .map((method) => ({ method, hash: fnv1a(new TextEncoder().encode(method.path)) }))
+    .sort((a, b) => a.hash - b.hash)
+    .flatMap(({ method, hash }, i, sorted) => {
+      if (hash === sorted[i - 1]?.hash)
+        throw new Error(`${method.path} and ${sorted[i - 1]?.method.path} have one hash`);
+      const streaming =
+        (method.clientStreaming ? CLIENT_STREAMING : 0) | (method.serverStreaming ? SERVER_STREAMING : 0);
+      const decision = must(judgement.decisions.get(method.decision), method.decision);
+      fits(decision, MAX_DECISIONS, method.decision);
+      return [
+        hash & 0xffff,
+        hash >>> 16,
+        placeOf(method.path),
+        placeOf(method.because),
+        idOf(method.request) | (decision << 12),
+        idOf(method.response) | (streaming << 12),
+      ];
+    });
+  const laid = { messages, shapes: shapes.words, fields: [0, ...fields], far: [0, 0, ...far], methods };
+  const words = laid.shapes.length + laid.fields.length + laid.far.length;
+  const bytes = words * 4 + (messages.length + methods.length) * 2 + texts.bytes.length + texts.pairs.length;
+  return { ...laid, texts, names, bytes };
+}
 
-  const methodSlots = 2 ** Math.ceil(Math.log2(judgement.methods.length * 2));
-  const methods = new Array<number>(methodSlots * SLOT_WORDS).fill(0);
-  for (const method of judgement.methods) {
-    const path = strings.add(method.path);
-    const because = strings.add(method.because);
-    fits(because.bytes.length, MAX_BECAUSE_BYTES, `${method.path}: because`);
-    const hash = fnv1a(path.bytes);
-    // 0 marks an empty slot.
-    if (hash === 0) throw new Error(`${method.path} hashes to 0`);
-    const streaming =
-      (method.clientStreaming ? CLIENT_STREAMING : 0) | (method.serverStreaming ? SERVER_STREAMING : 0);
-    const decision = must(judgement.decisions.get(method.decision), method.decision);
-    let slot = hash & (methodSlots - 1);
-    while (methods[slot * SLOT_WORDS] !== 0) slot = (slot + 1) & (methodSlots - 1);
-    const words = [
-      hash,
-      path.offset,
-      path.bytes.length,
-      decision | (idOf(method.request) << 16),
-      idOf(method.response) | (streaming << 16),
-      because.offset | (because.bytes.length << 20),
-    ];
-    for (const [i, word] of words.entries()) methods[slot * SLOT_WORDS + i] = word >>> 0;
+/** What messages have in common: their flags and special fields. Shape 0 has none. */
+class Shapes {
+  readonly words: number[] = [0, 0];
+  private readonly ids = new Map([['0 0', 0]]);
+
+  idOf(message: JudgedMessage): number {
+    const start = required(message) ?? exactKey(message) ?? fieldWith(message, STARTS);
+    const end = fieldWith(message, ENDS);
+    fits(Math.max(start, end), MAX_FIELD_NUMBER_IN_SHAPE, message.name);
+    const words = [flagsOf(message), (start | (end << 8) | (refusalOf(message) << 16)) >>> 0];
+    const known = this.ids.get(words.join(' '));
+    if (known !== undefined) return known;
+    const id = this.ids.size;
+    fits(id, MAX_SHAPES, 'shapes');
+    this.ids.set(words.join(' '), id);
+    this.words.push(...words);
+    return id;
   }
-  fits(strings.bytes.length, MAX_STRING_BYTES, 'strings');
-  const words = messages.length + fields.length + methods.length + messageNames.length;
-  const bytes = words * 4 + strings.bytes.length;
-  return {
-    refusals,
-    messages,
-    fields,
-    methods,
-    methodSlots,
-    messageNames,
-    strings: strings.bytes,
-    names,
-    bytes,
-  };
+}
+
+/** One list that holds all of these, those that are alike or begin where others end laid over each other; and where each begins. */
+function overlay(lists: readonly (readonly number[])[]): { all: number[]; places: number[] } {
+  const all: number[] = [];
+  const places: number[] = [];
+  const alike = (list: readonly number[], at: number): boolean =>
+    list.every((value, i) => at + i >= all.length || all[at + i] === value);
+  // Long ones first, so that short ones find their place in them.
+  const order = [...lists.keys()].sort((a, b) => (lists[b]?.length ?? 0) - (lists[a]?.length ?? 0));
+  for (const i of order) {
+    const list = lists[i] ?? [];
+    let at = 0;
+    while (!alike(list, at)) at++;
+    all.push(...list.slice(all.length - at));
+    places[i] = at;
+  }
+  return { all, places };
 }
 
 function must<T>(value: T | undefined, what: string): T {
@@ -225,7 +242,7 @@ function required(message: JudgedMessage): number | undefined {
   return message.fields.find((field) => field.requires)?.number;
 }
 
-/** Where a refusal goes, see REFUSALS. */
+/** The field that takes a refusal | kind << 8; 0 when there is none. */
 function refusalOf(message: JudgedMessage): number {
   const field = message.fields.find(({ refusal }) => refusal);
   if (field === undefined) return 0;

@@ -3,12 +3,13 @@ import { writeFileSync } from 'node:fs';
 import { readDescriptors } from './descriptors.ts';
 import { judge } from './judgement.ts';
 import { layOut } from './layout.ts';
-import { TABLE_FILE, tableText } from './table.ts';
+import { TABLE_FILE, TEXTS_FILE, tableText, textsText } from './table.ts';
 
 try {
   const judgement = judge(readDescriptors());
   const layout = layOut(judgement);
   writeFileSync(TABLE_FILE, await tableText(judgement, layout));
+  writeFileSync(TEXTS_FILE, await textsText(layout));
   console.log(
     `assembly/schema/table.ts: ${judgement.methods.length} methods, ${judgement.messages.length} messages, ${layout.bytes} bytes`,
   );

@@ -16,10 +16,18 @@ import type { FieldOptions, MethodOptions } from '@bufbuild/protobuf/wkt';
 import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
 import { judge, Kind } from '../../src-ts/schema/judgement.ts';
 import type { JudgedField, JudgedMethod, Judgement } from '../../src-ts/schema/judgement.ts';
-import { fnv1a, layOut, MESSAGE_WORDS, SLOT_WORDS } from '../../src-ts/schema/layout.ts';
+import {
+  FAR_WORDS,
+  fnv1a,
+  layOut,
+  MESSAGE_WORDS,
+  METHOD_WORDS,
+  SHAPE_WORDS,
+} from '../../src-ts/schema/layout.ts';
 import type { Layout } from '../../src-ts/schema/layout.ts';
 import { surfaceText } from '../../src-ts/schema/surface.ts';
-import { TABLE_FILE, tableText } from '../../src-ts/schema/table.ts';
+import { TABLE_FILE, tableText, TEXTS_FILE, textsText } from '../../src-ts/schema/table.ts';
+import { unpack } from '../../src-ts/texts/pack.ts';
 
 let registry: FileRegistry;
 let judgement: Judgement;
@@ -49,35 +57,43 @@ function id(message: string): number {
   return layout.names.indexOf(message);
 }
 
-/** A message's record: first entry, highest number, flags, start field, end field. */
-function record(message: string): number[] {
+function words(message: string): number[] {
   return layout.messages.slice(id(message) * MESSAGE_WORDS, (id(message) + 1) * MESSAGE_WORDS);
 }
 
-function entry(message: string, number: number): number {
-  const [first, last] = record(message);
-  return number <= (last ?? 0) ? (layout.fields[(first ?? 0) + number] ?? 0) : 0;
+/** A message's flags, start field, end field. */
+function shape(message: string): number[] {
+  const at = ((words(message)[1] ?? 0) >> 8) * SHAPE_WORDS;
+  const [flags = 0, fields = 0] = layout.shapes.slice(at, at + SHAPE_WORDS);
+  return [flags, fields & 0xff, (fields >> 8) & 0xff];
 }
 
-function text(offset: number, length: number): string {
-  return String.fromCharCode(...layout.strings.slice(offset, offset + length));
+/** Finds a field's entry as the filter does. */
+function entry(message: string, number: number): number {
+  const [first = 0, near = 0, far = 0] = words(message);
+  if (number <= (near & 0xff)) return layout.fields[first + number] ?? 0;
+  if (far === 0) return 0;
+  for (let at = far * FAR_WORDS; ; at += FAR_WORDS) {
+    const [item = 0, found = 0] = layout.far.slice(at, at + FAR_WORDS);
+    if ((item & 0xffff) === number) return found;
+    if (item >>> 16 !== 0) return 0;
+  }
 }
 
 /** Finds a path as the filter does. */
 function slotOf(path: string): number[] | undefined {
-  const bytes = new TextEncoder().encode(path);
-  const hash = fnv1a(bytes);
-  for (let i = hash; ; i++) {
-    const at = (i & (layout.methodSlots - 1)) * SLOT_WORDS;
-    const slot = layout.methods.slice(at, at + SLOT_WORDS);
-    if (slot[0] === 0) return undefined;
-    if (slot[0] === hash && text(slot[1] ?? 0, slot[2] ?? 0) === path) return slot;
+  const hash = fnv1a(new TextEncoder().encode(path));
+  for (let at = 0; at < layout.methods.length; at += METHOD_WORDS) {
+    const [low = 0, high = 0, place = 0, ...rest] = layout.methods.slice(at, at + METHOD_WORDS);
+    if ((low | (high << 16)) >>> 0 === hash) return unpack(layout.texts, place) === path ? rest : undefined;
   }
+  return undefined;
 }
 
 describe('generated table', () => {
   test('is current: npm run schema would change nothing', async () => {
     expect(readFileSync(TABLE_FILE, 'utf8')).toBe(await tableText(judgement, layout));
+    expect(readFileSync(TEXTS_FILE, 'utf8')).toBe(await textsText(layout));
   });
 
   test('is the same for a second run of the compiler', async () => {
@@ -87,12 +103,12 @@ describe('generated table', () => {
 
   test('finds every method, with its decision, messages and reason', () => {
     for (const m of judgement.methods) {
-      const [, , , decision = 0, answer = 0, because = 0] = slotOf(m.path) ?? [];
-      expect(decision & 0xffff).toBe(judgement.decisions.get(m.decision));
-      expect(layout.names[decision >>> 16]).toBe(m.request ?? '');
-      expect(layout.names[answer & 0xffff]).toBe(m.response ?? '');
-      expect(answer >>> 16).toBe((m.clientStreaming ? 1 : 0) | (m.serverStreaming ? 2 : 0));
-      expect(text(because & 0xfffff, because >>> 20)).toBe(m.because);
+      const [because = 0, request = 0, answer = 0] = slotOf(m.path) ?? [];
+      expect(request >>> 12).toBe(judgement.decisions.get(m.decision));
+      expect(layout.names[request & 0xfff]).toBe(m.request ?? '');
+      expect(layout.names[answer & 0xfff]).toBe(m.response ?? '');
+      expect(answer >>> 12).toBe((m.clientStreaming ? 1 : 0) | (m.serverStreaming ? 2 : 0));
+      expect(unpack(layout.texts, because)).toBe(m.because);
     }
   });
 
@@ -101,15 +117,18 @@ describe('generated table', () => {
     (path) => expect(slotOf(path)).toBeUndefined(),
   );
 
-  test('is at most half full, so that a search ends soon', () => {
-    expect(layout.methodSlots).toBeGreaterThanOrEqual(judgement.methods.length * 2);
-    expect(Math.log2(layout.methodSlots) % 1).toBe(0);
+  test('has the methods in the order of their hashes, so that a search by halves finds them', () => {
+    const hashes = Array.from({ length: judgement.methods.length }, (_, i) => {
+      const [low = 0, high = 0] = layout.methods.slice(i * METHOD_WORDS);
+      return (low | (high << 16)) >>> 0;
+    });
+    expect(hashes).toEqual([...new Set(hashes)].sort((a, b) => a - b));
   });
 
   test('has an entry for every field and none for other numbers', () => {
     for (const message of judgement.messages) {
-      const [, last = 0] = record(message.name);
-      for (let number = 0; number <= last; number++) {
+      const last = message.fields.at(-1)?.number ?? 0;
+      for (let number = 1; number <= last + 64; number++) {
         const f = message.fields.find((g) => g.number === number);
         const e = entry(message.name, number);
         expect(e & 0xff).toBe(f ? judgement.roles.get(f.role) : 0);
@@ -124,9 +143,7 @@ describe('generated table', () => {
   });
 
   test('names every message', () => {
-    layout.messageNames.forEach((place, i) => {
-      expect(text(place & 0xffffff, place >>> 24)).toBe(layout.names[i]);
-    });
+    for (const name of layout.names) expect(unpack(layout.texts, words(name)[3] ?? 0)).toBe(name);
   });
 
   const TXN = 1 << 11;
@@ -158,7 +175,7 @@ describe('generated table', () => {
     ['kvrpcpb.PrewriteRequest', 512 | TXN | HAS_CONTEXT, 3, 0],
     ['kvrpcpb.CommitRequest', TXN | HAS_CONTEXT, 0, 0],
   ])('%s has flags %i, start field %i, end field %i', (message, flags, start, end) => {
-    expect(record(message).slice(2)).toEqual([flags, start, end]);
+    expect(shape(message)).toEqual([flags, start, end]);
   });
 
   test('a submessage is inert only when nothing below it has a role to act on', () => {

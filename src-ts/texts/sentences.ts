@@ -1,0 +1,55 @@
+/** What the filter says by itself, in ASCII; `npm run schema` packs it into assembly/texts/table.ts, where each is Text.<name>. */
+
+/** Why a message or stream is ended, by Status: what is wrong, and what to do. */
+const BY_STATUS: Record<string, string> = {
+  MALFORMED: 'the message is not valid protobuf of its type',
+  DUPLICATE: 'a singular field is there twice',
+  GROUP: 'the message holds a protobuf group, which these protocols do not use',
+  UNKNOWN_FIELD: 'a field that this version does not know; the client is newer than tidb-mesh',
+  KEY_OUTSIDE: "a key lies outside of the tenant's key space; only keys of TiDB's own layout can be used",
+  NAME_OUTSIDE: 'a name or lease that is not for tenants',
+  TOO_DEEP: 'the message is nested deeper than 32 levels',
+  COMPRESSED:
+    'compressed gRPC messages cannot be rewritten; set tikv-client.grpc-compression-type = "none" in the configuration of TiDB',
+  TOO_LONG: 'the message is longer than limits.maxMessageBytes',
+  HELD_TOO_MUCH:
+    'too many bytes of unfinished messages; raise limits.heldBytesPerVM or limits.heldBytesPerTenant, or send less at once',
+  TRUNCATED: 'the stream ended inside a message',
+  ROW_DATA: 'the partition ids of a coprocessor answer could not be found in its rows',
+  TOO_MANY_PENDING: 'too many coprocessor requests for partition ids in flight on one stream',
+  TOO_MANY_CHANGES:
+    'the message holds more keys and ranges than can be rewritten at once; send less at once',
+  SERVICE_ID: 'service safe points other than gc_worker are not for tenants',
+  TIMESTAMP_AHEAD:
+    'a timestamp lies further in the future than limits.maxTsDriftSeconds; check the clocks of the client and of PD',
+  WRONG_SPACE:
+    'not for a key space of this kind: transactions need mode "txn", RawKV needs mode "raw", the coprocessor needs the table or the keyspace codec',
+  NOT_FOR_TENANTS: 'a request that is not for tenants',
+  REGION_NOT_NAMED: 'a request that acts on a whole region must name the region and its epoch in its context',
+  REGION_NOT_PROVEN:
+    "a request that acts on a whole region, and pluginConfig.pd.cluster does not say where to ask whose region it is; set it to Envoy's cluster of PD",
+  RANGES_MISSING: 'a request without key ranges would act on the whole store; name the ranges',
+  TOO_MANY_FIELDS: 'the message holds more fields than can be read at once; send less at once',
+};
+
+const REFUSALS: Record<string, string> = {
+  REFUSED: 'refused',
+  NAME: 'tidb-mesh: ',
+  COLON: ': ',
+  PLACE: ' (',
+  FIELD: ' field ',
+  PLACE_END: ')',
+  ANSWER: 'tidb-mesh: the answer of the storage: ',
+  NOT_FOR_TENANTS_AT_ALL: 'not for tenants',
+  FORM: 'this request could be read in two ways; send gRPC as POST /package.Service/Method without a query and with content-type application/grpc, or plain HTTP without upgrade and with a path of letters, digits and -._~/,=: that has no empty, . or .. segment',
+  UNKNOWN_METHOD: 'an unknown method; this version of tidb-mesh does not let it through',
+  LABEL_RULES:
+    "region label rules are shared by the whole cluster; a tenant can only pause PD's schedulers (schedule=deny) over key ranges of its own",
+  NO_CONFIGURATION: 'no valid configuration is loaded',
+  QUERY_UNREADABLE: 'the range of keys in the query cannot be read',
+  KEY_UNREADABLE: 'the key in the path cannot be read or is not of the tenant',
+  RULES_UNREADABLE:
+    'the region label rules cannot be read: not the JSON that PD takes, or longer than 64 KiB',
+};
+
+export const SENTENCES: ReadonlyMap<string, string> = new Map(Object.entries({ ...BY_STATUS, ...REFUSALS }));

@@ -126,8 +126,9 @@ function datum(space: Space, random: Random): Uint8Array {
 /** A column of a chunk: rows:u32 nulls:u32 [bitmap] [offsets:i64 x (rows + 1)] data. All little endian. */
 function chunkColumn(space: Space, asked: Column, rows: number, random: Random): Uint8Array {
   const counts = new Uint8Array(8);
+  const said = random.chance(98) ? rows : random.pick([rows + 1, 0x1fffffff, 0x20000000, 0xffffffff]);
   const nulls = random.chance(30) ? 1 : 0;
-  new DataView(counts.buffer).setUint32(0, rows, true);
+  new DataView(counts.buffer).setUint32(0, said, true);
   new DataView(counts.buffer).setUint32(4, nulls, true);
   const bitmap = nulls > 0 ? random.bytes(Math.ceil(rows / 8)) : EMPTY;
   if (isPartitionId(asked))

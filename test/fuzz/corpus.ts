@@ -12,7 +12,7 @@ export const CORPUS_FOLDER = fileURLToPath(new URL('corpus', import.meta.url));
 /** All files together stay below this. */
 export const MAX_CORPUS_BYTES = 300 * 1024;
 /** What one kept input may take; larger ones repeat what smaller ones do. */
-const MAX_INPUT_BYTES = 1536;
+const MAX_INPUT_BYTES = 1024;
 
 function fileOf(folder: string, target: string): string {
   return join(folder, `${target}.jsonl`);

@@ -8,6 +8,7 @@ import { varint } from '../unit/model/wire.ts';
 import { answer, plan, type Asked } from './coprocessor.ts';
 import { INSIDE, LATEST, NO_TIMESTAMP_LIMIT, OUTSIDE } from './facts.ts';
 import { anyKey, foreignKey, formOf, ownKey, storedKey } from './keys.ts';
+import { mutateBytes } from './mutate.ts';
 import type { Schema } from './schema.ts';
 import { leaseBase, namesPrefix, type Space } from './spaces.ts';
 import { node, Wire, write, type Node } from './tree.ts';
@@ -231,7 +232,7 @@ export class Maker {
       case 'DAG':
         return this.plan();
       case 'SELECT':
-        return answer(space, random.chance(90) ? this.asked : undefined, random);
+        return this.answer();
       default:
         return random.bytes(random.chance(5) ? 300 : random.below(12));
     }
@@ -244,6 +245,12 @@ export class Maker {
       return this.asked.bytes;
     }
     return write(this.fields(random.pick(['tipb.DAGRequest', 'tipb.ChecksumRequest']), 1));
+  }
+
+  private answer(): Uint8Array {
+    const { random, space } = this;
+    const bytes = answer(space, random.chance(90) ? this.asked : undefined, random);
+    return random.chance(90) ? bytes : mutateBytes(bytes, random);
   }
 
   private form(key: Uint8Array): Uint8Array {

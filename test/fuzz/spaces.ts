@@ -10,18 +10,18 @@ export class Space {
   readonly name: string;
   readonly tenant: string;
   readonly choice: SpaceChoice;
-  private readonly model: model.KeySpace;
+  readonly reference: model.KeySpace;
 
   constructor(choice: SpaceChoice) {
     this.choice = choice;
-    this.model = model.spaceOf(choice);
-    this.name = this.model.name;
+    this.reference = model.spaceOf(choice);
+    this.name = this.reference.name;
     this.tenant = `tenant-${choice.number}`;
   }
 
   /** TXN, RAW, COPROCESSOR: the flags of requests that it serves. */
   get capabilities(): number {
-    return model.capabilities(this.model);
+    return model.capabilities(this.reference);
   }
 
   /** What the Context of its requests says. */
@@ -54,31 +54,33 @@ export class Space {
 
   /** Its first key, and the first one behind it: raw keys of the store. */
   get first(): Uint8Array {
-    return this.model.first;
+    return this.reference.first;
   }
 
   get behind(): Uint8Array {
-    return this.model.behind;
+    return this.reference.behind;
   }
 
   /** A client's raw key or bound to the store's, and back. */
   encode(key: Uint8Array, bound: Bound): Result {
-    return this.model[({ key: 'encodeKey', lower: 'encodeLower', upper: 'encodeUpper' } as const)[bound]](
+    return this.reference[({ key: 'encodeKey', lower: 'encodeLower', upper: 'encodeUpper' } as const)[bound]](
       key,
     );
   }
 
   decode(key: Uint8Array, bound: Bound): Result {
-    return this.model[({ key: 'decodeKey', lower: 'decodeStart', upper: 'decodeEnd' } as const)[bound]](key);
+    return this.reference[({ key: 'decodeKey', lower: 'decodeStart', upper: 'decodeEnd' } as const)[bound]](
+      key,
+    );
   }
 
   /** The same in PD's form. */
   encodeEncoded(key: Uint8Array, bound: Bound): Result {
-    return model.encodeEncoded(this.model, key, bound);
+    return model.encodeEncoded(this.reference, key, bound);
   }
 
   decodeEncoded(key: Uint8Array, bound: Bound): Result {
-    return model.decodeEncoded(this.model, key, bound);
+    return model.decodeEncoded(this.reference, key, bound);
   }
 
   /** A raw key in PD's form at the client's or the store's side. */
@@ -92,7 +94,7 @@ export class Space {
   }
 
   private encodes(side: 'client' | 'store'): boolean {
-    return side === 'client' ? this.model.clientEncodes : this.model.storeEncodes;
+    return side === 'client' ? this.reference.clientEncodes : this.reference.storeEncodes;
   }
 
   contains(key: Uint8Array): boolean {

@@ -7,6 +7,7 @@ import type { FuzzBuild } from './build.ts';
 import { Guarded } from './guarded.ts';
 import { inputBytes, type Input } from './input.ts';
 import { tellFacts } from './facts.ts';
+import { Oracle } from './oracle.ts';
 import { Flag, type Schema } from './schema.ts';
 import { SPACES, spaceNamed, type Space } from './spaces.ts';
 
@@ -23,6 +24,7 @@ const USUAL_BYTES = 4096;
 
 export class World {
   readonly schema: Schema;
+  readonly oracle: Oracle;
   private readonly build: FuzzBuild;
   private readonly module: WebAssembly.Module;
   private readonly expected: ReadonlyMap<string, readonly Probe[]>;
@@ -33,6 +35,7 @@ export class World {
   constructor(build: FuzzBuild, schema: Schema) {
     this.build = build;
     this.schema = schema;
+    this.oracle = new Oracle(schema);
     this.module = new WebAssembly.Module(build.code);
     this.guarded = new Guarded(build, this.module);
     this.expected = new Map(SPACES.map((space) => [space.name, probesOf(space, schema)]));

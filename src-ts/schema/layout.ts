@@ -225,7 +225,8 @@ function exactKey(message: JudgedMessage): number | undefined {
   return message.fields.find((field) => field.role === 'KEY' && !field.repeated)?.number;
 }
 
-function flagsOf(message: JudgedMessage): number {
+/** The flags of a message, as `table.ts` explains them. */
+export function flagsOf(message: JudgedMessage): number {
   let flags = 0;
   for (const [flag, roles] of FLAGS) if (hasRole(message, roles)) flags |= flag;
   if (hasRole(message, ['ETCD_KEY']) && hasRole(message, ['ETCD_END'])) flags |= NAME_RANGE;

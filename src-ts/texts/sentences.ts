@@ -17,8 +17,7 @@ const BY_STATUS: Record<string, string> = {
   TRUNCATED: 'the stream ended inside a message',
   ROW_DATA: 'the partition ids of a coprocessor answer could not be found in its rows',
   TOO_MANY_PENDING: 'too many coprocessor requests for partition ids in flight on one stream',
-  TOO_MANY_CHANGES:
-    'the message holds more keys and ranges than can be rewritten at once; send less at once',
+  TOO_MANY_CHANGES: 'the message holds more keys and ranges than can be rewritten at once; send less at once',
   SERVICE_ID: 'service safe points other than gc_worker are not for tenants',
   TIMESTAMP_AHEAD:
     'a timestamp lies further in the future than limits.maxTsDriftSeconds; check the clocks of the client and of PD',

@@ -44,7 +44,13 @@ describe('a small message that grows when it is rewritten', () => {
   afterAll(() => roomy?.stop());
 
   test.each<[string, string, Buffer, number, RegExp]>([
-    ['empty ranges', COPROCESSOR, times(2_000_000, Buffer.from([0x22, 0x00])), 8, /more keys and ranges than/],
+    [
+      'empty ranges',
+      COPROCESSOR,
+      times(2_000_000, Buffer.from([0x22, 0x00])),
+      8,
+      /more keys and ranges than/,
+    ],
     [
       'empty keys',
       '/tikvpb.Tikv/KvBatchGet',

@@ -1,7 +1,7 @@
 /** proto/'s judgement, by name and number, as the fuzzer asks for it. */
 import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
 import { judge, type JudgedField, type JudgedMethod } from '../../src-ts/schema/judgement.ts';
-import { layOut, MESSAGE_WORDS } from '../../src-ts/schema/layout.ts';
+import { flagsOf, layOut } from '../../src-ts/schema/layout.ts';
 import type { Way } from '../unit/filter.ts';
 
 /** Of the flags that a message has in the filter's table, those that the fuzzer asks for. */
@@ -38,10 +38,11 @@ export class Schema {
     this.names = layout.names;
     const ids = new Map(this.names.map((name, id) => [name, id]));
     this.messages = new Map(
-      judgement.messages.map(({ name, fields }) => {
+      judgement.messages.map((message) => {
+        const { name, fields } = message;
         const id = ids.get(name) ?? 0;
-        const flags = layout.messages[id * MESSAGE_WORDS + 2] ?? 0;
-        return [name, { name, id, flags, fields, byNumber: new Map(fields.map((f) => [f.number, f])) }];
+        const byNumber = new Map(fields.map((f) => [f.number, f]));
+        return [name, { name, id, flags: flagsOf(message), fields, byNumber }];
       }),
     );
     this.methods = judgement.methods.filter((method) => method.decision === 'MAP');

@@ -1,7 +1,7 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
-import { chmod, readdir, readFile, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { chmod, copyFile, readdir, readFile, rm } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compile, isCurrent, RELEASE, ROOT } from '../../src-ts/wasm/builds.ts';
 import { cached, cacheRoot, digest, digestOfTree, lock, type CacheEntry } from './cache.ts';
@@ -21,6 +21,21 @@ export interface Binaries {
   tidb: string;
   /** Empty where the filter was not asked for. */
   wasm: string;
+}
+
+/** Paths of a service mesh's control plane. */
+export interface ControlPlaneBinaries {
+  etcd: string;
+  apiserver: string;
+  istiod: string;
+  /** Istio's agent, which runs beside each sidecar. */
+  agent: string;
+  istioctl: string;
+  kubectl: string;
+  /** Istio's own resource types, YAML. */
+  istioCrds: string;
+  /** What Istio's agent makes a sidecar's first configuration of. */
+  envoyTemplate: string;
 }
 
 interface Artifact {
@@ -89,24 +104,122 @@ const artifacts: Record<'envoy' | 'pd' | 'tidb' | 'store', Artifact> = {
   },
 };
 
-/**
- * Installs and builds what is not cached yet. The Go builds run one after another, since each keeps all cores busy.
- * `filter: false` leaves the wasm module out.
- */
-export async function prepare(progress: Progress, options: { filter?: boolean } = {}): Promise<Binaries> {
-  const binaries: Binaries = { envoy: '', pd: '', tidb: '', store: '', wasm: '' };
+/** Without debug information: it would double the time of the link and the size. */
+const STRIPPED = '-s -w';
+const KUBERNETES_VERSION = /(v(\d+)\.(\d+)\.\d+)/;
+/** Files of Istio's sources that its programs need beside them. */
+const ISTIO_FILES = {
+  istioCrds: 'manifests/charts/base/crds/crd-all.gen.yaml',
+  envoyTemplate: 'tools/packaging/common/envoy_bootstrap.json',
+} as const;
+
+const controlPlane: Record<'etcd' | 'apiserver' | 'istiod' | 'agent' | 'istioctl' | 'kubectl', Artifact> = {
+  etcd: kubernetesArtifact('etcd', 'etcd', 'TIDB_MESH_ETCD', 'go.etcd.io/etcd/server/v3', './cmd/etcd'),
+  apiserver: kubernetesArtifact(
+    'kube-apiserver',
+    'Kubernetes',
+    'TIDB_MESH_KUBE_APISERVER',
+    'k8s.io/kubernetes',
+    'k8s.io/kubernetes/cmd/kube-apiserver',
+  ),
+  istiod: istioArtifact('pilot-discovery', 'istiod', 'TIDB_MESH_ISTIOD', 'pilot/cmd/pilot-discovery'),
+  agent: istioArtifact('pilot-agent', "Istio's agent", 'TIDB_MESH_ISTIO_AGENT', 'pilot/cmd/pilot-agent'),
+  istioctl: istioArtifact('istioctl', 'istioctl', 'TIDB_MESH_ISTIOCTL', 'istioctl/cmd/istioctl'),
+  kubectl: kubernetesArtifact(
+    'kubectl',
+    'kubectl',
+    'TIDB_MESH_KUBECTL',
+    'k8s.io/kubernetes',
+    'k8s.io/kubernetes/cmd/kubectl',
+  ),
+};
+
+function kubernetesArtifact(
+  name: string,
+  title: string,
+  override: string,
+  requirement: string,
+  target: string,
+): Artifact {
+  return {
+    title,
+    override,
+    entry: () => goEntry(name, 'kubernetes', requirement),
+    file: name,
+    async fill(folder, logPath, tell) {
+      const [, version, major, minor] = KUBERNETES_VERSION.exec(
+        await requirementLine('kubernetes', 'k8s.io/kubernetes'),
+      )!;
+      // A module carries no version of its own, and clients ask for one.
+      const about = Object.entries({ gitVersion: version, gitMajor: major, gitMinor: minor })
+        .map(([field, value]) => `-X k8s.io/component-base/version.${field}=${value}`)
+        .join(' ');
+      await goBuild('kubernetes', target, join(folder, name), logPath, tell, [
+        '-ldflags',
+        `${STRIPPED} ${about}`,
+      ]);
+    },
+  };
+}
+
+function istioArtifact(name: string, title: string, override: string, target: string): Artifact {
+  return {
+    title,
+    override,
+    entry: () => goEntry(name, 'istio', 'istio.io/istio'),
+    file: name,
+    fill: (folder, logPath, tell) =>
+      goBuild('istio', `istio.io/istio/${target}`, join(folder, name), logPath, tell, ['-ldflags', STRIPPED]),
+  };
+}
+
+/** Builds the control plane of a service mesh where it is not cached yet; kubectl only where none is installed. */
+export async function prepareControlPlane(progress: Progress): Promise<ControlPlaneBinaries> {
+  const binaries: ControlPlaneBinaries = {
+    etcd: '',
+    apiserver: '',
+    istiod: '',
+    agent: '',
+    istioctl: '',
+    kubectl: '',
+    istioCrds: '',
+    envoyTemplate: '',
+  };
   handleSignals();
+  const installed = spawnSync('kubectl', ['version', '--client'], { stdio: 'ignore' }).status === 0;
+  if (installed) binaries.kubectl = 'kubectl';
   const steps: Step[] = [];
-  for (const name of ['envoy', 'pd', 'tidb', 'store'] as const) {
-    const artifact = artifacts[name];
-    const given = process.env[artifact.override];
-    if (given) {
-      if (!existsSync(given)) throw new Error(`${artifact.override} names ${given}, which is not there`);
-      binaries[name] = resolve(given);
-      continue;
-    }
-    const entry = await artifact.entry();
-    steps.push({
+  for (const name of ['istiod', 'agent', 'apiserver', 'etcd', 'istioctl', 'kubectl'] as const)
+    if (binaries[name] === '') steps.push(...(await installStep(name, controlPlane[name], binaries)));
+  steps.push({
+    title: "Copy Istio's resource types",
+    async run() {
+      const folder = await cached(await goEntry('istio-files', 'istio', 'istio.io/istio'), (into) =>
+        copyFromModule('istio', 'istio.io/istio', Object.values(ISTIO_FILES), into),
+      );
+      for (const [name, path] of Object.entries(ISTIO_FILES))
+        binaries[name as keyof typeof ISTIO_FILES] = join(folder, basename(path));
+    },
+  });
+  await progress.run(steps);
+  return binaries;
+}
+
+/** The step that puts an artifact's path into the binaries; none where the environment names a file. */
+async function installStep<Name extends string>(
+  name: Name,
+  artifact: Artifact,
+  binaries: Record<Name, string>,
+): Promise<Step[]> {
+  const given = process.env[artifact.override];
+  if (given) {
+    if (!existsSync(given)) throw new Error(`${artifact.override} names ${given}, which is not there`);
+    binaries[name] = resolve(given);
+    return [];
+  }
+  const entry = await artifact.entry();
+  return [
+    {
       title: `Install ${artifact.title}`,
       async run(tell) {
         const logPath = buildLog(name);
@@ -117,8 +230,20 @@ export async function prepare(progress: Progress, options: { filter?: boolean } 
         );
         binaries[name] = join(folder, artifact.file);
       },
-    });
-  }
+    },
+  ];
+}
+
+/**
+ * Installs and builds what is not cached yet. The Go builds run one after another, since each keeps all cores busy.
+ * `filter: false` leaves the wasm module out.
+ */
+export async function prepare(progress: Progress, options: { filter?: boolean } = {}): Promise<Binaries> {
+  const binaries: Binaries = { envoy: '', pd: '', tidb: '', store: '', wasm: '' };
+  handleSignals();
+  const steps: Step[] = [];
+  for (const name of ['envoy', 'pd', 'tidb', 'store'] as const)
+    steps.push(...(await installStep(name, artifacts[name], binaries)));
   if (options.filter ?? true) {
     const given = process.env['TIDB_MESH_WASM'];
     if (given) binaries.wasm = resolve(given);
@@ -163,11 +288,14 @@ async function buildWasm(): Promise<string> {
 }
 
 async function goEntry(name: string, module: string, requirement: string): Promise<CacheEntry> {
-  const goMod = await readFile(join(SERVERS, module, 'go.mod'), 'utf8');
-  const line = goMod.split('\n').find((text) => text.includes(`${requirement} v`)) ?? '';
-  const version = /v\S+/.exec(line)?.[0] ?? 'unknown';
+  const version = / (v\S+)/.exec(await requirementLine(module, requirement))?.[1] ?? 'unknown';
   // The store's own sources are in the same module and leave the server's build as it is, so go.sum is left out.
   return { name, key: `${version}-${digest(requirement, version, process.arch, process.platform)}` };
+}
+
+async function requirementLine(module: string, requirement: string): Promise<string> {
+  const goMod = await readFile(join(SERVERS, module, 'go.mod'), 'utf8');
+  return goMod.split('\n').find((text) => text.includes(`${requirement} v`)) ?? '';
 }
 
 async function goBuild(
@@ -180,6 +308,27 @@ async function goBuild(
 ): Promise<void> {
   tell('go build (minutes when nothing is cached)');
   await command(logPath, 'go', ['build', ...flags, '-o', output, target], join(SERVERS, module));
+}
+
+/** Copies files of a required module's source, without their folders. */
+async function copyFromModule(
+  module: string,
+  requirement: string,
+  paths: string[],
+  into: string,
+): Promise<void> {
+  const cwd = join(SERVERS, module);
+  await command(buildLog('modules'), 'go', ['mod', 'download', requirement], cwd);
+  const { stdout } = spawnSync('go', ['list', '-m', '-f', '{{.Dir}}', requirement], {
+    cwd,
+    encoding: 'utf8',
+  });
+  for (const path of paths) {
+    const copy = join(into, basename(path));
+    await copyFile(join(stdout.trim(), path), copy);
+    // Go's module cache is read only, and so would be the copy.
+    await chmod(copy, 0o644);
+  }
 }
 
 function buildLog(name: string): string {

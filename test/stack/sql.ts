@@ -10,9 +10,9 @@ export interface Session {
   close(): Promise<void>;
 }
 
-export async function connect(port: number, database?: string): Promise<Session> {
+export async function connect(port: number, database?: string, host = '127.0.0.1'): Promise<Session> {
   const connection = await createConnection({
-    host: '127.0.0.1',
+    host,
     port,
     user: 'root',
     ...(database === undefined ? {} : { database }),

@@ -9,6 +9,8 @@ export interface TidbOptions {
   name: string;
   binary: string;
   ports: { mysql: number; status: number };
+  /** Where it listens and is reached; default 127.0.0.1. */
+  host?: string;
   /** PD as this TiDB is to see it, `host:port`. */
   pdAddress: string;
   /** The cluster certificate; without one it speaks plaintext. */
@@ -57,7 +59,7 @@ export async function startTidb(run: Run, options: TidbOptions): Promise<Tidb> {
       grace: 30_000,
     });
     const session = await waitHealthy(server, 'answer to SQL', options.timeout ?? START_TIMEOUT, () =>
-      connect(options.ports.mysql),
+      connect(options.ports.mysql, undefined, options.host),
     );
     took = Date.now() - started;
     await session.close();
@@ -77,7 +79,7 @@ export async function startTidb(run: Run, options: TidbOptions): Promise<Tidb> {
     get startMilliseconds() {
       return took;
     },
-    connect: (database) => connect(options.ports.mysql, database),
+    connect: (database) => connect(options.ports.mysql, database, options.host),
     async restart() {
       await server.stop();
       await start();
@@ -89,10 +91,10 @@ export async function startTidb(run: Run, options: TidbOptions): Promise<Tidb> {
 
 function tidbConfig(options: TidbOptions, folder: string): string {
   const text = JSON.stringify;
-  const { certs, ports } = options;
+  const { certs, ports, host = '127.0.0.1' } = options;
   return `${options.extraConfig ?? ''}
-host = "127.0.0.1"
-advertise-address = "127.0.0.1"
+host = ${text(host)}
+advertise-address = ${text(host)}
 port = ${ports.mysql}
 socket = ""
 store = "tikv"
@@ -101,7 +103,7 @@ temp-dir = ${text(join(folder, 'tmp'))}
 tmp-storage-path = ${text(join(folder, 'spill'))}
 
 [status]
-status-host = "127.0.0.1"
+status-host = ${text(host)}
 status-port = ${ports.status}
 
 [log]

@@ -52,7 +52,7 @@ describe('who calls', () => {
 describe('what is called', () => {
   test.each([
     '/tikvpb.Tikv/Raft',
-    '/tikvpb.Tikv/RawGet',
+    '/tikvpb.Tikv/KvGC',
     '/pdpb.PD/StoreHeartbeat',
     '/no.Such/Method',
     '/etcdserverpb.Maintenance/Snapshot',

@@ -90,7 +90,7 @@ var differences = []difference{
 	{mvccKey, "MvccGetByKey.key", "memcomparable", "raw, as CodecV1 sends it",
 		"TiKV encodes the key itself (service/kv.rs: Key::from_raw), so CodecV2's finds nothing"},
 	{splitKey, "SplitRegion.split_key", "left as it is", "mapped when it is there", "an older form of split_keys"},
-	{regionUnknown, "ResolveLock without keys, flashback: context.region_epoch.version", "sent as it is", "0 until the region is known to be the tenant's",
+	{regionUnknown, "ResolveLock and PessimisticRollback without keys, flashback: context.region_epoch.version", "sent as it is", "0 until the region is known to be the tenant's",
 		"they act on all that the region holds; 0 is answered with EpochNotMatch, which clients retry"},
 	{regionMissing, "the same without a region id or version", "sent as it is", "refused", "nobody can tell what it would act on"},
 	{checksumRule, "Cop of type 105: data (tipb.ChecksumRequest.rule)", "left as it is", "new_prefix is the keyspace's prefix",
@@ -204,6 +204,8 @@ func oursToStore(both codecs, c command, sent, stored any, ids *notes) {
 		}
 	case *kvrpcpb.ResolveLockRequest:
 		actsOnRegion = len(stored.Keys) == 0
+	case *kvrpcpb.PessimisticRollbackRequest:
+		actsOnRegion = len(stored.Keys) == 0
 	case *kvrpcpb.GetLockWaitInfoRequest, *kvrpcpb.GetHealthFeedbackRequest:
 		ids.add(addedContext)
 		setContext(stored, &kvrpcpb.Context{ApiVersion: both.v2.GetAPIVersion(), KeyspaceId: both.id})
@@ -223,6 +225,10 @@ func oursToStore(both codecs, c command, sent, stored any, ids *notes) {
 func actsNowhere(sent any) bool {
 	switch sent := sent.(type) {
 	case *kvrpcpb.ResolveLockRequest:
+		if len(sent.Keys) > 0 {
+			return false
+		}
+	case *kvrpcpb.PessimisticRollbackRequest:
 		if len(sent.Keys) > 0 {
 			return false
 		}

@@ -19,7 +19,7 @@ describe('Envoy does not start with a configuration that is wrong, and says why'
     [
       'a number out of range',
       { tenants: [{ name: 'alpha', number: 32767 }], rules },
-      'tenants[0].number: must be a whole number from 1 to 32766',
+      'tenants[0].number: must be a whole number from 0 to 32766',
     ],
     ['no rules', { tenants, rules: [] }, 'rules: must list at least one rule'],
     ['an empty configuration', {}, 'tenants: must list at least one tenant'],

@@ -122,8 +122,23 @@ export class JsonReader {
       good = this.digits() && good;
     }
     json.type = JsonType.NUMBER;
-    if (!good) this.fail('this is not a number');
-    else json.number = F64.parseFloat(this.text.substring(from, this.at));
+    if (!good) {
+      this.fail('this is not a number');
+      return;
+    }
+    json.number = F64.parseFloat(this.text.substring(from, this.at));
+    // Rounded to 0, it would be the number of tenant 0.
+    if (json.number == 0 && this.hasDigits(first)) this.fail('this number is too small');
+  }
+
+  /** True when the number that begins at `from` has a digit other than 0 before its exponent. */
+  private hasDigits(from: i32): bool {
+    for (let i = from; i < this.at; i++) {
+      const c = this.text.charCodeAt(i);
+      if (c == 0x65 || c == 0x45) return false;
+      if (c >= 0x31 && c <= 0x39) return true;
+    }
+    return false;
   }
 
   private string(): string {

@@ -58,6 +58,7 @@ import { expand, expandedAt, expandedLength } from './texts/text';
 import { Status } from './wire/status';
 import { ConfigReader } from './tenant/config';
 import { Access, Resolver } from './tenant/identity';
+import { Ascii, ascii } from './wire/bytes';
 
 export { alloc, reset };
 
@@ -260,8 +261,8 @@ export function regions(at: usize, length: usize): usize {
   return give(jsonAt, jsonLength);
 }
 
-const START: StaticArray<u8> = [0x6b, 0x65, 0x79];
-const END: StaticArray<u8> = [0x65, 0x6e, 0x64, 0x5f, 0x6b, 0x65, 0x79];
+const START: Ascii = ascii('key');
+const END: Ascii = ascii('end_key');
 
 /** One region label rule, or a patch of them. */
 export function labelRules(at: usize, length: usize, patch: bool): usize {

@@ -20,7 +20,7 @@ import {
 import { Buffer, HeaderMap, LogLevel, MetricType } from './abi';
 import { random_get } from './random';
 import { alloc } from '../memory/arena';
-import { ascii } from '../wire/bytes';
+import { Ascii, ascii } from '../wire/bytes';
 
 /** Place for the pointer and the size that the host answers with. */
 const answer: usize = memory.data(16, 8);
@@ -57,7 +57,7 @@ export function readHeaders(map: HeaderMap): bool {
   return take(proxy_get_header_map_pairs(map, answer, answer + 4));
 }
 
-export function readHeader(map: HeaderMap, name: StaticArray<u8>): bool {
+export function readHeader(map: HeaderMap, name: Ascii): bool {
   clear();
   return take(proxy_get_header_map_value(map, changetype<usize>(name), name.length, answer, answer + 4));
 }
@@ -66,21 +66,21 @@ export function removeHeader(map: HeaderMap, name: usize, length: usize): void {
   proxy_remove_header_map_value(map, name, length);
 }
 
-export function replaceHeader(map: HeaderMap, name: StaticArray<u8>, value: usize, length: usize): void {
+export function replaceHeader(map: HeaderMap, name: Ascii, value: usize, length: usize): void {
   proxy_replace_header_map_value(map, changetype<usize>(name), name.length, value, length);
 }
 
-export function addHeader(map: HeaderMap, name: StaticArray<u8>, value: usize, length: usize): void {
+export function addHeader(map: HeaderMap, name: Ascii, value: usize, length: usize): void {
   proxy_add_header_map_value(map, changetype<usize>(name), name.length, value, length);
 }
 
 /** The URI in the caller's certificate. */
-export const PRINCIPAL: StaticArray<u8> = ascii('connection\0uri_san_peer_certificate');
+export const PRINCIPAL: Ascii = ascii('connection\0uri_san_peer_certificate');
 /** The name of the plugin that the current root context belongs to. */
-export const PLUGIN_NAME: StaticArray<u8> = ascii('plugin_name');
+export const PLUGIN_NAME: Ascii = ascii('plugin_name');
 
 /** A property by its path, parts joined with \0. */
-export function readProperty(path: StaticArray<u8>): bool {
+export function readProperty(path: Ascii): bool {
   clear();
   return take(proxy_get_property(changetype<usize>(path), path.length, answer, answer + 4));
 }
@@ -118,7 +118,7 @@ export function endStream(): void {
   proxy_close_stream(0);
 }
 
-function writePair(at: usize, i: u32, to: usize, name: StaticArray<u8>, value: usize, length: usize): usize {
+function writePair(at: usize, i: u32, to: usize, name: Ascii, value: usize, length: usize): usize {
   store<u32>(at + 4 + ((<usize>i) << 3), name.length);
   store<u32>(at + 8 + ((<usize>i) << 3), <u32>length);
   memory.copy(to, changetype<usize>(name), name.length);
@@ -159,10 +159,10 @@ export function httpGet(
   return status == 0 ? load<u32>(answer) : 0;
 }
 
-const METHOD: StaticArray<u8> = ascii(':method');
-const GET: StaticArray<u8> = ascii('GET');
-const PATH: StaticArray<u8> = ascii(':path');
-const AUTHORITY: StaticArray<u8> = ascii(':authority');
+const METHOD: Ascii = ascii(':method');
+const GET: Ascii = ascii('GET');
+const PATH: Ascii = ascii(':path');
+const AUTHORITY: Ascii = ascii(':authority');
 
 export function defineMetric(type: MetricType, name: string): u32 {
   const bytes = String.UTF8.encode(name);
@@ -179,4 +179,4 @@ export function add(metric: u32, amount: i64): void {
   proxy_increment_metric(metric, amount);
 }
 
-const DETAILS: StaticArray<u8> = ascii('tidb_mesh_refused');
+const DETAILS: Ascii = ascii('tidb_mesh_refused');

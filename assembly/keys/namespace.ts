@@ -9,7 +9,7 @@
  *   /pd  /pd/...       PD's own            /tidb-mesh/...    the other tenants'
  */
 import { alloc } from '../memory/arena';
-import { ascii, startsWith } from '../wire/bytes';
+import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { Mapped } from './mapped';
 import { compareBytes } from './range';
 
@@ -26,11 +26,11 @@ export let namedLength: usize = 0;
 const LEASE_BITS: u64 = 0x0000ffffffffffff;
 const OTHERS: u64 = (<u64>1) << 63;
 
-const PD: StaticArray<u8> = ascii('/pd');
+const PD: Ascii = ascii('/pd');
 /** The first key behind `/pd/...`. */
-const PD_END: StaticArray<u8> = ascii('/pd0');
-const MESH: StaticArray<u8> = ascii('/tidb-mesh/');
-const MESH_END: StaticArray<u8> = ascii('/tidb-mesh0');
+const PD_END: Ascii = ascii('/pd0');
+const MESH: Ascii = ascii('/tidb-mesh/');
+const MESH_END: Ascii = ascii('/tidb-mesh0');
 
 /** Sets the tenant; `at` must stay valid while it is used and end in ':'. */
 export function useNamespace(at: usize, length: usize, tenantNumber: u32): void {
@@ -78,19 +78,12 @@ export function encodeNameEnd(p: usize, length: usize): Mapped {
   return Mapped.REPLACED;
 }
 
-function isAtOrBehind(p: usize, length: usize, end: StaticArray<u8>): bool {
+function isAtOrBehind(p: usize, length: usize, end: Ascii): bool {
   return compareBytes(p, length, changetype<usize>(end), end.length) >= 0;
 }
 
 /** True when [key, end), `\0` as the end being open, has a key of [from, to) in it. */
-function meets(
-  key: usize,
-  keyLength: usize,
-  end: usize,
-  endLength: usize,
-  from: StaticArray<u8>,
-  to: StaticArray<u8>,
-): bool {
+function meets(key: usize, keyLength: usize, end: usize, endLength: usize, from: Ascii, to: Ascii): bool {
   if (isAtOrBehind(key, keyLength, to)) return false;
   if (endLength == 1 && load<u8>(end) == 0) return true;
   return compareBytes(end, endLength, changetype<usize>(from), from.length) > 0;

@@ -3,7 +3,7 @@
  * content type application/grpc or application/grpc+proto. Everything else is HTTP. What could be read in two ways is refused, never
  * normalised.
  */
-import { ascii, equals, startsWith } from '../wire/bytes';
+import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 
 export const enum RequestKind {
   REFUSED,
@@ -11,10 +11,10 @@ export const enum RequestKind {
   HTTP,
 }
 
-const GRPC_TYPE: StaticArray<u8> = ascii('application/grpc');
-const GRPC_PROTO_TYPE: StaticArray<u8> = ascii('application/grpc+proto');
-const POST: StaticArray<u8> = ascii('POST');
-const CONNECT: StaticArray<u8> = ascii('CONNECT');
+const GRPC_TYPE: Ascii = ascii('application/grpc');
+const GRPC_PROTO_TYPE: Ascii = ascii('application/grpc+proto');
+const POST: Ascii = ascii('POST');
+const CONNECT: Ascii = ascii('CONNECT');
 
 /** Length of the path without its query. */
 export function pathBytes(p: usize, length: usize): usize {
@@ -23,7 +23,7 @@ export function pathBytes(p: usize, length: usize): usize {
 }
 
 /** The one path whose last segment is a key, with escapes. */
-const REGION_BY_KEY: StaticArray<u8> = ascii('/pd/api/v1/region/key/');
+const REGION_BY_KEY: Ascii = ascii('/pd/api/v1/region/key/');
 
 /** Where the key of a path begins; 0 when the path holds none. */
 export function keySegment(p: usize, length: usize): usize {

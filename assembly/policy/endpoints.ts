@@ -2,7 +2,7 @@
  * PD's HTTP API as far as a tenant may use it: a table, first match wins, everything else is refused. What may be read but is kept
  * from tenants (placement and label rules, which they cannot set) is answered as an unshared cluster without any would answer.
  */
-import { ascii, equals, startsWith } from '../wire/bytes';
+import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 
 export const enum EndpointKind {
   /** Nothing in it belongs to a tenant. */
@@ -25,11 +25,11 @@ export const enum EndpointKind {
 }
 
 export class Endpoint {
-  methodBytes: StaticArray<u8>;
-  pathBytes: StaticArray<u8>;
-  bodyBytes: StaticArray<u8>;
-  startBytes: StaticArray<u8>;
-  endBytes: StaticArray<u8>;
+  methodBytes: Ascii;
+  pathBytes: Ascii;
+  bodyBytes: Ascii;
+  startBytes: Ascii;
+  endBytes: Ascii;
 
   /** A path that ends in '*' matches one more segment there. `start` and `end` name the parameters of a range; `hex` is how they hold it. */
   constructor(
@@ -101,7 +101,7 @@ export const ENDPOINTS: Endpoint[] = [
   new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/rule_groups', '[]'),
 ];
 
-function matchesPath(p: usize, length: usize, pattern: StaticArray<u8>): bool {
+function matchesPath(p: usize, length: usize, pattern: Ascii): bool {
   const size = <usize>pattern.length;
   const at = changetype<usize>(pattern);
   if (size == 0 || load<u8>(at + size - 1) != 0x2a) return equals(p, length, pattern);

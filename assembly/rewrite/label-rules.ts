@@ -12,7 +12,7 @@
 import { encodeName, namedAt, namedLength } from '../keys/namespace';
 import { Bound, Mapped, encodeEncoded, mappedAt, mappedLength } from '../keys/space';
 import { alloc } from '../memory/arena';
-import { ascii, equals } from '../wire/bytes';
+import { Ascii, ascii, equals } from '../wire/bytes';
 import { escapedLength, readHex, writeHex } from '../wire/escape';
 import { Status } from '../wire/status';
 
@@ -29,22 +29,22 @@ const OPEN: u8 = 0x7b;
 const CLOSE: u8 = 0x7d;
 const BACKSLASH: u8 = 0x5c;
 
-const ID: StaticArray<u8> = ascii('id');
-const INDEX: StaticArray<u8> = ascii('index');
-const LABELS: StaticArray<u8> = ascii('labels');
-const RULE_TYPE: StaticArray<u8> = ascii('rule_type');
-const DATA: StaticArray<u8> = ascii('data');
-const KEY: StaticArray<u8> = ascii('key');
-const VALUE: StaticArray<u8> = ascii('value');
-const TTL: StaticArray<u8> = ascii('ttl');
-const START_KEY: StaticArray<u8> = ascii('start_key');
-const END_KEY: StaticArray<u8> = ascii('end_key');
-const SETS: StaticArray<u8> = ascii('sets');
-const DELETES: StaticArray<u8> = ascii('deletes');
-const NULL: StaticArray<u8> = ascii('null');
-const SCHEDULE: StaticArray<u8> = ascii('schedule');
-const DENY: StaticArray<u8> = ascii('deny');
-const KEY_RANGE: StaticArray<u8> = ascii('key-range');
+const ID: Ascii = ascii('id');
+const INDEX: Ascii = ascii('index');
+const LABELS: Ascii = ascii('labels');
+const RULE_TYPE: Ascii = ascii('rule_type');
+const DATA: Ascii = ascii('data');
+const KEY: Ascii = ascii('key');
+const VALUE: Ascii = ascii('value');
+const TTL: Ascii = ascii('ttl');
+const START_KEY: Ascii = ascii('start_key');
+const END_KEY: Ascii = ascii('end_key');
+const SETS: Ascii = ascii('sets');
+const DELETES: Ascii = ascii('deletes');
+const NULL: Ascii = ascii('null');
+const SCHEDULE: Ascii = ascii('schedule');
+const DENY: Ascii = ascii('deny');
+const KEY_RANGE: Ascii = ascii('key-range');
 
 /** What goes on, in the arena. */
 export let rulesAt: usize = 0;
@@ -134,12 +134,12 @@ function readText(): void {
   expect(QUOTE);
 }
 
-function isText(name: StaticArray<u8>): bool {
+function isText(name: Ascii): bool {
   return equals(textAt, textLength, name);
 }
 
 /** Passes a string on that must be this one. */
-function only(value: StaticArray<u8>): void {
+function only(value: Ascii): void {
   readText();
   if (!isText(value)) fail(Status.NAME_OUTSIDE);
   putText(textAt, textLength);
@@ -193,7 +193,7 @@ function putBound(bound: Bound): void {
 }
 
 /** Reads the name of the next member, passes it on, and gives its place among `names`; -1 at the object's end or after an error. */
-function member(names: StaticArray<u8>[], seen: u32): i32 {
+function member(names: Ascii[], seen: u32): i32 {
   if (status != Status.OK) return -1;
   if (take(CLOSE)) return -1;
   if (seen != 0) {
@@ -213,15 +213,15 @@ function member(names: StaticArray<u8>[], seen: u32): i32 {
   return -1;
 }
 
-const RULE: StaticArray<u8>[] = [ID, INDEX, LABELS, RULE_TYPE, DATA];
+const RULE: Ascii[] = [ID, INDEX, LABELS, RULE_TYPE, DATA];
 const RULE_NEEDS: u32 = 0b11101;
-const LABEL: StaticArray<u8>[] = [KEY, VALUE, TTL];
+const LABEL: Ascii[] = [KEY, VALUE, TTL];
 const LABEL_NEEDS: u32 = 0b011;
-const RANGE: StaticArray<u8>[] = [START_KEY, END_KEY];
+const RANGE: Ascii[] = [START_KEY, END_KEY];
 const RANGE_NEEDS: u32 = 0b11;
-const PATCH: StaticArray<u8>[] = [SETS, DELETES];
+const PATCH: Ascii[] = [SETS, DELETES];
 
-function object(names: StaticArray<u8>[], needs: u32, each: (i: i32) => void): void {
+function object(names: Ascii[], needs: u32, each: (i: i32) => void): void {
   expect(OPEN);
   putByte(OPEN);
   let seen: u32 = 0;
@@ -248,7 +248,7 @@ function list(each: () => void): void {
 
 /** `null`, or a list. */
 function listOrNull(each: () => void): void {
-  if (peek() != NULL[0]) {
+  if (peek() != load<u8>(changetype<usize>(NULL))) {
     list(each);
     return;
   }

@@ -1,17 +1,17 @@
 /** Names in PD's protocols that a tenant may use, and what they become. */
-import { ascii, equals, startsWith } from '../wire/bytes';
+import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 
 /** Stands for a text of the storage layer that may quote keys. */
-export const WITHHELD: StaticArray<u8> = ascii(
+export const WITHHELD: Ascii = ascii(
   'tidb-mesh: the text of this error is withheld, it may quote keys of the store',
 );
 /** A service safe point that nobody sets: asking with it and a TTL of 0 only reads. */
-export const RESERVED_SERVICE: StaticArray<u8> = ascii('tidb_mesh_reader');
+export const RESERVED_SERVICE: Ascii = ascii('tidb_mesh_reader');
 
-const GC_WORKER: StaticArray<u8> = ascii('gc_worker');
-const RESOURCE_GROUPS: StaticArray<u8> = ascii('resource_group/');
-const GLOBAL_CONFIG: StaticArray<u8> = ascii('/global/config/');
-const CONTROLLER: StaticArray<u8> = ascii('resource_group/controller');
+const GC_WORKER: Ascii = ascii('gc_worker');
+const RESOURCE_GROUPS: Ascii = ascii('resource_group/');
+const GLOBAL_CONFIG: Ascii = ascii('/global/config/');
+const CONTROLLER: Ascii = ascii('resource_group/controller');
 
 /** TiDB's own service safe point. */
 export function isGcWorker(p: usize, length: usize): bool {

@@ -3,7 +3,7 @@ import { Bound, Mapped, encodeEncoded, mappedAt, mappedLength } from '../keys/sp
 import { alloc } from '../memory/arena';
 import { escapedLength, readHex, unescape, writeEscaped, writeHex } from '../wire/escape';
 import { Status } from '../wire/status';
-import { equals } from '../wire/bytes';
+import { Ascii, equals } from '../wire/bytes';
 
 export let queryAt: usize = 0;
 export let queryLength: usize = 0;
@@ -16,7 +16,7 @@ let valueAt: usize = 0;
 let valueLength: usize = 0;
 
 /** How many times the parameter is there; `valueAt` is the last one's. Names with escapes do not count as equal. */
-function find(p: usize, end: usize, name: StaticArray<u8>): i32 {
+function find(p: usize, end: usize, name: Ascii): i32 {
   let found = 0;
   valueLength = 0;
   while (p < end) {
@@ -55,7 +55,7 @@ let boundAt: usize = 0;
 let boundLength: usize = 0;
 
 /** Maps one bound. False on bad escapes or bytes that are no encoded key. */
-function mapBound(p: usize, end: usize, name: StaticArray<u8>, bound: Bound, hex: bool): bool {
+function mapBound(p: usize, end: usize, name: Ascii, bound: Bound, hex: bool): bool {
   if (find(p, end, name) > 1) return false;
   boundAt = 0;
   boundLength = valueLength;
@@ -73,11 +73,11 @@ function mapBound(p: usize, end: usize, name: StaticArray<u8>, bound: Bound, hex
 }
 
 /** Bytes that `name=value` takes at most: an escaped byte is three characters. */
-function roomFor(name: StaticArray<u8>, valueBytes: usize): usize {
+function roomFor(name: Ascii, valueBytes: usize): usize {
   return name.length + 1 + valueBytes * 3;
 }
 
-function appendBound(to: usize, name: StaticArray<u8>, at: usize, length: usize, hex: bool): usize {
+function appendBound(to: usize, name: Ascii, at: usize, length: usize, hex: bool): usize {
   to = appendBytes(to, changetype<usize>(name), name.length);
   store<u8>(to++, EQUALS);
   return hex ? writeHex(to, at, length) : writeEscaped(to, at, length);
@@ -107,13 +107,7 @@ export function mapKey(p: usize, length: usize): bool {
  * Builds the query that goes on, in the arena: both bounds mapped (and put in where absent), every other parameter as it was.
  * MALFORMED: a bound twice, an escape cut short, or bytes that are no encoded key.
  */
-export function rewriteQuery(
-  p: usize,
-  length: usize,
-  start: StaticArray<u8>,
-  stop: StaticArray<u8>,
-  hex: bool,
-): Status {
+export function rewriteQuery(p: usize, length: usize, start: Ascii, stop: Ascii, hex: bool): Status {
   const end = p + length;
   if (hasEscapedName(p, end)) return Status.MALFORMED;
   if (!mapBound(p, end, start, Bound.LOWER, hex)) return Status.MALFORMED;

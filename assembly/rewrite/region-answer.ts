@@ -2,13 +2,13 @@
  * One region in PD's HTTP API (`/pd/api/v1/region/id/{id}`), read without allocating: its id, its version and its bounds, which are hex of
  * PD's form of keys. PD writes `id` first, and `version` within `epoch` only.
  */
-import { ascii } from '../wire/bytes';
+import { Ascii, ascii } from '../wire/bytes';
 import { readHex } from '../wire/escape';
 
-const ID: StaticArray<u8> = ascii('"id"');
-const VERSION: StaticArray<u8> = ascii('"version"');
-const START: StaticArray<u8> = ascii('"start_key"');
-const END: StaticArray<u8> = ascii('"end_key"');
+const ID: Ascii = ascii('"id"');
+const VERSION: Ascii = ascii('"version"');
+const START: Ascii = ascii('"start_key"');
+const END: Ascii = ascii('"end_key"');
 
 export let regionId: u64 = 0;
 export let regionVersion: u64 = 0;
@@ -18,7 +18,7 @@ export let endAt: usize = 0;
 export let endLength: usize = 0;
 
 /** The place of a member's value; 0 when the member is not there. */
-function member(name: StaticArray<u8>, p: usize, end: usize): usize {
+function member(name: Ascii, p: usize, end: usize): usize {
   const size = <usize>name.length;
   for (; p + size < end; p++) {
     if (load<u8>(p) != 0x22 || memory.compare(p, changetype<usize>(name), size) != 0) continue;

@@ -36,7 +36,7 @@ import { Decision, Msg } from '../schema/table';
 import { grantsLease } from '../schema/messages';
 import { Text } from '../texts/table';
 import { Access, Identity } from '../tenant/identity';
-import { ascii, startsWith } from '../wire/bytes';
+import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { latestTimestamp } from './clock';
 import { resolverOf } from './configs';
@@ -56,15 +56,15 @@ import { streamsTotal } from './metrics';
 import { refuse, refuseCall, refuseForm, refuseMessage } from './refuse';
 import { Phase, Stream } from './stream';
 
-const TENANT_HEADER: StaticArray<u8> = ascii('x-tidb-mesh-tenant');
-const PATH: StaticArray<u8> = ascii(':path');
-const GRPC_MESSAGE: StaticArray<u8> = ascii('grpc-message');
-const GRPC_DETAILS: StaticArray<u8> = ascii('grpc-status-details-bin');
-const CONTENT_LENGTH: StaticArray<u8> = ascii('content-length');
-const CONTENT_TYPE: StaticArray<u8> = ascii('content-type');
-const GRPC_TYPE: StaticArray<u8> = ascii('application/grpc');
-const REGIONS_BY_KEY: StaticArray<u8> = ascii('/pd/api/v1/regions/key');
-const NO_LIMIT: StaticArray<u8> = ascii('limit=-1');
+const TENANT_HEADER: Ascii = ascii('x-tidb-mesh-tenant');
+const PATH: Ascii = ascii(':path');
+const GRPC_MESSAGE: Ascii = ascii('grpc-message');
+const GRPC_DETAILS: Ascii = ascii('grpc-status-details-bin');
+const CONTENT_LENGTH: Ascii = ascii('content-length');
+const CONTENT_TYPE: Ascii = ascii('content-type');
+const GRPC_TYPE: Ascii = ascii('application/grpc');
+const REGIONS_BY_KEY: Ascii = ascii('/pd/api/v1/regions/key');
+const NO_LIMIT: Ascii = ascii('limit=-1');
 
 /** True when the stream may go on. */
 export function onRequestHeaders(stream: Stream): bool {

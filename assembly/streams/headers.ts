@@ -1,7 +1,7 @@
 /** The request's headers: what the classifier reads, and what must not come from outside. */
 import { HeaderMap } from '../host/abi';
 import { readHeaders, removeHeader, resultAt } from '../host/host';
-import { ascii, equals, startsWith } from '../wire/bytes';
+import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 
 export let methodAt: usize = 0;
 export let methodLength: usize = 0;
@@ -12,13 +12,13 @@ export let contentTypeLength: usize = 0;
 /** The caller asks for another protocol on this connection. */
 export let upgrades: bool = false;
 
-const METHOD: StaticArray<u8> = ascii(':method');
-const PATH: StaticArray<u8> = ascii(':path');
-const CONTENT_TYPE: StaticArray<u8> = ascii('content-type');
-const UPGRADE: StaticArray<u8> = ascii('upgrade');
+const METHOD: Ascii = ascii(':method');
+const PATH: Ascii = ascii(':path');
+const CONTENT_TYPE: Ascii = ascii('content-type');
+const UPGRADE: Ascii = ascii('upgrade');
 
 /** PD and TiKV dial whatever these name; the tenant is ours to say; a body may change its length; answers must not be compressed. */
-const STRIPPED: StaticArray<u8>[] = [
+const STRIPPED: Ascii[] = [
   ascii('pd-forwarded-host'),
   ascii('tikv-forwarded-host'),
   ascii('x-tidb-mesh-tenant'),
@@ -26,8 +26,8 @@ const STRIPPED: StaticArray<u8>[] = [
   ascii('accept-encoding'),
   ascii('grpc-accept-encoding'),
 ];
-const ENVOY: StaticArray<u8> = ascii('x-envoy-');
-const PEER: StaticArray<u8> = ascii('x-envoy-peer-metadata');
+const ENVOY: Ascii = ascii('x-envoy-');
+const PEER: Ascii = ascii('x-envoy-peer-metadata');
 
 function isForeign(name: usize, length: usize): bool {
   for (let i = 0; i < STRIPPED.length; i++) if (equals(name, length, STRIPPED[i])) return true;

@@ -16,7 +16,7 @@ import {
   startLength,
 } from '../rewrite/region-answer';
 import { clearWanted, learnRegion, wantedCount, wantedRegion } from '../rewrite/regions';
-import { ascii } from '../wire/bytes';
+import { Ascii, ascii } from '../wire/bytes';
 import { resolverOf } from './configs';
 import { countLookup } from './metrics';
 import { Stream } from './stream';
@@ -24,7 +24,7 @@ import { Stream } from './stream';
 /** Lookups in flight in one VM; what does not fit is asked for again by the client's next try. */
 const MAX_LOOKUPS: u32 = 64;
 const TIMEOUT_MS: u32 = 2000;
-const PATH: StaticArray<u8> = ascii('/pd/api/v1/region/id/');
+const PATH: Ascii = ascii('/pd/api/v1/region/id/');
 const MAX_DIGITS: usize = 20;
 
 /** region:u64 | tenant:u32 | token:u32, packed from the front */

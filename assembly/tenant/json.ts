@@ -33,8 +33,20 @@ export class Json {
 
 const MAX_DEPTH: i32 = 32;
 
+/** Any number times ten to this is 0 or infinite. */
+const MAX_EXPONENT: f64 = 400;
+
+/** value times ten to `scale`. Exact when both are whole numbers below 2^53: the pluginConfig has no others. */
+function scaled(value: f64, scale: i32): f64 {
+  let power: f64 = 1;
+  for (let i = abs(scale); i > 0; i--) power *= 10;
+  return value == 0 ? value : scale < 0 ? value / power : value * power;
+}
+
 export class JsonReader {
   private at: i32 = 0;
+  /** What `digits` read. */
+  private number: f64 = 0;
   /** Empty when all went well. */
   error: string = '';
 
@@ -101,32 +113,43 @@ export class JsonReader {
     return json;
   }
 
-  private digits(): bool {
+  /** Reads digits into `number`; gives how many. */
+  private digits(): i32 {
     const from = this.at;
-    while (this.peek() >= 0x30 && this.peek() <= 0x39) this.at++;
-    return this.at > from;
+    for (let c = this.peek(); c >= 0x30 && c <= 0x39; this.at++, c = this.peek())
+      this.number = this.number * 10 + <f64>(c - 0x30);
+    return this.at - from;
   }
 
   private numberValue(json: Json): void {
-    const from = this.at;
-    if (this.peek() == 0x2d) this.at++;
+    this.number = 0;
+    const minus = this.peek() == 0x2d;
+    if (minus) this.at++;
     const first = this.at;
-    let good = this.digits() && (this.text.charCodeAt(first) != 0x30 || this.at == first + 1);
+    const whole = this.digits();
+    let good = whole != 0 && (this.text.charCodeAt(first) != 0x30 || whole == 1);
+    let scale = 0;
     if (this.peek() == 0x2e) {
       this.at++;
-      good = this.digits() && good;
+      scale = -this.digits();
+      good = scale != 0 && good;
     }
+    const mantissa = this.number;
     if (this.peek() == 0x65 || this.peek() == 0x45) {
       this.at++;
-      if (this.peek() == 0x2b || this.peek() == 0x2d) this.at++;
-      good = this.digits() && good;
+      const down = this.peek() == 0x2d;
+      if (down || this.peek() == 0x2b) this.at++;
+      this.number = 0;
+      good = this.digits() != 0 && good;
+      const exponent = <i32>min<f64>(this.number, MAX_EXPONENT);
+      scale += down ? -exponent : exponent;
     }
     json.type = JsonType.NUMBER;
     if (!good) {
       this.fail('this is not a number');
       return;
     }
-    json.number = F64.parseFloat(this.text.substring(from, this.at));
+    json.number = scaled(minus ? -mantissa : mantissa, scale);
     // Rounded to 0, it would be the number of tenant 0.
     if (json.number == 0 && this.hasDigits(first)) this.fail('this number is too small');
   }

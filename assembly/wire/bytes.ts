@@ -1,18 +1,29 @@
 /** Comparing bytes with ASCII constants. */
 
-/** The bytes of an ASCII text; for constants, at start. */
-export function ascii(text: string): StaticArray<u8> {
-  const bytes = new StaticArray<u8>(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = <u8>text.charCodeAt(i);
-  return bytes;
+/** A constant: a reference to its bytes, which the garbage collector need not know; its length lies in front of them. */
+@unmanaged
+export class Ascii {
+  get length(): i32 {
+    return load<i32>(changetype<usize>(this) - LENGTH_BYTES);
+  }
 }
 
-export function startsWith(p: usize, length: usize, prefix: StaticArray<u8>): bool {
+const LENGTH_BYTES: usize = 8;
+
+/** The bytes of an ASCII text; for constants, at start. */
+export function ascii(text: string): Ascii {
+  const at = heap.alloc(LENGTH_BYTES + <usize>text.length) + LENGTH_BYTES;
+  store<i32>(at - LENGTH_BYTES, text.length);
+  for (let i = 0; i < text.length; i++) store<u8>(at + <usize>i, <u8>text.charCodeAt(i));
+  return changetype<Ascii>(at);
+}
+
+export function startsWith(p: usize, length: usize, prefix: Ascii): bool {
   const size = <usize>prefix.length;
   return length >= size && memory.compare(p, changetype<usize>(prefix), size) == 0;
 }
 
-export function equals(p: usize, length: usize, text: StaticArray<u8>): bool {
+export function equals(p: usize, length: usize, text: Ascii): bool {
   return length == <usize>text.length && memory.compare(p, changetype<usize>(text), length) == 0;
 }
 

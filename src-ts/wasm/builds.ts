@@ -57,19 +57,22 @@ function newest(folder: string): number {
 export function isCurrent(build: Build): boolean {
   const output = join(ROOT, build.output);
   if (!existsSync(output)) return false;
-  const sources = Math.max(newest(join(ROOT, 'assembly')), statSync(join(ROOT, 'asconfig.json')).mtimeMs);
+  const folders = ['assembly', 'src-ts/texts', 'src-ts/wasm'].map((folder) => newest(join(ROOT, folder)));
+  const sources = Math.max(...folders, statSync(join(ROOT, 'asconfig.json')).mtimeMs);
   return statSync(output).mtimeMs >= sources;
 }
 
-/** The compiler runs as a process of its own: its type declarations replace Node's `console`. */
-const ASC = join(ROOT, 'node_modules', 'assemblyscript', 'bin', 'asc.js');
+const COMPILER = join(ROOT, 'src-ts', 'wasm', 'compiler.ts');
 const run = promisify(execFile);
 
 /** Compiles one output. Throws with the compiler's own text. */
 export async function compile(build: Build): Promise<void> {
   mkdirSync(join(ROOT, 'build'), { recursive: true });
   try {
-    await run(process.execPath, [ASC, ...build.args], { cwd: ROOT, maxBuffer: 1 << 26 });
+    await run(process.execPath, ['--import', 'tsx', COMPILER, ...build.args], {
+      cwd: ROOT,
+      maxBuffer: 1 << 26,
+    });
   } catch (error) {
     const { stderr } = error as { stderr?: string };
     throw new Error(`${build.name} does not compile\n${stderr ?? String(error)}`, { cause: error });

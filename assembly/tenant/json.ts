@@ -33,13 +33,13 @@ export class Json {
 
 const MAX_DEPTH: i32 = 32;
 
-/** Any number times ten to this is 0 or infinite. */
-const MAX_EXPONENT: f64 = 400;
+/** Powers of ten beyond are as this one: too large for any field, or too small for a whole number, and yet not 0. */
+const MAX_SCALE: i32 = 300;
 
 /** value times ten to `scale`. Exact when both are whole numbers below 2^53: the pluginConfig has no others. */
 function scaled(value: f64, scale: i32): f64 {
   let power: f64 = 1;
-  for (let i = abs(scale); i > 0; i--) power *= 10;
+  for (let i = min(abs(scale), MAX_SCALE); i > 0; i--) power *= 10;
   return value == 0 ? value : scale < 0 ? value / power : value * power;
 }
 
@@ -141,7 +141,7 @@ export class JsonReader {
       if (down || this.peek() == 0x2b) this.at++;
       this.number = 0;
       good = this.digits() != 0 && good;
-      const exponent = <i32>min<f64>(this.number, MAX_EXPONENT);
+      const exponent = <i32>min<f64>(this.number, 2 * MAX_SCALE + <f64>this.text.length);
       scale += down ? -exponent : exponent;
     }
     json.type = JsonType.NUMBER;

@@ -87,7 +87,7 @@ function replaced(
     at = end;
   }
   const reader = posix.relative(posix.dirname(path), READER);
-  return `${out}${source.slice(at)}\nimport { literal } from '${reader.startsWith('.') ? reader : `./${reader}`}';\n`;
+  return `${out}${source.slice(at)}import { literal } from '${reader.startsWith('.') ? reader : `./${reader}`}';\n`;
 }
 
 function tableText({ bytes, pairs, longest }: Packed): string {

@@ -408,6 +408,20 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     expect(filter.config(JSON.stringify(GOOD))).toBe('');
   });
 
+  test.each(['7', '7.0', '0.7e1', '70e-1', '7000E-3', '0.0007E+4', '7e0'])('reads %s as 7', (number) => {
+    const text = `{"tenants":[{"name":"alpha","number":${number}}],"rules":[{"principal":"spiffe://a/ns/{tenant}/sa/*"}]}`;
+    expect(filter.config(text)).toBe('');
+    filter.selectConfigured(7);
+  });
+
+  test.each(['-7', '7.5', '75e-1', '7e400', '7e-400', '1e999999999999', '32767.0', '-0.1'])(
+    'does not take %s',
+    (number) => {
+      const text = `{"tenants":[{"name":"alpha","number":${number}}],"rules":[{"principal":"spiffe://a/ns/{tenant}/sa/*"}]}`;
+      expect(filter.config(text)).toBe(`tenants[0].number: ${RANGE}`);
+    },
+  );
+
   test.each(BAD_SPACES)('refuses %s', (_name, config, error) => {
     expect(filter.config(JSON.stringify(config))).toBe(error);
     expect(filter.config(JSON.stringify(GOOD))).toBe('');

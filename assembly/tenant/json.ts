@@ -36,7 +36,7 @@ const MAX_DEPTH: i32 = 32;
 /** Powers of ten beyond are as this one: too large for any field, or too small for a whole number, and yet not 0. */
 const MAX_SCALE: i32 = 300;
 
-/** value times ten to `scale`. Exact when both are whole numbers below 2^53: the pluginConfig has no others. */
+/** value times ten to `scale`; never rounded to 0, which would be tenant 0. Exact when both are whole numbers below 2^53: the pluginConfig has no others. */
 function scaled(value: f64, scale: i32): f64 {
   let power: f64 = 1;
   for (let i = min(abs(scale), MAX_SCALE); i > 0; i--) power *= 10;
@@ -145,23 +145,8 @@ export class JsonReader {
       scale += down ? -exponent : exponent;
     }
     json.type = JsonType.NUMBER;
-    if (!good) {
-      this.fail('this is not a number');
-      return;
-    }
+    if (!good) this.fail('this is not a number');
     json.number = scaled(minus ? -mantissa : mantissa, scale);
-    // Rounded to 0, it would be the number of tenant 0.
-    if (json.number == 0 && this.hasDigits(first)) this.fail('this number is too small');
-  }
-
-  /** True when the number that begins at `from` has a digit other than 0 before its exponent. */
-  private hasDigits(from: i32): bool {
-    for (let i = from; i < this.at; i++) {
-      const c = this.text.charCodeAt(i);
-      if (c == 0x65 || c == 0x45) return false;
-      if (c >= 0x31 && c <= 0x39) return true;
-    }
-    return false;
   }
 
   private string(): string {

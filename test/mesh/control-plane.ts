@@ -1,6 +1,7 @@
 /** A real control plane on this machine: etcd, kube-apiserver and istiod, without a node or a controller. */
 import { execFile } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ControlPlaneBinaries } from '../stack/builds.ts';
@@ -22,7 +23,8 @@ export interface Outcome {
 
 export interface ControlPlane {
   readonly kubeconfig: string;
-  readonly istiodLogPath: string;
+  /** What istiod has logged. */
+  istiodLog(): string;
   /** istiod's own debug pages, `http://host:port`. */
   readonly istiodUrl: string;
   /** kubectl with these arguments, and with `input` as its standard input. Throws with what it says. */
@@ -185,7 +187,7 @@ export async function startControlPlane(
 
   return {
     kubeconfig,
-    istiodLogPath,
+    istiodLog: () => readFileSync(istiodLogPath, 'utf8'),
     istiodUrl: `http://${network.gateway}:8080`,
     kubectl,
     tryKubectl,

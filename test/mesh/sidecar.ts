@@ -26,6 +26,8 @@ export interface AccessLogEntry {
   start: string;
   milliseconds: number;
   principal: string | null;
+  /** `address:port` of the caller. */
+  from: string;
   protocol: string | null;
   path: string | null;
   status: number;
@@ -36,8 +38,8 @@ export interface AccessLogEntry {
 }
 
 export interface Sidecar {
-  /** The agent's and Envoy's. */
-  readonly logPath: string;
+  /** What the agent and Envoy have logged. */
+  log(): string;
   /** What the access log has so far; Envoy writes it once a second. */
   accessLog(): AccessLogEntry[];
   readonly process: ServerProcess;
@@ -141,7 +143,7 @@ export async function startSidecar(
   });
   const admin = (path: string): string => pod.exec(options.binaries.agent, 'request', 'GET', path);
   return {
-    logPath: agent.logPath,
+    log: () => readFileSync(agent.logPath, 'utf8'),
     accessLog: () =>
       readFileSync(join(home, 'access.log'), 'utf8')
         .split('\n')

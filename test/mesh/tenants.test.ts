@@ -20,15 +20,15 @@ const VERSION = '/pd/api/v1/version';
 const GET_MEMBERS = '/pdpb.PD/GetMembers';
 const STORE_SAFE_TS = '/tikvpb.Tikv/GetStoreSafeTS';
 /** All that a TLS client may offer: what Istio's own clients do, what others do, and nothing at all. */
-const OFFERS: { alpn?: string[] }[] = [
-  {},
-  { alpn: ['istio'] },
-  { alpn: ['istio-peer-exchange', 'istio'] },
-  { alpn: ['istio-http/1.1'] },
-  { alpn: ['istio-h2'] },
-  { alpn: ['h2'] },
-  { alpn: ['http/1.1'] },
-  { alpn: ['mysql'] },
+const OFFERS: { offer: string; alpn?: string[] }[] = [
+  { offer: 'nothing' },
+  { offer: 'istio', alpn: ['istio'] },
+  { offer: 'istio-peer-exchange and istio', alpn: ['istio-peer-exchange', 'istio'] },
+  { offer: 'istio-http/1.1', alpn: ['istio-http/1.1'] },
+  { offer: 'istio-h2', alpn: ['istio-h2'] },
+  { offer: 'h2', alpn: ['h2'] },
+  { offer: 'http/1.1', alpn: ['http/1.1'] },
+  { offer: 'mysql', alpn: ['mysql'] },
 ];
 /** Envoy agrees on these two, and then takes nothing else. */
 const agreesOn = (protocol: string, alpn?: string[]): boolean => alpn?.includes(protocol) ?? false;
@@ -176,7 +176,7 @@ meshSuite('two tenants in a mesh', () => {
    * and by mallory, who must not.
    */
   test.each(OFFERS)(
-    'PD is not reached round the filter by a handshake that offers $alpn',
+    'PD is not reached round the filter by a handshake that offers $offer',
     async ({ alpn }) => {
       const by = (as: Member): Target => target(mesh.pd, PD_PORT, as, alpn);
       if (!agreesOn('h2', alpn)) {
@@ -191,7 +191,7 @@ meshSuite('two tenants in a mesh', () => {
   );
 
   test.each(OFFERS.filter(({ alpn }) => !agreesOn('http/1.1', alpn)))(
-    'the store is not reached round it by a handshake that offers $alpn',
+    'the store is not reached round it by a handshake that offers $offer',
     async ({ alpn }) => {
       const by = (as: Member): Target => target(mesh.store, STORE_PORT, as, alpn);
       expect((await callUnary(by(mesh.pd), STORE_SAFE_TS)).status).toBe(0);
@@ -200,7 +200,7 @@ meshSuite('two tenants in a mesh', () => {
   );
 
   test.each(OFFERS.filter(({ alpn }) => !agreesOn('h2', alpn)))(
-    'the other ports are closed to a handshake that offers $alpn',
+    'the other ports are closed to a handshake that offers $offer',
     async ({ alpn }) => {
       for (const [member, port, path, sign] of [
         [mesh.pd, PD_PEER_PORT, '/version', 'etcdserver'],
@@ -215,7 +215,7 @@ meshSuite('two tenants in a mesh', () => {
   );
 
   test.each(OFFERS)(
-    'no byte of no protocol goes through behind a handshake that offers $alpn',
+    'no byte of no protocol goes through behind a handshake that offers $offer',
     async ({ alpn }) => {
       const bytes = Buffer.from(
         '\x16\x00\x00\x00\x0a5.7.25\x00 neither HTTP nor TLS \xff\xfe\r\n\r\n',

@@ -11,6 +11,8 @@ export const BACK_DOOR = { pd: 12379, store: 12180 } as const;
 export const PD_PORT = 2379;
 export const PD_PEER_PORT = 2380;
 export const STORE_PORT = 20160;
+/** TiKV's port for metrics and its configuration. */
+export const STORE_STATUS_PORT = 20180;
 
 const START_TIMEOUT = 60_000;
 
@@ -55,6 +57,7 @@ export async function startStore(pod: Pod, pdPod: Pod, binaries: Binaries): Prom
       `--listen=0.0.0.0:${STORE_PORT}`,
       `--advertise=${peerName(pod, 'tikv')}:${STORE_PORT}`,
       `--inspect=0.0.0.0:${BACK_DOOR.store}`,
+      `--status=${peerName(pod, 'tikv')}:${STORE_STATUS_PORT}`,
       `--data=${join(pod.run.data, pod.name)}`,
     ],
   });

@@ -9,13 +9,11 @@ import { productManifests } from './manifests.ts';
 import { pluginConfigFor, startMesh, type Member, type Mesh } from './mesh.ts';
 import { list, operatorLabels, STORAGE } from './objects.ts';
 import { callUnary, getHttp1, sendRaw, type GrpcOutcome, type Target } from './probe.ts';
-import { PD_PEER_PORT, PD_PORT, STORE_PORT } from './storage.ts';
+import { PD_PEER_PORT, PD_PORT, STORE_PORT, STORE_STATUS_PORT } from './storage.ts';
 import { eventually, meshSuite } from './suite.ts';
 
 const PERMISSION_DENIED = 7;
 const UNAUTHENTICATED = 16;
-/** TiKV's port for metrics and its configuration. */
-const STATUS_PORT = 20180;
 const VERSION = '/pd/api/v1/version';
 const GET_MEMBERS = '/pdpb.PD/GetMembers';
 const STORE_SAFE_TS = '/tikvpb.Tikv/GetStoreSafeTS';
@@ -53,15 +51,6 @@ meshSuite('two tenants in a mesh', () => {
       labels: operatorLabels('alpha', 'tidb'),
     });
     await Promise.all(started);
-    // The embedded store serves no status port; this stands in for TiKV's.
-    await mesh.store.pod.run.spawn({
-      name: 'status-port',
-      command: process.execPath,
-      args: [
-        '-e',
-        `require('node:http').createServer((_, answer) => answer.end('reached')).listen(${STATUS_PORT}, '0.0.0.0')`,
-      ],
-    });
   });
   afterAll(async () => {
     await mesh?.stop();
@@ -204,7 +193,7 @@ meshSuite('two tenants in a mesh', () => {
     async ({ alpn }) => {
       for (const [member, port, path, sign] of [
         [mesh.pd, PD_PEER_PORT, '/version', 'etcdserver'],
-        [mesh.store, STATUS_PORT, '/', 'reached'],
+        [mesh.store, STORE_STATUS_PORT, '/config', 'coprocessor'],
       ] as const) {
         const own = member === mesh.pd ? mesh.store : mesh.pd;
         expect(await getHttp1(target(member, port, own, alpn), path)).toContain(sign);
@@ -226,7 +215,7 @@ meshSuite('two tenants in a mesh', () => {
         const { answer } = await sendRaw(target(member, port, mallory, alpn), bytes);
         // Envoy's own words, for a malformed request: an HTTP/1.1 status, HTTP/2's SETTINGS and GOAWAY, or none.
         expect(answer.toString('latin1')).toMatch(/^(|HTTP\/1\.1 40[03] .*|\x00\x00.\x04.*)$/s);
-        expect(answer.toString('latin1')).not.toMatch(/etcd|reached|pd-server/);
+        expect(answer.toString('latin1')).not.toMatch(/etcd|coprocessor/);
         expect(bytesPassedThrough(member)).toBe(before);
       }
     },
@@ -250,7 +239,7 @@ meshSuite('two tenants in a mesh', () => {
       [mesh.pd, PD_PORT],
       [mesh.pd, PD_PEER_PORT],
       [mesh.store, STORE_PORT],
-      [mesh.store, STATUS_PORT],
+      [mesh.store, STORE_STATUS_PORT],
     ];
   }
 });

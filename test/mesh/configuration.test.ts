@@ -132,18 +132,21 @@ meshSuite('a configuration that changes', () => {
     expect(endedStreams(tidbs.get('alpha')!, start)).toEqual([]);
   });
 
-  test("what Istio's schema does not take is refused at once", async () => {
+  test.each([
+    ['its schema', { applyTo: 'HTTP_FILTERS', patch: { operation: 'ADD', value: {} } }, 'HTTP_FILTERS'],
+    ['its validation', { applyTo: 'HTTP_FILTER', patch: { operation: 'ADD' } }, 'missing patch value'],
+  ])('what Istio refuses by %s is refused at once', async (_title, patch, word) => {
     const { status, stderr } = await mesh.controlPlane.tryKubectl(
       ['apply', '--server-side', '--force-conflicts', '-f', '-'],
       JSON.stringify({
         apiVersion: 'networking.istio.io/v1alpha3',
         kind: 'EnvoyFilter',
         metadata: { namespace: STORAGE.namespace, name: 'broken' },
-        spec: { configPatches: [{ applyTo: 'HTTP_FILTERS', patch: { operation: 'ADD', value: {} } }] },
+        spec: { configPatches: [patch] },
       }),
     );
     expect(status).not.toBe(0);
-    expect(stderr).toContain('HTTP_FILTERS');
+    expect(stderr).toContain(word);
   });
 
   // What an operator has to know: without the EnvoyFilters every workload of the mesh speaks to PD and TiKV directly.

@@ -52,6 +52,8 @@ const ACCESS_LOG = {
 };
 
 const HOST = '127.0.0.1';
+const VALIDATION_PORT = 15017;
+const VALIDATION_NAME = 'istio-validator-istio-system';
 const START_TIMEOUT = 120_000;
 
 /** Starts it all, applies Istio's resource types, and waits until istiod is ready. */
@@ -126,6 +128,8 @@ export async function startControlPlane(
             // It would look for an address of this machine that other nodes can reach.
             `--advertise-address=${network.gateway}`,
             '--endpoint-reconciler-type=none',
+            // It calls istiod's validation where istiod listens: there is no kube-proxy that would lead it there.
+            '--enable-aggregator-routing=true',
           ],
           cwd: folder,
         });
@@ -140,6 +144,10 @@ export async function startControlPlane(
         await kubectl(['apply', '--server-side', '-f', binaries.istioCrds]);
         await kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=60s']);
         await kubectl(['create', 'namespace', ISTIO_NAMESPACE]);
+        await kubectl(
+          ['apply', '--server-side', '-f', '-'],
+          JSON.stringify({ apiVersion: 'v1', kind: 'List', items: validation(network.gateway) }),
+        );
       },
     },
     {
@@ -155,7 +163,7 @@ export async function startControlPlane(
             'discovery',
             `--kubeconfig=${kubeconfig}`,
             `--httpAddr=${network.gateway}:8080`,
-            `--httpsAddr=${network.gateway}:15017`,
+            `--httpsAddr=${network.gateway}:${VALIDATION_PORT}`,
             `--grpcAddr=${network.gateway}:15010`,
             `--secureGRPCAddr=${network.gateway}:15012`,
             `--monitoringAddr=${network.gateway}:15014`,
@@ -180,6 +188,11 @@ export async function startControlPlane(
           await response.arrayBuffer();
           return response.ok ? true : undefined;
         });
+        // istiod itself turns it from Ignore to Fail, once it serves.
+        await kubectl([
+          ...['wait', `validatingwebhookconfiguration/${VALIDATION_NAME}`, '--timeout=60s'],
+          '--for=jsonpath={.webhooks[0].failurePolicy}=Fail',
+        ]);
       },
     },
   ]);
@@ -193,6 +206,47 @@ export async function startControlPlane(
     tryKubectl,
     istioctl: (args, input) => execute(binaries.istioctl, ['--kubeconfig', kubeconfig, ...args], input),
   };
+}
+
+/** What makes the API server ask istiod before it takes one of Istio's objects. */
+function validation(address: string): object[] {
+  const metadata = { namespace: ISTIO_NAMESPACE, name: 'istiod' };
+  return [
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata,
+      spec: { ports: [{ name: 'https-webhook', port: 443, targetPort: VALIDATION_PORT }] },
+    },
+    {
+      apiVersion: 'v1',
+      kind: 'Endpoints',
+      metadata,
+      subsets: [{ addresses: [{ ip: address }], ports: [{ name: 'https-webhook', port: VALIDATION_PORT }] }],
+    },
+    {
+      apiVersion: 'admissionregistration.k8s.io/v1',
+      kind: 'ValidatingWebhookConfiguration',
+      metadata: { name: VALIDATION_NAME, labels: { app: 'istiod', 'istio.io/rev': 'default' } },
+      webhooks: [
+        {
+          name: 'rev.validation.istio.io',
+          clientConfig: { service: { name: 'istiod', namespace: ISTIO_NAMESPACE, path: '/validate' } },
+          rules: [
+            {
+              operations: ['CREATE', 'UPDATE'],
+              apiGroups: ['security.istio.io', 'networking.istio.io', 'extensions.istio.io'],
+              apiVersions: ['*'],
+              resources: ['*'],
+            },
+          ],
+          failurePolicy: 'Ignore',
+          sideEffects: 'None',
+          admissionReviewVersions: ['v1'],
+        },
+      ],
+    },
+  ];
 }
 
 function meshConfig(): object {

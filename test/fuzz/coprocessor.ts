@@ -54,16 +54,20 @@ function column(random: Random): Column {
 export function plan(random: Random): Asked {
   const type = random.pick([TABLE_SCAN, TABLE_SCAN, INDEX_SCAN, PARTITION_TABLE_SCAN]);
   const scanned = Array.from({ length: 1 + random.below(4) }, () => column(random));
+  // What plans of partitioned tables ask for.
+  const asks = random.chance(60);
+  if (asks) scanned[0] = { id: PHYSICAL_TABLE, type: 8 };
   const infos = scanned.map((c) => bytes(type === INDEX_SCAN ? 3 : 2, scalar(1, c.id), scalar(2, c.type)));
   const table = concat(scalar(1, 1 + random.below(99)), type === INDEX_SCAN ? scalar(2, 1) : EMPTY);
   const parts = [bytes(2, scalar(1, type), bytes(BODIES.get(type) ?? 2, table, ...infos))];
   while (random.chance(25))
     parts.push(
-      bytes(2, scalar(1, random.pick(random.chance(85) ? KEEPING : OTHERS)), bytes(4, random.bytes(3))),
+      bytes(2, scalar(1, random.pick(random.chance(90) ? KEEPING : OTHERS)), bytes(4, random.bytes(3))),
     );
   const offsets = Array.from({ length: random.below(5) }, () =>
     random.below(random.chance(97) ? scanned.length : scanned.length + 1),
   );
+  if (asks) offsets[random.below(offsets.length + 1)] = 0;
   if (random.chance(50)) parts.push(bytes(5, ...offsets.map(varint)));
   else for (const offset of offsets) parts.push(scalar(5, offset));
   if (random.chance(50)) parts.push(scalar(11, random.below(2)));
@@ -126,7 +130,7 @@ function datum(space: Space, random: Random): Uint8Array {
 /** A column of a chunk: rows:u32 nulls:u32 [bitmap] [offsets:i64 x (rows + 1)] data. All little endian. */
 function chunkColumn(space: Space, asked: Column, rows: number, random: Random): Uint8Array {
   const counts = new Uint8Array(8);
-  const said = random.chance(98) ? rows : random.pick([rows + 1, 0x1fffffff, 0x20000000, 0xffffffff]);
+  const said = random.chance(95) ? rows : random.pick([rows + 1, 0x1fffffff, 0x20000000, 0xffffffff]);
   const nulls = random.chance(30) ? 1 : 0;
   new DataView(counts.buffer).setUint32(0, said, true);
   new DataView(counts.buffer).setUint32(4, nulls, true);
@@ -171,7 +175,7 @@ export function answer(space: Space, asked: Asked | undefined, random: Random): 
       : Array.from({ length: rows }, () => columns.map((column) => rowValue(space, column, random))).flat();
     parts.push(bytes(3, bytes(3, ...data)));
   }
-  parts.push(scalar(9, chunked ? 1 : random.pick([0, 0, 0, 2])));
+  parts.push(scalar(9, chunked ? 1 : random.pick([0, 0, 0, 0, 0, 2])));
   if (random.chance(20)) parts.reverse();
   return concat(...parts);
 }

@@ -36,8 +36,8 @@ const CLASSES = Uint8Array.from({ length: 256 }, (_, n) => {
   return n < 128 ? 64 : 128;
 });
 
-/** Once, or more often. */
-export const COARSE = Uint8Array.from({ length: 256 }, (_, n) => (n === 0 ? 0 : n === 1 ? 1 : 2));
+/** At all. */
+export const COARSE = Uint8Array.from({ length: 256 }, (_, n) => Math.min(n, 1));
 
 /** What has been reached so far. */
 export class Reached {

@@ -142,7 +142,7 @@ export class Maker {
       case 'BATCH_IDS':
         return careful ? BigInt(i + 1) : random.bigint(64);
       case 'COP_TYPE':
-        return BigInt(random.pick([103, 103, 103, 104, 105]));
+        return BigInt(random.pick([103, 103, 103, 103, 103, 103, 104, 105]));
       case 'REVERSE':
         return BigInt(random.below(2));
       case 'LEASE_ID':
@@ -240,7 +240,7 @@ export class Maker {
 
   private plan(): Uint8Array {
     const { random } = this;
-    if (random.chance(60)) {
+    if (random.chance(75)) {
       this.asked = plan(random);
       return this.asked.bytes;
     }

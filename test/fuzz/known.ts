@@ -4,13 +4,7 @@ export interface Known {
   readonly reason: string;
 }
 
-export const KNOWN: readonly Known[] = [
-  {
-    pattern: /^decodeEncoded(Start|End) of [0-9a-f]+ gives broken, the model/,
-    reason:
-      'a border that is no encoded key and begins like the tenant ends the stream, though it may lie before it',
-  },
-];
+export const KNOWN: readonly Known[] = [];
 
 export function knownReason(what: string): string | undefined {
   return KNOWN.find(({ pattern }) => pattern.test(what))?.reason;

@@ -97,6 +97,11 @@ export class Space {
     return side === 'client' ? this.reference.clientEncodes : this.reference.storeEncodes;
   }
 
+  /** True for a border in PD's form that is no encoded key but lies in tenant 0's part: it sees such as they are. */
+  ownsBroken(border: Uint8Array): boolean {
+    return this.isTenant0 && compare(border, memcomparable(this.behind)) < 0;
+  }
+
   contains(key: Uint8Array): boolean {
     return compare(key, this.first) >= 0 && compare(key, this.behind) < 0;
   }

@@ -266,7 +266,10 @@ export class Verdict {
       if (n.bytes.length === 0) return undefined;
       const isEncoded = role.startsWith('ENC_');
       const key = isEncoded ? this.space.fromForm(n.bytes, 'client') : n.bytes;
-      if (key === undefined) return `shows ${shown}, which is no encoded key`;
+      if (key === undefined)
+        return BOUNDS.has(role) && this.space.ownsBroken(n.bytes) && this.given.has(shown)
+          ? undefined
+          : `shows ${shown}, which is no encoded key`;
       if (this.wasGiven(key, isEncoded)) return undefined;
       return BOUNDS.has(role) && this.isClamped(key)
         ? undefined

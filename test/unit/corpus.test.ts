@@ -68,9 +68,8 @@ test(`${RUNS} inputs of seed ${SEED} find nothing`, () => {
   expect(fuzzer.reached.blocks).toBeGreaterThan(world.blocks / 2);
 });
 
-test('what is known and judged has a reason', () => {
-  for (const { reason } of KNOWN) console.warn(`known to the fuzzer: ${reason}`);
-  for (const { reason } of KNOWN) expect(reason.length).toBeGreaterThan(20);
+test('nothing is known and put up with', () => {
+  expect(KNOWN.map(({ reason }) => reason)).toEqual([]);
 });
 
 describe('the instrumented build', () => {

@@ -23,6 +23,7 @@ export default {
     project('oracle', 600_000),
     project('envoy', 120_000),
     project('e2e', 600_000),
+    project('shared', 600_000),
     project('mesh', 600_000),
   ],
 };

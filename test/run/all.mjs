@@ -59,6 +59,7 @@ step('checks in Go', 'go', ['-C', 'test/servers/tidb', 'test', './...']);
 jest('oracle', 'oracles');
 jest('envoy', 'envoy');
 jest('e2e', 'real servers');
+jest('shared', 'what tenants share');
 step('install Istio', process.execPath, ['--import', 'tsx', 'test/run/install.ts', 'mesh']);
 jest('mesh', 'a mesh');
 step('demo', process.execPath, ['--import', 'tsx', 'test/demo/main.ts', '--once']);

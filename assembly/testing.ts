@@ -52,6 +52,7 @@ import { queryAt, queryLength, rewriteQuery } from './rewrite/query';
 import { touched } from './rewrite/edits';
 import { useLookups } from './rewrite/region-acts';
 import { clearWanted, learnRegion, wantedCount, wantedRegion } from './rewrite/regions';
+import { useHoldBack } from './rewrite/hold-back';
 import { useLatestTimestamp } from './rewrite/values';
 import { failedField, failedMessage, newLength, rewrite, useExchange } from './rewrite/walker';
 import { expand, expandedAt, expandedLength } from './texts/text';
@@ -124,6 +125,10 @@ export function newStream(vmLimit: u32, tenantLimit: u32): void {
 
 export function latest(timestamp: u64): void {
   useLatestTimestamp(timestamp);
+}
+
+export function holdBack(oldest: u64, seconds: u32): void {
+  useHoldBack(oldest, seconds);
 }
 
 export function lookups(possible: bool): void {

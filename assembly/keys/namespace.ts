@@ -7,11 +7,24 @@
  * Tenant 0 keeps its keys and leases as they are. What is reserved does not exist for it, and neither do negative lease ids:
  *
  *   /pd  /pd/...       PD's own            /tidb-mesh/...    the other tenants'
+ *
+ * Two names are shared by all tenants, see read-since.ts.
  */
 import { alloc } from '../memory/arena';
 import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { Mapped } from './mapped';
 import { compareBytes } from './range';
+import {
+  isReadSince,
+  isReadSinceRange,
+  isSavedSafePoint,
+  isTenantsReadSince,
+  shareReadSince,
+  shareReadSinceEnd,
+  sharedAt,
+  sharedLength,
+  unshareReadSince,
+} from './read-since';
 
 let prefix: usize = 0;
 let prefixLength: usize = 0;
@@ -22,6 +35,12 @@ let adopted: bool = false;
 /** The result of a mapping that says SAME or REPLACED. */
 export let namedAt: usize = 0;
 export let namedLength: usize = 0;
+/** The end of the range that was mapped last. */
+export let namedEndAt: usize = 0;
+export let namedEndLength: usize = 0;
+/** The tenant's name and a colon. */
+export let ownerAt: usize = 0;
+export let ownerLength: usize = 0;
 
 const LEASE_BITS: u64 = 0x0000ffffffffffff;
 const OTHERS: u64 = (<u64>1) << 63;
@@ -38,6 +57,8 @@ export function useNamespace(at: usize, length: usize, tenantNumber: u32): void 
   prefixLength = length;
   leaseBase = OTHERS | ((<u64>tenantNumber) << 48);
   adopted = tenantNumber == 0;
+  ownerAt = at + MESH.length;
+  ownerLength = length - MESH.length;
 }
 
 function same(p: usize, length: usize): Mapped {
@@ -54,14 +75,24 @@ function join(p: usize, length: usize): Mapped {
   return Mapped.REPLACED;
 }
 
+function shared(): Mapped {
+  namedAt = sharedAt;
+  namedLength = sharedLength;
+  return Mapped.REPLACED;
+}
+
 function isReserved(p: usize, length: usize): bool {
-  if (startsWith(p, length, MESH)) return true;
+  if (startsWith(p, length, MESH) || isTenantsReadSince(p, length)) return true;
   return startsWith(p, length, PD) && (length == 3 || load<u8>(p, 3) == 0x2f);
 }
 
 /** A client's key to the stored one. OUTSIDE: it is reserved, and what is left in its place is the empty key, which etcd refuses. */
 export function encodeName(p: usize, length: usize): Mapped {
-  if (!adopted) return join(p, length);
+  if (!adopted) {
+    if (!isReadSince(p, length)) return join(p, length);
+    shareReadSince(p, length, ownerAt, ownerLength);
+    return shared();
+  }
   if (!isReserved(p, length)) return same(p, length);
   same(0, 0);
   return Mapped.OUTSIDE;
@@ -76,6 +107,40 @@ export function encodeNameEnd(p: usize, length: usize): Mapped {
   const last = namedAt + namedLength - 1;
   store<u8>(last, load<u8>(last) + 1);
   return Mapped.REPLACED;
+}
+
+/**
+ * A client's range, an empty end being one key, into `namedAt` and `namedEndAt`; a key is as good as a range of its own. `reads`: what
+ * all tenants share may be read. OUTSIDE: it holds reserved keys.
+ */
+export function encodeNameRange(
+  key: usize,
+  keyLength: usize,
+  end: usize,
+  endLength: usize,
+  reads: bool,
+): Mapped {
+  namedEndAt = end;
+  namedEndLength = endLength;
+  if (reachesReserved(key, keyLength, end, endLength)) return Mapped.OUTSIDE;
+  if (endLength == 0)
+    return reads && isSavedSafePoint(key, keyLength) ? same(key, keyLength) : encodeName(key, keyLength);
+  if (adopted) {
+    if (!reads && isReadSinceRange(key, keyLength, end, endLength)) return Mapped.OUTSIDE;
+    return same(key, keyLength);
+  }
+  if (isReadSinceRange(key, keyLength, end, endLength)) {
+    shareReadSinceEnd(end, endLength, ownerAt, ownerLength);
+    shared();
+    namedEndAt = namedAt;
+    namedEndLength = namedLength;
+    shareReadSince(key, keyLength, ownerAt, ownerLength);
+    return shared();
+  }
+  encodeNameEnd(end, endLength);
+  namedEndAt = namedAt;
+  namedEndLength = namedLength;
+  return join(key, keyLength);
 }
 
 function isAtOrBehind(p: usize, length: usize, end: Ascii): bool {
@@ -103,7 +168,10 @@ export function reachesReserved(key: usize, keyLength: usize, end: usize, endLen
 /** A stored key back to the client's. OUTSIDE: not below the tenant's prefix, or reserved. */
 export function decodeName(p: usize, length: usize): Mapped {
   if (adopted) return isReserved(p, length) ? Mapped.OUTSIDE : same(p, length);
-  if (length < prefixLength || memory.compare(p, prefix, prefixLength) != 0) return Mapped.OUTSIDE;
+  if (length < prefixLength || memory.compare(p, prefix, prefixLength) != 0) {
+    if (isSavedSafePoint(p, length)) return same(p, length);
+    return unshareReadSince(p, length, ownerAt, ownerLength) ? shared() : Mapped.OUTSIDE;
+  }
   namedAt = p + prefixLength;
   namedLength = length - prefixLength;
   return Mapped.REPLACED;

@@ -10,6 +10,7 @@ export function grpcStatus(status: Status): i32 {
     case Status.WRONG_SPACE:
     case Status.NOT_FOR_TENANTS:
     case Status.RANGES_MISSING:
+    case Status.READ_SINCE:
       return Grpc.PERMISSION_DENIED;
     case Status.HELD_TOO_MUCH:
     case Status.TOO_LONG:
@@ -27,6 +28,7 @@ export function grpcStatus(status: Status): i32 {
     case Status.REGION_NOT_NAMED:
       return Grpc.INVALID_ARGUMENT;
     case Status.REGION_NOT_PROVEN:
+    case Status.HELD_BACK:
       return Grpc.FAILED_PRECONDITION;
     default:
       return Grpc.INTERNAL;

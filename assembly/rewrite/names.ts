@@ -5,18 +5,10 @@ import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 export const WITHHELD: Ascii = ascii(
   'tidb-mesh: the text of this error is withheld, it may quote keys of the store',
 );
-/** A service safe point that nobody sets: asking with it and a TTL of 0 only reads. */
-export const RESERVED_SERVICE: Ascii = ascii('tidb_mesh_reader');
 
-const GC_WORKER: Ascii = ascii('gc_worker');
 const RESOURCE_GROUPS: Ascii = ascii('resource_group/');
 const GLOBAL_CONFIG: Ascii = ascii('/global/config/');
 const CONTROLLER: Ascii = ascii('resource_group/controller');
-
-/** TiDB's own service safe point. */
-export function isGcWorker(p: usize, length: usize): bool {
-  return equals(p, length, GC_WORKER);
-}
 
 /** A key of the meta storage, or a range's end, inside the settings of resource groups. */
 export function insideResourceGroups(p: usize, length: usize): bool {

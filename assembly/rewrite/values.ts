@@ -4,7 +4,6 @@ import {
   decodeName,
   encodeLease,
   encodeName,
-  encodeNameEnd,
   isClientLease,
   namedAt,
   namedLength,
@@ -33,17 +32,11 @@ import { Status } from '../wire/status';
 import { readVarint, varintEnd, writeVarint } from '../wire/varint';
 import { remove, replace, replaceField, setGrowth, setTouched, settle } from './edits';
 import { Exchange } from './exchange';
-import {
-  RESERVED_SERVICE,
-  WITHHELD,
-  insideResourceGroups,
-  isConfigPath,
-  isGcWorker,
-  isSegment,
-} from './names';
+import { WITHHELD, insideResourceGroups, isConfigPath, isSegment } from './names';
 import { stripPartitionIds } from './partition-id';
 import { sawRegion, sawVersion } from './region-acts';
 import { Verdict, verdictNow } from './regions';
+import { sawServiceId, sawServiceSafePoint, sawServiceTtl } from './service-safe-point';
 
 export const enum Direction {
   REQUEST,
@@ -101,6 +94,7 @@ export function bytes(role: u32, tag: u32, at: usize, value: usize, length: usiz
     case Role.NAME:
     case Role.HOST:
     case Role.REWRITE_OLD:
+    case Role.ETCD_VALUE:
       return Status.OK;
     case Role.KEY_OR_NONE:
       if (length == 0) return Status.OK;
@@ -131,15 +125,10 @@ export function bytes(role: u32, tag: u32, at: usize, value: usize, length: usiz
       setTouched(true);
       return stripPartitionIds(value, length, answerColumns, tenantNumber());
     case Role.ETCD_KEY:
+    case Role.ETCD_READ_KEY:
       return named(request ? encodeName(value, length) : decodeName(value, length), tag, at, end);
-    case Role.ETCD_END:
-      if (encodeNameEnd(value, length) == Mapped.REPLACED)
-        setGrowth(replaceField(tag, at, end, namedAt, namedLength));
-      return Status.OK;
     case Role.SERVICE_ID:
-      if (!request) return Status.OK;
-      if (!isGcWorker(value, length)) return Status.SERVICE_ID;
-      setGrowth(replaceField(tag, at, end, changetype<usize>(RESERVED_SERVICE), RESERVED_SERVICE.length));
+      if (request) sawServiceId(at, value, end);
       return Status.OK;
     case Role.RESOURCE_PATH:
       return insideResourceGroups(value, length) ? Status.OK : Status.NAME_OUTSIDE;
@@ -187,7 +176,10 @@ export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: 
       if (request) result = keyspaceId();
       break;
     case Role.SERVICE_TTL:
-      if (request) result = 0;
+      if (request) sawServiceTtl(value, valueAt, end);
+      break;
+    case Role.SERVICE_SAFE_POINT:
+      if (request) sawServiceSafePoint(value, valueAt, end);
       break;
     case Role.TIMESTAMP_OR_MAX:
       if (value == u64.MAX_VALUE) break;

@@ -4,7 +4,7 @@
  *
  * Wire format: https://protobuf.dev/programming-guides/encoding/
  */
-import { encodeLease, encodeName, namedAt, namedLength, reachesReserved } from '../keys/namespace';
+import { encodeLease } from '../keys/namespace';
 import { apiVersion, capabilities, keyspaceId, mapsTableIds } from '../keys/space';
 import { alloc, isOverspent } from '../memory/arena';
 import { endFieldOf, entryOf, flagsOf, recordOf, startFieldOf } from '../schema/messages';
@@ -31,10 +31,12 @@ import {
 } from './batch';
 import { CHECKSUM_RULE, appendChecksumRule } from './checksum';
 import { growth, remove, replace, replaceField, replaceScalar, setGrowth, setTouched } from './edits';
+import { nameRange, readSinceValue } from './etcd';
 import { Exchange, forget, pendingColumns, pendingIndex, pendingRefusal, remember } from './exchange';
 import { columnsAt, columnsLength, findPartitionId } from './partition-id';
 import { addPatch, clearPatches, patchCount, setPatch, truncatePatches } from './patches';
 import { actsOnRegion, beginRegion } from './region-acts';
+import { beginService, serviceSafePoint } from './service-safe-point';
 import {
   Direction,
   bound,
@@ -60,6 +62,9 @@ const COP_DAG: u64 = 103;
 const COP_CHECKSUM: u64 = 105;
 /** coprocessor.Request.tp */
 const COP_TYPE_FIELD: u32 = 2;
+/** etcdserverpb.PutRequest.value and lease */
+const VALUE_FIELD: u32 = 2;
+const LEASE_FIELD: u32 = 3;
 /** The context is field 1 of every request that has one. */
 const CONTEXT_TAG: u32 = 10;
 
@@ -88,6 +93,8 @@ const enum Flag {
   LENIENT = 65536,
   HAS_CONTEXT = 131072,
   REQUIRED_LIST = 262144,
+  NAMED_VALUE = 524288,
+  SERVICE = 1048576,
 }
 
 const REPEATED: u32 = 1 << 11;
@@ -151,10 +158,12 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   const startField = startFieldOf(self);
   const endField = endFieldOf(self);
   const firstPatch = patchCount;
+  const start = p;
   const request = direction == Direction.REQUEST;
   if (request) {
     if (flags & Flag.NEEDS & ~capabilities()) return fail(Status.WRONG_SPACE, message, 0);
     if (flags & (Flag.ACTS_ALWAYS | Flag.ACTS_WITHOUT_KEYS)) beginRegion();
+    if (flags & Flag.SERVICE) beginService();
   }
 
   let total: i32 = 0;
@@ -174,6 +183,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   let keyed = false;
   let listed = false;
   let members = 0;
+  let reads = false;
 
   if (flags & Flag.BATCH && !request && exchange.count > 0) {
     idsAt = findField(p, end, BATCH_IDS);
@@ -300,14 +310,20 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
             total += growth;
             continue;
           }
+          case Role.ETCD_READ_KEY:
           case Role.ETCD_KEY:
+            reads = role == Role.ETCD_READ_KEY;
+            startAt = at;
             startBytes = value;
             startTo = p;
+            if (flags & Flag.NAME_RANGE) continue;
             break;
           case Role.ETCD_END:
+          case Role.ETCD_VALUE:
+            endAt = at;
             endBytes = value;
             endTo = p;
-            break;
+            continue;
           case Role.KEY:
             keyed = true;
         }
@@ -384,24 +400,27 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   if (flags & Flag.SAFE_POINT_OUT && direction == Direction.RESPONSE && !(seen & ((<u64>1) << startField)))
     total += replaceScalar(startField << 3, end, end, exchange.remembered);
   if (request) {
-    if (flags & (Flag.NAME_RANGE | Flag.RESOURCE_PATH | Flag.LEASE_GRANT | Flag.EXACT_KEY)) {
+    if (flags & (Flag.RESOURCE_PATH | Flag.LEASE_GRANT | Flag.EXACT_KEY)) {
       const absent = !(seen & ((<u64>1) << startField));
       // Absent, an exact key would be the store's empty key, and a path the whole of the meta storage.
       if (absent && flags & Flag.EXACT_KEY) return fail(Status.KEY_OUTSIDE, message, startField);
       if (absent && flags & Flag.RESOURCE_PATH) return fail(Status.NAME_OUTSIDE, message, startField);
-      if (
-        flags & Flag.NAME_RANGE &&
-        reachesReserved(startBytes, startTo - startBytes, endBytes, endTo - endBytes)
-      )
-        return fail(Status.NAME_OUTSIDE, message, startField);
-      // An absent name means everything from the first one on.
-      if (absent && flags & Flag.NAME_RANGE) {
-        encodeName(0, 0);
-        total += replaceField((startField << 3) | 2, end, end, namedAt, namedLength);
-      }
       // LeaseGrantRequest.ID is field 2.
       if (flags & Flag.LEASE_GRANT && !(seen & 4))
         total += replaceScalar(2 << 3, end, end, encodeLease(leaseSeed));
+    }
+    if (flags & (Flag.NAME_RANGE | Flag.NAMED_VALUE | Flag.SERVICE)) {
+      let status: Status;
+      // An absent name is the first one of all.
+      if (startAt == 0) startAt = startBytes = startTo = end;
+      if (flags & Flag.SERVICE) status = serviceSafePoint(exchange);
+      else if (flags & Flag.NAMED_VALUE) {
+        const lease = findVarint(start, end, LEASE_FIELD);
+        status = readSinceValue(startBytes, startTo - startBytes, VALUE_FIELD, endAt, endBytes, endTo, lease);
+      } else
+        status = nameRange(startField, startAt, startBytes, startTo, endField, endAt, endBytes, endTo, reads);
+      if (status != Status.OK) return fail(status, message, startField);
+      total += growth;
     }
     if (flags & Flag.REQUIRED_LIST && !listed) return fail(Status.RANGES_MISSING, message, startField);
     if (flags & Flag.ACTS_ALWAYS || (flags & Flag.ACTS_WITHOUT_KEYS && !keyed)) {

@@ -14,6 +14,12 @@ export function readClock(): void {
   setRegionClock(now);
 }
 
+/** The earliest timestamp that somebody may want kept who holds GC back by at most `seconds`. */
+export function earliestTimestamp(seconds: u64): u64 {
+  const span = seconds * 1000;
+  return now < span ? 0 : (now - span) << LOGICAL_BITS;
+}
+
 /** The latest timestamp that a client may name whose clock runs at most `driftMs` ahead. */
 export function latestTimestamp(driftMs: u64): u64 {
   return now == 0 ? u64.MAX_VALUE : (now + driftMs) << LOGICAL_BITS;

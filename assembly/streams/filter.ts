@@ -26,6 +26,7 @@ import { because, decision, findMethod, requestMessage, responseMessage } from '
 import { feed, outputAt, outputChanged, outputLength } from '../rewrite/frames';
 import { rewritePatch, rewriteRule, rulesAt, rulesLength } from '../rewrite/label-rules';
 import { jsonAt, jsonLength, rewriteRegions } from '../rewrite/json-regions';
+import { useHoldBack } from '../rewrite/hold-back';
 import { WITHHELD } from '../rewrite/names';
 import { countExchange } from '../rewrite/exchange';
 import { keyAt, keyLength, mapKey, queryAt, queryLength, rewriteQuery } from '../rewrite/query';
@@ -38,7 +39,7 @@ import { Text } from '../texts/table';
 import { Access, Identity } from '../tenant/identity';
 import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
-import { latestTimestamp } from './clock';
+import { earliestTimestamp, latestTimestamp } from './clock';
 import { resolverOf } from './configs';
 import { endDrained } from './drain';
 import {
@@ -96,6 +97,7 @@ export function onRequestHeaders(stream: Stream): bool {
   takeTenant(stream, identity);
   stream.maxMessageBytes = resolver.config.limits.maxMessageBytes;
   stream.maxDriftMs = <u64>resolver.config.limits.maxTsDriftSeconds * 1000;
+  stream.maxHoldBackSeconds = resolver.config.limits.maxHoldBackSeconds;
   stream.looksUp = resolver.config.pdCluster.byteLength != 0;
   return stream.isGrpc ? onGrpcCall(stream) : onHttpCall(stream);
 }
@@ -214,6 +216,7 @@ function enter(stream: Stream): void {
   const space = stream.space;
   if (space != null) useSpace(space);
   useLatestTimestamp(latestTimestamp(stream.maxDriftMs));
+  useHoldBack(earliestTimestamp(stream.maxHoldBackSeconds), stream.maxHoldBackSeconds);
   useLookups(stream.looksUp);
   useNamespace(stream.namespaceAt, stream.namespaceLength, stream.tenantNumber);
   const grants = stream.phase == Phase.MAP && grantsLease(stream.requestMessage);

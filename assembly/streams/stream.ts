@@ -36,6 +36,8 @@ export class Stream {
   maxMessageBytes: u32;
   /** How far in the future its timestamps may be, ms. */
   maxDriftMs: u64;
+  /** How far back it may hold GC, s. */
+  maxHoldBackSeconds: u32;
   /** PD can be asked whose a region is. */
   looksUp: bool;
   /** Index of the HTTP endpoint. */

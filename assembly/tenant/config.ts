@@ -29,6 +29,8 @@ export class Limits {
   heldBytesPerTenant: u32 = 128 * 1024 * 1024;
   /** How far beyond the clock a timestamp in a request may lie. */
   maxTsDriftSeconds: u32 = 600;
+  /** How far back, and for how long without saying so again, a tenant may hold the store's GC. */
+  maxHoldBackSeconds: u32 = 24 * 3600;
   /** How long a stream whose caller has become somebody else may go on. */
   drainTimeoutSeconds: u32 = 30;
 }
@@ -76,6 +78,7 @@ const LIMIT_FIELDS: string[] = [
   'heldBytesPerTenant',
   'maxTsDriftSeconds',
   'drainTimeoutSeconds',
+  'maxHoldBackSeconds',
 ];
 const PD_FIELDS: string[] = ['cluster', 'authority'];
 
@@ -334,6 +337,8 @@ export class ConfigReader {
     limits.heldBytesPerTenant = this.bytes(json, 'heldBytesPerTenant', limits.heldBytesPerTenant);
     const drift = limits.maxTsDriftSeconds;
     limits.maxTsDriftSeconds = this.limit(json, 'maxTsDriftSeconds', drift, 1, MAX_DRIFT, 'seconds');
+    const hold = limits.maxHoldBackSeconds;
+    limits.maxHoldBackSeconds = this.limit(json, 'maxHoldBackSeconds', hold, 1, MAX_DRIFT, 'seconds');
     const drain = limits.drainTimeoutSeconds;
     limits.drainTimeoutSeconds = this.limit(json, 'drainTimeoutSeconds', drain, 0, MAX_DRAIN, 'seconds');
   }

@@ -47,6 +47,10 @@ export function explain(status: Status): u32 {
       return Text.REGION_NOT_PROVEN;
     case Status.RANGES_MISSING:
       return Text.RANGES_MISSING;
+    case Status.READ_SINCE:
+      return Text.READ_SINCE;
+    case Status.HELD_BACK:
+      return Text.HELD_BACK;
     case Status.TOO_MANY_FIELDS:
       return Text.TOO_MANY_FIELDS;
     default:

@@ -29,7 +29,7 @@ export const enum Status {
   ROW_DATA,
   /** More coprocessor requests in flight on one stream than MAX_PENDING. */
   TOO_MANY_PENDING,
-  /** A safe point kept under another service's name. */
+  /** A service safe point without a name that can be kept. */
   SERVICE_ID,
   /** More changes to one message than MAX_PATCHES. */
   TOO_MANY_CHANGES,
@@ -47,4 +47,8 @@ export const enum Status {
   REGION_NOT_PROVEN,
   /** A request whose list of ranges is absent, which upstream reads as the whole store. */
   RANGES_MISSING,
+  /** A TiDB says since when it reads, but not as a number with a lease. */
+  READ_SINCE,
+  /** A service safe point further back than limits.maxHoldBackSeconds. */
+  HELD_BACK,
 }

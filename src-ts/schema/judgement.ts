@@ -103,6 +103,7 @@ const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?
   REGION_ACT: { scalars: UNSIGNED },
   TABLE_ID: { scalars: SIGNED },
   REFUSED: { messages: true },
+  SERVICE_SAFE_POINT: { scalars: UNSIGNED },
   SAFE_POINT_MIN: { scalars: UNSIGNED },
   SERVICE_TTL: { scalars: SIGNED },
 };
@@ -115,6 +116,10 @@ const SINGLE = new Set([
   'ENC_END',
   'REVERSE',
   'ETCD_END',
+  'ETCD_VALUE',
+  'SERVICE_ID',
+  'SERVICE_TTL',
+  'SERVICE_SAFE_POINT',
   'LEASE_GRANT_ID',
   'DAG',
   'COP_TYPE',

@@ -43,8 +43,10 @@ const FLAGS: readonly (readonly [number, readonly string[]])[] = [
   [1 << 6, ['API_VERSION']],
   [1 << 8, ['RESOURCE_PATH']],
   [1 << 10, ['SAFE_POINT_OUT']],
+  [1 << 19, ['ETCD_VALUE']],
+  [1 << 20, ['SERVICE_ID']],
 ];
-/** Has both an ETCD_KEY and an ETCD_END: without a key it starts at the tenant's first one. */
+/** Has both a key in etcd and an ETCD_END: without a key it starts at the tenant's first one. */
 const NAME_RANGE = 1 << 7;
 /** Has one exact key, the start field: absent it would be the empty key of the store, which is no tenant's. */
 const EXACT_KEY = 1 << 9;
@@ -61,7 +63,8 @@ const REQUIRED_LIST = 1 << 18;
 const REFUSAL_KINDS: Record<string, number> = { 'kvrpcpb.KeyError': 1, 'errorpb.Error': 3 };
 const REFUSAL_TEXT = 2;
 
-const STARTS = ['API_VERSION', 'RANGE_START', 'ENC_START', 'ETCD_KEY', 'RESOURCE_PATH', 'SAFE_POINT_OUT'];
+const ETCD_KEYS = ['ETCD_KEY', 'ETCD_READ_KEY'];
+const STARTS = ['API_VERSION', 'RANGE_START', 'ENC_START', ...ETCD_KEYS, 'RESOURCE_PATH', 'SAFE_POINT_OUT'];
 const ENDS = ['KEYSPACE_ID', 'RANGE_END', 'ENC_END', 'ETCD_END'];
 
 /** Roles that the walker does nothing about, in either direction. */
@@ -229,7 +232,7 @@ function exactKey(message: JudgedMessage): number | undefined {
 export function flagsOf(message: JudgedMessage): number {
   let flags = 0;
   for (const [flag, roles] of FLAGS) if (hasRole(message, roles)) flags |= flag;
-  if (hasRole(message, ['ETCD_KEY']) && hasRole(message, ['ETCD_END'])) flags |= NAME_RANGE;
+  if (hasRole(message, ETCD_KEYS) && hasRole(message, ['ETCD_END'])) flags |= NAME_RANGE;
   if (exactKey(message) !== undefined) flags |= EXACT_KEY;
   for (const need of message.needs) flags |= must(NEEDS[need], need);
   flags |= must(ACTS[message.actsOnRegion], message.actsOnRegion);

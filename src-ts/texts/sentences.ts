@@ -18,7 +18,7 @@ const BY_STATUS: Record<string, string> = {
   ROW_DATA: 'the partition ids of a coprocessor answer could not be found in its rows',
   TOO_MANY_PENDING: 'too many coprocessor requests for partition ids in flight on one stream',
   TOO_MANY_CHANGES: 'the message holds more keys and ranges than can be rewritten at once; send less at once',
-  SERVICE_ID: 'service safe points other than gc_worker are not for tenants',
+  SERVICE_ID: 'a service safe point needs a name of 1 to 128 printable characters without space and slash',
   TIMESTAMP_AHEAD:
     'a timestamp lies further in the future than limits.maxTsDriftSeconds; check the clocks of the client and of PD',
   WRONG_SPACE:
@@ -28,6 +28,9 @@ const BY_STATUS: Record<string, string> = {
   REGION_NOT_PROVEN:
     "a request that acts on a whole region, and pluginConfig.pd.cluster does not say where to ask whose region it is; set it to Envoy's cluster of PD",
   RANGES_MISSING: 'a request without key ranges would act on the whole store; name the ranges',
+  READ_SINCE: 'a smallest start timestamp must be a decimal number, and be put with a lease',
+  HELD_BACK:
+    "a service safe point lies further back than limits.maxHoldBackSeconds: it would hold back the GC of every tenant; start the service anew, or ask the storage's owner for a longer time",
   TOO_MANY_FIELDS: 'the message holds more fields than can be read at once; send less at once',
 };
 

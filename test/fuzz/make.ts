@@ -19,6 +19,16 @@ const ALTERNATIVES = 24;
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 
+/** Names about those that tenants share. */
+const SHARED_NAMES = [
+  '/tidb/server/minstartts',
+  '/tidb/server/minstartts/',
+  '/tidb/server/minstartts/a',
+  '/tidb/server/minstartts/other:a',
+  '/tidb/server/minstarttt',
+  '/tidb/store/gcworker/saved_safe_point',
+];
+
 /** Makes messages for one key space. */
 export class Maker {
   private readonly schema: Schema;
@@ -209,11 +219,14 @@ export class Maker {
       case 'TEXT':
         return this.text();
       case 'ETCD_KEY':
+      case 'ETCD_READ_KEY':
+        if (random.chance(10)) return text(random.pick(SHARED_NAMES));
         if (request) return random.bytes(random.below(20));
         return careful
           ? concat(namesPrefix(space), random.bytes(random.below(9)))
           : text('/tidb-mesh/other:FOREIGN!');
       case 'ETCD_END':
+        if (random.chance(10)) return text(random.pick(SHARED_NAMES));
         return random.pick([EMPTY, Uint8Array.of(0), Uint8Array.of(0, 0), random.bytes(1 + random.below(9))]);
       case 'RESOURCE_PATH':
         return text(
@@ -228,7 +241,7 @@ export class Maker {
           careful ? random.pick(['', 'default', 'a.b', '...']) : random.pick(['.', '..', 'a/b', '/']),
         );
       case 'SERVICE_ID':
-        return text(careful ? 'gc_worker' : random.pick(['', 'br-1', 'gc_worker2']));
+        return text(careful ? 'gc_worker' : random.pick(['', 'br-1', 'a/b', 'x'.repeat(129)]));
       case 'DAG':
         return this.plan();
       case 'SELECT':

@@ -35,7 +35,14 @@ export class Oracle {
 
   /** What the model remembers of one stream. */
   stream(space: Space): ModelWorld {
-    return { space: space.reference, name: space.tenant, leaseSeed: LEASE_SEED, safePoint: 0n };
+    return {
+      space: space.reference,
+      name: space.tenant,
+      leaseSeed: LEASE_SEED,
+      safePoint: 0n,
+      oldest: 0n,
+      longestHold: (1n << 63n) - 1n,
+    };
   }
 
   /** What the filter did otherwise with a message that it let through; undefined when nothing, or when the model cannot tell. */

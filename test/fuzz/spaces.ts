@@ -143,9 +143,23 @@ export function namesPrefix(space: Space): Uint8Array {
   return space.isTenant0 ? EMPTY : new TextEncoder().encode(`/tidb-mesh/${space.tenant}:`);
 }
 
+/** The key that all tenants read. */
+export const SAVED_SAFE_POINT = new TextEncoder().encode('/tidb/store/gcworker/saved_safe_point');
+
+/** What the tenant's keys that say since when its TiDBs read begin with. */
+export function readSincePrefix(space: Space): Uint8Array {
+  return new TextEncoder().encode(`/tidb/server/minstartts/${space.isTenant0 ? '' : `${space.tenant}:`}`);
+}
+
+/** What the names of the tenant's service safe points begin with. */
+export function ownService(space: Space): Uint8Array {
+  return new TextEncoder().encode(`tidb-mesh:${space.tenant}:`);
+}
+
 /** Keys of etcd that even tenant 0 does not see. */
 export function isReservedName(space: Space, name: Uint8Array): boolean {
-  return space.isTenant0 && /^\/(tidb-mesh\/|pd(\/|$))/.test(Buffer.from(name).toString('latin1'));
+  const shown = Buffer.from(name).toString('latin1');
+  return space.isTenant0 && /^\/(tidb-mesh\/|pd(\/|$)|tidb\/server\/minstartts\/[^]*:)/.test(shown);
 }
 
 /** A reserved key in [key, end), where an end of `\0` is open; undefined when there is none. */

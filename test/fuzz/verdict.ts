@@ -9,9 +9,20 @@ import { compare, concat, EMPTY, hex } from '../unit/model/bytes.ts';
 import { isPlainText, READER, WITHHELD } from '../unit/model/walker.ts';
 import { INSIDE, LATEST, NO_TIMESTAMP_LIMIT } from './facts.ts';
 import { Flag, type Message, type Schema } from './schema.ts';
-import { isReservedName, leaseBase, leaseLimit, namesPrefix, reservedIn, type Space } from './spaces.ts';
+import {
+  isReservedName,
+  leaseBase,
+  leaseLimit,
+  namesPrefix,
+  ownService,
+  readSincePrefix,
+  reservedIn,
+  SAVED_SAFE_POINT,
+  type Space,
+} from './spaces.ts';
 import { contents, read, readVarint, Wire, type Node } from './tree.ts';
 
+const ETCD_KEYS = new Set(['ETCD_KEY', 'ETCD_READ_KEY']);
 const KEYS = new Set(['KEY', 'KEY_OR_NONE', 'KEY_DROP', 'REWRITE_NEW']);
 /** Coprocessor request types, and what their plans are. */
 const PLANS = new Map([
@@ -143,7 +154,7 @@ export class Verdict {
     };
     const end = value('ETCD_END');
     if (end === undefined || end.length === 0) return undefined;
-    const reserved = reservedIn(value('ETCD_KEY') ?? EMPTY, end);
+    const reserved = reservedIn(value('ETCD_KEY') ?? value('ETCD_READ_KEY') ?? EMPTY, end);
     return reserved === undefined ? undefined : `${name}: a range of names that holds ${reserved}`;
   }
 
@@ -169,7 +180,7 @@ export class Verdict {
       if (this.space.isTenant0 && field.role.endsWith(reverse ? '_END' : '_START') && BOUNDS.has(field.role))
         continue;
       const needed = field.role === 'KEY' || BOUNDS.has(field.role) || field === path;
-      if (needed || (hasNames && field.role === 'ETCD_KEY'))
+      if (needed || (hasNames && !this.space.isTenant0 && ETCD_KEYS.has(field.role)))
         return `${name}.${field.name} (${field.role}) is absent`;
     }
     return undefined;
@@ -202,15 +213,22 @@ export class Verdict {
       case 'REFUSED':
         return 'came out';
       case 'ETCD_KEY':
-        return startsWith(n.bytes, namesPrefix(this.space)) && !isReservedName(this.space, n.bytes)
+      case 'ETCD_READ_KEY': {
+        const shared = role === 'ETCD_READ_KEY' && hex(n.bytes) === hex(SAVED_SAFE_POINT);
+        const own = [namesPrefix(this.space), readSincePrefix(this.space)].some((at) =>
+          startsWith(n.bytes, at),
+        );
+        return (own || shared) && !isReservedName(this.space, n.bytes)
           ? undefined
           : `asks for ${shown}, outside`;
+      }
       case 'ETCD_END': {
         if (this.space.isTenant0) return undefined;
-        const prefix = namesPrefix(this.space);
-        const behind = concat(prefix.subarray(0, -1), [(prefix.at(-1) ?? 0) + 1]);
-        const good = n.bytes.length === 0 || startsWith(n.bytes, prefix) || compare(n.bytes, behind) === 0;
-        return good ? undefined : `reaches ${shown}, outside`;
+        const good = [namesPrefix(this.space), readSincePrefix(this.space)].some((prefix) => {
+          const behind = concat(prefix.subarray(0, -1), [(prefix.at(-1) ?? 0) + 1]);
+          return startsWith(n.bytes, prefix) || compare(n.bytes, behind) === 0;
+        });
+        return good || n.bytes.length === 0 ? undefined : `reaches ${shown}, outside`;
       }
       case 'LEASE_ID':
       case 'LEASE_GRANT_ID':
@@ -219,7 +237,9 @@ export class Verdict {
           ? undefined
           : `is the lease ${n.value}, another's`;
       case 'SERVICE_ID':
-        return shown === hex(new TextEncoder().encode(READER)) ? undefined : `is ${shown}`;
+        return shown === hex(new TextEncoder().encode(READER)) || startsWith(n.bytes, ownService(this.space))
+          ? undefined
+          : `is ${shown}`;
       case 'API_VERSION':
         return n.value === BigInt(this.space.apiVersion) ? undefined : `is ${n.value}`;
       case 'KEYSPACE_ID':
@@ -235,7 +255,6 @@ export class Verdict {
         return actedOn(n).every((id) => id === 0n || id === INSIDE.region)
           ? undefined
           : `acts on ${actedOn(n)}`;
-      case 'SERVICE_TTL':
       case 'SAFE_POINT_IN':
         return n.value === 0n ? undefined : `is ${n.value}`;
       case 'RESOURCE_PATH':
@@ -284,16 +303,23 @@ export class Verdict {
         return text === WITHHELD || isPlainText(text) ? undefined : `says ${shown}`;
       }
       case 'ETCD_KEY':
-        return this.given.has(hex(concat(namesPrefix(this.space), n.bytes))) &&
-          !isReservedName(this.space, n.bytes)
-          ? undefined
-          : `shows ${shown}`;
+        return this.wasNamed(n.bytes) && !isReservedName(this.space, n.bytes) ? undefined : `shows ${shown}`;
       case 'LEASE_ID':
       case 'LEASE_GRANT_ID':
         return n.value < leaseLimit(this.space) ? undefined : `shows the lease ${n.value}`;
       default:
         return undefined;
     }
+  }
+
+  /** True when etcd said a name of the tenant's that the client knows by this one. */
+  private wasNamed(name: Uint8Array): boolean {
+    const has = (stored: Uint8Array): boolean => this.given.has(hex(stored));
+    if (hex(name) === hex(SAVED_SAFE_POINT) && has(name)) return true;
+    const folder = new TextEncoder().encode('/tidb/server/minstartts/');
+    if (startsWith(name, folder) && has(concat(readSincePrefix(this.space), name.subarray(folder.length))))
+      return true;
+    return has(concat(namesPrefix(this.space), name));
   }
 
   /** A bound inside the tenant's part that no logical key has becomes the next one that has. */

@@ -29,6 +29,8 @@ export enum Status {
   REGION_NOT_NAMED,
   REGION_NOT_PROVEN,
   RANGES_MISSING,
+  READ_SINCE,
+  HELD_BACK,
 }
 
 /** As in assembly/keys/mapped.ts. */
@@ -87,6 +89,7 @@ export interface Exports {
   mapLease(kind: number, id: bigint): bigint;
   newStream(vmLimit: number, tenantLimit: number): void;
   latest(timestamp: bigint): void;
+  holdBack(oldest: bigint, seconds: number): void;
   lookups(possible: number): void;
   learn(region: bigint, version: bigint, inside: number): void;
   wanted(index: number): bigint;
@@ -242,6 +245,11 @@ export class Filter {
   /** The latest timestamp that a request may name. */
   set latestTimestamp(timestamp: bigint) {
     this.wasm.latest(timestamp);
+  }
+
+  /** The earliest timestamp that a tenant may keep from GC, and for how many seconds at most. */
+  holdBack(oldest: bigint, seconds: number): void {
+    this.wasm.holdBack(oldest, seconds);
   }
 
   /** Whether PD can be asked whose a region is. */

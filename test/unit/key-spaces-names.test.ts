@@ -17,7 +17,7 @@ const FREE = [
   '/pdx',
   '/pe',
   '/tidb',
-  '/tidb/server/minstartts/1',
+  '/tidb/server/info/1',
   '/tidb-mesh',
   '/tidb-mesh.',
   '/tidb-mesh0',

@@ -21,7 +21,14 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     const judgement = judge(registry);
     const maker = new MessageMaker(registry, judgement);
     const random = new Random(19);
-    const world = { space: spaceOf({ number: 1 }), name: 'alpha', leaseSeed: LEASE_SEED, safePoint: 0n };
+    const world = {
+      space: spaceOf({ number: 1 }),
+      name: 'alpha',
+      leaseSeed: LEASE_SEED,
+      safePoint: 0n,
+      oldest: 0n,
+      longestHold: (1n << 63n) - 1n,
+    };
     const samples: { id: number; body: Uint8Array; way: Way }[] = [];
     for (const method of judgement.methods.filter((m) => m.decision === 'MAP'))
       for (const way of ['request', 'response'] as const)

@@ -252,9 +252,9 @@ const REFUSED: Case[] = [
     status: Status.NAME_OUTSIDE,
   },
   {
-    name: "another service's safe point",
+    name: 'a safe point of a service whose name leads elsewhere',
     message: 'pdpb.UpdateServiceGCSafePointRequest',
-    input: bytes(2, ascii('br-1')),
+    input: bytes(2, ascii('../gc_worker')),
     status: Status.SERVICE_ID,
   },
   {

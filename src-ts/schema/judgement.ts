@@ -48,6 +48,8 @@ export interface JudgedMessage {
   readonly actsOnRegion: string;
   /** Unknown fields pass. */
   readonly lenient: boolean;
+  /** Of tenant 0 it passes unread. */
+  readonly owners: boolean;
   /** Upstream's message that this is a variant of; otherwise its own name. */
   readonly standsFor: string;
 }
@@ -318,6 +320,7 @@ function judgeMessage(message: DescMessage, options: Options, problems: string[]
     needs: options.needsOf(message),
     actsOnRegion: options.actsOnRegion(message),
     lenient: options.has(message, 'lenient'),
+    owners: options.has(message, 'owners'),
     standsFor: options.standsFor(message),
   };
   if (judged.actsOnRegion !== 'NEVER' && contextOf(judged) === undefined)

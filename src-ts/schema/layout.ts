@@ -57,6 +57,8 @@ const ACTS: Record<string, number> = { NEVER: 0, ALWAYS: 1 << 14, WITHOUT_KEYS: 
 const LENIENT = 1 << 16;
 /** Field 1 is a kvrpcpb.Context. */
 const HAS_CONTEXT = 1 << 17;
+/** Of tenant 0 it passes unread. */
+const OWNERS = 1 << 21;
 /** The start field must be there. */
 const REQUIRED_LIST = 1 << 18;
 
@@ -237,6 +239,7 @@ export function flagsOf(message: JudgedMessage): number {
   for (const need of message.needs) flags |= must(NEEDS[need], need);
   flags |= must(ACTS[message.actsOnRegion], message.actsOnRegion);
   if (message.lenient) flags |= LENIENT;
+  if (message.owners) flags |= OWNERS;
   if (contextOf(message)?.number === 1) flags |= HAS_CONTEXT;
   if (required(message) !== undefined) flags |= REQUIRED_LIST;
   return flags;

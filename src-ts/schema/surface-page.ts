@@ -87,6 +87,7 @@ function notesOn(message: JudgedMessage): string[] {
   const acts = ACTS[message.actsOnRegion];
   if (acts !== undefined) notes.push(acts);
   if (message.lenient) notes.push('Fields that are not listed pass');
+  if (message.owners) notes.push('Of tenant 0 it passes unread');
   return notes;
 }
 

@@ -44,7 +44,8 @@ const SHAPES_DOC = `/**
  * 2048 needs a key space for transactions, 4096 for RawKV, 8192 one that the coprocessor can read,
  * 16384 acts on its context's region, 32768 does so when it has no keys, 65536 unknown fields pass,
  * 131072 its first field is a request context, 262144 the start field must be there,
- * 524288 a value under a name in etcd, 1048576 a service safe point.
+ * 524288 a value under a name in etcd, 1048576 a service safe point,
+ * 2097152 of tenant 0 it passes unread.
  *
  * A request context's start field is its API version, its end field the keyspace's id.
  * Kinds: 0 none, 1 kvrpcpb.KeyError (its abort), 2 a text, 3 errorpb.Error (its message).

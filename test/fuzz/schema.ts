@@ -13,6 +13,7 @@ export const Flag = {
   ACTS_ALWAYS: 16384,
   ACTS_WITHOUT_KEYS: 32768,
   LENIENT: 65536,
+  OWNERS: 2097152,
   HAS_CONTEXT: 131072,
 } as const;
 

@@ -15,6 +15,8 @@ const SERVICE = 'pdpb.UpdateServiceGCSafePointRequest';
 const SERVICE_ANSWER = 'pdpb.UpdateServiceGCSafePointResponse';
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
+const ask = (id: string, ttl: bigint, safePoint: bigint): Uint8Array =>
+  concat(bytes(2, text(id)), scalar(3, BigInt.asUintN(64, ttl)), scalar(4, safePoint));
 const LEASE = 5n;
 const STORED_LEASE = BigInt.asUintN(64, (1n << 63n) | (1n << 48n) | LEASE);
 
@@ -137,7 +139,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       expect(shown(walk(PUT, put(`${FOLDER}alpha:uuid`)))).toBe('NAME_OUTSIDE');
     });
 
-    test('reads all of the folder and sees its own; may not delete it as a whole', () => {
+    test('reads all of the folder, since it may lead the GC of the store; may not delete it as a whole', () => {
       const range = concat(
         bytes(1, text('/tidb/server/minstartts')),
         bytes(2, text('/tidb/server/minstarttt')),
@@ -146,7 +148,44 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       expect(shown(walk('etcdserverpb.DeleteRangeRequest', range))).toBe('NAME_OUTSIDE');
       const pair = (key: string): Uint8Array => bytes(2, bytes(1, text(key)));
       const answer = concat(pair(`${FOLDER}alpha:a`), pair(`${FOLDER}d`));
-      expect(shown(walk('etcdserverpb.RangeResponse', answer, 'response'))).toBe(is(pair(`${FOLDER}d`)));
+      expect(shown(walk('etcdserverpb.RangeResponse', answer, 'response'))).toBe(is(answer));
+    });
+  });
+
+  describe('tenant 0, which may lead the GC of the store,', () => {
+    beforeAll(() => {
+      use(0, 'legacy');
+      filter.lookups = true;
+    });
+
+    const FOREIGN = Uint8Array.of(0x74, 0x80, 5, 0, 0, 0, 0, 0, 9, 0x5f, 0x72);
+    const context = bytes(1, scalar(1, 7), bytes(2, scalar(1, 1), scalar(2, 3)));
+    test.each([
+      ['kvrpcpb.ScanLockRequest', concat(context, scalar(2, 9))],
+      ['kvrpcpb.ResolveLockRequest', concat(context, scalar(2, 9))],
+      ['kvrpcpb.CheckTxnStatusRequest', concat(context, bytes(2, FOREIGN))],
+      ['kvrpcpb.CheckSecondaryLocksRequest', concat(context, bytes(2, FOREIGN))],
+      ['pdpb.ScanRegionsRequest', bytes(2, FOREIGN)],
+      ['pdpb.UpdateGCSafePointRequest', scalar(2, OLDEST)],
+      [SERVICE, ask('gc_worker', (1n << 63n) - 1n, OLDEST)],
+    ])('sends %s as it is', (message, input) => {
+      expect(shown(walk(message, input))).toBe(is(input));
+    });
+
+    test.each([
+      ['kvrpcpb.ScanLockResponse', bytes(3, bytes(1, FOREIGN), scalar(2, 7), bytes(3, FOREIGN))],
+      ['pdpb.UpdateGCSafePointResponse', scalar(2, 1)],
+      [SERVICE_ANSWER, concat(bytes(2, text('gc_worker')), scalar(4, 7n))],
+    ])('gets %s as it is', (message, input) => {
+      expect(shown(walk(message, input, 'response'))).toBe(is(input));
+    });
+
+    test.each([
+      ['kvrpcpb.GetRequest', concat(context, bytes(2, FOREIGN))],
+      ['kvrpcpb.CommitRequest', concat(context, bytes(3, FOREIGN))],
+      ['kvrpcpb.BatchRollbackRequest', concat(context, bytes(3, FOREIGN))],
+    ])('neither reads nor writes what is not its own: %s', (message, input) => {
+      expect(shown(walk(message, input))).toBe('KEY_OUTSIDE');
     });
   });
 
@@ -180,8 +219,6 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
   describe('service safe points', () => {
     beforeAll(() => use(1, 'alpha'));
 
-    const ask = (id: string, ttl: bigint, safePoint: bigint): Uint8Array =>
-      concat(bytes(2, text(id)), scalar(3, BigInt.asUintN(64, ttl)), scalar(4, safePoint));
     const NOBODY = is(bytes(2, text('tidb_mesh_reader')), scalar(3, 0n), scalar(4, 0n));
 
     test('the own GC only asks, and is told the lower of its own and the one of the store', () => {

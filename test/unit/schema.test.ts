@@ -150,26 +150,27 @@ describe('generated table', () => {
   const RAW = 1 << 12;
   const COPROCESSOR = 1 << 13;
   const HAS_CONTEXT = 1 << 17;
+  const OWNERS = 1 << 21;
 
   test.each([
     ['kvrpcpb.ScanRequest', 0b101 | TXN | HAS_CONTEXT, 2, 7],
-    ['kvrpcpb.ScanLockRequest', 0b1 | TXN | HAS_CONTEXT, 3, 5],
+    ['kvrpcpb.ScanLockRequest', 0b1 | TXN | HAS_CONTEXT | OWNERS, 3, 5],
     ['coprocessor.KeyRange', 0b1, 1, 2],
     ['metapb.Region', 0b10, 2, 3],
-    ['pdpb.GetRegionRequest', 0b10, 2, 0],
+    ['pdpb.GetRegionRequest', 0b10 | OWNERS, 2, 0],
     ['tikvpb.BatchCommandsRequest', 0b1000, 0, 0],
     ['etcdserverpb.LeaseGrantRequest', 0b10000, 0, 0],
-    ['pdpb.UpdateGCSafePointRequest', 0b100000, 0, 0],
+    ['pdpb.UpdateGCSafePointRequest', 0b100000 | OWNERS, 0, 0],
     ['kvrpcpb.Context', 0b1000000, 21, 32],
     ['etcdserverpb.RangeRequest', 0b10000000, 1, 2],
     ['etcdserverpb.Compare', 0b10000000, 3, 64],
     ['etcdserverpb.PutRequest', 1 << 19, 1, 0],
-    ['pdpb.UpdateServiceGCSafePointRequest', 1 << 20, 0, 0],
+    ['pdpb.UpdateServiceGCSafePointRequest', (1 << 20) | OWNERS, 0, 0],
     ['meta_storagepb.WatchRequest', 0b100000000, 2, 0],
     ['kvrpcpb.GetRequest', 512 | TXN | HAS_CONTEXT, 2, 0],
     ['kvrpcpb.RawGetRequest', 512 | RAW | HAS_CONTEXT, 2, 0],
     ['coprocessor.Request', COPROCESSOR | HAS_CONTEXT, 0, 0],
-    ['kvrpcpb.ResolveLockRequest', TXN | HAS_CONTEXT | (1 << 15), 0, 0],
+    ['kvrpcpb.ResolveLockRequest', TXN | HAS_CONTEXT | OWNERS | (1 << 15), 0, 0],
     ['kvrpcpb.FlashbackToVersionRequest', 0b1 | TXN | HAS_CONTEXT | (1 << 14), 3, 4],
     ['import_sstpb.SwitchModeRequest', TXN | (1 << 18), 2, 0],
     ['tipb.DAGRequest', 1 << 16, 0, 0],

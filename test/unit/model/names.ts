@@ -48,7 +48,8 @@ export function storedName(owner: Owner, key: string): string | undefined {
 
 /** Undefined: another tenant's. */
 export function clientName(owner: Owner, stored: string): string | undefined {
-  if (owner.isAdopted) return isReservedName(stored) ? undefined : stored;
+  // The GC of the store may be tenant 0's.
+  if (owner.isAdopted) return isReservedName(stored) && !isReadSince(stored) ? undefined : stored;
   const own = `/tidb-mesh/${owner.name}:`;
   const since = `${FOLDER}${owner.name}:`;
   if (stored.startsWith(own)) return stored.slice(own.length);

@@ -254,6 +254,8 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
       const length = <usize>size;
       p += length;
       if (kind == Kind.MESSAGE) {
+        // One request of a batch holds one command: decoders take the last one, refusals the first.
+        if (message == Msg.BATCH_REQUEST && members++ > 0) return fail(Status.DUPLICATE, message, field);
         const role = entry & 0xff;
         if (role != Role.ROLE_UNSPECIFIED) {
           if (role == Role.REFUSED && request) return fail(Status.NOT_FOR_TENANTS, message, field);
@@ -267,8 +269,6 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
             continue;
           }
         }
-        // One request of a batch holds one command: decoders take the last one, refusals the first.
-        if (message == Msg.BATCH_REQUEST && members++ > 0) return fail(Status.DUPLICATE, message, field);
         listed = listed || field == startField;
         let status = Status.OK;
         if (flags & Flag.BATCH && field == BATCH_MESSAGES) {

@@ -69,6 +69,18 @@ const REFUSED: Case[] = [
     input: concat(bytes(1), bytes(1)),
     status: Status.DUPLICATE,
   },
+  // BroadcastTxnStatus = 40 becomes an empty command; Empty = 255
+  ...[
+    [bytes(40), bytes(255)],
+    [bytes(255), bytes(40)],
+    [bytes(40), bytes(40)],
+    [bytes(255), bytes(1, bytes(2, LOGICAL))],
+  ].map((commands, i): Case => ({
+    name: `two commands in one request of a batch, ${i}`,
+    message: 'tikvpb.BatchCommandsRequest.Request',
+    input: concat(...commands),
+    status: Status.DUPLICATE,
+  })),
   {
     name: 'a group',
     message: GET,

@@ -3,13 +3,14 @@ import { writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
 import { progressFor } from '../stack/progress.ts';
 import type { Benchmark, Result } from './benchmark.ts';
+import { envoy } from './envoy.ts';
 import { figures } from './figures.ts';
 import { growth } from './growth.ts';
 import { machine } from './machine.ts';
 import { rewriter } from './rewriter.ts';
 import { short, tableOf, type Row } from './rows.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [rewriter, growth, figures];
+const BENCHMARKS: readonly Benchmark[] = [rewriter, growth, envoy, figures];
 
 interface Options {
   json?: string;

@@ -1,0 +1,219 @@
+/** One worker of Envoy with the filter, beside plain Envoy and beside modules that do nothing: requests per second and latencies. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { prepare } from '../stack/builds.ts';
+import { createCerts, principalOf, type CertFiles } from '../stack/certs.ts';
+import { envoyBootstrap } from '../stack/envoy-config.ts';
+import { freePorts } from '../stack/ports.ts';
+import { startRun, waitHealthy, type Run } from '../stack/processes.ts';
+import { silent } from '../stack/progress.ts';
+import { standardPluginConfig } from '../stack/stack.ts';
+import { encode } from '../support/messages.ts';
+import { writeBareModule } from './bare.ts';
+import type { Benchmark, Result, Settings } from './benchmark.ts';
+import { drive, frame, MEASURED_CORE, pinned, processorSeconds, startAnswers, type Call } from './load.ts';
+import { batchAnswer, batchRequest, keyedAnswer, keyedRequest } from './traffic.ts';
+import { median, rowOf, short, tableOf, type Row } from './rows.ts';
+
+const SIDES = ['plain', 'reads nothing', 'copies bodies', 'filter'] as const;
+type Side = (typeof SIDES)[number];
+
+const ROUNDS = 5;
+const SECONDS = 2;
+const START_TIMEOUT = 30_000;
+/** The share of plain Envoy's most at which latencies are compared. */
+const LATENCY_LOAD = 0.6;
+
+const TENANTS = [{ name: 'alpha', number: 1 }];
+
+interface Proxy {
+  readonly port: number;
+  readonly pid: number;
+}
+
+interface Comparison {
+  readonly name: string;
+  readonly call: Call;
+  readonly against: Side;
+  readonly budget: number;
+}
+
+function comparisons(): Comparison[] {
+  const opaque = new Uint8Array(1024 - 8);
+  const unary: Call = {
+    name: 'unary',
+    path: '/tikvpb.Tikv/KvBatchGet',
+    request: frame(keyedRequest()),
+    answer: frame(keyedAnswer()),
+    streaming: false,
+  };
+  const unread: Call = {
+    name: 'unread',
+    path: '/pdpb.PD/GetAllStores',
+    request: frame(encode('kvrpcpb.RawGetResponse', { value: opaque })),
+    answer: frame(encode('kvrpcpb.RawGetResponse', { value: opaque })),
+    streaming: false,
+  };
+  const batch: Call = {
+    name: 'batch',
+    path: '/tikvpb.Tikv/BatchCommands',
+    request: frame(batchRequest()),
+    answer: frame(batchAnswer()),
+    streaming: true,
+  };
+  return [
+    { name: 'unary, 1 KB, keys rewritten', call: unary, against: 'copies bodies', budget: 0.95 },
+    { name: 'unary, 1 KB, body without keys', call: unread, against: 'reads nothing', budget: 0.98 },
+    { name: "BatchCommands stream, TiDB's mix", call: batch, against: 'plain', budget: 0.95 },
+  ];
+}
+
+async function startProxy(
+  run: Run,
+  side: Side,
+  envoy: string,
+  wasm: string | undefined,
+  upstream: number,
+  certs: CertFiles,
+): Promise<Proxy> {
+  const [pd, store, admin] = (await freePorts(3)) as [number, number, number];
+  const name = side.replaceAll(' ', '-');
+  const config = join(run.data, `${name}.json`);
+  const bootstrap = envoyBootstrap({
+    ports: { pd, store, admin },
+    upstream: { pd: upstream, store: upstream },
+    certs,
+    accessLog: '/dev/null',
+    ...(wasm === undefined
+      ? {}
+      : { filter: { wasmPath: wasm, pluginConfig: standardPluginConfig(TENANTS) } }),
+  });
+  await writeFile(config, JSON.stringify(bootstrap));
+  const [command, args] = pinned(MEASURED_CORE, envoy, [
+    '--config-path',
+    config,
+    '--concurrency',
+    '1',
+    '--disable-hot-restart',
+    '--log-level',
+    'warn',
+  ]);
+  const server = await run.spawn({ name: `envoy-${name}`, command, args });
+  await waitHealthy(server, 'readiness', START_TIMEOUT, async () => {
+    const response = await fetch(`http://127.0.0.1:${admin}/ready`);
+    await response.arrayBuffer();
+    return response.ok ? true : undefined;
+  });
+  // The store's listener takes every path; both go to the same upstream.
+  return { port: store, pid: server.pid };
+}
+
+interface Measured {
+  perSecond: number;
+  /** Share of one core that Envoy used. */
+  busy: number;
+}
+
+async function measure(settings: Settings, tell: (detail: string) => void): Promise<Result> {
+  const rounds = settings.rounds ?? ROUNDS;
+  const seconds = settings.seconds ?? SECONDS;
+  const { envoy, wasm } = await prepare(silent, { filter: true });
+  const run = await startRun();
+  try {
+    const folder = join(run.data, 'bare');
+    await mkdir(folder, { recursive: true });
+    const bare = { reads: join(folder, 'reads-nothing.wasm'), copies: join(folder, 'copies.wasm') };
+    await writeBareModule(bare.reads, false);
+    await writeBareModule(bare.copies, true);
+    const certs = await createCerts(join(run.data, 'certs'));
+    const client = await certs.client(principalOf('alpha'));
+    const all = comparisons();
+    const upstream = await startAnswers(
+      run,
+      all.map(({ call }) => call),
+    );
+    const modules = {
+      plain: undefined,
+      'reads nothing': bare.reads,
+      'copies bodies': bare.copies,
+      filter: wasm,
+    };
+    const proxies = {} as Record<Side, Proxy>;
+    for (const side of SIDES)
+      proxies[side] = await startProxy(run, side, envoy, modules[side], upstream, certs.server);
+
+    const rows: Row[] = [];
+    const lines: string[][] = [];
+    for (const { name, call, against, budget } of all) {
+      const inFlight = call.streaming ? 16 : 64;
+      const once = async (side: Side, rate?: number) => {
+        const { port, pid } = proxies[side];
+        const before = processorSeconds(pid);
+        const report = await drive(run, call, {
+          port,
+          certs: client,
+          seconds,
+          inFlight,
+          ...(rate === undefined ? {} : { rate }),
+        });
+        return { report, busy: (processorSeconds(pid) - before) / seconds };
+      };
+      for (const side of SIDES) await once(side);
+      const measured = {} as Record<Side, Measured[]>;
+      for (const side of SIDES) measured[side] = [];
+      for (let round = 0; round < rounds; round++)
+        for (const side of SIDES) {
+          tell(`${name}: ${side}, round ${round + 1} of ${rounds}`);
+          const { report, busy } = await once(side);
+          measured[side].push({ perSecond: report.perSecond, busy });
+          await sleep(50);
+        }
+      const most = median(measured.plain.map(({ perSecond }) => perSecond));
+      const p99: number[] = [];
+      for (let round = 0; round < rounds; round++) {
+        tell(`${name}: latencies, round ${round + 1} of ${rounds}`);
+        const plain = await once('plain', most * LATENCY_LOAD);
+        const filtered = await once('filter', most * LATENCY_LOAD);
+        p99.push(plain.report.p99 / filtered.report.p99);
+      }
+      const ratios = (side: Side): number[] =>
+        measured.filter.map(({ perSecond }, i) => perSecond / measured[side][i]!.perSecond);
+      const figures = Object.fromEntries(
+        SIDES.flatMap((side) => [
+          [`${side}: per second`, median(measured[side].map(({ perSecond }) => perSecond))],
+          [`${side}: share of its core`, median(measured[side].map(({ busy }) => busy))],
+        ]),
+      );
+      rows.push(rowOf(`${name}, of ${against}`, ratios(against), figures, budget));
+      if (against !== 'plain') rows.push(rowOf(`${name}, of plain`, ratios('plain'), figures));
+      rows.push(rowOf(`${name}, p99 of plain over the filter's`, p99, {}, 1 / 1.1));
+      lines.push([
+        name,
+        ...SIDES.map((side) => {
+          const { perSecond, busy } = {
+            perSecond: median(measured[side].map((m) => m.perSecond)),
+            busy: median(measured[side].map((m) => m.busy)),
+          };
+          return `${Math.round(perSecond)} (${Math.round(busy * 100)} %)`;
+        }),
+        short(median(ratios(against))),
+        short(median(ratios('plain'))),
+        short(1 / median(p99)),
+      ]);
+    }
+    const text = [
+      'Requests per second of one worker, and the share of its core that Envoy used: well below 100 % the load is not enough.',
+      tableOf(['', ...SIDES, 'filter / floor', 'filter / plain', 'p99, filter / plain'], lines),
+    ].join('\n');
+    return { rows, text };
+  } finally {
+    await run.end();
+  }
+}
+
+export const envoy: Benchmark = {
+  name: 'envoy',
+  summary: 'one worker of Envoy with the filter, beside plain Envoy and modules that do nothing',
+  run: measure,
+};

@@ -19,7 +19,7 @@ const project = (name, timeoutMs) => ({
 
 export default {
   projects: [
-    project('unit', 60_000),
+    project('unit', 600_000),
     project('oracle', 600_000),
     project('envoy', 120_000),
     project('e2e', 600_000),

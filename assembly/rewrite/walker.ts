@@ -33,6 +33,7 @@ import { CHECKSUM_RULE, appendChecksumRule } from './checksum';
 import { growth, remove, replace, replaceField, replaceScalar, setGrowth, setTouched } from './edits';
 import { nameRange, readSinceValue } from './etcd';
 import { Exchange, forget, pendingColumns, pendingIndex, pendingRefusal, remember } from './exchange';
+import { isKnownContext, rememberContext } from './known-contexts';
 import { columnsAt, columnsLength, findPartitionId } from './partition-id';
 import { addPatch, clearPatches, patchCount, setPatch, truncatePatches } from './patches';
 import { actsOnRegion, beginRegion } from './region-acts';
@@ -105,6 +106,8 @@ const PACKABLE: u32 = 1 << 14;
 let exchange: Exchange = changetype<Exchange>(0);
 /** Random bits for lease ids that a client leaves to etcd; 48 bits, set before each request. */
 let leaseSeed: u64 = 0;
+/** The request that is being walked acts on the region that its context names. */
+let namesRegion = false;
 /** Fields met so far. */
 let fieldCount: u32 = 0;
 
@@ -169,6 +172,9 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
     if (flags & Flag.NEEDS & ~capabilities()) return fail(Status.WRONG_SPACE, message, 0);
     if (flags & (Flag.ACTS_ALWAYS | Flag.ACTS_WITHOUT_KEYS)) beginRegion();
     if (flags & Flag.SERVICE) beginService();
+    if (flags & Flag.HAS_CONTEXT) namesRegion = (flags & (Flag.ACTS_ALWAYS | Flag.ACTS_WITHOUT_KEYS)) != 0;
+    // One that names a region to act on is walked for what it names.
+    if (flags & Flag.CONTEXT && !namesRegion && isKnownContext(p, end - p)) p = end;
   }
 
   let total: i32 = 0;
@@ -432,6 +438,16 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
       const status = actsOnRegion();
       if (status != Status.OK) return fail(status, message, 0);
     }
+    if (
+      flags & Flag.CONTEXT &&
+      !namesRegion &&
+      patchCount == firstPatch &&
+      end != start &&
+      !hasSeen(seen, seenHigh, startField) &&
+      !hasSeen(seen, seenHigh, endField) &&
+      seen != 0
+    )
+      rememberContext(start, end - start);
     if (flags & Flag.CONTEXT && apiVersion() != 0) {
       if (!hasSeen(seen, seenHigh, startField))
         total += replaceScalar(startField << 3, end, end, apiVersion());

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -45,7 +46,7 @@ func openEngine(opts options, client pd.Client, stats *counters) (*engine, error
 		return nil, fmt.Errorf("a timestamp from PD: %w", err)
 	}
 	safePoint := &tikv.SafePoint{}
-	db, err := openDB(&conf.Engine, safePoint)
+	db, err := openDB(&conf.Engine)
 	if err != nil {
 		return nil, err
 	}
@@ -95,14 +96,15 @@ func (e *engine) close() {
 	e.pd.Close()
 }
 
-func openDB(conf *config.Engine, safePoint *tikv.SafePoint) (*badger.DB, error) {
+func openDB(conf *config.Engine) (*badger.DB, error) {
 	opts := badger.DefaultOptions
 	opts.Dir = filepath.Join(conf.DBPath, "kv")
 	opts.ValueDir = opts.Dir
 	// Unistore writes at the transaction's own timestamps.
 	opts.ManagedTxns = true
-	opts.CompactionFilterFactory = safePoint.CreateCompactionFilter
-	opts.NumCompactors = conf.NumCompactors
+	// See dropped. Without compaction nothing may wait for it either.
+	opts.DoNotCompact = true
+	opts.NumLevelZeroTablesStall = math.MaxInt
 	opts.ValueThreshold = conf.ValueThreshold
 	opts.ValueLogWriteOptions.WriteBufferSize = 4 << 20
 	opts.ValueLogFileSize = conf.VlogFileSize
@@ -110,7 +112,6 @@ func openDB(conf *config.Engine, safePoint *tikv.SafePoint) (*badger.DB, error) 
 	opts.MaxMemTableSize = conf.MaxMemTableSize
 	opts.NumMemtables = conf.NumMemTables
 	opts.NumLevelZeroTables = conf.NumL0Tables
-	opts.NumLevelZeroTablesStall = conf.NumL0TablesStall
 	opts.LevelOneSize = conf.L1Size
 	opts.TableBuilderOptions.MaxTableSize = conf.MaxTableSize
 	opts.TableBuilderOptions.SuRFStartLevel = conf.SurfStartLevel
@@ -120,7 +121,7 @@ func openDB(conf *config.Engine, safePoint *tikv.SafePoint) (*badger.DB, error) 
 	opts.MaxBlockCacheSize = conf.BlockCacheSize
 	opts.MaxIndexCacheSize = conf.IndexCacheSize
 	opts.SyncWrites = conf.SyncWrite
-	opts.CompactL0WhenClose = conf.CompactL0WhenClose
+	opts.CompactL0WhenClose = false
 	return badger.Open(opts)
 }
 

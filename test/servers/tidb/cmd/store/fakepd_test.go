@@ -13,9 +13,11 @@ import (
 // fakePD gives ids and timestamps and remembers heartbeats.
 type fakePD struct {
 	pd.Client
-	mu       sync.Mutex
-	next     uint64
-	reported []*metapb.Region
+	mu   sync.Mutex
+	next uint64
+	// What PD's GC safe point is.
+	safePoint uint64
+	reported  []*metapb.Region
 }
 
 func (f *fakePD) AllocID(context.Context) (uint64, error) {
@@ -39,7 +41,12 @@ func (f *fakePD) GetTS(context.Context) (physical, logical int64, err error) {
 	return time.Now().UnixMilli(), 0, nil
 }
 
-func (f *fakePD) GetGCSafePoint(context.Context) (uint64, error)                        { return 0, nil }
+func (f *fakePD) GetGCSafePoint(context.Context) (uint64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.safePoint, nil
+}
+
 func (f *fakePD) PutStore(context.Context, *metapb.Store) error                         { return nil }
 func (f *fakePD) StoreHeartbeat(context.Context, *pdpb.StoreStats) error                { return nil }
 func (f *fakePD) SetRegionHeartbeatResponseHandler(func(*pdpb.RegionHeartbeatResponse)) {}

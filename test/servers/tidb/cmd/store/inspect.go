@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/pingcap/badger"
 	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv/dbreader"
 	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv/mvcc"
 )
@@ -48,7 +49,12 @@ type storedRegion struct {
 //	GET /locks?start=&end=&limit=           locks of [start, end)
 //	GET /regions                            regions in order
 //	GET /stats                              counters, see statsReport
-func newInspector(eng *engine, stats *counters) http.Handler {
+//	POST /gc                                collects garbage with PD's safe point; answers when it is done, see gcReport
+//	GET /versions?start=&end=&limit=        every version of the keys of [start, end), newest first
+//	POST /commits?hold=                     secondaries, all or none: which commits of [start, end) wait, see commitHold
+//	GET /commits                            how many wait
+func newInspector(s *service) http.Handler {
+	eng, stats := s.engine, s.stats
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, r *http.Request) {
 		start, end, limit, err := bounds(r)
@@ -87,6 +93,42 @@ func newInspector(eng *engine, stats *counters) http.Handler {
 	})
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, stats.report(len(eng.regions.snapshot())))
+	})
+	mux.HandleFunc("POST /gc", func(w http.ResponseWriter, r *http.Request) {
+		report, err := eng.collectGarbage(r.Context(), s.pending)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		reply(w, report)
+	})
+	mux.HandleFunc("GET /versions", func(w http.ResponseWriter, r *http.Request) {
+		start, end, limit, err := bounds(r)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		reply(w, eng.versions(start, end, limit))
+	})
+	mux.HandleFunc("GET /commits", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, map[string]int{"waiting": s.holding.count()})
+	})
+	mux.HandleFunc("POST /commits", func(w http.ResponseWriter, r *http.Request) {
+		start, end, _, err := bounds(r)
+		which := r.FormValue("hold")
+		switch {
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		case which == "none":
+			s.holding.release()
+		case which == "all" || which == "secondaries":
+			s.holding.hold(start, end, which == "all")
+		default:
+			http.Error(w, fmt.Sprintf("hold: %q is not secondaries, all or none", which), http.StatusBadRequest)
+			return
+		}
+		reply(w, map[string]int{"waiting": s.holding.count()})
 	})
 	return mux
 }
@@ -144,6 +186,30 @@ func (e *engine) keys(start, end []byte, limit int, values bool) ([]storedKey, e
 		out = append(out, found)
 	}
 	return out, nil
+}
+
+// storedVersion is one version of a key; a deletion's value has no length.
+type storedVersion struct {
+	Key         string `json:"key"`
+	StartTs     string `json:"startTs"`
+	CommitTs    string `json:"commitTs"`
+	ValueLength int    `json:"valueLength"`
+}
+
+func (e *engine) versions(start, end []byte, limit int) []storedVersion {
+	out := []storedVersion{}
+	e.eachVersion(start, end, func(item *badger.Item) {
+		if first := item.Key()[0]; len(out) == limit || first == rollbackMeta || first == rollbackTable {
+			return
+		}
+		meta := mvcc.DBUserMeta(item.UserMeta())
+		value, _ := item.Value()
+		out = append(out, storedVersion{
+			Key: hex.EncodeToString(item.Key()), ValueLength: len(value),
+			StartTs: strconv.FormatUint(meta.StartTS(), 10), CommitTs: strconv.FormatUint(meta.CommitTS(), 10),
+		})
+	})
+	return out
 }
 
 func (e *engine) locks(start, end []byte, limit int) []storedLock {

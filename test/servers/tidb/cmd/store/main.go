@@ -95,11 +95,12 @@ func run(opts options) error {
 	if err != nil {
 		return err
 	}
-	server := newGRPCServer(newService(eng, stats))
+	service := newService(eng, stats)
+	server := newGRPCServer(service)
 	failed := make(chan error, 3)
 	go func() { failed <- server.Serve(listener) }()
 	for address, handler := range map[string]http.Handler{
-		opts.inspect: newInspector(eng, stats), opts.status: newStatusAPI(opts),
+		opts.inspect: newInspector(service), opts.status: newStatusAPI(opts),
 	} {
 		if address == "" {
 			continue

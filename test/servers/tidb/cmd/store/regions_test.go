@@ -10,7 +10,6 @@ import (
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/config"
-	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv"
 	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv/mvcc"
 )
 
@@ -22,7 +21,7 @@ func testRegions(t *testing.T) (*regions, *fakePD) {
 	if err := os.MkdirAll(filepath.Join(conf.DBPath, "kv"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	db, err := openDB(&conf, &tikv.SafePoint{})
+	db, err := openDB(&conf)
 	if err != nil {
 		t.Fatal(err)
 	}

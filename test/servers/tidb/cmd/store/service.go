@@ -39,6 +39,7 @@ type service struct {
 	waiting *lockWaits
 	// Regions that are being flashed back.
 	flashbacks *flashbacks
+	holding    *commitHold
 	// Of health feedback; TiKV starts at the wall clock too.
 	feedback atomic.Uint64
 }
@@ -47,6 +48,7 @@ func newService(eng *engine, stats *counters) *service {
 	s := &service{
 		Server: eng.server, engine: eng, modes: eng.mode, regions: eng.regions, stats: stats, pending: newPending(),
 		waiting: newLockWaits(eng.bundle.LockStore), flashbacks: newFlashbacks(),
+		holding: &commitHold{locks: eng.bundle.LockStore},
 	}
 	s.feedback.Store(uint64(time.Now().UnixMilli()))
 	return s
@@ -241,15 +243,6 @@ func (s *service) KvScanLock(ctx context.Context, req *kvrpcpb.ScanLockRequest) 
 		resp.Locks = resp.Locks[:req.Limit]
 	}
 	return resp, nil
-}
-
-// UnsafeDestroyRange has no region: it goes to every store as it is, so an empty bound would mean everything.
-func (s *service) UnsafeDestroyRange(ctx context.Context, req *kvrpcpb.UnsafeDestroyRangeRequest) (*kvrpcpb.UnsafeDestroyRangeResponse, error) {
-	if len(req.StartKey) == 0 || len(req.EndKey) == 0 {
-		s.refuse("UnsafeDestroyRange", "an empty bound")
-		return &kvrpcpb.UnsafeDestroyRangeResponse{Error: "UnsafeDestroyRange needs both bounds"}, nil
-	}
-	return s.Server.UnsafeDestroyRange(ctx, req)
 }
 
 // SplitRegion goes past unistore, which drops its region checks' outcome.

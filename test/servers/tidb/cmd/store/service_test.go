@@ -259,7 +259,7 @@ func TestInspectorShowsKeys(t *testing.T) {
 	write(t, eng, client, "t1", "one")
 	write(t, eng, client, "t2", "three")
 	answer := httptest.NewRecorder()
-	newInspector(eng, stats).ServeHTTP(answer, httptest.NewRequest("GET", "/keys?start=7432&values=1", nil))
+	newInspector(newService(eng, stats)).ServeHTTP(answer, httptest.NewRequest("GET", "/keys?start=7432&values=1", nil))
 	var found []storedKey
 	if err := json.Unmarshal(answer.Body.Bytes(), &found); err != nil {
 		t.Fatal(err, answer.Body)

@@ -16,7 +16,8 @@ interface Options {
 
 const command = new Command('npm run demo --')
   .description(
-    'Two stock TiDB servers as two tenants of one PD and one store, through Envoy with the filter. ' +
+    'Two stock TiDB servers as two tenants of one PD and one store, through Envoy with the filter, and a third one, ' +
+      "the storage layer's own, which collects garbage for all. " +
       'Installs and builds what it needs, starts the servers on free ports of 127.0.0.1, runs the same SQL ' +
       'in both tenants, shows where the rows lie in the store, and stays up until Ctrl-C.',
   )
@@ -39,6 +40,7 @@ async function demo(options: Options): Promise<boolean> {
   const started = Date.now();
   const stack = await startStack({
     progress: progressFor(),
+    systemTidb: true,
     ...(options.logs === undefined ? {} : { logFolder: options.logs }),
     ...(options.wasm === undefined ? {} : { wasmPath: options.wasm }),
   });

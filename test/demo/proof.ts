@@ -146,9 +146,18 @@ async function callStrangers(stack: Stack): Promise<StrangerFacts[]> {
 async function check(stack: Stack, tenants: TenantFacts[], strangers: StrangerFacts[]): Promise<Check[]> {
   const ids = tenants.map((tenant) => tenant.tableId);
   const contents = tenants.map((tenant) => JSON.stringify(tenant.rows));
+  // The storage layer's own TiDB uses keys as every TiDB does: its names from `m` to `n`, its tables in front of tenant 1's.
+  const own = [
+    [Buffer.from('m'), Buffer.from('n')],
+    [Buffer.from('t'), tenantPrefix(1)],
+  ] as const;
   // What lies between the tenants' spaces is counted, not everything: TiDBs write in the background all the time.
   let foreign = 0;
-  let from: Buffer = Buffer.alloc(0);
+  let system = 0;
+  for (const [start, end] of own) system += await countKeys(stack.store.inspect, start, end);
+  foreign += await countKeys(stack.store.inspect, Buffer.alloc(0), own[0][0]);
+  foreign += await countKeys(stack.store.inspect, own[0][1], own[1][0]);
+  let from: Buffer = own[1][1];
   for (const tenant of [...tenants].sort((a, b) => a.number - b.number)) {
     const [start, end] = [tenantPrefix(tenant.number), tenantPrefix(tenant.number + 1)];
     foreign += await countKeys(stack.store.inspect, from, start);
@@ -182,19 +191,39 @@ async function check(stack: Stack, tenants: TenantFacts[], strangers: StrangerFa
       detail: tenants.map((tenant) => `${tenant.name}: ${tenant.indexKeys.length} index keys`).join(', '),
     },
     {
-      claim: 'Every key of the whole store belongs to one of the tenants',
-      holds: foreign === 0 && tenants.every((tenant) => tenant.keysInStore > 0),
+      claim: "Every key of the whole store belongs to one of the tenants or to the storage layer's own TiDB",
+      holds: foreign === 0 && system > 0 && tenants.every((tenant) => tenant.keysInStore > 0),
       detail: [
         ...tenants.map((tenant) => `${tenant.name}: ${tenant.keysInStore} keys`),
+        `the storage layer's: ${system}`,
         `nobody's: ${foreign}`,
       ].join(', '),
     },
+    await checkGarbageCollector(stack),
     {
       claim: 'A caller whose certificate makes it no tenant is refused, and told why',
       holds: strangers.length > 0 && strangers.every((stranger) => stranger.refused),
       detail: `${strangers.filter((stranger) => stranger.refused).length} of ${strangers.length} calls refused`,
     },
   ];
+}
+
+/** Tenants' TiDBs each elect one of their own that believes to collect garbage; the store's safe point moves with this one only. */
+async function checkGarbageCollector(stack: Stack): Promise<Check> {
+  const session = await stack.systemTidb!.connect();
+  try {
+    const [leader] = await session.query(
+      "SELECT variable_value AS description FROM mysql.tidb WHERE variable_name = 'tikv_gc_leader_desc'",
+    );
+    const description = String(leader?.['description'] ?? 'nobody');
+    return {
+      claim: "The storage layer's own TiDB leads the garbage collection of the whole store",
+      holds: description.includes(`pid:${stack.systemTidb!.pid},`),
+      detail: description,
+    };
+  } finally {
+    await session.close();
+  }
 }
 
 /** How many keys lie in [start, end), read in pages. */

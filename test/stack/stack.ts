@@ -25,6 +25,13 @@ export interface StackOptions {
   mesh?: boolean;
   /** False: Envoy without the filter. Then only one TiDB may use the store. Default true. */
   filter?: boolean;
+  /**
+   * Starts the TiDB of the storage layer: no tenant's, it sees the whole store and alone moves its GC safe point.
+   * Default false, since most suites end before its first round.
+   */
+  systemTidb?: boolean;
+  /** Lines of TOML for every TiDB that is started with the stack. */
+  tidbConfig?: string;
   /** Makes the tenants' borders borders of regions. Default: true with the filter. */
   borders?: boolean;
   /** Bytes at which the store splits a region; small for tests. Default: the store's own. */
@@ -86,6 +93,8 @@ export interface Stack {
   };
   /** Undefined without a mesh. */
   readonly envoy: Envoy | undefined;
+  /** The storage layer's own; undefined where the options do not ask for it. */
+  readonly systemTidb: Tidb | undefined;
   /** TiDBs by name of tenant, of those that were started with the stack. */
   readonly tidbs: Map<string, Tidb>;
   startTidb(options: StartTidbOptions): Promise<Tidb>;
@@ -109,6 +118,8 @@ const DEFAULT_TENANTS: Tenant[] = [
   { name: 'alpha', number: 1 },
   { name: 'beta', number: 2 },
 ];
+/** Of the storage layer's own TiDB: the standard rules make it a system principal. */
+export const SYSTEM_PRINCIPAL = `spiffe://${TRUST_DOMAIN}/ns/storage/sa/system-tidb`;
 const HOST = '127.0.0.1';
 const START_TIMEOUT = 60_000;
 
@@ -168,6 +179,7 @@ async function startServers(
   let pd!: ServerProcess;
   let store!: ServerProcess;
   const tidbs = new Map<string, Tidb>();
+  let systemTidb: Tidb | undefined;
   const names = new Set<string>();
 
   const startOneTidb = async (wanted: StartTidbOptions): Promise<Tidb> => {
@@ -251,18 +263,26 @@ async function startServers(
       run: () => setBorders(`http://${HOST}:${pdPort}`, tenants),
     });
   await progress.run(steps);
-  if (options.startTidbs ?? true) {
-    await progress.run(
-      tenants.map((tenant) => ({
+  const extra = options.tidbConfig === undefined ? {} : { extraConfig: options.tidbConfig };
+  const tidbSteps: Step[] = [];
+  if (options.startTidbs ?? true)
+    for (const tenant of tenants)
+      tidbSteps.push({
         title: `Start TiDB for tenant ${tenant.name} (number ${tenant.number})`,
         async run(tell) {
           tell('bootstrap');
-          tidbs.set(tenant.name, await startOneTidb({ tenant: tenant.name, direct: !mesh }));
+          tidbs.set(tenant.name, await startOneTidb({ tenant: tenant.name, direct: !mesh, ...extra }));
         },
-      })),
-      { concurrent: true },
-    );
-  }
+      });
+  if (options.systemTidb ?? false)
+    tidbSteps.push({
+      title: "Start the storage layer's own TiDB, which collects garbage for all",
+      async run(tell) {
+        tell('bootstrap');
+        systemTidb = await startOneTidb({ principal: SYSTEM_PRINCIPAL, name: 'tidb-system', ...extra });
+      },
+    });
+  await progress.run(tidbSteps, { concurrent: true });
 
   const inspectUrl = `http://${HOST}:${inspectPort}`;
   return {
@@ -279,6 +299,7 @@ async function startServers(
       logPath: store.logPath,
     },
     envoy,
+    systemTidb,
     tidbs,
     startTidb: startOneTidb,
     stop: () => run.end(),

@@ -1,0 +1,71 @@
+/** What else operators' commands ask PD over HTTP: stores, safe points, versions, and what is kept by name. */
+import type { Endpoint } from './endpoint.ts';
+
+const V1 = '/pd/api/v1';
+
+export interface Store {
+  readonly id: number;
+  /** `host:port` of tikvpb.Tikv. */
+  readonly address: string;
+  readonly version: string;
+  /** Up, Offline, Down, Tombstone … */
+  readonly state: string;
+}
+
+export interface ServiceSafePoint {
+  readonly service: string;
+  readonly safePoint: bigint;
+  /** Seconds since 1970; the largest i64 for one that does not expire. */
+  readonly expiresAt: bigint;
+}
+
+export async function stores(pd: Endpoint): Promise<Store[]> {
+  const answer = (await pd.http('GET', `${V1}/stores`)) as {
+    stores: { store: { id: number; address: string; version?: string; state_name?: string } }[] | null;
+  };
+  return (answer.stores ?? []).map(({ store }) => ({
+    id: store.id,
+    address: store.address,
+    version: store.version ?? '',
+    state: store.state_name ?? '',
+  }));
+}
+
+/** PD's safe point, which the stores collect garbage by, and those of services that hold it back. */
+export async function safePoints(pd: Endpoint): Promise<{ safePoint: bigint; services: ServiceSafePoint[] }> {
+  const answer = (await pd.http('GET', `${V1}/gc/safepoint`)) as {
+    gc_safe_point: string | number;
+    service_gc_safe_points:
+      { service_id: string; safe_point: string | number; expired_at: string | number }[] | null;
+  };
+  return {
+    safePoint: BigInt(answer.gc_safe_point),
+    services: (answer.service_gc_safe_points ?? []).map((point) => ({
+      service: point.service_id,
+      safePoint: BigInt(point.safe_point),
+      expiresAt: BigInt(point.expired_at),
+    })),
+  };
+}
+
+export async function version(pd: Endpoint): Promise<string> {
+  return ((await pd.http('GET', `${V1}/version`)) as { version: string }).version;
+}
+
+/** Ids of placement rules with those of their groups, `group/id`. None where placement rules are off. */
+export async function placementRules(pd: Endpoint): Promise<string[]> {
+  try {
+    const rules = (await pd.http('GET', `${V1}/config/rules`)) as { group_id: string; id: string }[] | null;
+    return (rules ?? []).map((rule) => `${rule.group_id}/${rule.id}`);
+  } catch (error) {
+    // 412: PD says so where enable-placement-rules is false.
+    if ((error as { status?: number }).status === 412) return [];
+    throw error;
+  }
+}
+
+export async function resourceGroups(pd: Endpoint): Promise<string[]> {
+  const path = '/resource-manager/api/v1/config/groups';
+  const groups = (await pd.http('GET', path, { missing: true })) as { name: string }[] | null | undefined;
+  return (groups ?? []).map((group) => group.name);
+}

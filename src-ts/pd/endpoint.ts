@@ -1,0 +1,184 @@
+/** Where PD is and with which certificate it is called; one HTTP request and one gRPC call. */
+import { readFileSync } from 'node:fs';
+import { request as plainRequest } from 'node:http';
+import { request as tlsRequest, type RequestOptions } from 'node:https';
+import * as grpc from '@grpc/grpc-js';
+
+const TIMEOUT_MS = 10_000;
+const MAX_TRIES = 3;
+
+export interface EndpointOptions {
+  /** `http://host:port` or `https://host:port`. */
+  readonly pd: string;
+  /** PEM files; cert and key only together, and only with https. */
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+  readonly ca?: string | undefined;
+  /** The name that the servers' certificates are checked against, where it is not the host's. */
+  readonly serverName?: string | undefined;
+}
+
+/** An answer that says no, or none at all; the message names the call and what to look at. */
+export class CallError extends Error {
+  constructor(
+    message: string,
+    /** HTTP status or gRPC code; 0 when nothing was answered. */
+    readonly status: number,
+  ) {
+    super(message);
+    this.name = 'CallError';
+  }
+}
+
+/** PD's numbers have 64 bits, JavaScript's 53: longer ones become texts. Numbers inside of texts stay. */
+export function parseJson(text: string): unknown {
+  const kept = text.replace(/"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])/g, (token) =>
+    token.startsWith('"') ? token : `"${token}"`,
+  );
+  return JSON.parse(kept);
+}
+
+export class Endpoint {
+  readonly url: URL;
+  private readonly tls: Pick<RequestOptions, 'ca' | 'cert' | 'key' | 'servername'> | undefined;
+  private readonly clients = new Map<string, grpc.Client>();
+
+  /** @throws Error when the options do not fit together or a file cannot be read. */
+  constructor(private readonly options: EndpointOptions) {
+    const text = options.pd.includes('://') ? options.pd : `http://${options.pd}`;
+    if (!URL.canParse(text)) throw new Error(`--pd ${options.pd}: not a URL; for example http://pd:2379`);
+    this.url = new URL(text);
+    const secure = this.url.protocol === 'https:';
+    if (!secure && this.url.protocol !== 'http:')
+      throw new Error(`--pd ${options.pd}: must begin with http:// or https://`);
+    if ((options.cert === undefined) !== (options.key === undefined))
+      throw new Error('--cert and --key go together: give both or neither');
+    if (!secure && (options.cert ?? options.ca) !== undefined)
+      throw new Error(`--cert, --key and --ca need an https:// address; --pd is ${options.pd}`);
+    if (!secure) return;
+    const read = (flag: string, file: string): Buffer => {
+      try {
+        return readFileSync(file);
+      } catch (error) {
+        throw new Error(`--${flag} ${file}: ${(error as Error).message}`, { cause: error });
+      }
+    };
+    this.tls = {
+      ...(options.ca === undefined ? {} : { ca: read('ca', options.ca) }),
+      ...(options.cert === undefined ? {} : { cert: read('cert', options.cert) }),
+      ...(options.key === undefined ? {} : { key: read('key', options.key) }),
+      ...(options.serverName === undefined ? {} : { servername: options.serverName }),
+    };
+  }
+
+  /**
+   * One HTTP request; `body` is sent as JSON.
+   * @returns the answer's JSON, numbers of 16 digits and more as texts; undefined for 404 with `missing`
+   * @throws CallError
+   */
+  async http(
+    method: 'GET' | 'POST' | 'DELETE',
+    path: string,
+    { body, missing = false }: { body?: unknown; missing?: boolean } = {},
+  ): Promise<unknown> {
+    const { status, text } = await this.send(method, path, body);
+    if (status === 404 && missing) return undefined;
+    if (status >= 300)
+      throw new CallError(`${method} ${path}: PD answers ${status}: ${text.trim().slice(0, 300)}`, status);
+    try {
+      return parseJson(text);
+    } catch {
+      throw new CallError(`${method} ${path}: PD's answer is not JSON: ${text.slice(0, 100)}`, status);
+    }
+  }
+
+  /**
+   * One call of a unary method, or one question on a stream.
+   * @param address `host:port`; PD's own by default
+   * @returns the answer's bytes
+   * @throws CallError
+   */
+  async grpc(
+    path: string,
+    message: Uint8Array,
+    { address, stream = false }: { address?: string; stream?: boolean } = {},
+  ): Promise<Buffer> {
+    const to = address ?? this.url.host;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.ask(to, path, message, stream);
+      } catch (error) {
+        const { code, details } = error as grpc.ServiceError;
+        if (code === grpc.status.UNAVAILABLE && attempt < MAX_TRIES) continue;
+        throw new CallError(`${path} at ${to}: ${grpc.status[code] ?? 'failed'}: ${details}`, code);
+      }
+    }
+  }
+
+  /** Ends all connections. */
+  close(): void {
+    for (const client of this.clients.values()) client.close();
+    this.clients.clear();
+  }
+
+  private send(method: string, path: string, body: unknown): Promise<{ status: number; text: string }> {
+    const request = this.tls ? tlsRequest : plainRequest;
+    return new Promise((resolve, reject) => {
+      const call = request(
+        { ...this.tls, hostname: this.url.hostname, port: this.url.port, path, method, timeout: TIMEOUT_MS },
+        (response) => {
+          const parts: Buffer[] = [];
+          response.on('data', (part: Buffer) => parts.push(part));
+          response.on('end', () =>
+            resolve({ status: response.statusCode ?? 0, text: Buffer.concat(parts).toString() }),
+          );
+          response.on('error', reject);
+        },
+      );
+      call.on('timeout', () => call.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)));
+      call.on('error', (error) =>
+        reject(new CallError(`${method} ${path}: ${this.url.host} cannot be asked: ${error.message}`, 0)),
+      );
+      call.end(body === undefined ? undefined : JSON.stringify(body));
+    });
+  }
+
+  private client(address: string): grpc.Client {
+    const known = this.clients.get(address);
+    if (known) return known;
+    const pem = (value: unknown): Buffer | null => (value instanceof Buffer ? value : null);
+    const credentials = this.tls
+      ? grpc.credentials.createSsl(pem(this.tls.ca), pem(this.tls.key), pem(this.tls.cert))
+      : grpc.credentials.createInsecure();
+    const client = new grpc.Client(address, credentials, {
+      'grpc.max_receive_message_length': -1,
+      ...(this.options.serverName === undefined
+        ? {}
+        : { 'grpc.ssl_target_name_override': this.options.serverName }),
+    });
+    this.clients.set(address, client);
+    return client;
+  }
+
+  private ask(address: string, path: string, message: Uint8Array, stream: boolean): Promise<Buffer> {
+    const client = this.client(address);
+    const asIs = (data: Buffer): Buffer => data;
+    const deadline = Date.now() + TIMEOUT_MS;
+    const data = Buffer.from(message);
+    if (!stream)
+      return new Promise((resolve, reject) => {
+        client.makeUnaryRequest(path, asIs, asIs, data, new grpc.Metadata(), { deadline }, (error, answer) =>
+          error ? reject(error) : resolve(answer ?? Buffer.alloc(0)),
+        );
+      });
+    return new Promise((resolve, reject) => {
+      const call = client.makeBidiStreamRequest(path, asIs, asIs, new grpc.Metadata(), { deadline });
+      call.on('error', reject);
+      call.on('data', (answer: Buffer) => {
+        resolve(answer);
+        call.cancel();
+      });
+      call.write(data);
+    });
+  }
+}

@@ -1,0 +1,67 @@
+/** Regions and region label rules, by PD's HTTP API. */
+import type { Endpoint } from './endpoint.ts';
+
+const V1 = '/pd/api/v1';
+
+export interface Region {
+  readonly id: number;
+  /** In PD's form; an empty end has no bound. */
+  readonly start: Buffer;
+  readonly end: Buffer;
+  readonly epoch: { readonly confVer: number; readonly version: number };
+  readonly leader: { readonly id: number; readonly storeId: number } | undefined;
+  /** PD's estimates: MiB, and keys. */
+  readonly approximateSize: number;
+  readonly approximateKeys: number;
+}
+
+interface RegionJson {
+  id: number;
+  start_key: string;
+  end_key: string;
+  epoch: { conf_ver?: number; version?: number };
+  leader?: { id?: number; store_id?: number };
+  approximate_size?: number;
+  approximate_keys?: number;
+}
+
+export interface LabelRule {
+  readonly id: string;
+  readonly labels: readonly { readonly key: string; readonly value: string }[];
+  readonly rule_type: string;
+  readonly data: readonly { readonly start_key: string; readonly end_key: string }[] | null;
+}
+
+/** Each byte as a percent-escape. */
+function escaped(key: Uint8Array): string {
+  return [...key].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
+}
+
+/** The regions that [start, end) touches, in their order; empty bounds for everything. */
+export async function regionsIn(pd: Endpoint, start: Uint8Array, end: Uint8Array): Promise<Region[]> {
+  const query = `key=${escaped(start)}&end_key=${escaped(end)}&limit=-1`;
+  const answer = (await pd.http('GET', `${V1}/regions/key?${query}`)) as { regions: RegionJson[] | null };
+  return (answer.regions ?? []).map((region) => ({
+    id: region.id,
+    start: Buffer.from(region.start_key, 'hex'),
+    end: Buffer.from(region.end_key, 'hex'),
+    epoch: { confVer: region.epoch.conf_ver ?? 0, version: region.epoch.version ?? 0 },
+    leader: region.leader?.id ? { id: region.leader.id, storeId: region.leader.store_id ?? 0 } : undefined,
+    approximateSize: region.approximate_size ?? 0,
+    approximateKeys: region.approximate_keys ?? 0,
+  }));
+}
+
+export async function labelRules(pd: Endpoint): Promise<LabelRule[]> {
+  return ((await pd.http('GET', `${V1}/config/region-label/rules`)) as LabelRule[] | null) ?? [];
+}
+
+export async function setLabelRule(pd: Endpoint, rule: LabelRule): Promise<void> {
+  await pd.http('POST', `${V1}/config/region-label/rule`, { body: rule });
+}
+
+/** False when there was none. */
+export async function deleteLabelRule(pd: Endpoint, id: string): Promise<boolean> {
+  const path = `${V1}/config/region-label/rule/${encodeURIComponent(id)}`;
+  return (await pd.http('DELETE', path, { missing: true })) !== undefined;
+}

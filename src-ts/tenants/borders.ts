@@ -1,0 +1,60 @@
+/** The borders of key spaces and the borders of regions. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Endpoint } from '../pd/endpoint.ts';
+import { regionsIn, type Region } from '../pd/regions.ts';
+import type { Registered } from './registry.ts';
+
+const PAUSE_MS = 200;
+
+/** A border that lies inside of a region. */
+export interface MissingBorder {
+  readonly tenant: string;
+  readonly which: 'first' | 'last';
+  /** The region that reaches over it. */
+  readonly region: number;
+}
+
+async function regionOver(pd: Endpoint, border: Buffer): Promise<Region | undefined> {
+  const [region] = await regionsIn(pd, border, Buffer.concat([border, Buffer.from([0])]));
+  return region && !region.start.equals(border) ? region : undefined;
+}
+
+/** The borders of these tenants that are not borders of regions. */
+export async function missingBorders(
+  pd: Endpoint,
+  tenants: readonly Pick<Registered, 'name' | 'start' | 'end'>[],
+): Promise<MissingBorder[]> {
+  const missing: MissingBorder[] = [];
+  for (const { name, start, end } of tenants)
+    for (const [which, border] of [
+      ['first', start],
+      ['last', end],
+    ] as const) {
+      // The store's own first and last border are always there.
+      const region = border.length === 0 ? undefined : await regionOver(pd, border);
+      if (region) missing.push({ tenant: name, which, region: region.id });
+    }
+  return missing;
+}
+
+/**
+ * Waits until PD shows all borders of these tenants.
+ * @param tell is called with how many are missing whenever that changes
+ * @returns those that are missing when the time is over
+ */
+export async function waitForBorders(
+  pd: Endpoint,
+  tenants: readonly Pick<Registered, 'name' | 'start' | 'end'>[],
+  timeoutMs: number,
+  tell: (missing: number) => void = () => undefined,
+): Promise<MissingBorder[]> {
+  const deadline = Date.now() + timeoutMs;
+  let told = -1;
+  for (;;) {
+    const missing = await missingBorders(pd, tenants);
+    if (missing.length === 0 || Date.now() > deadline) return missing;
+    if (missing.length !== told) tell(missing.length);
+    told = missing.length;
+    await sleep(PAUSE_MS);
+  }
+}

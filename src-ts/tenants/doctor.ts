@@ -1,0 +1,188 @@
+/** What is wrong with a storage layer that tenants share, and what to do about it. */
+import { safePoints, stores, version } from '../pd/cluster.ts';
+import type { Endpoint } from '../pd/endpoint.ts';
+import { millisOf } from '../pd/timestamp.ts';
+import { missingBorders } from './borders.ts';
+import { ageText, holders, type Holder } from './holders.ts';
+import { conflict, registered, type Registered } from './registry.ts';
+import type { Tenant } from './tenant.ts';
+
+export interface Finding {
+  readonly level: 'ok' | 'wrong';
+  readonly what: string;
+  /** What to do; '' where nothing has to be done. */
+  readonly remedy: string;
+}
+
+export interface DoctorOptions {
+  /** How far back garbage collection may be held, seconds. */
+  readonly maxAgeSeconds: number;
+  /** The tenants of the pluginConfig, where it is known. */
+  readonly configured?: readonly Tenant[];
+}
+
+const ok = (what: string): Finding => ({ level: 'ok', what, remedy: '' });
+const wrong = (what: string, remedy: string): Finding => ({ level: 'wrong', what, remedy });
+
+/** Everything that was looked at, in the order of the looking. */
+export async function examine(pd: Endpoint, options: DoctorOptions): Promise<Finding[]> {
+  const tenants = await registered(pd);
+  return [
+    ...(await versions(pd)),
+    ...(await borders(pd, tenants)),
+    ...overlaps(tenants),
+    ...(options.configured ? configuration(tenants, options.configured) : []),
+    ...(await garbageCollection(pd, options.maxAgeSeconds)),
+  ];
+}
+
+async function versions(pd: Endpoint): Promise<Finding[]> {
+  const all = (await stores(pd)).filter(({ state }) => state !== 'Tombstone');
+  const kinds = [...new Set(all.map((store) => store.version))];
+  const facts = `PD ${await version(pd)}; ${all.length} ${all.length === 1 ? 'store' : 'stores'}, ${kinds.join(', ') || 'of no version'}`;
+  const findings =
+    kinds.length > 1
+      ? [
+          wrong(
+            facts,
+            'the stores have different versions: finish the upgrade before tenants are added or moved',
+          ),
+        ]
+      : [ok(facts)];
+  for (const store of all)
+    if (store.state !== 'Up')
+      findings.push(
+        wrong(`store ${store.id} (${store.address}) is ${store.state}`, 'bring it up, or take it out of PD'),
+      );
+  return findings;
+}
+
+async function borders(pd: Endpoint, tenants: readonly Registered[]): Promise<Finding[]> {
+  if (tenants.length === 0)
+    return [wrong('PD knows no tenants', 'add each one: tidb-mesh tenants add NAME, or --config FILE --all')];
+  const missing = await missingBorders(pd, tenants);
+  if (missing.length === 0)
+    return [
+      ok(
+        `${tenants.length} ${tenants.length === 1 ? 'tenant' : 'tenants'}, all borders are borders of regions`,
+      ),
+    ];
+  return missing.map(({ tenant, which, region }) => {
+    const neighbours = tenants
+      .filter((other) => other.name !== tenant)
+      .filter((other) => {
+        const mine = tenants.find(({ name }) => name === tenant);
+        return mine && (which === 'first' ? other.end.equals(mine.start) : other.start.equals(mine.end));
+      })
+      .map(({ name }) => name);
+    const whose = [tenant, ...neighbours].join(' and ');
+    return wrong(
+      `region ${region} reaches over the ${which} border of ${tenant}: it holds keys of ${neighbours.length > 0 ? whose : `${tenant} and of others`}`,
+      `wait for PD to split it; if it stays: see that region ${region} has a leader and that PD's schedulers are not halted. Until then requests that act on a whole region are turned away`,
+    );
+  });
+}
+
+function overlaps(tenants: readonly Registered[]): Finding[] {
+  const findings: Finding[] = [];
+  for (const [i, a] of tenants.entries())
+    for (const b of tenants.slice(i + 1)) {
+      if (a.number !== undefined && a.number === b.number)
+        findings.push(
+          wrong(
+            `${a.name} and ${b.name} both have number ${a.number}`,
+            'remove the one that is not in the pluginConfig, before either writes',
+          ),
+        );
+      else if (Buffer.compare(a.start, b.end) < 0 && Buffer.compare(b.start, a.end) < 0)
+        findings.push(
+          wrong(
+            `the key spaces of ${a.name} and ${b.name} overlap`,
+            'correct the region label rule of one of them',
+          ),
+        );
+    }
+  return findings;
+}
+
+function configuration(tenants: readonly Registered[], configured: readonly Tenant[]): Finding[] {
+  const findings: Finding[] = [];
+  for (const tenant of configured) {
+    const rule = tenants.find(({ name }) => name === tenant.name);
+    const against = conflict(tenant, tenants);
+    if (against !== undefined)
+      findings.push(wrong(`the pluginConfig and PD differ: ${against}`, 'correct the pluginConfig'));
+    else if (!rule)
+      findings.push(
+        wrong(
+          `${tenant.name} is in the pluginConfig, but PD does not know it: its borders are not kept`,
+          `tidb-mesh tenants add ${tenant.name} --number ${tenant.number} --with-data`,
+        ),
+      );
+  }
+  for (const { name } of tenants)
+    if (!configured.some((tenant) => tenant.name === name))
+      findings.push(
+        wrong(
+          `PD knows ${name}, which the pluginConfig does not list`,
+          `list it, or: tidb-mesh tenants remove ${name}`,
+        ),
+      );
+  return findings.length > 0 ? findings : [ok('the pluginConfig lists the tenants that PD knows')];
+}
+
+function describe({ kind, tenant, id, since }: Holder): string {
+  const whose = tenant === undefined ? "of the storage layer's own" : `of tenant ${tenant}`;
+  return kind === 'service'
+    ? `service ${id} ${whose}, ${ageText(since)} back`
+    : `the oldest transaction of TiDB ${id} ${whose}, ${ageText(since)} old`;
+}
+
+function remedyFor({ kind, tenant, id }: Holder): string {
+  if (kind === 'transaction')
+    return `end that transaction in its TiDB${tenant === undefined ? '' : ` (tenant ${tenant})`}: SHOW PROCESSLIST, then KILL`;
+  const full = tenant === undefined ? id : `tidb-mesh:${tenant}:${id}`;
+  return `end that backup or changefeed${tenant === undefined ? '' : ` (tenant ${tenant})`}; if it is gone already: curl -X DELETE <PD>/pd/api/v1/gc/safepoint/${encodeURIComponent(full)}`;
+}
+
+async function garbageCollection(pd: Endpoint, maxAgeSeconds: number): Promise<Finding[]> {
+  const now = Date.now();
+  const [{ safePoint }, holding] = await Promise.all([safePoints(pd), holders(pd, now)]);
+  const findings: Finding[] = [];
+  const tooOld = (since: number): boolean => now - since > maxAgeSeconds * 1000;
+  for (const holder of holding) {
+    const what = `holds garbage collection back: ${describe(holder)}`;
+    if (tooOld(holder.since)) findings.push(wrong(what, remedyFor(holder)));
+    else if (holder.kind === 'transaction' && !holder.expires)
+      findings.push(
+        wrong(
+          `${what}; its entry has no lease`,
+          "it stays when its TiDB is gone: delete the key from PD's etcd",
+        ),
+      );
+    else findings.push(ok(what));
+  }
+  if (safePoint === 0n)
+    findings.push(
+      wrong(
+        "PD's safe point has never moved: garbage is not collected",
+        "run one TiDB of the storage layer's own, which collects it for all",
+      ),
+    );
+  else {
+    const since = millisOf(safePoint);
+    const what = `PD's safe point is ${ageText(since, now)} old`;
+    const blamed = holding.some((holder) => tooOld(holder.since));
+    findings.push(
+      tooOld(since)
+        ? wrong(
+            what,
+            blamed
+              ? 'see who holds it back, above'
+              : "nobody holds it back: see that the storage layer's own TiDB runs, and its log for gc_worker",
+          )
+        : ok(what),
+    );
+  }
+  return findings;
+}

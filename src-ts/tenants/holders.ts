@@ -1,0 +1,67 @@
+/** Who holds garbage collection back: services that registered a safe point with PD, and TiDBs' oldest transactions. */
+import { safePoints } from '../pd/cluster.ts';
+import type { Endpoint } from '../pd/endpoint.ts';
+import { entries } from '../pd/etcd.ts';
+import { millisOf } from '../pd/timestamp.ts';
+
+/** TiDB: pkg/domain/infosync ServerMinStartTSPath; with a tenant's name in front of the server's id by the filter. */
+const MIN_START = '/tidb/server/minstartts/';
+const SERVICE = 'tidb-mesh:';
+/** The worker that moves the store's safe point; it registers where it wants to be. */
+const GC_WORKER = 'gc_worker';
+
+export interface Holder {
+  readonly kind: 'service' | 'transaction';
+  /** Undefined: the storage layer's own. */
+  readonly tenant: string | undefined;
+  /** The service's or the TiDB server's own id. */
+  readonly id: string;
+  /** Nothing later than this is collected. */
+  readonly timestamp: bigint;
+  /** When that was, ms since 1970. */
+  readonly since: number;
+  /** It ends by itself: a lease, or a time. */
+  readonly expires: boolean;
+}
+
+function split(id: string): { tenant: string | undefined; id: string } {
+  const colon = id.indexOf(':');
+  return colon < 0 ? { tenant: undefined, id } : { tenant: id.slice(0, colon), id: id.slice(colon + 1) };
+}
+
+/** Everyone who holds garbage collection back now, the earliest first. `now` is in ms. */
+export async function holders(pd: Endpoint, now = Date.now()): Promise<Holder[]> {
+  const [{ services }, starts] = await Promise.all([safePoints(pd), entries(pd, MIN_START)]);
+  const found: Holder[] = [];
+  for (const { service, safePoint, expiresAt } of services) {
+    if (service === GC_WORKER || Number(expiresAt) * 1000 <= now) continue;
+    const owner = service.startsWith(SERVICE)
+      ? split(service.slice(SERVICE.length))
+      : { tenant: undefined, id: service };
+    const expires = expiresAt < 1n << 62n;
+    found.push({ kind: 'service', ...owner, timestamp: safePoint, since: millisOf(safePoint), expires });
+  }
+  for (const { key, value, lease } of starts) {
+    // A TiDB without transactions says 0 or the largest u64.
+    if (!/^\d+$/.test(value)) continue;
+    const start = BigInt(value);
+    if (start === 0n || start >= 1n << 63n) continue;
+    found.push({
+      kind: 'transaction',
+      ...split(key.slice(MIN_START.length)),
+      timestamp: start,
+      since: millisOf(start),
+      expires: lease !== 0n,
+    });
+  }
+  return found.sort((a, b) => (a.timestamp < b.timestamp ? -1 : 1));
+}
+
+/** A time that has passed, in words. */
+export function ageText(since: number, now = Date.now()): string {
+  const seconds = Math.max(0, Math.round((now - since) / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86_400)} days`;
+}

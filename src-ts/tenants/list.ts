@@ -1,0 +1,42 @@
+/** The tenants of a storage layer, with what PD knows of them. */
+import type { Endpoint } from '../pd/endpoint.ts';
+import { regionsIn } from '../pd/regions.ts';
+import { missingBorders } from './borders.ts';
+import { ageText, holders } from './holders.ts';
+import { registered } from './registry.ts';
+
+export interface Listed {
+  readonly name: string;
+  readonly number: number | undefined;
+  readonly keySpace: string;
+  readonly regions: number;
+  /** PD's estimates. */
+  readonly approximateMiB: number;
+  readonly approximateKeys: number;
+  readonly borders: 'ok' | 'missing';
+  /** The earliest of its holders of garbage collection: what, and for how long; '' when it holds nothing back. */
+  readonly holdsBack: string;
+}
+
+export async function listTenants(pd: Endpoint): Promise<Listed[]> {
+  const [tenants, holding] = await Promise.all([registered(pd), holders(pd)]);
+  const missing = new Set((await missingBorders(pd, tenants)).map(({ tenant }) => tenant));
+  const listed: Listed[] = [];
+  for (const { name, number, keySpace, start, end } of tenants) {
+    const regions = await regionsIn(pd, start, end);
+    const sum = (value: (region: (typeof regions)[number]) => number): number =>
+      regions.reduce((total, region) => total + value(region), 0);
+    const oldest = holding.find(({ tenant }) => tenant === name);
+    listed.push({
+      name,
+      number,
+      keySpace,
+      regions: regions.length,
+      approximateMiB: sum(({ approximateSize }) => approximateSize),
+      approximateKeys: sum(({ approximateKeys }) => approximateKeys),
+      borders: missing.has(name) ? 'missing' : 'ok',
+      holdsBack: oldest ? `${oldest.kind} ${oldest.id}, ${ageText(oldest.since)}` : '',
+    });
+  }
+  return listed;
+}

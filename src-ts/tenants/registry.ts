@@ -1,0 +1,99 @@
+/**
+ * Which tenants a storage layer has: PD keeps one region label rule for each, which makes the borders of its key space borders of regions
+ * and says whose they are. Nothing else is written down anywhere.
+ */
+import type { Endpoint } from '../pd/endpoint.ts';
+import { labelRules, type LabelRule } from '../pd/regions.ts';
+import { fromMemcomparable, MAX_NUMBER, pdKey, spaceOf, type Tenant } from './tenant.ts';
+
+const PREFIX = 'tidb-mesh/';
+const NAME_LABEL = 'tidb-mesh-tenant';
+const NUMBER_LABEL = 'tidb-mesh-number';
+const SPACE_LABEL = 'tidb-mesh-key-space';
+
+/** A tenant that PD knows. */
+export interface Registered {
+  readonly name: string;
+  /** Undefined in a rule that does not tell it. */
+  readonly number: number | undefined;
+  /** In words. */
+  readonly keySpace: string;
+  /** Borders in PD's form; an empty start is the store's. */
+  readonly start: Buffer;
+  readonly end: Buffer;
+}
+
+/** The rule that makes the borders of this tenant's key space borders of regions. */
+export function ruleOf(tenant: Tenant): LabelRule {
+  const space = spaceOf(tenant);
+  return {
+    id: PREFIX + tenant.name,
+    labels: [
+      { key: NAME_LABEL, value: tenant.name },
+      { key: NUMBER_LABEL, value: String(tenant.number) },
+      { key: SPACE_LABEL, value: space.text },
+    ],
+    rule_type: 'key-range',
+    data: [
+      {
+        start_key: pdKey(space, space.start).toString('hex'),
+        end_key: pdKey(space, space.end).toString('hex'),
+      },
+    ],
+  };
+}
+
+/** The number in the borders of a table tenant. */
+function numberIn(start: Buffer): number | undefined {
+  const key = fromMemcomparable(start);
+  if (key?.length !== 9 || key[0] !== 0x74 || key.readUIntBE(3, 6) !== 0) return undefined;
+  const number = key.readUInt16BE(1) - 0x8000;
+  return number > 0 && number <= MAX_NUMBER ? number : undefined;
+}
+
+/** The tenant of a rule; undefined for a rule of somebody else. */
+export function registeredIn(rule: LabelRule): Registered | undefined {
+  const range = rule.data?.[0];
+  if (!rule.id.startsWith(PREFIX) || !range) return undefined;
+  const label = (key: string): string | undefined =>
+    rule.labels.find((candidate) => candidate.key === key)?.value;
+  const start = Buffer.from(range.start_key, 'hex');
+  const written = label(NUMBER_LABEL);
+  return {
+    name: rule.id.slice(PREFIX.length),
+    number: written === undefined ? numberIn(start) : Number(written),
+    keySpace: label(SPACE_LABEL) ?? 'table keys',
+    start,
+    end: Buffer.from(range.end_key, 'hex'),
+  };
+}
+
+/** The tenants that PD has rules for, by number. */
+export async function registered(pd: Endpoint): Promise<Registered[]> {
+  const found = (await labelRules(pd)).map(registeredIn).filter((tenant) => tenant !== undefined);
+  return found.sort((a, b) => (a.number ?? MAX_NUMBER) - (b.number ?? MAX_NUMBER));
+}
+
+export function ruleId(name: string): string {
+  return PREFIX + name;
+}
+
+/** What PD has of this name or in this place, that the tenant cannot stand beside: one sentence; undefined when there is nothing. */
+export function conflict(tenant: Tenant, others: readonly Registered[]): string | undefined {
+  const space = spaceOf(tenant);
+  const start = pdKey(space, space.start);
+  const end = pdKey(space, space.end);
+  for (const other of others) {
+    const same = Buffer.compare(other.start, start) === 0 && Buffer.compare(other.end, end) === 0;
+    const numbered = other.number === tenant.number || other.number === undefined;
+    if (other.name === tenant.name) {
+      if (same && numbered) continue;
+      return `tenant ${tenant.name} has number ${other.number ?? '?'} (${other.keySpace}) already; a tenant keeps its number and key space: add it as it is, or take another name`;
+    }
+    if (other.number === tenant.number)
+      return `number ${tenant.number} is tenant ${other.name}'s; leave --number out to get a free one`;
+    if (Buffer.compare(start, other.end) < 0 && Buffer.compare(other.start, end) < 0)
+      return `the key space of ${tenant.name} (${space.text}) would lie among the keys of tenant ${other.name} (${other.keySpace})`;
+  }
+  return undefined;
+}

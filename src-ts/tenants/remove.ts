@@ -1,0 +1,119 @@
+/** Takes tenants from a storage layer: first all that is theirs, then their borders. */
+import type { Endpoint } from '../pd/endpoint.ts';
+import { deletePrefix, entries } from '../pd/etcd.ts';
+import { deleteLabelRule } from '../pd/regions.ts';
+import { destroyKeysIn } from '../pd/ranges.ts';
+import { belongings, etcdPrefix, isEmpty, namedThings, rangeOf, type Belonging } from './belongings.ts';
+import { holders } from './holders.ts';
+import { Refusal } from './refusal.ts';
+import { registered, ruleId } from './registry.ts';
+import { fromMemcomparable, type KeySpace, type Tenant } from './tenant.ts';
+
+/** What stands in the way of removing a tenant. */
+export class NotEmpty extends Refusal {
+  constructor(
+    readonly tenant: string,
+    readonly there: readonly Belonging[],
+  ) {
+    const lines = there.map(({ what, count, remedy }) => `  ${count} ${what}: ${remedy}`);
+    super(`tenant ${tenant} is not empty; nothing was changed\n${lines.join('\n')}`);
+    this.name = 'NotEmpty';
+  }
+}
+
+/**
+ * The key space of a tenant that PD knows, by its rule: borders decoded.
+ * @throws Refusal for a rule that cannot be read
+ */
+async function known(pd: Endpoint, name: string): Promise<{ tenant: Tenant; space: KeySpace } | undefined> {
+  const found = (await registered(pd)).find((tenant) => tenant.name === name);
+  if (!found) return undefined;
+  const [, kind, rest, mode] = /^(keyspace|prefix) (\w+) \((txn|raw)\)$/.exec(found.keySpace) ?? [];
+  const isRaw = mode === 'raw';
+  const memcomparable = !(kind === 'prefix' && isRaw);
+  const decode = (key: Buffer): Buffer => {
+    const plain = memcomparable && key.length > 0 ? fromMemcomparable(key) : key;
+    if (!plain)
+      throw new Refusal(`the region label rule ${ruleId(name)} has a border that is no key; set it anew`);
+    return plain;
+  };
+  const space: KeySpace = {
+    start: decode(found.start),
+    end: decode(found.end),
+    mode: isRaw ? 'raw' : 'txn',
+    memcomparable,
+    keyspaceId: kind === 'keyspace' ? Number(rest) : undefined,
+    text: found.keySpace,
+  };
+  return { tenant: { name, number: found.number ?? -1 }, space };
+}
+
+/**
+ * Removes a tenant of which nothing is left.
+ * @returns false when there was none
+ * @throws NotEmpty, CallError
+ */
+export async function removeTenant(
+  pd: Endpoint,
+  name: string,
+  tell: (line: string) => void,
+): Promise<boolean> {
+  const found = await known(pd, name);
+  if (!found) {
+    const left = await namedThings(pd, name);
+    if (left.length > 0) throw new NotEmpty(name, left);
+    return false;
+  }
+  // Its keys are the cluster's own, and stay: only the border goes.
+  if (found.tenant.number !== 0) {
+    tell(`asking the stores whether anything of ${name} is left`);
+    const there = await belongings(pd, found.tenant, found.space);
+    if (there.length > 0) throw new NotEmpty(name, there);
+  }
+  await deleteLabelRule(pd, ruleId(name));
+  if ((await registered(pd)).some((tenant) => tenant.name === name))
+    throw new Refusal(`PD still has the region label rule of ${name}: somebody has added it again meanwhile`);
+  return true;
+}
+
+/** TiDB's own entries that live as long as one of its servers: pkg/domain/infosync ServerInformationPath. */
+const SERVER_INFO = '/tidb/server/info/';
+
+export interface Emptied {
+  /** Regions whose part of the range was destroyed. */
+  readonly regions: number;
+  readonly etcdKeys: number;
+}
+
+/**
+ * Destroys all keys of a tenant, at once and for good, in the stores and in etcd. The tenant stays added.
+ * @throws Refusal while one of its TiDBs is running, and for tenant 0
+ */
+export async function emptyTenant(
+  pd: Endpoint,
+  name: string,
+  tell: (line: string) => void,
+): Promise<Emptied> {
+  const found = await known(pd, name);
+  if (!found) throw new Refusal(`there is no tenant ${name}; \`tidb-mesh tenants list\` shows all`);
+  const { tenant, space } = found;
+  if (tenant.number === 0 || space.start.length === 0)
+    throw new Refusal(
+      `${name} owns the keys that were there before the mesh; they are not destroyed from here`,
+    );
+  const servers = (await entries(pd, etcdPrefix(name) + SERVER_INFO)).filter(({ lease }) => lease !== 0n);
+  const running = (await holders(pd)).filter((holder) => holder.tenant === name && holder.expires);
+  if (servers.length > 0 || running.length > 0)
+    throw new Refusal(
+      `${servers.length + running.length} entries of running TiDBs, backups or changefeeds of ${name} are there; stop them first (what a server leaves ` +
+        'goes by itself within a minute or two)',
+    );
+  tell(`destroying the keys of ${name}`);
+  const regions = await destroyKeysIn(pd, rangeOf(space));
+  const etcdKeys = await deletePrefix(pd, etcdPrefix(name));
+  if (!(await isEmpty(pd, space)))
+    throw new Refusal(
+      `keys of ${name} are there again: something still writes to it; stop that and run this again`,
+    );
+  return { regions, etcdKeys };
+}

@@ -1,0 +1,345 @@
+/** `tidb-mesh tenants` and `doctor` on a real PD: what they change, what they refuse, what they say. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { clusterId } from '../../src-ts/pd/timestamp.ts';
+import { memcomparable } from '../../src-ts/tenants/tenant.ts';
+import { Caller } from '../e2e/support/caller.ts';
+import { principalOf, type CertFiles } from '../stack/certs.ts';
+import { startStack, type Stack } from '../stack/stack.ts';
+import { rowKey, tablePrefix } from '../support/keys.ts';
+import { encode } from '../support/messages.ts';
+
+const ROOT = new URL('../..', import.meta.url).pathname;
+const HOUR = 3_600_000;
+
+interface Done {
+  code: number;
+  out: string;
+  err: string;
+}
+
+let stack: Stack;
+let pd: Endpoint;
+let folder: string;
+let operator: CertFiles;
+
+/** Runs the command as a shell would. */
+function command(...args: string[]): Promise<Done> {
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      ['--import', 'tsx', 'src-ts/cli/main.ts', ...args],
+      { cwd: ROOT, timeout: 120_000 },
+      (error, out, err) => resolve({ code: error ? Number(error.code) : 0, out, err }),
+    );
+  });
+}
+
+const tenants = (verb: string, ...args: string[]): Promise<Done> =>
+  command('tenants', verb, ...args, '--pd', stack.pd.directUrl);
+const doctor = (...args: string[]): Promise<Done> => command('doctor', '--pd', stack.pd.directUrl, ...args);
+
+/** Where regions begin, of those that begin at a border of a table tenant. */
+async function starts(): Promise<Set<string>> {
+  const { regions } = (await pd.http('GET', '/pd/api/v1/regions')) as { regions: { start_key: string }[] };
+  return new Set(regions.map((region) => region.start_key.toLowerCase()));
+}
+
+const border = (number: number): string => memcomparable(tablePrefix(0, number)).toString('hex');
+
+async function ruleIds(): Promise<string[]> {
+  const rules = (await pd.http('GET', '/pd/api/v1/config/region-label/rules')) as { id: string }[];
+  return rules.map(({ id }) => id).filter((id) => id.startsWith('tidb-mesh/'));
+}
+
+/** Locks a key as beta's TiDB would, through the mesh; gives what commits it. */
+async function lock(handle: number): Promise<() => Promise<void>> {
+  const caller = await Caller.of(stack, 'beta');
+  const key = rowKey(100, handle);
+  key.write('_i', 9, 'latin1');
+  const { context } = await caller.regionOf(key);
+  const startVersion = BigInt(Date.now()) << 18n;
+  const prewrite = await caller.store('KvPrewrite', ['kvrpcpb.PrewriteRequest', 'kvrpcpb.PrewriteResponse'], {
+    context,
+    mutations: [{ op: 0, key, value: Buffer.from('value') }],
+    primaryLock: key,
+    startVersion,
+    lockTtl: 60_000n,
+    txnSize: 1n,
+  });
+  expect(prewrite).toMatchObject({ status: 'OK', fields: { errors: [] } });
+  return async () => {
+    const done = await caller.store('KvCommit', ['kvrpcpb.CommitRequest', 'kvrpcpb.CommitResponse'], {
+      context,
+      startVersion,
+      keys: [key],
+      commitVersion: startVersion + 1n,
+    });
+    expect(done.status).toBe('OK');
+    expect(done.fields?.['error']).toBeUndefined();
+  };
+}
+
+/** Of a transaction that is open until its tenant is emptied: the store's DeleteRange takes no locks, TiKV's does. */
+let commit: () => Promise<void>;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tidb-mesh-cli-'));
+  stack = await startStack({ startTidbs: false, borders: false });
+  pd = new Endpoint({ pd: stack.pd.directUrl });
+  operator = await stack.certs.client(principalOf('storage', 'operator'));
+});
+afterAll(async () => {
+  pd.close();
+  await stack.stop();
+  await rm(folder, { recursive: true });
+});
+
+describe('add', () => {
+  test('a tenant gets the lowest free number, and its borders are borders of regions', async () => {
+    const added = await tenants('add', 'alpha');
+    expect(added).toMatchObject({ code: 0 });
+    expect(added.out).toContain('alpha is added with number 1');
+    expect(added.out).toContain('{ "name": "alpha", "number": 1 }');
+    const found = await starts();
+    expect([found.has(border(1)), found.has(border(2))]).toEqual([true, true]);
+    expect(await ruleIds()).toEqual(['tidb-mesh/alpha']);
+  });
+
+  test('again: nothing changes', async () => {
+    for (const more of [[], ['--number', '1']]) {
+      const again = await tenants('add', 'alpha', ...more);
+      expect(again).toMatchObject({ code: 0 });
+      expect(again.out).toContain('alpha is there already, with number 1');
+    }
+    expect(await ruleIds()).toEqual(['tidb-mesh/alpha']);
+  });
+
+  test.each<[string, string[], number, RegExp]>([
+    ['the same name with another number', ['alpha', '--number', '2'], 1, /alpha has number 1 .*already/],
+    ['the same number with another name', ['gamma', '--number', '1'], 1, /number 1 is tenant alpha's/],
+    ['a number too large', ['gamma', '--number', '32767'], 2, /1 to 32766/],
+    ['a bad name', ['Gamma'], 2, /a-z, 0-9 and -/],
+    ['no name', [], 2, /name the tenant/],
+    ['--all without a file', ['--all'], 2, /--config/],
+  ])('%s is refused, and nothing changes', async (_, args, code, reason) => {
+    const done = await tenants('add', ...args);
+    expect({ code: done.code, said: reason.test(done.err) }).toEqual({ code, said: true });
+    expect(await ruleIds()).toEqual(['tidb-mesh/alpha']);
+  });
+
+  test('a range that holds a lock only is not empty: its number is neither found nor given', async () => {
+    commit = await lock(1);
+    const refused = await tenants('add', 'beta', '--number', '2');
+    expect(refused.code).toBe(1);
+    expect(refused.err).toMatch(/would not begin empty: 1 keys in the store/);
+    const gamma = await tenants('add', 'gamma', '--json');
+    expect(gamma.code).toBe(0);
+    expect(JSON.parse(gamma.out)).toEqual({
+      tenants: [{ name: 'gamma', number: 3, isNew: true, skippedNumbers: [2] }],
+      failed: [],
+    });
+  });
+
+  test('with its data, when the operator says that it is its own', async () => {
+    const added = await tenants('add', 'beta', '--number', '2', '--with-data');
+    expect(added).toMatchObject({ code: 0 });
+    expect((await starts()).has(border(3))).toBe(true);
+  });
+
+  test('every tenant of a pluginConfig, the keys that are there already and keyspaces among them', async () => {
+    const config = join(folder, 'config.json');
+    const all = [
+      { name: 'legacy', number: 0 },
+      { name: 'alpha', number: 1 },
+      { name: 'spaced', number: 9, keyspace: { id: 7, mode: 'txn' } },
+      { name: 'clash', number: 3 },
+    ];
+    await writeFile(config, JSON.stringify({ tenants: all, rules: [] }));
+    // The store holds no keyspaces, so it cannot be asked for one's keys.
+    const done = await tenants('add', '--all', '--config', config, '--with-data');
+    expect(done.code).toBe(1);
+    expect(done.out.match(/is (?:added|there already)/g)).toHaveLength(3);
+    expect(done.err).toMatch(/number 3 is tenant gamma's/);
+    const found = await starts();
+    for (const end of ['78000007', '78000008'])
+      expect([end, found.has(memcomparable(Buffer.from(end, 'hex')).toString('hex'))]).toEqual([end, true]);
+  });
+
+  test('as a system principal through the mesh, too; as a tenant it is refused', async () => {
+    const through = (certs: CertFiles): Promise<Done> =>
+      command(
+        ...['tenants', 'add', 'delta', '--pd', `https://${stack.pd.meshAddress}`],
+        ...['--cert', certs.cert, '--key', certs.key, '--ca', certs.ca, '--server-name', 'localhost'],
+      );
+    const done = await through(operator);
+    expect({ code: done.code, err: done.err }).toMatchObject({ code: 0 });
+    const tenant = await through(await stack.certs.client(principalOf('alpha', 'prober')));
+    expect(tenant.code).toBe(1);
+  });
+});
+
+describe('list', () => {
+  test('one line for each, by number', async () => {
+    const { code, out } = await tenants('list', '--json');
+    expect(code).toBe(0);
+    const listed = JSON.parse(out) as {
+      name: string;
+      number: number;
+      keySpace: string;
+      borders: string;
+      regions: number;
+    }[];
+    expect(listed.map(({ name, number }) => [name, number])).toEqual([
+      ['legacy', 0],
+      ['alpha', 1],
+      ['beta', 2],
+      ['gamma', 3],
+      ['delta', 4],
+      ['spaced', 9],
+    ]);
+    for (const { name, borders, regions } of listed)
+      expect({ name, borders, some: regions > 0 }).toEqual({ name, borders: 'ok', some: true });
+    expect(listed.at(-1)?.keySpace).toBe('keyspace 7 (txn)');
+    const text = await tenants('list');
+    expect(text.out).toMatch(/^NAME +NUMBER +KEY SPACE/);
+    expect(text.out).toMatch(/^beta +2 +table keys/m);
+  });
+});
+
+describe('remove', () => {
+  test('is refused while there is something, with counts and without keys; nothing changes', async () => {
+    await (
+      await lock(2)
+    )();
+    const caller = await Caller.of(stack, 'beta');
+    const put = await caller.etcd('KV/Put', {
+      key: Buffer.from('/tidb/ddl/secret-name'),
+      value: Buffer.from('x'),
+    });
+    expect(put.status).toBe('OK');
+    const refused = await tenants('remove', 'beta');
+    expect(refused.code).toBe(1);
+    expect(refused.err).toMatch(/2 keys in the store/);
+    expect(refused.err).toMatch(/1 keys in PD's etcd/);
+    expect(refused.err).not.toContain('secret-name');
+    expect(await ruleIds()).toContain('tidb-mesh/beta');
+  });
+
+  test('empty destroys nothing without the name, and nothing of the neighbours with it', async () => {
+    expect((await tenants('empty', 'beta')).code).toBe(2);
+    expect((await tenants('empty', 'beta', '--confirm', 'gamma')).code).toBe(2);
+    const alpha = await Caller.of(stack, 'alpha');
+    const kept = await alpha.etcd('KV/Put', { key: Buffer.from('/tidb/ddl/kept'), value: Buffer.from('x') });
+    expect(kept.status).toBe('OK');
+    await commit();
+    const emptied = await tenants('empty', 'beta', '--confirm', 'beta');
+    expect({ code: emptied.code, err: emptied.err }).toMatchObject({ code: 0 });
+    expect(emptied.out).toContain("1 keys in PD's etcd");
+    const { fields } = await alpha.etcd('KV/Range', { key: Buffer.from('/tidb/ddl/kept') });
+    expect(fields?.['count']).toBe(1n);
+    expect((await tenants('empty', 'legacy', '--confirm', 'legacy')).err).toMatch(/there before the mesh/);
+  });
+
+  test('then it goes, and again changes nothing; its number is free for another', async () => {
+    const removed = await tenants('remove', 'beta');
+    expect({ code: removed.code, out: removed.out }).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/beta is removed/),
+    });
+    expect(await ruleIds()).not.toContain('tidb-mesh/beta');
+    const again = await tenants('remove', 'beta');
+    expect({ code: again.code, out: again.out }).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/there is no tenant beta/),
+    });
+    const epsilon = await tenants('add', 'epsilon', '--json');
+    expect(JSON.parse(epsilon.out)).toMatchObject({ tenants: [{ name: 'epsilon', number: 2 }] });
+  });
+});
+
+describe('doctor', () => {
+  test('names who holds garbage collection back, and for how long', async () => {
+    const old = BigInt(Date.now() - 30 * HOUR) << 18n;
+    const header = { clusterId: await clusterId(pd) };
+    const hold = (serviceId: string, safePoint: bigint): Promise<Buffer> =>
+      pd.grpc(
+        '/pdpb.PD/UpdateServiceGCSafePoint',
+        encode('pdpb.UpdateServiceGCSafePointRequest', {
+          header,
+          serviceId: Buffer.from(serviceId),
+          TTL: 3600n,
+          safePoint,
+        }),
+      );
+    await hold('tidb-mesh:alpha:br-7', old);
+    await pd.grpc(
+      '/etcdserverpb.KV/Put',
+      encode('etcdserverpb.PutRequest', {
+        key: Buffer.from('/tidb/server/minstartts/gamma:c0ffee'),
+        value: Buffer.from(String(BigInt(Date.now() - 5 * HOUR) << 18n)),
+      }),
+    );
+    const { code, out } = await doctor();
+    expect(code).toBe(1);
+    expect(out).toMatch(/WRONG {2}holds garbage collection back: service br-7 of tenant alpha, 30 h back/);
+    expect(out).toMatch(/tidb-mesh%3Aalpha%3Abr-7/);
+    expect(out).toMatch(/oldest transaction of TiDB c0ffee of tenant gamma, 5 h old; its entry has no lease/);
+    expect(out).toMatch(/ok {5}PD .*store/);
+    expect(out).toMatch(/all borders are borders of regions/);
+    const long = await doctor('--max-age', '40h', '--json');
+    const findings = JSON.parse(long.out) as { level: string; what: string }[];
+    expect(findings.find(({ what }) => what.includes('br-7'))?.level).toBe('ok');
+    const { out: listed } = await tenants('list');
+    expect(listed).toMatch(/^alpha .*service br-7, 30 h$/m);
+  });
+
+  test('says where the pluginConfig and PD differ', async () => {
+    const config = join(folder, 'other.json');
+    await writeFile(
+      config,
+      JSON.stringify({
+        tenants: [
+          { name: 'alpha', number: 8 },
+          { name: 'new', number: 20 },
+        ],
+      }),
+    );
+    const { code, out } = await doctor('--config', config);
+    expect(code).toBe(1);
+    expect(out).toMatch(/differ: tenant alpha has number 1/);
+    expect(out).toMatch(/new is in the pluginConfig, but PD does not know it/);
+    expect(out).toMatch(/PD knows gamma, which the pluginConfig does not list/);
+  });
+
+  test('sees two tenants on one number and a border inside of a region', async () => {
+    const set = (id: string, start: Buffer, end: Buffer): Promise<unknown> =>
+      pd.http('POST', '/pd/api/v1/config/region-label/rule', {
+        body: {
+          id,
+          labels: [{ key: 'tidb-mesh-tenant', value: id }],
+          rule_type: 'key-range',
+          data: [{ start_key: start.toString('hex'), end_key: end.toString('hex') }],
+        },
+      });
+    await set('tidb-mesh/twin', memcomparable(tablePrefix(0, 1)), memcomparable(tablePrefix(0, 2)));
+    // Nobody can have such borders: they do not split while PD's schedulers are halted.
+    await pd.http('POST', '/pd/api/v1/config', { body: { 'schedule.halt-scheduling': 'true' } });
+    await set('tidb-mesh/late', memcomparable(tablePrefix(0, 900)), memcomparable(tablePrefix(0, 901)));
+    const { code, out } = await doctor();
+    expect(code).toBe(1);
+    expect(out).toMatch(/alpha and twin both have number 1|twin and alpha both have number 1/);
+    expect(out).toMatch(/region \d+ reaches over the first border of late/);
+  });
+
+  test('a PD that does not answer is said in one line', async () => {
+    const { code, err } = await command('doctor', '--pd', 'http://127.0.0.1:1');
+    expect(code).toBe(1);
+    expect(err.trim().split('\n')).toHaveLength(1);
+    expect(err).toMatch(/127\.0\.0\.1:1 cannot be asked/);
+  });
+});

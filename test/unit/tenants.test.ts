@@ -1,0 +1,264 @@
+/** What `tidb-mesh tenants` and `doctor` know without servers: where key spaces lie, who is who in PD's rules, files, numbers. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseJson } from '../../src-ts/pd/endpoint.ts';
+import { Message, bytes, number } from '../../src-ts/pd/wire.ts';
+import { isTenantsOwn } from '../../src-ts/tenants/belongings.ts';
+import { tenantsOfFile } from '../../src-ts/tenants/config-file.ts';
+import { ageText } from '../../src-ts/tenants/holders.ts';
+import { conflict, registeredIn, ruleOf } from '../../src-ts/tenants/registry.ts';
+import { columns } from '../../src-ts/tenants/show.ts';
+import {
+  fromMemcomparable,
+  memcomparable,
+  pdKey,
+  readTenant,
+  spaceOf,
+  type Tenant,
+} from '../../src-ts/tenants/tenant.ts';
+import { decode, encode } from '../support/messages.ts';
+import { buildFilter, Filter, type SpaceChoice } from './filter.ts';
+
+const TENANTS: Tenant[] = [
+  { name: 'legacy', number: 0 },
+  { name: 'alpha', number: 1 },
+  { name: 'last', number: 32766 },
+  { name: 'first-keyspace', number: 3, keyspace: { id: 0, mode: 'txn' } },
+  { name: 'some-keyspace', number: 4, keyspace: { id: 0xff, mode: 'txn' } },
+  { name: 'last-keyspace', number: 5, keyspace: { id: 0xffffff, mode: 'txn' } },
+  { name: 'raw-keyspace', number: 6, keyspace: { id: 7, mode: 'raw' } },
+  { name: 'last-raw-keyspace', number: 7, keyspace: { id: 0xffffff, mode: 'raw' } },
+  { name: 'text', number: 8, prefix: { text: 'app1:', mode: 'txn' } },
+  { name: 'eight-bytes', number: 9, prefix: { text: 'app1:abc', mode: 'txn' } },
+  { name: 'raw-prefix', number: 10, prefix: { hex: 'a0ff', mode: 'raw' } },
+];
+
+function choiceOf({ number, keyspace, prefix }: Tenant): SpaceChoice {
+  if (keyspace) return { number, keyspace };
+  if (!prefix) return { number };
+  const bytes = 'text' in prefix ? Buffer.from(prefix.text) : Buffer.from(prefix.hex, 'hex');
+  return { number, prefix: { bytes, mode: prefix.mode } };
+}
+
+/** The byte string right before another of the same length. */
+function before(key: Buffer): Buffer {
+  const copy = Buffer.from(key);
+  let i = copy.length - 1;
+  while (copy[i] === 0) copy[i--] = 0xff;
+  copy[i] = copy[i]! - 1;
+  return copy;
+}
+
+describe('the borders that PD is told are those that the filter goes by', () => {
+  let filter: Filter;
+  beforeAll(async () => {
+    await buildFilter();
+    filter = new Filter('release');
+  });
+
+  test.each(TENANTS.map((tenant) => [tenant.name, tenant] as const))('%s', (_, tenant) => {
+    const space = spaceOf(tenant);
+    const [start, end] = [pdKey(space, space.start), pdKey(space, space.end)];
+    filter.selectSpace(choiceOf(tenant));
+    expect(filter.owns(start, end)).toBe(true);
+    // A region that is a bit longer at either side is not the tenant's any more.
+    const longer = space.memcomparable
+      ? memcomparable(Buffer.concat([space.end, Buffer.of(0)]))
+      : Buffer.concat([end, Buffer.of(0)]);
+    expect(filter.owns(start, longer)).toBe(false);
+    if (start.length > 0) expect(filter.owns(pdKey(space, before(space.start)), end)).toBe(false);
+  });
+});
+
+describe("PD's rules", () => {
+  test.each(TENANTS.map((tenant) => [tenant.name, tenant] as const))(
+    '%s is read as it was written',
+    (_, tenant) => {
+      const space = spaceOf(tenant);
+      expect(registeredIn(ruleOf(tenant))).toEqual({
+        name: tenant.name,
+        number: tenant.number,
+        keySpace: space.text,
+        start: pdKey(space, space.start),
+        end: pdKey(space, space.end),
+      });
+    },
+  );
+
+  test('a rule without a number tells it by its border', () => {
+    const rule = ruleOf({ name: 'beta', number: 513 });
+    expect(registeredIn({ ...rule, labels: rule.labels.slice(0, 1) })?.number).toBe(513);
+  });
+
+  test("rules of others are not a tenant's", () => {
+    expect(registeredIn({ ...ruleOf({ name: 'a', number: 1 }), id: 'schema/test/t' })).toBeUndefined();
+    expect(registeredIn({ ...ruleOf({ name: 'a', number: 1 }), data: null })).toBeUndefined();
+  });
+
+  const known = TENANTS.filter(({ prefix }) => !prefix).map((tenant) => registeredIn(ruleOf(tenant))!);
+  test.each<[string, Tenant, RegExp | undefined]>([
+    ['the same again', { name: 'alpha', number: 1 }, undefined],
+    ['a free name and number', { name: 'beta', number: 2 }, undefined],
+    ['the same name with another number', { name: 'alpha', number: 2 }, /alpha has number 1 .* already/],
+    ['the same number with another name', { name: 'beta', number: 1 }, /number 1 is tenant alpha's/],
+    [
+      'a keyspace of somebody',
+      { name: 'beta', number: 2, keyspace: { id: 255, mode: 'txn' } },
+      /among the keys of tenant some-keyspace/,
+    ],
+    [
+      'a raw keyspace among the keys that are there already',
+      { name: 'beta', number: 2, keyspace: { id: 255, mode: 'raw' } },
+      /among the keys of tenant legacy/,
+    ],
+    [
+      'a prefix among the keys that are there already',
+      { name: 'beta', number: 2, prefix: { text: 'app', mode: 'txn' } },
+      /among the keys of tenant legacy/,
+    ],
+    [
+      'the same name and number in another key space',
+      { name: 'alpha', number: 1, keyspace: { id: 9, mode: 'txn' } },
+      /keeps its number and key space/,
+    ],
+  ])('%s', (_, tenant, wanted) => {
+    const found = conflict(tenant, known);
+    if (wanted) expect(found).toMatch(wanted);
+    else expect(found).toBeUndefined();
+  });
+});
+
+describe('configuration files', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tidb-mesh-tenants-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const file = (value: unknown): string => {
+    const path = join(folder, 'config.json');
+    writeFileSync(path, typeof value === 'string' ? value : JSON.stringify(value));
+    return path;
+  };
+  const two = [
+    { name: 'alpha', number: 1 },
+    { name: 'beta', number: 2, keyspace: { id: 1, mode: 'raw' } },
+  ];
+
+  test.each([
+    ['a pluginConfig', { tenants: two, rules: [] }],
+    ['a WasmPlugin', { kind: 'WasmPlugin', spec: { pluginConfig: { tenants: two } } }],
+    ['an object with a pluginConfig', { pluginConfig: { tenants: two } }],
+  ])('%s', (_, value) => {
+    expect(tenantsOfFile(file(value))).toEqual(two);
+  });
+
+  test.each<[string, unknown, RegExp]>([
+    ['no JSON', '{', /must hold the pluginConfig as JSON/],
+    ['no tenants', { rules: [] }, /holds no "tenants"/],
+    ['a tenant that is a text', { tenants: ['alpha'] }, /tenants\[0\]: must be an object/],
+    ['a bad name', { tenants: [{ name: 'Alpha', number: 1 }] }, /tenants\[0\]: "Alpha" is no tenant's name/],
+    [
+      'a number too large',
+      { tenants: [{ name: 'a', number: 32767 }] },
+      /tenants\[0\]: 32767 is no tenant's number/,
+    ],
+    [
+      'the same number twice',
+      { tenants: [two[0], { name: 'c', number: 1 }] },
+      /tenants\[1\] has the name or the number of tenants\[0\]/,
+    ],
+  ])('%s is refused', (_, value, wanted) => {
+    expect(() => tenantsOfFile(file(value))).toThrow(wanted);
+  });
+
+  test.each<[string, object, RegExp]>([
+    [
+      'a keyspace and a prefix',
+      { keyspace: { id: 1, mode: 'txn' }, prefix: { text: 'a', mode: 'txn' } },
+      /a keyspace and a prefix/,
+    ],
+    ['a keyspace too large', { keyspace: { id: 2 ** 24, mode: 'txn' } }, /0 to 16777215/],
+    ['a mode that there is not', { keyspace: { id: 1, mode: 'tnx' } }, /"txn" or "raw"/],
+    ['a prefix of FF', { prefix: { hex: 'ffff', mode: 'raw' } }, /not all FF/],
+    ['a prefix without bytes', { prefix: { mode: 'raw' } }, /one of "text" and "hex"/],
+    ['hex cut short', { prefix: { hex: 'abc', mode: 'raw' } }, /even number of hex digits/],
+  ])('%s is refused', (_, settings, wanted) => {
+    expect(() => readTenant({ name: 'a', number: 1, ...settings }, 'tenants[0]')).toThrow(wanted);
+  });
+});
+
+describe('small things', () => {
+  test('numbers of 64 bits keep all digits', () => {
+    expect(
+      parseJson(
+        '{"a": 18446744073709551615, "b": 12, "c": "9223372036854775807 \\" 9223372036854775807", "d": 1.5}',
+      ),
+    ).toEqual({
+      a: '18446744073709551615',
+      b: 12,
+      c: '9223372036854775807 " 9223372036854775807',
+      d: 1.5,
+    });
+  });
+
+  test('messages are those that proto/ describes', () => {
+    const written = Buffer.concat([
+      bytes(1, number(1, 7), number(32, 1n << 23n)),
+      bytes(2, Buffer.from('key')),
+      number(4, (1n << 64n) - 1n),
+      number(5, 1),
+    ]);
+    expect(decode('kvrpcpb.ScanRequest', written)).toMatchObject({
+      context: { regionId: 7n, keyspaceId: 1 << 23 },
+      startKey: new Uint8Array(Buffer.from('key')),
+      version: (1n << 64n) - 1n,
+      keyOnly: true,
+    });
+    const answer = new Message(
+      encode('kvrpcpb.ScanResponse', { pairs: [{ key: Buffer.from('a') }, { key: Buffer.from('b') }] }),
+    );
+    expect(answer.messages(2).map((pair) => pair.text(2))).toEqual(['a', 'b']);
+    expect(answer.has(1)).toBe(false);
+    expect(() => new Message(Buffer.from('120561', 'hex'))).toThrow(/ends early/);
+  });
+
+  test('memcomparable keys come back, other bytes do not', () => {
+    for (const text of ['', 'a', 'eight by', 'nine byte']) {
+      const key = Buffer.from(text);
+      expect(fromMemcomparable(memcomparable(key))).toEqual(key);
+    }
+    expect(fromMemcomparable(Buffer.from('tooshort'))).toBeUndefined();
+    expect(fromMemcomparable(Buffer.concat([Buffer.from('a1234567'), Buffer.of(0xf8)]))).toBeUndefined();
+  });
+
+  test.each([
+    ['alpha:rg', true],
+    ['tidb-mesh:alpha:br-1', true],
+    ['TiDB_DDL/alpha:rule', true],
+    ['alphabet:rg', false],
+    ['tidb-mesh:alphabet:br', false],
+    ['beta:alpha:rg', false],
+    ['alpha', false],
+  ])('%s: of alpha %s', (id, own) => {
+    expect(isTenantsOwn(id, 'alpha')).toBe(own);
+  });
+
+  test.each([
+    [5_000, '5 s'],
+    [600_000, '10 min'],
+    [7_200_000, '2 h'],
+    [3 * 86_400_000, '3 days'],
+    [-5_000, '0 s'],
+  ])('%d ms are %s', (age, text) => {
+    expect(ageText(1e12 - age, 1e12)).toBe(text);
+  });
+
+  test('columns are as wide as their widest cell', () => {
+    expect(
+      columns([
+        ['NAME', 'N'],
+        ['alphabet', '12'],
+        ['b', ''],
+      ]),
+    ).toBe('NAME      N\nalphabet  12\nb');
+  });
+});

@@ -11,6 +11,7 @@ export function grpcStatus(status: Status): i32 {
     case Status.NOT_FOR_TENANTS:
     case Status.RANGES_MISSING:
     case Status.READ_SINCE:
+    case Status.GROUP_SHARED:
       return Grpc.PERMISSION_DENIED;
     case Status.HELD_TOO_MUCH:
     case Status.TOO_LONG:
@@ -26,6 +27,9 @@ export function grpcStatus(status: Status): i32 {
     case Status.TOO_DEEP:
     case Status.TIMESTAMP_AHEAD:
     case Status.REGION_NOT_NAMED:
+    case Status.GROUP_NAME:
+    case Status.GROUP_SETTINGS:
+    case Status.TSO_COUNT:
       return Grpc.INVALID_ARGUMENT;
     case Status.REGION_NOT_PROVEN:
     case Status.HELD_BACK:

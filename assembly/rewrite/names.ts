@@ -1,19 +1,14 @@
 /** Names in PD's protocols that a tenant may use, and what they become. */
-import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
+import { Ascii, ascii, equals } from '../wire/bytes';
 
 /** Stands for a text of the storage layer that may quote keys. */
 export const WITHHELD: Ascii = ascii(
   'tidb-mesh: the text of this error is withheld, it may quote keys of the store',
 );
 
-const RESOURCE_GROUPS: Ascii = ascii('resource_group/');
 const GLOBAL_CONFIG: Ascii = ascii('/global/config/');
-const CONTROLLER: Ascii = ascii('resource_group/controller');
-
-/** A key of the meta storage, or a range's end, inside the settings of resource groups. */
-export function insideResourceGroups(p: usize, length: usize): bool {
-  return startsWith(p, length, RESOURCE_GROUPS);
-}
+/** How TiDBs count request units: one for the whole store. */
+export const CONTROLLER: Ascii = ascii('resource_group/controller');
 
 /** One segment of a path: PD joins such names to a path, and `..` would lead out of it. */
 export function isSegment(p: usize, length: usize): bool {

@@ -32,10 +32,11 @@ import { Status } from '../wire/status';
 import { readVarint, varintEnd, writeVarint } from '../wire/varint';
 import { remove, replace, replaceField, setGrowth, setTouched, settle } from './edits';
 import { Exchange } from './exchange';
-import { WITHHELD, insideResourceGroups, isConfigPath, isSegment } from './names';
+import { WITHHELD, isConfigPath, isSegment } from './names';
 import { stripPartitionIds } from './partition-id';
 import { sawRegion, sawVersion } from './region-acts';
 import { Verdict, verdictNow } from './regions';
+import { group, groupKey } from './resource-groups';
 import { sawServiceId, sawServiceSafePoint, sawServiceTtl } from './service-safe-point';
 
 export const enum Direction {
@@ -45,6 +46,9 @@ export const enum Direction {
 
 /** TiDB's table ids fit into this many bits. */
 const TABLE_ID_BITS: u64 = 48;
+
+/** PD's clients ask for 10,000 at most. */
+const MAX_TSO_COUNT: u64 = 1 << 14;
 
 export let direction: Direction = Direction.REQUEST;
 let exchange: Exchange = changetype<Exchange>(0);
@@ -130,8 +134,11 @@ export function bytes(role: u32, tag: u32, at: usize, value: usize, length: usiz
     case Role.SERVICE_ID:
       if (request) sawServiceId(at, value, end);
       return Status.OK;
-    case Role.RESOURCE_PATH:
-      return insideResourceGroups(value, length) ? Status.OK : Status.NAME_OUTSIDE;
+    case Role.GROUP:
+    case Role.OWN_GROUP:
+      return group(request, role == Role.OWN_GROUP, tag, at, value, length, end);
+    case Role.RESOURCE_KEY:
+      return groupKey(tag, at, value, length, end);
     case Role.SEGMENT:
       return !request || isSegment(value, length) ? Status.OK : Status.NAME_OUTSIDE;
     case Role.CONFIG_PATH:
@@ -212,6 +219,12 @@ export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: 
     case Role.SAFE_POINT_MIN:
       if (!request) result = min<u64>(exchange.remembered, value);
       break;
+    case Role.TSO_COUNT:
+      if (request && value > MAX_TSO_COUNT) return Status.TSO_COUNT;
+      break;
+    case Role.DROP:
+      setGrowth(remove(at, end));
+      return Status.OK;
     case Role.OPAQUE:
     case Role.NAME:
       break;

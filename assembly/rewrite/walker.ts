@@ -33,10 +33,12 @@ import { CHECKSUM_RULE, appendChecksumRule } from './checksum';
 import { growth, remove, replace, replaceField, replaceScalar, setGrowth, setTouched } from './edits';
 import { nameRange, readSinceValue } from './etcd';
 import { Exchange, forget, pendingColumns, pendingIndex, pendingRefusal, remember } from './exchange';
+import { findField, findVarint, foundEnd } from './find';
 import { isKnownContext, rememberContext } from './known-contexts';
 import { columnsAt, columnsLength, findPartitionId } from './partition-id';
 import { addPatch, clearPatches, patchCount, setPatch, truncatePatches } from './patches';
 import { actsOnRegion, beginRegion } from './region-acts';
+import { GROUP_KEY_FIELD, groupRange, hasGroupSettings, isGroupKey } from './resource-groups';
 import { beginService, serviceSafePoint } from './service-safe-point';
 import {
   Direction,
@@ -329,7 +331,23 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
             startTo = p;
             if (flags & Flag.NAME_RANGE) continue;
             break;
+          case Role.RESOURCE_PATH:
+            startAt = at;
+            startBytes = value;
+            startTo = p;
+            continue;
+          case Role.RESOURCE_VALUE: {
+            const key = findField(start, end, GROUP_KEY_FIELD);
+            if (key == 0) return Status.DROP;
+            if (!isGroupKey(key, foundEnd - key)) continue;
+            const status = nested(Msg.RESOURCE_GROUP, ESSENTIAL, at, lengthAt, value, p, depth);
+            if (status == Status.DROP) truncatePatches(firstPatch);
+            if (status != Status.OK) return status;
+            total += growth;
+            continue;
+          }
           case Role.ETCD_END:
+          case Role.RESOURCE_END:
           case Role.ETCD_VALUE:
             endAt = at;
             endBytes = value;
@@ -433,6 +451,13 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
       if (status != Status.OK) return fail(status, message, startField);
       total += growth;
     }
+    if (flags & Flag.RESOURCE_PATH) {
+      const status = groupRange((startField << 3) | 2, startAt, startBytes, startTo, endBytes, endTo);
+      if (status != Status.OK) return fail(status, message, startField);
+      total += growth;
+    }
+    if (message == Msg.PUT_RESOURCE_GROUP && !hasGroupSettings(start, end))
+      return fail(Status.GROUP_SETTINGS, message, 0);
     if (flags & Flag.REQUIRED_LIST && !listed) return fail(Status.RANGES_MISSING, message, startField);
     if (flags & Flag.ACTS_ALWAYS || (flags & Flag.ACTS_WITHOUT_KEYS && !keyed)) {
       const status = actsOnRegion();
@@ -567,44 +592,4 @@ function plan(type: u64, at: usize, lengthAt: usize, value: usize, end: usize, d
       return fail(Status.TOO_MANY_PENDING, Msg.COPROCESSOR_REQUEST, 0);
   }
   return nested(Msg.DAG_REQUEST, 0, at, lengthAt, value, end, depth);
-}
-
-/** Where the field that was found last ends. */
-let foundEnd: usize = 0;
-/** The number in it, where it holds one. */
-let foundValue: u64 = 0;
-
-/** Where the bytes of the first length-delimited field `wanted` begin; 0 when there is none or the walk itself will fail. */
-function findField(p: usize, end: usize, wanted: u32): usize {
-  return find(p, end, wanted, 2);
-}
-
-/** The number in the varint field `wanted`; 0 when there is none. */
-function findVarint(p: usize, end: usize, wanted: u32): u64 {
-  return find(p, end, wanted, 0) == 0 ? 0 : foundValue;
-}
-
-function find(p: usize, end: usize, wanted: u32, wantedWire: u32): usize {
-  while (p < end) {
-    const tag = readVarint(p, end);
-    if (varintEnd == 0) return 0;
-    p = varintEnd;
-    const wire = (<u32>tag) & 7;
-    if (wire == 1 || wire == 5) {
-      const size: usize = wire == 1 ? 8 : 4;
-      if (size > end - p) return 0;
-      p += size;
-      continue;
-    }
-    foundValue = readVarint(p, end);
-    if ((wire != 0 && wire != 2) || varintEnd == 0) return 0;
-    const value = varintEnd;
-    if (wire == 2 && foundValue > <u64>(end - value)) return 0;
-    p = wire == 2 ? value + <usize>foundValue : value;
-    if (tag >> 3 == wanted && wire == wantedWire) {
-      foundEnd = p;
-      return value;
-    }
-  }
-  return 0;
 }

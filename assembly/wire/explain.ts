@@ -51,6 +51,14 @@ export function explain(status: Status): u32 {
       return Text.READ_SINCE;
     case Status.HELD_BACK:
       return Text.HELD_BACK;
+    case Status.GROUP_NAME:
+      return Text.GROUP_NAME;
+    case Status.GROUP_SHARED:
+      return Text.GROUP_SHARED;
+    case Status.GROUP_SETTINGS:
+      return Text.GROUP_SETTINGS;
+    case Status.TSO_COUNT:
+      return Text.TSO_COUNT;
     case Status.TOO_MANY_FIELDS:
       return Text.TOO_MANY_FIELDS;
     default:

@@ -51,4 +51,12 @@ export const enum Status {
   READ_SINCE,
   /** A service safe point further back than limits.maxHoldBackSeconds. */
   HELD_BACK,
+  /** A resource group whose name PD would not keep. */
+  GROUP_NAME,
+  /** A change to the resource group that all tenants share. */
+  GROUP_SHARED,
+  /** A resource group without the settings that PD relies on. */
+  GROUP_SETTINGS,
+  /** More timestamps wanted at once than MAX_TSO_COUNT. */
+  TSO_COUNT,
 }

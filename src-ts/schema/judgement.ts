@@ -87,7 +87,7 @@ const SIGNED = [ScalarType.INT32, ScalarType.INT64];
 
 /** What the walker can do with a role: only these types carry it. A role that is missing here goes on bytes and strings. */
 const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?: true }> = {
-  DROP: { scalars: STRINGS, messages: true },
+  DROP: { scalars: [...STRINGS, ...SIGNED], messages: true },
   EMPTIED: { messages: true },
   REVERSE: { scalars: [ScalarType.BOOL] },
   API_VERSION: { enums: true },
@@ -103,6 +103,7 @@ const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?
   REGION_ID: { scalars: UNSIGNED },
   REGION_VERSION: { scalars: UNSIGNED },
   REGION_ACT: { scalars: UNSIGNED },
+  TSO_COUNT: { scalars: UNSIGNED },
   TABLE_ID: { scalars: SIGNED },
   REFUSED: { messages: true },
   SERVICE_SAFE_POINT: { scalars: UNSIGNED },
@@ -118,6 +119,9 @@ const SINGLE = new Set([
   'ENC_END',
   'REVERSE',
   'ETCD_END',
+  'RESOURCE_PATH',
+  'RESOURCE_END',
+  'RESOURCE_VALUE',
   'ETCD_VALUE',
   'SERVICE_ID',
   'SERVICE_TTL',

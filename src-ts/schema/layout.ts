@@ -67,7 +67,7 @@ const REFUSAL_TEXT = 2;
 
 const ETCD_KEYS = ['ETCD_KEY', 'ETCD_READ_KEY'];
 const STARTS = ['API_VERSION', 'RANGE_START', 'ENC_START', ...ETCD_KEYS, 'RESOURCE_PATH', 'SAFE_POINT_OUT'];
-const ENDS = ['KEYSPACE_ID', 'RANGE_END', 'ENC_END', 'ETCD_END'];
+const ENDS = ['KEYSPACE_ID', 'RANGE_END', 'ENC_END', 'ETCD_END', 'RESOURCE_END'];
 
 /** Roles that the walker does nothing about, in either direction. */
 const IDLE = new Set(['ROLE_UNSPECIFIED', 'OPAQUE', 'NAME']);

@@ -31,6 +31,12 @@ const BY_STATUS: Record<string, string> = {
   READ_SINCE: 'a smallest start timestamp must be a decimal number, and be put with a lease',
   HELD_BACK:
     "a service safe point lies further back than limits.maxHoldBackSeconds: it would hold back the GC of every tenant; start the service anew, or ask the storage's owner for a longer time",
+  GROUP_NAME:
+    "this name cannot be kept for a resource group: together with the tenant's number and a colon it must fit into 32 bytes, and it must not hold a slash; take a shorter one, and end the statement that still waits by ADMIN CANCEL DDL JOBS",
+  GROUP_SHARED:
+    'the resource group `default` is shared by all tenants and cannot be changed by one; make one of your own and give it to your users: CREATE RESOURCE GROUP, ALTER USER ... RESOURCE GROUP',
+  GROUP_SETTINGS: 'a resource group needs a name, the mode RU and its RU settings',
+  TSO_COUNT: 'more than 16384 timestamps at once',
   TOO_MANY_FIELDS: 'the message holds more fields than can be read at once; send less at once',
 };
 

@@ -234,6 +234,17 @@ export class Maker {
             ? `resource_group/${random.pick(['', 'settings', 'settings/1'])}`
             : random.pick(['', 'gc/x', 'resource_group']),
         );
+      case 'RESOURCE_END':
+        return careful ? text(random.pick(['', 'resource_group/settingt'])) : Uint8Array.of(0);
+      case 'RESOURCE_KEY':
+        return text(
+          `resource_group/${random.pick(['controller', 'states/a', 'settings/default', 'settings/1:a', 'settings/31:FOREIGN!'])}`,
+        );
+      case 'RESOURCE_VALUE':
+        return careful ? EMPTY : random.bytes(random.below(20));
+      case 'GROUP':
+      case 'OWN_GROUP':
+        return text(random.pick(['', 'default', 'app', '1:app', '31:FOREIGN!', 'a/b', 'x'.repeat(40)]));
       case 'CONFIG_PATH':
         return text(careful ? random.pick(['', '/global/config/', 'resource_group/controller']) : '/pd/1');
       case 'SEGMENT':

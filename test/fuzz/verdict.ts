@@ -6,6 +6,7 @@ import type { JudgedField } from '../../src-ts/schema/judgement.ts';
 import { Kind } from '../../src-ts/schema/judgement.ts';
 import type { Way } from '../unit/filter.ts';
 import { compare, concat, EMPTY, hex } from '../unit/model/bytes.ts';
+import { clientGroup, objectionToOwn } from '../unit/model/groups.ts';
 import { isPlainText, READER, WITHHELD } from '../unit/model/walker.ts';
 import { INSIDE, LATEST, NO_TIMESTAMP_LIMIT } from './facts.ts';
 import { Flag, type Message, type Schema } from './schema.ts';
@@ -258,6 +259,17 @@ export class Verdict {
           : `acts on ${actedOn(n)}`;
       case 'SAFE_POINT_IN':
         return n.value === 0n ? undefined : `is ${n.value}`;
+      case 'GROUP':
+      case 'OWN_GROUP': {
+        const { number } = this.space.choice;
+        const stored = Buffer.from(n.bytes).toString();
+        const name = clientGroup(number, stored);
+        if (name === undefined) return `names the group ${stored}, another's`;
+        return role === 'OWN_GROUP' && objectionToOwn(number, name) !== undefined ? `is ${name}` : undefined;
+      }
+      case 'TSO_COUNT':
+        return n.value <= 16384n ? undefined : `is ${n.value}`;
+      case 'RESOURCE_END':
       case 'RESOURCE_PATH':
         return startsWith(n.bytes, new TextEncoder().encode('resource_group/')) ? undefined : `is ${shown}`;
       case 'SEGMENT': {

@@ -31,6 +31,10 @@ export enum Status {
   RANGES_MISSING,
   READ_SINCE,
   HELD_BACK,
+  GROUP_NAME,
+  GROUP_SHARED,
+  GROUP_SETTINGS,
+  TSO_COUNT,
 }
 
 /** As in assembly/keys/mapped.ts. */

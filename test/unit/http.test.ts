@@ -70,7 +70,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
   describe('methods', () => {
     test('are found by their whole path', () => {
       expect(filter.method('/tikvpb.Tikv/KvGet')?.decision).toBe(1);
-      expect(filter.method('/pdpb.PD/Tso')?.decision).toBe(2);
+      expect(filter.method('/pdpb.PD/GetMembers')?.decision).toBe(2);
       expect(filter.method('/tikvpb.Tikv/KvGC')).toMatchObject({
         decision: 3,
         because: expect.stringMatching(/whole region/),

@@ -49,6 +49,27 @@ export class Caller {
     return this.call(this.stack.pd.meshAddress, `/pdpb.PD/${method}`, types, fields, metadata);
   }
 
+  /** A method of another service of PD: its path without the first slash. */
+  pdService(path: string, types: [string, string], fields: Fields): Promise<Answer> {
+    return this.call(this.stack.pd.meshAddress, `/${path}`, types, fields, {});
+  }
+
+  /** Sends one message on a stream of such a service and waits for the first answer that is `wanted`. */
+  async pdStream(
+    path: string,
+    [request, response]: [string, string],
+    fields: Fields,
+    wanted: (answer: Fields) => boolean = () => true,
+  ): Promise<Answer> {
+    const answer = await this.stream(
+      this.stack.pd.meshAddress,
+      `/${path}`,
+      encode(request, fields),
+      (bytes) => wanted(decode(response, bytes)),
+    );
+    return { ...answer, fields: answer.bytes.length ? decode(response, answer.bytes) : undefined };
+  }
+
   /** A method of etcd, for example `KV/Range`; its messages are called as the method is. */
   etcd(method: string, fields: Fields): Promise<Answer> {
     const name = method.split('/')[1]!;

@@ -2,6 +2,7 @@
 import {
   create,
   ScalarType,
+  toBinary,
   type DescField,
   type DescMessage,
   type FileRegistry,
@@ -49,7 +50,7 @@ export class MessageMaker {
     for (const field of desc.fields) {
       const role = roles?.get(field.number)?.role ?? '';
       // An exact key that is absent is refused, and so is an absent path.
-      const needed = (role === 'KEY' && field.fieldKind !== 'list') || role === 'RESOURCE_PATH';
+      const needed = (role === 'KEY' && field.fieldKind !== 'list') || /^RESOURCE_(PATH|KEY)$/.test(role);
       if (!needed && !random.chance(depth < 3 ? 60 : 25)) continue;
       if (field.message && (depth >= MAX_DEPTH || field.fieldKind === 'map')) continue;
       if (field.oneof && desc.fields.some((f) => f.oneof === field.oneof && view.isSet(f))) continue;
@@ -76,7 +77,7 @@ export class MessageMaker {
       case ScalarType.BYTES:
         return bytes;
       case ScalarType.STRING:
-        return this.text(role, way, random);
+        return this.text(role, way, world, random);
       case ScalarType.BOOL:
         return random.chance(50);
       case ScalarType.DOUBLE:
@@ -87,6 +88,8 @@ export class MessageMaker {
       case ScalarType.SFIXED32:
         return random.next() | 0;
       case ScalarType.UINT32:
+        if (role === 'TSO_COUNT') return random.below(20_000);
+        return random.next();
       case ScalarType.FIXED32:
         return random.next();
       case ScalarType.INT64:
@@ -100,10 +103,17 @@ export class MessageMaker {
     }
   }
 
-  private text(role: string, way: Way, random: Random): string {
+  private text(role: string, way: Way, world: World, random: Random): string {
     switch (role) {
       case 'CONFIG_PATH':
         return random.pick(['', '/global/config/', 'resource_group/controller']);
+      case 'GROUP':
+      case 'OWN_GROUP': {
+        const own = `${world.space.choice.number}:`;
+        if (way === 'request')
+          return random.pick(['app', 'app', '2:app', 'default', '', 'a/b', '..', 'x'.repeat(40)]);
+        return random.pick([`${own}app`, `${own}x`, '2:app', 'default', 'app', '', `${own}default`, own]);
+      }
       case 'SEGMENT':
         return random.pick(['', 'default', 'a.b', '...']);
       case 'TEXT':
@@ -153,7 +163,19 @@ export class MessageMaker {
           random.pick(['', '0', '12', '99999999999999999999', '1x', String(2n ** 62n)]),
         );
       case 'RESOURCE_PATH':
-        return new TextEncoder().encode(`resource_group/${random.pick(['', 'settings', 'settings/1'])}`);
+      case 'RESOURCE_END':
+        if (role === 'RESOURCE_END' && random.chance(50)) return EMPTY;
+        return new TextEncoder().encode(
+          `resource_group/${random.pick(['', 'settings', 'settings/app', 'controller', 'settings/default'])}`,
+        );
+      case 'RESOURCE_KEY':
+        return new TextEncoder().encode(
+          `resource_group/${random.pick(['controller', 'states/a', `settings/${this.text('GROUP', way, world, random)}`])}`,
+        );
+      case 'RESOURCE_VALUE': {
+        const desc = this.desc('resource_manager.ResourceGroup');
+        return toBinary(desc, this.fill(desc, way, world, random, MAX_DEPTH - 2).message);
+      }
       case 'SERVICE_ID':
         return new TextEncoder().encode(
           random.pick(['gc_worker', 'br-1', 'ticdc:x', 'a/b', '', 'é', 'x'.repeat(129)]),

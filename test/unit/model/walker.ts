@@ -2,11 +2,12 @@
  * What the walker must do, on decoded messages: every field by its role in proto/, nothing by position. Messages are @bufbuild/protobuf's
  * dynamic ones.
  */
-import type { FileRegistry, Message } from '@bufbuild/protobuf';
+import { fromBinary, toBinary, type FileRegistry, type Message } from '@bufbuild/protobuf';
 import { reflect, type ReflectMessage } from '@bufbuild/protobuf/reflect';
 import type { JudgedMessage, Judgement } from '../../../src-ts/schema/judgement.ts';
 import { Status, type Way } from '../filter.ts';
 import { EMPTY } from './bytes.ts';
+import { clientGroup, clientPath, isGroupPath, objectionToOwn, storedGroup, storedPath } from './groups.ts';
 import {
   capabilities,
   COPROCESSOR,
@@ -199,6 +200,17 @@ export class WalkerModel {
         (way === 'request' && (name === 'API_VERSION' || name === 'KEYSPACE_ID')) ||
         (name === 'SAFE_POINT_OUT' && way === 'response') ||
         (name === 'LEASE_GRANT_ID' && way === 'request');
+      if (name === 'RESOURCE_VALUE') {
+        if (!view.isSet(field)) continue;
+        const key = textOf(view.get(view.desc.field['key']!) as Uint8Array);
+        if (key === '') return DROPPED;
+        if (!isGroupPath(key)) continue;
+        const desc = this.registry.getMessage('resource_manager.ResourceGroup')!;
+        const group = fromBinary(desc, view.get(field) as Uint8Array);
+        if (this.walk(reflect(desc, group), way, world) === DROPPED) return DROPPED;
+        view.set(field, toBinary(desc, group));
+        continue;
+      }
       if (joint?.has(field.number) || (!view.isSet(field) && !inserted)) continue;
       const before: unknown = view.get(field);
       const after = this.value(name, before, way, world, swapped);
@@ -210,6 +222,8 @@ export class WalkerModel {
       const field = view.fields.find((f) => f.number === number);
       if (field?.fieldKind === 'scalar' && value !== undefined) view.set(field, value as never);
     }
+    if (way === 'request' && view.desc.typeName === 'resource_manager.PutResourceGroupRequest')
+      judgeGroup(view.message as unknown as PutGroup);
     return undefined;
   }
 
@@ -240,6 +254,17 @@ export class WalkerModel {
       const tooOld = isNumber && BigInt(value) < world.oldest;
       if (!good) result.set(number('ETCD_VALUE')!, new Refused(Status.READ_SINCE));
       else result.set(number('ETCD_VALUE')!, tooOld ? ascii(String(world.oldest)) : undefined);
+    }
+    if (number('RESOURCE_PATH') !== undefined) {
+      const [path, end] = [
+        textOf(get('RESOURCE_PATH') as Uint8Array),
+        textOf(get('RESOURCE_END') as Uint8Array),
+      ];
+      const stored = storedPath(world.space.choice.number, path, end);
+      result.set(
+        number('RESOURCE_PATH')!,
+        stored === undefined ? new Refused(Status.NAME_OUTSIDE) : bytesOf(stored),
+      );
     }
     if (number('SERVICE_ID') !== undefined) this.judgeService(get, number, world, result);
     return result;
@@ -366,6 +391,22 @@ export class WalkerModel {
         if (name === undefined && request) throw new Refused(Status.NAME_OUTSIDE);
         return name === undefined ? DROPPED : bytesOf(name);
       }
+      case 'OWN_GROUP':
+      case 'GROUP': {
+        const { number } = space.choice;
+        const status = request && role === 'OWN_GROUP' ? objectionToOwn(number, String(value)) : undefined;
+        if (status !== undefined) throw new Refused(status);
+        const name = (request ? storedGroup : clientGroup)(number, String(value));
+        if (name === undefined && request) throw new Refused(Status.NAME_OUTSIDE);
+        return name ?? DROPPED;
+      }
+      case 'RESOURCE_KEY': {
+        const path = clientPath(space.choice.number, textOf(bytes));
+        return path === undefined ? DROPPED : bytesOf(path);
+      }
+      case 'TSO_COUNT':
+        if (request && Number(value) > 16384) throw new Refused(Status.TSO_COUNT);
+        return value;
       case 'LEASE_ID':
         return request ? storedLease(world, value as bigint) : clientLease(world, value as bigint);
       case 'LEASE_GRANT_ID': {
@@ -393,7 +434,7 @@ export class WalkerModel {
       case 'REGION_ID':
       case 'REGION_VERSION':
       case 'ETCD_VALUE':
-      case 'RESOURCE_PATH':
+      case 'RESOURCE_END':
       case 'CONFIG_PATH':
       case 'SEGMENT':
       case 'HOST':
@@ -412,4 +453,14 @@ export class WalkerModel {
 function needsOf(message: JudgedMessage | undefined): number {
   const bits: Record<string, number> = { TXN, RAW, COPROCESSOR };
   return (message?.needs ?? []).reduce((all, need) => all | bits[need]!, 0);
+}
+
+interface PutGroup {
+  group?: { name: string; mode: number; rUSettings?: { rU?: { settings?: unknown } } };
+}
+
+/** What PD relies on. */
+function judgeGroup({ group }: PutGroup): void {
+  if (!group?.name || group.mode !== 1 || !group.rUSettings?.rU?.settings)
+    throw new Refused(Status.GROUP_SETTINGS);
 }

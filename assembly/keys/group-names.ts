@@ -1,0 +1,73 @@
+/**
+ * Names of resource groups, of which PD has one list for the whole store:
+ *
+ *   default        one for all tenants: PD makes it, without a limit; its owner can set one for all of them together
+ *   name           -> number ":" name      the tenant's number in decimal, so that no prefix begins another one
+ *
+ * Tenant 0 keeps its names as they are; those that begin like another tenant's do not exist for it.
+ */
+import { alloc } from '../memory/arena';
+import { Ascii, ascii, equals } from '../wire/bytes';
+import { Mapped } from './mapped';
+import { tenantNumber } from './space';
+
+/** PD refuses longer ones (pkg/mcs/resourcemanager/server/manager.go). */
+export const MAX_GROUP_BYTES: usize = 32;
+
+const DEFAULT: Ascii = ascii('default');
+const COLON: u8 = 0x3a;
+const ZERO: u8 = 0x30;
+const MAX_PREFIX_BYTES: usize = 11;
+
+/** The result of a mapping that says REPLACED. */
+export let groupAt: usize = 0;
+export let groupLength: usize = 0;
+
+let prefixOf: u32 = 0;
+let prefixAt: usize = 0;
+const prefixEnd: usize = heap.alloc(MAX_PREFIX_BYTES) + MAX_PREFIX_BYTES;
+
+/** Writes the prefix of the tenant in use, which is not tenant 0; gives its length. */
+function prefixLength(): usize {
+  if (prefixOf != tenantNumber()) {
+    prefixOf = tenantNumber();
+    prefixAt = prefixEnd - 1;
+    store<u8>(prefixAt, COLON);
+    for (let rest = prefixOf; rest != 0; rest /= 10) store<u8>(--prefixAt, ZERO + <u8>(rest % 10));
+  }
+  return prefixEnd - prefixAt;
+}
+
+export function isSharedGroup(p: usize, length: usize): bool {
+  return equals(p, length, DEFAULT);
+}
+
+/** Digits and a colon. */
+function isSomeTenants(p: usize, length: usize): bool {
+  let i: usize = 0;
+  while (i < length && <u32>(load<u8>(p + i) - ZERO) < 10) i++;
+  return i > 0 && i < length && load<u8>(p + i) == COLON;
+}
+
+/** A client's name to PD's. An empty one names no group and stays empty. */
+export function encodeGroup(p: usize, length: usize): Mapped {
+  if (length == 0 || isSharedGroup(p, length)) return Mapped.SAME;
+  if (tenantNumber() == 0) return isSomeTenants(p, length) ? Mapped.OUTSIDE : Mapped.SAME;
+  const before = prefixLength();
+  groupLength = before + length;
+  groupAt = alloc(groupLength);
+  memory.copy(groupAt, prefixAt, before);
+  memory.copy(groupAt + before, p, length);
+  return Mapped.REPLACED;
+}
+
+/** PD's name back to the client's. OUTSIDE: another tenant's. */
+export function decodeGroup(p: usize, length: usize): Mapped {
+  if (length == 0 || isSharedGroup(p, length)) return Mapped.SAME;
+  if (tenantNumber() == 0) return isSomeTenants(p, length) ? Mapped.OUTSIDE : Mapped.SAME;
+  const before = prefixLength();
+  if (length <= before || memory.compare(p, prefixAt, before) != 0) return Mapped.OUTSIDE;
+  groupAt = p + before;
+  groupLength = length - before;
+  return isSharedGroup(groupAt, groupLength) ? Mapped.OUTSIDE : Mapped.REPLACED;
+}

@@ -1,0 +1,119 @@
+/**
+ * Resource groups in PD's protocols: their names, and where the meta storage keeps them.
+ *
+ *   resource_group/settings/<name>   a resource_manager.ResourceGroup
+ *   resource_group/controller        JSON, one for the whole store
+ *
+ * `default` is shared, and lies among the groups of all tenants: so reads of a range go on as they are, and what is not the tenant's
+ * leaves their answers.
+ */
+import {
+  MAX_GROUP_BYTES,
+  decodeGroup,
+  encodeGroup,
+  groupAt,
+  groupLength,
+  isSharedGroup,
+} from '../keys/group-names';
+import { Mapped } from '../keys/mapped';
+import { tenantNumber } from '../keys/space';
+import { alloc } from '../memory/arena';
+import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
+import { Status } from '../wire/status';
+import { replaceField, setGrowth } from './edits';
+import { findField, findVarint, foundEnd } from './find';
+import { CONTROLLER, isSegment } from './names';
+
+/** meta_storagepb.KeyValue.key */
+export const GROUP_KEY_FIELD: u32 = 1;
+
+const ROOT: Ascii = ascii('resource_group/');
+const SETTINGS: Ascii = ascii('resource_group/settings/');
+
+/** resource_manager.ResourceGroup: mode, r_u_settings; its r_u; its settings. */
+const MODE_FIELD: u32 = 2;
+const RU_SETTINGS_FIELD: u32 = 3;
+const ONLY_FIELD: u32 = 1;
+const RU_MODE: u64 = 1;
+
+/** The name of a group in the field [at, end). `own`: a request would make, change or delete it. */
+export function group(
+  request: bool,
+  own: bool,
+  tag: u32,
+  at: usize,
+  value: usize,
+  length: usize,
+  end: usize,
+): Status {
+  setGrowth(0);
+  if (!request) return settled(decodeGroup(value, length), Status.DROP, tag, at, end);
+  if (own) {
+    // PD joins the name to a path, and cleans the path.
+    if (length == 0 || !isSegment(value, length)) return Status.GROUP_NAME;
+    if (isSharedGroup(value, length) && tenantNumber() != 0) return Status.GROUP_SHARED;
+  }
+  const status = settled(encodeGroup(value, length), Status.NAME_OUTSIDE, tag, at, end);
+  return own && status == Status.OK && tenantNumber() != 0 && groupLength > MAX_GROUP_BYTES
+    ? Status.GROUP_NAME
+    : status;
+}
+
+function settled(mapped: Mapped, outside: Status, tag: u32, at: usize, end: usize): Status {
+  if (mapped == Mapped.OUTSIDE) return outside;
+  if (mapped == Mapped.REPLACED) setGrowth(replaceField(tag, at, end, groupAt, groupLength));
+  return Status.OK;
+}
+
+/** A key of the meta storage in an answer: the tenant's own groups and what all share; everything else leaves it. */
+export function groupKey(tag: u32, at: usize, value: usize, length: usize, end: usize): Status {
+  if (equals(value, length, CONTROLLER)) return Status.OK;
+  if (!isGroupKey(value, length)) return Status.DROP;
+  const name = value + SETTINGS.length;
+  return settledKey(decodeGroup(name, length - SETTINGS.length), Status.DROP, tag, at, end);
+}
+
+function settledKey(mapped: Mapped, outside: Status, tag: u32, at: usize, end: usize): Status {
+  if (mapped == Mapped.OUTSIDE) return outside;
+  if (mapped != Mapped.REPLACED) return Status.OK;
+  const key = alloc(SETTINGS.length + groupLength);
+  memory.copy(key, changetype<usize>(SETTINGS), SETTINGS.length);
+  memory.copy(key + SETTINGS.length, groupAt, groupLength);
+  setGrowth(replaceField(tag, at, end, key, SETTINGS.length + groupLength));
+  return Status.OK;
+}
+
+/** True for the key of a group. */
+export function isGroupKey(key: usize, length: usize): bool {
+  return <i32>length > SETTINGS.length && startsWith(key, length, SETTINGS);
+}
+
+/**
+ * What a request reads of the meta storage: its key in the field [at, to), with its bytes from `key` on, and its range's end, empty for
+ * one key. Leaves the growth in `growth`.
+ */
+export function groupRange(tag: u32, at: usize, key: usize, to: usize, last: usize, lastTo: usize): Status {
+  setGrowth(0);
+  const length = to - key;
+  if (last != lastTo)
+    return startsWith(key, length, ROOT) && startsWith(last, lastTo - last, ROOT)
+      ? Status.OK
+      : Status.NAME_OUTSIDE;
+  if (equals(key, length, CONTROLLER)) return Status.OK;
+  if (!isGroupKey(key, length)) return Status.NAME_OUTSIDE;
+  const name = key + SETTINGS.length;
+  return settledKey(encodeGroup(name, length - SETTINGS.length), Status.NAME_OUTSIDE, tag, at, to);
+}
+
+/** True when the group in this request to put one has the settings without which PD stops. */
+export function hasGroupSettings(p: usize, end: usize): bool {
+  let at = findField(p, end, ONLY_FIELD);
+  if (at == 0) return false;
+  const groupEnd = foundEnd;
+  if (findVarint(at, groupEnd, MODE_FIELD) != RU_MODE || findField(at, groupEnd, ONLY_FIELD) == 0)
+    return false;
+  at = findField(at, groupEnd, RU_SETTINGS_FIELD);
+  if (at == 0) return false;
+  at = findField(at, foundEnd, ONLY_FIELD);
+  return at != 0 && findField(at, foundEnd, ONLY_FIELD) != 0;
+}

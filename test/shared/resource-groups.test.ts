@@ -1,0 +1,368 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Caller, type Answer } from '../e2e/support/caller.ts';
+import { errorOf, inAll } from '../e2e/support/tenants.ts';
+import { startStack, type Stack } from '../stack/stack.ts';
+import type { Fields } from '../support/messages.ts';
+
+/* PD has one list of resource groups for the whole store: two stock TiDBs make theirs by the same name. */
+const RATES: Record<string, number> = { alpha: 1000, beta: 2000 };
+/** With the tenant's number and a colon in front, 32 bytes: the longest that PD keeps. */
+const LONGEST = 'g'.repeat(30);
+/** What a statement may take that is refused at once. */
+const AT_ONCE = 5000;
+
+let stack: Stack;
+const callers: Record<string, Caller> = {};
+
+beforeAll(async () => {
+  stack = await startStack();
+  for (const { name } of stack.tenants) callers[name] = await Caller.of(stack, name);
+});
+afterAll(async () => {
+  await stack?.stop();
+});
+
+interface PdGroup {
+  name: string;
+  r_u_settings: { r_u: { settings: { fill_rate: number } } };
+}
+
+/** PD's own view, past Envoy: rate by name. */
+async function inPd(): Promise<Record<string, number>> {
+  const answer = await fetch(`${stack.pd.directUrl}/resource-manager/api/v1/config/groups`);
+  const groups = (await answer.json()) as PdGroup[];
+  return Object.fromEntries(groups.map((group) => [group.name, group.r_u_settings.r_u.settings.fill_rate]));
+}
+
+/** information_schema's view of one tenant: rate by name. */
+async function inSql(tenant: string): Promise<Record<string, string>> {
+  const session = await stack.tidbs.get(tenant)!.connect();
+  try {
+    const rows = await session.query('SELECT name, ru_per_sec FROM information_schema.resource_groups');
+    return Object.fromEntries(
+      rows.map((row) => [String(row['name'] ?? row['NAME']), String(row['ru_per_sec'] ?? row['RU_PER_SEC'])]),
+    );
+  } finally {
+    await session.close();
+  }
+}
+
+describe('two TiDBs with a group of one name', () => {
+  beforeAll(async () => {
+    await inAll(stack, async (session, tenant) => {
+      await session.query(`CREATE RESOURCE GROUP app RU_PER_SEC = ${RATES[tenant]}`);
+      await session.query(`CREATE RESOURCE GROUP only_${tenant} RU_PER_SEC = 77 PRIORITY = HIGH`);
+      await session.query(`CREATE RESOURCE GROUP ${LONGEST} RU_PER_SEC = 5`);
+      await session.query('CREATE DATABASE work');
+      await session.query('CREATE TABLE work.t (id BIGINT PRIMARY KEY, v VARCHAR(64))');
+    });
+  });
+
+  test('each sees its own, PD has both', async () => {
+    const own = await inAll(stack, (_, tenant) => inSql(tenant));
+    for (const [tenant, rate] of Object.entries(RATES))
+      expect(own[tenant]).toEqual({
+        default: 'UNLIMITED',
+        app: String(rate),
+        [`only_${tenant}`]: '77',
+        [LONGEST]: '5',
+      });
+    expect(await inPd()).toMatchObject({
+      '1:app': 1000,
+      '2:app': 2000,
+      '1:only_alpha': 77,
+      '2:only_beta': 77,
+      [`1:${LONGEST}`]: 5,
+      [`2:${LONGEST}`]: 5,
+    });
+    expect(Object.keys(await inPd())).toHaveLength(7);
+  });
+
+  test('statements run under it, and draw from the bucket of their own tenant', async () => {
+    await inAll(stack, async (session) => {
+      await session.query('SET RESOURCE GROUP app');
+      expect(await session.query('SELECT CURRENT_RESOURCE_GROUP() AS g')).toEqual([{ g: 'app' }]);
+      for (let id = 0; id < 50; id++) await session.query('INSERT INTO work.t VALUES (?, ?)', [id, 'x']);
+      const [row] = await session.query('SELECT /*+ RESOURCE_GROUP(app) */ COUNT(*) AS n FROM work.t');
+      expect(Number(row!['n'])).toBe(50);
+    });
+    const used = async (): Promise<string[]> => {
+      const text = await (await fetch(`${stack.pd.directUrl}/metrics`)).text();
+      return [
+        ...text.matchAll(/resource_manager_resource_unit_write_request_unit_sum\{[^}]*?name="([^"]+)"/g),
+      ].map((found) => found[1]!);
+    };
+    let names: string[] = [];
+    // TiDB reports what was used when it has used enough, or after some seconds.
+    for (let i = 0; i < 60 && !['1:app', '2:app'].every((name) => names.includes(name)); i++) {
+      await sleep(500);
+      names = await used();
+    }
+    expect(names).toEqual(expect.arrayContaining(['1:app', '2:app']));
+    expect(names).not.toContain('app');
+  });
+  test('a change reaches the tenant whose it is', async () => {
+    await inAll(stack, async (session, tenant) => {
+      if (tenant === 'alpha') await session.query('ALTER RESOURCE GROUP app RU_PER_SEC = 1234 BURSTABLE');
+    });
+    expect(await inPd()).toMatchObject({ '1:app': 1234, '2:app': 2000 });
+    expect((await inSql('beta'))['app']).toBe('2000');
+    expect((await inSql('alpha'))['app']).toBe('1234');
+  });
+
+  test('a query that breaks its limit is ended, in its own tenant', async () => {
+    await inAll(stack, async (session, tenant) => {
+      await session.query(
+        "CREATE RESOURCE GROUP tight RU_PER_SEC = 10000 QUERY_LIMIT = (EXEC_ELAPSED = '200ms', ACTION = KILL)",
+      );
+      if (tenant === 'beta')
+        await session.query('ALTER RESOURCE GROUP tight RU_PER_SEC = 10000 QUERY_LIMIT = NULL');
+    });
+    await sleep(1000);
+    const outcome = await inAll(stack, async (session) => {
+      try {
+        await session.query('SELECT /*+ RESOURCE_GROUP(tight) */ SLEEP(2), COUNT(*) FROM work.t');
+        return 'done';
+      } catch (error) {
+        return (error as Error).message;
+      }
+    });
+    expect(outcome).toEqual({ alpha: expect.stringMatching(/runaway/i), beta: 'done' });
+  });
+
+  test('CALIBRATE RESOURCE reads what PD says of request units', async () => {
+    const said = await inAll(stack, async (session) => {
+      try {
+        return JSON.stringify(await session.query('CALIBRATE RESOURCE'));
+      } catch (error) {
+        return (error as Error).message;
+      }
+    });
+    // The embedded store has no metric of its processors; what is asked of PD before that is answered.
+    for (const answer of Object.values(said)) expect(answer).toMatch(/QUOTA|cpu/i);
+  });
+
+  test('dropping it in one tenant leaves the other its own', async () => {
+    await inAll(stack, async (session, tenant) => {
+      if (tenant === 'alpha') await session.query('DROP RESOURCE GROUP app');
+    });
+    const pd = await inPd();
+    expect(pd['1:app']).toBeUndefined();
+    expect(pd['2:app']).toBe(2000);
+    expect((await inSql('beta'))['app']).toBe('2000');
+    expect(await inSql('alpha')).not.toHaveProperty('app');
+    await inAll(stack, async (session, tenant) => {
+      if (tenant !== 'beta') return;
+      await session.query('SET RESOURCE GROUP app');
+      await session.query("INSERT INTO work.t VALUES (1000, 'after')");
+    });
+  });
+
+  test('the shared default cannot be changed by one, and says so at once', async () => {
+    await inAll(stack, async (session) => {
+      const start = Date.now();
+      const { message } = await errorOf(session.query('ALTER RESOURCE GROUP default RU_PER_SEC = 10'));
+      expect(message).toMatch(/default.*shared by all tenants/s);
+      expect(Date.now() - start).toBeLessThan(AT_ONCE);
+    });
+    expect((await inPd())['default']).toBeGreaterThan(1_000_000_000);
+    // What was refused leaves nothing behind.
+    expect((await inSql('alpha'))['default']).toBe('UNLIMITED');
+  });
+
+  test('an external timestamp is one for all: a clear error at once', async () => {
+    await inAll(stack, async (session) => {
+      const start = Date.now();
+      const { message } = await errorOf(
+        session.query(`SET GLOBAL tidb_external_ts = ${(BigInt(Date.now()) - 10_000n) << 18n}`),
+      );
+      expect(message).toMatch(/ask its owner/);
+      expect(Date.now() - start).toBeLessThan(AT_ONCE);
+    });
+  });
+
+  test('a name too long for PD waits with a reason, and ADMIN CANCEL ends it', async () => {
+    await inAll(stack, async (session, tenant) => {
+      const other = await stack.tidbs.get(tenant)!.connect();
+      try {
+        const failed = errorOf(session.query(`CREATE RESOURCE GROUP ${LONGEST}g RU_PER_SEC = 5`));
+        let job: unknown;
+        for (let i = 0; i < 40 && job === undefined; i++) {
+          await sleep(250);
+          const jobs = await other.query("ADMIN SHOW DDL JOBS WHERE job_type = 'create resource group'");
+          job = jobs.find((row) => !/synced|cancelled/.test(String(row['STATE'])))?.['JOB_ID'];
+        }
+        await other.query(`ADMIN CANCEL DDL JOBS ${String(job)}`);
+        const { message } = await failed;
+        expect(message).toMatch(/32 bytes|ancel/);
+      } finally {
+        await other.close();
+      }
+    });
+    expect(Object.keys(await inPd()).filter((name) => name.includes(`${LONGEST}g`))).toEqual([]);
+  });
+});
+
+describe('a tenant with bad intentions', () => {
+  const MANAGER = 'resource_manager.ResourceManager';
+  const call = (
+    tenant: string,
+    method: string,
+    request: string,
+    response: string,
+    fields: Fields,
+  ): Promise<Answer> =>
+    callers[tenant]!.pdService(
+      `${MANAGER}/${method}`,
+      [`resource_manager.${request}`, `resource_manager.${response}`],
+      fields,
+    );
+  const settings = { mode: 1, rUSettings: { rU: { settings: { fillRate: 1n } } } };
+  const put = (method: string, group: Fields | undefined): Promise<Answer> =>
+    call('alpha', method, 'PutResourceGroupRequest', 'PutResourceGroupResponse', group ? { group } : {});
+
+  test.each(['2:app', 'app', 'only_beta', '2:only_beta'])(
+    'naming %s reaches no group of another',
+    async (name) => {
+      const before = await inPd();
+      const got = await call(
+        'alpha',
+        'GetResourceGroup',
+        'GetResourceGroupRequest',
+        'GetResourceGroupResponse',
+        {
+          resourceGroupName: name,
+        },
+      );
+      expect(got.status).not.toBe('OK');
+      await put('ModifyResourceGroup', { name, ...settings });
+      await call(
+        'alpha',
+        'DeleteResourceGroup',
+        'DeleteResourceGroupRequest',
+        'DeleteResourceGroupResponse',
+        {
+          resourceGroupName: name,
+        },
+      );
+      expect(await inPd()).toEqual(before);
+    },
+  );
+
+  test.each(['../settings/2:app', 'x/../../settings/2:app', '/', 'a/b'])('%s is no name', async (name) => {
+    const before = await inPd();
+    expect((await put('AddResourceGroup', { name, ...settings })).status).toBe('INVALID_ARGUMENT');
+    expect(await inPd()).toEqual(before);
+  });
+
+  test('what would stop PD does not reach it', async () => {
+    for (const method of ['AddResourceGroup', 'ModifyResourceGroup'])
+      for (const group of [
+        undefined,
+        { name: 'bad' },
+        { name: 'bad', mode: 2 },
+        { ...settings, name: 'bad', mode: 0 },
+        { name: 'bad', mode: 1 },
+        { name: 'bad', mode: 1, rUSettings: {} },
+        { name: 'bad', mode: 1, rUSettings: { rU: {} } },
+      ])
+        expect((await put(method, group)).status).toBe('INVALID_ARGUMENT');
+    expect(Object.keys(await inPd())).toContain('default');
+  });
+
+  test('lists and the meta storage show its own groups and the default', async () => {
+    const listed = await call(
+      'alpha',
+      'ListResourceGroups',
+      'ListResourceGroupsRequest',
+      'ListResourceGroupsResponse',
+      {},
+    );
+    const names = (listed.fields!['groups'] as Fields[]).map((group) => group['name'] as string).sort();
+    expect(names).toEqual(['default', LONGEST, 'only_alpha', 'tight']);
+    const get = (key: string, rangeEnd = ''): Promise<Answer> =>
+      callers['alpha']!.pdService(
+        'meta_storagepb.MetaStorage/Get',
+        ['meta_storagepb.GetRequest', 'meta_storagepb.GetResponse'],
+        {
+          key: Buffer.from(key),
+          rangeEnd: Buffer.from(rangeEnd),
+        },
+      );
+    const keys = (answer: Answer): string[] =>
+      (answer.fields!['kvs'] as Fields[]).map((kv) => Buffer.from(kv['key'] as Uint8Array).toString()).sort();
+    const all = await get('resource_group/settings', 'resource_group/settingt');
+    expect(keys(all)).toEqual(names.map((name) => `resource_group/settings/${name}`));
+    expect(all.bytes.toString('latin1')).not.toMatch(/2:|1:|only_beta/);
+    expect(all.fields!['count']).toBe(0n);
+    expect(keys(await get('resource_group/', 'resource_group/zzz'))).toEqual([
+      'resource_group/controller',
+      ...keys(all),
+    ]);
+    expect(keys(await get('resource_group/settings/only_alpha'))).toEqual([
+      'resource_group/settings/only_alpha',
+    ]);
+    expect(keys(await get('resource_group/settings/2:app'))).toEqual([]);
+    for (const [key, end] of [
+      ['resource_group/states/2:app', ''],
+      ['/pd', '\0'],
+      ['resource_group/', '\0'],
+      ['', 'resource_group/z'],
+    ])
+      expect((await get(key!, end)).status).toBe('PERMISSION_DENIED');
+  });
+
+  test('a watch tells of its own groups', async () => {
+    const watch = callers['alpha']!.pdStream(
+      'meta_storagepb.MetaStorage/Watch',
+      ['meta_storagepb.WatchRequest', 'meta_storagepb.WatchResponse'],
+      {
+        key: Buffer.from('resource_group/settings'),
+        rangeEnd: Buffer.from('resource_group/settingt'),
+        prevKv: true,
+      },
+      (answer) => (answer['events'] as Fields[]).length > 0,
+    );
+    await sleep(1000);
+    await inAll(stack, async (session, tenant) => {
+      if (tenant === 'beta') await session.query('CREATE RESOURCE GROUP watched RU_PER_SEC = 3');
+    });
+    await inAll(stack, async (session, tenant) => {
+      if (tenant === 'alpha') await session.query('CREATE RESOURCE GROUP watched RU_PER_SEC = 4');
+    });
+    const answer = await watch;
+    const [event] = answer.fields!['events'] as Fields[];
+    expect(Buffer.from(event!['kv'].key as Uint8Array).toString()).toBe('resource_group/settings/watched');
+    expect(answer.bytes.toString('latin1')).not.toMatch(/[12]:watched/);
+  });
+
+  test("another's bucket gives no tokens", async () => {
+    const ask = (name: string): Fields => ({
+      resourceGroupName: name,
+      request: { case: 'ruItems', value: { requestRU: [{ type: 0, value: 10 }] } },
+    });
+    const answer = await callers['alpha']!.pdStream(
+      `${MANAGER}/AcquireTokenBuckets`,
+      ['resource_manager.TokenBucketsRequest', 'resource_manager.TokenBucketsResponse'],
+      {
+        requests: ['2:app', 'only_beta', 'only_alpha', 'default'].map(ask),
+        targetRequestPeriodMs: 1000n,
+        clientUniqueId: 1n,
+      },
+    );
+    expect((answer.fields!['responses'] as Fields[]).map((r) => r['resourceGroupName'] as string)).toEqual([
+      'only_alpha',
+      'default',
+    ]);
+  });
+
+  test('more timestamps than a client ever wants are refused', async () => {
+    const header = await callers['alpha']!.header();
+    const tso = (count: number): Promise<Answer> =>
+      callers['alpha']!.pdStream('pdpb.PD/Tso', ['pdpb.TsoRequest', 'pdpb.TsoResponse'], { header, count });
+    expect((await tso(10_000)).fields!['count']).toBe(10_000);
+    expect((await tso(16_385)).status).toBe('INVALID_ARGUMENT');
+    expect((await tso(2 ** 32 - 1)).status).toBe('INVALID_ARGUMENT');
+  });
+});

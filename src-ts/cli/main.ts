@@ -1,19 +1,30 @@
-/** The `tidb-mesh` command. Each command is a module of its own in commands/. */
+/** The `tidb-mesh` command. Each subcommand is a module of its own in commands/. */
 import { Command, CommanderError } from 'commander';
 import { register as doctor } from './commands/doctor.ts';
+import { register as render } from './commands/render.ts';
 import { register as tenants } from './commands/tenants.ts';
+import { EXIT, Refusal } from './outcome.ts';
 
-const USAGE = 2;
+const COMMANDS = [render, tenants, doctor];
 
 const program = new Command('tidb-mesh')
-  .description('Many TiDB clusters on one storage layer')
-  .exitOverride();
-for (const register of [tenants, doctor]) register(program);
+  .description('Many TiDB clusters on one storage layer: checks and renders what the mesh is made of.')
+  .showHelpAfterError('(tidb-mesh --help shows how)')
+  .addHelpText('after', '\nExit codes: 0 all is well, 1 refused or different, 2 wrong usage.');
+for (const register of COMMANDS) register(program);
+
+function exitOnUsage(command: Command): void {
+  command.exitOverride();
+  command.commands.forEach(exitOnUsage);
+}
+exitOnUsage(program);
 
 try {
   await program.parseAsync();
 } catch (error) {
-  if (!(error instanceof CommanderError)) throw error;
-  // Help is no error, everything else is one of the command line.
-  process.exitCode = error.exitCode === 0 ? 0 : USAGE;
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  else if (error instanceof Refusal) {
+    console.error(error.message);
+    process.exitCode = error.exit;
+  } else throw error;
 }

@@ -1,0 +1,12 @@
+/** How a command ends. */
+export const EXIT = { ok: 0, refused: 1, usage: 2 } as const;
+
+/** Ends a command with a text for eyes and an exit code, without a stack. */
+export class Refusal extends Error {
+  constructor(
+    message: string,
+    readonly exit: number = EXIT.refused,
+  ) {
+    super(message);
+  }
+}

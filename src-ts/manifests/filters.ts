@@ -1,0 +1,172 @@
+/** The filter in front of PD and TiKV, in the three ways that Istio has: EnvoyFilter, WasmPlugin, TrafficExtension. */
+import { configText } from '../config/text.ts';
+import type { PluginConfig } from '../config/types.ts';
+import type { MeshFile } from './mesh-file.ts';
+import { FILTERED_PORTS, operatorLabels, pdOf, type KubeObject } from './storage.ts';
+
+const NETWORKING = 'networking.istio.io/v1alpha3';
+const EXTENSIONS = 'extensions.istio.io/v1alpha1';
+const ENVOY_API = 'type.googleapis.com/envoy.extensions';
+const WASM_TYPE = `${ENVOY_API}.filters.http.wasm.v3.Wasm`;
+const HTTP_MANAGER = 'envoy.filters.network.http_connection_manager';
+export const FILTER_NAME = 'tidb-mesh';
+/** After the patches of others, which may insert filters of their own. */
+const PRIORITY = 10;
+
+/** The filter's code, by value and by the digest of the OCI artifact that holds it. */
+export interface FilterCode {
+  /** The wasm in base64. */
+  readonly base64: string;
+  /** `sha256:…` of the artifact's manifest. */
+  readonly imageDigest: string;
+}
+
+/** The configuration as the filter gets it: the user's, and how it reaches PD. */
+export function filterConfig(mesh: MeshFile): PluginConfig {
+  return { ...mesh.pluginConfig, pd: pdOf(mesh) };
+}
+
+/**
+ * The filter inlined. Its configuration is a resource of its own (ECDS), not a part of the listener: a listener that changes closes
+ * all its connections after the drain time, whoever they belong to. There is no `failure_policy`: Istio 1.22 cannot deliver one, and
+ * without it Envoy fails closed.
+ */
+export function envoyFilters(mesh: MeshFile, code: FilterCode): KubeObject[] {
+  const { storage } = mesh;
+  return FILTERED_PORTS.map(({ component, number }) => ({
+    apiVersion: NETWORKING,
+    kind: 'EnvoyFilter',
+    metadata: { namespace: storage.namespace, name: `tidb-mesh-${component}` },
+    spec: {
+      workloadSelector: { labels: operatorLabels(storage.cluster, component) },
+      priority: PRIORITY,
+      configPatches: [
+        {
+          applyTo: 'HTTP_FILTER',
+          match: {
+            context: 'SIDECAR_INBOUND',
+            listener: {
+              filterChain: {
+                destinationPort: number,
+                filter: { name: HTTP_MANAGER, subFilter: { name: 'envoy.filters.http.router' } },
+              },
+            },
+          },
+          patch: {
+            operation: 'INSERT_BEFORE',
+            value: {
+              name: FILTER_NAME,
+              config_discovery: {
+                // Without a time limit: the listener opens with the filter or not at all.
+                config_source: { ads: {}, initial_fetch_timeout: '0s', resource_api_version: 'V3' },
+                type_urls: [WASM_TYPE],
+              },
+            },
+          },
+        },
+        {
+          applyTo: 'EXTENSION_CONFIG',
+          match: { context: 'SIDECAR_INBOUND' },
+          patch: { operation: 'ADD', value: inlined(filterConfig(mesh), code) },
+        },
+      ],
+    },
+  }));
+}
+
+function inlined(pluginConfig: PluginConfig, code: FilterCode): object {
+  return {
+    name: FILTER_NAME,
+    typed_config: {
+      '@type': WASM_TYPE,
+      config: {
+        name: FILTER_NAME,
+        root_id: FILTER_NAME,
+        configuration: {
+          '@type': 'type.googleapis.com/google.protobuf.StringValue',
+          value: configText(pluginConfig),
+        },
+        vm_config: {
+          vm_id: FILTER_NAME,
+          runtime: 'envoy.wasm.runtime.v8',
+          code: { local: { inline_bytes: code.base64 } },
+        },
+      },
+    },
+  };
+}
+
+/** PD speaks gRPC over HTTP/2 and its own HTTP API over HTTP/1.1, on one port: what came in goes on as it came. */
+export function bothProtocols({ storage }: MeshFile): KubeObject {
+  const number = 2379;
+  return {
+    apiVersion: NETWORKING,
+    kind: 'EnvoyFilter',
+    metadata: { namespace: storage.namespace, name: 'tidb-mesh-pd-protocols' },
+    spec: {
+      workloadSelector: { labels: operatorLabels(storage.cluster, 'pd') },
+      priority: PRIORITY,
+      configPatches: [
+        {
+          applyTo: 'CLUSTER',
+          match: { context: 'SIDECAR_INBOUND', cluster: { portNumber: number } },
+          patch: {
+            operation: 'MERGE',
+            value: {
+              typed_extension_protocol_options: {
+                'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+                  '@type': `${ENVOY_API}.upstreams.http.v3.HttpProtocolOptions`,
+                  use_downstream_protocol_config: { http_protocol_options: {}, http2_protocol_options: {} },
+                },
+              },
+            },
+          },
+        },
+      ],
+    },
+  };
+}
+
+function imageUrl({ image }: MeshFile, { imageDigest }: FilterCode): string {
+  return `oci://${image.includes('@') ? image : `${image}@${imageDigest}`}`;
+}
+
+/** Istio's stable API. The artifact is fetched by its digest; until it is there, every request is answered with 503. */
+export function wasmPlugins(mesh: MeshFile, code: FilterCode): KubeObject[] {
+  const { storage } = mesh;
+  return FILTERED_PORTS.map(({ component, number }) => ({
+    apiVersion: EXTENSIONS,
+    kind: 'WasmPlugin',
+    metadata: { namespace: storage.namespace, name: `tidb-mesh-${component}` },
+    spec: {
+      selector: { matchLabels: operatorLabels(storage.cluster, component) },
+      match: [{ mode: 'SERVER', ports: [{ number }] }],
+      url: imageUrl(mesh, code),
+      imagePullPolicy: 'IfNotPresent',
+      failStrategy: 'FAIL_CLOSE',
+      pluginName: FILTER_NAME,
+      pluginConfig: filterConfig(mesh),
+    },
+  }));
+}
+
+/** Supersedes WasmPlugin from Istio 1.30 on (istio.io/api extensions/v1alpha1/traffic_extension.proto). */
+export function trafficExtensions(mesh: MeshFile, code: FilterCode): KubeObject[] {
+  const { storage } = mesh;
+  return FILTERED_PORTS.map(({ component, number }) => ({
+    apiVersion: EXTENSIONS,
+    kind: 'TrafficExtension',
+    metadata: { namespace: storage.namespace, name: `tidb-mesh-${component}` },
+    spec: {
+      selector: { matchLabels: operatorLabels(storage.cluster, component) },
+      match: [{ mode: 'SERVER', ports: [{ number }] }],
+      wasm: {
+        url: imageUrl(mesh, code),
+        imagePullPolicy: 'IfNotPresent',
+        failStrategy: 'FAIL_CLOSE',
+        pluginName: FILTER_NAME,
+        pluginConfig: filterConfig(mesh),
+      },
+    },
+  }));
+}

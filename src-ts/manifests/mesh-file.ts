@@ -1,0 +1,91 @@
+/** The mesh file: the one text that a user edits, and that all manifests are rendered from. */
+import { parseDocument } from 'yaml';
+import type { PluginConfig } from '../config/types.ts';
+
+export interface MeshFile {
+  storage: {
+    /** Namespace of the storage layer. */
+    namespace: string;
+    /** `metadata.name` of the TidbCluster that is the storage layer. */
+    cluster: string;
+  };
+  /** Istio's trust domain, the authority of every SPIFFE principal. */
+  trustDomain: string;
+  /** The DNS domain of the Kubernetes cluster. */
+  clusterDomain: string;
+  /** Principals besides the storage layer's own that may speak to its other ports (peers, status); `*` may end one. */
+  alsoTrusted: string[];
+  /** Where the OCI artifact lies, without scheme; with `@sha256:…`, or without a digest for that of the filter at hand. */
+  image: string;
+  /** As the filter takes it, without `pd`: that follows from `storage`. */
+  pluginConfig: PluginConfig;
+}
+
+const FIELDS = ['storage', 'trustDomain', 'clusterDomain', 'alsoTrusted', 'image', 'pluginConfig'];
+const STORAGE_FIELDS = ['namespace', 'cluster'];
+const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+const DNS_NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
+/** A principal as AuthorizationPolicy writes it, without `spiffe://`. */
+const PRINCIPAL = /^[^\s*:]+\/ns\/[^\s*/]+\/sa\/([^\s*/]+|\*)$/;
+const IMAGE = /^[a-z0-9][a-z0-9._:-]*(\/[a-z0-9][a-z0-9._-]*)+(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$/;
+
+export const DEFAULT_DOMAIN = 'cluster.local';
+export const DEFAULT_IMAGE = 'registry.example.com/tidb-mesh';
+
+/** What is wrong with a mesh file, apart from its pluginConfig: one line that names the field. */
+export class MeshFileError extends Error {}
+
+function fail(where: string, why: string): never {
+  throw new MeshFileError(`${where}: ${why}`);
+}
+
+function record(value: unknown, where: string, known: readonly string[]): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(where, 'must be a mapping');
+  for (const name of Object.keys(value))
+    if (!known.includes(name))
+      fail(
+        where === 'mesh file' ? name : `${where}.${name}`,
+        `unknown field; known here: ${known.join(', ')}`,
+      );
+  return value as Record<string, unknown>;
+}
+
+function text(value: unknown, where: string, pattern: RegExp, what: string, byDefault?: string): string {
+  if (value === undefined && byDefault !== undefined) return byDefault;
+  if (typeof value !== 'string' || !pattern.test(value)) fail(where, `must be ${what}`);
+  return value;
+}
+
+/** True when the text is a mesh file rather than a bare pluginConfig. */
+export function isMeshFile(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'pluginConfig' in value;
+}
+
+/** Reads a mesh file (YAML, so JSON too). The pluginConfig is not judged here. Throws a MeshFileError. */
+export function readMeshFile(source: string): MeshFile {
+  const document = parseDocument(source);
+  const [error] = document.errors;
+  if (error) throw new MeshFileError(error.message);
+  const root = record(document.toJS(), 'mesh file', FIELDS);
+  const storage = record(root['storage'], 'storage', STORAGE_FIELDS);
+  const trusted = root['alsoTrusted'] ?? [];
+  if (!Array.isArray(trusted)) fail('alsoTrusted', 'must be a list of principals');
+  if (!isMeshFile(root)) fail('pluginConfig', 'is missing: who may call, and which tenant they are');
+  const pluginConfig = root['pluginConfig'];
+  if (typeof pluginConfig !== 'object' || pluginConfig === null || Array.isArray(pluginConfig))
+    fail('pluginConfig', 'must be an object');
+  if ('pd' in pluginConfig) fail('pluginConfig.pd', 'follows from "storage": leave it out here');
+  return {
+    storage: {
+      namespace: text(storage['namespace'], 'storage.namespace', DNS_LABEL, 'the name of a namespace'),
+      cluster: text(storage['cluster'], 'storage.cluster', DNS_LABEL, 'the name of a TidbCluster'),
+    },
+    trustDomain: text(root['trustDomain'], 'trustDomain', DNS_NAME, 'a trust domain', DEFAULT_DOMAIN),
+    clusterDomain: text(root['clusterDomain'], 'clusterDomain', DNS_NAME, 'a DNS domain', DEFAULT_DOMAIN),
+    alsoTrusted: trusted.map((one, i) =>
+      text(one, `alsoTrusted[${i}]`, PRINCIPAL, 'a principal like cluster.local/ns/monitoring/sa/prometheus'),
+    ),
+    image: text(root['image'], 'image', IMAGE, 'an image like registry.example.com/tidb-mesh', DEFAULT_IMAGE),
+    pluginConfig: pluginConfig as PluginConfig,
+  };
+}

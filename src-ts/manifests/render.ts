@@ -1,0 +1,123 @@
+/** From one mesh file to all files that a user applies. */
+import { stringify } from 'yaml';
+import { accessPolicies, portDeclarations } from './access.ts';
+import { EXAMPLE_VERSIONS, storageLayer, tenantCluster } from './examples.ts';
+import { bothProtocols, envoyFilters, trafficExtensions, wasmPlugins, type FilterCode } from './filters.ts';
+import type { MeshFile } from './mesh-file.ts';
+import type { KubeObject } from './storage.ts';
+
+export interface RenderedFile {
+  /** Relative to the output folder, with `/`. */
+  readonly path: string;
+  readonly text: string;
+}
+
+export const PARTS = ['base', 'envoyfilter', 'wasmplugin', 'trafficextension', 'examples'] as const;
+export type Part = (typeof PARTS)[number];
+
+const EDIT_MESH =
+  'Rendered by `tidb-mesh render` from mesh.yaml: edit that file, and nothing here, then render again.';
+
+function comment(lines: readonly string[]): string {
+  return lines.map((line) => (line === '' ? '#\n' : `# ${line}\n`)).join('');
+}
+
+function file(path: string, header: readonly string[], objects: readonly object[]): RenderedFile {
+  const documents = objects.map((object) =>
+    stringify(object, { lineWidth: 0, aliasDuplicateObjects: false }),
+  );
+  return { path, text: comment(header) + documents.join('---\n') };
+}
+
+function kustomization(part: Part, header: readonly string[], resources: readonly string[]): RenderedFile {
+  return file(
+    `${part}/kustomization.yaml`,
+    [...header, EDIT_MESH],
+    [{ apiVersion: 'kustomize.config.k8s.io/v1beta1', kind: 'Kustomization', resources }],
+  );
+}
+
+function base(mesh: MeshFile): RenderedFile[] {
+  return [
+    kustomization(
+      'base',
+      ['What every way of installing the filter needs. It installs no filter: apply one of the overlays.'],
+      ['access.yaml', 'ports.yaml', 'pd-protocols.yaml'],
+    ),
+    file(
+      'base/access.yaml',
+      [
+        "Only mTLS reaches the storage layer, and only its own workloads reach PD's and TiKV's other ports.",
+        EDIT_MESH,
+      ],
+      accessPolicies(mesh),
+    ),
+    file(
+      'base/ports.yaml',
+      [
+        'What the filtered ports speak. Without this Istio goes by the Services of TiDB Operator and makes TCP chains, in which the filter is not.',
+        EDIT_MESH,
+      ],
+      portDeclarations(mesh),
+    ),
+    file(
+      'base/pd-protocols.yaml',
+      ["Lets gRPC and PD's HTTP API share PD's port.", EDIT_MESH],
+      [bothProtocols(mesh)],
+    ),
+  ];
+}
+
+/** An overlay that adds one object for PD and one for TiKV to the base. */
+function overlay(part: Part, header: readonly string[], objects: readonly KubeObject[]): RenderedFile[] {
+  return [
+    kustomization(part, header, ['../base', 'filter.yaml']),
+    file(`${part}/filter.yaml`, [...header, EDIT_MESH], objects),
+  ];
+}
+
+function examples(mesh: MeshFile): RenderedFile[] {
+  const tenants = mesh.pluginConfig.tenants.map(({ name }) => name);
+  return EXAMPLE_VERSIONS.flatMap((version) => {
+    const made = `For ${version.operator} and TiDB ${version.tidb}. Edit: replicas, storage, resources.`;
+    return [
+      file(
+        `examples/${version.folder}/storage-layer.yaml`,
+        ['The storage layer: PD, TiKV and the one TiDB that collects garbage for all tenants.', made],
+        storageLayer(mesh, version),
+      ),
+      ...tenants.map((tenant) =>
+        file(
+          `examples/${version.folder}/${tenant}.yaml`,
+          [`Tenant ${tenant}: TiDB only, on the storage layer. Its namespace makes it the tenant.`, made],
+          tenantCluster(mesh, tenant, version),
+        ),
+      ),
+    ];
+  });
+}
+
+const OVERLAYS: Record<'envoyfilter' | 'wasmplugin' | 'trafficextension', readonly string[]> = {
+  envoyfilter: [
+    'The filter with its code inlined: nothing is fetched. Apply with: kubectl apply --server-side -k <this folder>',
+  ],
+  wasmplugin: [
+    'The filter by the WasmPlugin API, fetched from a registry by its digest. Until it is fetched every request is answered with 503.',
+  ],
+  trafficextension: [
+    'The filter by the TrafficExtension API of Istio 1.30 and later, fetched from a registry by its digest. Checked against its schema, not run.',
+  ],
+};
+
+/** All files, or those of the given parts, in a fixed order. */
+export function render(mesh: MeshFile, code: FilterCode, parts: readonly Part[] = PARTS): RenderedFile[] {
+  const made: Record<Part, () => RenderedFile[]> = {
+    base: () => base(mesh),
+    envoyfilter: () => overlay('envoyfilter', OVERLAYS.envoyfilter, envoyFilters(mesh, code)),
+    wasmplugin: () => overlay('wasmplugin', OVERLAYS.wasmplugin, wasmPlugins(mesh, code)),
+    trafficextension: () =>
+      overlay('trafficextension', OVERLAYS.trafficextension, trafficExtensions(mesh, code)),
+    examples: () => examples(mesh),
+  };
+  return PARTS.filter((part) => parts.includes(part)).flatMap((part) => made[part]());
+}

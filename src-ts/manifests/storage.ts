@@ -1,0 +1,34 @@
+/** What the manifests know of the storage layer: labels and ports, as TiDB Operator makes them. */
+import type { PdConfig } from '../config/types.ts';
+import type { MeshFile } from './mesh-file.ts';
+
+export type KubeObject = Record<string, unknown>;
+export type Component = 'pd' | 'tikv';
+
+export interface FilteredPort {
+  readonly component: Component;
+  readonly number: number;
+  /** What Istio is told that the port speaks. PD's answers HTTP/1.1 and gRPC; declared GRPC its HTTP API would break. */
+  readonly protocol: 'HTTP' | 'GRPC';
+}
+
+/** The ports that tenants come to; the filter is in front of each. */
+export const FILTERED_PORTS: readonly FilteredPort[] = [
+  { component: 'pd', number: 2379, protocol: 'HTTP' },
+  { component: 'tikv', number: 20160, protocol: 'GRPC' },
+];
+
+export function operatorLabels(cluster: string, component: string): Record<string, string> {
+  return {
+    'app.kubernetes.io/name': 'tidb-cluster',
+    'app.kubernetes.io/managed-by': 'tidb-operator',
+    'app.kubernetes.io/instance': cluster,
+    'app.kubernetes.io/component': component,
+  };
+}
+
+/** How the filter reaches PD's HTTP API from any pod of the storage layer: through the pod's own outbound cluster, so with mTLS. */
+export function pdOf({ storage, clusterDomain }: MeshFile): PdConfig {
+  const host = `${storage.cluster}-pd.${storage.namespace}.svc`;
+  return { cluster: `outbound|2379||${host}.${clusterDomain}`, authority: `${host}:2379` };
+}

@@ -1,0 +1,74 @@
+/** The manifests: current on the disk, applied as a whole, and never open. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { parseAllDocuments } from 'yaml';
+import { WITHOUT_CODE } from '../../src-ts/manifests/code.ts';
+import { MeshFileError, readMeshFile } from '../../src-ts/manifests/mesh-file.ts';
+import { render } from '../../src-ts/manifests/render.ts';
+import { ROOT } from '../../src-ts/wasm/builds.ts';
+
+const FOLDER = join(ROOT, 'manifests');
+const SOURCE = readFileSync(join(FOLDER, 'mesh.yaml'), 'utf8');
+const FILES = render(readMeshFile(SOURCE), WITHOUT_CODE);
+
+describe('manifests/', () => {
+  test.each(FILES.map(({ path, text }) => [path, text]))('%s is as mesh.yaml renders it', (path, text) => {
+    expect(readFileSync(join(FOLDER, path), 'utf8')).toBe(text);
+  });
+
+  test('nothing fails open', () => {
+    for (const { text } of FILES) expect(text).not.toMatch(/FAIL_OPEN|fail_open|failOpen: *true/);
+  });
+
+  test('each file says first what it is and what to edit, and is one object per document', () => {
+    for (const { text } of FILES) {
+      expect(text).toMatch(/^# .*\n(# .*\n)*# .*([Ee]dit)/);
+      for (const document of parseAllDocuments(text)) {
+        expect(document.errors).toEqual([]);
+        expect(document.toJS()).toMatchObject({ apiVersion: expect.any(String), kind: expect.any(String) });
+      }
+    }
+  });
+});
+
+const MESH = { storage: { namespace: 'storage', cluster: 'sl' }, pluginConfig: {} };
+
+describe('a mesh file that is refused', () => {
+  const bad: [string, object, string][] = [
+    [
+      'an unknown field',
+      { ...MESH, storrage: 1 },
+      'storrage: unknown field; known here: storage, trustDomain, clusterDomain, alsoTrusted, image, pluginConfig',
+    ],
+    ['no storage', { pluginConfig: {} }, 'storage: must be a mapping'],
+    [
+      'a namespace in capitals',
+      { ...MESH, storage: { namespace: 'A', cluster: 'b' } },
+      'storage.namespace: must be the name of a namespace',
+    ],
+    [
+      'no pluginConfig',
+      { storage: MESH.storage },
+      'pluginConfig: is missing: who may call, and which tenant they are',
+    ],
+    [
+      'a pd of its own',
+      { ...MESH, pluginConfig: { pd: {} } },
+      'pluginConfig.pd: follows from "storage": leave it out here',
+    ],
+    [
+      'everybody trusted',
+      { ...MESH, alsoTrusted: ['*'] },
+      'alsoTrusted[0]: must be a principal like cluster.local/ns/monitoring/sa/prometheus',
+    ],
+    [
+      'an image with a scheme',
+      { ...MESH, image: 'oci://a/b' },
+      'image: must be an image like registry.example.com/tidb-mesh',
+    ],
+  ];
+  test.each(bad)('%s', (_, mesh, line) => {
+    expect(() => readMeshFile(JSON.stringify(mesh))).toThrow(new MeshFileError(line));
+  });
+});

@@ -41,15 +41,16 @@ import {
 import { isPlainText } from './keys/text';
 import { alloc, beginWork, reset } from './memory/arena';
 import { Budget, Held, release, vmBudget } from './memory/held';
-import { classify } from './policy/classify';
+import { classify, pathBytes } from './policy/classify';
+import { answerOf, bodyOf, decisionOf, endpoint, findEndpoint, isMapped, textOf } from './policy/endpoints';
 import { because, decision, findMethod, requestMessage, responseMessage } from './policy/methods';
 import { Exchange, clearExchange, countExchange } from './rewrite/exchange';
 import { feed, outputAt, outputChanged, outputLength } from './rewrite/frames';
-import { rewritePatch, rewriteRule, rulesAt, rulesLength } from './rewrite/label-rules';
-import { jsonAt, jsonLength, rewriteRegions } from './rewrite/json-regions';
+import { jsonAt, jsonLength, rewriteAnswer, rewriteBody } from './rewrite/json';
 import { applyPatches, patchCount } from './rewrite/patches';
 import { queryAt, queryLength, rewriteQuery } from './rewrite/query';
 import { touched } from './rewrite/edits';
+import { mapTarget, targetAt, targetLength, targetProblem } from './streams/target';
 import { useLookups } from './rewrite/region-acts';
 import { clearWanted, learnRegion, wantedCount, wantedRegion } from './rewrite/regions';
 import { useHoldBack } from './rewrite/hold-back';
@@ -261,19 +262,38 @@ export function requestKind(
   return classify(m, mLength, p, pLength, c, cLength);
 }
 
-export function regions(at: usize, length: usize): usize {
-  store<u32>(result, rewriteRegions(at, length), 8);
+/** What happens to a request to PD's HTTP API; result: its target or why not, the status, then the decision or -1. */
+export function httpTarget(m: usize, mLength: usize, p: usize, pLength: usize): usize {
+  const plain = pathBytes(p, pLength);
+  store<u32>(result, Status.OK, 8);
+  store<u32>(result, u32.MAX_VALUE, 12);
+  if (!findEndpoint(m, mLength, p, plain)) return give(0, 0);
+  store<u32>(result, decisionOf(endpoint), 12);
+  if (!isMapped(endpoint)) {
+    expand(textOf(endpoint));
+    return give(expandedAt, expandedLength);
+  }
+  const status = mapTarget(p, plain, pLength);
+  store<u32>(result, status, 8);
+  if (status == Status.OK) return give(targetAt, targetLength);
+  expand(targetProblem);
+  return give(expandedAt, expandedLength);
+}
+
+/** The body of the endpoint that `httpTarget` found last. */
+export function httpBody(at: usize, length: usize): usize {
+  store<u32>(result, rewriteBody(bodyOf(endpoint) - 1, at, length), 8);
+  return give(jsonAt, jsonLength);
+}
+
+/** Its good answer. */
+export function httpAnswer(at: usize, length: usize): usize {
+  store<u32>(result, rewriteAnswer(answerOf(endpoint) - 1, at, length), 8);
   return give(jsonAt, jsonLength);
 }
 
 const START: Ascii = ascii('key');
 const END: Ascii = ascii('end_key');
-
-/** One region label rule, or a patch of them. */
-export function labelRules(at: usize, length: usize, patch: bool): usize {
-  store<u32>(result, patch ? rewritePatch(at, length) : rewriteRule(at, length), 8);
-  return give(rulesAt, rulesLength);
-}
 
 /** A query with the range `key`, `end_key`. */
 export function query(at: usize, length: usize, hex: bool): usize {

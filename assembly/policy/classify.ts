@@ -22,16 +22,18 @@ export function pathBytes(p: usize, length: usize): usize {
   return length;
 }
 
-/** The one path whose last segment is a key, with escapes. */
+/** The paths whose last segment is a key or a rule's id, with escapes. */
 const REGION_BY_KEY: Ascii = ascii('/pd/api/v1/region/key/');
+const LABEL_RULE: Ascii = ascii('/pd/api/v1/config/region-label/rule/');
 
-/** Where the key of a path begins; 0 when the path holds none. */
-export function keySegment(p: usize, length: usize): usize {
-  return startsWith(p, length, REGION_BY_KEY) ? p + REGION_BY_KEY.length : 0;
+/** Where the segment of a path begins that may have escapes; 0 when the path has none. */
+export function escapedSegment(p: usize, length: usize): usize {
+  if (startsWith(p, length, REGION_BY_KEY)) return p + REGION_BY_KEY.length;
+  return startsWith(p, length, LABEL_RULE) ? p + LABEL_RULE.length : 0;
 }
 
-/** Letters, digits, `-._~` and escapes, as Go's url.QueryEscape writes a key. */
-function isEscapedKey(p: usize, end: usize): bool {
+/** Letters, digits, `-._~+` and escapes, as Go's url.QueryEscape writes a key. */
+function isEscaped(p: usize, end: usize): bool {
   if (p == end) return false;
   for (; p < end; p++) {
     const c = load<u8>(p);
@@ -43,10 +45,10 @@ function isEscapedKey(p: usize, end: usize): bool {
   return true;
 }
 
-/** Letters, digits and `-._~/,=:` only, no empty or dot segment. Percent-escapes are for queries and for a key. */
+/** Letters, digits and `-._~/,=:` only, no empty or dot segment. Percent-escapes are for queries, a key and a rule's id. */
 function isPlainPath(p: usize, length: usize): bool {
-  const key = keySegment(p, length);
-  if (key != 0) return isEscapedKey(key, p + length);
+  const escaped = escapedSegment(p, length);
+  if (escaped != 0) return isEscaped(escaped, p + length);
   if (length == 0 || load<u8>(p) != 0x2f) return false;
   let segment: usize = 0;
   for (let i: usize = 1; i <= length; i++) {

@@ -1,121 +1,130 @@
-/**
- * PD's HTTP API as far as a tenant may use it: a table, first match wins, everything else is refused. What may be read but is kept
- * from tenants (placement and label rules, which they cannot set) is answered as an unshared cluster without any would answer.
- */
+/** Finds what proto/pd/endpoints.ts says of a request to PD's HTTP API. What is not found is refused. */
+import { HTTP_ENDPOINTS, HTTP_ENDPOINT_COUNT, HttpDecision } from '../schema/http';
+import { expand, expandedAt, expandedLength } from '../texts/text';
 import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 
-export const enum EndpointKind {
-  /** Nothing in it belongs to a tenant. */
-  PASS,
-  /** The query holds a range of keys. */
-  QUERY,
-  /** The same, and the answer holds regions. */
-  QUERY_REGIONS,
-  /** The answer holds regions. */
-  REGIONS,
-  /** Becomes /pd/api/v1/regions/key over the tenant's range. */
-  ALL_REGIONS,
-  /** Answered here with `body`. */
-  ANSWER,
-  /** The last segment of the path is a key, and the answer holds regions. */
-  KEY_REGIONS,
-  /** The body is one region label rule, or a patch of them. */
-  RULE,
-  PATCH_RULES,
+/** u16 per endpoint. */
+const WORDS: u32 = 7;
+
+const ROOT: Ascii = ascii('/pd/api/');
+/** In the order of the table's numbers, from 1 on. */
+const METHODS: Ascii[] = [ascii('GET'), ascii('POST'), ascii('PATCH'), ascii('DELETE'), ascii('PUT')];
+const NOT_FOUND: u32 = u32.MAX_VALUE;
+
+const STAR: u8 = 0x2a;
+const SLASH: u8 = 0x2f;
+const GROUP: u8 = 0x24;
+const LABEL_ID: u8 = 0x26;
+const KEY: u8 = 0x25;
+
+/** What a mapped segment of a path is. */
+export const enum Segment {
+  NONE,
+  GROUP,
+  LABEL_ID,
+  KEY,
 }
 
-export class Endpoint {
-  methodBytes: Ascii;
-  pathBytes: Ascii;
-  bodyBytes: Ascii;
-  startBytes: Ascii;
-  endBytes: Ascii;
+/** The endpoint that was found last. */
+export let endpoint: u32 = NOT_FOUND;
+/** The segment of its path that is mapped. */
+export let segment: Segment = Segment.NONE;
+export let segmentAt: usize = 0;
+export let segmentLength: usize = 0;
 
-  /** A path that ends in '*' matches one more segment there. `start` and `end` name the parameters of a range; `hex` is how they hold it. */
-  constructor(
-    public kind: EndpointKind,
-    method: string,
-    path: string,
-    body: string = '',
-    start: string = '',
-    end: string = '',
-    public hex: bool = false,
-  ) {
-    this.methodBytes = ascii(method);
-    this.pathBytes = ascii(path);
-    this.bodyBytes = ascii(body);
-    this.startBytes = ascii(start);
-    this.endBytes = ascii(end);
+function word(place: u32, i: usize): u32 {
+  return load<u16>(HTTP_ENDPOINTS + ((<usize>(place * WORDS)) << 1) + (i << 1));
+}
+
+export function decisionOf(place: u32): u32 {
+  return (word(place, 1) >> 4) & 15;
+}
+
+/** HttpQuery. */
+export function queryOf(place: u32): u32 {
+  return word(place, 1) >> 8;
+}
+
+/** The body's shape and one more; 0 when it is not read. */
+export function bodyOf(place: u32): u32 {
+  return word(place, 2);
+}
+
+/** The same of a good answer; 0: a text. */
+export function answerOf(place: u32): u32 {
+  return word(place, 3);
+}
+
+/** The text of the refusal, or of the answer: its place in the texts. */
+export function textOf(place: u32): u32 {
+  return word(place, 4);
+}
+
+/** The names of a range's parameters: their places in the texts. */
+export function startNameOf(place: u32): u32 {
+  return word(place, 5);
+}
+
+export function endNameOf(place: u32): u32 {
+  return word(place, 6);
+}
+
+/** True when the answer must be read. */
+export function isMapped(place: u32): bool {
+  const decision = decisionOf(place);
+  return decision == HttpDecision.MAP || decision == HttpDecision.REGIONS;
+}
+
+/** Where the segment ends that begins at `p`. */
+function segmentEnd(p: usize, end: usize): usize {
+  while (p < end && load<u8>(p) != SLASH) p++;
+  return p;
+}
+
+/** Matches a path behind the root with the pattern in `expandedAt`. */
+function matches(p: usize, end: usize): bool {
+  let q = expandedAt;
+  const patternEnd = q + expandedLength;
+  segment = Segment.NONE;
+  while (q < patternEnd) {
+    const c = load<u8>(q++);
+    const wild = c == STAR || c == GROUP || c == LABEL_ID || c == KEY;
+    if (!wild) {
+      if (p == end || load<u8>(p++) != c) return false;
+      continue;
+    }
+    const from = p;
+    p = segmentEnd(p, end);
+    if (p == from) return false;
+    if (c == STAR) {
+      // `**` takes the rest.
+      if (q < patternEnd && load<u8>(q) == STAR) return true;
+      continue;
+    }
+    segment = c == GROUP ? Segment.GROUP : c == LABEL_ID ? Segment.LABEL_ID : Segment.KEY;
+    segmentAt = from;
+    segmentLength = p - from;
   }
+  return p == end;
 }
 
-const V1: string = '/pd/api/v1';
-
-/** What PD answers for a rule bundle that nobody set. */
-function emptyBundle(group: string): string {
-  return '{"group_id":"' + group + '","group_index":0,"group_override":false,"rules":null}';
+function methodNumber(p: usize, length: usize): u32 {
+  for (let i = 0; i < METHODS.length; i++) if (equals(p, length, METHODS[i])) return i + 1;
+  return 0;
 }
 
-/** What TiDB sets at its start; answered as set already, since the group is the whole cluster's. */
-const TIFLASH_GROUP: string = '{"id":"tiflash","index":120,"override":false}';
-
-export const ENDPOINTS: Endpoint[] = [
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/ping'),
-  new Endpoint(EndpointKind.PASS, 'GET', '/pd/api/v2/ms/members/*'),
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/version'),
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/status'),
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/health'),
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/members'),
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/leader'),
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/stores'),
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/store/*'),
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/cluster'),
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/cluster/status'),
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/min-resolved-ts'),
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/min-resolved-ts/*'),
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/config'),
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/config/replicate'),
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/config/schedule'),
-  new Endpoint(EndpointKind.PASS, 'GET', V1 + '/config/cluster-version'),
-  new Endpoint(EndpointKind.QUERY, 'GET', V1 + '/stats/region', '', 'start_key', 'end_key'),
-  new Endpoint(EndpointKind.QUERY, 'GET', V1 + '/regions/replicated', '', 'startKey', 'endKey', true),
-  new Endpoint(EndpointKind.QUERY_REGIONS, 'GET', V1 + '/regions/key', '', 'key', 'end_key'),
-  new Endpoint(EndpointKind.REGIONS, 'GET', V1 + '/region/id/*'),
-  new Endpoint(EndpointKind.KEY_REGIONS, 'GET', V1 + '/region/key/*'),
-  new Endpoint(EndpointKind.ALL_REGIONS, 'GET', V1 + '/regions'),
-  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/region-label/rules', '[]'),
-  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/region-label/rules/ids', '[]'),
-  new Endpoint(EndpointKind.RULE, 'POST', V1 + '/config/region-label/rule'),
-  new Endpoint(EndpointKind.PATCH_RULES, 'PATCH', V1 + '/config/region-label/rules'),
-  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/placement-rule', '[]'),
-  new Endpoint(
-    EndpointKind.ANSWER,
-    'GET',
-    V1 + '/config/placement-rule/TiDB_GLOBAL',
-    emptyBundle('TiDB_GLOBAL'),
-  ),
-  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/placement-rule/TiDB_META', emptyBundle('TiDB_META')),
-  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/rule_group/tiflash', TIFLASH_GROUP),
-  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/rules', '[]'),
-  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/rules/group/*', '[]'),
-  new Endpoint(EndpointKind.ANSWER, 'GET', V1 + '/config/rule_groups', '[]'),
-];
-
-function matchesPath(p: usize, length: usize, pattern: Ascii): bool {
-  const size = <usize>pattern.length;
-  const at = changetype<usize>(pattern);
-  if (size == 0 || load<u8>(at + size - 1) != 0x2a) return equals(p, length, pattern);
-  if (length < size || memory.compare(p, at, size - 1) != 0) return false;
-  for (let i = size - 1; i < length; i++) if (load<u8>(p + i) == 0x2f) return false;
-  return true;
-}
-
-/** Index of the endpoint for a method and a path without query; -1 when a tenant may not use it. */
-export function findEndpoint(method: usize, methodLength: usize, path: usize, pathLength: usize): i32 {
-  for (let i = 0; i < ENDPOINTS.length; i++) {
-    const endpoint = ENDPOINTS[i];
-    if (!equals(method, methodLength, endpoint.methodBytes)) continue;
-    if (matchesPath(path, pathLength, endpoint.pathBytes)) return i;
+/** Finds the endpoint of a method and a path without its query. False: no tenant may use it, and nothing more is known. */
+export function findEndpoint(method: usize, methodLength: usize, path: usize, pathLength: usize): bool {
+  endpoint = NOT_FOUND;
+  if (!startsWith(path, pathLength, ROOT)) return false;
+  const number = methodNumber(method, methodLength);
+  for (let i: u32 = 0; i < HTTP_ENDPOINT_COUNT; i++) {
+    const wanted = word(i, 1) & 15;
+    if (wanted != 0 && wanted != number) continue;
+    expand(word(i, 0));
+    if (!matches(path + ROOT.length, path + pathLength)) continue;
+    endpoint = i;
+    return true;
   }
-  return -1;
+  return false;
 }

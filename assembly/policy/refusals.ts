@@ -1,4 +1,4 @@
-/** The gRPC status that a stream ends with. */
+/** The gRPC or HTTP status that a stream ends with. */
 import { Grpc } from '../host/abi';
 import { Status } from '../wire/status';
 
@@ -36,5 +36,20 @@ export function grpcStatus(status: Status): i32 {
       return Grpc.FAILED_PRECONDITION;
     default:
       return Grpc.INTERNAL;
+  }
+}
+
+export function httpStatus(status: Status): u32 {
+  switch (status) {
+    case Status.KEY_OUTSIDE:
+    case Status.NAME_OUTSIDE:
+      return 403;
+    case Status.TOO_LONG:
+    case Status.TOO_MANY_CHANGES:
+      return 413;
+    case Status.HELD_TOO_MUCH:
+      return 503;
+    default:
+      return 400;
   }
 }

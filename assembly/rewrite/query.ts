@@ -83,26 +83,6 @@ function appendBound(to: usize, name: Ascii, at: usize, length: usize, hex: bool
   return hex ? writeHex(to, at, length) : writeEscaped(to, at, length);
 }
 
-/** The escaped key that `mapKey` made, in the arena. */
-export let keyAt: usize = 0;
-export let keyLength: usize = 0;
-
-/** Maps one escaped key. False on bad escapes, bytes that are no encoded key, and a key that is not the tenant's. */
-export function mapKey(p: usize, length: usize): bool {
-  let at = unescape(p, length);
-  if (at == 0) return false;
-  let size = escapedLength;
-  const mapped = encodeEncoded(at, size, Bound.KEY);
-  if (mapped == Mapped.BROKEN || mapped == Mapped.OUTSIDE) return false;
-  if (mapped == Mapped.REPLACED) {
-    at = mappedAt;
-    size = mappedLength;
-  }
-  keyAt = alloc(size * 3);
-  keyLength = writeEscaped(keyAt, at, size) - keyAt;
-  return true;
-}
-
 /**
  * Builds the query that goes on, in the arena: both bounds mapped (and put in where absent), every other parameter as it was.
  * MALFORMED: a bound twice, an escape cut short, or bytes that are no encoded key.

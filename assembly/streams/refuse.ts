@@ -2,7 +2,7 @@
 import { Grpc } from '../host/abi';
 import { increment, sendReply } from '../host/host';
 import { alloc } from '../memory/arena';
-import { grpcStatus } from '../policy/refusals';
+import { grpcStatus, httpStatus } from '../policy/refusals';
 import { failedField, failedMessage } from '../rewrite/walker';
 import { nameOf } from '../schema/messages';
 import { Text } from '../texts/table';
@@ -95,6 +95,15 @@ export function refuseForm(stream: Stream, text: u32): void {
   end(stream, 400, Grpc.INVALID_ARGUMENT);
 }
 
+/** Refuses the JSON of an HTTP request. */
+export function refuseBody(stream: Stream, status: Status): void {
+  begin();
+  add(Text.NAME);
+  if (status == Status.MALFORMED) add(Text.BODY_UNREADABLE);
+  else add(status == Status.NAME_OUTSIDE ? Text.BODY_NAMES : explain(status));
+  end(stream, httpStatus(status), Grpc.NONE);
+}
+
 /** Ends a stream whose bytes cannot be rewritten. */
 export function refuseMessage(stream: Stream, status: Status, answer: bool): void {
   begin();
@@ -107,5 +116,5 @@ export function refuseMessage(stream: Stream, status: Status, answer: bool): voi
     addNumber(failedField);
     add(Text.PLACE_END);
   }
-  end(stream, answer ? 502 : 400, answer ? Grpc.INTERNAL : grpcStatus(status));
+  end(stream, answer ? 502 : httpStatus(status), answer ? Grpc.INTERNAL : grpcStatus(status));
 }

@@ -10,10 +10,8 @@ export const enum Phase {
   PASS,
   /** gRPC bodies are rewritten. */
   MAP,
-  /** An HTTP answer is rewritten when it is whole. */
+  /** HTTP: the body and the answer are rewritten when they are whole. */
   HTTP,
-  /** Region label rules are being read; they go on when they are whole. */
-  RULES,
   /** A refusal was sent; nothing more goes through. */
   ENDED,
 }
@@ -42,6 +40,8 @@ export class Stream {
   looksUp: bool;
   /** Index of the HTTP endpoint. */
   endpoint: i32;
+  /** The HTTP answer is no success. */
+  failed: bool;
   /** A stream of BatchCommands. */
   isBatch: bool;
   /** Its caller is somebody else under the newest configuration, or nobody: it is to end. */

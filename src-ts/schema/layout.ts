@@ -1,6 +1,7 @@
 /** Lays a judgement out as the flat tables that the filter's walker reads. `table.ts` explains the layout to the filter's side. */
 import { SENTENCES } from '../texts/sentences.ts';
 import { pack, type Packed } from '../texts/pack.ts';
+import { httpTexts, layOutHttp, type HttpLayout } from './http.ts';
 import { contextOf, Kind, type JudgedField, type JudgedMessage, type Judgement } from './judgement.ts';
 
 /** u16 per message: first entry in `fields`, last near field | shape << 8, first item in `far` or 0, place of its name in the texts. */
@@ -80,6 +81,8 @@ export interface Layout {
   readonly methods: readonly number[];
   /** Names of messages, paths, reasons and what the filter says by itself. */
   readonly texts: Packed;
+  /** PD's HTTP API. */
+  readonly http: HttpLayout;
   /** Full names; the index is the id. Id 0 is the message that nobody reads. */
   readonly names: readonly string[];
   /** Bytes of the tables together. */
@@ -104,6 +107,7 @@ export function layOut(judgement: Judgement): Layout {
     ...names,
     ...judgement.methods.flatMap(({ path, because }) => [path, because]),
     ...SENTENCES.values(),
+    ...httpTexts(),
   ]);
   fits(texts.bytes.length, MAX_PLACE, 'texts');
   const placeOf = (text: string): number => must(texts.places.get(text), text);
@@ -154,7 +158,8 @@ export function layOut(judgement: Judgement): Layout {
   const laid = { messages, shapes: shapes.words, fields: [0, ...fields], far: [0, 0, ...far], methods };
   const words = laid.shapes.length + laid.fields.length + laid.far.length;
   const bytes = words * 4 + (messages.length + methods.length) * 2 + texts.bytes.length + texts.pairs.length;
-  return { ...laid, texts, names, bytes };
+  const http = layOutHttp(placeOf);
+  return { ...laid, http, texts, names, bytes };
 }
 
 /** What messages have in common: their flags and special fields. Shape 0 has none. */

@@ -3,12 +3,14 @@ import { writeFileSync } from 'node:fs';
 import { readDescriptors } from './descriptors.ts';
 import { judge } from './judgement.ts';
 import { layOut } from './layout.ts';
-import { TABLE_FILE, TEXTS_FILE, tableText, textsText } from './table.ts';
+import { HTTP_TABLE_FILE } from './http-table.ts';
+import { TABLE_FILE, TEXTS_FILE, httpText, tableText, textsText } from './table.ts';
 
 try {
   const judgement = judge(readDescriptors());
   const layout = layOut(judgement);
   writeFileSync(TABLE_FILE, await tableText(judgement, layout));
+  writeFileSync(HTTP_TABLE_FILE, await httpText(layout));
   writeFileSync(TEXTS_FILE, await textsText(layout));
   console.log(
     `assembly/schema/table.ts: ${judgement.methods.length} methods, ${judgement.messages.length} messages, ${layout.bytes} bytes`,

@@ -1,6 +1,17 @@
 /** docs/surface.md: the decision on every method and the role of every field, as a page for people. */
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
+import {
+  BUNDLE,
+  ENDPOINTS,
+  LABEL_PATCH,
+  LABEL_RULE,
+  PLACEMENT_RULE,
+  RULE_GROUP,
+  RULE_OPERATION,
+  type Endpoint,
+  type Shape,
+} from '../../proto/pd/endpoints.ts';
 import type { JudgedField, JudgedMessage, JudgedMethod, Judgement } from './judgement.ts';
 import { totalsOf } from './totals.ts';
 
@@ -34,6 +45,12 @@ export async function surfacePage(judgement: Judgement): Promise<string> {
     '## Methods',
     '',
     ...servicesOf(judgement.methods).flatMap(([service, methods]) => serviceSection(service, methods)),
+    "## PD's HTTP API",
+    '',
+    'From [endpoints.ts](../proto/pd/endpoints.ts); first match wins, and what no row matches is refused. Shapes of JSON that are objects are named there.',
+    '',
+    table(['method', 'path', 'decision', 'query', 'body', 'answer', 'because'], ENDPOINTS.map(endpointRow)),
+    '',
     '## Messages',
     '',
     'Those that a mapped method reaches. A field without a role is a number that passes as it is, or a message that is walked.',
@@ -105,6 +122,36 @@ function fieldRow(field: JudgedField): Cell[] {
     field.role === UNSPECIFIED ? '' : field.role,
     notes.join('; '),
   ];
+}
+
+function endpointRow({ method, path, decision, query, body, answer, text, because }: Endpoint): Cell[] {
+  const range = typeof query === 'object' ? `range ${query.start}, ${query.end}` : query;
+  const reason = because ?? text ?? '';
+  return [
+    method,
+    `\`${path}\``,
+    decision,
+    range ?? '',
+    shapeName(body),
+    shapeName(answer),
+    text === undefined ? reason : `\`${reason}\``,
+  ];
+}
+
+const NAMED: readonly (readonly [Shape, string])[] = [
+  [LABEL_RULE, 'label rule'],
+  [LABEL_PATCH, 'patch of label rules'],
+  [PLACEMENT_RULE, 'placement rule'],
+  [RULE_OPERATION, 'rule operation'],
+  [RULE_GROUP, 'rule group'],
+  [BUNDLE, 'bundle'],
+];
+
+function shapeName(shape: Shape | undefined): string {
+  if (shape === undefined) return '';
+  if (typeof shape === 'string') return shape;
+  if ('list' in shape) return `list of ${shapeName(shape.list)}`;
+  return NAMED.find(([named]) => named === shape)?.[1] ?? Object.keys(shape.object).join(', ');
 }
 
 type Cell = string | number;

@@ -1,9 +1,10 @@
 /** Writes the tables as AssemblyScript. */
 import { fileURLToPath } from 'node:url';
-import { format, resolveConfig } from 'prettier';
 import { SENTENCES } from '../texts/sentences.ts';
 import type { Judgement } from './judgement.ts';
+import { HTTP_TABLE_FILE, httpParts } from './http-table.ts';
 import { METHOD_WORDS, type Layout } from './layout.ts';
+import { data, formatted, namespace } from './write.ts';
 
 /** The generated file. */
 export const TABLE_FILE = fileURLToPath(new URL('../../assembly/schema/table.ts', import.meta.url));
@@ -88,6 +89,11 @@ export async function tableText(judgement: Judgement, layout: Layout): Promise<s
   return formatted(parts, TABLE_FILE);
 }
 
+/** The text of the generated file of PD's HTTP API. */
+export async function httpText({ http }: Layout): Promise<string> {
+  return formatted(httpParts(http), HTTP_TABLE_FILE);
+}
+
 /** The text of the generated file of texts. */
 export async function textsText({ texts }: Layout): Promise<string> {
   const places = [...SENTENCES].map(([name, text]): [string, number] => [name, texts.places.get(text) ?? 0]);
@@ -101,22 +107,8 @@ export async function textsText({ texts }: Layout): Promise<string> {
   return formatted(parts, TEXTS_FILE);
 }
 
-async function formatted(parts: readonly string[], file: string): Promise<string> {
-  const config = await resolveConfig(file);
-  return format(parts.join('\n'), { ...config, filepath: file });
-}
-
 function idOf(layout: Layout, message: string): number {
   const id = layout.names.indexOf(message);
   if (id <= 0) throw new Error(`no mapped method reaches ${message}`);
   return id;
-}
-
-function namespace(name: string, values: readonly (readonly [string, number])[]): string {
-  const lines = values.map(([key, value]) => `export const ${key}: u32 = ${value};`);
-  return `export namespace ${name} {\n${lines.join('\n')}\n}\n`;
-}
-
-function data(name: string, type: 'u8' | 'u16' | 'u32', values: readonly number[], doc: string): string {
-  return `${doc}\nexport const ${name}: usize = memory.data<${type}>([${values.join(', ')}]);\n`;
 }

@@ -51,13 +51,14 @@ const REFUSALS: Record<string, string> = {
   NOT_FOR_TENANTS_AT_ALL: 'not for tenants',
   FORM: 'this request could be read in two ways; send gRPC as POST /package.Service/Method without a query and with content-type application/grpc, or plain HTTP without upgrade and with a path of letters, digits and -._~/,=: that has no empty, . or .. segment',
   UNKNOWN_METHOD: 'an unknown method; this version of tidb-mesh does not let it through',
-  LABEL_RULES:
-    "region label rules are shared by the whole cluster; a tenant can only pause PD's schedulers (schedule=deny) over key ranges of its own",
   NO_CONFIGURATION: 'no valid configuration is loaded',
   QUERY_UNREADABLE: 'the range of keys in the query cannot be read',
   KEY_UNREADABLE: 'the key in the path cannot be read or is not of the tenant',
-  RULES_UNREADABLE:
-    'the region label rules cannot be read: not the JSON that PD takes, or longer than 64 KiB',
+  ID_UNREADABLE: 'the id in the path cannot be read or is not for tenants',
+  NO_QUERY: 'a tenant can use this without a query only',
+  BODY_UNREADABLE: 'the body is not the JSON that PD takes here',
+  BODY_NAMES:
+    'the body holds a name, label or index that is not for tenants, or a member that is unknown or there twice',
 };
 
 export const SENTENCES: ReadonlyMap<string, string> = new Map(Object.entries({ ...BY_STATUS, ...REFUSALS }));

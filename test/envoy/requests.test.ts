@@ -183,7 +183,7 @@ describe('HTTP', () => {
     const path = '/pd/api/v1/config/region-label';
     const patch = (body: string) => http(`${path}/rules`, { method: 'PATCH', body });
     expect(await patch('{"sets":[],"deletes":["schema/d/t"]}')).toMatchObject({ status: 200 });
-    expect(mesh.upstream.requests[0]?.body).toBe('{"sets":[],"deletes":["/tidb-mesh/alpha:schema/d/t"]}');
+    expect(mesh.upstream.requests[0]?.body).toBe('{"sets":[],"deletes":["tidb-mesh:alpha:schema/d/t"]}');
     const rule = (id: string): string =>
       JSON.stringify({
         id,
@@ -193,7 +193,7 @@ describe('HTTP', () => {
         data: [{ start_key: '', end_key: '' }],
       });
     expect((await http(`${path}/rule`, { method: 'POST', body: rule('x') })).status).toBe(200);
-    expect(mesh.upstream.requests[1]?.body).toContain('"id":"/tidb-mesh/alpha:x"');
+    expect(mesh.upstream.requests[1]?.body).toContain('"id":"tidb-mesh:alpha:x"');
     expect((await http(`${path}/rule`, { method: 'POST', body: rule('../x') })).status).toBe(403);
     expect((await http(`${path}/rule`, { method: 'POST', body: '{' })).status).toBe(400);
     expect(mesh.upstream.requests).toHaveLength(2);
@@ -210,8 +210,9 @@ describe('HTTP', () => {
     expect(mesh.upstream.requests).toHaveLength(1);
   });
 
-  test('rules that tenants cannot set are answered as an empty cluster would', async () => {
-    expect(await http('/pd/api/v1/config/region-label/rules')).toEqual({ status: 200, body: '[]' });
+  test('TiFlash’s group is answered as set, and goes nowhere', async () => {
+    const { status, body } = await http('/pd/api/v1/config/rule_group/tiflash');
+    expect([status, JSON.parse(body)]).toEqual([200, { id: 'tiflash', index: 120, override: false }]);
     expect(mesh.upstream.requests).toHaveLength(0);
   });
 });

@@ -106,14 +106,24 @@ export interface Exports {
   map(kind: number, at: number, length: number): number;
   plainText(at: number, length: number): number;
   requestKind(m: number, ml: number, p: number, pl: number, c: number, cl: number): number;
-  regions(at: number, length: number): number;
-  labelRules(at: number, length: number, patch: number): number;
+  httpTarget(m: number, ml: number, p: number, pl: number): number;
+  httpBody(at: number, length: number): number;
+  httpAnswer(at: number, length: number): number;
   query(at: number, length: number, hex: number): number;
   config(at: number, length: number): number;
   selectConfigured(number: number): number;
   driftLimit(): number;
   pdSettings(): number;
   identity(at: number, length: number): number;
+}
+
+/** As in src-ts/schema/http.ts. */
+const HTTP_DECISIONS = ['pass', 'map', 'answer', 'regions', 'refuse'] as const;
+
+export interface HttpVerdict {
+  decision: (typeof HTTP_DECISIONS)[number] | 'unknown';
+  status: Status;
+  text: string;
 }
 
 export interface Rewritten {
@@ -347,10 +357,39 @@ export class Filter {
     return (['refused', 'grpc', 'http'] as const)[kind] ?? 'refused';
   }
 
-  regions(json: string): { status: Status; text: string } {
+  /** What happens to a request to PD's HTTP API: its target as it goes on, or why not. */
+  http(method: string, target: string): HttpVerdict {
     this.wasm.reset();
+    const parts = [method, target].flatMap((part) => {
+      const bytes = text.encode(part);
+      return [this.put(bytes), bytes.length];
+    });
+    const result = this.wasm.httpTarget(...(parts as [number, number, number, number]));
+    const decision = HTTP_DECISIONS[this.word(result, 3)] ?? 'unknown';
+    return {
+      decision,
+      status: this.word(result, 2) as Status,
+      text: new TextDecoder().decode(this.given(result)),
+    };
+  }
+
+  /** The body of a request to an endpoint as it goes on. */
+  httpBody(method: string, path: string, json: string): { status: Status; text: string } {
+    this.http(method, path);
     const bytes = bytesOf(json);
-    return this.textOf(this.wasm.regions(this.put(bytes), bytes.length));
+    return this.textOf(this.wasm.httpBody(this.put(bytes), bytes.length));
+  }
+
+  /** An endpoint's good answer as it goes on. */
+  httpAnswer(method: string, path: string, json: string): { status: Status; text: string } {
+    this.http(method, path);
+    const bytes = bytesOf(json);
+    return this.textOf(this.wasm.httpAnswer(this.put(bytes), bytes.length));
+  }
+
+  /** An answer that holds regions. */
+  regions(json: string): { status: Status; text: string } {
+    return this.httpAnswer('GET', '/pd/api/v1/regions', json);
   }
 
   private textOf(result: number): { status: Status; text: string } {
@@ -360,9 +399,8 @@ export class Filter {
 
   /** One region label rule, or a patch of them. */
   labelRules(json: string, patch = false): { status: Status; text: string } {
-    this.wasm.reset();
-    const bytes = bytesOf(json);
-    return this.textOf(this.wasm.labelRules(this.put(bytes), bytes.length, patch ? 1 : 0));
+    const [method, end] = patch ? ['PATCH', 'rules'] : ['POST', 'rule'];
+    return this.httpBody(method!, `/pd/api/v1/config/region-label/${end}`, json);
   }
 
   /** A query with a range in `key` and `end_key`. */

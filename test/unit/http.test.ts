@@ -159,7 +159,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
         region(5, stored(2, ROW), EMPTY),
       ];
       expect(rewritten(answer(all))).toEqual({
-        count: 5,
+        count: 3,
         regions: [region(2, EMPTY, ROW), region(3, ROW, next), region(4, next, EMPTY)],
       });
     });
@@ -170,6 +170,17 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
         expect(rewritten(answer(list))).toMatchObject({ regions: [] });
       },
     );
+
+    test('the count is that of those that are left, whatever stands around it', () => {
+      const lists = JSON.stringify({
+        regions: [region(2, unhex('6d'), stored(1, ROW)), region(5, stored(2, ROW), EMPTY)],
+        count: 12,
+      });
+      expect(rewritten(lists)).toMatchObject({ count: 1 });
+      expect(rewritten('{"count":12,"regions":null}')).toEqual({ count: 12, regions: null });
+      expect(rewritten('{"count":12}')).toEqual({ count: 12 });
+      expect(rewritten('{"a":[1,2],"count":12,"regions":[]}')).toEqual({ a: [1, 2], count: 0, regions: [] });
+    });
 
     test('one alone becomes null', () => {
       expect(rewritten(JSON.stringify(region(1, EMPTY, P)))).toBeNull();

@@ -15,13 +15,13 @@ const rule = (more: object = {}): object => ({
   data: [{ start_key: FROM, end_key: TO }],
   ...more,
 });
-const ID = '/tidb-mesh/alpha:a7b3-11';
+const ID = 'tidb-mesh:alpha:a7b3-11';
 const mapped = {
   ...rule({ id: ID }),
   data: [
     {
-      start_key: hexOf(rowKey(100, 1, 1)).toUpperCase(),
-      end_key: hexOf(rowKey(100, 9, 1)).toUpperCase(),
+      start_key: hexOf(rowKey(100, 1, 1)),
+      end_key: hexOf(rowKey(100, 9, 1)),
     },
   ],
 };
@@ -49,29 +49,38 @@ describe.each(BUILD_NAMES)('the %s build', (name) => {
 
   test('open bounds are those of the tenant', () => {
     const { text } = send(rule({ data: [{ start_key: '', end_key: '' }] }));
-    const border = (tag: number): string => hexOf(tablePrefix(0, tag)).toUpperCase();
+    const border = (tag: number): string => hexOf(tablePrefix(0, tag));
     expect(JSON.parse(text).data).toEqual([{ start_key: border(1), end_key: border(2) }]);
   });
 
   test('a patch sets and deletes under the tenant’s ids', () => {
     const { text } = send({ sets: [rule()], deletes: ['a7b3-11', 'schema/d/t'] }, true);
-    expect(JSON.parse(text)).toEqual({ sets: [mapped], deletes: [ID, '/tidb-mesh/alpha:schema/d/t'] });
+    expect(JSON.parse(text)).toEqual({ sets: [mapped], deletes: [ID, 'tidb-mesh:alpha:schema/d/t'] });
     expect(send('{"sets":null,"deletes":null}', true).text).toBe('{"sets":null,"deletes":null}');
     expect(send('{}', true).text).toBe('{}');
   });
 
   test('ids to delete that nobody can have set stand for nobody’s', () => {
-    const { status, text } = send({ deletes: ['schema/ü/t', '../x', 'a"b', ''] }, true);
+    const ids = ['../x', 'a//b', 'a/..', 'tidb-mesh/beta', 'x'.repeat(1025), ''];
+    const { status, text } = send({ deletes: ids }, true);
     expect(Status[status]).toBe('OK');
-    expect(JSON.parse(text)).toEqual({ deletes: Array(4).fill('/tidb-mesh/alpha:') });
+    expect(JSON.parse(text)).toEqual({ deletes: Array(ids.length).fill('tidb-mesh:alpha:') });
   });
 
   test.each<[string, unknown]>([
-    ['another label', rule({ labels: [{ key: 'merge_option', value: 'allow' }] })],
-    ['another value', rule({ labels: [{ key: 'schedule', value: 'allow' }] })],
+    ['the label of the borders', rule({ labels: [{ key: 'tidb-mesh-tenant', value: 'beta' }] })],
+    [
+      'the label of the borders with an escape',
+      JSON.stringify(rule()).replace('"schedule"', '"tidb\\u002dmesh-tenant"'),
+    ],
+    ['the id of a border', rule({ id: 'tidb-mesh/alpha' })],
+    ['an id that is a dot segment', rule({ id: 'schema/../t' })],
+    ['an id with an escaped slash', JSON.stringify(rule()).replace('a7b3', '..\\/')],
+    ['an id that is too long', rule({ id: 'x'.repeat(1025) })],
+    ['an id with an escape cut short', JSON.stringify(rule()).replace('a7b3', '\\u00')],
     ['another type', rule({ rule_type: 'other' })],
     ['an id that leaves its folder', rule({ id: 'x/../../y' })],
-    ['an id that begins with a slash', rule({ id: '/tidb-mesh/beta:x' })],
+    ['an id that begins with a slash', rule({ id: '/x' })],
     ['an id with an escape', JSON.stringify(rule()).replace('a7b3', '\\u0061')],
     ['a name in another case', JSON.stringify(rule()).replace('"id"', '"ID"')],
     ['a name twice', JSON.stringify(rule()).replace('"index":0', '"index":0,"id":"z"')],
@@ -104,9 +113,63 @@ describe.each(BUILD_NAMES)('the %s build', (name) => {
     expect(JSON.parse(send(rule()).text)).toEqual(mapped);
   });
 
-  test('64 KiB at most', () => {
+  test('attributes of a table, as TiDB writes them', () => {
+    const attributes = rule({
+      id: 'schema/d b/t\u00fc"\\<x>',
+      index: 2,
+      labels: [
+        { key: 'merge_option', value: 'deny' },
+        { key: 'db', value: 'd b' },
+        { key: 'table', value: 't\u00fc"\\<x>' },
+      ],
+    });
+    // Go writes these three as escapes.
+    const asGo = JSON.stringify(attributes).replace(/[<>&]/g, (c) => `\\u00${c.charCodeAt(0).toString(16)}`);
+    const { status, text } = send(asGo);
+    expect(Status[status]).toBe('OK');
+    expect(JSON.parse(text)).toEqual({
+      ...attributes,
+      id: 'tidb-mesh:alpha:schema/d b/t\u00fc"\\<x>',
+      data: mapped.data,
+    });
+  });
+
+  test('many ranges', () => {
     const data = Array.from({ length: 700 }, () => ({ start_key: FROM, end_key: TO }));
-    expect(Status[send(rule({ data })).status]).toBe('TOO_LONG');
-    expect(Status[send(rule({ data: data.slice(0, 400) })).status]).toBe('OK');
+    expect(JSON.parse(send(rule({ data })).text).data).toHaveLength(700);
+  });
+
+  describe('in an answer', () => {
+    const answered = (json: unknown, path = 'rules') =>
+      filter.httpAnswer('GET', `/pd/api/v1/config/region-label/${path}`, JSON.stringify(json));
+    const foreign = { ...mapped, id: 'tidb-mesh:beta:a7b3-11' };
+    const border = {
+      ...mapped,
+      id: 'tidb-mesh/alpha',
+      labels: [{ key: 'tidb-mesh-tenant', value: 'alpha' }],
+    };
+
+    test('are the tenant’s own only, as it wrote them', () => {
+      const { status, text } = answered([border, mapped, foreign, { ...mapped, id: 'keyspaces/7' }]);
+      expect(Status[status]).toBe('OK');
+      expect(JSON.parse(text)).toEqual([rule()]);
+      expect(text).not.toMatch(/beta|tidb-mesh/);
+    });
+
+    test('one alone that is another’s is none', () => {
+      expect(answered(foreign, 'rule/x').text).toBe('null');
+      expect(JSON.parse(answered(mapped, 'rule/x').text)).toEqual(rule());
+      expect(answered(null, 'rule/x').text).toBe('null');
+    });
+
+    test('open bounds are open again', () => {
+      const { text } = send(rule({ data: [{ start_key: '', end_key: '' }] }));
+      expect(JSON.parse(answered([JSON.parse(text)]).text)[0].data).toEqual([{ start_key: '', end_key: '' }]);
+    });
+
+    test('members that a newer PD adds stay, without keys', () => {
+      const { text } = answered([{ ...mapped, more: { x: 1, y: 'key 7480000000000000FF5F' } }]);
+      expect(JSON.parse(text)).toEqual([rule({ more: { x: 1, y: '' } })]);
+    });
   });
 });

@@ -7,7 +7,7 @@ import { isPlainText } from '../../unit/model/walker.ts';
 import { step, type Input } from '../input.ts';
 import { anyKey, foreignKey, formOf, storedKey } from '../keys.ts';
 import { mutateBytes } from '../mutate.ts';
-import { namesPrefix, SPACES, type Space } from '../spaces.ts';
+import { SPACES, type Space } from '../spaces.ts';
 import { Problem, type World } from '../world.ts';
 import type { Target } from './target.ts';
 
@@ -43,11 +43,13 @@ const SEGMENTS = [
   'a b',
 ];
 
-/** The one path with a key in it. */
+/** The paths whose last segment may have escapes. */
 const REGION_BY_KEY = '/pd/api/v1/region/key/';
+const LABEL_RULE = '/pd/api/v1/config/region-label/rule/';
 
 function path(world: World, random: Random): string {
   if (random.chance(30)) return random.pick(world.schema.paths);
+  if (random.chance(10)) return `${LABEL_RULE}${escapeKey(utf8.encode(random.pick(RULE_IDS)), random)}`;
   if (random.chance(20)) {
     const key = escapeKey(memcomparable(anyKey(random)), random);
     return `${REGION_BY_KEY}${random.chance(90) ? key : random.pick(['', '..', 'a/b', '%', 'a b'])}`;
@@ -55,6 +57,8 @@ function path(world: World, random: Random): string {
   const segments = Array.from({ length: 1 + random.below(4) }, () => random.pick(SEGMENTS));
   return `/${segments.join('/')}${random.pick(['', '', '?', '?a=b', '#'])}`;
 }
+
+const RULE_IDS = ['a7b3-11', 'schema/d/t', '../x', 'ü', '', 'a"b', 'tidb-mesh/x', '.', 'a'.repeat(1025)];
 
 function form(world: World, random: Random): Uint8Array {
   return fromLatin1([random.pick(METHODS), path(world, random), random.pick(TYPES)].join('\0'));
@@ -129,11 +133,12 @@ function labelRule(space: Space, random: Random): object {
   };
   const label = random.chance(80)
     ? { key: 'schedule', value: 'deny', ...(random.chance(50) ? { ttl: '5m' } : {}) }
-    : { key: random.pick(['schedule', 'merge_option']), value: random.pick(['deny', 'allow']) };
+    : {
+        key: random.pick(['schedule', 'merge_option', 'tidb-mesh-tenant', 'db']),
+        value: random.pick(['deny', 'allow', 'ü', '"']),
+      };
   return {
-    id: random.chance(80)
-      ? 'a7b3-11'
-      : random.pick(['', '/x', 'a/../b', 'schema/d/t', '.', 'ü', 'a'.repeat(201)]),
+    id: random.chance(80) ? 'a7b3-11' : random.pick(['/x', 'a/../b', ...RULE_IDS]),
     ...(random.chance(80) ? { index: random.pick([0, 7, 1e9, -1, 1.5]) } : {}),
     labels: Array.from({ length: random.below(3) }, () => label),
     rule_type: random.chance(90) ? 'key-range' : 'other',
@@ -143,11 +148,10 @@ function labelRule(space: Space, random: Random): object {
 }
 
 function rulePatch(space: Space, random: Random): object {
-  const ids = ['a7b3-11', 'schema/d/t', '../x', 'ü', '', 'a"b'];
   return {
     ...(random.chance(80) ? { sets: random.chance(20) ? null : [labelRule(space, random)] } : {}),
     ...(random.chance(80)
-      ? { deletes: random.chance(20) ? null : [random.pick(ids), random.pick(ids)] }
+      ? { deletes: random.chance(20) ? null : [random.pick(RULE_IDS), random.pick(RULE_IDS)] }
       : {}),
   };
 }
@@ -223,10 +227,10 @@ export const http: Target = {
 function expectedKind(method: string, whole: string, type: string): string {
   const [plain = ''] = whole.split('?', 1);
   if (method === 'CONNECT') return 'refused';
-  const byKey = plain.startsWith(REGION_BY_KEY);
-  if (byKey && !/^[A-Za-z0-9\-._~+%]+$/.test(plain.slice(REGION_BY_KEY.length))) return 'refused';
-  if (!byKey && !/^\/[A-Za-z0-9\-._~,=:/]*$/.test(plain)) return 'refused';
-  const segments = byKey ? [] : plain.slice(1).split('/');
+  const escaped = [REGION_BY_KEY, LABEL_RULE].find((start) => plain.startsWith(start));
+  if (escaped !== undefined && !/^[A-Za-z0-9\-._~+%]+$/.test(plain.slice(escaped.length))) return 'refused';
+  if (escaped === undefined && !/^\/[A-Za-z0-9\-._~,=:/]*$/.test(plain)) return 'refused';
+  const segments = escaped !== undefined ? [] : plain.slice(1).split('/');
   if (segments.some((s, i) => (s === '' && i < segments.length - 1) || s === '.' || s === '..'))
     return 'refused';
   if (!type.startsWith('application/grpc')) return 'http';
@@ -365,11 +369,18 @@ interface RuleOut {
   data: { start_key: string; end_key: string }[];
 }
 
+function rulesPrefix(space: Space): string {
+  return space.isTenant0 ? '' : `tidb-mesh:${space.tenant}:`;
+}
+
 function ruleProblem(rule: RuleOut, space: Space): string | undefined {
-  const prefix = latin1(namesPrefix(space));
+  const prefix = rulesPrefix(space);
   if (!rule.id.startsWith(prefix) || rule.id === prefix) return `the id ${rule.id}`;
-  if (/(^|\/)\.|\/\//.test(rule.id.slice(prefix.length))) return `the id ${rule.id} leads elsewhere`;
-  const label = rule.labels.find(({ key, value }) => key !== 'schedule' || value !== 'deny');
+  const own = rule.id.slice(prefix.length);
+  if (own.split('/').some((segment) => /^\.{0,2}$/.test(segment))) return `the id ${rule.id} leads elsewhere`;
+  if (own.startsWith('tidb-mesh/') || (space.isTenant0 && own.startsWith('tidb-mesh:')))
+    return `the id ${rule.id}, which is reserved`;
+  const label = rule.labels.find(({ key }) => key.startsWith('tidb-mesh'));
   if (label !== undefined) return `the label ${label.key}=${label.value}`;
   for (const { start_key: start, end_key: end } of rule.data)
     for (const [bound, isStart] of [
@@ -402,7 +413,7 @@ function checkRules(input: Input, bytes: Uint8Array, patch: boolean, space: Spac
     if (problem !== undefined) throw new Problem(`sets ${problem}`);
   }
   const deletes = patch ? (after.value.deletes ?? []) : [];
-  const foreign = deletes.find((id) => !id.startsWith(latin1(namesPrefix(space))));
+  const foreign = deletes.find((id) => !id.startsWith(rulesPrefix(space)));
   if (foreign !== undefined) throw new Problem(`deletes ${foreign}`);
   return word;
 }

@@ -1,0 +1,162 @@
+/**
+ * Names of PD's rules, which all tenants share: region label rules and groups of placement rules.
+ *
+ *   client's name    -> "tidb-mesh:" tenant ":" name      PD's routes take no empty segment, and no slash in a group
+ *
+ * Tenant 0 keeps its names; those of the others, of their borders (tidb-mesh/<tenant>) and PD's own group do not exist for it.
+ */
+import { encodeName, namedAt, namedLength } from '../keys/namespace';
+import { alloc } from '../memory/arena';
+import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
+
+const MAX_ID_BYTES: usize = 1024;
+const MAX_GROUP_BYTES: usize = 200;
+
+const SLASH: u8 = 0x2f;
+const COLON: u8 = 0x3a;
+const DOT: u8 = 0x2e;
+const BACKSLASH: u8 = 0x5c;
+const LETTER_U: u8 = 0x75;
+
+const BORDERS: Ascii = ascii('tidb-mesh/');
+const TENANTS: Ascii = ascii('tidb-mesh:');
+const PD: Ascii = ascii('pd');
+const TIFLASH: Ascii = ascii('tiflash');
+/** Escapes of one character in JSON, the slash's left out. */
+const SHORT_ESCAPES: Ascii = ascii('"\\bfnrt');
+/** Go writes these ASCII characters as \u00XX, besides control characters. */
+const HTML: Ascii = ascii('<>&');
+
+/** The result of the last mapping. */
+export let nameAt: usize = 0;
+export let nameLength: usize = 0;
+
+function holds(text: Ascii, c: u8): bool {
+  for (let i: usize = 0; i < <usize>text.length; i++)
+    if (load<u8>(changetype<usize>(text) + i) == c) return true;
+  return false;
+}
+
+function hexDigits(p: usize): i32 {
+  let value = 0;
+  for (let i: usize = 0; i < 4; i++) {
+    const c = load<u8>(p + i);
+    const lower = c | 0x20;
+    if (c >= 0x30 && c <= 0x39) value = (value << 4) | (c - 0x30);
+    else if (lower >= 0x61 && lower <= 0x66) value = (value << 4) | (lower - 0x57);
+    else return -1;
+  }
+  return value;
+}
+
+/** True when no character of a JSON string that could be written plainly is written as an escape: so the text is what it looks like. */
+export function isPlainlyWritten(p: usize, length: usize): bool {
+  const end = p + length;
+  while (p < end) {
+    if (load<u8>(p++) != BACKSLASH) continue;
+    if (p == end) return false;
+    const c = load<u8>(p++);
+    if (c != LETTER_U) {
+      if (!holds(SHORT_ESCAPES, c)) return false;
+      continue;
+    }
+    if (end - p < 4) return false;
+    const value = hexDigits(p);
+    if (value < 0 || (value >= 0x20 && value < 0x7f && !holds(HTML, <u8>value))) return false;
+    p += 4;
+  }
+  return true;
+}
+
+/** PD joins ids to a path: no empty and no dot segment, so that none leads out of the tenant's part. */
+function isPathSafe(p: usize, length: usize): bool {
+  let segment = p;
+  const end = p + length;
+  for (let q = p; q <= end; q++) {
+    if (q < end && load<u8>(q) != SLASH) continue;
+    const size = q - segment;
+    if (size == 0) return false;
+    if (size <= 2 && load<u8>(segment) == DOT && load<u8>(q - 1) == DOT) return false;
+    segment = q + 1;
+  }
+  return true;
+}
+
+/** The tenant's prefix, and room for `length` bytes behind it; 0 for tenant 0. Made of its prefix in etcd, "/tidb-mesh/" tenant ":". */
+function prefixAnd(length: usize): usize {
+  encodeName(0, 0);
+  if (namedLength == 0) return 0;
+  const at = alloc(namedLength + length);
+  nameLength = namedLength - 1;
+  memory.copy(at, namedAt + 1, nameLength);
+  store<u8>(at + TENANTS.length - 1, COLON);
+  return at;
+}
+
+/** Puts the tenant's prefix in front. */
+function join(p: usize, length: usize): void {
+  nameAt = prefixAnd(length);
+  if (nameAt == 0) {
+    nameAt = p;
+    nameLength = length;
+    return;
+  }
+  memory.copy(nameAt + nameLength, p, length);
+  nameLength += length;
+}
+
+/** Takes the tenant's prefix away. False: it is not there, or for tenant 0 the name is another's. */
+function strip(p: usize, length: usize): bool {
+  const at = prefixAnd(0);
+  const size: usize = at == 0 ? 0 : nameLength;
+  nameAt = p + size;
+  nameLength = length - size;
+  if (at == 0) return !startsWith(p, length, TENANTS);
+  return length >= size && memory.compare(p, at, size) == 0;
+}
+
+/** False: tenant 0 asks for another's name. */
+function encode(p: usize, length: usize): bool {
+  join(p, length);
+  return nameAt != p || !startsWith(p, length, TENANTS);
+}
+
+/** An id of a region label rule, JSON's escapes in place. False: it is not for tenants. */
+export function encodeLabelId(p: usize, length: usize): bool {
+  const good = length <= MAX_ID_BYTES && isPathSafe(p, length) && isPlainlyWritten(p, length);
+  if (!good || startsWith(p, length, BORDERS)) return false;
+  return encode(p, length);
+}
+
+/** What stands for an id that nobody has. */
+export function encodeNobody(): void {
+  join(0, 0);
+}
+
+/** A stored id. False: it is not the tenant's. */
+export function decodeLabelId(p: usize, length: usize): bool {
+  return !startsWith(p, length, BORDERS) && strip(p, length);
+}
+
+/** Letters, digits and `_ - . : ~`. */
+function isPlainGroup(p: usize, length: usize): bool {
+  if (length == 0 || length > MAX_GROUP_BYTES) return false;
+  for (let i: usize = 0; i < length; i++) {
+    const c = load<u8>(p + i);
+    const letter = (c | 0x20) >= 0x61 && (c | 0x20) <= 0x7a;
+    if (!letter && !(c >= 0x30 && c <= COLON) && c != 0x2d && c != DOT && c != 0x5f && c != 0x7e)
+      return false;
+  }
+  return true;
+}
+
+/** A group of placement rules. False: it is not for tenants. */
+export function encodeGroup(p: usize, length: usize): bool {
+  if (!isPlainGroup(p, length) || equals(p, length, TIFLASH)) return false;
+  return encode(p, length) && !equals(nameAt, nameLength, PD);
+}
+
+/** A stored group. False: it is not the tenant's. */
+export function decodeGroup(p: usize, length: usize): bool {
+  return strip(p, length) && !(nameAt == p && equals(p, length, PD));
+}

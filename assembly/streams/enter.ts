@@ -1,0 +1,22 @@
+/** Makes a stream's tenant the one that the rewriter works for. */
+import { randomLease } from '../host/host';
+import { useNamespace } from '../keys/namespace';
+import { useSpace } from '../keys/space';
+import { useHoldBack } from '../rewrite/hold-back';
+import { useLookups } from '../rewrite/region-acts';
+import { useLatestTimestamp } from '../rewrite/values';
+import { useExchange } from '../rewrite/walker';
+import { grantsLease } from '../schema/messages';
+import { earliestTimestamp, latestTimestamp } from './clock';
+import { Phase, Stream } from './stream';
+
+export function enter(stream: Stream): void {
+  const space = stream.space;
+  if (space != null) useSpace(space);
+  useLatestTimestamp(latestTimestamp(stream.maxDriftMs));
+  useHoldBack(earliestTimestamp(stream.maxHoldBackSeconds), stream.maxHoldBackSeconds);
+  useLookups(stream.looksUp);
+  useNamespace(stream.namespaceAt, stream.namespaceLength, stream.tenantNumber);
+  const grants = stream.phase == Phase.MAP && grantsLease(stream.requestMessage);
+  useExchange(stream.exchange, grants ? randomLease() : 0);
+}

@@ -1,0 +1,141 @@
+/**
+ * One request to PD's HTTP API. Its path is mapped before it goes on; its body, and its answer, are kept until they are whole. The request's
+ * headers go on at once, since paused ones would keep the body back as well: PD acts on no body that is cut off.
+ */
+import { Buffer, Grpc, HeaderMap } from '../host/abi';
+import {
+  readBuffer,
+  readHeader,
+  removeHeader,
+  replaceBuffer,
+  replaceHeader,
+  resultAt,
+  resultLength,
+  sendReply,
+} from '../host/host';
+import { isPlainText } from '../keys/text';
+import { Budget, Held, append, consume } from '../memory/held';
+import { pathBytes } from '../policy/classify';
+import { answerOf, bodyOf, decisionOf, endpoint, findEndpoint, textOf } from '../policy/endpoints';
+import { jsonAt, jsonLength, rewriteAnswer, rewriteBody } from '../rewrite/json';
+import { WITHHELD } from '../rewrite/names';
+import { mapTarget, targetAt, targetLength, targetProblem } from './target';
+import { HttpDecision } from '../schema/http';
+import { Text } from '../texts/table';
+import { expand, expandedAt, expandedLength } from '../texts/text';
+import { Ascii, ascii } from '../wire/bytes';
+import { Status } from '../wire/status';
+import { enter } from './enter';
+import { methodAt, methodLength, pathAt, pathLength } from './headers';
+import { refuseBody, refuseCall, refuseForm, refuseMessage } from './refuse';
+import { Phase, Stream } from './stream';
+
+const PATH: Ascii = ascii(':path');
+const STATUS: Ascii = ascii(':status');
+const CONTENT_LENGTH: Ascii = ascii('content-length');
+/** What stands for an error that may quote keys: a JSON string, as PD's own errors are. */
+const WITHHELD_JSON: Ascii = ascii('"tidb-mesh: the text of this error is withheld"\n');
+
+/** True when the request may go on. */
+export function onHttpCall(stream: Stream): bool {
+  const plain = pathBytes(pathAt, pathLength);
+  const found = findEndpoint(methodAt, methodLength, pathAt, plain);
+  const decision = found ? decisionOf(endpoint) : HttpDecision.REFUSE;
+  if (decision == HttpDecision.REFUSE) {
+    refuseCall(stream, pathAt, plain, found ? textOf(endpoint) : Text.NOT_FOR_TENANTS_AT_ALL);
+    return false;
+  }
+  stream.endpoint = <i32>endpoint;
+  stream.phase = Phase.PASS;
+  if (decision == HttpDecision.PASS) return true;
+  if (decision == HttpDecision.ANSWER) {
+    stream.phase = Phase.ENDED;
+    expand(textOf(endpoint));
+    sendReply(200, Grpc.NONE, expandedAt, expandedLength);
+    return false;
+  }
+  stream.phase = Phase.HTTP;
+  stream.failed = false;
+  return onTarget(stream, plain);
+}
+
+function onTarget(stream: Stream, plain: usize): bool {
+  enter(stream);
+  const status = mapTarget(pathAt, plain, pathLength);
+  if (status == Status.OK) {
+    replaceHeader(HeaderMap.REQUEST_HEADERS, PATH, targetAt, targetLength);
+    return true;
+  }
+  if (status == Status.MALFORMED) refuseForm(stream, targetProblem);
+  else refuseCall(stream, pathAt, plain, targetProblem);
+  return false;
+}
+
+/** Keeps a piece of a body until it is whole. */
+function keep(stream: Stream, held: Held, budget: Budget, buffer: Buffer, size: u32): Status {
+  if (size == 0) return Status.OK;
+  if (held.length + size > stream.maxMessageBytes) return Status.TOO_LONG;
+  if (!readBuffer(buffer, size)) return Status.MALFORMED;
+  return append(held, resultAt, resultLength, held.length + size, budget) ? Status.OK : Status.HELD_TOO_MUCH;
+}
+
+/** A piece of a request's body. True when the stream may go on. */
+export function onHttpBody(stream: Stream, budget: Budget, size: u32, last: bool): bool {
+  const shape = bodyOf(<u32>stream.endpoint);
+  if (shape == 0) return true;
+  const held = stream.request;
+  let status = keep(stream, held, budget, Buffer.REQUEST_BODY, size);
+  if (status == Status.OK && !last) {
+    replaceBuffer(Buffer.REQUEST_BODY, size, 0, 0);
+    return true;
+  }
+  if (status == Status.OK) {
+    enter(stream);
+    status = rewriteBody(shape - 1, held.at, held.length);
+  }
+  if (status != Status.OK) {
+    refuseBody(stream, status);
+    return false;
+  }
+  replaceBuffer(Buffer.REQUEST_BODY, size, jsonAt, jsonLength);
+  consume(held, held.length, budget);
+  return true;
+}
+
+export function onHttpAnswer(stream: Stream): void {
+  removeHeader(HeaderMap.RESPONSE_HEADERS, changetype<usize>(CONTENT_LENGTH), CONTENT_LENGTH.length);
+  const known = readHeader(HeaderMap.RESPONSE_HEADERS, STATUS) && resultLength != 0;
+  stream.failed = !known || load<u8>(resultAt) != 0x32;
+}
+
+/** A piece of an answer's body. True when the stream may go on. */
+export function onHttpAnswerBody(stream: Stream, budget: Budget, size: u32, last: bool): bool {
+  const held = stream.response;
+  let status = keep(stream, held, budget, Buffer.RESPONSE_BODY, size);
+  if (status == Status.OK && !last) {
+    replaceBuffer(Buffer.RESPONSE_BODY, size, 0, 0);
+    return true;
+  }
+  if (status == Status.OK) {
+    enter(stream);
+    status = onWholeAnswer(stream, held, size);
+  }
+  if (status != Status.OK) {
+    refuseMessage(stream, status, true);
+    return false;
+  }
+  consume(held, held.length, budget);
+  return true;
+}
+
+function onWholeAnswer(stream: Stream, held: Held, size: u32): Status {
+  const shape = stream.failed ? 0 : answerOf(<u32>stream.endpoint);
+  if (shape == 0) {
+    if (isPlainText(held.at, held.length)) replaceBuffer(Buffer.RESPONSE_BODY, size, held.at, held.length);
+    else replaceBuffer(Buffer.RESPONSE_BODY, size, changetype<usize>(WITHHELD_JSON), WITHHELD_JSON.length);
+    return Status.OK;
+  }
+  const status = rewriteAnswer(shape - 1, held.at, held.length);
+  if (status == Status.OK) replaceBuffer(Buffer.RESPONSE_BODY, size, jsonAt, jsonLength);
+  return status;
+}

@@ -1,0 +1,289 @@
+/** What happens to each kind of request to PD's HTTP API, by proto/pd/endpoints.ts. */
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { ENDPOINTS } from '../../proto/pd/endpoints.ts';
+import { endpointFor, HTTP_ROOT } from '../../src-ts/schema/http.ts';
+import { memcomparable, rowKey, tablePrefix } from '../support/keys.ts';
+import { BUILD_NAMES, buildFilter, Filter, Status } from './filter.ts';
+
+const V1 = '/pd/api/v1';
+const hexOf = (key: Uint8Array): string => memcomparable(key).toString('hex');
+const FROM = hexOf(tablePrefix(100));
+const TO = hexOf(tablePrefix(101));
+const OWN = { start_key: hexOf(tablePrefix(100, 1)), end_key: hexOf(tablePrefix(101, 1)) };
+const WHOLE = { start_key: hexOf(tablePrefix(0, 1)), end_key: hexOf(tablePrefix(0, 2)) };
+
+const rule = (more: object = {}): object => ({
+  group_id: 'TiDB_DDL_100',
+  id: 'table_rule_100_0',
+  index: 40,
+  start_key: FROM,
+  end_key: TO,
+  role: 'voter',
+  is_witness: false,
+  count: 3,
+  ...more,
+});
+const bundle = (more: object = {}): object => ({
+  group_id: 'TiDB_DDL_100',
+  group_index: 40,
+  group_override: true,
+  rules: [rule()],
+  ...more,
+});
+const GROUP = 'tidb-mesh:alpha:TiDB_DDL_100';
+const storedRule = rule({ group_id: GROUP, ...OWN });
+const storedBundle = bundle({ group_id: GROUP, rules: [storedRule] });
+
+beforeAll(buildFilter);
+
+describe.each(BUILD_NAMES)('the %s build', (build) => {
+  let filter: Filter;
+  beforeAll(() => {
+    filter = new Filter(build);
+    filter.select(1, 'alpha');
+  });
+
+  test('every endpoint of the table is found as the table says', () => {
+    for (const { method, path } of ENDPOINTS) {
+      if (!path.startsWith(HTTP_ROOT)) continue;
+      const sample = path
+        .replaceAll('{key}', '%6D%00%00%00%00%00%00%00%F8')
+        .replaceAll('{group}', 'g')
+        .replaceAll('{label-id}', 'x')
+        .replaceAll('**', 'x')
+        .replaceAll('*', '7');
+      const asked = method === '*' ? 'GET' : method;
+      const wanted = endpointFor(asked, sample);
+      const { decision, text } = filter.http(asked, sample);
+      expect([asked, sample, decision]).toEqual([asked, sample, wanted?.decision]);
+      if (decision === 'refuse') expect(text).toBe(wanted?.because);
+    }
+  });
+
+  test.each([
+    ['GET', `${V1}/nothing`],
+    ['GET', '/pd/api/v3/ping'],
+    ['GET', '/v3/kv/range'],
+    ['GET', '/metrics'],
+    ['GET', '/'],
+    ['HEAD', `${V1}/stores`],
+    ['get', `${V1}/stores`],
+    ['POST', `${V1}/stores`],
+    ['GET', `${V1}/stores/`],
+    ['GET', `${V1}/store/`],
+    ['GET', `${V1}/config/placement-rule/`],
+    ['GET', `${V1}/config/rule/g/`],
+  ])('%s %s is not found', (method, path) => {
+    expect(['unknown', 'refuse']).toContain(filter.http(method, path).decision);
+  });
+
+  test.each([
+    ['GET', 'config/placement-rule/TiDB_DDL_100', `config/placement-rule/${GROUP}`],
+    ['GET', 'config/rule/TiDB_DDL_100/a-b', `config/rule/${GROUP}/a-b`],
+    ['DELETE', 'config/rule/TiDB_DDL_100/a', `config/rule/${GROUP}/a`],
+    ['GET', 'config/rules/group/tidb-mesh:beta:x', 'config/rules/group/tidb-mesh:alpha:tidb-mesh:beta:x'],
+    ['DELETE', 'config/rule_group/pd', 'config/rule_group/tidb-mesh:alpha:pd'],
+    ['POST', 'config/placement-rule?partial=true', 'config/placement-rule?partial=true'],
+    ['GET', 'regions/store/1?x=1', 'regions/store/1?x=1'],
+    ['GET', `region/key/${'%6D'}%00%00%00%00%00%00%00%F8?format=hex`, undefined],
+  ])('%s %s goes on', (method, path, wanted) => {
+    const { status, text } = filter.http(method, `${V1}/${path}`);
+    expect(Status[status]).toBe('OK');
+    if (wanted !== undefined) expect(text).toBe(`${V1}/${wanted}`);
+    else expect(text).not.toContain('?');
+  });
+
+  test('a rule’s id in the path', () => {
+    const decoded = (target: string): string => decodeURIComponent(target.slice(target.lastIndexOf('/') + 1));
+    const { text } = filter.http('DELETE', `${V1}/config/region-label/rule/schema%2fd%2Ft%C3%BC`);
+    expect(decoded(text)).toBe('tidb-mesh:alpha:schema/d/t\u00fc');
+    for (const id of ['%2e%2e%2Fx', 'a%2', 'a%zz', 'tidb-mesh%2Falpha', 'a+b', '..'])
+      expect(Status[filter.http('GET', `${V1}/config/region-label/rule/${id}`).status]).toBe('MALFORMED');
+  });
+
+  test.each([
+    ['GET', 'config/placement-rule/tiflash', 'NAME_OUTSIDE'],
+    ['GET', 'config/placement-rule/a=b', 'NAME_OUTSIDE'],
+    ['DELETE', 'config/placement-rule/x?regexp', 'MALFORMED'],
+    ['DELETE', 'config/placement-rule/x?', 'MALFORMED'],
+    ['POST', 'config/placement-rule', 'NAME_OUTSIDE'],
+    ['POST', 'config/placement-rule?partial=true&x', 'NAME_OUTSIDE'],
+    ['GET', 'region/key/%6D', 'MALFORMED'],
+    ['GET', 'stats/region?start_key=%7', 'MALFORMED'],
+  ])('%s %s does not', (method, path, wanted) => {
+    expect(Status[filter.http(method, `${V1}/${path}`).status]).toBe(wanted);
+  });
+
+  describe('placement rules', () => {
+    const BUNDLES = [`POST`, `${V1}/config/placement-rule?partial=true`] as const;
+    const send = (value: unknown, [method, path]: readonly [string, string] = BUNDLES) =>
+      filter.httpBody(method, path, typeof value === 'string' ? value : JSON.stringify(value));
+
+    test('of a table: group and range become the tenant’s', () => {
+      expect(JSON.parse(send([bundle()]).text)).toEqual([storedBundle]);
+      expect(JSON.parse(send(bundle(), ['POST', `${V1}/config/placement-rule/TiDB_DDL_100`]).text)).toEqual(
+        storedBundle,
+      );
+      const gone = bundle({ group_index: 0, group_override: false, rules: null });
+      expect(JSON.parse(send([gone]).text)).toEqual([{ ...gone, group_id: GROUP }]);
+    });
+
+    test('of the whole cluster become those of the whole tenant', () => {
+      const { text } = send([bundle({ rules: [rule({ start_key: '', end_key: '' })] })]);
+      expect(JSON.parse(text)[0].rules[0]).toMatchObject(WHOLE);
+      const beyond = rule({ start_key: FROM, end_key: hexOf(tablePrefix(5, 2)) });
+      expect(JSON.parse(send([bundle({ rules: [beyond] })]).text)[0].rules[0]).toMatchObject({
+        start_key: OWN.start_key,
+        end_key: WHOLE.end_key,
+      });
+    });
+
+    test('one by one, and in a batch', () => {
+      expect(JSON.parse(send(rule(), ['POST', `${V1}/config/rule`]).text)).toEqual(storedRule);
+      const more = { action: 'del', delete_by_id_prefix: true };
+      const batch = send([rule(more)], ['POST', `${V1}/config/rules/batch`]);
+      expect(JSON.parse(batch.text)).toEqual([{ ...storedRule, ...more }]);
+    });
+
+    test('groups', () => {
+      const { text } = send({ id: 'x', index: 120, override: true }, ['POST', `${V1}/config/rule_group`]);
+      expect(JSON.parse(text)).toEqual({ id: 'tidb-mesh:alpha:x', index: 120, override: true });
+    });
+
+    const constraint = (key: string, op: string, values: string[]): object =>
+      bundle({ rules: [rule({ label_constraints: [{ key, op, values }] })] });
+
+    test('constraints on stores pass', () => {
+      for (const one of [
+        constraint('zone', 'in', ['a', '\u00fc']),
+        constraint('disk', 'notIn', []),
+        constraint('engine', 'notIn', ['tiflash']),
+      ])
+        expect(Status[send([one]).status]).toBe('OK');
+    });
+
+    test.each<[string, unknown]>([
+      ['TiFlash', [constraint('engine', 'in', ['tiflash'])]],
+      ['another engine than TiFlash left out', [constraint('engine', 'notIn', ['x'])]],
+      ['any engine', [constraint('engine', 'exists', [])]],
+      ['stores that are set apart', [constraint('$dedicated', 'in', ['beta'])]],
+      ['exclusive stores', [constraint('exclusive', 'in', ['beta'])]],
+      [
+        'an engine in escapes',
+        JSON.stringify([constraint('engine', 'in', ['tiflash'])]).replace('engine', 'e\\u006egine'),
+      ],
+      ['the group of TiFlash', [bundle({ group_id: 'tiflash' })]],
+      ['a group with a slash', [bundle({ group_id: 'a/b' })]],
+      ['an empty group', [bundle({ group_id: '' })]],
+      ['a higher index than TiFlash has', [bundle({ group_index: 121 })]],
+      ['a member in another case', JSON.stringify([bundle()]).replace('start_key', 'START_KEY')],
+      ['a member twice', JSON.stringify([bundle()]).replace('"end_key"', '"start_key":"","end_key"')],
+      ['an unknown member', [bundle({ more: 1 })]],
+    ])('refused: %s', (_, value) => {
+      expect(Status[send(value).status]).toBe('NAME_OUTSIDE');
+    });
+
+    test.each<[string, unknown]>([
+      ['nothing', ''],
+      ['something behind', `${JSON.stringify([bundle()])} 1`],
+      ['no list', bundle()],
+      ['a rule without a start', [bundle({ rules: [rule({ start_key: undefined })] })]],
+      ['hex of an odd length', [bundle({ rules: [rule({ start_key: FROM.slice(1) })] })]],
+      ['no hex', [bundle({ rules: [rule({ start_key: `x${FROM.slice(1)}` })] })]],
+      ['no encoded key', [bundle({ rules: [rule({ start_key: '7480' })] })]],
+      ['a number as a bound', [bundle({ rules: [rule({ start_key: 1 })] })]],
+      ['null as a bound', [bundle({ rules: [rule({ start_key: null })] })]],
+      ['a negative index', [bundle({ group_index: -1 })]],
+      ['an index with a fraction', [bundle({ group_index: 1.5 })]],
+      ['a text as a flag', [bundle({ group_override: 'true' })]],
+      ['deep nesting', '['.repeat(3000)],
+    ])('malformed: %s', (_, value) => {
+      expect(Status[send(value).status]).toBe('MALFORMED');
+    });
+
+    test('cut short anywhere: a status, and the next one passes', () => {
+      const text = JSON.stringify([bundle()]);
+      for (let cut = 0; cut < text.length; cut++) expect(send(text.slice(0, cut)).status).not.toBe(Status.OK);
+      expect(JSON.parse(send([bundle()]).text)).toEqual([storedBundle]);
+    });
+
+    const answered = (path: string, json: unknown): unknown => {
+      const { status, text } = filter.httpAnswer('GET', `${V1}/config/${path}`, JSON.stringify(json));
+      expect(Status[status]).toBe('OK');
+      expect(text).not.toMatch(/alpha|beta/);
+      return JSON.parse(text);
+    };
+
+    test('answers hold the tenant’s own only', () => {
+      const foreign = bundle({
+        group_id: 'tidb-mesh:beta:TiDB_DDL_100',
+        rules: [rule({ group_id: 'tidb-mesh:beta:TiDB_DDL_100' })],
+      });
+      const pd = {
+        group_id: 'pd',
+        group_index: 0,
+        group_override: false,
+        rules: [rule({ group_id: 'pd', start_key: '', end_key: '' })],
+      };
+      const made = { version: 3, create_timestamp: 1_763_000_000_000 };
+      const own = bundle({ group_id: GROUP, rules: [{ ...storedRule, ...made }] });
+      expect(answered('placement-rule', [pd, foreign, own])).toEqual([
+        bundle({ rules: [{ ...rule(), ...made }] }),
+      ]);
+      expect(answered('rules', [pd.rules[0], storedRule])).toEqual([rule()]);
+      expect(answered('rules/group/x', null)).toBeNull();
+      expect(
+        answered('rule_groups', [{ id: GROUP, index: 40 }, { id: 'tidb-mesh:beta:x' }, { index: 3 }]),
+      ).toEqual([{ id: 'TiDB_DDL_100', index: 40 }]);
+      expect(answered('rule/TiDB_DDL_100/x', storedRule)).toEqual(rule());
+    });
+  });
+
+  test('ranges whose regions are to be scheduled', () => {
+    const range = { start_key: FROM, end_key: TO };
+    const path = `${V1}/regions/accelerate-schedule`;
+    expect(JSON.parse(filter.httpBody('POST', path, JSON.stringify(range)).text)).toEqual(OWN);
+    const batch = filter.httpBody(
+      'POST',
+      `${path}/batch`,
+      JSON.stringify([range, { start_key: '', end_key: '' }]),
+    );
+    expect(JSON.parse(batch.text)).toEqual([OWN, WHOLE]);
+    const byId = filter.httpBody('POST', `${V1}/regions/scatter`, '{"regions_id":[1]}');
+    expect(Status[byId.status]).toBe('NAME_OUTSIDE');
+  });
+
+  test('tenant 0 keeps its names; PD’s own group and the others’ are not its', () => {
+    const adopted = new Filter(build);
+    adopted.select(0, 'adopted');
+    const path = `${V1}/config/placement-rule?partial=true`;
+    const { text } = adopted.httpBody('POST', path, JSON.stringify([bundle()]));
+    expect(JSON.parse(text)[0].group_id).toBe('TiDB_DDL_100');
+    for (const group_id of ['pd', 'tidb-mesh:alpha:x'])
+      expect(Status[adopted.httpBody('POST', path, JSON.stringify([bundle({ group_id })])).status]).toBe(
+        'NAME_OUTSIDE',
+      );
+    const answer = JSON.stringify([
+      storedBundle,
+      bundle({ group_id: 'pd', rules: [] }),
+      bundle({ rules: [] }),
+    ]);
+    const shown = adopted.httpAnswer('GET', `${V1}/config/placement-rule`, answer);
+    expect(JSON.parse(shown.text)).toEqual([bundle({ rules: [] })]);
+    const ids = JSON.stringify({ deletes: ['tidb-mesh/alpha', 'tidb-mesh:alpha:x', 'schema/d/t'] });
+    const patch = adopted.labelRules(ids, true);
+    expect(JSON.parse(patch.text)).toEqual({ deletes: ['', '', 'schema/d/t'] });
+  });
+
+  test('keys of rows are mapped as well', () => {
+    const { text } = filter.httpBody(
+      'POST',
+      `${V1}/regions/accelerate-schedule`,
+      JSON.stringify({ start_key: hexOf(rowKey(100, 1)).toUpperCase(), end_key: '' }),
+    );
+    expect(JSON.parse(text)).toEqual({
+      start_key: hexOf(rowKey(100, 1, 1)).toUpperCase(),
+      end_key: WHOLE.end_key,
+    });
+  });
+});

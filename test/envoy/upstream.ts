@@ -34,8 +34,9 @@ export interface Upstream {
   echo: ((id: bigint) => Buffer) | undefined;
   /** Writes a piece on the newest open stream. */
   send(piece: Buffer): void;
-  /** The body of HTTP answers. */
-  httpAnswer: string;
+  /** The body of HTTP answers, or the pieces that it is written in. */
+  httpAnswer: string | string[];
+  httpStatus: number;
   stop(): Promise<void>;
 }
 
@@ -120,7 +121,15 @@ export async function startUpstream(): Promise<Upstream> {
         body,
       });
       response.setHeader('content-type', 'application/json');
-      response.end(upstream.httpAnswer);
+      response.statusCode = upstream.httpStatus;
+      const answer = upstream.httpAnswer;
+      if (typeof answer === 'string') return void response.end(answer);
+      const writeFrom = (index: number): void => {
+        if (index === answer.length) response.end();
+        // Pieces must not be joined on the way.
+        else response.write(answer[index], () => setTimeout(writeFrom, 5, index + 1));
+      };
+      writeFrom(0);
     });
   });
   const upstream: Upstream = {
@@ -132,6 +141,7 @@ export async function startUpstream(): Promise<Upstream> {
     echo: undefined,
     send: (piece) => newest && write(newest, piece),
     httpAnswer: '{}',
+    httpStatus: 200,
     async stop() {
       http.closeAllConnections();
       await new Promise((resolve) => http.close(resolve));

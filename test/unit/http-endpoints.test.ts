@@ -1,7 +1,13 @@
 /** What happens to each kind of request to PD's HTTP API, by proto/pd/endpoints.ts. */
+import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { ENDPOINTS } from '../../proto/pd/endpoints.ts';
+import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
+import { HTTP_TABLE_FILE } from '../../src-ts/schema/http-table.ts';
 import { endpointFor, HTTP_ROOT } from '../../src-ts/schema/http.ts';
+import { judge } from '../../src-ts/schema/judgement.ts';
+import { layOut } from '../../src-ts/schema/layout.ts';
+import { httpText } from '../../src-ts/schema/table.ts';
 import { memcomparable, rowKey, tablePrefix } from '../support/keys.ts';
 import { BUILD_NAMES, buildFilter, Filter, Status } from './filter.ts';
 
@@ -35,6 +41,10 @@ const storedRule = rule({ group_id: GROUP, ...OWN });
 const storedBundle = bundle({ group_id: GROUP, rules: [storedRule] });
 
 beforeAll(buildFilter);
+
+test('assembly/schema/http.ts is current (npm run schema)', async () => {
+  expect(readFileSync(HTTP_TABLE_FILE, 'utf8')).toBe(await httpText(layOut(judge(readDescriptors()))));
+});
 
 describe.each(BUILD_NAMES)('the %s build', (build) => {
   let filter: Filter;

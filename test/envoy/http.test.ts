@@ -1,0 +1,192 @@
+/** PD's HTTP API through Envoy: bodies and answers in pieces, beyond their limits, malformed, and errors that quote keys. */
+import { readFileSync } from 'node:fs';
+import { request } from 'node:https';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { principalOf, type CertFiles } from '../stack/certs.ts';
+import { standardPluginConfig } from '../stack/stack.ts';
+import { memcomparable, tablePrefix } from '../support/keys.ts';
+import { startMesh, TENANTS, type Mesh } from './mesh.ts';
+
+const V1 = '/pd/api/v1';
+const BUNDLES = `${V1}/config/placement-rule`;
+const LIMIT = 8 * 1024;
+
+const hexOf = (table: number, tag = 0): string => memcomparable(tablePrefix(table, tag)).toString('hex');
+const bundle = (group_id: string, tag = 0): object => ({
+  group_id,
+  rules: [{ group_id, id: 'r', start_key: hexOf(7, tag), end_key: hexOf(8, tag), role: 'voter', count: 3 }],
+});
+const SENT = JSON.stringify([bundle('g')]);
+const STORED = JSON.stringify([bundle('tidb-mesh:alpha:g', 1)]);
+
+let mesh: Mesh;
+let alpha: CertFiles;
+
+beforeAll(async () => {
+  const { limits } = standardPluginConfig(TENANTS);
+  mesh = await startMesh({ limits: { ...limits, maxMessageBytes: LIMIT } });
+  alpha = await mesh.certs.client(principalOf('alpha'));
+});
+afterAll(async () => {
+  await mesh?.stop();
+});
+beforeEach(() => {
+  mesh.upstream.requests.length = 0;
+  mesh.upstream.httpAnswer = '"done"';
+  mesh.upstream.httpStatus = 200;
+});
+
+interface Answer {
+  status: number;
+  body: string;
+  length: string | undefined;
+}
+
+/** Sends a body in pieces, chunked; -1 is the status of a connection that was reset. */
+function send(method: string, path: string, pieces: string[] = []): Promise<Answer> {
+  const { hostname, port } = new URL(`https://${mesh.httpAddress}`);
+  return new Promise((resolve) => {
+    const call = request(
+      {
+        hostname,
+        port,
+        path,
+        method,
+        ca: readFileSync(alpha.ca),
+        cert: readFileSync(alpha.cert),
+        key: readFileSync(alpha.key),
+        servername: 'localhost',
+        agent: false,
+        headers: pieces.length > 0 ? { 'transfer-encoding': 'chunked' } : {},
+      },
+      (response) => {
+        const parts: Buffer[] = [];
+        const done = (status: number): void =>
+          resolve({
+            status,
+            body: Buffer.concat(parts).toString(),
+            length: response.headers['content-length'],
+          });
+        response.on('data', (part: Buffer) => parts.push(part));
+        response.on('end', () => done(response.statusCode ?? 0));
+        response.on('error', () => done(-1));
+      },
+    );
+    call.on('error', () => resolve({ status: -1, body: '', length: undefined }));
+    const writeFrom = (index: number): void => {
+      if (call.destroyed) return;
+      if (index >= pieces.length) call.end();
+      else call.write(pieces[index], () => setTimeout(writeFrom, 2, index + 1));
+    };
+    writeFrom(0);
+  });
+}
+
+describe('a body', () => {
+  test('goes on as the tenant’s own wherever it is cut', async () => {
+    for (let cut = 1; cut < SENT.length; cut += 7) {
+      const { status } = await send('POST', `${BUNDLES}?partial=true`, [SENT.slice(0, cut), SENT.slice(cut)]);
+      expect(status).toBe(200);
+      expect(mesh.upstream.requests.at(-1)).toMatchObject({
+        method: 'POST',
+        url: `${BUNDLES}?partial=true`,
+        body: STORED,
+      });
+    }
+  });
+
+  test('byte by byte', async () => {
+    expect((await send('POST', `${BUNDLES}/g`, [...JSON.stringify(bundle('g'))])).status).toBe(200);
+    expect(mesh.upstream.requests).toHaveLength(1);
+    expect(mesh.upstream.requests[0]).toMatchObject({
+      url: `${BUNDLES}/tidb-mesh:alpha:g`,
+      body: JSON.stringify(bundle('tidb-mesh:alpha:g', 1)),
+    });
+  });
+
+  test.each<[string, string[], number, RegExp]>([
+    ['cut short', [SENT.slice(0, -1)], 400, /not the JSON/],
+    ['with something behind', [SENT, '1'], 400, /not the JSON/],
+    ['with hex of an odd length', [SENT.replace(hexOf(7), 'abc')], 400, /not the JSON/],
+    ['with a member twice', [SENT.replace('"count":3', '"count":3,"count":4')], 403, /twice/],
+    ['with a name of others', [JSON.stringify([bundle('a/b')])], 403, /not for tenants/],
+    [
+      'longer than the limit, in one piece',
+      [`${SENT.slice(0, -1)}${' '.repeat(LIMIT)}]`],
+      413,
+      /maxMessageBytes/,
+    ],
+    [
+      'longer than the limit, in many',
+      Array<string>(40).fill(' '.repeat(LIMIT / 20)),
+      413,
+      /maxMessageBytes/,
+    ],
+  ])('%s is refused, and nothing reaches PD', async (_, pieces, wanted, why) => {
+    const { status, body } = await send('POST', `${BUNDLES}?partial=true`, pieces);
+    expect(status).toBe(wanted);
+    expect(JSON.parse(body)).toMatch(why);
+    expect(mesh.upstream.requests).toEqual([]);
+    // The filter works on.
+    expect((await send('POST', `${BUNDLES}?partial=true`, [SENT])).status).toBe(200);
+    expect(mesh.upstream.requests).toHaveLength(1);
+  });
+
+  test('as long as the limit passes', async () => {
+    const pieces = [SENT.slice(0, -1), ' '.repeat(LIMIT - SENT.length), ']'];
+    expect((await send('POST', `${BUNDLES}?partial=true`, pieces)).status).toBe(200);
+    expect(mesh.upstream.requests[0]?.body).toBe(STORED);
+  });
+});
+
+describe('an answer', () => {
+  const ALL = JSON.stringify([bundle('pd'), bundle('tidb-mesh:beta:g', 2), bundle('tidb-mesh:alpha:g', 1)]);
+
+  test('shows one’s own wherever it is cut, with its new length', async () => {
+    for (let cut = 1; cut < ALL.length; cut += 31) {
+      mesh.upstream.httpAnswer = [ALL.slice(0, cut), ALL.slice(cut)];
+      const { status, body } = await send('GET', BUNDLES);
+      expect([status, body]).toEqual([200, SENT]);
+    }
+    mesh.upstream.httpAnswer = ALL;
+    const { body, length } = await send('GET', BUNDLES);
+    expect(body).toBe(SENT);
+    expect(length === undefined || Number(length) === SENT.length).toBe(true);
+  });
+
+  test.each([
+    ['that is no JSON', '<html>'],
+    ['cut short', ALL.slice(0, -1)],
+    ['longer than the limit', `${ALL.slice(0, -1)}${' '.repeat(LIMIT)}]`],
+  ])('%s never reaches the tenant', async (_, answer) => {
+    mesh.upstream.httpAnswer = answer;
+    const got = await send('GET', BUNDLES);
+    expect([-1, 502]).toContain(got.status);
+    expect(got.body).not.toMatch(/beta|7480/);
+  });
+
+  test.each([400, 404, 500, 503])(
+    'with status %s keeps it; a text that quotes keys is withheld',
+    async (code) => {
+      mesh.upstream.httpStatus = code;
+      mesh.upstream.httpAnswer = '"rule not found"\n';
+      expect(await send('GET', BUNDLES)).toMatchObject({ status: code, body: '"rule not found"\n' });
+      mesh.upstream.httpAnswer = `"overlaps ${hexOf(7, 2)}"`;
+      const { status, body } = await send('POST', `${BUNDLES}?partial=true`, [SENT]);
+      expect(status).toBe(code);
+      expect(JSON.parse(body)).toMatch(/withheld/);
+    },
+  );
+
+  test('to a change is a text, without keys', async () => {
+    mesh.upstream.httpAnswer = `Accelerate regions scheduling in a given range [${hexOf(7, 1)},)`;
+    const { body } = await send('POST', `${V1}/regions/accelerate-schedule`, [
+      JSON.stringify({ start_key: hexOf(7), end_key: '' }),
+    ]);
+    expect(body).not.toContain(hexOf(7, 1));
+    expect(JSON.parse(mesh.upstream.requests[0]!.body)).toEqual({
+      start_key: hexOf(7, 1),
+      end_key: hexOf(0, 2),
+    });
+  });
+});

@@ -1,0 +1,105 @@
+/** Names of resource groups at their limits: what a tenant may make, and what it is told. */
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { decode, encode, type Fields } from '../support/messages.ts';
+import { BUILD_NAMES, buildFilter, Filter, Status } from './filter.ts';
+import { messageId } from './model/schema.ts';
+
+const PUT = 'resource_manager.PutResourceGroupRequest';
+const LIST = 'resource_manager.ListResourceGroupsResponse';
+const GET = 'kvrpcpb.GetRequest';
+const SETTINGS = { mode: 1, rUSettings: { rU: { settings: {} } } };
+
+describe.each(BUILD_NAMES)('the %s build', (build) => {
+  let filter: Filter;
+  beforeAll(async () => {
+    await buildFilter();
+    filter = new Filter(build);
+  });
+
+  function put(group: Fields | undefined): { status: Status; name: string | undefined } {
+    const sent = encode(PUT, group ? { group } : {});
+    const { status, bytes } = filter.message(messageId(PUT), sent, 'request');
+    return { status, name: status === Status.OK ? (decode(PUT, bytes)['group'].name as string) : undefined };
+  }
+
+  test.each([
+    [1, 30],
+    [99, 29],
+    [32766, 26],
+  ])('tenant %i may use %i bytes for a name', (number, longest) => {
+    filter.select(number, 'alpha');
+    const name = 'n'.repeat(longest);
+    expect(put({ name, ...SETTINGS })).toEqual({ status: Status.OK, name: `${number}:${name}` });
+    expect(put({ name: `${name}n`, ...SETTINGS }).status).toBe(Status.GROUP_NAME);
+    expect(put({ name: `${'ä'.repeat(longest / 2)}ä`, ...SETTINGS }).status).toBe(Status.GROUP_NAME);
+  });
+
+  test.each([
+    ['default', Status.GROUP_SHARED],
+    ['', Status.GROUP_SETTINGS],
+    ['.', Status.GROUP_NAME],
+    ['..', Status.GROUP_NAME],
+    ['../settings/2:app', Status.GROUP_NAME],
+  ])('no tenant makes %j', (name, status) => {
+    filter.select(1, 'alpha');
+    expect(put({ name, ...SETTINGS }).status).toBe(status);
+  });
+
+  test('a group that PD would stop on is refused', () => {
+    filter.select(1, 'alpha');
+    const bad = [undefined, {}, { mode: 0 }, { mode: 2 }, { rUSettings: undefined }, { rUSettings: {} }];
+    for (const change of bad)
+      expect(put(change && { name: 'a', ...SETTINGS, ...change }).status).toBe(
+        change && Object.keys(change).length === 0 ? Status.OK : Status.GROUP_SETTINGS,
+      );
+    expect(put({ name: 'a', mode: 1, rUSettings: { rU: {} } }).status).toBe(Status.GROUP_SETTINGS);
+  });
+
+  test('a list shows the own groups by their own names, and the shared one', () => {
+    const groups = ['1:app', '11:app', '2:app', 'default', 'app', '1:', '1:default', '1:2:app'].map(
+      (name) => ({
+        name,
+        ...SETTINGS,
+      }),
+    );
+    const shown = (number: number): string[] => {
+      filter.select(number, 'alpha');
+      const { bytes } = filter.message(messageId(LIST), encode(LIST, { groups }), 'response');
+      return (decode(LIST, bytes)['groups'] as Fields[]).map((group) => group['name'] as string);
+    };
+    expect(shown(1)).toEqual(['app', 'default', '2:app']);
+    expect(shown(11)).toEqual(['app', 'default']);
+    expect(shown(3)).toEqual(['default']);
+    expect(shown(0)).toEqual(['default', 'app']);
+  });
+
+  test('tenant 0 keeps its names, changes the shared group, and reaches no other', () => {
+    filter.select(0, 'alpha');
+    expect(put({ name: 'app', ...SETTINGS })).toEqual({ status: Status.OK, name: 'app' });
+    expect(put({ name: 'default', ...SETTINGS })).toEqual({ status: Status.OK, name: 'default' });
+    expect(put({ name: '1:app', ...SETTINGS }).status).toBe(Status.NAME_OUTSIDE);
+    expect(put({ name: 'x/../1:app', ...SETTINGS }).status).toBe(Status.GROUP_NAME);
+  });
+
+  test('requests to the store run under the own group; the shared one costs no change', () => {
+    const under = (name: string): { length: number; name: string } => {
+      const sent = encode(GET, {
+        context: { resourceControlContext: { resourceGroupName: name } },
+        key: Buffer.from('m'),
+      });
+      const { status, bytes } = filter.message(messageId(GET), sent, 'request');
+      expect(status).toBe(Status.OK);
+      const { context } = decode(GET, bytes);
+      return {
+        length: bytes.length - sent.length,
+        name: context.resourceControlContext.resourceGroupName as string,
+      };
+    };
+    filter.select(12, 'alpha');
+    const { length } = under('');
+    expect(under('default')).toEqual({ length, name: 'default' });
+    expect(under('app')).toEqual({ length: length + 3, name: '12:app' });
+    expect(under('13:app').name).toBe('12:13:app');
+    expect(under('x'.repeat(40)).name).toBe(`12:${'x'.repeat(40)}`);
+  });
+});

@@ -67,7 +67,8 @@ export class Config {
   }
 }
 
-const ROOT_FIELDS: string[] = ['tenants', 'rules', 'requirePrincipal', 'limits', 'pd'];
+/** The last is for editors and says nothing to the filter. */
+const ROOT_FIELDS: string[] = ['tenants', 'rules', 'requirePrincipal', 'limits', 'pd', '$schema'];
 const TENANT_FIELDS: string[] = ['name', 'number', 'keyspace', 'prefix'];
 const KEYSPACE_FIELDS: string[] = ['id', 'mode'];
 const PREFIX_FIELDS: string[] = ['text', 'hex', 'mode'];
@@ -147,6 +148,7 @@ export class ConfigReader {
 
   private root(json: Json): void {
     this.known(json, 'pluginConfig', ROOT_FIELDS);
+    this.text(json, '$schema', 'pluginConfig');
     if (this.error.length != 0) return;
     const tenants = this.list(
       json,

@@ -1,11 +1,15 @@
 /** The `tidb-mesh` command. Each subcommand is a module of its own in commands/. */
 import { Command, CommanderError } from 'commander';
 import { register as doctor } from './commands/doctor.ts';
+import { register as explain } from './commands/explain.ts';
+import { register as oci } from './commands/oci.ts';
 import { register as render } from './commands/render.ts';
+import { register as schema } from './commands/schema.ts';
 import { register as tenants } from './commands/tenants.ts';
+import { register as validate } from './commands/validate.ts';
 import { EXIT, Refusal } from './outcome.ts';
 
-const COMMANDS = [render, tenants, doctor];
+const COMMANDS = [validate, explain, render, tenants, doctor, oci, schema];
 
 const program = new Command('tidb-mesh')
   .description('Many TiDB clusters on one storage layer: checks and renders what the mesh is made of.')

@@ -37,8 +37,16 @@ const testing = (target: string, output: string): Build => ({
 /** The filter that users run. */
 export const RELEASE = filter('release', 'build/release.wasm');
 
+/** The filter's judgement of configurations and callers, for the command line. */
+export const CHECK: Build = {
+  name: 'check build',
+  args: ['assembly/check.ts', '--target', 'release', '--outFile', 'build/check.wasm'],
+  output: 'build/check.wasm',
+};
+
 export const BUILDS: readonly Build[] = [
   RELEASE,
+  CHECK,
   filter('debug', 'build/debug.wasm'),
   testing('release', 'build/testing.release.wasm'),
   testing('debug', 'build/testing.debug.wasm'),

@@ -24,7 +24,7 @@ const BAD: [string, object, string][] = [
   [
     'an unknown field',
     { ...GOOD, rulez: [] },
-    'rulez: unknown field; known here: tenants, rules, requirePrincipal, limits, pd',
+    'rulez: unknown field; known here: tenants, rules, requirePrincipal, limits, pd, $schema',
   ],
   [
     'an unknown field of a tenant',

@@ -1,0 +1,69 @@
+/** `tidb-mesh explain`: what a caller is, by which rule, and why it is refused. */
+import type { Command } from 'commander';
+import pc from 'picocolors';
+import { explain, type Explanation } from '../../config/explain.ts';
+import { Judge } from '../../config/judge.ts';
+import { configSources } from '../../config/sources.ts';
+import type { PluginConfig } from '../../config/types.ts';
+import { MeshFileError } from '../../manifests/mesh-file.ts';
+import { readText } from '../files.ts';
+import { EXIT, Refusal } from '../outcome.ts';
+
+interface Options {
+  config: string;
+  principal: string;
+  json?: true;
+}
+
+/** The first configuration of the file, if the filter takes it. */
+function configIn(file: string, judge: Judge): PluginConfig {
+  try {
+    const [source] = configSources(readText(file));
+    if (source === undefined) throw new Refusal(`${file}: holds no pluginConfig`);
+    const line = judge.configure(source.text);
+    if (line !== '') throw new Refusal(`${file}: the filter refuses this configuration: ${line}`);
+    return JSON.parse(source.text) as PluginConfig;
+  } catch (error) {
+    if (error instanceof MeshFileError) throw new Refusal(`${file}: ${error.message}`);
+    throw error;
+  }
+}
+
+function show(config: PluginConfig, { access, tenant, refusal, rule }: Explanation): void {
+  if (rule !== undefined) console.log(`rules[${rule}] ${pc.dim(JSON.stringify(config.rules[rule]))}`);
+  if (access === 'tenant') {
+    const number = config.tenants.find(({ name }) => name === tenant)?.number;
+    console.log(`${pc.green('tenant')} ${tenant ?? ''}, number ${number ?? '?'}`);
+  } else if (access === 'system') console.log(`${pc.yellow('system')}: passes untouched and unread`);
+  else console.log(`${pc.red('refused')}: ${refusal ?? ''}`);
+}
+
+async function run(options: Options): Promise<void> {
+  const judge = await Judge.load();
+  const config = configIn(options.config, judge);
+  const explanation = explain(config, options.principal, judge);
+  if (options.json) console.log(JSON.stringify({ principal: options.principal, ...explanation }));
+  else show(config, explanation);
+  process.exitCode = explanation.access === 'refused' ? EXIT.refused : EXIT.ok;
+}
+
+export function register(program: Command): void {
+  program
+    .command('explain')
+    .description('says which tenant a caller is, by which rule, or why it is refused')
+    .requiredOption('--config <file>', 'a pluginConfig, a mesh file or a manifest, as for validate')
+    .requiredOption(
+      '--principal <uri>',
+      "the SPIFFE URI of the caller's certificate; '' for a caller without one",
+    )
+    .option('--json', 'the answer as JSON')
+    .addHelpText(
+      'after',
+      `
+Exit code: 0 a tenant or a system principal, 1 refused.
+
+Example:
+  npx tidb-mesh explain --config manifests/mesh.yaml --principal spiffe://cluster.local/ns/cluster1/sa/cluster1-tidb`,
+    )
+    .action(run);
+}

@@ -1,0 +1,76 @@
+/** The filter's own judgement of configurations and callers: its code, compiled without the parts that need Envoy. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CHECK, ROOT, compile, isCurrent } from '../wasm/builds.ts';
+
+interface Exports {
+  memory: WebAssembly.Memory;
+  _initialize(): void;
+  alloc(size: number): number;
+  reset(): void;
+  configure(at: number, length: number): number;
+  resolve(at: number, length: number): number;
+}
+
+/** As in assembly/tenant/identity.ts. */
+const ACCESS = ['refused', 'tenant', 'system'] as const;
+
+export interface Verdict {
+  readonly access: (typeof ACCESS)[number];
+  /** With access `tenant`. */
+  readonly tenant?: string;
+  /** With access `refused`: what the caller is told. */
+  readonly refusal?: string;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export class Judge {
+  private constructor(private readonly wasm: Exports) {}
+
+  /** Compiles the code first where it is missing or older than its sources. */
+  static async load(): Promise<Judge> {
+    if (!isCurrent(CHECK)) await compile(CHECK);
+    const module = await WebAssembly.compile(readFileSync(join(ROOT, CHECK.output)));
+    const instance = await WebAssembly.instantiate(module, {
+      env: {
+        abort: () => {
+          throw new Error('the check build trapped: please report the configuration');
+        },
+      },
+    });
+    const wasm = instance.exports as unknown as Exports;
+    wasm._initialize();
+    return new Judge(wasm);
+  }
+
+  private put(text: string): [at: number, length: number] {
+    this.wasm.reset();
+    const bytes = encoder.encode(text);
+    const at = this.wasm.alloc(bytes.length);
+    new Uint8Array(this.wasm.memory.buffer, at, bytes.length).set(bytes);
+    return [at, bytes.length];
+  }
+
+  private text(result: number): string {
+    const view = new DataView(this.wasm.memory.buffer);
+    return decoder.decode(
+      new Uint8Array(this.wasm.memory.buffer, view.getUint32(result, true), view.getUint32(result + 4, true)),
+    );
+  }
+
+  /** Loads a pluginConfig; '' or the line with which the filter refuses it. */
+  configure(json: string): string {
+    return this.text(this.wasm.configure(...this.put(json)));
+  }
+
+  /** What the configuration that was loaded last says of a caller with this principal; '' for one without. */
+  resolve(principal: string): Verdict {
+    const result = this.wasm.resolve(...this.put(principal));
+    const access = ACCESS[new DataView(this.wasm.memory.buffer).getUint32(result + 8, true)] ?? 'refused';
+    const text = this.text(result);
+    if (access === 'tenant') return { access, tenant: text };
+    return access === 'system' ? { access } : { access, refusal: text };
+  }
+}

@@ -1,0 +1,177 @@
+/** The JSON schema of the pluginConfig. assembly/tenant/ reads it at run time; a test holds the two against each other. */
+
+export type Schema = { readonly [name: string]: unknown };
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+const HOUR = 3600;
+const DAY = 24 * HOUR;
+const YEAR = 365 * DAY;
+
+const whole = (minimum: number, maximum: number, description: string, byDefault?: number): Schema => ({
+  type: 'integer',
+  minimum,
+  maximum,
+  ...(byDefault === undefined ? {} : { default: byDefault }),
+  description,
+});
+const bytes = (description: string, byDefault: number): Schema => whole(KIB, GIB, description, byDefault);
+const text = (description: string, more: Schema = {}): Schema => ({
+  type: 'string',
+  minLength: 1,
+  ...more,
+  description,
+});
+const object = (
+  description: string,
+  required: readonly string[],
+  properties: Schema,
+  more: Schema = {},
+): Schema => ({
+  type: 'object',
+  description,
+  additionalProperties: false,
+  ...(required.length === 0 ? {} : { required }),
+  properties,
+  ...more,
+});
+const list = (description: string, items: Schema): Schema => ({
+  type: 'array',
+  minItems: 1,
+  description,
+  items,
+});
+
+const mode = (description: string): Schema => ({ enum: ['txn', 'raw'], description });
+
+const keyspace = object(
+  "A keyspace of TiKV's API V2 that the tenant's keys go into, instead of the table codec.",
+  ['id', 'mode'],
+  {
+    id: whole(0, 0xffffff, 'The keyspace id. One tenant for each id and mode.'),
+    mode: mode('`txn` for transactions, `raw` for RawKV.'),
+  },
+);
+
+const prefix = object(
+  'Bytes in front of every key, instead of the table codec; for applications that do not use the coprocessor.',
+  ['mode'],
+  {
+    text: text('The bytes as a text, in UTF-8; at most 128 bytes.'),
+    hex: text('The bytes in hex; at most 128 bytes, not all FF.', { pattern: '^([0-9a-fA-F]{2})+$' }),
+    mode: mode('`txn` for transactions, `raw` for RawKV.'),
+  },
+  { oneOf: [{ required: ['text'] }, { required: ['hex'] }] },
+);
+
+const tenant = object(
+  'One tenant.',
+  ['name', 'number'],
+  {
+    name: text('1 to 63 of a-z, 0-9 and -.', { pattern: '^[a-z0-9-]{1,63}$' }),
+    number: whole(
+      0,
+      32766,
+      'It is in every key (table codec) and every lease: never change it, and never give it to another tenant. 0, at most once: the keys that are there already, untouched.',
+    ),
+    keyspace,
+    prefix,
+  },
+  {
+    not: { required: ['keyspace', 'prefix'] },
+    if: { properties: { number: { const: 0 } } },
+    then: { not: { anyOf: [{ required: ['keyspace'] }, { required: ['prefix'] }] } },
+  },
+);
+
+const captures: Schema = { properties: { principal: { pattern: '\\{tenant\\}' } } };
+const rule = object(
+  'Says who callers are. It says exactly one of: {tenant} in the principal, a tenant, system.',
+  ['principal'],
+  {
+    principal: text(
+      "A pattern over the URI of the caller's certificate: `*` is any run of characters without `/`, `{tenant}` captures the tenant's name.",
+    ),
+    tenant: text('The tenant, where the pattern captures none.'),
+    system: {
+      type: 'boolean',
+      default: false,
+      description: 'PD, TiKV, operators: passed untouched and unread.',
+    },
+  },
+  {
+    oneOf: [
+      captures,
+      { required: ['tenant'] },
+      { required: ['system'], properties: { system: { const: true } } },
+    ],
+  },
+);
+
+const limits = object('What the filter holds and waits for at most.', [], {
+  maxMessageBytes: bytes('The longest gRPC message or HTTP answer that is rewritten.', 64 * MIB),
+  heldBytesPerVM: bytes("Unfinished messages in one worker's memory.", 256 * MIB),
+  heldBytesPerTenant: bytes("Unfinished messages of one tenant in one worker's memory.", 128 * MIB),
+  maxTsDriftSeconds: whole(1, YEAR, 'How far beyond the clock a timestamp in a request may lie.', 600),
+  maxHoldBackSeconds: whole(
+    1,
+    YEAR,
+    "How far back a tenant may hold the store's garbage collection, and for how long without saying so again.",
+    DAY,
+  ),
+  drainTimeoutSeconds: whole(
+    0,
+    DAY,
+    'How long a stream goes on whose caller a new configuration makes somebody else; it ends earlier when nothing is outstanding.',
+    30,
+  ),
+});
+
+const pd = object(
+  'How the filter asks PD whose a region is. Without it, requests that act on a whole region are refused. `tidb-mesh render` fills it in.',
+  ['cluster'],
+  {
+    cluster: text("The Envoy cluster that reaches PD's HTTP API over HTTP/1.1."),
+    authority: text('The `Host` of those requests.', { default: 'pd' }),
+  },
+);
+
+export const PLUGIN_CONFIG_SCHEMA: Schema = {
+  $schema: 'http://json-schema.org/draft-07/schema#',
+  title: 'TiDB Mesh pluginConfig',
+  ...object(
+    'What the TiDB Mesh filter is configured with: its tenants, and who they are.',
+    ['tenants', 'rules'],
+    {
+      $schema: text('Where this schema is, for editors. The filter does not read it.'),
+      tenants: list('The tenants of this storage layer.', tenant),
+      rules: list(
+        'Who callers are; the first rule that matches counts. A caller that none matches is refused.',
+        rule,
+      ),
+      requirePrincipal: {
+        const: true,
+        default: true,
+        description: 'No certificate, no access.',
+      },
+      limits,
+      pd,
+    },
+  ),
+};
+
+/** What the filter checks and a schema cannot say; `tidb-mesh validate` says it. */
+export const BEYOND_THE_SCHEMA: readonly string[] = [
+  'a name or a number that two tenants have',
+  'key spaces that one store could not serve side by side',
+  "a prefix's length in bytes, and that it is not all FF",
+  'a tenant of a rule that is not in tenants',
+  'braces, `**` and ambiguous captures in patterns',
+  'a name that is twice in one object',
+];
+
+/** As it is published in schema/. */
+export function schemaText(): string {
+  return `${JSON.stringify(PLUGIN_CONFIG_SCHEMA, null, 2)}\n`;
+}

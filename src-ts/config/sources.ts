@@ -1,0 +1,160 @@
+/**
+ * Where pluginConfigs are found: in a file of their own (JSON), in a mesh file, or in a manifest (EnvoyFilter, WasmPlugin,
+ * TrafficExtension); and where in that file a field of one lies.
+ */
+import {
+  LineCounter,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  parseAllDocuments,
+  type Document,
+  type Node,
+  type Scalar,
+} from 'yaml';
+import { isMeshFile, readMeshFile } from '../manifests/mesh-file.ts';
+import { pdOf } from '../manifests/storage.ts';
+
+export interface Position {
+  /** Both from 1. */
+  readonly line: number;
+  readonly column: number;
+}
+
+export interface ConfigSource {
+  /** What it was found in, for eyes: `mesh file`, `EnvoyFilter tidb-mesh-pd`. */
+  readonly kind: string;
+  /** The JSON text that the filter gets. */
+  readonly text: string;
+  /** Where the field at a path like `rules[0].principal` lies, or the nearest that is there. */
+  locate(path: string): Position;
+  /** Where a line and column of `text` lie; the start of the configuration where the file has it in another form. */
+  place(at: Position): Position;
+}
+
+/** `rules[0].principal` to ['rules', 0, 'principal']. */
+export function pathOf(text: string): (string | number)[] {
+  return [...text.matchAll(/\[(\d+)\]|([^.[\]]+)/g)].map(([, index, name]) =>
+    index === undefined ? (name ?? '') : Number(index),
+  );
+}
+
+function child(
+  node: Node | null,
+  step: string | number,
+): { key: Node | null; value: Node | null } | undefined {
+  if (isMap(node)) {
+    const pair = node.items.find((item) => isPair(item) && isScalar(item.key) && item.key.value === step);
+    return pair === undefined ? undefined : { key: pair.key as Node, value: pair.value as Node | null };
+  }
+  if (isSeq(node) && typeof step === 'number') {
+    const value = node.items[step] as Node | undefined;
+    return value === undefined ? undefined : { key: value, value };
+  }
+  return undefined;
+}
+
+function offsetAt(root: Node | null, path: string): number {
+  let node = root;
+  let offset = root?.range?.[0] ?? 0;
+  for (const step of pathOf(path)) {
+    const next = child(node, step);
+    if (next === undefined) break;
+    offset = next.key?.range?.[0] ?? offset;
+    node = next.value;
+  }
+  return offset;
+}
+
+const positionIn = (lines: LineCounter, offset: number): Position => {
+  const { line, col } = lines.linePos(offset);
+  return { line, column: col };
+};
+
+/** A pluginConfig that is JSON in a text of its own. */
+function jsonSource(kind: string, text: string, shift: (at: Position) => Position): ConfigSource {
+  const lines = new LineCounter();
+  const [document] = parseAllDocuments(text, { lineCounter: lines });
+  const root = (document as Document | undefined)?.contents ?? null;
+  return {
+    kind,
+    text,
+    place: shift,
+    locate: (path) => shift(positionIn(lines, offsetAt(root, path))),
+  };
+}
+
+/** A pluginConfig that is a YAML value; `extra` is what rendering adds to it. */
+function valueSource(
+  kind: string,
+  node: Node,
+  lines: LineCounter,
+  extra: object,
+  document: Document,
+): ConfigSource {
+  const start = positionIn(lines, node.range?.[0] ?? 0);
+  return {
+    kind,
+    text: JSON.stringify({ ...(node.toJS(document) as object), ...extra }),
+    place: () => start,
+    locate: (path) => positionIn(lines, offsetAt(node, path)),
+  };
+}
+
+/** How deep the first line of a block scalar is indented. */
+function blockStart(scalar: Scalar, source: string, lines: LineCounter): (at: Position) => Position {
+  const [from = 0] = scalar.range ?? [];
+  const start = positionIn(lines, from);
+  const isBlock = scalar.type === 'BLOCK_LITERAL';
+  if (!isBlock) return () => start;
+  const next = source.indexOf('\n', from) + 1;
+  const indent = /^ */.exec(source.slice(next))?.[0].length ?? 0;
+  return ({ line, column }) => ({ line: start.line + line, column: column + indent });
+}
+
+function inEnvoyFilter(kind: string, document: Document, source: string, lines: LineCounter): ConfigSource[] {
+  const found: ConfigSource[] = [];
+  const patches = document.getIn(['spec', 'configPatches'], true);
+  for (const patch of isSeq(patches) ? patches.items : []) {
+    if (!isMap(patch)) continue;
+    for (const path of [
+      ['patch', 'value', 'typed_config', 'config', 'configuration', 'value'],
+      ['patch', 'value', 'typed_config', 'value', 'config', 'configuration', 'value'],
+    ]) {
+      const scalar = patch.getIn(path, true);
+      if (isScalar(scalar) && typeof scalar.value === 'string')
+        found.push(jsonSource(kind, scalar.value, blockStart(scalar, source, lines)));
+    }
+  }
+  return found;
+}
+
+const CONFIG_AT: Record<string, readonly string[]> = {
+  WasmPlugin: ['spec', 'pluginConfig'],
+  TrafficExtension: ['spec', 'wasm', 'pluginConfig'],
+};
+
+/** Finds the pluginConfigs of a file. Throws a MeshFileError for a broken mesh file, an Error for a manifest that is no YAML. */
+export function configSources(source: string): ConfigSource[] {
+  const lines = new LineCounter();
+  const documents = parseAllDocuments(source, { lineCounter: lines, keepSourceTokens: false }) as Document[];
+  const objects = documents.filter((document) => isMap(document.contents) && document.has('kind'));
+  if (objects.length === 0) {
+    const [document] = documents;
+    if (document && document.errors.length === 0 && isMeshFile(document.toJS())) {
+      const mesh = readMeshFile(source);
+      const node = document.get('pluginConfig', true) as unknown as Node;
+      return [valueSource('mesh file', node, lines, { pd: pdOf(mesh) }, document)];
+    }
+    return [jsonSource('pluginConfig', source, (at) => at)];
+  }
+  return objects.flatMap((document) => {
+    const kind = String(document.get('kind'));
+    const name = `${kind} ${String(document.getIn(['metadata', 'name']) ?? '')}`.trim();
+    if (kind === 'EnvoyFilter') return inEnvoyFilter(name, document, source, lines);
+    const at = CONFIG_AT[kind];
+    const node = at && (document.getIn(at, true) as Node | undefined);
+    return isMap(node) ? [valueSource(name, node, lines, {}, document)] : [];
+  });
+}

@@ -1,0 +1,42 @@
+/** Which known name was probably meant. */
+
+/** Insertions, deletions, replacements and swaps of neighbours that make one text the other. */
+function distance(a: string, b: string): number {
+  const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, j) => j)];
+  const cell = (i: number, j: number): number => rows[i]?.[j] ?? Infinity;
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    rows.push(row);
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1];
+      let least = Math.min(cell(i - 1, j) + 1, cell(i, j - 1) + 1, cell(i - 1, j - 1) + (same ? 0 : 1));
+      if (a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) least = Math.min(least, cell(i - 2, j - 2) + 1);
+      row.push(least);
+    }
+  }
+  return cell(a.length, b.length);
+}
+
+/** The nearest of the known names, if it is near enough to be a slip of the pen. */
+export function nearest(name: string, known: readonly string[]): string | undefined {
+  const allowed = Math.max(1, Math.floor(name.length / 3));
+  const [best] = known
+    .map((one) => ({ one, far: distance(name.toLowerCase(), one.toLowerCase()) }))
+    .sort((a, b) => a.far - b.far);
+  return best !== undefined && best.far <= allowed ? best.one : undefined;
+}
+
+/** What the filter's line about an unknown name probably calls for, or undefined. `tenants` are the names in the configuration. */
+export function suggestion(line: string, tenants: readonly string[]): string | undefined {
+  const field = /^(?:.*\.)?([^.:]+): unknown field; known here: (.+)$/.exec(line);
+  if (field) {
+    const meant = nearest(field[1] ?? '', (field[2] ?? '').split(', '));
+    return meant && `did you mean "${meant}"?`;
+  }
+  const tenant = /: "([^"]*)" is not in tenants$/.exec(line);
+  if (!tenant) return undefined;
+  const meant = nearest(tenant[1] ?? '', tenants);
+  return meant
+    ? `did you mean "${meant}"?`
+    : `add {"name": "${tenant[1] ?? ''}", "number": <a free number>} to tenants`;
+}

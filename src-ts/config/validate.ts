@@ -1,0 +1,66 @@
+/** Judges the pluginConfigs of a file: the filter's verdict, where it lies, and what was probably meant. */
+import type { Judge } from './judge.ts';
+import { configSources, type ConfigSource, type Position } from './sources.ts';
+import { suggestion } from './suggest.ts';
+import type { PluginConfig } from './types.ts';
+import { warningsOf } from './warnings.ts';
+
+export interface Finding extends Position {
+  readonly severity: 'error' | 'warning';
+  /** For an error the filter's own line. */
+  readonly text: string;
+  /** Like `rules[0].principal`; '' for text that is no JSON. */
+  readonly path: string;
+  readonly suggestion?: string;
+}
+
+export interface Judgement {
+  readonly kind: string;
+  readonly findings: readonly Finding[];
+}
+
+/** The path at the beginning of the filter's line, where it names a field. */
+const pathIn = (line: string): string => /^([^\s:]+): /.exec(line)?.[1] ?? '';
+
+/** JSON that cannot be read: the filter says where in its own text. */
+const placeIn = (line: string): Position | undefined => {
+  const found = /line (\d+)[,:]? column (\d+)/.exec(line);
+  return found ? { line: Number(found[1]), column: Number(found[2]) } : undefined;
+};
+
+function namesIn(text: string): string[] {
+  try {
+    const { tenants } = JSON.parse(text) as Partial<PluginConfig>;
+    return (tenants ?? []).flatMap(({ name }) => (typeof name === 'string' ? [name] : []));
+  } catch {
+    return [];
+  }
+}
+
+function findingsOf(source: ConfigSource, judge: Judge): Finding[] {
+  const line = judge.configure(source.text);
+  if (line === '')
+    return warningsOf(JSON.parse(source.text) as PluginConfig).map(({ path, text }) => ({
+      severity: 'warning',
+      ...source.locate(path),
+      path,
+      text: `${path}: ${text}`,
+    }));
+  const place = placeIn(line);
+  const path = place ? '' : pathIn(line);
+  const meant = suggestion(line, namesIn(source.text));
+  return [
+    {
+      severity: 'error',
+      ...(place ? source.place(place) : source.locate(path)),
+      path,
+      text: line,
+      ...(meant === undefined ? {} : { suggestion: meant }),
+    },
+  ];
+}
+
+/** Judges every pluginConfig in the text of a file. Throws what `configSources` throws. */
+export function judgeFile(text: string, judge: Judge): Judgement[] {
+  return configSources(text).map((source) => ({ kind: source.kind, findings: findingsOf(source, judge) }));
+}

@@ -1,0 +1,215 @@
+/** `tidb-mesh` as a user runs it: what it says, where it points, and how it ends. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { covers } from '../../src-ts/config/patterns.ts';
+import { Judge } from '../../src-ts/config/judge.ts';
+import { explain } from '../../src-ts/config/explain.ts';
+import { judgeFile } from '../../src-ts/config/validate.ts';
+import type { PluginConfig } from '../../src-ts/config/types.ts';
+import { ROOT } from '../../src-ts/wasm/builds.ts';
+
+let folder: string;
+let judge: Judge;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'tidb-mesh-cli-'));
+  judge = await Judge.load();
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+interface Ended {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+function run(...args: string[]): Ended {
+  const env = { ...process.env, NO_COLOR: '1' };
+  const ended = spawnSync(join(ROOT, 'src-ts/cli/bin.mjs'), args, { cwd: ROOT, encoding: 'utf8', env });
+  return { status: ended.status, stdout: ended.stdout, stderr: ended.stderr };
+}
+
+function file(name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+const GOOD: PluginConfig = {
+  tenants: [
+    { name: 'alpha', number: 1 },
+    { name: 'beta', number: 2 },
+  ],
+  rules: [
+    { principal: 'spiffe://m/ns/storage/sa/*', system: true },
+    { principal: 'spiffe://m/ns/legacy/sa/tidb', tenant: 'beta' },
+    { principal: 'spiffe://m/ns/{tenant}/sa/*' },
+  ],
+};
+
+describe('the command', () => {
+  test('teaches itself', () => {
+    const { status, stdout } = run('--help');
+    expect(status).toBe(0);
+    for (const name of ['validate', 'explain', 'render', 'oci', 'schema'])
+      expect(stdout).toContain(`  ${name}`);
+  });
+
+  test.each([
+    [['bogus']],
+    [['render', 'x.yaml']],
+    [['validate']],
+    [['render', 'x', '--out', 'y', '--only', 'z']],
+  ])('ends with 2 on %j', (args) => {
+    const { status, stderr } = run(...args);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^error: /);
+  });
+
+  test('a file that is not there ends with 2 and a line', () => {
+    const { status, stderr } = run('validate', join(folder, 'absent.json'));
+    expect([status, stderr.split('\n').length]).toEqual([2, 2]);
+  });
+
+  test('validate: the place, the line of the filter, the suggestion', () => {
+    const path = file('slip.json', '{\n  "tenants": [{ "name": "alpha", "nubmer": 1 }],\n  "rules": []\n}\n');
+    const { status, stdout } = run('validate', path);
+    expect(status).toBe(1);
+    expect(stdout).toBe(
+      `${path}:2:34 error tenants[0].nubmer: unknown field; known here: name, number, keyspace, prefix\n  → did you mean "number"?\n`,
+    );
+    const json = JSON.parse(run('validate', path, '--json').stdout) as { valid: boolean };
+    expect(json.valid).toBe(false);
+  });
+
+  test('validate takes what render makes, and the mesh file', () => {
+    const { status, stdout } = run('validate', 'manifests/mesh.yaml');
+    expect([status, stdout]).toEqual([0, '✓ manifests/mesh.yaml: mesh file: the filter takes it\n']);
+  });
+
+  test('explain: 0 for a tenant, 1 for a caller that is refused', () => {
+    const path = file('good.json', JSON.stringify(GOOD));
+    const ask = (principal: string): Ended =>
+      run('explain', '--config', path, '--principal', principal, '--json');
+    expect(JSON.parse(ask('spiffe://m/ns/legacy/sa/tidb').stdout)).toMatchObject({ tenant: 'beta', rule: 1 });
+    const refused = ask('spiffe://other/x');
+    expect(refused.status).toBe(1);
+    expect(JSON.parse(refused.stdout)).toMatchObject({ access: 'refused' });
+  });
+
+  test('render --check: 0 when all is the same, 1 when one byte is not', () => {
+    const out = join(folder, 'manifests');
+    const render = (...more: string[]): Ended =>
+      run('render', 'manifests/mesh.yaml', '--out', out, '--no-code', '--only', 'base', ...more);
+    expect(render('--check').status).toBe(1);
+    expect(render().status).toBe(0);
+    expect(render('--check').status).toBe(0);
+    const path = join(out, 'base', 'access.yaml');
+    writeFileSync(path, readFileSync(path, 'utf8').replace('STRICT', 'PERMISSIVE'));
+    const { status, stdout, stderr } = render('--check');
+    expect([status, stdout]).toEqual([1, expect.stringContaining('base/access.yaml  different')]);
+    expect(stderr).toBe('1 of 4 files are not as manifests/mesh.yaml renders them\n');
+  });
+});
+
+describe('validate', () => {
+  const first = (text: string): object | undefined => judgeFile(text, judge)[0]?.findings[0];
+
+  test('JSON that is none: where the filter stopped', () => {
+    expect(first('{\n  "tenants": [,]\n}')).toMatchObject({ line: 2, column: 15, path: '' });
+  });
+
+  test('a field of a mesh file', () => {
+    const yaml = `storage:\n  namespace: s\n  cluster: c\npluginConfig:\n  tenants:\n    - name: alpha\n      number: 40000\n  rules: []\n`;
+    expect(first(yaml)).toMatchObject({ line: 7, column: 7, path: 'tenants[0].number' });
+  });
+
+  test('a field of the JSON in an EnvoyFilter', () => {
+    const config = `{\n  "tenants": [\n    {"name": "alpha", "number": 1}\n  ],\n  "rules": [\n    {"principal": "a", "tenant": "alhpa"}\n  ]\n}`;
+    const block = config.replace(/^/gm, ' '.repeat(20));
+    const yaml = `apiVersion: x\nkind: EnvoyFilter\nmetadata:\n  name: f\nspec:\n  configPatches:\n    - patch:\n        value:\n          typed_config:\n            config:\n              configuration:\n                value: |\n${block}\n`;
+    const [judgement] = judgeFile(yaml, judge);
+    expect(judgement?.kind).toBe('EnvoyFilter f');
+    // Line 6 of the JSON, its column 24, behind the block's twelve lines and twenty spaces.
+    expect(judgement?.findings[0]).toMatchObject({
+      line: 18,
+      column: 44,
+      path: 'rules[0].tenant',
+      suggestion: 'did you mean "alpha"?',
+    });
+  });
+
+  test.each([
+    ['WasmPlugin', 'pluginConfig:\n    rulez: 1'],
+    ['TrafficExtension', 'wasm:\n    pluginConfig:\n      rulez: 1'],
+  ])('a field of a %s', (kind, inner) => {
+    const yaml = `kind: ${kind}\nspec:\n  ${inner}\n`;
+    expect(first(yaml)).toMatchObject({ severity: 'error', path: 'rulez' });
+  });
+
+  test('a manifest without a configuration holds none', () => {
+    expect(judgeFile('kind: Service\nspec: {}\n', judge)).toEqual([]);
+  });
+
+  const warnings = (config: PluginConfig): string[] =>
+    judgeFile(JSON.stringify(config), judge).flatMap(({ findings }) => findings.map(({ text }) => text));
+
+  test('nothing to say of a good one', () => {
+    expect(warnings(GOOD)).toEqual([]);
+  });
+
+  test('a rule that is never reached', () => {
+    const [a, b, c] = GOOD.rules;
+    expect(warnings({ ...GOOD, rules: [a!, c!, b!] })).toEqual([
+      'rules[2]: is never reached: rules[1] matches all that it does',
+    ]);
+  });
+
+  test('a system rule that leaves the namespace open', () => {
+    const open = { principal: 'spiffe://m/ns/*/sa/pd', system: true };
+    expect(warnings({ ...GOOD, rules: [open, ...GOOD.rules] })).toEqual([
+      'rules[0].principal: leaves the namespace open, and what it matches passes unread: name the namespace',
+    ]);
+  });
+
+  test('a tenant that nobody can be', () => {
+    expect(warnings({ ...GOOD, rules: GOOD.rules.slice(0, 2) })).toEqual([
+      'tenants[0]: no rule makes a caller tenant "alpha"',
+    ]);
+  });
+});
+
+test.each<[string, string, boolean]>([
+  ['a*', 'ab', true],
+  ['a*', 'a', true],
+  ['a*', 'a/b', false],
+  ['a*', 'a*b', true],
+  ['a*b', 'a*', false],
+  ['*', '{tenant}', true],
+  ['{tenant}', '*', false],
+  ['{tenant}', 'abc-1', true],
+  ['{tenant}', 'Abc', false],
+  ['{tenant}', '', false],
+  ['x/{tenant}/*', 'x/{tenant}/y', true],
+  ['x/{tenant}/y', 'x/{tenant}/*', false],
+  ['x/a*a', 'x/aa', true],
+  ['x/a*a', 'x/a', false],
+  ['x', 'x', true],
+  ['x', 'y', false],
+])('%s covers %s: %s', (wide, narrow, expected) => {
+  expect(covers(wide, narrow)).toBe(expected);
+});
+
+test('explain finds the rule among many', () => {
+  const rules = Array.from({ length: 300 }, (_, i) => ({ principal: `spiffe://m/${i}`, tenant: 'alpha' }));
+  const config = { ...GOOD, rules };
+  for (const i of [0, 1, 149, 298, 299])
+    expect(explain(config, `spiffe://m/${i}`, judge)).toEqual({ access: 'tenant', tenant: 'alpha', rule: i });
+  const { access, rule } = explain(config, 'spiffe://m/300', judge);
+  expect([access, rule]).toEqual(['refused', undefined]);
+});

@@ -1,0 +1,184 @@
+/** The published JSON schema and the filter's own reader: the same fields, and the same verdicts. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { Ajv, type ValidateFunction } from 'ajv';
+import { Judge } from '../../src-ts/config/judge.ts';
+import { PLUGIN_CONFIG_SCHEMA, schemaText, type Schema } from '../../src-ts/config/schema.ts';
+import { ROOT } from '../../src-ts/wasm/builds.ts';
+
+let judge: Judge;
+let validate: ValidateFunction;
+
+beforeAll(async () => {
+  judge = await Judge.load();
+  // A schema for editors says `required` beside `properties` of the level above.
+  validate = new Ajv({ strict: true, strictRequired: false, strictTypes: false }).compile(
+    PLUGIN_CONFIG_SCHEMA,
+  );
+});
+
+const TENANT = { name: 'alpha', number: 1 };
+const RULE = { principal: 'spiffe://m/ns/{tenant}/sa/*' };
+const GOOD = { tenants: [TENANT], rules: [RULE] };
+const PD = { cluster: 'pd_http' };
+const tenant = (extra: object): object => ({ ...GOOD, tenants: [{ ...TENANT, ...extra }] });
+const rule = (one: unknown): object => ({ ...GOOD, rules: [one] });
+const limits = (extra: unknown): object => ({ ...GOOD, limits: extra });
+
+const TAKEN: [string, object][] = [
+  ['the least', GOOD],
+  ['with its schema', { $schema: './plugin-config.schema.json', ...GOOD }],
+  ['requirePrincipal', { ...GOOD, requirePrincipal: true }],
+  ['tenant 0', tenant({ number: 0 })],
+  ['the last tenant', tenant({ number: 32766 })],
+  ['a name of 63', tenant({ name: 'a'.repeat(63) })],
+  ['a keyspace', tenant({ keyspace: { id: 0xffffff, mode: 'txn' } })],
+  ['a raw keyspace', tenant({ keyspace: { id: 0, mode: 'raw' } })],
+  ['a prefix as a text', tenant({ prefix: { text: 'app1:', mode: 'raw' } })],
+  ['a prefix in hex', tenant({ prefix: { hex: 'ff00', mode: 'txn' } })],
+  ['a rule with a tenant', rule({ principal: 'spiffe://m/*', tenant: 'alpha' })],
+  ['a system rule', rule({ principal: 'spiffe://m/pd', system: true })],
+  ['system false', rule({ principal: 'spiffe://m/{tenant}', system: false })],
+  ['no limits', limits({})],
+  ['the least limits', limits({ maxMessageBytes: 1024, maxTsDriftSeconds: 1, drainTimeoutSeconds: 0 })],
+  [
+    'the largest limits',
+    limits({ heldBytesPerVM: 2 ** 30, maxHoldBackSeconds: 31536000, drainTimeoutSeconds: 86400 }),
+  ],
+  ['pd', { ...GOOD, pd: PD }],
+  ['pd with an authority', { ...GOOD, pd: { ...PD, authority: 'pd:2379' } }],
+];
+
+const REFUSED: [string, unknown][] = [
+  ['a list', []],
+  ['nothing', {}],
+  ['no rules', { tenants: [TENANT] }],
+  ['no tenants', { rules: [RULE] }],
+  ['an empty list of tenants', { ...GOOD, tenants: [] }],
+  ['an empty list of rules', { ...GOOD, rules: [] }],
+  ['an unknown field', { ...GOOD, rulez: [] }],
+  ['failOpen', { ...GOOD, failOpen: true }],
+  ['$schema as a number', { ...GOOD, $schema: 1 }],
+  ['an empty $schema', { ...GOOD, $schema: '' }],
+  ['requirePrincipal off', { ...GOOD, requirePrincipal: false }],
+  ['requirePrincipal as a text', { ...GOOD, requirePrincipal: 'yes' }],
+  ['an unknown field of a tenant', tenant({ id: 7 })],
+  ['a tenant without a number', { ...GOOD, tenants: [{ name: 'alpha' }] }],
+  ['a tenant without a name', { ...GOOD, tenants: [{ number: 1 }] }],
+  ['a tenant below 0', tenant({ number: -1 })],
+  ['tenant 32767', tenant({ number: 32767 })],
+  ['tenant 1.5', tenant({ number: 1.5 })],
+  ['a number as a text', tenant({ number: '1' })],
+  ['a name in capitals', tenant({ name: 'Alpha' })],
+  ['an empty name', tenant({ name: '' })],
+  ['a name of 64', tenant({ name: 'a'.repeat(64) })],
+  ['a keyspace as a number', tenant({ keyspace: 7 })],
+  ['a keyspace without id', tenant({ keyspace: { mode: 'txn' } })],
+  ['a keyspace of 25 bits', tenant({ keyspace: { id: 2 ** 24, mode: 'txn' } })],
+  ['a keyspace without mode', tenant({ keyspace: { id: 7 } })],
+  ['a mode that is none', tenant({ keyspace: { id: 7, mode: 'sql' } })],
+  ['a prefix without bytes', tenant({ prefix: { mode: 'txn' } })],
+  ['a prefix in both writings', tenant({ prefix: { text: 'a', hex: '61', mode: 'txn' } })],
+  ['odd hex', tenant({ prefix: { hex: 'abc', mode: 'txn' } })],
+  ['no hex', tenant({ prefix: { hex: 'xy', mode: 'txn' } })],
+  [
+    'a keyspace and a prefix',
+    tenant({ keyspace: { id: 7, mode: 'txn' }, prefix: { hex: '61', mode: 'txn' } }),
+  ],
+  ['tenant 0 with a keyspace', tenant({ number: 0, keyspace: { id: 7, mode: 'txn' } })],
+  ['tenant 0 with a prefix', tenant({ number: 0, prefix: { hex: '61', mode: 'txn' } })],
+  ['a rule as a text', rule('spiffe://m/{tenant}')],
+  ['a rule without a principal', rule({ tenant: 'alpha' })],
+  ['a rule that says nothing', rule({ principal: 'spiffe://m/x' })],
+  ['a rule that says only system false', rule({ principal: 'spiffe://m/x', system: false })],
+  ['a rule that says two things', rule({ principal: 'spiffe://m/{tenant}', system: true })],
+  ['a rule that says two other things', rule({ principal: 'spiffe://m/x', tenant: 'alpha', system: true })],
+  ['system as a text', rule({ principal: 'spiffe://m/x', system: 'yes' })],
+  ['limits as a number', limits(5)],
+  ['an unknown limit', limits({ maxMessageByte: 5000 })],
+  ['a limit below the least', limits({ maxMessageBytes: 1023 })],
+  ['a limit above the largest', limits({ heldBytesPerVM: 2 ** 30 + 1 })],
+  ['a limit as a text', limits({ heldBytesPerTenant: '64MB' })],
+  ['half a second', limits({ maxTsDriftSeconds: 0.5 })],
+  ['no time at all', limits({ maxHoldBackSeconds: 0 })],
+  ['a drain of more than a day', limits({ drainTimeoutSeconds: 86401 })],
+  ['pd as a text', { ...GOOD, pd: 'pd' }],
+  ['pd without a cluster', { ...GOOD, pd: {} }],
+  ['pd with an empty authority', { ...GOOD, pd: { ...PD, authority: '' } }],
+];
+
+/** What BEYOND_THE_SCHEMA lists: the filter refuses it, the schema cannot. */
+const BEYOND: [string, string][] = [
+  ['a name twice', JSON.stringify({ ...GOOD, tenants: [TENANT, { name: 'alpha', number: 2 }] })],
+  ['a number twice', JSON.stringify({ ...GOOD, tenants: [TENANT, { name: 'beta', number: 1 }] })],
+  [
+    'key spaces that overlap',
+    JSON.stringify({
+      ...GOOD,
+      tenants: ['a', 'ab'].map((text, i) => ({ name: text, number: i + 1, prefix: { text, mode: 'txn' } })),
+    }),
+  ],
+  ['a long prefix', JSON.stringify(tenant({ prefix: { text: 'é'.repeat(65), mode: 'txn' } }))],
+  ['a prefix of FF', JSON.stringify(tenant({ prefix: { hex: 'ffFF', mode: 'txn' } }))],
+  ['a tenant that is none', JSON.stringify(rule({ principal: 'spiffe://m/x', tenant: 'beta' }))],
+  ['a brace', JSON.stringify(rule({ principal: 'spiffe://m/{x}', tenant: 'alpha' }))],
+  ['two stars', JSON.stringify(rule({ principal: 'spiffe://m/**', tenant: 'alpha' }))],
+  [
+    'a name that is twice in an object',
+    '{"pd":{"cluster":"a","cluster":"b"},' + JSON.stringify(GOOD).slice(1),
+  ],
+];
+
+test('schema/plugin-config.schema.json is what `tidb-mesh schema` prints', () => {
+  expect(readFileSync(join(ROOT, 'schema', 'plugin-config.schema.json'), 'utf8')).toBe(schemaText());
+});
+
+test.each(TAKEN)('both take %s', (_, config) => {
+  expect(judge.configure(JSON.stringify(config))).toBe('');
+  expect([validate(config), validate.errors]).toEqual([true, null]);
+});
+
+test.each(REFUSED)('both refuse %s', (_, config) => {
+  expect(judge.configure(JSON.stringify(config))).not.toBe('');
+  expect(validate(config)).toBe(false);
+});
+
+test.each(BEYOND)('only the filter refuses %s', (_, text) => {
+  expect(judge.configure(text)).not.toBe('');
+  expect(validate(JSON.parse(text))).toBe(true);
+});
+
+describe('the fields are the same', () => {
+  const properties = (schema: Schema, ...path: string[]): Schema =>
+    path.reduce((at, name) => {
+      const next = (at['properties'] as Record<string, Schema>)[name] as Schema;
+      return (next['items'] as Schema | undefined) ?? next;
+    }, schema)['properties'] as Schema;
+  const odd = { thisIsUnknown: 1 };
+  const places: [string, string[], object][] = [
+    ['the root', [], { ...GOOD, ...odd }],
+    ['a tenant', ['tenants'], tenant(odd)],
+    ['a keyspace', ['tenants', 'keyspace'], tenant({ keyspace: odd })],
+    ['a prefix', ['tenants', 'prefix'], tenant({ prefix: odd })],
+    ['a rule', ['rules'], rule({ ...RULE, ...odd })],
+    ['limits', ['limits'], limits(odd)],
+    ['pd', ['pd'], { ...GOOD, pd: { ...PD, ...odd } }],
+  ];
+  test.each(places)('of %s', (_, path, config) => {
+    const line = judge.configure(JSON.stringify(config));
+    const known = /thisIsUnknown: unknown field; known here: (.+)$/.exec(line)?.[1];
+    expect(known?.split(', ').sort()).toEqual(Object.keys(properties(PLUGIN_CONFIG_SCHEMA, ...path)).sort());
+  });
+
+  test('each is described', () => {
+    const undescribed: string[] = [];
+    const visit = (schema: Schema, path: string): void => {
+      if (path !== '' && typeof schema['description'] !== 'string') undescribed.push(path);
+      for (const [name, one] of Object.entries((schema['properties'] ?? {}) as Record<string, Schema>))
+        visit((one['items'] as Schema | undefined) ?? one, `${path}.${name}`);
+    };
+    visit(PLUGIN_CONFIG_SCHEMA, '');
+    expect(undescribed).toEqual([]);
+  });
+});

@@ -260,19 +260,19 @@ export async function prepare(progress: Progress, options: { filter?: boolean } 
   return binaries;
 }
 
-/** A Go program under test/servers/tidb/cmd, built when it or the module's requirements have changed. Gives its path. */
-export async function buildTool(name: string): Promise<string> {
-  const folder = await cached(await toolEntry(name), (into) =>
-    goBuild('tidb', `./cmd/${name}`, join(into, name), buildLog(name), () => {}),
+/** A Go program under test/servers/<module>/cmd, built when it or the module's requirements have changed. Gives its path. */
+export async function buildTool(name: string, module: 'tidb' | 'istio' = 'tidb'): Promise<string> {
+  const folder = await cached(await toolEntry(name, module), (into) =>
+    goBuild(module, `./cmd/${name}`, join(into, name), buildLog(name), () => {}),
   );
   return join(folder, name);
 }
 
-async function toolEntry(name: string): Promise<CacheEntry> {
+async function toolEntry(name: string, module: string): Promise<CacheEntry> {
   const key = digest(
-    await readFile(join(SERVERS, 'tidb/go.mod')),
-    await readFile(join(SERVERS, 'tidb/go.sum')),
-    await digestOfTree(join(SERVERS, 'tidb/cmd', name)),
+    await readFile(join(SERVERS, module, 'go.mod')),
+    await readFile(join(SERVERS, module, 'go.sum')),
+    await digestOfTree(join(SERVERS, module, 'cmd', name)),
   );
   return { name, key };
 }

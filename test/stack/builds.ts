@@ -98,7 +98,7 @@ const artifacts: Record<'envoy' | 'pd' | 'tidb' | 'store', Artifact> = {
   store: {
     title: 'the embedded store',
     override: 'TIDB_MESH_STORE',
-    entry: () => toolEntry('store'),
+    entry: () => toolEntry('store', 'tidb'),
     file: 'store',
     fill: (folder, logPath, tell) => goBuild('tidb', './cmd/store', join(folder, 'store'), logPath, tell),
   },

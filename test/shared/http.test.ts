@@ -71,7 +71,10 @@ function call(
   const text = typeof body === 'string' ? body : JSON.stringify(body);
   return callHttp(stack.pd.meshAddress, certs[tenant]!, path.startsWith('/') ? path : `${V1}/${path}`, {
     method,
-    ...(body === undefined ? {} : { body: text }),
+    // Node frames the body of a GET by its length only.
+    ...(body === undefined
+      ? {}
+      : { body: text, headers: { 'content-length': String(Buffer.byteLength(text)) } }),
   });
 }
 
@@ -228,7 +231,9 @@ describe('bodies', () => {
     ['more than maxMessageBytes', `${good.slice(0, -1)}${' '.repeat(LIMIT)}]`, 413],
   ])('%s', async (_, body, wanted) => {
     const answer = await call('alpha', 'POST', BUNDLES, body);
-    expect([answer.status, typeof JSON.parse(answer.body)]).toEqual([wanted, 'string']);
+    expect(answer.status).toBe(wanted);
+    // Nothing comes past the filter as it came: PD itself says what it lacks.
+    if (body !== '') expect(JSON.parse(answer.body)).toMatch(/^tidb-mesh: /);
     expect(await rules()).toEqual(before);
   });
 

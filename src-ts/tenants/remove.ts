@@ -80,8 +80,8 @@ export async function removeTenant(
 const SERVER_INFO = '/tidb/server/info/';
 
 export interface Emptied {
-  /** Regions whose part of the range was destroyed. */
-  readonly regions: number;
+  /** Stores at which the range was destroyed. */
+  readonly stores: number;
   readonly etcdKeys: number;
 }
 
@@ -109,11 +109,11 @@ export async function emptyTenant(
         'goes by itself within a minute or two)',
     );
   tell(`destroying the keys of ${name}`);
-  const regions = await destroyKeysIn(pd, rangeOf(space));
+  const stores = await destroyKeysIn(pd, rangeOf(space));
   const etcdKeys = await deletePrefix(pd, etcdPrefix(name));
   if (!(await isEmpty(pd, space)))
     throw new Refusal(
       `keys of ${name} are there again: something still writes to it; stop that and run this again`,
     );
-  return { regions, etcdKeys };
+  return { stores, etcdKeys };
 }

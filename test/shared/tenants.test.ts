@@ -238,8 +238,7 @@ describe('remove', () => {
     expect((await tenants('remove', 'beta')).err).toMatch(/2 keys in the store/);
   });
 
-  // The embedded store still shows keys after KvDeleteRange; `empty` sees that and says so, so it cannot end well here.
-  test.skip('empty with the name destroys all of it (the embedded store still shows keys after KvDeleteRange)', async () => {
+  test('empty with the name destroys all of it', async () => {
     const emptied = await tenants('empty', 'beta', '--confirm', 'beta');
     expect(`${emptied.code} ${emptied.err.replace(/^….*\n/gm, '')}`).toBe('0 ');
   });

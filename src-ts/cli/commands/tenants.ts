@@ -201,11 +201,11 @@ async function empty(
   if (options.confirm !== name)
     throw new UsageError(`this destroys all data of ${name}; say so with --confirm ${name}`);
   const json = options.json ?? false;
-  const { regions, etcdKeys } = await emptyTenant(pd, name, progress(json));
-  if (json) printJson({ name, regions, etcdKeys });
+  const { stores, etcdKeys } = await emptyTenant(pd, name, progress(json));
+  if (json) printJson({ name, stores, etcdKeys });
   else
     print(
-      `${name} is empty: its keys in ${regions} ${regions === 1 ? 'region' : 'regions'} and ${etcdKeys} keys in PD's etcd are destroyed`,
+      `${name} is empty: its keys at ${stores} ${stores === 1 ? 'store' : 'stores'} and ${etcdKeys} keys in PD's etcd are destroyed`,
     );
   return 0;
 }

@@ -385,7 +385,8 @@ export class WalkerModel {
         return must(map(space, bytes, lower ? 'lower' : 'upper'));
       }
       case 'TEXT':
-        return request || isPlainText(String(value)) ? value : WITHHELD;
+        if (request || isPlainText(typeof value === 'string' ? value : textOf(bytes))) return value;
+        return typeof value === 'string' ? WITHHELD : ascii(WITHHELD);
       case 'ETCD_KEY': {
         const name = (request ? storedName : clientName)(ownerOf(world), textOf(bytes));
         if (name === undefined && request) throw new Refused(Status.NAME_OUTSIDE);

@@ -270,8 +270,12 @@ export class Verdict {
       case 'TSO_COUNT':
         return n.value <= 16384n ? undefined : `is ${n.value}`;
       case 'RESOURCE_END':
-      case 'RESOURCE_PATH':
-        return startsWith(n.bytes, new TextEncoder().encode('resource_group/')) ? undefined : `is ${shown}`;
+      case 'RESOURCE_PATH': {
+        const isOneKey = role === 'RESOURCE_END' && n.bytes.length === 0;
+        return isOneKey || startsWith(n.bytes, new TextEncoder().encode('resource_group/'))
+          ? undefined
+          : `is ${shown}`;
+      }
       case 'SEGMENT': {
         const text = Buffer.from(n.bytes).toString('latin1');
         return text.includes('/') || text === '.' || text === '..' ? `is ${text}` : undefined;

@@ -1,5 +1,6 @@
-/** The tenants of a configuration file: a pluginConfig as JSON, or an object that holds one. */
+/** The tenants of a configuration file: a pluginConfig as JSON, or a mesh file or manifest that holds one. */
 import { readFileSync } from 'node:fs';
+import { configSources } from '../config/sources.ts';
 import { readTenant, type Tenant } from './tenant.ts';
 
 /** Where a pluginConfig lies in the files that have one: Envoy's wasm plugin, Istio's WasmPlugin, a mesh file. */
@@ -18,6 +19,15 @@ function at(value: unknown, path: readonly string[]): unknown {
   );
 }
 
+/** JSON as it is; of YAML the first pluginConfig that is in it. */
+function valueOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return JSON.parse(configSources(text)[0]?.text ?? text);
+  }
+}
+
 /**
  * The tenants in a file.
  * @throws Error that names the file and what is wrong in it
@@ -25,7 +35,7 @@ function at(value: unknown, path: readonly string[]): unknown {
 export function tenantsOfFile(file: string): Tenant[] {
   let root: unknown;
   try {
-    root = JSON.parse(readFileSync(file, 'utf8'));
+    root = valueOf(readFileSync(file, 'utf8'));
   } catch (error) {
     throw new Error(`--config ${file}: ${(error as Error).message}; it must hold the pluginConfig as JSON`, {
       cause: error,

@@ -54,6 +54,7 @@ const ACCESS_LOG = {
 const HOST = '127.0.0.1';
 const VALIDATION_PORT = 15017;
 const VALIDATION_NAME = 'istio-validator-istio-system';
+const REVISION = 'default';
 const START_TIMEOUT = 120_000;
 
 /** Starts it all, applies Istio's resource types, and waits until istiod is ready. */
@@ -174,6 +175,8 @@ export async function startControlPlane(
             POD_NAME: 'istiod-0',
             POD_NAMESPACE: ISTIO_NAMESPACE,
             CLUSTER_ID: 'Kubernetes',
+            // As Istio installs it; it looks after the webhooks of its own revision only.
+            REVISION,
             CLOUD_PLATFORM: 'none',
             ENABLE_LEADER_ELECTION: 'false',
             PILOT_ENABLE_GATEWAY_API: 'false',
@@ -189,8 +192,9 @@ export async function startControlPlane(
           return response.ok ? true : undefined;
         });
         // istiod itself turns it from Ignore to Fail, once it serves.
+        // It tries again at intervals that double, up to a minute.
         await kubectl([
-          ...['wait', `validatingwebhookconfiguration/${VALIDATION_NAME}`, '--timeout=60s'],
+          ...['wait', `validatingwebhookconfiguration/${VALIDATION_NAME}`, '--timeout=180s'],
           '--for=jsonpath={.webhooks[0].failurePolicy}=Fail',
         ]);
       },
@@ -227,7 +231,7 @@ function validation(address: string): object[] {
     {
       apiVersion: 'admissionregistration.k8s.io/v1',
       kind: 'ValidatingWebhookConfiguration',
-      metadata: { name: VALIDATION_NAME, labels: { app: 'istiod', 'istio.io/rev': 'default' } },
+      metadata: { name: VALIDATION_NAME, labels: { app: 'istiod', 'istio.io/rev': REVISION } },
       webhooks: [
         {
           name: 'rev.validation.istio.io',

@@ -1,7 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { Tidb } from '../stack/tidb.ts';
 import { startLoad } from './load.ts';
-import { meshFilters } from './manifests.ts';
 import { DEFAULT_TENANTS, pluginConfigFor, startMesh, type Member, type Mesh, type Tenant } from './mesh.ts';
 import { STORAGE } from './objects.ts';
 import { callUnary, getHttp1, type GrpcOutcome } from './probe.ts';
@@ -36,7 +35,7 @@ meshSuite('a configuration that changes', () => {
     await Promise.all(started);
   });
   afterEach(async () => {
-    await applyConfig(pluginConfigFor(DEFAULT_TENANTS));
+    await mesh.configure(pluginConfigFor(DEFAULT_TENANTS));
     await eventually(
       async () => [await ask(tidbs.get('alpha')!), await ask(tidbs.get('beta')!), await ask(gamma)],
       ([alpha, beta, other]) => alpha!.status === OK && beta!.status === OK && other!.status !== OK,
@@ -45,9 +44,6 @@ meshSuite('a configuration that changes', () => {
   afterAll(async () => {
     await mesh?.stop();
   });
-
-  const applyConfig = (pluginConfig: unknown): Promise<void> =>
-    mesh.apply(...meshFilters(mesh.binaries.wasm, pluginConfig));
 
   /** One new stream to PD and one to the store with the workload's certificate: the first that is refused, else PD's answer. */
   const ask = async (as: Member): Promise<GrpcOutcome> => {
@@ -73,7 +69,7 @@ meshSuite('a configuration that changes', () => {
     expect((await ask(gamma)).message).toMatch(/^tidb-mesh: /);
     const loads = await Promise.all([...tidbs.values()].map(({ tidb }) => startLoad(tidb)));
     const start = Date.now();
-    await applyConfig(pluginConfigFor([...DEFAULT_TENANTS, GAMMA]));
+    await mesh.configure(pluginConfigFor([...DEFAULT_TENANTS, GAMMA]));
     await eventually(
       () => ask(gamma),
       ({ status }) => status === OK,
@@ -91,7 +87,7 @@ meshSuite('a configuration that changes', () => {
     const beta = tidbs.get('beta')!;
     const load = await startLoad(alpha.tidb);
     const start = Date.now();
-    await applyConfig(pluginConfigFor(DEFAULT_TENANTS.filter(({ name }) => name !== 'beta')));
+    await mesh.configure(pluginConfigFor(DEFAULT_TENANTS.filter(({ name }) => name !== 'beta')));
     await eventually(
       () => ask(beta),
       ({ status }) => status !== OK,
@@ -106,14 +102,18 @@ meshSuite('a configuration that changes', () => {
   });
 
   test.each([
-    ['no tenants', { tenants: [], rules: [] }, 'tenants'],
-    ['a number twice', pluginConfigFor([DEFAULT_TENANTS[0]!, { name: 'beta', number: 1 }]), 'number'],
+    ['no tenants', JSON.stringify({ tenants: [], rules: [] }), 'tenants'],
+    [
+      'a number twice',
+      JSON.stringify(pluginConfigFor([DEFAULT_TENANTS[0]!, { name: 'beta', number: 1 }])),
+      'number',
+    ],
     ['no JSON', '{ "tenants": [', ''],
   ])('a configuration with %s is rejected, and the old one goes on', async (_title, broken, word) => {
     const load = await startLoad(tidbs.get('alpha')!.tidb);
     const start = Date.now();
     const seen = rejections();
-    await applyConfig(broken);
+    await mesh.apply(...mesh.manifests.withConfiguration(broken));
     // istiod is told, and the reason stands in the sidecar's log.
     await eventually(rejections, (count) => count >= seen + 2);
     for (const member of [mesh.pd, mesh.store]) {
@@ -159,7 +159,7 @@ meshSuite('a configuration that changes', () => {
 
     // Until the listener with the filter has gone, the configuration that it held is still there and would be taken.
     await new Promise((resolve) => setTimeout(resolve, AFTER_LISTENER_DRAIN));
-    await applyConfig({ tenants: [], rules: [] });
+    await mesh.apply(...mesh.manifests.withConfiguration('{"tenants":[],"rules":[]}'));
     await eventually(unfiltered, (open) => !open);
     for (const member of [gamma, tidbs.get('alpha')!, mesh.store]) {
       const { certs } = member.sidecar;
@@ -168,7 +168,7 @@ meshSuite('a configuration that changes', () => {
       expect((await ask(member)).status).not.toBe(OK);
     }
 
-    await applyConfig(pluginConfigFor(DEFAULT_TENANTS));
+    await mesh.configure(pluginConfigFor(DEFAULT_TENANTS));
     await eventually(
       () => ask(tidbs.get('alpha')!),
       ({ status }) => status === OK,

@@ -3,6 +3,8 @@
  * pod with a sidecar. What is not real: nodes, controllers and the operator, whose objects objects.ts makes, and Istio's
  * own build of Envoy, in whose place plain Envoy runs.
  */
+import { join } from 'node:path';
+import type { PluginConfig } from '../../src-ts/config/types.ts';
 import { prepare, prepareControlPlane, type Binaries, type ControlPlaneBinaries } from '../stack/builds.ts';
 import { setBorders } from '../stack/borders.ts';
 import { storeInspector, type StoreInspector } from '../stack/inspect.ts';
@@ -10,7 +12,7 @@ import { startRun, type Run } from '../stack/processes.ts';
 import { silent, type Progress } from '../stack/progress.ts';
 import { startTidb, type Tidb } from '../stack/tidb.ts';
 import { startControlPlane, TRUST_DOMAIN, type ControlPlane } from './control-plane.ts';
-import { productManifests, withoutIstioFilters } from './manifests.ts';
+import { manifestsIn, type Manifests } from './manifests.ts';
 import { startNetwork, type Network, type Pod } from './network.ts';
 import {
   list,
@@ -28,18 +30,13 @@ import {
   type PodInfo,
   type ServiceInfo,
 } from './objects.ts';
+import { withoutIstioFilters } from './plain-envoy.ts';
 import { startSidecar, type Sidecar } from './sidecar.ts';
 import { BACK_DOOR, peerName, startPd, startStore } from './storage.ts';
 
 export interface Tenant {
   name: string;
   number: number;
-}
-
-export interface PluginConfig {
-  tenants: Tenant[];
-  rules: { principal: string; system?: boolean }[];
-  pd: { cluster: string; authority: string };
 }
 
 export interface MeshOptions {
@@ -64,6 +61,9 @@ export interface Mesh {
   readonly tenants: Tenant[];
   readonly pd: Member & { directUrl: string };
   readonly store: Member & { inspect: StoreInspector };
+  readonly manifests: Manifests;
+  /** Gives the filter this configuration, as a user does: renders the manifests anew and applies them. */
+  configure(config: PluginConfig): Promise<void>;
   /** Applies objects as `kubectl apply` does. Throws with what it says. */
   apply(...objects: KubeObject[]): Promise<void>;
   /** A service account, in a namespace that is made for it where there is none. */
@@ -72,6 +72,8 @@ export interface Mesh {
   startPod(info: Omit<PodInfo, 'pod'> & { name: string }): Promise<Member>;
   /** A TiDB with its sidecar in the tenant's namespace, where there is none yet. */
   startTidb(tenant: string): Promise<Member & { tidb: Tidb }>;
+  /** The storage layer's own TiDB, with a service account of its own; the standard rules make it a system principal. */
+  startSystemTidb(): Promise<Member & { tidb: Tidb }>;
   stop(): Promise<void>;
 }
 
@@ -81,6 +83,9 @@ export const DEFAULT_TENANTS: Tenant[] = [
 ];
 const TIDB_PORTS = { mysql: 4000, status: 10080 };
 
+/** Account of the storage layer's own TiDB. */
+export const SYSTEM_ACCOUNT = 'system-tidb';
+
 /** The filter's configuration for these tenants, by the caller's namespace. */
 export function pluginConfigFor(tenants: Tenant[]): PluginConfig {
   return {
@@ -89,10 +94,6 @@ export function pluginConfigFor(tenants: Tenant[]): PluginConfig {
       { principal: `spiffe://${TRUST_DOMAIN}/ns/${STORAGE.namespace}/sa/*`, system: true },
       { principal: `spiffe://${TRUST_DOMAIN}/ns/{tenant}/sa/*` },
     ],
-    pd: {
-      cluster: `outbound|2379||${PD_SERVICE}.${STORAGE.namespace}.svc.cluster.local`,
-      authority: PD_ADDRESS,
-    },
   };
 }
 
@@ -126,6 +127,12 @@ async function startAll(
     );
   };
 
+  const manifests = manifestsIn(join(run.data, 'manifests'), controlPlane);
+  const configure = async (config: PluginConfig): Promise<void> => {
+    await manifests.render(config);
+    await manifests.apply();
+  };
+
   const makePod = async (info: Omit<PodInfo, 'pod'> & { name: string }): Promise<PodInfo> => {
     const pod = await network.pod(info.name);
     const whole = { ...info, pod };
@@ -147,6 +154,21 @@ async function startAll(
       ...(log === undefined ? {} : { log }),
     });
 
+  const startTidbPod = async (
+    of: Omit<PodInfo, 'pod'> & { name: string },
+  ): Promise<Member & { tidb: Tidb }> => {
+    const info = await makePod(of);
+    const sidecar = await addSidecar(info, Object.values(TIDB_PORTS));
+    const tidb = await startTidb(info.pod.run, {
+      name: info.pod.name,
+      binary: binaries.tidb,
+      ports: TIDB_PORTS,
+      host: info.pod.ip,
+      pdAddress: PD_ADDRESS,
+    });
+    return { pod: info.pod, sidecar, tidb };
+  };
+
   let pd!: PodInfo;
   let store!: PodInfo;
   let pdSidecar!: Sidecar;
@@ -160,10 +182,10 @@ async function startAll(
           withoutIstioFilters(),
         );
         await apply(
-          serviceAccountObject(STORAGE.namespace, 'storage'),
+          ...['storage', SYSTEM_ACCOUNT].map((name) => serviceAccountObject(STORAGE.namespace, name)),
           ...tenants.map(({ name }) => serviceAccountObject(name, 'tidb')),
-          ...productManifests(binaries.wasm, pluginConfigFor(tenants)),
         );
+        await configure(pluginConfigFor(tenants));
         const member = (component: string): Omit<PodInfo, 'pod'> & { name: string } => ({
           name: `${STORAGE.cluster}-${component}-0`,
           namespace: STORAGE.namespace,
@@ -204,29 +226,28 @@ async function startAll(
       sidecar: storeSidecar,
       inspect: storeInspector(`http://${store.pod.ip}:${BACK_DOOR.store}`),
     },
+    manifests,
+    configure,
     apply,
     addAccount: (namespace, name) => apply(namespaceObject(namespace), serviceAccountObject(namespace, name)),
     async startPod(info) {
       const made = await makePod(info);
       return { pod: made.pod, sidecar: await addSidecar(made, []) };
     },
-    async startTidb(tenant) {
-      const info = await makePod({
+    startTidb: (tenant) =>
+      startTidbPod({
         name: `${tenant}-tidb-0`,
         namespace: tenant,
         serviceAccount: 'tidb',
         labels: operatorLabels(tenant, 'tidb'),
-      });
-      const sidecar = await addSidecar(info, Object.values(TIDB_PORTS));
-      const tidb = await startTidb(info.pod.run, {
-        name: info.pod.name,
-        binary: binaries.tidb,
-        ports: TIDB_PORTS,
-        host: info.pod.ip,
-        pdAddress: PD_ADDRESS,
-      });
-      return { pod: info.pod, sidecar, tidb };
-    },
+      }),
+    startSystemTidb: () =>
+      startTidbPod({
+        name: `${STORAGE.cluster}-tidb-0`,
+        namespace: STORAGE.namespace,
+        serviceAccount: SYSTEM_ACCOUNT,
+        labels: operatorLabels(STORAGE.cluster, 'tidb'),
+      }),
     stop: () => run.end(),
   };
 }

@@ -1,7 +1,10 @@
 /** Entry of the check build: what the filter says of a configuration and of a caller, for the command line. Not part of the filter. */
 import { alloc, reset } from './memory/arena';
 import { ConfigReader } from './tenant/config';
+import { beginCaller } from './tenant/caller';
 import { Access, Resolver } from './tenant/identity';
+import { writeRefusal } from './tenant/refusal';
+import { textAt, textLength } from './texts/writer';
 
 export { alloc, reset };
 
@@ -20,7 +23,7 @@ function give(bytes: ArrayBuffer): usize {
 /** Loads a pluginConfig in the place of the last one; result: '', or the line with which the filter refuses it. */
 export function configure(at: usize, length: usize): usize {
   const old = resolver;
-  if (old != null) old.config.free();
+  if (old != null) old.free();
   resolver = null;
   __collect();
   const reader = new ConfigReader(String.UTF8.decodeUnsafe(at, length));
@@ -32,9 +35,15 @@ export function configure(at: usize, length: usize): usize {
 export function resolve(at: usize, length: usize): usize {
   const rules = resolver;
   if (rules == null) return give(new ArrayBuffer(0));
-  const found = rules.resolve(at, length);
+  beginCaller(at, length);
+  const found = rules.resolve();
   store<u32>(result, found.access, 8);
   const tenant = found.tenant;
   const isTenant = found.access == Access.TENANT && tenant != null;
-  return give(isTenant && tenant != null ? tenant.nameBytes : found.refusal);
+  if (isTenant && tenant != null) return give(tenant.nameBytes);
+  if (found.access == Access.SYSTEM) return give(new ArrayBuffer(0));
+  writeRefusal(found);
+  const text = new ArrayBuffer(<i32>textLength);
+  memory.copy(changetype<usize>(text), textAt, textLength);
+  return give(text);
 }

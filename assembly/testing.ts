@@ -58,8 +58,11 @@ import { useLatestTimestamp } from './rewrite/values';
 import { failedField, failedMessage, newLength, rewrite, useExchange } from './rewrite/walker';
 import { expand, expandedAt, expandedLength } from './texts/text';
 import { Status } from './wire/status';
+import { addFact, beginCaller, setHeader } from './tenant/caller';
 import { ConfigReader } from './tenant/config';
 import { Access, Resolver } from './tenant/identity';
+import { writeRefusal } from './tenant/refusal';
+import { textAt, textLength } from './texts/writer';
 import { Ascii, ascii } from './wire/bytes';
 
 export { alloc, reset };
@@ -312,7 +315,7 @@ function giveText(value: string): usize {
 /** Loads a pluginConfig in the place of the last one; result: the error's text. */
 export function config(at: usize, length: usize): usize {
   const old = resolver;
-  if (old != null) old.config.free();
+  if (old != null) old.free();
   resolver = null;
   __collect();
   const reader = new ConfigReader(String.UTF8.decodeUnsafe(at, length));
@@ -344,15 +347,59 @@ export function pdSettings(): usize {
   return giveText(String.UTF8.decode(config.pdCluster) + ' ' + String.UTF8.decode(config.pdAuthority));
 }
 
-/** Resolves a principal; result: access and the tenant's name or the refusal. */
-export function identity(at: usize, length: usize): usize {
+/** What the loaded configuration's rules ask for: 0 of the peer, 1 of the node; result: the name of the i-th fact, or 0. */
+export function factName(kind: u32, i: i32): usize {
   const rules = resolver;
   if (rules == null) return 0;
-  const found = rules.resolve(at, length);
+  const facts = kind == 0 ? rules.config.rules.peer : rules.config.rules.node;
+  return i < facts.length ? give(changetype<usize>(facts[i].name), facts[i].name.byteLength) : 0;
+}
+
+/** What Envoy says of its node, by fact. */
+export function setNode(i: i32, at: usize, length: usize): void {
+  const rules = resolver;
+  if (rules == null) return;
+  const value = new ArrayBuffer(<i32>length);
+  memory.copy(changetype<usize>(value), at, length);
+  rules.config.rules.nodeValues[i] = value;
+}
+
+/** The caller that `identity` resolves: its principal, then its facts in their order, then its header. */
+export function caller(at: usize, length: usize): void {
+  beginCaller(at, length);
+}
+
+export function callerFact(at: usize, length: usize): void {
+  addFact(at, length);
+}
+
+export function callerHeader(at: usize, length: usize, many: bool): void {
+  setHeader(at, length, many);
+}
+
+/** Resolves the caller; result: access and the tenant's name or the refusal, the reason behind it. */
+export function identity(): usize {
+  const rules = resolver;
+  if (rules == null) return 0;
+  const found = rules.resolve();
   store<u32>(result, found.access, 8);
+  store<u32>(result, found.reason, 12);
   const tenant = found.tenant;
-  if (found.access == Access.TENANT && tenant != null) return giveText(tenant.name);
-  return give(changetype<usize>(found.refusal), found.refusal.byteLength);
+  if (found.access == Access.SYSTEM) return give(0, 0);
+  if (tenant != null) return give(changetype<usize>(tenant.nameBytes), tenant.nameBytes.byteLength);
+  writeRefusal(found);
+  return give(textAt, textLength);
+}
+
+/** Resolves the principal so many times; gives how often it was a tenant's. */
+export function identify(at: usize, length: usize, times: u32): u32 {
+  const rules = resolver;
+  let tenants: u32 = 0;
+  for (let i: u32 = 0; rules != null && i < times; i++) {
+    beginCaller(at, length);
+    if (rules.resolve().access == Access.TENANT) tenants++;
+  }
+  return tenants;
 }
 
 /** Memory that is never given back: a benchmark's messages. */

@@ -16,6 +16,7 @@ import {
   proxy_send_local_response,
   proxy_set_buffer_bytes,
   proxy_set_effective_context,
+  proxy_set_property,
 } from '@gcoredev/proxy-wasm-sdk-as/assembly/imports';
 import { Buffer, HeaderMap, LogLevel, MetricType } from './abi';
 import { random_get } from './random';
@@ -85,6 +86,11 @@ export function readProperty(path: Ascii): bool {
   return take(proxy_get_property(changetype<usize>(path), path.length, answer, answer + 4));
 }
 
+/** Makes a property of this stream that other filters and access logs can read, as the filter state `wasm.<name>`. */
+export function writeProperty(name: Ascii, value: usize, length: usize): void {
+  proxy_set_property(changetype<usize>(name), name.length, value, length);
+}
+
 /** Ends the stream: with a gRPC status when `grpc` is not -1, else with the HTTP status and the text as its body. */
 export function sendReply(code: u32, grpc: i32, text: usize, length: usize): void {
   proxy_send_local_response(code, changetype<usize>(DETAILS), DETAILS.length, text, length, 0, 0, <u32>grpc);
@@ -93,6 +99,11 @@ export function sendReply(code: u32, grpc: i32, text: usize, length: usize): voi
 export function log(level: LogLevel, text: string): void {
   const bytes = String.UTF8.encode(text);
   proxy_log(level, changetype<usize>(bytes), bytes.byteLength);
+}
+
+/** A line in Envoy's log: ASCII bytes. */
+export function logBytes(level: LogLevel, at: usize, length: usize): void {
+  proxy_log(level, at, length);
 }
 
 /** 48 random bits, never 0. */

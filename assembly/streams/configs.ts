@@ -65,7 +65,7 @@ export function hasFormer(): bool {
 /** Envoy has ended the root context, and with it the last stream under its configuration. */
 export function forgetConfig(root: u32): void {
   if (!generations.has(root)) return;
-  generations.get(root).resolver.config.free();
+  generations.get(root).resolver.free();
   generations.delete(root);
   garbage = true;
 }

@@ -3,9 +3,10 @@
  * nobody) are ended: when nothing is outstanding on them, at the latest after drainTimeoutSeconds. Clients open them anew. Streams whose
  * caller stays who it was live on.
  */
-import { PRINCIPAL, actAs, endStream, readProperty, resultAt, resultLength } from '../host/host';
+import { actAs, endStream } from '../host/host';
 import { isSameSpace } from '../keys/space';
 import { Access, Identity } from '../tenant/identity';
+import { identify } from './callers';
 import { Generation, generationOf, hasFormer } from './configs';
 import { countDrained } from './metrics';
 import { Phase, Stream, eachStream } from './stream';
@@ -39,8 +40,7 @@ function review(stream: Stream): void {
   if (stream.reviewed != successor.serial) {
     stream.reviewed = successor.serial;
     actAs(stream.context);
-    readProperty(PRINCIPAL);
-    stream.draining = !isSame(stream, successor.resolver.resolve(resultAt, resultLength));
+    stream.draining = !isSame(stream, identify(successor.resolver, false));
   }
   if (!stream.draining) return;
   drainingCount++;

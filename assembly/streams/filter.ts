@@ -1,17 +1,16 @@
 /** One stream's way through the filter: who calls, what is called, then its bodies. Default deny at every step. */
 import { Buffer, HeaderMap } from '../host/abi';
 import {
-  PRINCIPAL,
   addHeader,
   increment,
   readBuffer,
   readHeader,
-  readProperty,
   removeHeader,
   replaceBuffer,
   replaceHeader,
   resultAt,
   resultLength,
+  writeProperty,
 } from '../host/host';
 import { isPlainText } from '../keys/text';
 import { Budget } from '../memory/held';
@@ -26,6 +25,7 @@ import { Text } from '../texts/table';
 import { Access, Identity } from '../tenant/identity';
 import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
+import { identify } from './callers';
 import { resolverOf } from './configs';
 import { endDrained } from './drain';
 import { enter } from './enter';
@@ -42,10 +42,12 @@ import {
 import { onHttpAnswer, onHttpAnswerBody, onHttpBody, onHttpCall } from './http';
 import { lookUpWanted } from './lookups';
 import { streamsTotal } from './metrics';
-import { refuse, refuseCall, refuseForm, refuseMessage } from './refuse';
+import { refuseCall, refuseCaller, refuseForm, refuseMessage } from './refuse';
 import { Phase, Stream } from './stream';
 
 const TENANT_HEADER: Ascii = ascii('x-tidb-mesh-tenant');
+/** Envoy keeps it as the filter state `wasm.tidb_mesh_tenant`. */
+const TENANT_PROPERTY: Ascii = ascii('tidb_mesh_tenant');
 const GRPC_MESSAGE: Ascii = ascii('grpc-message');
 const GRPC_DETAILS: Ascii = ascii('grpc-status-details-bin');
 const CONTENT_TYPE: Ascii = ascii('content-type');
@@ -68,10 +70,9 @@ export function onRequestHeaders(stream: Stream): bool {
     refuseForm(stream, Text.NO_CONFIGURATION);
     return false;
   }
-  readProperty(PRINCIPAL);
-  const identity = resolver.resolve(resultAt, resultLength);
+  const identity = identify(resolver, true);
   if (identity.access == Access.REFUSED) {
-    refuse(stream, changetype<usize>(identity.refusal), identity.refusal.byteLength);
+    refuseCaller(stream, identity);
     return false;
   }
   if (identity.access == Access.SYSTEM) {
@@ -94,12 +95,9 @@ function takeTenant(stream: Stream, identity: Identity): void {
   stream.namespaceAt = changetype<usize>(tenant.prefixBytes);
   stream.namespaceLength = tenant.prefixBytes.byteLength;
   stream.budget = tenant.budget;
-  addHeader(
-    HeaderMap.REQUEST_HEADERS,
-    TENANT_HEADER,
-    changetype<usize>(tenant.nameBytes),
-    tenant.nameBytes.byteLength,
-  );
+  const name = changetype<usize>(tenant.nameBytes);
+  addHeader(HeaderMap.REQUEST_HEADERS, TENANT_HEADER, name, tenant.nameBytes.byteLength);
+  writeProperty(TENANT_PROPERTY, name, tenant.nameBytes.byteLength);
 }
 
 function onGrpcCall(stream: Stream): bool {

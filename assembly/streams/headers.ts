@@ -9,6 +9,10 @@ export let pathAt: usize = 0;
 export let pathLength: usize = 0;
 export let contentTypeAt: usize = 0;
 export let contentTypeLength: usize = 0;
+/** The caller's own metadata, and how many headers hold some. */
+export let peerAt: usize = 0;
+export let peerLength: usize = 0;
+export let peerCount: u32 = 0;
 /** The caller asks for another protocol on this connection. */
 export let upgrades: bool = false;
 
@@ -41,6 +45,8 @@ export function readRequestHeaders(): bool {
   pathLength = 0;
   contentTypeLength = 0;
   upgrades = false;
+  peerLength = 0;
+  peerCount = 0;
   const count = load<u32>(resultAt);
   const base = resultAt;
   let sizes = base + 4;
@@ -64,6 +70,10 @@ export function readRequestHeaders(): bool {
       twice = twice || contentTypeLength != 0;
       contentTypeAt = value;
       contentTypeLength = valueLength;
+    } else if (equals(name, nameLength, PEER)) {
+      peerCount++;
+      peerAt = value;
+      peerLength = valueLength;
     } else if (equals(name, nameLength, UPGRADE)) upgrades = true;
     else if (isForeign(name, nameLength)) removeHeader(HeaderMap.REQUEST_HEADERS, name, nameLength);
   }

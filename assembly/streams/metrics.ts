@@ -6,6 +6,7 @@ import { streamCount } from './stream';
 
 export let streamsTotal: u32 = 0;
 export let refusedTotal: u32 = 0;
+let conflictsTotal: u32 = 0;
 let lookupsTotal: u32 = 0;
 let lookupsFailedTotal: u32 = 0;
 let drainedTotal: u32 = 0;
@@ -26,6 +27,7 @@ export function defineMetrics(): void {
   defined = true;
   streamsTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_streams_total');
   refusedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_refused_total');
+  conflictsTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_identity_conflicts_total');
   lookupsTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_region_lookups_total');
   lookupsFailedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_region_lookups_failed_total');
   drainedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_streams_drained_total');
@@ -38,6 +40,11 @@ export function defineMetrics(): void {
 /** A question to PD, or one that Envoy could not send. */
 export function countLookup(sent: bool): void {
   increment(sent ? lookupsTotal : lookupsFailedTotal);
+}
+
+/** A caller was refused because its principal and its metadata, or two sources of its metadata, disagree. */
+export function countConflict(): void {
+  increment(conflictsTotal);
 }
 
 /** Brings this VM's share of a gauge up to date; gives the new share. */

@@ -9,19 +9,15 @@ import {
   tableSpace,
 } from '../keys/space';
 import { MAX_TENANT } from '../keys/table';
+import { FieldReader } from './field-reader';
 import { Json, JsonReader, JsonType } from './json';
 import { cannotShare } from './key-spaces';
-import { CAPTURE, isTenantName, patternError } from './pattern';
+import { isTenantName } from './pattern';
+import { Rules, RulesReader } from './rules';
 import { Tenant } from './tenant';
+import { TextIndex } from './text-index';
 
 export { Tenant } from './tenant';
-
-export class Rule {
-  principal: string = '';
-  /** '' when the principal captures it or the rule is for a system principal. */
-  tenant: string = '';
-  system: bool = false;
-}
 
 export class Limits {
   maxMessageBytes: u32 = 64 * 1024 * 1024;
@@ -37,17 +33,17 @@ export class Limits {
 
 export class Config {
   tenants: Tenant[] = [];
-  rules: Rule[] = [];
-  requirePrincipal: bool = true;
+  rules: Rules = new Rules();
   limits: Limits = new Limits();
   /** UTF-8; the Envoy cluster through which PD's HTTP API is asked, and the authority to ask it under. Empty: PD cannot be asked. */
   pdCluster: ArrayBuffer = new ArrayBuffer(0);
   pdAuthority: ArrayBuffer = new ArrayBuffer(0);
-  private byName: Map<string, Tenant> = new Map();
+  names: TextIndex = new TextIndex();
   private byNumber: Map<u32, Tenant> = new Map();
 
-  tenant(name: string): Tenant | null {
-    return this.byName.has(name) ? this.byName.get(name) : null;
+  /** Where in `tenants` the one with this name of `length` bytes is, or -1. */
+  placeOf(name: usize, length: usize): i32 {
+    return this.names.find(name, length);
   }
 
   tenantOf(number: u32): Tenant | null {
@@ -55,8 +51,9 @@ export class Config {
   }
 
   add(tenant: Tenant): void {
+    tenant.place = this.tenants.length;
     this.tenants.push(tenant);
-    this.byName.set(tenant.name, tenant);
+    this.names.add(tenant.nameBytes, tenant.place);
     this.byNumber.set(tenant.number, tenant);
   }
 
@@ -64,6 +61,7 @@ export class Config {
   free(): void {
     for (let i = 0; i < this.tenants.length; i++) this.tenants[i].free();
     this.tenants = [];
+    this.rules.free();
   }
 }
 
@@ -72,7 +70,6 @@ const ROOT_FIELDS: string[] = ['tenants', 'rules', 'requirePrincipal', 'limits',
 const TENANT_FIELDS: string[] = ['name', 'number', 'keyspace', 'prefix'];
 const KEYSPACE_FIELDS: string[] = ['id', 'mode'];
 const PREFIX_FIELDS: string[] = ['text', 'hex', 'mode'];
-const RULE_FIELDS: string[] = ['principal', 'tenant', 'system'];
 const LIMIT_FIELDS: string[] = [
   'maxMessageBytes',
   'heldBytesPerVM',
@@ -101,40 +98,16 @@ function hexDigit(c: i32): i32 {
 }
 
 /** Reads a pluginConfig; `error` is '' or one line that names the field and the reason. */
-export class ConfigReader {
-  error: string = '';
+export class ConfigReader extends FieldReader {
   config: Config = new Config();
 
   constructor(text: string) {
+    super();
     const reader = new JsonReader(text);
     const json = reader.read();
     if (reader.error.length != 0) this.error = reader.error;
     else this.root(json);
     if (this.error.length != 0) this.config.free();
-  }
-
-  private fail(where: string, why: string): void {
-    if (this.error.length == 0) this.error = where + ': ' + why;
-  }
-
-  private known(json: Json, where: string, names: string[]): void {
-    if (json.type != JsonType.OBJECT) {
-      this.fail(where, 'must be an object');
-      return;
-    }
-    for (let i = 0; i < json.names.length; i++) {
-      if (names.includes(json.names[i])) continue;
-      const path = where == 'pluginConfig' ? json.names[i] : where + '.' + json.names[i];
-      this.fail(path, 'unknown field; known here: ' + names.join(', '));
-    }
-  }
-
-  private text(json: Json, name: string, where: string): string {
-    const member = json.get(name);
-    if (member == null) return '';
-    if (member.type != JsonType.STRING || member.text.length == 0)
-      this.fail(where + '.' + name, 'must be a text that is not empty');
-    return member.text;
   }
 
   private list(json: Json, name: string, why: string): Json[] {
@@ -158,18 +131,10 @@ export class ConfigReader {
     for (let i = 0; i < tenants.length && this.error.length == 0; i++)
       this.tenant(tenants[i], 'tenants[' + i.toString() + ']');
     if (this.error.length == 0) this.error = cannotShare(this.config.tenants);
-    const rules = this.list(
-      json,
-      'rules',
-      'must list at least one rule, for example {"principal": "spiffe://cluster.local/ns/{tenant}/sa/*"}; without rules nobody may call',
-    );
-    for (let i = 0; i < rules.length && this.error.length == 0; i++)
-      this.rule(rules[i], 'rules[' + i.toString() + ']');
-    const require = json.get('requirePrincipal');
-    if (require != null) {
-      if (require.type != JsonType.BOOL) this.fail('requirePrincipal', 'must be true or false');
-      else if (!require.bool)
-        this.fail('requirePrincipal', 'must be true: no identity but the principal can be checked yet');
+    if (this.error.length == 0) {
+      const reader = new RulesReader(json, this.config.names);
+      this.error = reader.error;
+      this.config.rules = reader.rules;
     }
     const limits = json.get('limits');
     if (limits != null) this.limits(limits);
@@ -192,26 +157,20 @@ export class ConfigReader {
       this.fail(where + '.number', 'must be a whole number from 0 to ' + MAX_TENANT.toString());
       return;
     }
-    if (this.config.tenant(name) != null) {
-      this.fail(where + '.name', '"' + name + '" is the name of ' + this.placeOf(name) + ' already');
+    const bytes = String.UTF8.encode(name);
+    const place = this.config.placeOf(changetype<usize>(bytes), bytes.byteLength);
+    if (place >= 0) {
+      this.fail(where + '.name', '"' + name + '" is the name of tenants[' + place.toString() + '] already');
       return;
     }
     const same = this.config.tenantOf(<u32>number);
     if (same != null) {
-      const what = number.toString() + ' is the number of ' + this.placeOf(same.name) + ' already';
+      const what = number.toString() + ' is the number of tenants[' + same.place.toString() + '] already';
       this.fail(where + '.number', what + ': two tenants would share one key space');
       return;
     }
     const space = this.space(json, <u32>number, where);
     if (space != null) this.config.add(new Tenant(name, <u32>number, space));
-  }
-
-  /** Where in the configuration the tenant with this name is. */
-  private placeOf(name: string): string {
-    const tenants = this.config.tenants;
-    let i = 0;
-    while (i < tenants.length && tenants[i].name != name) i++;
-    return 'tenants[' + i.toString() + ']';
   }
 
   /** The key space that a tenant asks for, or null after an error. */
@@ -278,35 +237,6 @@ export class ConfigReader {
     }
     if (!good) this.fail(where + '.hex', 'must be an even number of hex digits');
     return bytes;
-  }
-
-  private rule(json: Json, where: string): void {
-    this.known(json, where, RULE_FIELDS);
-    const rule = new Rule();
-    rule.principal = this.text(json, 'principal', where);
-    rule.tenant = this.text(json, 'tenant', where);
-    const system = json.get('system');
-    if (system != null) {
-      if (system.type != JsonType.BOOL) this.fail(where + '.system', 'must be true or false');
-      rule.system = system.bool;
-    }
-    if (this.error.length != 0) return;
-    if (rule.principal.length == 0) {
-      this.fail(where + '.principal', "is missing: a pattern over the caller's SPIFFE principal");
-      return;
-    }
-    const wrong = patternError(rule.principal);
-    if (wrong.length != 0) this.fail(where + '.principal', wrong);
-    const captures = rule.principal.indexOf(CAPTURE) >= 0;
-    const ways = (captures ? 1 : 0) + (rule.tenant.length != 0 ? 1 : 0) + (rule.system ? 1 : 0);
-    if (ways != 1)
-      this.fail(
-        where,
-        'must say exactly one of: {tenant} in the principal, "tenant": "<name>", "system": true',
-      );
-    if (rule.tenant.length != 0 && this.config.tenant(rule.tenant) == null)
-      this.fail(where + '.tenant', '"' + rule.tenant + '" is not in tenants');
-    this.config.rules.push(rule);
   }
 
   /** The whole number that this member must be, or -1. */

@@ -1,7 +1,27 @@
-/** From a principal to a tenant: the configured rules, first match wins, each principal resolved once. */
+/**
+ * From what is known of a caller to a tenant, by the configured rules. Each caller is judged once and then remembered.
+ *
+ * With requirePrincipal the first rule whose principal matches is the caller's, and what else it asks for can only refuse: whatever a
+ * workload says of itself, it cannot become another tenant. Without it the first rule of which everything matches counts.
+ */
+import {
+  factAt,
+  factLength,
+  hasManyHeaders,
+  headerAt,
+  headerLength,
+  keyAt,
+  keyLength,
+  makeKey,
+  principalAt,
+  principalLength,
+} from './caller';
 import { Config, Tenant } from './config';
-import { hashBytes } from '../wire/bytes';
-import { captureEnd, captureStart, matches } from './pattern';
+import { Fact } from './facts';
+import { Known } from './known';
+import { captureAt, captureLength, isPrintable, matches } from './pattern';
+import { findMetadata, metadataAt, metadataLength, openMetadata } from './peer-metadata';
+import { Condition, Rule, Rules } from './rules';
 
 export const enum Access {
   REFUSED,
@@ -9,96 +29,228 @@ export const enum Access {
   SYSTEM,
 }
 
-/** What the rules say of one principal. */
+/** Why a caller is refused. */
+export const enum Reason {
+  NONE,
+  NO_PRINCIPAL,
+  TOO_LONG,
+  ODD_CHARACTERS,
+  NO_RULE,
+  /** `rule` gives it a name that no tenant has. */
+  UNKNOWN_TENANT,
+  /** `rule` asks for a fact that nobody knows. */
+  FACT_ABSENT,
+  /** A fact is not what `rule`, another fact or another source of the same fact says. */
+  DISAGREE,
+  /** Its metadata cannot be read, or in two ways. */
+  UNREADABLE,
+}
+
+/** What the rules say of the caller that was resolved last. */
 export class Identity {
   access: Access = Access.REFUSED;
   tenant: Tenant | null = null;
-  /** UTF-8; why the caller is refused and what to add where. */
-  refusal: ArrayBuffer = new ArrayBuffer(0);
-  principal: ArrayBuffer = new ArrayBuffer(0);
+  reason: Reason = Reason.NONE;
+  /** For some reasons: the rule, the fact, and whether it is one of the peer. */
+  rule: i32 = 0;
+  fact: Fact | null = null;
+  isPeer: bool = false;
+  /** For some reasons: what was expected (or captured), and what was there. In the arena or in the configuration. */
+  expectedAt: usize = 0;
+  expectedLength: usize = 0;
+  foundAt: usize = 0;
+  foundLength: usize = 0;
 }
 
-/** Principals remembered; beyond that the oldest answers are forgotten together. */
-const MAX_IDENTITIES: i32 = 4096;
 /** A SPIFFE id has at most 2048 bytes. */
 const MAX_PRINCIPAL_BYTES: usize = 2048;
+/** Names in Kubernetes have at most 253 bytes, values of labels 63. */
+const MAX_FACT_BYTES: usize = 253;
 
-/** Resolves principals by one configuration. */
+function isSame(a: usize, aLength: usize, b: usize, bLength: usize): bool {
+  return aLength == bLength && memory.compare(a, b, aLength) == 0;
+}
+
+/** Resolves callers by one configuration. */
 export class Resolver {
-  private known: Map<u32, Identity> = new Map();
-  private nobody: Identity = refuse(
-    '',
-    'the caller has no principal (a SPIFFE URI in a client certificate); connect with mutual TLS',
-  );
+  private known: Known = new Known();
+  private identity: Identity = new Identity();
+  /** What the conditions so far captured. */
+  private nameAt: usize = 0;
+  private nameLength: usize = 0;
+  private rules: Rules;
 
-  constructor(public config: Config) {}
+  constructor(public config: Config) {
+    this.rules = config.rules;
+  }
 
-  /** The identity behind a principal of `length` UTF-8 bytes at `p`. No allocation for one that is known. */
-  resolve(p: usize, length: usize): Identity {
-    if (length == 0) return this.nobody;
-    if (length > MAX_PRINCIPAL_BYTES) return refuse('', 'the principal is longer than 2048 bytes');
-    const hash = hashBytes(p, length);
-    if (this.known.has(hash)) {
-      const identity = this.known.get(hash);
-      const principal = changetype<usize>(identity.principal);
-      if (<usize>identity.principal.byteLength == length && memory.compare(principal, p, length) == 0)
-        return identity;
+  /** Who the caller is that caller.ts holds; valid until the next one. No allocation for one that is known. */
+  resolve(): Identity {
+    const identity = this.identity;
+    const known = this.known;
+    makeKey();
+    identity.reason = Reason.NONE;
+    identity.tenant = null;
+    if (known.find(keyAt, keyLength)) {
+      this.accept(known.tenant);
+      return identity;
     }
-    const text = String.UTF8.decodeUnsafe(p, length);
-    const identity = this.decide(text);
-    identity.principal = new ArrayBuffer(<i32>length);
-    memory.copy(changetype<usize>(identity.principal), p, length);
-    if (this.known.size >= MAX_IDENTITIES) this.known.clear();
-    this.known.set(hash, identity);
+    identity.access = Access.REFUSED;
+    this.judge();
+    const tenant = identity.tenant;
+    if (identity.access != Access.REFUSED) known.add(keyAt, keyLength, tenant == null ? -1 : tenant.place);
     return identity;
   }
 
-  private decide(principal: string): Identity {
-    const rules = this.config.rules;
-    for (let i = 0; i < rules.length; i++) {
-      const rule = rules[i];
-      if (!matches(rule.principal, principal)) continue;
-      const identity = new Identity();
-      if (rule.system) {
-        identity.access = Access.SYSTEM;
-        return identity;
-      }
-      const name = rule.tenant.length != 0 ? rule.tenant : principal.substring(captureStart, captureEnd);
-      const tenant = this.config.tenant(name);
-      if (tenant == null)
-        return refuse(
-          principal,
-          'rules[' +
-            i.toString() +
-            '] makes it tenant "' +
-            name +
-            '", which pluginConfig.tenants does not list; add {"name": "' +
-            name +
-            '", "number": <a free number>} there',
-        );
-      identity.access = Access.TENANT;
-      identity.tenant = tenant;
-      return identity;
+  /** -1: a system principal. */
+  private accept(place: i32): void {
+    this.identity.access = place < 0 ? Access.SYSTEM : Access.TENANT;
+    this.identity.tenant = place < 0 ? null : this.config.tenants[place];
+  }
+
+  private refuse(reason: Reason): bool {
+    this.identity.reason = reason;
+    return false;
+  }
+
+  private judge(): void {
+    if (principalLength == 0 && this.rules.requirePrincipal) this.refuse(Reason.NO_PRINCIPAL);
+    else if (principalLength > MAX_PRINCIPAL_BYTES) this.refuse(Reason.TOO_LONG);
+    else if (!isPrintable(principalAt, principalLength)) this.refuse(Reason.ODD_CHARACTERS);
+    else if (this.rules.requirePrincipal) this.byPrincipal();
+    else this.byFirst();
+  }
+
+  private byPrincipal(): void {
+    const rules = this.rules;
+    const patterns = rules.patterns;
+    let first = rules.exact.find(principalAt, principalLength);
+    for (let i = 0; i < patterns.length; i++) {
+      const index = unchecked(patterns[i]);
+      if (first >= 0 && first < index) break;
+      if (!matches(unchecked(rules.list[index]).principal, principalAt, principalLength)) continue;
+      first = index;
+      break;
     }
-    return refuse(
-      principal,
-      'no rule matches it; add one to pluginConfig.rules, for example {"principal": "' +
-        principal +
-        '", "tenant": "<name>"}',
+    if (first < 0) this.refuse(Reason.NO_RULE);
+    else this.apply(first);
+  }
+
+  private byFirst(): void {
+    const list = this.rules.list;
+    for (let i = 0; i < list.length; i++) {
+      const principal = list[i].principal;
+      if (principal.byteLength != 0 && !matches(principal, principalAt, principalLength)) continue;
+      if (this.apply(i)) return;
+      // What only does not match leaves the caller to later rules; what contradicts itself does not.
+      const identity = this.identity;
+      const next = identity.reason == Reason.FACT_ABSENT || identity.reason == Reason.NONE;
+      if (!next) return;
+    }
+    this.refuse(Reason.NO_RULE);
+  }
+
+  /** True when the rule, whose principal matches, takes the caller. */
+  private apply(index: i32): bool {
+    const rule = this.rules.list[index];
+    const identity = this.identity;
+    identity.reason = Reason.NONE;
+    identity.rule = index;
+    this.nameLength = 0;
+    if (rule.principal.byteLength != 0 && matches(rule.principal, principalAt, principalLength)) {
+      this.nameAt = captureAt;
+      this.nameLength = captureLength;
+    }
+    if (rule.tenant >= 0) {
+      const name = this.config.tenants[rule.tenant].nameBytes;
+      this.nameAt = changetype<usize>(name);
+      this.nameLength = name.byteLength;
+    }
+    if (!this.peerHolds(rule) || !this.nodeHolds(rule)) return false;
+    if (rule.system) this.accept(-1);
+    else {
+      const place = this.config.placeOf(this.nameAt, this.nameLength);
+      if (place < 0) {
+        this.see(this.nameAt, this.nameLength);
+        return this.refuse(Reason.UNKNOWN_TENANT);
+      }
+      this.accept(place);
+    }
+    return true;
+  }
+
+  private see(at: usize, length: usize): void {
+    this.identity.foundAt = at;
+    this.identity.foundLength = length;
+  }
+
+  private disagree(at: usize, length: usize): bool {
+    this.identity.expectedAt = at;
+    this.identity.expectedLength = length;
+    return this.refuse(Reason.DISAGREE);
+  }
+
+  private peerHolds(rule: Rule): bool {
+    const conditions = rule.peer;
+    if (conditions.length == 0) return true;
+    this.identity.isPeer = true;
+    if (hasManyHeaders || (headerLength != 0 && !openMetadata(headerAt, headerLength)))
+      return this.refuse(Reason.UNREADABLE);
+    for (let i = 0; i < conditions.length; i++) {
+      const place = conditions[i].fact;
+      const fact = this.rules.peer[place];
+      this.identity.fact = fact;
+      this.see(factAt(place), factLength(place));
+      if (headerLength != 0) {
+        if (!findMetadata(fact)) return this.refuse(Reason.UNREADABLE);
+        const stated = factLength(place);
+        if (metadataLength != 0) this.see(metadataAt, metadataLength);
+        if (stated != 0 && metadataLength != 0 && !isSame(factAt(place), stated, metadataAt, metadataLength))
+          return this.disagree(factAt(place), stated);
+      }
+      if (!this.holds(conditions[i])) return false;
+    }
+    return true;
+  }
+
+  private nodeHolds(rule: Rule): bool {
+    const conditions = rule.node;
+    this.identity.isPeer = false;
+    for (let i = 0; i < conditions.length; i++) {
+      const place = conditions[i].fact;
+      const value = this.rules.nodeValues[place];
+      this.identity.fact = this.rules.node[place];
+      this.see(changetype<usize>(value), value.byteLength);
+      if (!this.holds(conditions[i])) return false;
+    }
+    return true;
+  }
+
+  /** Whether what was found is what a condition asks for. */
+  private holds(condition: Condition): bool {
+    const at = this.identity.foundAt;
+    const length = this.identity.foundLength;
+    const pattern = condition.pattern;
+    if (length == 0) return this.refuse(Reason.FACT_ABSENT);
+    if (length > MAX_FACT_BYTES || !isPrintable(at, length) || !matches(pattern, at, length)) {
+      // Without requirePrincipal rules are told apart by such facts: a later one may hold.
+      if (!this.rules.requirePrincipal) return false;
+      return this.disagree(changetype<usize>(pattern), pattern.byteLength);
+    }
+    if (captureLength == 0) return true;
+    if (this.nameLength == 0) {
+      this.nameAt = captureAt;
+      this.nameLength = captureLength;
+    }
+    return (
+      isSame(this.nameAt, this.nameLength, captureAt, captureLength) ||
+      this.disagree(this.nameAt, this.nameLength)
     );
   }
-}
 
-/** Printable ASCII only: the text goes into a header. */
-function refuse(principal: string, why: string): Identity {
-  const identity = new Identity();
-  const text = principal.length == 0 ? 'tidb-mesh: ' + why : 'tidb-mesh: principal ' + principal + ': ' + why;
-  const bytes = String.UTF8.encode(text);
-  const at = changetype<usize>(bytes);
-  for (let i: usize = 0; i < <usize>bytes.byteLength; i++) {
-    const c = load<u8>(at + i);
-    if (c < 0x20 || c > 0x7e) store<u8>(at + i, 0x3f);
+  /** Gives back what is not the garbage collector's; no stream may use the configuration any more. */
+  free(): void {
+    this.known.free();
+    this.config.free();
   }
-  identity.refusal = bytes;
-  return identity;
 }

@@ -1,15 +1,45 @@
 /**
- * Patterns over principals: `*` is any run of characters without '/', `{tenant}` captures a tenant's name, all else is itself.
- * A pattern without either is an exact match.
+ * Patterns over ASCII texts: `*` is any run of characters without '/', `{tenant}` captures a tenant's name, all else is itself. A
+ * pattern without either is an exact match. Between two slashes there is at most one of them:
+ *
+ *   spiffe://cluster.local/ns/{tenant}-tidb/sa/*      prefix {tenant} suffix / ...
+ *
+ * so what each stands for is never in doubt, and a match takes one pass.
  */
 export const CAPTURE: string = '{tenant}';
 
-/** Where the last match captured the tenant's name; equal when it captured none. */
-export let captureStart: i32 = 0;
-export let captureEnd: i32 = 0;
+const CAPTURE_BYTES: usize = 8;
+const STAR: u8 = 0x2a;
+const BRACE: u8 = 0x7b;
+const SLASH: u8 = 0x2f;
+const SPACE: i32 = 0x20;
+const TILDE: i32 = 0x7e;
+const MAX_NAME_BYTES: usize = 63;
+const MAX_PATTERN_LENGTH: i32 = 1024;
+
+/** What the last match captured; 0 bytes when its pattern captures nothing. */
+export let captureAt: usize = 0;
+export let captureLength: usize = 0;
+
+/** True when some '*' or {tenant} has another one between the same slashes. */
+function isAmbiguous(pattern: string): bool {
+  let tokens = 0;
+  for (let i = 0; i < pattern.length; i++) {
+    const c = <u8>pattern.charCodeAt(i);
+    if (c == SLASH) tokens = 0;
+    else if ((c == STAR || c == BRACE) && ++tokens > 1) return true;
+  }
+  return false;
+}
 
 /** The reason why a pattern is not usable, or ''. */
 export function patternError(pattern: string): string {
+  for (let i = 0; i < pattern.length; i++) {
+    const c = pattern.charCodeAt(i);
+    if (c <= SPACE || c > TILDE) return 'must be printable ASCII without spaces';
+  }
+  if (pattern.length > MAX_PATTERN_LENGTH)
+    return 'must have at most ' + MAX_PATTERN_LENGTH.toString() + ' characters';
   const first = pattern.indexOf(CAPTURE);
   const rest =
     first < 0 ? pattern : pattern.substring(0, first) + '/' + pattern.substring(first + CAPTURE.length);
@@ -18,7 +48,14 @@ export function patternError(pattern: string): string {
   if (pattern.indexOf('**') >= 0) return "has '**'; one '*' stands for any run of characters without '/'";
   if (pattern.indexOf('*' + CAPTURE) >= 0 || pattern.indexOf(CAPTURE + '*') >= 0)
     return "has '*' beside {tenant}: where the name begins or ends would be ambiguous";
+  if (isAmbiguous(pattern))
+    return "has more than one of '*' and {tenant} between two slashes: what each stands for would be ambiguous";
   return '';
+}
+
+/** True for a pattern that matches one text only. */
+export function isExact(pattern: string): bool {
+  return pattern.indexOf('*') < 0 && pattern.indexOf(CAPTURE) < 0;
 }
 
 function isNameCharacter(c: i32): bool {
@@ -27,39 +64,74 @@ function isNameCharacter(c: i32): bool {
 
 /** True for `[a-z0-9-]{1,63}`. */
 export function isTenantName(name: string): bool {
-  if (name.length == 0 || name.length > 63) return false;
+  if (name.length == 0 || name.length > <i32>MAX_NAME_BYTES) return false;
   for (let i = 0; i < name.length; i++) if (!isNameCharacter(name.charCodeAt(i))) return false;
   return true;
 }
 
-/** Matches the whole text; leaves what it captured in `captureStart` and `captureEnd`. */
-export function matches(pattern: string, text: string): bool {
-  captureStart = 0;
-  captureEnd = 0;
-  return matchFrom(pattern, 0, text, 0);
+function isNameAt(at: usize, length: usize): bool {
+  if (length == 0 || length > MAX_NAME_BYTES) return false;
+  for (let i: usize = 0; i < length; i++) if (!isNameCharacter(load<u8>(at + i))) return false;
+  return true;
 }
 
-function matchFrom(pattern: string, p: i32, text: string, t: i32): bool {
-  for (; p < pattern.length; p++, t++) {
-    const c = pattern.charCodeAt(p);
-    if (c == 0x2a) {
-      for (let end = t; end <= text.length; end++) {
-        if (matchFrom(pattern, p + 1, text, end)) return true;
-        if (end == text.length || text.charCodeAt(end) == 0x2f) return false;
-      }
-      return false;
-    }
-    if (c == 0x7b) {
-      for (let end = t; end < text.length && end - t < 63 && isNameCharacter(text.charCodeAt(end)); end++) {
-        if (matchFrom(pattern, p + CAPTURE.length, text, end + 1)) {
-          captureStart = t;
-          captureEnd = end + 1;
-          return true;
-        }
-      }
-      return false;
-    }
-    if (t >= text.length || text.charCodeAt(t) != c) return false;
+/** True for a text of printable ASCII without spaces, as SPIFFE ids and the names of Kubernetes are. */
+export function isPrintable(at: usize, length: usize): bool {
+  for (let i: usize = 0; i < length; i++) {
+    const c = <i32>load<u8>(at + i);
+    if (c <= SPACE || c > TILDE) return false;
   }
-  return t == text.length;
+  return true;
+}
+
+function segmentEnd(at: usize, end: usize): usize {
+  while (at < end && load<u8>(at) != SLASH) at++;
+  return at;
+}
+
+/** Matches the whole text of `length` bytes at `text`; leaves what it captured in `captureAt` and `captureLength`. */
+export function matches(pattern: ArrayBuffer, text: usize, length: usize): bool {
+  let p = changetype<usize>(pattern);
+  const patternEnd = p + <usize>pattern.byteLength;
+  const end = text + length;
+  captureLength = 0;
+  while (p < patternEnd) {
+    const c = load<u8>(p);
+    if (c != STAR && c != BRACE) {
+      if (text == end || load<u8>(text) != c) return false;
+      text++;
+      p++;
+      continue;
+    }
+    const suffix = p + (c == STAR ? 1 : CAPTURE_BYTES);
+    p = segmentEnd(suffix, patternEnd);
+    const last = segmentEnd(text, end);
+    const suffixLength = p - suffix;
+    if (last - text < suffixLength) return false;
+    const cut = last - suffixLength;
+    if (memory.compare(cut, suffix, suffixLength) != 0) return false;
+    if (c == BRACE) {
+      captureAt = text;
+      captureLength = cut - text;
+      if (!isNameAt(captureAt, captureLength) && !(covering && isCapture(captureAt, captureLength)))
+        return false;
+    }
+    text = last;
+  }
+  return text == end;
+}
+
+/** The text is a pattern itself. */
+let covering = false;
+
+function isCapture(at: usize, length: usize): bool {
+  return length == CAPTURE_BYTES && load<u8>(at) == BRACE;
+}
+
+/** True when every text that `other` matches is matched by `pattern`, as far as their forms show it: taken as texts, one matches the other. */
+export function covers(pattern: ArrayBuffer, other: ArrayBuffer): bool {
+  covering = true;
+  const all = matches(pattern, changetype<usize>(other), other.byteLength);
+  covering = false;
+  return all;
 }

@@ -11,6 +11,8 @@ export class Tenant {
   prefixBytes: ArrayBuffer;
   /** Bytes of partial frames that its streams hold. */
   budget: Budget = new Budget();
+  /** Its place in the configuration's tenants. */
+  place: i32 = 0;
 
   constructor(
     public name: string,

@@ -25,6 +25,11 @@ export function asciiIn(room: usize, p: usize, length: usize): Ascii {
   return changetype<Ascii>(room + LENGTH_BYTES);
 }
 
+/** Gives back a constant that was made for a while only. */
+export function freeAscii(text: Ascii): void {
+  heap.free(changetype<usize>(text) - LENGTH_BYTES);
+}
+
 export function startsWith(p: usize, length: usize, prefix: Ascii): bool {
   const size = <usize>prefix.length;
   return length >= size && memory.compare(p, changetype<usize>(prefix), size) == 0;

@@ -61,4 +61,32 @@ const REFUSALS: Record<string, string> = {
     'the body holds a name, label or index that is not for tenants, or a member that is unknown or there twice',
 };
 
-export const SENTENCES: ReadonlyMap<string, string> = new Map(Object.entries({ ...BY_STATUS, ...REFUSALS }));
+/** Why a caller is refused; put together in assembly/tenant/refusal.ts. */
+const CALLERS: Record<string, string> = {
+  NO_PRINCIPAL: 'the caller has no principal (a SPIFFE URI in a client certificate); connect with mutual TLS',
+  PRINCIPAL_TOO_LONG: 'the principal is longer than 2048 bytes',
+  PRINCIPAL: 'principal ',
+  NAMELESS: 'a caller without a principal: ',
+  ODD_PRINCIPAL: 'a principal must be printable ASCII without spaces',
+  RULES: 'rules[',
+  MAKES_IT: '] makes it tenant "',
+  NOT_LISTED: '", which pluginConfig.tenants does not list; add {"name": "',
+  NOT_LISTED_END: '", "number": <a free number>} there',
+  ASKS_FOR: '] asks for ',
+  PEER_FACT: 'peer.',
+  NODE_FACT: 'node.',
+  NOT_KNOWN: ', which is not known of it',
+  DISAGREE: 'what is known of it disagrees: ',
+  EXPECTED: ': "',
+  AGAINST: '" against "',
+  QUOTE: '"',
+  UNREADABLE_PEER: 'its x-envoy-peer-metadata cannot be read, or in two ways',
+  NO_RULE: 'no rule matches it; add one to pluginConfig.rules, for example ',
+  EXAMPLE: '{"principal": "',
+  NAMELESS_EXAMPLE: '{"node": {"workload": "<workload>"}, "tenant": "<name>"}, or connect with mutual TLS',
+  EXAMPLE_END: '", "tenant": "<name>"}',
+};
+
+export const SENTENCES: ReadonlyMap<string, string> = new Map(
+  Object.entries({ ...BY_STATUS, ...REFUSALS, ...CALLERS }),
+);

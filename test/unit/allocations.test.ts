@@ -44,6 +44,8 @@ interface Exports {
   selectPrefix(number: number, at: number, length: number, mode: number): void;
   newStream(vmLimit: number, tenantLimit: number): void;
   bench(type: number, at: number, length: number, out: number, way: number, times: number): number;
+  config(at: number, length: number): number;
+  identify(at: number, length: number, times: number): number;
 }
 
 /** Counts the calls of heap.alloc and heap.free. */
@@ -92,6 +94,19 @@ class Traced {
     return this.wasm.memory.buffer.byteLength;
   }
 
+  /** Loads a pluginConfig. */
+  config(config: object): void {
+    const text = Buffer.from(JSON.stringify(config));
+    this.wasm.config(this.put(text), text.length);
+  }
+
+  /** Gives a function that resolves the principal so many times. */
+  caller(principal: string): (times: number) => number {
+    const bytes = Buffer.from(principal);
+    const at = this.put(bytes);
+    return (times) => this.wasm.identify(at, bytes.length, times);
+  }
+
   /** Gives a function that rewrites the message so many times. */
   load({ type, way, bytes }: TypicalMessage): (times: number) => number {
     const body = frame(bytes);
@@ -104,7 +119,7 @@ class Traced {
 
 beforeAll(async () => {
   if (!isCurrent(TRACED)) await compile(TRACED);
-});
+}, 240_000);
 
 describe.each(SPACES.map((choice) => [spaceOf(choice).name, choice] as const))('%s', (_, choice) => {
   const served = typicalMessages(spaceOf(choice)).filter(
@@ -132,4 +147,45 @@ test('counts: a message that overflows the arena allocates, once for each of its
   const { allocated } = filter;
   expect(rewrite(MESSAGES)).toBeGreaterThan(0);
   expect(filter.allocated - allocated).toBe(MESSAGES);
+});
+
+describe('callers', () => {
+  const load = (): Traced => {
+    const filter = new Traced(SPACES[0]!);
+    filter.config({
+      tenants: [{ name: 'alpha', number: 1 }],
+      rules: [
+        { principal: 'spiffe://a/ns/storage/sa/*', system: true },
+        { principal: 'spiffe://a/ns/{tenant}/sa/*' },
+      ],
+    });
+    return filter;
+  };
+
+  test('one that is known costs nothing', () => {
+    const filter = load();
+    const resolve = filter.caller('spiffe://a/ns/alpha/sa/tidb');
+    expect(resolve(1)).toBe(1);
+    const { allocated } = filter;
+    expect(resolve(MESSAGES)).toBe(MESSAGES);
+    expect(filter.allocated - allocated).toBe(0);
+  });
+
+  test('one that is refused costs nothing either', () => {
+    const filter = load();
+    const resolve = filter.caller('spiffe://a/ns/beta/sa/tidb');
+    expect(resolve(1)).toBe(0);
+    const { allocated } = filter;
+    expect(resolve(MESSAGES)).toBe(0);
+    expect(filter.allocated - allocated).toBe(0);
+  });
+
+  test('a new one takes room among those that are remembered, not in the allocator', () => {
+    const filter = load();
+    const all = Array.from({ length: 101 }, (_, i) => filter.caller(`spiffe://a/ns/alpha/sa/${i}`));
+    all[0]!(1);
+    const { allocated } = filter;
+    for (const resolve of all) expect(resolve(1)).toBe(1);
+    expect(filter.allocated - allocated).toBe(0);
+  });
 });

@@ -7,8 +7,8 @@ const TENANTS = [
   { name: 'beta', number: 2 },
 ];
 const RULES = [
-  { principal: 'spiffe://demo.mesh/ns/{tenant}/sa/*' },
   { principal: 'spiffe://demo.mesh/ns/storage/sa/*', system: true },
+  { principal: 'spiffe://demo.mesh/ns/{tenant}/sa/*' },
 ];
 const GOOD = { tenants: TENANTS, rules: RULES };
 const RANGE = 'must be a whole number from 0 to 32766';
@@ -34,7 +34,7 @@ const BAD: [string, object, string][] = [
   [
     'an unknown field of a rule',
     rule({ principal: 'x', tenant: 'alpha', sytem: true }),
-    'rules[0].sytem: unknown field; known here: principal, tenant, system',
+    'rules[0].sytem: unknown field; known here: principal, peer, node, tenant, system',
   ],
   [
     'an unknown limit',
@@ -53,14 +53,9 @@ const BAD: [string, object, string][] = [
     'tenants: must list at least one tenant, for example {"name": "alpha", "number": 1}',
   ],
   [
-    'no rules',
-    { tenants: TENANTS },
-    'rules: must list at least one rule, for example {"principal": "spiffe://cluster.local/ns/{tenant}/sa/*"}; without rules nobody may call',
-  ],
-  [
     'an empty list of rules',
     { ...GOOD, rules: [] },
-    'rules: must list at least one rule, for example {"principal": "spiffe://cluster.local/ns/{tenant}/sa/*"}; without rules nobody may call',
+    'rules: must list at least one rule, for example {"principal": "spiffe://cluster.local/ns/{tenant}/sa/*"}',
   ],
   [
     'two tenants of one number',
@@ -141,7 +136,7 @@ const BAD: [string, object, string][] = [
   [
     'requirePrincipal off',
     { ...GOOD, requirePrincipal: false },
-    'requirePrincipal: must be true: no identity but the principal can be checked yet',
+    'requirePrincipal: must not be false: every rule is decided by a principal alone',
   ],
   ['limits as a number', limits(5), 'limits: must be an object'],
   ['a limit that is too small', limits({ maxMessageBytes: 1023 }), `limits.maxMessageBytes: ${LIMIT}`],
@@ -537,7 +532,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
         'SYSTEM',
       ],
       [
-        [{ principal: `${P}/{tenant}/sa/*` }, { principal: `${P}/alpha/sa/*`, system: true }],
+        [{ principal: `${P}/{tenant}/sa/*` }, { principal: `${P}/*/sa/*`, system: true }],
         `${P}/alpha/sa/x`,
         'alpha',
       ],
@@ -560,7 +555,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     });
 
     test('a captured tenant that is not listed is refused, even when a later rule would match', () => {
-      const rules = [{ principal: `${P}/{tenant}/sa/*` }, { principal: `${P}/gamma/sa/*`, system: true }];
+      const rules = [{ principal: `${P}/{tenant}/sa/*` }, { principal: `${P}/*/sa/*`, system: true }];
       expect(identify(rules, `${P}/gamma/sa/x`)).toBe(
         `REFUSED tidb-mesh: principal ${P}/gamma/sa/x: rules[0] makes it tenant "gamma", which pluginConfig.tenants does not list; add {"name": "gamma", "number": <a free number>} there`,
       );

@@ -1,0 +1,41 @@
+/** Reads the members of a configuration's objects; the first error counts. */
+import { Json, JsonType } from './json';
+
+export class FieldReader {
+  /** '' or one line that names the field and the reason. */
+  error: string = '';
+
+  protected fail(where: string, why: string): void {
+    if (this.error.length == 0) this.error = where + ': ' + why;
+  }
+
+  /** Refuses what is no object or has members besides these. */
+  protected known(json: Json, where: string, names: string[]): void {
+    if (json.type != JsonType.OBJECT) {
+      this.fail(where, 'must be an object');
+      return;
+    }
+    for (let i = 0; i < json.names.length; i++) {
+      if (names.includes(json.names[i])) continue;
+      const path = where == 'pluginConfig' ? json.names[i] : where + '.' + json.names[i];
+      this.fail(path, 'unknown field; known here: ' + names.join(', '));
+    }
+  }
+
+  /** '' when it is absent. */
+  protected text(json: Json, name: string, where: string): string {
+    const member = json.get(name);
+    if (member == null) return '';
+    if (member.type != JsonType.STRING || member.text.length == 0)
+      this.fail(where + '.' + name, 'must be a text that is not empty');
+    return member.text;
+  }
+
+  /** False when it is absent. */
+  protected flag(json: Json, name: string, where: string, byDefault: bool = false): bool {
+    const member = json.get(name);
+    if (member == null) return byDefault;
+    if (member.type != JsonType.BOOL) this.fail(where + name, 'must be true or false');
+    return member.bool;
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * The peer's metadata as its own proxy writes it into `x-envoy-peer-metadata`: base64 over a google.protobuf.Struct. Whoever sends the
+ * request wrote it, so it is read with suspicion: bounded, and one reading only.
+ *
+ *   Struct  { map<string, Value> fields = 1 }     an entry: 1 key, 2 Value
+ *   Value   { string_value = 3, struct_value = 5 }
+ */
+import { decodeBase64, decodedLength } from '../wire/base64';
+import { Ascii, equals } from '../wire/bytes';
+import { readVarint, varintEnd } from '../wire/varint';
+import { Fact } from './facts';
+
+/** Envoy takes 60 KiB of headers; sidecars send one or two of metadata. */
+const MOST_BYTES: usize = 16 * 1024;
+
+const FIELDS: u32 = 1;
+const ENTRY_KEY: u32 = 1;
+const ENTRY_VALUE: u32 = 2;
+const STRING_VALUE: u32 = 3;
+const STRUCT_VALUE: u32 = 5;
+
+let structAt: usize = 0;
+let structEnd: usize = 0;
+/** The bytes can be read in one way only, as far as they were read. */
+let sound = false;
+
+/** What the last search found; 0 when there is nothing. */
+export let metadataAt: usize = 0;
+export let metadataLength: usize = 0;
+
+/** The length-delimited field that `nextField` read. */
+let field: u32 = 0;
+let bodyAt: usize = 0;
+let bodyEnd: usize = 0;
+
+/** Reads a field; gives the place behind it, or 0 for the end and for what no Struct holds. */
+function nextField(p: usize, end: usize): usize {
+  if (p == end) return 0;
+  const tag = readVarint(p, end);
+  const at = varintEnd;
+  const length = at == 0 ? 0 : readVarint(at, end);
+  sound =
+    sound && at != 0 && varintEnd != 0 && (tag & 7) == 2 && tag < 128 && length <= <u64>(end - varintEnd);
+  if (!sound) return 0;
+  field = <u32>(tag >> 3);
+  bodyAt = varintEnd;
+  bodyEnd = varintEnd + <usize>length;
+  return bodyEnd;
+}
+
+/** Finds the one field with this number in a message whose fields come once. */
+function single(at: usize, end: usize, wanted: u32): bool {
+  let found: usize = 0;
+  let foundEnd: usize = 0;
+  for (let p = nextField(at, end); p != 0; p = nextField(p, end)) {
+    if (field != wanted) continue;
+    sound = sound && found == 0;
+    found = bodyAt;
+    foundEnd = bodyEnd;
+  }
+  bodyAt = found;
+  bodyEnd = foundEnd;
+  return sound && found != 0;
+}
+
+/** Finds the Value of a key, as `bodyAt` and `bodyEnd`. */
+function valueOf(at: usize, end: usize, key: Ascii): bool {
+  let found: usize = 0;
+  let foundEnd: usize = 0;
+  for (let p = nextField(at, end); p != 0; p = nextField(p, end)) {
+    sound = sound && field == FIELDS;
+    const entryAt = bodyAt;
+    const entryEnd = bodyEnd;
+    if (!single(entryAt, entryEnd, ENTRY_KEY) || !equals(bodyAt, bodyEnd - bodyAt, key)) continue;
+    sound = sound && found == 0;
+    if (!single(entryAt, entryEnd, ENTRY_VALUE)) continue;
+    found = bodyAt;
+    foundEnd = bodyEnd;
+  }
+  bodyAt = found;
+  bodyEnd = foundEnd;
+  return sound && found != 0;
+}
+
+/** Takes the header's value; false when it is no metadata. */
+export function openMetadata(header: usize, length: usize): bool {
+  const bytes = length > MOST_BYTES ? <usize>0 : decodeBase64(header, length);
+  structAt = bytes;
+  structEnd = bytes + decodedLength;
+  return bytes != 0;
+}
+
+/** Finds what the metadata says of a fact. False when it cannot be read. */
+export function findMetadata(fact: Fact): bool {
+  metadataLength = 0;
+  sound = true;
+  if (!valueOf(structAt, structEnd, fact.key)) return sound;
+  if (fact.labelKey.length != 0) {
+    if (!single(bodyAt, bodyEnd, STRUCT_VALUE)) return sound;
+    if (!valueOf(bodyAt, bodyEnd, fact.labelKey)) return sound;
+  }
+  if (!single(bodyAt, bodyEnd, STRING_VALUE)) return sound;
+  metadataAt = bodyAt;
+  metadataLength = bodyEnd - bodyAt;
+  return true;
+}

@@ -1,0 +1,231 @@
+/** The rules of a pluginConfig: which callers are which tenant. Read once; ambiguity is refused. */
+import { MAX_FACTS } from './caller';
+import { Fact, FIELD_NAMES, Field } from './facts';
+import { FieldReader } from './field-reader';
+import { Json, JsonType } from './json';
+import { CAPTURE, covers, isExact, patternError } from './pattern';
+import { TextIndex } from './text-index';
+
+const NOTHING: ArrayBuffer = new ArrayBuffer(0);
+
+/** A pattern over a fact. */
+export class Condition {
+  constructor(
+    /** Place in Rules.peer or Rules.node. */
+    public fact: i32,
+    public pattern: ArrayBuffer,
+  ) {}
+}
+
+export class Rule {
+  /** ASCII; empty: the rule asks for no principal. */
+  principal: ArrayBuffer = new ArrayBuffer(0);
+  peer: Condition[] = [];
+  node: Condition[] = [];
+  /** Place in the configuration's tenants, or -1: it is captured. */
+  tenant: i32 = -1;
+  system: bool = false;
+
+  /** It asks for more than a principal. */
+  get hasConditions(): bool {
+    return this.peer.length + this.node.length != 0;
+  }
+}
+
+const MAX_LABEL_LENGTH: i32 = 317;
+
+/** Who is who where nobody says: safe, since only who runs the mesh decides which namespace a workload is in. docs/decisions/0007. */
+const DEFAULT_PRINCIPAL: string = 'spiffe://cluster.local/ns/{tenant}/sa/*';
+
+const RULE_FIELDS: string[] = ['principal', 'peer', 'node', 'tenant', 'system'];
+
+export class Rules {
+  list: Rule[] = [];
+  /** The principal alone says which rule is a caller's; other conditions can only refuse it. */
+  requirePrincipal: bool = true;
+  /** The facts that rules ask for. */
+  peer: Fact[] = [];
+  node: Fact[] = [];
+  /** What Envoy says of its node, by fact; empty: nothing. */
+  nodeValues: ArrayBuffer[] = [];
+  isNodeRead: bool = false;
+  /** Rules with an exact principal by it, and the others, in their order. */
+  exact: TextIndex = new TextIndex();
+  patterns: i32[] = [];
+
+  add(rule: Rule, isExactly: bool): void {
+    const i = this.list.length;
+    this.list.push(rule);
+    if (!isExactly) this.patterns.push(i);
+    else this.exact.add(rule.principal, i);
+  }
+
+  free(): void {
+    for (let i = 0; i < this.peer.length; i++) this.peer[i].free();
+    for (let i = 0; i < this.node.length; i++) this.node[i].free();
+  }
+}
+
+/** Reads `rules` and `requirePrincipal`. */
+export class RulesReader extends FieldReader {
+  rules: Rules = new Rules();
+  private captured: bool = false;
+
+  constructor(
+    root: Json,
+    /** By name, with the places in the configuration's tenants. */
+    private tenants: TextIndex,
+  ) {
+    super();
+    this.rules.requirePrincipal = this.flag(root, 'requirePrincipal', '', true);
+    const member = root.get('rules');
+    if (this.error.length == 0) {
+      if (member != null) this.all(member);
+      else this.byDefault();
+    }
+    for (let i = 0; i < this.rules.node.length; i++) this.rules.nodeValues.push(NOTHING);
+  }
+
+  private byDefault(): void {
+    if (!this.rules.requirePrincipal) this.fail('rules', 'must be given where "requirePrincipal" is false');
+    const rule = new Rule();
+    rule.principal = String.UTF8.encode(DEFAULT_PRINCIPAL);
+    this.rules.add(rule, false);
+  }
+
+  private all(member: Json): void {
+    if (member.type != JsonType.ARRAY || member.items.length == 0) {
+      this.fail(
+        'rules',
+        'must list at least one rule, for example {"principal": "' + DEFAULT_PRINCIPAL + '"}',
+      );
+      return;
+    }
+    let loose = false;
+    for (let i = 0; i < member.items.length && this.error.length == 0; i++) {
+      const rule = this.rule(member.items[i], 'rules[' + i.toString() + ']');
+      if (rule.principal.byteLength == 0 || rule.hasConditions) loose = true;
+    }
+    if (!this.rules.requirePrincipal && !loose)
+      this.fail('requirePrincipal', 'must not be false: every rule is decided by a principal alone');
+  }
+
+  private rule(json: Json, where: string): Rule {
+    const rule = new Rule();
+    this.known(json, where, RULE_FIELDS);
+    const principal = this.text(json, 'principal', where);
+    const tenant = this.text(json, 'tenant', where);
+    rule.system = this.flag(json, 'system', where + '.');
+    if (this.error.length != 0) return rule;
+    if (principal.length != 0) this.pattern(principal, where + '.principal');
+    const fromPrincipal = principal.indexOf(CAPTURE) >= 0;
+    this.captured = fromPrincipal;
+    rule.peer = this.conditions(json.get('peer'), where + '.peer', this.rules.peer);
+    rule.node = this.conditions(json.get('node'), where + '.node', this.rules.node);
+    if (this.error.length != 0) return rule;
+    if (principal.length == 0 && (rule.system || this.rules.requirePrincipal || !rule.hasConditions))
+      this.fail(where + '.principal', "is missing: a pattern over the caller's SPIFFE principal");
+    const named = tenant.length != 0;
+    if (rule.system ? named || this.captured : named ? fromPrincipal : !this.captured)
+      this.fail(
+        where,
+        'must say exactly one of: {tenant} in the principal, "tenant": "<name>", "system": true',
+      );
+    else if (this.rules.requirePrincipal && this.captured && !fromPrincipal && !named)
+      this.fail(
+        where,
+        'would let a workload choose its tenant by its own metadata; capture {tenant} in the principal too, or name the tenant',
+      );
+    if (named) {
+      const name = String.UTF8.encode(tenant);
+      rule.tenant = this.tenants.find(changetype<usize>(name), name.byteLength);
+      if (rule.tenant < 0) this.fail(where + '.tenant', '"' + tenant + '" is not in tenants');
+    }
+    if (this.error.length != 0) return rule;
+    rule.principal = String.UTF8.encode(principal);
+    this.reachable(rule, where);
+    this.rules.add(rule, isExact(principal));
+    return rule;
+  }
+
+  private pattern(pattern: string, where: string): void {
+    const wrong = patternError(pattern);
+    if (wrong.length != 0) this.fail(where, wrong);
+  }
+
+  /** The place of a fact among those that are asked for. */
+  private factOf(facts: Fact[], field: Field, label: string, where: string): i32 {
+    for (let i = 0; i < facts.length; i++) if (facts[i].field == field && facts[i].label == label) return i;
+    if (facts.length == MAX_FACTS)
+      this.fail(where, 'all rules together may ask for ' + MAX_FACTS.toString() + ' different facts only');
+    else facts.push(new Fact(field, label));
+    return facts.length - 1;
+  }
+
+  private condition(
+    to: Condition[],
+    facts: Fact[],
+    field: Field,
+    label: string,
+    json: Json,
+    where: string,
+  ): void {
+    const text = json.type == JsonType.STRING ? json.text : '';
+    if (text.length == 0) this.fail(where, 'must be a text that is not empty');
+    else this.pattern(text, where);
+    if (this.error.length != 0) return;
+    const fact = this.factOf(facts, field, label, where);
+    if (text.indexOf(CAPTURE) >= 0) this.captured = true;
+    to.push(new Condition(fact, String.UTF8.encode(text)));
+  }
+
+  private conditions(json: Json | null, where: string, facts: Fact[]): Condition[] {
+    const found: Condition[] = [];
+    if (json == null) return found;
+    this.known(json, where, FIELD_NAMES);
+    for (let i = 0; i < json.names.length && this.error.length == 0; i++) {
+      const field = <Field>FIELD_NAMES.indexOf(json.names[i]);
+      const value = json.items[i];
+      const path = where + '.' + json.names[i];
+      if (field == Field.LABEL) this.labels(value, path, found, facts);
+      else this.condition(found, facts, field, '', value, path);
+    }
+    if (found.length == 0) this.fail(where, 'must name at least one of ' + FIELD_NAMES.join(', '));
+    return found;
+  }
+
+  private labels(json: Json, where: string, to: Condition[], facts: Fact[]): void {
+    if (json.type != JsonType.OBJECT)
+      this.fail(where, 'must be an object: the names of labels with patterns');
+    for (let i = 0; i < json.names.length && this.error.length == 0; i++) {
+      const label = json.names[i];
+      const bad = label.length == 0 || label.length > MAX_LABEL_LENGTH || label.indexOf('{') >= 0;
+      if (bad || patternError(label).length != 0) this.fail(where, 'has a name that no label can have');
+      else this.condition(to, facts, Field.LABEL, label, json.items[i], where + '["' + label + '"]');
+    }
+  }
+
+  /** Refuses a rule that never gets a turn. */
+  private reachable(rule: Rule, where: string): void {
+    if (rule.principal.byteLength == 0) return;
+    const exact = this.rules.exact;
+    let first = exact.find(changetype<usize>(rule.principal), rule.principal.byteLength);
+    if (first >= 0 && !this.isWhole(first)) first = -1;
+    for (let i = 0; first < 0 && i < this.rules.patterns.length; i++) {
+      const earlier = this.rules.patterns[i];
+      const principal = this.rules.list[earlier].principal;
+      if (principal.byteLength != 0 && this.isWhole(earlier) && covers(principal, rule.principal))
+        first = earlier;
+    }
+    if (first >= 0)
+      this.fail(
+        where + '.principal',
+        'is never reached: rules[' + first.toString() + '] comes first and matches the same principals',
+      );
+  }
+
+  /** True when the rule takes every caller that its principal matches. */
+  private isWhole(i: i32): bool {
+    return this.rules.requirePrincipal || !this.rules.list[i].hasConditions;
+  }
+}

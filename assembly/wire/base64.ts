@@ -1,0 +1,34 @@
+/** Base64 with the standard alphabet (RFC 4648), padded or not. */
+import { alloc } from '../memory/arena';
+
+/** Length of the last result. */
+export let decodedLength: usize = 0;
+
+/** The six bits of a character, or -1. */
+function sixBits(c: i32): i32 {
+  if (c >= 0x41 && c <= 0x5a) return c - 0x41;
+  if (c >= 0x61 && c <= 0x7a) return c - 0x47;
+  if (c >= 0x30 && c <= 0x39) return c + 4;
+  return c == 0x2b ? 62 : c == 0x2f ? 63 : -1;
+}
+
+/** Decodes into the arena; 0 when it holds another character or ends inside of a byte. */
+export function decodeBase64(p: usize, length: usize): usize {
+  for (let i = 0; i < 2 && length != 0 && load<u8>(p + length - 1) == 0x3d; i++) length--;
+  if ((length & 3) == 1) return 0;
+  const out = alloc(length + 1);
+  let to = out;
+  let bits: u32 = 0;
+  let count = 0;
+  for (let i: usize = 0; i < length; i++) {
+    const six = sixBits(load<u8>(p + i));
+    if (six < 0) return 0;
+    bits = (bits << 6) | (<u32>six);
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    store<u8>(to++, <u8>(bits >> count));
+  }
+  decodedLength = to - out;
+  return out;
+}

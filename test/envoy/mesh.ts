@@ -47,6 +47,14 @@ export interface Mesh {
   stop(): Promise<void>;
 }
 
+/** What stands around the filter. */
+export interface Around {
+  /** Envoy's node. */
+  node?: object;
+  /** HTTP filters before it. */
+  before?: readonly object[];
+}
+
 export interface OpenStream {
   write(piece: Buffer): void;
   end(): void;
@@ -64,12 +72,13 @@ export class Caller {
   ) {}
 
   /** A gRPC stream that stays open until either side ends it. */
-  open(path: string): OpenStream {
+  open(path: string, headers: OutgoingHttpHeaders = {}): OpenStream {
     const stream = this.session().request({
       ':method': 'POST',
       ':path': path,
       'content-type': 'application/grpc',
       te: 'trailers',
+      ...headers,
     });
     const parts: Buffer[] = [];
     let closed = false;
@@ -168,7 +177,11 @@ interface Started {
 }
 
 /** Starts Envoy with this configuration, in a file that is watched if `watched`; does not wait for it. */
-export async function startEnvoy(pluginConfig: unknown, watched = false): Promise<Started> {
+export async function startEnvoy(
+  pluginConfig: unknown,
+  watched = false,
+  around: Around = {},
+): Promise<Started> {
   const binaries = await prepare(silent);
   const run = await startRun();
   const upstream = await startUpstream();
@@ -179,7 +192,9 @@ export async function startEnvoy(pluginConfig: unknown, watched = false): Promis
   await mkdir(folder, { recursive: true });
   const config = join(folder, 'envoy.json');
   const discovery = join(folder, 'filter.json');
-  const filter = { wasmPath: binaries.wasm, pluginConfig, discovery };
+  const { node, before } = around;
+  const inline = { wasmPath: binaries.wasm, pluginConfig, ...(before ? { before } : {}) };
+  const filter = { ...inline, discovery };
   const configure = async (wanted: unknown): Promise<void> => {
     // Envoy watches for the file being moved into place.
     await writeFile(
@@ -194,7 +209,8 @@ export async function startEnvoy(pluginConfig: unknown, watched = false): Promis
     upstream: { pd: upstream.httpPort, store: upstream.grpcPort },
     certs: certs.server,
     accessLog: join(run.logs, 'envoy-access.log'),
-    filter: watched ? filter : { wasmPath: binaries.wasm, pluginConfig },
+    filter: watched ? filter : inline,
+    ...(node ? { node } : {}),
   });
   await writeFile(config, JSON.stringify(bootstrap));
   const envoy = await run.spawn({
@@ -221,9 +237,13 @@ export async function refusedStart(pluginConfig: unknown): Promise<{ code: numbe
   }
 }
 
-export async function startMesh(more: Record<string, unknown> = {}, watched = false): Promise<Mesh> {
+export async function startMesh(
+  more: Record<string, unknown> = {},
+  watched = false,
+  around: Around = {},
+): Promise<Mesh> {
   const standard = { ...standardPluginConfig(TENANTS), ...more };
-  const { run, envoy, ports, certs, upstream, configure } = await startEnvoy(standard, watched);
+  const { run, envoy, ports, certs, upstream, configure } = await startEnvoy(standard, watched, around);
   await waitHealthy(envoy, 'readiness', 30_000, async () => {
     const response = await fetch(`http://127.0.0.1:${ports.admin}/ready`);
     return response.ok ? true : undefined;

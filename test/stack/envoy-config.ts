@@ -11,6 +11,8 @@ export interface FilterOptions {
    * a WasmPlugin of Istio does. Envoy then needs a node's name.
    */
   discovery?: string;
+  /** HTTP filters that stand before it. */
+  before?: readonly object[];
 }
 
 export interface EnvoyOptions {
@@ -21,6 +23,8 @@ export interface EnvoyOptions {
   accessLog: string;
   /** Absent: Envoy passes everything on untouched. */
   filter?: FilterOptions;
+  /** Envoy's node, as an injector of sidecars would fill it in. */
+  node?: object;
 }
 
 /** PD's HTTP API, which speaks HTTP/1.1 only: over HTTP/2 it answers 415. The filter asks it, too. */
@@ -40,6 +44,7 @@ const CONNECTION_WINDOW = 64 * 1024 * 1024;
 export function envoyBootstrap(options: EnvoyOptions): object {
   const { ports, upstream } = options;
   return {
+    ...(options.node ? { node: options.node } : {}),
     admin: { address: address(ports.admin) },
     static_resources: {
       listeners: [
@@ -128,7 +133,7 @@ function httpManager(
       access_log: [accessLog(prefix, options.accessLog)],
       route_config: { name: prefix, virtual_hosts: [{ name: prefix, domains: ['*'], routes }] },
       http_filters: [
-        ...(filter ? [wasmFilter(filter)] : []),
+        ...(filter ? [...(filter.before ?? []), wasmFilter(filter)] : []),
         {
           name: 'envoy.filters.http.router',
           typed_config: { '@type': `${API}.filters.http.router.v3.Router`, suppress_envoy_headers: true },
@@ -189,6 +194,7 @@ function accessLog(chain: string, path: string): object {
           start: '%START_TIME%',
           chain,
           principal: '%DOWNSTREAM_PEER_URI_SAN%',
+          tenant: '%FILTER_STATE(wasm.tidb_mesh_tenant:PLAIN)%',
           protocol: '%PROTOCOL%',
           method: '%REQ(:METHOD)%',
           path: '%REQ(:PATH)%',

@@ -5,7 +5,7 @@ import { DEFAULT_TENANTS, pluginConfigFor, startMesh, type Member, type Mesh, ty
 import { STORAGE } from './objects.ts';
 import { callUnary, getHttp1, type GrpcOutcome } from './probe.ts';
 import type { AccessLogEntry } from './sidecar.ts';
-import { PD_PORT, STORE_PORT } from './storage.ts';
+import { PD_PORT, STORE_PORT, STORE_STATUS_PORT } from './storage.ts';
 import { eventually, meshSuite } from './suite.ts';
 
 const OK = 0;
@@ -68,6 +68,7 @@ meshSuite('a configuration that changes', () => {
   test('new streams follow a new tenant, and no stream of the others ends', async () => {
     expect((await ask(gamma)).message).toMatch(/^tidb-mesh: /);
     const loads = await Promise.all([...tidbs.values()].map(({ tidb }) => startLoad(tidb)));
+    const drained = drainedStreams();
     const start = Date.now();
     await mesh.configure(pluginConfigFor([...DEFAULT_TENANTS, GAMMA]));
     await eventually(
@@ -80,23 +81,34 @@ meshSuite('a configuration that changes', () => {
     loads.forEach((load, index) => expect(load.done()).toBeGreaterThan(before[index]!));
     for (const load of loads) expect(await load.stop()).toEqual([]);
     for (const tenant of tidbs.values()) expect(endedStreams(tenant, start)).toEqual([]);
+    expect(drainedStreams()).toBe(drained);
+    // A change of the schema needs watches in etcd.
+    for (const { tidb } of tidbs.values()) {
+      const session = await tidb.connect('load_test');
+      await session.query('CREATE TABLE after_the_change (id INT PRIMARY KEY)');
+      await session.query('DROP TABLE after_the_change');
+      await session.close();
+    }
   });
 
   test('a tenant that is taken out loses its open streams; the other notices nothing', async () => {
     const alpha = tidbs.get('alpha')!;
     const beta = tidbs.get('beta')!;
     const load = await startLoad(alpha.tidb);
+    const drained = drainedStreams();
     const start = Date.now();
     await mesh.configure(pluginConfigFor(DEFAULT_TENANTS.filter(({ name }) => name !== 'beta')));
     await eventually(
       () => ask(beta),
       ({ status }) => status !== OK,
     );
+    // A batch ends when all in it is answered, a watch when nothing has moved on it.
     await eventually(
-      () => endedStreams(beta, start).length,
-      (count) => count > 0,
+      () => endedStreams(beta, start).map(({ path }) => path!.replace(/.*\//, '')),
+      (ended) => ended.includes('Watch') && ended.includes('BatchCommands'),
       60_000,
     );
+    await eventually(drainedStreams, (count) => count >= drained + 2);
     expect(await load.stop()).toEqual([]);
     expect(endedStreams(alpha, start)).toEqual([]);
   });
@@ -175,6 +187,51 @@ meshSuite('a configuration that changes', () => {
     );
     expect(await unfiltered()).toBe(false);
   });
+
+  test('what is removed leaves nothing behind; applied again, all is closed again', async () => {
+    const storage = [mesh.pd, mesh.store];
+    for (const member of storage) expect(dynamicConfiguration(member)).toContain('"tidb-mesh"');
+    expect(await answersPlaintext()).toEqual([false, false]);
+
+    await mesh.manifests.remove();
+    const left = await mesh.controlPlane.kubectl([
+      ...['get', '-n', STORAGE.namespace, '-o', 'name'],
+      'envoyfilters,wasmplugins,sidecars,peerauthentications,authorizationpolicies',
+    ]);
+    expect(left).toBe('');
+    await eventually(unfiltered, (open) => open);
+    await eventually(answersPlaintext, (open) => open.every(Boolean));
+    // The old listeners go when their connections have had their time.
+    await eventually(
+      () => storage.map((member) => dynamicConfiguration(member).includes('"tidb-mesh"')),
+      (found) => !found.includes(true),
+      LISTENER_DRAIN + 30_000,
+    );
+
+    await mesh.configure(pluginConfigFor(DEFAULT_TENANTS));
+    await eventually(unfiltered, (open) => !open);
+    await eventually(answersPlaintext, (open) => !open.some(Boolean));
+  });
+
+  /** Whether PD's port and the store's status port answer to one without a certificate. */
+  async function answersPlaintext(): Promise<boolean[]> {
+    const pd = await getHttp1({ host: mesh.pd.pod.ip, port: PD_PORT }, '/pd/api/v1/version');
+    const status = await getHttp1({ host: mesh.store.pod.ip, port: STORE_STATUS_PORT }, '/config');
+    return [pd.includes('"version"'), status.includes('coprocessor')];
+  }
+
+  /** All that the control plane has given the sidecar, as JSON. */
+  function dynamicConfiguration(member: Member): string {
+    const { configs } = JSON.parse(member.sidecar.admin('config_dump')) as { configs: { '@type': string }[] };
+    return JSON.stringify(configs.filter((part) => !part['@type'].endsWith('.BootstrapConfigDump')));
+  }
+
+  /** How many streams the filter has ended since their callers became others, on PD's and the store's side. */
+  function drainedStreams(): number {
+    return [mesh.pd, mesh.store]
+      .flatMap((member) => [...member.sidecar.stats(/tidbmesh_streams_drained_total$/).values()])
+      .reduce((sum, count) => sum + count, 0);
+  }
 
   /** Whether a workload that is no tenant gets the servers' own answers. */
   async function unfiltered(): Promise<boolean> {

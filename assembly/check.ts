@@ -1,8 +1,10 @@
 /** Entry of the check build: what the filter says of a configuration and of a caller, for the command line. Not part of the filter. */
 import { alloc, reset } from './memory/arena';
 import { ConfigReader } from './tenant/config';
-import { beginCaller } from './tenant/caller';
+import { addFact, beginCaller } from './tenant/caller';
+import { FIELD_NAMES, Fact, Field } from './tenant/facts';
 import { Access, Resolver } from './tenant/identity';
+import { Json, JsonReader } from './tenant/json';
 import { writeRefusal } from './tenant/refusal';
 import { textAt, textLength } from './texts/writer';
 
@@ -10,8 +12,8 @@ export { alloc, reset };
 
 let resolver: Resolver | null = null;
 let text: ArrayBuffer = new ArrayBuffer(0);
-/** Where the last text lies, its length in bytes, and the last Access. */
-const result: usize = memory.data(12, 4);
+/** Where the last text lies, its length in bytes, the last Access and the rule that decided, or -1. */
+const result: usize = memory.data(16, 4);
 
 function give(bytes: ArrayBuffer): usize {
   text = bytes;
@@ -31,16 +33,36 @@ export function configure(at: usize, length: usize): usize {
   return give(String.UTF8.encode(reader.error));
 }
 
-/** Resolves a principal by the loaded configuration; result: the tenant's name or the refusal, and the Access. */
+/** What an object like a rule's conditions, with values for patterns, says of a fact; empty for nothing. */
+function factIn(facts: Json | null, fact: Fact): ArrayBuffer {
+  if (facts == null) return new ArrayBuffer(0);
+  let value = facts.get(FIELD_NAMES[fact.field]);
+  if (value != null && fact.field == Field.LABEL) value = value.get(fact.label);
+  return value == null ? new ArrayBuffer(0) : String.UTF8.encode(value.text);
+}
+
+/**
+ * Resolves a caller by the loaded configuration: JSON with `principal`, `peer` and `node`. Result: the tenant's name or the refusal, the
+ * Access and the rule.
+ */
 export function resolve(at: usize, length: usize): usize {
   const rules = resolver;
   if (rules == null) return give(new ArrayBuffer(0));
-  beginCaller(at, length);
-  const found = rules.resolve();
+  const caller = new JsonReader(String.UTF8.decodeUnsafe(at, length)).read();
+  const stated = caller.get('principal');
+  const principal = String.UTF8.encode(stated == null ? '' : stated.text);
+  beginCaller(changetype<usize>(principal), principal.byteLength);
+  const known = rules.config.rules;
+  for (let i = 0; i < known.peer.length; i++) {
+    const value = factIn(caller.get('peer'), known.peer[i]);
+    addFact(changetype<usize>(value), value.byteLength);
+  }
+  for (let i = 0; i < known.node.length; i++) known.nodeValues[i] = factIn(caller.get('node'), known.node[i]);
+  const found = rules.resolveAnew();
   store<u32>(result, found.access, 8);
+  store<i32>(result, found.rule, 12);
   const tenant = found.tenant;
-  const isTenant = found.access == Access.TENANT && tenant != null;
-  if (isTenant && tenant != null) return give(tenant.nameBytes);
+  if (tenant != null) return give(tenant.nameBytes);
   if (found.access == Access.SYSTEM) return give(new ArrayBuffer(0));
   writeRefusal(found);
   const text = new ArrayBuffer(<i32>textLength);

@@ -51,8 +51,9 @@ export class Identity {
   access: Access = Access.REFUSED;
   tenant: Tenant | null = null;
   reason: Reason = Reason.NONE;
-  /** For some reasons: the rule, the fact, and whether it is one of the peer. */
-  rule: i32 = 0;
+  /** The rule that decided; -1: none, or the caller was known already. */
+  rule: i32 = -1;
+  /** For some reasons: the fact, and whether it is one of the peer. */
   fact: Fact | null = null;
   isPeer: bool = false;
   /** For some reasons: what was expected (or captured), and what was there. In the arena or in the configuration. */
@@ -95,11 +96,18 @@ export class Resolver {
       this.accept(known.tenant);
       return identity;
     }
-    identity.access = Access.REFUSED;
     this.judge();
     const tenant = identity.tenant;
     if (identity.access != Access.REFUSED) known.add(keyAt, keyLength, tenant == null ? -1 : tenant.place);
     return identity;
+  }
+
+  /** The same without memory of earlier callers, so that it names the rule. */
+  resolveAnew(): Identity {
+    this.identity.reason = Reason.NONE;
+    this.identity.tenant = null;
+    this.judge();
+    return this.identity;
   }
 
   /** -1: a system principal. */
@@ -114,6 +122,8 @@ export class Resolver {
   }
 
   private judge(): void {
+    this.identity.access = Access.REFUSED;
+    this.identity.rule = -1;
     if (principalLength == 0 && this.rules.requirePrincipal) this.refuse(Reason.NO_PRINCIPAL);
     else if (principalLength > MAX_PRINCIPAL_BYTES) this.refuse(Reason.TOO_LONG);
     else if (!isPrintable(principalAt, principalLength)) this.refuse(Reason.ODD_CHARACTERS);
@@ -147,6 +157,7 @@ export class Resolver {
       const next = identity.reason == Reason.FACT_ABSENT || identity.reason == Reason.NONE;
       if (!next) return;
     }
+    this.identity.rule = -1;
     this.refuse(Reason.NO_RULE);
   }
 

@@ -195,7 +195,7 @@ export class RulesReader extends FieldReader {
   }
 
   private labels(json: Json, where: string, to: Condition[], facts: Fact[]): void {
-    if (json.type != JsonType.OBJECT)
+    if (json.type != JsonType.OBJECT || json.names.length == 0)
       this.fail(where, 'must be an object: the names of labels with patterns');
     for (let i = 0; i < json.names.length && this.error.length == 0; i++) {
       const label = json.names[i];

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CHECK, ROOT, compile, isCurrent } from '../wasm/builds.ts';
+import type { FactsConfig } from './types.ts';
 
 interface Exports {
   memory: WebAssembly.Memory;
@@ -21,6 +22,19 @@ export interface Verdict {
   readonly tenant?: string;
   /** With access `refused`: what the caller is told. */
   readonly refusal?: string;
+  /** The index of the rule that decided; absent where none did, and for the rule that stands where there are none. */
+  readonly rule?: number;
+}
+
+/** What is known of a workload: like the conditions of a rule, with values for patterns. */
+export type Facts = FactsConfig;
+
+/** A caller as the filter sees it. */
+export interface Caller {
+  /** The URI of its certificate; '' for a caller without one. */
+  readonly principal: string;
+  readonly peer?: Facts;
+  readonly node?: Facts;
 }
 
 const encoder = new TextEncoder();
@@ -65,12 +79,15 @@ export class Judge {
     return this.text(this.wasm.configure(...this.put(json)));
   }
 
-  /** What the configuration that was loaded last says of a caller with this principal; '' for one without. */
-  resolve(principal: string): Verdict {
-    const result = this.wasm.resolve(...this.put(principal));
-    const access = ACCESS[new DataView(this.wasm.memory.buffer).getUint32(result + 8, true)] ?? 'refused';
+  /** What the configuration that was loaded last says of a caller. */
+  resolve(caller: Caller): Verdict {
+    const result = this.wasm.resolve(...this.put(JSON.stringify(caller)));
+    const view = new DataView(this.wasm.memory.buffer);
+    const access = ACCESS[view.getUint32(result + 8, true)] ?? 'refused';
+    const place = view.getInt32(result + 12, true);
+    const rule = place < 0 ? {} : { rule: place };
     const text = this.text(result);
-    if (access === 'tenant') return { access, tenant: text };
-    return access === 'system' ? { access } : { access, refusal: text };
+    if (access === 'tenant') return { access, tenant: text, ...rule };
+    return access === 'system' ? { access, ...rule } : { access, refusal: text, ...rule };
   }
 }

@@ -85,15 +85,52 @@ const tenant = object(
   },
 );
 
-const captures: Schema = { properties: { principal: { pattern: '\\{tenant\\}' } } };
+const CAPTURE = { pattern: '\\{tenant\\}' };
+const FACTS = ['workload', 'namespace', 'cluster', 'app'];
+
+const conditions = (whose: string): Schema =>
+  object(
+    `Patterns over the metadata of ${whose}; all must match.`,
+    [],
+    {
+      workload: text('The name of its workload, such as a Deployment or StatefulSet.'),
+      namespace: text('Its namespace.'),
+      cluster: text("The mesh's name of the cluster that it runs in."),
+      app: text('What Istio calls its app; its label `app`.'),
+      labels: {
+        type: 'object',
+        minProperties: 1,
+        additionalProperties: { type: 'string', minLength: 1 },
+        description: 'Labels by their names.',
+      },
+    },
+    { minProperties: 1 },
+  );
+
+/** A rule in which one of the conditions captures the tenant. */
+const capturesIn = (source: string): Schema => ({
+  required: [source],
+  properties: {
+    [source]: {
+      anyOf: [
+        ...FACTS.map((fact) => ({ required: [fact], properties: { [fact]: CAPTURE } })),
+        { required: ['labels'], properties: { labels: { not: { additionalProperties: { not: CAPTURE } } } } },
+      ],
+    },
+  },
+});
+const capturesPrincipal: Schema = { required: ['principal'], properties: { principal: CAPTURE } };
+const capturesFacts: Schema = { anyOf: [capturesIn('peer'), capturesIn('node')] };
+const isSystem: Schema = { required: ['system'], properties: { system: { const: true } } };
+
 const rule = object(
-  'Says who callers are. It says exactly one of: {tenant} in the principal, a tenant, system.',
-  ['principal'],
+  'Says who callers are: by {tenant} in a pattern, by `tenant`, or by `system`. In a pattern `*` is any run of characters without `/`, and `{tenant}` captures the name of a tenant.',
+  [],
   {
-    principal: text(
-      "A pattern over the URI of the caller's certificate: `*` is any run of characters without `/`, `{tenant}` captures the tenant's name.",
-    ),
-    tenant: text('The tenant, where the pattern captures none.'),
+    principal: text("A pattern over the URI of the caller's certificate."),
+    peer: conditions('the calling workload, as Istio hands it on'),
+    node: conditions('the workload beside which this Envoy runs, as it was started with'),
+    tenant: text('The tenant, where the principal captures none.'),
     system: {
       type: 'boolean',
       default: false,
@@ -102,12 +139,42 @@ const rule = object(
   },
   {
     oneOf: [
-      captures,
-      { required: ['tenant'] },
-      { required: ['system'], properties: { system: { const: true } } },
+      {
+        anyOf: [capturesPrincipal, capturesFacts],
+        not: { anyOf: [{ required: ['tenant'] }, isSystem] },
+      },
+      { required: ['tenant'], not: { anyOf: [capturesPrincipal, isSystem] } },
+      {
+        ...isSystem,
+        required: ['principal', 'system'],
+        not: { anyOf: [{ required: ['tenant'] }, capturesPrincipal, capturesFacts] },
+      },
     ],
+    anyOf: [{ required: ['principal'] }, { required: ['peer'] }, { required: ['node'] }],
   },
 );
+
+/** With requirePrincipal the principal selects the rule, and with it the tenant. */
+const byPrincipal: Schema = {
+  properties: {
+    rules: {
+      items: {
+        required: ['principal'],
+        anyOf: [capturesPrincipal, { required: ['tenant'] }, isSystem],
+      },
+    },
+  },
+};
+const byAnything: Schema = {
+  required: ['rules'],
+  properties: {
+    rules: {
+      contains: {
+        anyOf: [{ not: { required: ['principal'] } }, { required: ['peer'] }, { required: ['node'] }],
+      },
+    },
+  },
+};
 
 const limits = object('What the filter holds and waits for at most.', [], {
   maxMessageBytes: bytes('The longest gRPC message or HTTP answer that is rewritten.', 64 * MIB),
@@ -142,21 +209,27 @@ export const PLUGIN_CONFIG_SCHEMA: Schema = {
   title: 'TiDB Mesh pluginConfig',
   ...object(
     'What the TiDB Mesh filter is configured with: its tenants, and who they are.',
-    ['tenants', 'rules'],
+    ['tenants'],
     {
       $schema: text('Where this schema is, for editors. The filter does not read it.'),
       tenants: list('The tenants of this storage layer.', tenant),
       rules: list(
-        'Who callers are; the first rule that matches counts. A caller that none matches is refused.',
+        "Who callers are; the first rule whose principal matches counts, and a caller that none matches is refused. Without rules a tenant's name is the namespace in the trust domain cluster.local: `spiffe://cluster.local/ns/{tenant}/sa/*`.",
         rule,
       ),
       requirePrincipal: {
-        const: true,
+        type: 'boolean',
         default: true,
-        description: 'No certificate, no access.',
+        description:
+          "No certificate, no access; the principal alone selects the rule, and peer and node can only refuse. False only on the tenants' side, where the first rule counts of which everything matches.",
       },
       limits,
       pd,
+    },
+    {
+      if: { required: ['requirePrincipal'], properties: { requirePrincipal: { const: false } } },
+      then: byAnything,
+      else: byPrincipal,
     },
   ),
 };
@@ -168,6 +241,9 @@ export const BEYOND_THE_SCHEMA: readonly string[] = [
   "a prefix's length in bytes, and that it is not all FF",
   'a tenant of a rule that is not in tenants',
   'braces, `**` and ambiguous captures in patterns',
+  "a label's name that no label can have",
+  'rules that ask for more than 16 different facts of the peer, or of the node',
+  'a rule that is never reached',
   'a name that is twice in one object',
 ];
 

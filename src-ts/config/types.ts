@@ -1,4 +1,4 @@
-/** The pluginConfig as its users write it. What each field means is in fields.ts; the filter's own reader decides. */
+/** The pluginConfig as its users write it. What each field means is in schema.ts; the filter's own reader decides. */
 
 export interface KeyspaceConfig {
   id: number;
@@ -18,8 +18,19 @@ export interface TenantConfig {
   prefix?: PrefixConfig;
 }
 
+/** Patterns over what is known of a workload. */
+export interface FactsConfig {
+  workload?: string;
+  namespace?: string;
+  cluster?: string;
+  app?: string;
+  labels?: Record<string, string>;
+}
+
 export interface RuleConfig {
-  principal: string;
+  principal?: string;
+  peer?: FactsConfig;
+  node?: FactsConfig;
   tenant?: string;
   system?: boolean;
 }
@@ -41,8 +52,8 @@ export interface PdConfig {
 export interface PluginConfig {
   $schema?: string;
   tenants: TenantConfig[];
-  rules: RuleConfig[];
-  requirePrincipal?: true;
+  rules?: RuleConfig[];
+  requirePrincipal?: boolean;
   limits?: LimitsConfig;
   pd?: PdConfig;
 }

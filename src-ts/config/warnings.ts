@@ -1,27 +1,10 @@
 /** What the filter takes but its user may not have meant. */
-import { covers } from './patterns.ts';
 import type { PluginConfig, RuleConfig } from './types.ts';
 
 export interface Warning {
   /** Like `rules[1]`. */
   readonly path: string;
   readonly text: string;
-}
-
-/** Rules with other sources than the principal narrow it, so such a rule hides none behind it. */
-const isPlain = (rule: RuleConfig): boolean =>
-  Object.keys(rule).every((name) => ['principal', 'tenant', 'system'].includes(name));
-
-function neverReached(rules: readonly RuleConfig[]): Warning[] {
-  return rules.flatMap((rule, i) => {
-    if (rule.principal === undefined) return [];
-    const principal = rule.principal;
-    const hiding = rules
-      .slice(0, i)
-      .findIndex((one) => one.principal !== undefined && isPlain(one) && covers(one.principal, principal));
-    if (hiding < 0) return [];
-    return [{ path: `rules[${i}]`, text: `is never reached: rules[${hiding}] matches all that it does` }];
-  });
 }
 
 /** The namespace of a SPIFFE principal's pattern. */
@@ -40,8 +23,29 @@ function wideSystem(rules: readonly RuleConfig[]): Warning[] {
   );
 }
 
+function chosenInAnyNamespace(rules: readonly RuleConfig[]): Warning[] {
+  return rules.flatMap(({ principal }, i) =>
+    principal?.split('/ns/')[1]?.includes('{tenant}') === true &&
+    namespaceOf(principal)?.includes('*') === true
+      ? [
+          {
+            path: `rules[${i}].principal`,
+            text: 'leaves the namespace open: whoever may make a service account in any namespace can be any tenant; name the namespace',
+          },
+        ]
+      : [],
+  );
+}
+
+function withoutPrincipal({ requirePrincipal }: PluginConfig): Warning[] {
+  if (requirePrincipal !== false) return [];
+  const text =
+    "is false, so callers are believed what they say of themselves: right on the tenants' side only, never before PD or TiKV";
+  return [{ path: 'requirePrincipal', text }];
+}
+
 function withoutRule({ tenants, rules }: PluginConfig): Warning[] {
-  if (rules.some((rule) => JSON.stringify(rule).includes('{tenant}'))) return [];
+  if (rules === undefined || rules.some((rule) => JSON.stringify(rule).includes('{tenant}'))) return [];
   const named = new Set(rules.map(({ tenant }) => tenant));
   return tenants.flatMap(({ name }, i) =>
     named.has(name) ? [] : [{ path: `tenants[${i}]`, text: `no rule makes a caller tenant "${name}"` }],
@@ -51,5 +55,10 @@ function withoutRule({ tenants, rules }: PluginConfig): Warning[] {
 /** The warnings for a configuration that the filter takes. */
 export function warningsOf(config: PluginConfig): Warning[] {
   const rules = config.rules ?? [];
-  return [...neverReached(rules), ...wideSystem(rules), ...withoutRule({ ...config, rules })];
+  return [
+    ...wideSystem(rules),
+    ...chosenInAnyNamespace(rules),
+    ...withoutPrincipal(config),
+    ...withoutRule(config),
+  ];
 }

@@ -4,9 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { covers } from '../../src-ts/config/patterns.ts';
 import { Judge } from '../../src-ts/config/judge.ts';
-import { explain } from '../../src-ts/config/explain.ts';
 import { judgeFile } from '../../src-ts/config/validate.ts';
 import type { PluginConfig } from '../../src-ts/config/types.ts';
 import { ROOT } from '../../src-ts/wasm/builds.ts';
@@ -40,7 +38,7 @@ function file(name: string, text: string): string {
   return path;
 }
 
-const GOOD: PluginConfig = {
+const GOOD = {
   tenants: [
     { name: 'alpha', number: 1 },
     { name: 'beta', number: 2 },
@@ -50,7 +48,7 @@ const GOOD: PluginConfig = {
     { principal: 'spiffe://m/ns/legacy/sa/tidb', tenant: 'beta' },
     { principal: 'spiffe://m/ns/{tenant}/sa/*' },
   ],
-};
+} satisfies PluginConfig;
 
 describe('the command', () => {
   test('teaches itself', () => {
@@ -163,11 +161,23 @@ describe('validate', () => {
     expect(warnings(GOOD)).toEqual([]);
   });
 
-  test('a rule that is never reached', () => {
+  test('a rule that is never reached is an error of the filter', () => {
     const [a, b, c] = GOOD.rules;
-    expect(warnings({ ...GOOD, rules: [a!, c!, b!] })).toEqual([
-      'rules[2]: is never reached: rules[1] matches all that it does',
+    expect(first(JSON.stringify({ ...GOOD, rules: [a, c, b] }))).toMatchObject({
+      severity: 'error',
+      path: 'rules[2].principal',
+    });
+  });
+
+  test('a service account that chooses its tenant in any namespace', () => {
+    expect(warnings({ ...GOOD, rules: [{ principal: 'spiffe://m/ns/*/sa/{tenant}-tidb' }] })).toEqual([
+      expect.stringMatching(/^rules\[0\].principal: leaves the namespace open: whoever may make/),
     ]);
+  });
+
+  test('callers that are believed', () => {
+    const config = { ...GOOD, requirePrincipal: false, rules: [{ node: { workload: '{tenant}-tidb' } }] };
+    expect(warnings(config)).toEqual([expect.stringMatching(/^requirePrincipal: is false, so callers/)]);
   });
 
   test('a system rule that leaves the namespace open', () => {
@@ -188,28 +198,88 @@ test.each<[string, string, boolean]>([
   ['a*', 'ab', true],
   ['a*', 'a', true],
   ['a*', 'a/b', false],
-  ['a*', 'a*b', true],
   ['a*b', 'a*', false],
   ['*', '{tenant}', true],
   ['{tenant}', '*', false],
   ['{tenant}', 'abc-1', true],
   ['{tenant}', 'Abc', false],
-  ['{tenant}', '', false],
   ['x/{tenant}/*', 'x/{tenant}/y', true],
   ['x/{tenant}/y', 'x/{tenant}/*', false],
-  ['x/a*a', 'x/aa', true],
-  ['x/a*a', 'x/a', false],
   ['x', 'x', true],
   ['x', 'y', false],
-])('%s covers %s: %s', (wide, narrow, expected) => {
-  expect(covers(wide, narrow)).toBe(expected);
+])('%s hides %s behind it: %s', (wide, narrow, expected) => {
+  const rules = [wide, narrow].map((principal) =>
+    principal.includes('{tenant}') ? { principal } : { principal, tenant: 'alpha' },
+  );
+  expect(judge.configure(JSON.stringify({ ...GOOD, rules })).includes('never reached')).toBe(expected);
 });
 
-test('explain finds the rule among many', () => {
-  const rules = Array.from({ length: 300 }, (_, i) => ({ principal: `spiffe://m/${i}`, tenant: 'alpha' }));
-  const config = { ...GOOD, rules };
-  for (const i of [0, 1, 149, 298, 299])
-    expect(explain(config, `spiffe://m/${i}`, judge)).toEqual({ access: 'tenant', tenant: 'alpha', rule: i });
-  const { access, rule } = explain(config, 'spiffe://m/300', judge);
-  expect([access, rule]).toEqual(['refused', undefined]);
+describe('explain', () => {
+  const load = (config: PluginConfig): void => {
+    expect(judge.configure(JSON.stringify(config))).toBe('');
+  };
+
+  test('finds the rule among many', () => {
+    load({
+      ...GOOD,
+      rules: Array.from({ length: 300 }, (_, i) => ({ principal: `spiffe://m/${i}`, tenant: 'alpha' })),
+    });
+    for (const i of [0, 1, 149, 298, 299, 0])
+      expect(judge.resolve({ principal: `spiffe://m/${i}` })).toEqual({
+        access: 'tenant',
+        tenant: 'alpha',
+        rule: i,
+      });
+    const { access, rule } = judge.resolve({ principal: 'spiffe://m/300' });
+    expect([access, rule]).toEqual(['refused', undefined]);
+  });
+
+  test('the rule and the fact that refuse a caller', () => {
+    const label = { 'tidb-mesh.io/tenant': '{tenant}' };
+    load({
+      ...GOOD,
+      rules: [GOOD.rules[0]!, { principal: 'spiffe://m/ns/{tenant}/sa/*', peer: { labels: label } }],
+    });
+    const principal = 'spiffe://m/ns/alpha/sa/x';
+    const of = (tenant: string): object =>
+      judge.resolve({ principal, peer: { labels: { 'tidb-mesh.io/tenant': tenant } } });
+    expect(of('alpha')).toEqual({ access: 'tenant', tenant: 'alpha', rule: 1 });
+    expect(of('beta')).toMatchObject({
+      access: 'refused',
+      rule: 1,
+      refusal: expect.stringContaining('"alpha" against "beta"') as unknown,
+    });
+    expect(judge.resolve({ principal })).toMatchObject({ access: 'refused', rule: 1 });
+  });
+
+  test('the node, without a principal', () => {
+    load({ ...GOOD, requirePrincipal: false, rules: [{ node: { workload: '{tenant}-tidb' } }] });
+    const of = (workload: string): object => judge.resolve({ principal: '', node: { workload } });
+    expect(of('beta-tidb')).toEqual({ access: 'tenant', tenant: 'beta', rule: 0 });
+    expect(of('beta-pd')).toMatchObject({ access: 'refused' });
+  });
+
+  test('the rule that stands where there is none', () => {
+    load({ tenants: GOOD.tenants });
+    expect(judge.resolve({ principal: 'spiffe://cluster.local/ns/alpha/sa/x' })).toMatchObject({
+      tenant: 'alpha',
+    });
+  });
+
+  test('the command takes facts, and says what one looks like', () => {
+    const rules = [
+      { principal: 'spiffe://m/ns/{tenant}/sa/*', peer: { app: 'tidb', labels: { tier: 'sql' } } },
+    ];
+    const path = file('facts.json', JSON.stringify({ ...GOOD, rules }));
+    const ask = (...facts: string[]): Ended =>
+      run('explain', '--config', path, '--principal', 'spiffe://m/ns/beta/sa/x', ...facts);
+    const good = ask('--peer', 'app=tidb', '--peer', 'labels.tier=sql');
+    expect([good.status, good.stdout]).toEqual([
+      0,
+      expect.stringMatching(/^rules\[0\] .*\ntenant beta, number 2\n$/),
+    ]);
+    expect(ask('--peer', 'app=tidb').status).toBe(1);
+    const wrong = ask('--peer', 'pod=x');
+    expect([wrong.status, wrong.stderr]).toEqual([2, expect.stringContaining('give workload=…')]);
+  });
 });

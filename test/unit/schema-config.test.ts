@@ -24,12 +24,24 @@ const GOOD = { tenants: [TENANT], rules: [RULE] };
 const PD = { cluster: 'pd_http' };
 const tenant = (extra: object): object => ({ ...GOOD, tenants: [{ ...TENANT, ...extra }] });
 const rule = (one: unknown): object => ({ ...GOOD, rules: [one] });
+const loose = (...rules: unknown[]): object => ({ ...GOOD, requirePrincipal: false, rules });
 const limits = (extra: unknown): object => ({ ...GOOD, limits: extra });
 
 const TAKEN: [string, object][] = [
   ['the least', GOOD],
   ['with its schema', { $schema: './plugin-config.schema.json', ...GOOD }],
+  ['no rules', { tenants: [TENANT] }],
   ['requirePrincipal', { ...GOOD, requirePrincipal: true }],
+  ['no principal, by the node', loose({ node: { workload: '{tenant}-tidb' } })],
+  ['no principal, by a label', loose({ peer: { labels: { 'tidb-mesh.io/tenant': '{tenant}' } } })],
+  ['no principal, by name', loose({ node: { namespace: 'a' }, tenant: 'alpha' })],
+  ['a principal beside one without', loose(RULE, { node: { app: '{tenant}' } })],
+  ['a peer', rule({ ...RULE, peer: { workload: '{tenant}-tidb', cluster: 'c' } })],
+  [
+    'a peer that must agree with a name',
+    rule({ principal: 'spiffe://m/x', peer: { app: '{tenant}' }, tenant: 'alpha' }),
+  ],
+  ['a system rule with a peer', rule({ principal: 'spiffe://m/x', peer: { app: 'pd' }, system: true })],
   ['tenant 0', tenant({ number: 0 })],
   ['the last tenant', tenant({ number: 32766 })],
   ['a name of 63', tenant({ name: 'a'.repeat(63) })],
@@ -53,7 +65,6 @@ const TAKEN: [string, object][] = [
 const REFUSED: [string, unknown][] = [
   ['a list', []],
   ['nothing', {}],
-  ['no rules', { tenants: [TENANT] }],
   ['no tenants', { rules: [RULE] }],
   ['an empty list of tenants', { ...GOOD, tenants: [] }],
   ['an empty list of rules', { ...GOOD, rules: [] }],
@@ -61,7 +72,24 @@ const REFUSED: [string, unknown][] = [
   ['failOpen', { ...GOOD, failOpen: true }],
   ['$schema as a number', { ...GOOD, $schema: 1 }],
   ['an empty $schema', { ...GOOD, $schema: '' }],
-  ['requirePrincipal off', { ...GOOD, requirePrincipal: false }],
+  ['requirePrincipal off for nothing', { ...GOOD, requirePrincipal: false }],
+  ['requirePrincipal off without rules', { tenants: [TENANT], requirePrincipal: false }],
+  ['a peer alone', rule({ peer: { workload: '{tenant}-tidb' } })],
+  ['a node alone', rule({ node: { workload: '{tenant}-tidb' } })],
+  ['a peer that chooses', rule({ principal: 'spiffe://m/x', peer: { app: '{tenant}' } })],
+  ['a label that chooses', rule({ principal: 'spiffe://m/x', peer: { labels: { a: 'x', b: '{tenant}' } } })],
+  ['a system peer', loose({ peer: { app: 'pd' }, system: true })],
+  [
+    'a system rule that captures',
+    rule({ principal: 'spiffe://m/x', node: { app: '{tenant}' }, system: true }),
+  ],
+  ['a tenant from nowhere', loose({ tenant: 'alpha' }, { node: { app: '{tenant}' } })],
+  ['an empty peer', rule({ ...RULE, peer: {} })],
+  ['no labels', rule({ ...RULE, peer: { labels: {} } })],
+  ['a peer as a text', rule({ ...RULE, peer: 'x' })],
+  ['labels as a text', rule({ ...RULE, node: { labels: 'x' } })],
+  ['a number as a pattern', rule({ ...RULE, node: { app: 5 } })],
+  ['a number as the pattern of a label', rule({ ...RULE, node: { labels: { a: 5 } } })],
   ['requirePrincipal as a text', { ...GOOD, requirePrincipal: 'yes' }],
   ['an unknown field of a tenant', tenant({ id: 7 })],
   ['a tenant without a number', { ...GOOD, tenants: [{ name: 'alpha' }] }],
@@ -124,6 +152,20 @@ const BEYOND: [string, string][] = [
   ['a tenant that is none', JSON.stringify(rule({ principal: 'spiffe://m/x', tenant: 'beta' }))],
   ['a brace', JSON.stringify(rule({ principal: 'spiffe://m/{x}', tenant: 'alpha' }))],
   ['two stars', JSON.stringify(rule({ principal: 'spiffe://m/**', tenant: 'alpha' }))],
+  ['an odd label', JSON.stringify(rule({ ...RULE, peer: { labels: { 'a\nb': 'x' } } }))],
+  [
+    'seventeen facts',
+    JSON.stringify(
+      rule({
+        ...RULE,
+        peer: { labels: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`l${i}`, 'x'])) },
+      }),
+    ),
+  ],
+  [
+    'a rule behind a wider one',
+    JSON.stringify({ ...GOOD, rules: [RULE, { principal: 'spiffe://m/ns/a/sa/b', tenant: 'alpha' }] }),
+  ],
   [
     'a name that is twice in an object',
     '{"pd":{"cluster":"a","cluster":"b"},' + JSON.stringify(GOOD).slice(1),
@@ -162,6 +204,8 @@ describe('the fields are the same', () => {
     ['a keyspace', ['tenants', 'keyspace'], tenant({ keyspace: odd })],
     ['a prefix', ['tenants', 'prefix'], tenant({ prefix: odd })],
     ['a rule', ['rules'], rule({ ...RULE, ...odd })],
+    ['a peer', ['rules', 'peer'], rule({ ...RULE, peer: odd })],
+    ['a node', ['rules', 'node'], rule({ ...RULE, node: odd })],
     ['limits', ['limits'], limits(odd)],
     ['pd', ['pd'], { ...GOOD, pd: { ...PD, ...odd } }],
   ];

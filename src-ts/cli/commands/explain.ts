@@ -1,8 +1,8 @@
 /** `tidb-mesh explain`: what a caller is, by which rule, and why it is refused. */
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import pc from 'picocolors';
-import { explain, type Explanation } from '../../config/explain.ts';
-import { Judge } from '../../config/judge.ts';
+import { addFact } from '../../config/facts.ts';
+import { Judge, type Caller, type Facts, type Verdict } from '../../config/judge.ts';
 import { configSources } from '../../config/sources.ts';
 import type { PluginConfig } from '../../config/types.ts';
 import { MeshFileError } from '../../manifests/mesh-file.ts';
@@ -12,7 +12,17 @@ import { EXIT, Refusal } from '../outcome.ts';
 interface Options {
   config: string;
   principal: string;
+  peer?: Facts;
+  node?: Facts;
   json?: true;
+}
+
+function fact(text: string, facts?: Facts): Facts {
+  try {
+    return addFact(text, facts);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
 }
 
 /** The first configuration of the file, if the filter takes it. */
@@ -29,8 +39,9 @@ function configIn(file: string, judge: Judge): PluginConfig {
   }
 }
 
-function show(config: PluginConfig, { access, tenant, refusal, rule }: Explanation): void {
-  if (rule !== undefined) console.log(`rules[${rule}] ${pc.dim(JSON.stringify(config.rules[rule]))}`);
+function show(config: PluginConfig, { access, tenant, refusal, rule }: Verdict): void {
+  if (rule !== undefined && config.rules)
+    console.log(`rules[${rule}] ${pc.dim(JSON.stringify(config.rules[rule]))}`);
   if (access === 'tenant') {
     const number = config.tenants.find(({ name }) => name === tenant)?.number;
     console.log(`${pc.green('tenant')} ${tenant ?? ''}, number ${number ?? '?'}`);
@@ -41,10 +52,12 @@ function show(config: PluginConfig, { access, tenant, refusal, rule }: Explanati
 async function run(options: Options): Promise<void> {
   const judge = await Judge.load();
   const config = configIn(options.config, judge);
-  const explanation = explain(config, options.principal, judge);
-  if (options.json) console.log(JSON.stringify({ principal: options.principal, ...explanation }));
-  else show(config, explanation);
-  process.exitCode = explanation.access === 'refused' ? EXIT.refused : EXIT.ok;
+  const { principal, peer, node } = options;
+  const caller: Caller = { principal, ...(peer && { peer }), ...(node && { node }) };
+  const verdict = judge.resolve(caller);
+  if (options.json) console.log(JSON.stringify({ ...caller, ...verdict }));
+  else show(config, verdict);
+  process.exitCode = verdict.access === 'refused' ? EXIT.refused : EXIT.ok;
 }
 
 export function register(program: Command): void {
@@ -56,6 +69,12 @@ export function register(program: Command): void {
       '--principal <uri>',
       "the SPIFFE URI of the caller's certificate; '' for a caller without one",
     )
+    .option(
+      '--peer <field=value>',
+      'what the mesh knows of the caller: workload, namespace, cluster, app or labels.NAME; more than once for more',
+      fact,
+    )
+    .option('--node <field=value>', 'the same of the workload beside which the filter runs', fact)
     .option('--json', 'the answer as JSON')
     .addHelpText(
       'after',
@@ -63,7 +82,8 @@ export function register(program: Command): void {
 Exit code: 0 a tenant or a system principal, 1 refused.
 
 Example:
-  npx tidb-mesh explain --config manifests/mesh.yaml --principal spiffe://cluster.local/ns/cluster1/sa/cluster1-tidb`,
+  npx tidb-mesh explain --config manifests/mesh.yaml --principal spiffe://cluster.local/ns/cluster1/sa/cluster1-tidb \\
+    --peer labels.tidb-mesh.io/tenant=cluster1`,
     )
     .action(run);
 }

@@ -73,7 +73,7 @@ export class Endpoint {
 
   /**
    * One HTTP request; `body` is sent as JSON.
-   * @returns the answer's JSON, numbers of 16 digits and more as texts; undefined for 404 with `missing`
+   * @returns the answer's JSON, numbers of 16 digits and more as texts; what PD says of a change may be a text; undefined for 404 with `missing`
    * @throws CallError
    */
   async http(
@@ -88,6 +88,7 @@ export class Endpoint {
     try {
       return parseJson(text);
     } catch {
+      if (method !== 'GET') return text;
       throw new CallError(`${method} ${path}: PD's answer is not JSON: ${text.slice(0, 100)}`, status);
     }
   }

@@ -9,6 +9,8 @@ import { page, PAGE, RENEW } from './table.ts';
 import { cases, commandLine, differences, type Flags } from './upstream.ts';
 
 const COUNT = 2000;
+/** The number of the keyspaces' owner. */
+const TENANT = 3;
 const seed = Number(process.env['TIDB_MESH_SEED'] ?? 1);
 
 interface Keyspace {
@@ -57,7 +59,7 @@ beforeAll(async () => {
 
 function filterOf(keyspace: Keyspace): Filter {
   const filter = new Filter('release');
-  filter.selectSpace({ number: 3, keyspace });
+  filter.selectSpace({ number: TENANT, keyspace });
   filter.latestTimestamp = BigInt(Date.now() + MAX_DRIFT_MS) << LOGICAL_BITS;
   // PD can be asked, and has said nothing yet.
   filter.lookups = true;
@@ -78,7 +80,13 @@ async function judged(
   return referee.report;
 }
 
-const flagsOf = ({ mode, id }: Keyspace, count: number): Flags => ({ seed, count, mode, keyspace: id });
+const flagsOf = ({ mode, id }: Keyspace, count: number): Flags => ({
+  seed,
+  count,
+  mode,
+  keyspace: id,
+  tenant: TENANT,
+});
 
 describe.each(KEYSPACES)('keyspace $id of mode $mode', (keyspace) => {
   test('makes the same of every command as CodecV2', async () => {

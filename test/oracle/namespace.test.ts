@@ -12,7 +12,7 @@ const flags = {
   seed: Number(process.env['TIDB_MESH_SEED'] ?? 1),
   count: 3000,
   prefix: `/tidb-mesh/${NAME}:`,
-  lease: TENANT,
+  tenant: TENANT,
 };
 
 let messages: Messages;
@@ -40,7 +40,7 @@ test('the comparison fails for another prefix and for another tenant number', as
   const filter = new Filter('release');
   for (const wrong of [
     { ...flags, prefix: '/tidb-mesh/alphb:' },
-    { ...flags, lease: 2 },
+    { ...flags, tenant: 2 },
   ]) {
     filter.select(TENANT, NAME);
     const referee = new Referee(filter, messages);

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"reflect"
 	"slices"
 
@@ -40,6 +41,7 @@ const (
 	regionUnknown = "region-unknown"
 	regionMissing = "region-missing"
 	checksumRule  = "checksum-rule"
+	groupName     = "resource-group"
 
 	plainAnswer     = "answers-without-a-case"
 	copStream       = "coprocessor-stream"
@@ -95,6 +97,8 @@ var differences = []difference{
 	{regionMissing, "the same without a region id or version", "sent as it is", "refused", "nobody can tell what it would act on"},
 	{checksumRule, "Cop of type 105: data (tipb.ChecksumRequest.rule)", "left as it is", "new_prefix is the keyspace's prefix",
 		"the checksum equals that of a cluster without keyspaces only when the prefix does not count"},
+	{groupName, "context.resource_control_context.resource_group_name, but for `default`", "sent as it is", "the tenant's number and a colon in front",
+		"PD and the stores have one list of groups for all; `default` is shared"},
 
 	{plainAnswer, "answers of Flush, BufferBatchGet, flashback, LockWaitInfo, HealthFeedback: region_error, error(s), pairs", "left as they are", "mapped",
 		"CodecV2 has no case for them"},
@@ -214,6 +218,10 @@ func oursToStore(both codecs, c command, sent, stored any, ids *notes) {
 			ids.add(checksumRule)
 			stored.Data = checksumFor(both, stored.Data)
 		}
+	}
+	if group := contextOf(stored).GetResourceControlContext(); group.GetResourceGroupName() != "" && group.ResourceGroupName != "default" {
+		ids.add(groupName)
+		group.ResourceGroupName = fmt.Sprintf("%d:%s", both.tenant, group.ResourceGroupName)
 	}
 	if epoch := contextOf(stored).GetRegionEpoch(); actsOnRegion && epoch.GetVersion() != 0 {
 		ids.add(regionUnknown)

@@ -16,6 +16,8 @@ type codecs struct {
 	v1, v2 tikv.Codec
 	mode   string
 	id     uint32
+	// tenant is the number that the filter knows the keyspace's owner by.
+	tenant uint32
 }
 
 func newCodecs(opts options) (codecs, error) {
@@ -27,7 +29,7 @@ func newCodecs(opts options) (codecs, error) {
 	if err != nil {
 		return codecs{}, err
 	}
-	return codecs{v1: tikv.NewCodecV1(mode), v2: v2, mode: opts.mode, id: opts.keyspace}, nil
+	return codecs{v1: tikv.NewCodecV1(mode), v2: v2, mode: opts.mode, id: opts.keyspace, tenant: opts.tenant}, nil
 }
 
 // serves says whether a command is for this keyspace.

@@ -29,7 +29,7 @@ type options struct {
 	mode     string
 	only     string
 	prefix   string
-	lease    uint32
+	tenant   uint32
 }
 
 func main() {
@@ -44,7 +44,7 @@ func main() {
 	flags.StringVar(&opts.mode, "mode", "txn", "txn or raw")
 	flags.StringVar(&opts.only, "only", "", "one command only; default: all")
 	flags.StringVar(&opts.prefix, "prefix", "/tidb-mesh/alpha:", "namespace: prefix of the tenant's keys")
-	flags.Uint32Var(&opts.lease, "lease", 1, "namespace: the tenant's number, which its lease ids hold")
+	flags.Uint32Var(&opts.tenant, "tenant", 1, "the tenant's number, which its lease ids and resource groups hold")
 	_ = flags.Parse(os.Args[1:])
 	// CodecV2 logs every key that it refuses; here those are what is tested.
 	log.ReplaceGlobals(zap.NewNop(), &log.ZapProperties{})

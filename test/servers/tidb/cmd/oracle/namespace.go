@@ -148,7 +148,7 @@ func namespaceCases(opts options, out *emitter) error {
 
 func namespaceCase(name string, i int, opts options, out *emitter) error {
 	random := randomFor(opts.seed, name, "etcd", i)
-	maker := &etcdMaker{random: random, prefix: opts.prefix, tenant: opts.lease, leases: chance(random, 30)}
+	maker := &etcdMaker{random: random, prefix: opts.prefix, tenant: opts.tenant, leases: chance(random, 30)}
 	made := maker.call(name)
 
 	client := newSide(func(*etcdSide) {})

@@ -43,7 +43,7 @@ func run1(t *testing.T, args []string, opts options) []byte {
 func TestSeeds(t *testing.T) {
 	for _, subcommand := range []string{"codec", "pd", "namespace"} {
 		for _, mode := range []string{"txn", "raw"} {
-			opts := options{count: 40, keyspace: 9, mode: mode, prefix: "/p:", lease: 2}
+			opts := options{count: 40, keyspace: 9, mode: mode, prefix: "/p:", tenant: 2}
 			var last []byte
 			for seed := uint64(1); seed < 6; seed++ {
 				opts.seed = seed

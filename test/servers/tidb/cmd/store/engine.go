@@ -25,6 +25,7 @@ type engine struct {
 	data    string
 	pd      pd.Client
 	bundle  *mvcc.DBBundle
+	writer  mvcc.DBWriter
 	regions *regions
 	raw     *rawStore // nil where there is no RawKV
 	plans   *scratch  // nil where there are no keyspaces
@@ -73,14 +74,15 @@ func openEngine(opts options, client pd.Client, stats *counters) (*engine, error
 	}
 	inner := tikv.NewStandAlongInnerServer(bundle)
 	inner.Setup(client)
-	store := tikv.NewMVCCStore(&conf, bundle, opts.data, safePoint, tikv.NewDBWriter(bundle), client)
+	writer := tikv.NewDBWriter(bundle)
+	store := tikv.NewMVCCStore(&conf, bundle, opts.data, safePoint, writer, client)
 	store.DeadlockDetectSvr.ChangeRole(tikv.Leader)
 	if err := inner.Start(client); err != nil {
 		return nil, err
 	}
 	store.StartDeadlockDetection(false)
 	return &engine{
-		mode: opts.api, data: opts.data, pd: client, bundle: bundle, regions: manager,
+		mode: opts.api, data: opts.data, pd: client, bundle: bundle, writer: writer, regions: manager,
 		raw: raw, plans: plans, store: store, server: tikv.NewServer(manager, store, inner),
 	}, nil
 }

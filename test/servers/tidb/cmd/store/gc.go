@@ -174,11 +174,32 @@ func (s *service) UnsafeDestroyRange(_ context.Context, req *kvrpcpb.UnsafeDestr
 	return &kvrpcpb.UnsafeDestroyRangeResponse{}, nil
 }
 
-// destroyRange takes every version of every key of [start, end).
+// destroyRange takes every lock and every version of every key of [start, end).
 func (e *engine) destroyRange(readers *pending, start, end []byte) error {
+	if err := e.dropLocks(start, end); err != nil {
+		return err
+	}
 	var keys [][]byte
 	e.eachKey(start, end, func(key []byte, _ []*badger.Entry) { keys = append(keys, key) })
 	return e.drop(readers, keys, everything)
+}
+
+// dropLocks takes the locks on keys of [start, end), whoever holds them.
+func (e *engine) dropLocks(start, end []byte) error {
+	var keys [][]byte
+	it := e.bundle.LockStore.NewIterator()
+	for it.Seek(start); it.Valid() && string(it.Key()) < string(end); it.Next() {
+		keys = append(keys, slices.Clone(it.Key()))
+	}
+	hashes := hashesOf(keys)
+	e.regions.latches.acquire(hashes)
+	defer e.regions.latches.release(hashes)
+	batch := e.writer.NewWriteBatch(0, 0, nil)
+	for _, key := range keys {
+		// Of all that the writer does, this takes a lock and leaves no mark.
+		batch.PessimisticRollback(key)
+	}
+	return e.writer.Write(batch)
 }
 
 // MvccGetByKey is unistore's without the marks of what GC has taken.

@@ -73,6 +73,15 @@ func TestDestroyedRangeIsGone(t *testing.T) {
 		time.Sleep(3 * time.Millisecond)
 		write(t, eng, client, key, "second")
 	}
+	for _, key := range []string{"t2", "t3"} {
+		prewrite, err := client.KvPrewrite(context.Background(), &kvrpcpb.PrewriteRequest{
+			Context: contextOf(eng.regions, key), Mutations: mutations(key),
+			PrimaryLock: []byte(key), StartVersion: now(), LockTtl: 3000,
+		})
+		if err != nil || len(prewrite.Errors) > 0 {
+			t.Fatal(err, prewrite)
+		}
+	}
 	resp, err := client.UnsafeDestroyRange(context.Background(), &kvrpcpb.UnsafeDestroyRangeRequest{
 		StartKey: []byte("t2"), EndKey: []byte("t3"),
 	})
@@ -82,6 +91,9 @@ func TestDestroyedRangeIsGone(t *testing.T) {
 	found, err := eng.keys([]byte("t"), []byte("u"), 10, false)
 	if err != nil || len(found) != 2 || found[0].Key != "7431" || found[1].Key != "7433" {
 		t.Fatal(err, found)
+	}
+	if locks := eng.locks([]byte("t"), []byte("u"), 10); len(locks) != 1 || locks[0].Key != "7433" {
+		t.Errorf("%+v", locks)
 	}
 	eng.pd.(*fakePD).moveSafePoint(now())
 	if _, err := eng.collectGarbage(context.Background(), newPending()); err != nil {

@@ -64,6 +64,15 @@ export async function placementRules(pd: Endpoint): Promise<string[]> {
   }
 }
 
+/** Deletes a group of placement rules with all that is in it. */
+export async function deletePlacementGroup(pd: Endpoint, group: string): Promise<void> {
+  await pd.http('DELETE', `${V1}/config/placement-rule/${encodeURIComponent(group)}`);
+}
+
+export async function deleteResourceGroup(pd: Endpoint, name: string): Promise<void> {
+  await pd.http('DELETE', `/resource-manager/api/v1/config/group/${encodeURIComponent(name)}`);
+}
+
 export async function resourceGroups(pd: Endpoint): Promise<string[]> {
   const path = '/resource-manager/api/v1/config/groups';
   const groups = (await pd.http('GET', path, { missing: true })) as { name: string }[] | null | undefined;

@@ -24,9 +24,14 @@ export function etcdPrefix(name: string): string {
   return `/tidb-mesh/${name}:`;
 }
 
-/** True for a name that the filter keeps for this tenant: `tidb-mesh:NAME:…`, `NAME:…`, either also as the part behind a `/`. */
+/** True for what the filter calls a tenant's region label rules, groups of placement rules (or `group/id`) and service safe points. */
 export function isTenantsOwn(id: string, name: string): boolean {
-  return id.split('/').some((part) => part.startsWith(`${name}:`) || part.startsWith(`tidb-mesh:${name}:`));
+  return id.startsWith(`tidb-mesh:${name}:`);
+}
+
+/** True for what the filter calls a tenant's resource groups: PD has 32 bytes for a name, so it is the number that leads. */
+export function isTenantsGroup(group: string, number: number): boolean {
+  return group.startsWith(`${number}:`);
 }
 
 /** A key space as the stores are asked for it. */
@@ -48,9 +53,10 @@ export async function isEmpty(pd: Endpoint, space: KeySpace): Promise<boolean> {
   return (await countKeysIn(pd, rangeOf(space), 1)) === 0;
 }
 
-/** What PD and its etcd keep by a tenant's name; only what is there. */
-export async function namedThings(pd: Endpoint, name: string): Promise<Belonging[]> {
+/** What PD and its etcd keep by a tenant's name, and by its number where that is known; only what is there. */
+export async function namedThings(pd: Endpoint, name: string, number?: number): Promise<Belonging[]> {
   const mine = (id: string): boolean => isTenantsOwn(id, name);
+  const empty = 'stop its TiDBs and `tidb-mesh tenants empty`';
   const [etcd, rules, placement, groups, points, holding] = await Promise.all([
     countKeys(pd, etcdPrefix(name)),
     labelRules(pd),
@@ -68,17 +74,17 @@ export async function namedThings(pd: Endpoint, name: string): Promise<Belonging
     {
       what: 'region label rules',
       count: rules.filter(({ id }) => id !== ruleId(name) && mine(id)).length,
-      remedy: 'drop its table attributes (ALTER TABLE … ATTRIBUTES DEFAULT)',
+      remedy: `drop its table attributes (ALTER TABLE … ATTRIBUTES DEFAULT), or ${empty}`,
     },
     {
       what: 'placement rules',
       count: placement.filter(mine).length,
-      remedy: 'drop its placement policies, and the tables that use them',
+      remedy: `drop its placement policies, and the tables that use them, or ${empty}`,
     },
     {
       what: 'resource groups',
-      count: groups.filter(mine).length,
-      remedy: 'DROP RESOURCE GROUP for each',
+      count: number === undefined ? 0 : groups.filter((group) => isTenantsGroup(group, number)).length,
+      remedy: `DROP RESOURCE GROUP for each, or ${empty}`,
     },
     {
       what: 'service safe points',
@@ -106,5 +112,5 @@ export async function belongings(
     count: keys,
     remedy: `stop its TiDBs, then: tidb-mesh tenants empty ${tenant.name} --confirm ${tenant.name}`,
   };
-  return [...(keys > 0 ? [stored] : []), ...(await namedThings(pd, tenant.name))];
+  return [...(keys > 0 ? [stored] : []), ...(await namedThings(pd, tenant.name, tenant.number))];
 }

@@ -1,9 +1,19 @@
 /** Takes tenants from a storage layer: first all that is theirs, then their borders. */
 import type { Endpoint } from '../pd/endpoint.ts';
+import { deletePlacementGroup, deleteResourceGroup, placementRules, resourceGroups } from '../pd/cluster.ts';
 import { deletePrefix, entries } from '../pd/etcd.ts';
-import { deleteLabelRule } from '../pd/regions.ts';
+import { deleteLabelRule, labelRules } from '../pd/regions.ts';
 import { destroyKeysIn } from '../pd/ranges.ts';
-import { belongings, etcdPrefix, isEmpty, namedThings, rangeOf, type Belonging } from './belongings.ts';
+import {
+  belongings,
+  etcdPrefix,
+  isEmpty,
+  isTenantsGroup,
+  isTenantsOwn,
+  namedThings,
+  rangeOf,
+  type Belonging,
+} from './belongings.ts';
 import { holders } from './holders.ts';
 import { Refusal } from './refusal.ts';
 import { registered, ruleId } from './registry.ts';
@@ -83,10 +93,24 @@ export interface Emptied {
   /** Stores at which the range was destroyed. */
   readonly stores: number;
   readonly etcdKeys: number;
+  /** Region label rules, groups of placement rules and resource groups that were deleted in PD. */
+  readonly rules: number;
+}
+
+/** Deletes what PD keeps of a tenant for its tables and users; gives how many things that were. */
+async function deleteRules(pd: Endpoint, { name, number }: Tenant): Promise<number> {
+  const labels = (await labelRules(pd)).map(({ id }) => id).filter((id) => isTenantsOwn(id, name));
+  for (const id of labels) await deleteLabelRule(pd, id);
+  const placement = new Set((await placementRules(pd)).map((id) => id.slice(0, id.lastIndexOf('/'))));
+  const owned = [...placement].filter((group) => isTenantsOwn(group, name));
+  for (const group of owned) await deletePlacementGroup(pd, group);
+  const groups = (await resourceGroups(pd)).filter((group) => isTenantsGroup(group, number));
+  for (const group of groups) await deleteResourceGroup(pd, group);
+  return labels.length + owned.length + groups.length;
 }
 
 /**
- * Destroys all keys of a tenant, at once and for good, in the stores and in etcd. The tenant stays added.
+ * Destroys all keys of a tenant, at once and for good, in the stores and in etcd, and what PD keeps for its tables and users. The tenant stays added.
  * @throws Refusal while one of its TiDBs is running, and for tenant 0
  */
 export async function emptyTenant(
@@ -111,9 +135,10 @@ export async function emptyTenant(
   tell(`destroying the keys of ${name}`);
   const stores = await destroyKeysIn(pd, rangeOf(space));
   const etcdKeys = await deletePrefix(pd, etcdPrefix(name));
+  const rules = await deleteRules(pd, tenant);
   if (!(await isEmpty(pd, space)))
     throw new Refusal(
       `keys of ${name} are there again: something still writes to it; stop that and run this again`,
     );
-  return { stores, etcdKeys };
+  return { stores, etcdKeys, rules };
 }

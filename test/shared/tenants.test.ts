@@ -8,6 +8,7 @@ import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { clusterId } from '../../src-ts/pd/timestamp.ts';
 import { memcomparable } from '../../src-ts/tenants/tenant.ts';
 import { Caller } from '../e2e/support/caller.ts';
+import { callHttp } from '../stack/caller.ts';
 import { principalOf, type CertFiles } from '../stack/certs.ts';
 import { startStack, type Stack } from '../stack/stack.ts';
 import { rowKey, tablePrefix } from '../support/keys.ts';
@@ -211,6 +212,35 @@ describe('list', () => {
   });
 });
 
+/** What PD keeps for tables and users: attributes and placement by beta's own calls, a resource group as the filter names it. */
+async function keepRules(): Promise<void> {
+  const certs = await stack.certs.client(principalOf('beta'));
+  const range = [100, 101].map((id) => memcomparable(tablePrefix(id)).toString('hex'));
+  const post = async (path: string, body: object): Promise<void> => {
+    const done = await callHttp(stack.pd.meshAddress, certs, `/pd/api/v1/config/${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    expect(done).toMatchObject({ status: 200 });
+  };
+  await post('region-label/rule', {
+    id: 'schema/shop/t',
+    labels: [{ key: 'merge_option', value: 'deny' }],
+    rule_type: 'key-range',
+    data: [{ start_key: range[0], end_key: range[1] }],
+  });
+  const rule = { group_id: 'TiDB_DDL_100', id: 'all', role: 'voter', count: 1 };
+  await post('placement-rule/TiDB_DDL_100', {
+    group_id: 'TiDB_DDL_100',
+    group_index: 40,
+    rules: [{ ...rule, start_key: range[0], end_key: range[1] }],
+  });
+  await pd.http('POST', '/resource-manager/api/v1/config/group', {
+    body: { name: '2:app', mode: 1, r_u_settings: { r_u: { settings: { fill_rate: 100 } } } },
+  });
+}
+
 describe('remove', () => {
   test('is refused while there is something, with counts and without keys; nothing changes', async () => {
     await (
@@ -222,10 +252,13 @@ describe('remove', () => {
       value: Buffer.from('x'),
     });
     expect(put.status).toBe('OK');
+    await keepRules();
     const refused = await tenants('remove', 'beta');
     expect(refused.code).toBe(1);
     expect(refused.err).toMatch(/2 keys in the store/);
     expect(refused.err).toMatch(/1 keys in PD's etcd/);
+    for (const what of ['region label rules', 'placement rules', 'resource groups'])
+      expect(refused.err).toMatch(new RegExp(`1 ${what}`));
     expect(refused.err).not.toContain('secret-name');
     expect(await ruleIds()).toContain('tidb-mesh/beta');
   });
@@ -242,6 +275,9 @@ describe('remove', () => {
     await lock(3);
     const emptied = await tenants('empty', 'beta', '--confirm', 'beta');
     expect(`${emptied.code} ${emptied.err.replace(/^….*\n/gm, '')}`).toBe('0 ');
+    expect(emptied.out).toMatch(/1 keys in PD's etcd are destroyed, and 3 of its rules/);
+    expect((await tenants('remove', 'beta')).out).toMatch(/beta is removed/);
+    expect((await tenants('add', 'beta')).code).toBe(0);
   });
 
   test('an empty one goes, and again changes nothing; its number is free for another', async () => {

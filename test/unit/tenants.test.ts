@@ -231,12 +231,11 @@ describe('small things', () => {
   });
 
   test.each([
-    ['alpha:rg', true],
     ['tidb-mesh:alpha:br-1', true],
-    ['TiDB_DDL/alpha:rule', true],
-    ['alphabet:rg', false],
+    ['tidb-mesh:alpha:TiDB_DDL_70/1', true],
+    ['alpha:rg', false],
     ['tidb-mesh:alphabet:br', false],
-    ['beta:alpha:rg', false],
+    ['tidb-mesh:beta:tidb-mesh:alpha:x', false],
     ['alpha', false],
   ])('%s: of alpha %s', (id, own) => {
     expect(isTenantsOwn(id, 'alpha')).toBe(own);

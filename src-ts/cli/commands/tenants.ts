@@ -201,11 +201,11 @@ async function empty(
   if (options.confirm !== name)
     throw new UsageError(`this destroys all data of ${name}; say so with --confirm ${name}`);
   const json = options.json ?? false;
-  const { stores, etcdKeys } = await emptyTenant(pd, name, progress(json));
-  if (json) printJson({ name, stores, etcdKeys });
+  const { stores, etcdKeys, rules } = await emptyTenant(pd, name, progress(json));
+  if (json) printJson({ name, stores, etcdKeys, rules });
   else
     print(
-      `${name} is empty: its keys at ${stores} ${stores === 1 ? 'store' : 'stores'} and ${etcdKeys} keys in PD's etcd are destroyed`,
+      `${name} is empty: its keys at ${stores} ${stores === 1 ? 'store' : 'stores'} and ${etcdKeys} keys in PD's etcd are destroyed, and ${rules} of its rules and resource groups`,
     );
   return 0;
 }

@@ -7,8 +7,8 @@ const LAYERS = {
   schema: [],
   keys: ['memory', 'wire'],
   rewrite: ['memory', 'wire', 'schema', 'keys'],
-  tenant: ['memory', 'wire', 'keys'],
   policy: ['wire', 'schema', 'host/abi'],
+  tenant: ['memory', 'wire', 'keys', 'policy'],
   host: ['memory', 'wire'],
 };
 

@@ -1,12 +1,13 @@
 /** Entry of the check build: what the filter says of a configuration and of a caller, for the command line. Not part of the filter. */
 import { alloc, reset } from './memory/arena';
+import { isOpen, nameRule, ruleCount } from './policy/names';
 import { ConfigReader } from './tenant/config';
 import { addFact, beginCaller } from './tenant/caller';
 import { FIELD_NAMES, Fact, Field } from './tenant/facts';
 import { Access, Resolver } from './tenant/identity';
 import { Json, JsonReader } from './tenant/json';
 import { writeRefusal } from './tenant/refusal';
-import { textAt, textLength } from './texts/writer';
+import { beginText, textAt, textLength } from './texts/writer';
 
 export { alloc, reset };
 
@@ -31,6 +32,23 @@ export function configure(at: usize, length: usize): usize {
   const reader = new ConfigReader(String.UTF8.decodeUnsafe(at, length));
   resolver = reader.error.length == 0 ? new Resolver(reader.config) : null;
   return give(String.UTF8.encode(reader.error));
+}
+
+/** What has been written with texts/writer. */
+function written(): ArrayBuffer {
+  const bytes = new ArrayBuffer(<i32>textLength);
+  memory.copy(changetype<usize>(bytes), textAt, textLength);
+  return bytes;
+}
+
+/** The name of a method or an endpoint, '' behind the last; result: and whether the tables let tenants use it. */
+export function rule(place: u32): usize {
+  reset();
+  beginText();
+  const isKnown = place < ruleCount();
+  if (isKnown) nameRule(place);
+  store<u32>(result, isKnown && isOpen(place) ? 1 : 0, 8);
+  return give(written());
 }
 
 /** What an object like a rule's conditions, with values for patterns, says of a fact; empty for nothing. */
@@ -65,7 +83,5 @@ export function resolve(at: usize, length: usize): usize {
   if (tenant != null) return give(tenant.nameBytes);
   if (found.access == Access.SYSTEM) return give(new ArrayBuffer(0));
   writeRefusal(found);
-  const text = new ArrayBuffer(<i32>textLength);
-  memory.copy(changetype<usize>(text), textAt, textLength);
-  return give(text);
+  return give(written());
 }

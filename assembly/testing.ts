@@ -43,7 +43,17 @@ import { alloc, beginWork, reset } from './memory/arena';
 import { Budget, Held, release, vmBudget } from './memory/held';
 import { classify, pathBytes } from './policy/classify';
 import { answerOf, bodyOf, decisionOf, endpoint, findEndpoint, isMapped, textOf } from './policy/endpoints';
-import { because, decision, findMethod, requestMessage, responseMessage } from './policy/methods';
+import {
+  because,
+  decision,
+  findMethod,
+  methodPlace,
+  requestMessage,
+  responseMessage,
+} from './policy/methods';
+import { commandFor, isOpen, nameRule, ruleCount } from './policy/names';
+import { refusesRule } from './policy/tighten';
+import { triedCommand, triedCount, useRefusedCommands } from './rewrite/batch';
 import { Exchange, clearExchange, countExchange } from './rewrite/exchange';
 import { feed, outputAt, outputChanged, outputLength } from './rewrite/frames';
 import { jsonAt, jsonLength, rewriteAnswer, rewriteBody } from './rewrite/json';
@@ -62,7 +72,7 @@ import { addFact, beginCaller, setHeader } from './tenant/caller';
 import { ConfigReader } from './tenant/config';
 import { Access, Resolver } from './tenant/identity';
 import { writeRefusal } from './tenant/refusal';
-import { textAt, textLength } from './texts/writer';
+import { beginText, textAt, textLength } from './texts/writer';
 import { Ascii, ascii } from './wire/bytes';
 
 export { alloc, reset };
@@ -331,6 +341,44 @@ export function selectConfigured(number: u32): bool {
   if (tenant == null) return false;
   useSpace(tenant.space);
   return true;
+}
+
+/** The name of what the tables decide about, '' behind the last; result: and whether tenants may use it, and its command in a batch. */
+export function policyRule(rule: u32): usize {
+  if (rule >= ruleCount()) return give(0, 0);
+  beginText();
+  nameRule(rule);
+  store<u32>(result, isOpen(rule) ? 1 : 0, 8);
+  store<u32>(result, commandFor(rule), 12);
+  return give(textAt, textLength);
+}
+
+/** Whether the loaded configuration's policy refuses a rule to the tenant with this number, and how far that is on trial (<< 1). */
+export function policyOf(number: u32, rule: u32): u32 {
+  const rules = resolver;
+  if (rules == null) return 0;
+  const tenant = rules.config.tenantOf(number);
+  if (tenant == null) return 0;
+  return (refusesRule(tenant.tightening, rule) ? 1 : 0) | (tenant.trial << 1);
+}
+
+/** Makes batches obey the loaded configuration's policy for the tenant with this number; none: no policy. */
+export function usePolicy(number: u32): void {
+  useRefusedCommands(0, false);
+  const rules = resolver;
+  if (rules == null) return;
+  const tenant = rules.config.tenantOf(number);
+  if (tenant != null) useRefusedCommands(tenant.tightening, tenant.trial != 0);
+}
+
+/** The command that was let through on trial, and how often (<< 16). */
+export function tried(): u32 {
+  return triedCommand | (triedCount << 16);
+}
+
+/** The place of a method that is known. */
+export function placeOf(at: usize, length: usize): i32 {
+  return findMethod(at, length) ? methodPlace : -1;
 }
 
 /** The loaded configuration's limit on timestamps, in seconds. */

@@ -1,7 +1,13 @@
 /** Finds what proto/pd/endpoints.ts says of a request to PD's HTTP API. What is not found is refused. */
 import { HTTP_ENDPOINTS, HTTP_ENDPOINT_COUNT, HttpDecision } from '../schema/http';
 import { expand, expandedAt, expandedLength } from '../texts/text';
+import { addAscii, addByte } from '../texts/writer';
 import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
+
+/** How people write the segments that are mapped: in proto/pd/endpoints.ts and in `policy`. */
+const GROUP_NAME: Ascii = ascii('{group}');
+const LABEL_ID_NAME: Ascii = ascii('{label-id}');
+const KEY_NAME: Ascii = ascii('{key}');
 
 /** u16 per endpoint. */
 const WORDS: u32 = 7;
@@ -13,6 +19,7 @@ const NOT_FOUND: u32 = u32.MAX_VALUE;
 
 const STAR: u8 = 0x2a;
 const SLASH: u8 = 0x2f;
+const SPACE: u8 = 0x20;
 const GROUP: u8 = 0x24;
 const LABEL_ID: u8 = 0x26;
 const KEY: u8 = 0x25;
@@ -111,6 +118,23 @@ function matches(p: usize, end: usize): bool {
 function methodNumber(p: usize, length: usize): u32 {
   for (let i = 0; i < METHODS.length; i++) if (equals(p, length, METHODS[i])) return i + 1;
   return 0;
+}
+
+/** Writes an endpoint's name as in proto/pd/endpoints.ts with texts/writer: `GET /pd/api/v1/region/key/{key}`. */
+export function nameEndpoint(place: u32): void {
+  const method = word(place, 1) & 15;
+  if (method == 0) addByte(STAR);
+  else addAscii(METHODS[method - 1]);
+  addByte(SPACE);
+  addAscii(ROOT);
+  expand(word(place, 0));
+  for (let i: usize = 0; i < expandedLength; i++) {
+    const c = load<u8>(expandedAt + i);
+    if (c == GROUP) addAscii(GROUP_NAME);
+    else if (c == LABEL_ID) addAscii(LABEL_ID_NAME);
+    else if (c == KEY) addAscii(KEY_NAME);
+    else addByte(c);
+  }
 }
 
 /** Finds the endpoint of a method and a path without its query. False: no tenant may use it, and nothing more is known. */

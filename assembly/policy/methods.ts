@@ -8,10 +8,35 @@ export let requestMessage: u32 = 0;
 export let responseMessage: u32 = 0;
 /** Why the method is refused, a text. */
 export let because: u32 = 0;
+/** Its place in METHODS. */
+export let methodPlace: u32 = 0;
 
 const RECORD_BYTES: usize = 12;
 const ID_BITS: u32 = 12;
 const ID_MASK: u32 = 0xfff;
+
+function recordAt(place: u32): usize {
+  return METHODS + <usize>place * RECORD_BYTES;
+}
+
+/** The path of the method at a place, a text. */
+export function pathAt(place: u32): u32 {
+  return load<u16>(recordAt(place), 4);
+}
+
+export function decisionAt(place: u32): u32 {
+  return (<u32>load<u16>(recordAt(place), 8)) >> ID_BITS;
+}
+
+/** The message that it takes; 0 when it is not read. */
+export function requestAt(place: u32): u32 {
+  return (<u32>load<u16>(recordAt(place), 8)) & ID_MASK;
+}
+
+/** True when one of its sides may send several messages. */
+export function isStreamAt(place: u32): bool {
+  return (<u32>load<u16>(recordAt(place), 10)) >> ID_BITS != 0;
+}
 
 /** Looks a path up; false when it is in no known service. */
 export function findMethod(p: usize, length: usize): bool {
@@ -27,6 +52,7 @@ export function findMethod(p: usize, length: usize): bool {
   if (low == METHOD_COUNT || load<u32>(record) != hash) return false;
   expand(load<u16>(record, 4));
   if (expandedLength != length || memory.compare(expandedAt, p, length) != 0) return false;
+  methodPlace = <u32>low;
   because = load<u16>(record, 6);
   const request = <u32>load<u16>(record, 8);
   requestMessage = request & ID_MASK;

@@ -10,6 +10,7 @@ export function grpcStatus(status: Status): i32 {
     case Status.WRONG_SPACE:
     case Status.NOT_FOR_TENANTS:
     case Status.RANGES_MISSING:
+    case Status.BY_POLICY:
     case Status.READ_SINCE:
     case Status.GROUP_SHARED:
       return Grpc.PERMISSION_DENIED;

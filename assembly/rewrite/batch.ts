@@ -45,6 +45,32 @@ let notes: usize = 0;
 export let noteCount: u32 = 0;
 let noteCapacity: u32 = 0;
 
+/** Bits for commands that are refused, see policy/tighten; 0: none. */
+let refusedCommands: usize = 0;
+let onTrial: bool = false;
+/** A command on trial that would have been refused, and how many of them; 0 when there was none. */
+export let triedCommand: u32 = 0;
+export let triedCount: u32 = 0;
+
+/** Sets which commands are refused, or let through and counted when they are on trial. */
+export function useRefusedCommands(bits: usize, trial: bool): void {
+  refusedCommands = bits;
+  onTrial = trial;
+  triedCommand = 0;
+  triedCount = 0;
+}
+
+/** True when this command is refused. */
+export function isRefusedCommand(command: u32): bool {
+  const bits = refusedCommands;
+  if (bits == 0 || command > 255) return false;
+  if (((load<u8>(bits + ((<usize>command) >> 3)) >> (<u8>(command & 7))) & 1) == 0) return false;
+  if (!onTrial) return true;
+  triedCommand = command;
+  triedCount++;
+  return false;
+}
+
 export function beginBatch(): void {
   batchIndex = -1;
   noteCount = 0;
@@ -123,6 +149,7 @@ export function isRefusable(status: Status, command: u32): bool {
     case Status.REGION_NOT_NAMED:
     case Status.REGION_NOT_PROVEN:
     case Status.RANGES_MISSING:
+    case Status.BY_POLICY:
       break;
     default:
       return false;

@@ -23,6 +23,7 @@ import {
   builtLength,
   commandOf,
   isRefusable,
+  isRefusedCommand,
   nextInBatch,
   noteColumns,
   noteCount,
@@ -264,6 +265,8 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
       if (kind == Kind.MESSAGE) {
         // One request of a batch holds one command: decoders take the last one, refusals the first.
         if (message == Msg.BATCH_REQUEST && members++ > 0) return fail(Status.DUPLICATE, message, field);
+        if (message == Msg.BATCH_REQUEST && request && isRefusedCommand(field))
+          return fail(Status.BY_POLICY, message, field);
         const role = entry & 0xff;
         if (role != Role.ROLE_UNSPECIFIED) {
           if (role == Role.REFUSED && request) return fail(Status.NOT_FOR_TENANTS, message, field);

@@ -5,6 +5,7 @@
  */
 import { actAs, endStream } from '../host/host';
 import { isSameSpace } from '../keys/space';
+import { isSameTightening } from '../policy/tighten';
 import { Access, Identity } from '../tenant/identity';
 import { identify } from './callers';
 import { Generation, generationOf, hasFormer } from './configs';
@@ -16,7 +17,7 @@ export let drainingCount: u32 = 0;
 
 let now: u64 = 0;
 
-/** True when the new rules give the caller the same part of the storage. */
+/** True when the new rules give the caller the same part of the storage, and let it do the same there. */
 function isSame(stream: Stream, identity: Identity): bool {
   if (stream.budget == null) return identity.access == Access.SYSTEM;
   const tenant = identity.tenant;
@@ -27,7 +28,9 @@ function isSame(stream: Stream, identity: Identity): bool {
     tenant.number == stream.tenantNumber &&
     tenant.prefixBytes.byteLength == <i32>stream.namespaceLength &&
     memory.compare(changetype<usize>(tenant.prefixBytes), stream.namespaceAt, stream.namespaceLength) == 0 &&
-    isSameSpace(tenant.space, space)
+    isSameSpace(tenant.space, space) &&
+    tenant.trial == stream.trial &&
+    isSameTightening(tenant.tightening, stream.tightening)
   );
 }
 

@@ -2,11 +2,13 @@
 import { randomLease } from '../host/host';
 import { useNamespace } from '../keys/namespace';
 import { useSpace } from '../keys/space';
+import { useRefusedCommands } from '../rewrite/batch';
 import { useHoldBack } from '../rewrite/hold-back';
 import { useLookups } from '../rewrite/region-acts';
 import { useLatestTimestamp } from '../rewrite/values';
 import { useExchange } from '../rewrite/walker';
 import { grantsLease } from '../schema/messages';
+import { Trial } from '../tenant/tenant';
 import { earliestTimestamp, latestTimestamp } from './clock';
 import { Phase, Stream } from './stream';
 
@@ -16,6 +18,7 @@ export function enter(stream: Stream): void {
   useLatestTimestamp(latestTimestamp(stream.maxDriftMs));
   useHoldBack(earliestTimestamp(stream.maxHoldBackSeconds), stream.maxHoldBackSeconds);
   useLookups(stream.looksUp);
+  useRefusedCommands(stream.tightening, stream.trial != Trial.NONE);
   useNamespace(stream.namespaceAt, stream.namespaceLength, stream.tenantNumber);
   const grants = stream.phase == Phase.MAP && grantsLease(stream.requestMessage);
   useExchange(stream.exchange, grants ? randomLease() : 0);

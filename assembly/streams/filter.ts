@@ -15,7 +15,15 @@ import {
 import { isPlainText } from '../keys/text';
 import { Budget } from '../memory/held';
 import { RequestKind, classify } from '../policy/classify';
-import { because, decision, findMethod, requestMessage, responseMessage } from '../policy/methods';
+import {
+  because,
+  decision,
+  findMethod,
+  methodPlace,
+  requestMessage,
+  responseMessage,
+} from '../policy/methods';
+import { NO_RULE } from '../policy/names';
 import { feed, outputAt, outputChanged, outputLength } from '../rewrite/frames';
 import { WITHHELD } from '../rewrite/names';
 import { countExchange } from '../rewrite/exchange';
@@ -42,8 +50,10 @@ import {
 import { onHttpAnswer, onHttpAnswerBody, onHttpBody, onHttpCall } from './http';
 import { lookUpWanted } from './lookups';
 import { streamsTotal } from './metrics';
-import { refuseCall, refuseCaller, refuseForm, refuseMessage } from './refuse';
+import { permit } from './permit';
+import { refuseCaller, refuseForm, refuseMessage } from './refuse';
 import { Phase, Stream } from './stream';
+import { noteTriedCommands } from './trial';
 
 const TENANT_HEADER: Ascii = ascii('x-tidb-mesh-tenant');
 /** Envoy keeps it as the filter state `wasm.tidb_mesh_tenant`. */
@@ -95,29 +105,27 @@ function takeTenant(stream: Stream, identity: Identity): void {
   stream.namespaceAt = changetype<usize>(tenant.prefixBytes);
   stream.namespaceLength = tenant.prefixBytes.byteLength;
   stream.budget = tenant.budget;
+  stream.tightening = tenant.tightening;
+  stream.trial = tenant.trial;
   const name = changetype<usize>(tenant.nameBytes);
   addHeader(HeaderMap.REQUEST_HEADERS, TENANT_HEADER, name, tenant.nameBytes.byteLength);
   writeProperty(TENANT_PROPERTY, name, tenant.nameBytes.byteLength);
 }
 
 function onGrpcCall(stream: Stream): bool {
-  if (!findMethod(pathAt, pathLength)) {
-    refuseCall(stream, pathAt, pathLength, Text.UNKNOWN_METHOD);
-    return false;
-  }
-  if (decision == Decision.PASS) {
+  const known = findMethod(pathAt, pathLength);
+  const isOpen = known && (decision == Decision.PASS || decision == Decision.MAP);
+  const why = known ? because : Text.UNKNOWN_METHOD;
+  if (!permit(stream, known ? methodPlace : NO_RULE, isOpen, why, pathLength)) return false;
+  if (!isOpen || decision == Decision.PASS) {
     stream.phase = Phase.PASS;
     return true;
   }
-  if (decision == Decision.MAP) {
-    stream.phase = Phase.MAP;
-    stream.requestMessage = requestMessage;
-    stream.isBatch = requestMessage == Msg.BATCH_COMMANDS_REQUEST;
-    stream.responseMessage = responseMessage;
-    return true;
-  }
-  refuseCall(stream, pathAt, pathLength, because);
-  return false;
+  stream.phase = Phase.MAP;
+  stream.requestMessage = requestMessage;
+  stream.isBatch = requestMessage == Msg.BATCH_COMMANDS_REQUEST;
+  stream.responseMessage = responseMessage;
+  return true;
 }
 
 /** A piece of a gRPC body. True when the stream may go on. */
@@ -139,7 +147,10 @@ function onFrames(stream: Stream, budget: Budget, answer: bool, size: u32, last:
       return false;
     }
     if (outputChanged) replaceBuffer(buffer, size, outputAt, outputLength);
-    if (!answer) lookUpWanted(stream);
+    if (!answer) {
+      noteTriedCommands(stream);
+      lookUpWanted(stream);
+    }
   }
   if (last && held.length > 0) {
     refuseMessage(stream, Status.TRUNCATED, answer);

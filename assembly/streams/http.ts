@@ -17,16 +17,18 @@ import { isPlainText } from '../keys/text';
 import { Budget, Held, append, consume } from '../memory/held';
 import { pathBytes } from '../policy/classify';
 import { answerOf, bodyOf, decisionOf, endpoint, findEndpoint, textOf } from '../policy/endpoints';
+import { NO_RULE } from '../policy/names';
 import { jsonAt, jsonLength, rewriteAnswer, rewriteBody } from '../rewrite/json';
 import { WITHHELD } from '../rewrite/names';
 import { mapTarget, targetAt, targetLength, targetProblem } from './target';
 import { HttpDecision } from '../schema/http';
-import { Text } from '../texts/table';
+import { METHOD_COUNT } from '../schema/table';
 import { expand, expandedAt, expandedLength } from '../texts/text';
 import { Ascii, ascii } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { enter } from './enter';
 import { methodAt, methodLength, pathAt, pathLength } from './headers';
+import { permit } from './permit';
 import { refuseBody, refuseCall, refuseForm, refuseMessage } from './refuse';
 import { Phase, Stream } from './stream';
 
@@ -41,13 +43,12 @@ export function onHttpCall(stream: Stream): bool {
   const plain = pathBytes(pathAt, pathLength);
   const found = findEndpoint(methodAt, methodLength, pathAt, plain);
   const decision = found ? decisionOf(endpoint) : HttpDecision.REFUSE;
-  if (decision == HttpDecision.REFUSE) {
-    refuseCall(stream, pathAt, plain, found ? textOf(endpoint) : Text.NOT_FOR_TENANTS_AT_ALL);
-    return false;
-  }
+  const isOpen = decision != HttpDecision.REFUSE;
+  const rule = found ? METHOD_COUNT + endpoint : NO_RULE;
+  if (!permit(stream, rule, isOpen, found ? textOf(endpoint) : 0, plain)) return false;
   stream.endpoint = <i32>endpoint;
   stream.phase = Phase.PASS;
-  if (decision == HttpDecision.PASS) return true;
+  if (!isOpen || decision == HttpDecision.PASS) return true;
   if (decision == HttpDecision.ANSWER) {
     stream.phase = Phase.ENDED;
     expand(textOf(endpoint));

@@ -1,6 +1,7 @@
 /** One HTTP stream's state, pooled; found by Envoy's context id. */
 import { Space } from '../keys/space';
 import { Budget, Held, release } from '../memory/held';
+import { Trial } from '../tenant/tenant';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 
 export const enum Phase {
@@ -36,6 +37,9 @@ export class Stream {
   maxDriftMs: u64;
   /** How far back it may hold GC, s. */
   maxHoldBackSeconds: u32;
+  /** What policy refuses the tenant, as long as its configuration; 0: nothing. And how far it is on trial. */
+  tightening: usize;
+  trial: Trial;
   /** PD can be asked whose a region is. */
   looksUp: bool;
   /** Index of the HTTP endpoint. */
@@ -108,6 +112,8 @@ export function openStream(context: u32, root: u32): Stream {
   stream.phase = Phase.NEW;
   stream.budget = null;
   stream.space = null;
+  stream.tightening = 0;
+  stream.trial = Trial.NONE;
   stream.isGrpc = false;
   stream.isBatch = false;
   stream.draining = false;

@@ -13,11 +13,12 @@ import { FieldReader } from './field-reader';
 import { Json, JsonReader, JsonType } from './json';
 import { cannotShare } from './key-spaces';
 import { isTenantName } from './pattern';
+import { PolicyReader } from './policy';
 import { Rules, RulesReader } from './rules';
 import { Tenant } from './tenant';
 import { TextIndex } from './text-index';
 
-export { Tenant } from './tenant';
+export { Tenant, Trial } from './tenant';
 
 export class Limits {
   maxMessageBytes: u32 = 64 * 1024 * 1024;
@@ -66,7 +67,16 @@ export class Config {
 }
 
 /** The last is for editors and says nothing to the filter. */
-const ROOT_FIELDS: string[] = ['tenants', 'rules', 'requirePrincipal', 'limits', 'pd', '$schema'];
+const ROOT_FIELDS: string[] = [
+  'tenants',
+  'rules',
+  'requirePrincipal',
+  'limits',
+  'pd',
+  'policy',
+  'dryRun',
+  '$schema',
+];
 const TENANT_FIELDS: string[] = ['name', 'number', 'keyspace', 'prefix'];
 const KEYSPACE_FIELDS: string[] = ['id', 'mode'];
 const PREFIX_FIELDS: string[] = ['text', 'hex', 'mode'];
@@ -140,6 +150,8 @@ export class ConfigReader extends FieldReader {
     if (limits != null) this.limits(limits);
     const pd = json.get('pd');
     if (pd != null) this.pd(pd);
+    if (this.error.length == 0)
+      this.error = new PolicyReader(json, this.config.tenants, this.config.names).error;
     for (let i = 0; i < this.config.tenants.length; i++)
       this.config.tenants[i].budget.limit = this.config.limits.heldBytesPerTenant;
   }

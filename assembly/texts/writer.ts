@@ -1,5 +1,6 @@
 /** Builds a text of ASCII parts in the arena; what goes beyond MAX_TEXT is left out. */
 import { alloc } from '../memory/arena';
+import { Ascii } from '../wire/bytes';
 import { expand, expandedAt, expandedLength } from './text';
 
 const MAX_TEXT: usize = 1024;
@@ -10,6 +11,11 @@ export let textLength: usize = 0;
 
 export function beginText(): void {
   textAt = alloc(MAX_TEXT);
+  textLength = 0;
+}
+
+/** Begins again in the place of the text that was begun last. */
+export function clearText(): void {
   textLength = 0;
 }
 
@@ -27,6 +33,10 @@ export function addBytes(p: usize, length: usize): void {
   const size = min<usize>(length, MAX_TEXT - textLength);
   memory.copy(textAt + textLength, p, size);
   textLength += size;
+}
+
+export function addAscii(text: Ascii): void {
+  addBytes(changetype<usize>(text), text.length);
 }
 
 export function addNumber(value: u32): void {

@@ -45,6 +45,8 @@ export function explain(status: Status): u32 {
       return Text.REGION_NOT_NAMED;
     case Status.REGION_NOT_PROVEN:
       return Text.REGION_NOT_PROVEN;
+    case Status.BY_POLICY:
+      return Text.BY_POLICY;
     case Status.RANGES_MISSING:
       return Text.RANGES_MISSING;
     case Status.READ_SINCE:

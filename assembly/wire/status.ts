@@ -59,4 +59,6 @@ export const enum Status {
   GROUP_SETTINGS,
   /** More timestamps wanted at once than MAX_TSO_COUNT. */
   TSO_COUNT,
+  /** A command of a batch that pluginConfig.policy refuses. */
+  BY_POLICY,
 }

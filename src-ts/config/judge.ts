@@ -11,6 +11,7 @@ interface Exports {
   reset(): void;
   configure(at: number, length: number): number;
   resolve(at: number, length: number): number;
+  rule(place: number): number;
 }
 
 /** As in assembly/tenant/identity.ts. */
@@ -77,6 +78,17 @@ export class Judge {
   /** Loads a pluginConfig; '' or the line with which the filter refuses it. */
   configure(json: string): string {
     return this.text(this.wasm.configure(...this.put(json)));
+  }
+
+  /** The names of all methods and endpoints that the tables let tenants use, and so a policy can refuse. */
+  refusable(): string[] {
+    const names: string[] = [];
+    for (let place = 0; ; place++) {
+      const result = this.wasm.rule(place);
+      const name = this.text(result);
+      if (name === '') return names;
+      if (new DataView(this.wasm.memory.buffer).getUint32(result + 8, true) !== 0) names.push(name);
+    }
   }
 
   /** What the configuration that was loaded last says of a caller. */

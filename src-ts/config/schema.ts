@@ -204,6 +204,28 @@ const pd = object(
   },
 );
 
+const refuse = (whom: string): Schema => ({
+  type: 'array',
+  uniqueItems: true,
+  description: `What ${whom} refused beyond what every tenant is, by the names of docs/surface.md: \`tikvpb.Tikv/KvDeleteRange\`, \`GET /pd/api/v1/regions\`, or with \`/*\` at the end all below. A method is refused inside batches too.`,
+  items: text('The name of a method or of an endpoint.'),
+});
+const policy = object('What tenants are refused beyond what the filter refuses by itself.', [], {
+  refuse: refuse('all tenants are'),
+  tenants: {
+    type: 'object',
+    additionalProperties: object('One tenant.', [], { refuse: refuse('this tenant is') }),
+    description: 'What one tenant is refused, by its name.',
+  },
+});
+/** Only tenant 0 can be on trial. */
+const onTrial: Schema = {
+  if: { required: ['dryRun'], properties: { dryRun: { const: true } } },
+  then: {
+    properties: { tenants: { contains: { required: ['number'], properties: { number: { const: 0 } } } } },
+  },
+};
+
 export const PLUGIN_CONFIG_SCHEMA: Schema = {
   $schema: 'http://json-schema.org/draft-07/schema#',
   title: 'TiDB Mesh pluginConfig',
@@ -225,11 +247,19 @@ export const PLUGIN_CONFIG_SCHEMA: Schema = {
       },
       limits,
       pd,
+      policy,
+      dryRun: {
+        type: 'boolean',
+        default: false,
+        description:
+          'What tenant 0 would be refused goes on, counted (`tidbmesh_would_be_refused_total`) and logged: what `policy` says; while it is the only tenant, every method and endpoint, unread.',
+      },
     },
     {
       if: { required: ['requirePrincipal'], properties: { requirePrincipal: { const: false } } },
       then: byAnything,
       else: byPrincipal,
+      allOf: [onTrial],
     },
   ),
 };
@@ -244,6 +274,7 @@ export const BEYOND_THE_SCHEMA: readonly string[] = [
   "a label's name that no label can have",
   'rules that ask for more than 16 different facts of the peer, or of the node',
   'a rule that is never reached',
+  'a name in policy that is no method or endpoint, or that is refused already; a tenant there that is not in tenants',
   'a name that is twice in one object',
 ];
 

@@ -26,12 +26,23 @@ export function nearest(name: string, known: readonly string[]): string | undefi
   return best !== undefined && best.far <= allowed ? best.one : undefined;
 }
 
-/** What the filter's line about an unknown name probably calls for, or undefined. `tenants` are the names in the configuration. */
-export function suggestion(line: string, tenants: readonly string[]): string | undefined {
+/** What the filter's line about an unknown name probably calls for, or undefined. `tenants` are the names in the configuration, `rules` those of methods and endpoints that a policy can refuse. */
+export function suggestion(
+  line: string,
+  tenants: readonly string[],
+  rules: () => readonly string[],
+): string | undefined {
   const field = /^(?:.*\.)?([^.:]+): unknown field; known here: (.+)$/.exec(line);
   if (field) {
     const meant = nearest(field[1] ?? '', (field[2] ?? '').split(', '));
     return meant && `did you mean "${meant}"?`;
+  }
+  const rule = /: "(.*)" is no method or endpoint$/.exec(line);
+  if (rule) {
+    const names = rules();
+    const families = new Set(names.map((name) => name.replace(/[^/]*$/, '*')));
+    const meant = nearest(rule[1] ?? '', [...names, ...families]);
+    return meant ? `did you mean "${meant}"?` : 'docs/surface.md has the names';
   }
   const tenant = /: "([^"]*)" is not in tenants$/.exec(line);
   if (!tenant) return undefined;

@@ -49,6 +49,15 @@ export interface PdConfig {
   authority?: string;
 }
 
+/** Names of methods and endpoints, as in docs/surface.md; with `/*` at the end all below. */
+export interface RefuseConfig {
+  refuse?: string[];
+}
+
+export interface PolicyConfig extends RefuseConfig {
+  tenants?: Record<string, RefuseConfig>;
+}
+
 export interface PluginConfig {
   $schema?: string;
   tenants: TenantConfig[];
@@ -56,4 +65,6 @@ export interface PluginConfig {
   requirePrincipal?: boolean;
   limits?: LimitsConfig;
   pd?: PdConfig;
+  policy?: PolicyConfig;
+  dryRun?: boolean;
 }

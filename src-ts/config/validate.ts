@@ -48,7 +48,7 @@ function findingsOf(source: ConfigSource, judge: Judge): Finding[] {
     }));
   const place = placeIn(line);
   const path = place ? '' : pathIn(line);
-  const meant = suggestion(line, namesIn(source.text));
+  const meant = suggestion(line, namesIn(source.text), () => judge.refusable());
   return [
     {
       severity: 'error',

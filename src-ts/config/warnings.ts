@@ -52,6 +52,15 @@ function withoutRule({ tenants, rules }: PluginConfig): Warning[] {
   );
 }
 
+function onTrial({ tenants, dryRun }: PluginConfig): Warning[] {
+  if (dryRun !== true) return [];
+  const text =
+    tenants.length === 1
+      ? 'is true, so nothing is refused to tenant 0 by name, and what the filter does not know passes unread: take it out before another tenant comes'
+      : 'is true, so what policy refuses tenant 0 is counted and logged only';
+  return [{ path: 'dryRun', text }];
+}
+
 /** The warnings for a configuration that the filter takes. */
 export function warningsOf(config: PluginConfig): Warning[] {
   const rules = config.rules ?? [];
@@ -60,5 +69,6 @@ export function warningsOf(config: PluginConfig): Warning[] {
     ...chosenInAnyNamespace(rules),
     ...withoutPrincipal(config),
     ...withoutRule(config),
+    ...onTrial(config),
   ];
 }

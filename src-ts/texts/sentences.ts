@@ -27,6 +27,7 @@ const BY_STATUS: Record<string, string> = {
   REGION_NOT_NAMED: 'a request that acts on a whole region must name the region and its epoch in its context',
   REGION_NOT_PROVEN:
     "a request that acts on a whole region, and pluginConfig.pd.cluster does not say where to ask whose region it is; set it to Envoy's cluster of PD",
+  BY_POLICY: 'refused by pluginConfig.policy',
   RANGES_MISSING: 'a request without key ranges would act on the whole store; name the ranges',
   READ_SINCE: 'a smallest start timestamp must be a decimal number, and be put with a lease',
   HELD_BACK:
@@ -42,6 +43,8 @@ const BY_STATUS: Record<string, string> = {
 
 const REFUSALS: Record<string, string> = {
   REFUSED: 'refused',
+  TRIED: 'dry run: would be refused: ',
+  TRIED_MORE: '; others since the last line: ',
   NAME: 'tidb-mesh: ',
   COLON: ': ',
   PLACE: ' (',

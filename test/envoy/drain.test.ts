@@ -110,6 +110,39 @@ describe('a tenant gets another number while its stream is open', () => {
   });
 });
 
+test('a stream whose tenant is refused more ends; a new one is answered by the policy; the neighbour keeps its own', async () => {
+  const numbers = { alpha: 1, beta: 2 };
+  mesh = await startMesh(config(numbers) as Record<string, unknown>, true);
+  mesh.upstream.echo = answerTo;
+  const alpha = mesh.alpha.open(BATCH);
+  const beta = mesh.beta.open(BATCH);
+  alpha.write(get(1n));
+  beta.write(get(1n));
+  await until(() => alpha.messages.length === 1 && beta.messages.length === 1, 5);
+  await mesh.configure(
+    config(numbers, { policy: { tenants: { alpha: { refuse: ['tikvpb.Tikv/KvGet'] } } } }),
+  );
+  await until(() => alpha.closed, 10);
+  expect(beta.closed).toBe(false);
+  beta.write(get(2n));
+  await until(() => beta.messages.length === 2, 5);
+
+  mesh.upstream.echo = (id) =>
+    frame(
+      encode('tikvpb.BatchCommandsResponse', {
+        responses: [{ cmd: { case: 'Empty', value: {} } }],
+        requestIds: [id],
+      }),
+    );
+  const again = mesh.alpha.open(BATCH);
+  again.write(get(3n));
+  await until(() => again.messages.length === 1, 5);
+  const { responses } = decode('tikvpb.BatchCommandsResponse', again.messages[0]!);
+  expect(responses[0].cmd.value.error.abort).toBe('tidb-mesh: refused by pluginConfig.policy');
+  again.end();
+  beta.end();
+});
+
 test('a tenant that is taken out loses its stream and gets no other', async () => {
   mesh = await startMesh(config({ alpha: 1, beta: 2 }) as Record<string, unknown>, true);
   mesh.upstream.echo = answerTo;

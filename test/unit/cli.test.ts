@@ -187,6 +187,42 @@ describe('validate', () => {
     ]);
   });
 
+  test.each([
+    ['tikvpb.tikv/kvscan', 'did you mean "tikvpb.Tikv/KvScan"?'],
+    ['/tikvpb.Tikv/KvScan', 'did you mean "tikvpb.Tikv/KvScan"?'],
+    ['pdpb.PD/ScanRegion', 'did you mean "pdpb.PD/ScanRegions"?'],
+    ['/pd/api/v1/regions', 'did you mean "GET /pd/api/v1/regions"?'],
+    ['pdpb.Pd/*', 'did you mean "pdpb.PD/*"?'],
+    ['nothing like it', 'docs/surface.md has the names'],
+  ])('a policy that refuses %s', (name, suggestion) => {
+    expect(first(JSON.stringify({ ...GOOD, policy: { refuse: ['tikvpb.Tikv/KvGet', name] } }))).toMatchObject(
+      {
+        severity: 'error',
+        path: 'policy.refuse[1]',
+        text: `policy.refuse[1]: "${name}" is no method or endpoint`,
+        suggestion,
+      },
+    );
+  });
+
+  test('a policy for a tenant that there is not', () => {
+    const policy = { tenants: { alhpa: { refuse: ['tikvpb.Tikv/KvScan'] } } };
+    expect(first(JSON.stringify({ ...GOOD, policy }))).toMatchObject({
+      path: 'policy.tenants.alhpa',
+      suggestion: 'did you mean "alpha"?',
+    });
+  });
+
+  test('a dry run', () => {
+    const legacy = { name: 'legacy', number: 0 };
+    const alone = { tenants: [legacy], dryRun: true };
+    expect(warnings(alone)).toEqual([expect.stringMatching(/^dryRun: is true, .* passes unread/)]);
+    expect(warnings({ ...alone, tenants: [legacy, ...GOOD.tenants] })).toEqual([
+      expect.stringMatching(/^dryRun: is true, so what policy refuses tenant 0/),
+    ]);
+    expect(warnings({ ...alone, dryRun: false })).toEqual([]);
+  });
+
   test('a tenant that nobody can be', () => {
     expect(warnings({ ...GOOD, rules: GOOD.rules.slice(0, 2) })).toEqual([
       'tenants[0]: no rule makes a caller tenant "alpha"',
@@ -263,6 +299,27 @@ describe('explain', () => {
     load({ tenants: GOOD.tenants });
     expect(judge.resolve({ principal: 'spiffe://cluster.local/ns/alpha/sa/x' })).toMatchObject({
       tenant: 'alpha',
+    });
+  });
+
+  test('what policy refuses the caller, and what is on trial', () => {
+    const tenants = [{ name: 'legacy', number: 0 }, ...GOOD.tenants];
+    const policy = {
+      refuse: ['GET /pd/api/v1/stores'],
+      tenants: { beta: { refuse: ['tikvpb.Tikv/KvScan'] } },
+    };
+    const path = file('policy.json', JSON.stringify({ ...GOOD, tenants, policy, dryRun: true }));
+    const ask = (tenant: string, ...more: string[]): Ended =>
+      run('explain', '--config', path, '--principal', `spiffe://m/ns/${tenant}/sa/x`, ...more);
+    expect(ask('beta').stdout).toMatch(
+      /\npolicy refuses it: GET \/pd\/api\/v1\/stores, tikvpb\.Tikv\/KvScan\n$/,
+    );
+    expect(ask('legacy').stdout).toMatch(
+      /\npolicy would refuse it: GET \/pd\/api\/v1\/stores\ndry run: .* goes on\n$/,
+    );
+    expect(JSON.parse(ask('legacy', '--json').stdout)).toMatchObject({
+      tenant: 'legacy',
+      policy: { refuse: ['GET /pd/api/v1/stores'], trial: 'policy' },
     });
   });
 

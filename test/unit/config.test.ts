@@ -24,7 +24,7 @@ const BAD: [string, object, string][] = [
   [
     'an unknown field',
     { ...GOOD, rulez: [] },
-    'rulez: unknown field; known here: tenants, rules, requirePrincipal, limits, pd, $schema',
+    'rulez: unknown field; known here: tenants, rules, requirePrincipal, limits, pd, policy, dryRun, $schema',
   ],
   [
     'an unknown field of a tenant',

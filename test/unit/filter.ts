@@ -35,6 +35,7 @@ export enum Status {
   GROUP_SHARED,
   GROUP_SETTINGS,
   TSO_COUNT,
+  BY_POLICY,
 }
 
 /** As in assembly/keys/mapped.ts. */
@@ -92,6 +93,11 @@ export interface Exports {
   reaches(key: number, keyLength: number, end: number, endLength: number): number;
   mapLease(kind: number, id: bigint): bigint;
   newStream(vmLimit: number, tenantLimit: number): void;
+  policyRule(rule: number): number;
+  policyOf(number: number, rule: number): number;
+  usePolicy(number: number): void;
+  tried(): number;
+  placeOf(at: number, length: number): number;
   latest(timestamp: bigint): void;
   holdBack(oldest: bigint, seconds: number): void;
   lookups(possible: number): void;
@@ -349,6 +355,42 @@ export class Filter {
       response: this.word(result, 4),
       because: new TextDecoder().decode(this.given(result)),
     };
+  }
+
+  /** All that the tables decide about, in the order of the rules' numbers. */
+  rules(): { name: string; open: boolean; command: number }[] {
+    const rules: { name: string; open: boolean; command: number }[] = [];
+    for (;;) {
+      this.wasm.reset();
+      const result = this.wasm.policyRule(rules.length);
+      const name = new TextDecoder().decode(this.given(result));
+      if (name === '') return rules;
+      rules.push({ name, open: this.word(result, 2) !== 0, command: this.word(result, 3) });
+    }
+  }
+
+  /** What the loaded configuration's policy says of a rule for the tenant with this number. */
+  policyOf(number: number, rule: number): { refused: boolean; trial: number } {
+    const found = this.wasm.policyOf(number, rule);
+    return { refused: (found & 1) !== 0, trial: found >> 1 };
+  }
+
+  /** Makes batches obey the loaded configuration's policy for this tenant; -1: none. */
+  usePolicy(number: number): void {
+    this.wasm.usePolicy(number);
+  }
+
+  /** The command that was let through on trial, and how often. */
+  get tried(): { command: number; count: number } {
+    const found = this.wasm.tried();
+    return { command: found & 0xffff, count: found >>> 16 };
+  }
+
+  /** The rule of a method's path; -1 for one that is not known. */
+  placeOf(path: string): number {
+    this.wasm.reset();
+    const bytes = text.encode(path);
+    return this.wasm.placeOf(this.put(bytes), bytes.length);
   }
 
   map(name: MapName, key: Uint8Array): { mapped: Mapped; bytes: Uint8Array } {

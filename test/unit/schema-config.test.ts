@@ -25,6 +25,7 @@ const PD = { cluster: 'pd_http' };
 const tenant = (extra: object): object => ({ ...GOOD, tenants: [{ ...TENANT, ...extra }] });
 const rule = (one: unknown): object => ({ ...GOOD, rules: [one] });
 const loose = (...rules: unknown[]): object => ({ ...GOOD, requirePrincipal: false, rules });
+const policy = (extra: unknown): object => ({ ...GOOD, policy: extra });
 const limits = (extra: unknown): object => ({ ...GOOD, limits: extra });
 
 const TAKEN: [string, object][] = [
@@ -59,6 +60,14 @@ const TAKEN: [string, object][] = [
     limits({ heldBytesPerVM: 2 ** 30, maxHoldBackSeconds: 31536000, drainTimeoutSeconds: 86400 }),
   ],
   ['pd', { ...GOOD, pd: PD }],
+  ['an empty policy', { ...GOOD, policy: {} }],
+  [
+    'a policy for all and for one',
+    policy({ refuse: ['pdpb.PD/*'], tenants: { alpha: { refuse: ['GET /pd/api/v1/regions'] } } }),
+  ],
+  ['lists of nothing', policy({ refuse: [], tenants: { alpha: {} } })],
+  ['a dry run', { ...tenant({ number: 0 }), dryRun: true }],
+  ['a dry run that is off', { ...GOOD, dryRun: false }],
   ['pd with an authority', { ...GOOD, pd: { ...PD, authority: 'pd:2379' } }],
 ];
 
@@ -131,6 +140,17 @@ const REFUSED: [string, unknown][] = [
   ['half a second', limits({ maxTsDriftSeconds: 0.5 })],
   ['no time at all', limits({ maxHoldBackSeconds: 0 })],
   ['a drain of more than a day', limits({ drainTimeoutSeconds: 86401 })],
+  ['a policy as a list', policy(['tikvpb.Tikv/KvScan'])],
+  ['a policy that allows', policy({ allow: ['tikvpb.Tikv/KvScan'] })],
+  ['a text for a list', policy({ refuse: 'tikvpb.Tikv/KvScan' })],
+  ['a number in the list', policy({ refuse: [7] })],
+  ['an empty name in the list', policy({ refuse: [''] })],
+  ['a method twice', policy({ refuse: ['tikvpb.Tikv/KvScan', 'tikvpb.Tikv/KvScan'] })],
+  ['tenants of a policy as a list', policy({ tenants: ['alpha'] })],
+  ['a tenant of a policy as a list', policy({ tenants: { alpha: ['tikvpb.Tikv/KvScan'] } })],
+  ['an unknown field of a tenant of a policy', policy({ tenants: { alpha: { allow: [] } } })],
+  ['a dry run as a text', { ...tenant({ number: 0 }), dryRun: 'yes' }],
+  ['a dry run without tenant 0', { ...GOOD, dryRun: true }],
   ['pd as a text', { ...GOOD, pd: 'pd' }],
   ['pd without a cluster', { ...GOOD, pd: {} }],
   ['pd with an empty authority', { ...GOOD, pd: { ...PD, authority: '' } }],
@@ -166,6 +186,9 @@ const BEYOND: [string, string][] = [
     'a rule behind a wider one',
     JSON.stringify({ ...GOOD, rules: [RULE, { principal: 'spiffe://m/ns/a/sa/b', tenant: 'alpha' }] }),
   ],
+  ['a policy for no method', JSON.stringify(policy({ refuse: ['tikvpb.Tikv/Scan'] }))],
+  ['a policy for what is refused', JSON.stringify(policy({ refuse: ['tikvpb.Tikv/KvGC'] }))],
+  ['a policy for no tenant', JSON.stringify(policy({ tenants: { beta: {} } }))],
   [
     'a name that is twice in an object',
     '{"pd":{"cluster":"a","cluster":"b"},' + JSON.stringify(GOOD).slice(1),
@@ -195,7 +218,8 @@ describe('the fields are the same', () => {
   const properties = (schema: Schema, ...path: string[]): Schema =>
     path.reduce((at, name) => {
       const next = (at['properties'] as Record<string, Schema>)[name] as Schema;
-      return (next['items'] as Schema | undefined) ?? next;
+      const named = next['additionalProperties'];
+      return (next['items'] as Schema | undefined) ?? (named instanceof Object ? (named as Schema) : next);
     }, schema)['properties'] as Schema;
   const odd = { thisIsUnknown: 1 };
   const places: [string, string[], object][] = [
@@ -207,6 +231,8 @@ describe('the fields are the same', () => {
     ['a peer', ['rules', 'peer'], rule({ ...RULE, peer: odd })],
     ['a node', ['rules', 'node'], rule({ ...RULE, node: odd })],
     ['limits', ['limits'], limits(odd)],
+    ['a policy', ['policy'], policy(odd)],
+    ['a tenant of a policy', ['policy', 'tenants'], policy({ tenants: { alpha: odd } })],
     ['pd', ['pd'], { ...GOOD, pd: { ...PD, ...odd } }],
   ];
   test.each(places)('of %s', (_, path, config) => {

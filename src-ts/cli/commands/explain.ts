@@ -3,6 +3,7 @@ import { InvalidArgumentError, type Command } from 'commander';
 import pc from 'picocolors';
 import { addFact } from '../../config/facts.ts';
 import { Judge, type Caller, type Facts, type Verdict } from '../../config/judge.ts';
+import { policyOf } from '../../config/policy.ts';
 import { configSources } from '../../config/sources.ts';
 import type { PluginConfig } from '../../config/types.ts';
 import { MeshFileError } from '../../manifests/mesh-file.ts';
@@ -39,12 +40,21 @@ function configIn(file: string, judge: Judge): PluginConfig {
   }
 }
 
+const TRIALS = {
+  policy: 'dry run: what policy refuses it is counted and logged, and goes on',
+  all: 'dry run: what it would be refused by name is counted and logged, and goes on unread',
+};
+
 function show(config: PluginConfig, { access, tenant, refusal, rule }: Verdict): void {
   if (rule !== undefined && config.rules)
     console.log(`rules[${rule}] ${pc.dim(JSON.stringify(config.rules[rule]))}`);
   if (access === 'tenant') {
     const number = config.tenants.find(({ name }) => name === tenant)?.number;
     console.log(`${pc.green('tenant')} ${tenant ?? ''}, number ${number ?? '?'}`);
+    const { refuse, trial } = policyOf(config, tenant ?? '');
+    if (refuse.length > 0)
+      console.log(`policy ${trial ? 'would refuse' : 'refuses'} it: ${refuse.join(', ')}`);
+    if (trial) console.log(pc.yellow(TRIALS[trial]));
   } else if (access === 'system') console.log(`${pc.yellow('system')}: passes untouched and unread`);
   else console.log(`${pc.red('refused')}: ${refusal ?? ''}`);
 }
@@ -55,8 +65,10 @@ async function run(options: Options): Promise<void> {
   const { principal, peer, node } = options;
   const caller: Caller = { principal, ...(peer && { peer }), ...(node && { node }) };
   const verdict = judge.resolve(caller);
-  if (options.json) console.log(JSON.stringify({ ...caller, ...verdict }));
-  else show(config, verdict);
+  if (options.json) {
+    const policy = verdict.tenant === undefined ? {} : { policy: policyOf(config, verdict.tenant) };
+    console.log(JSON.stringify({ ...caller, ...verdict, ...policy }));
+  } else show(config, verdict);
   process.exitCode = verdict.access === 'refused' ? EXIT.refused : EXIT.ok;
 }
 

@@ -40,6 +40,31 @@ function space(random: Random): object {
   ]);
 }
 
+const RULES = [
+  'tikvpb.Tikv/KvScan',
+  'tikvpb.Tikv/*',
+  'GET /pd/api/v1/region/key/{key}',
+  'GET /pd/api/v1/config/*',
+  'tikvpb.Tikv/KvGC',
+  '* /pd/api/v1/operators',
+  '/*',
+  '*',
+  '',
+  'é',
+  '\ud800',
+];
+
+function policy(random: Random): object {
+  const refuse = (): object => ({
+    refuse: Array.from({ length: random.below(3) }, () => (random.chance(90) ? random.pick(RULES) : 7)),
+  });
+  const one = random.chance(50) ? { tenants: { [random.pick(['t0', 't9', '\ud800'])]: refuse() } } : {};
+  return {
+    ...(random.chance(80) ? { policy: { ...refuse(), ...one } } : {}),
+    ...(random.chance(40) ? { dryRun: random.pick([true, false, 'yes']) } : {}),
+  };
+}
+
 /** One that is accepted. */
 function good(random: Random): unknown {
   const named = random.chance(50);
@@ -60,6 +85,7 @@ function good(random: Random): unknown {
       },
     ],
     ...(random.chance(50) ? { pd: { cluster: 'pd' } } : {}),
+    ...(random.chance(30) ? { policy: { refuse: [random.pick(RULES.slice(0, 4))] } } : {}),
     ...(random.chance(50) ? { limits: { maxTsDriftSeconds: random.pick([0, 1, 600]) } } : {}),
   };
 }
@@ -97,6 +123,7 @@ function configuration(random: Random): unknown {
       { limits: {} },
       { more: 1 },
     ]),
+    ...(random.chance(30) ? policy(random) : {}),
     ...(random.chance(20)
       ? { limits: { maxMessageBytes: random.pick([1023, 1024, 2 ** 30, 2 ** 30 + 1, 'x']) } }
       : {}),

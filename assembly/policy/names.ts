@@ -1,0 +1,48 @@
+/**
+ * What the tables decide about, as those who run a mesh name it: `tikvpb.Tikv/KvGet`, `GET /pd/api/v1/regions`. A rule is a method's place
+ * in METHODS, or METHOD_COUNT and an endpoint's place in HTTP_ENDPOINTS. Runs when a configuration is loaded.
+ */
+import { HTTP_ENDPOINT_COUNT, HttpDecision } from '../schema/http';
+import { entryOf, recordOf } from '../schema/messages';
+import { Decision, METHOD_COUNT, Msg } from '../schema/table';
+import { expand, expandedAt, expandedLength } from '../texts/text';
+import { addBytes } from '../texts/writer';
+import { decisionOf, nameEndpoint } from './endpoints';
+import { decisionAt, isStreamAt, pathAt, requestAt } from './methods';
+
+/** Numbers of commands in BatchCommands: fields of its request. */
+export const COMMANDS: u32 = 256;
+/** Stands for what the tables do not know. */
+export const NO_RULE: u32 = u32.MAX_VALUE;
+
+export function ruleCount(): u32 {
+  return METHOD_COUNT + HTTP_ENDPOINT_COUNT;
+}
+
+/** Writes a rule's name with texts/writer. */
+export function nameRule(rule: u32): void {
+  if (rule >= METHOD_COUNT) {
+    nameEndpoint(rule - METHOD_COUNT);
+    return;
+  }
+  expand(pathAt(rule));
+  addBytes(expandedAt + 1, expandedLength - 1);
+}
+
+/** True when the tables let tenants use it. */
+export function isOpen(rule: u32): bool {
+  if (rule >= METHOD_COUNT) return decisionOf(rule - METHOD_COUNT) != HttpDecision.REFUSE;
+  const decision = decisionAt(rule);
+  return decision == Decision.PASS || decision == Decision.MAP;
+}
+
+/** The command of BatchCommands that does the same as this rule's method, by the type of its request; 0 when there is none. */
+export function commandFor(rule: u32): u32 {
+  if (rule >= METHOD_COUNT || isStreamAt(rule)) return 0;
+  const request = requestAt(rule);
+  const batch = recordOf(Msg.BATCH_REQUEST);
+  if (request == 0) return 0;
+  for (let command: u32 = 1; command < COMMANDS; command++)
+    if (entryOf(batch, command) >> 16 == request) return command;
+  return 0;
+}

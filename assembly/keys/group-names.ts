@@ -7,7 +7,7 @@
  * Tenant 0 keeps its names as they are; those that begin like another tenant's do not exist for it.
  */
 import { alloc } from '../memory/arena';
-import { Ascii, ascii, equals } from '../wire/bytes';
+import { Ascii, ascii, equals, isSameBytes } from '../wire/bytes';
 import { Mapped } from './mapped';
 import { tenantNumber } from './space';
 
@@ -66,7 +66,7 @@ export function decodeGroup(p: usize, length: usize): Mapped {
   if (length == 0 || isSharedGroup(p, length)) return Mapped.SAME;
   if (tenantNumber() == 0) return isSomeTenants(p, length) ? Mapped.OUTSIDE : Mapped.SAME;
   const before = prefixLength();
-  if (length <= before || memory.compare(p, prefixAt, before) != 0) return Mapped.OUTSIDE;
+  if (length <= before || !isSameBytes(p, prefixAt, before)) return Mapped.OUTSIDE;
   groupAt = p + before;
   groupLength = length - before;
   return isSharedGroup(groupAt, groupLength) ? Mapped.OUTSIDE : Mapped.REPLACED;

@@ -11,7 +11,7 @@
  * Two names are shared by all tenants, see read-since.ts.
  */
 import { alloc } from '../memory/arena';
-import { Ascii, ascii, startsWith } from '../wire/bytes';
+import { Ascii, ascii, isSameBytes, startsWith } from '../wire/bytes';
 import { Mapped } from './mapped';
 import { compareBytes } from './range';
 import {
@@ -168,7 +168,7 @@ export function reachesReserved(key: usize, keyLength: usize, end: usize, endLen
 /** A stored key back to the client's. OUTSIDE: not below the tenant's prefix, or reserved. Tenant 0 sees since when all tenants read: its TiDBs may lead GC. */
 export function decodeName(p: usize, length: usize): Mapped {
   if (adopted) return isReserved(p, length) && !isReadSince(p, length) ? Mapped.OUTSIDE : same(p, length);
-  if (length < prefixLength || memory.compare(p, prefix, prefixLength) != 0) {
+  if (length < prefixLength || !isSameBytes(p, prefix, prefixLength)) {
     if (isSavedSafePoint(p, length)) return same(p, length);
     return unshareReadSince(p, length, ownerAt, ownerLength) ? shared() : Mapped.OUTSIDE;
   }

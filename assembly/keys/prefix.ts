@@ -4,6 +4,7 @@
  *   logical  k  ->  P | k          P = the prefix          E = the first bytes behind everything that begins with it
  */
 import { alloc } from '../memory/arena';
+import { isSameBytes } from '../wire/bytes';
 import { Mapped, replacedBy, unbounded } from './mapped';
 import { KeyRange } from './range';
 
@@ -35,7 +36,7 @@ export function encodeUpper(p: usize, length: usize): Mapped {
 
 /** A physical key back to the logical one. OUTSIDE: another tenant's. */
 export function decodeKey(p: usize, length: usize): Mapped {
-  if (length < prefixLength || memory.compare(p, prefix, prefixLength) != 0) return Mapped.OUTSIDE;
+  if (length < prefixLength || !isSameBytes(p, prefix, prefixLength)) return Mapped.OUTSIDE;
   return replacedBy(p + prefixLength, length - prefixLength);
 }
 

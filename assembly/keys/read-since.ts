@@ -8,7 +8,7 @@
  * last slash on). The safe point that GC has reached is one for all: read from its shared key, written to the tenant's own.
  */
 import { alloc } from '../memory/arena';
-import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
+import { Ascii, ascii, equals, isSameBytes, startsWith } from '../wire/bytes';
 import { compareBytes } from './range';
 
 const FOLDER: Ascii = ascii('/tidb/server/minstartts/');
@@ -75,7 +75,7 @@ export function shareReadSinceEnd(p: usize, length: usize, owner: usize, ownerLe
 export function unshareReadSince(p: usize, length: usize, owner: usize, ownerLength: usize): bool {
   const size = <usize>FOLDER.length;
   if (!isReadSince(p, length) || length < size + ownerLength) return false;
-  if (memory.compare(p + size, owner, ownerLength) != 0) return false;
+  if (!isSameBytes(p + size, owner, ownerLength)) return false;
   sharedLength = length - ownerLength;
   sharedAt = alloc(sharedLength);
   memory.copy(sharedAt, p, size);

@@ -10,6 +10,7 @@
  *   adoptedSpace()                     as they are, < t 80 01    both sides    API V1
  */
 import { alloc } from '../memory/arena';
+import { isSameBytes } from '../wire/bytes';
 import { Codec, useCodec } from './codec';
 import { mappedAt, mappedLength } from './mapped';
 import * as memcomparable from './memcomparable';
@@ -91,7 +92,7 @@ export function isSameSpace(a: Space, b: Space): bool {
     a.capabilities == b.capabilities &&
     a.apiVersion == b.apiVersion &&
     a.keys.length == b.keys.length &&
-    memory.compare(a.keys.at, b.keys.at, a.keys.length) == 0
+    isSameBytes(a.keys.at, b.keys.at, a.keys.length)
   );
 }
 

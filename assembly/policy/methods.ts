@@ -1,5 +1,5 @@
 /** The decision for a gRPC method, from the table that proto/ is compiled to. Methods that are not in it are refused. */
-import { hashBytes } from '../wire/bytes';
+import { hashBytes, isSameBytes } from '../wire/bytes';
 import { METHODS, METHOD_COUNT } from '../schema/table';
 import { expand, expandedAt, expandedLength } from '../texts/text';
 
@@ -51,7 +51,7 @@ export function findMethod(p: usize, length: usize): bool {
   const record = METHODS + low * RECORD_BYTES;
   if (low == METHOD_COUNT || load<u32>(record) != hash) return false;
   expand(load<u16>(record, 4));
-  if (expandedLength != length || memory.compare(expandedAt, p, length) != 0) return false;
+  if (expandedLength != length || !isSameBytes(expandedAt, p, length)) return false;
   methodPlace = <u32>low;
   because = load<u16>(record, 6);
   const request = <u32>load<u16>(record, 8);

@@ -4,6 +4,7 @@
  *   heap:  u8 x 32   a bit for each command of BatchCommands
  *          u8 x ...  a bit for each rule, see names.ts
  */
+import { isSameBytes } from '../wire/bytes';
 import { COMMANDS, ruleCount } from './names';
 
 const COMMAND_BYTES: usize = (<usize>COMMANDS) >> 3;
@@ -51,5 +52,5 @@ export function refusesRule(tightening: usize, rule: u32): bool {
 export function isSameTightening(one: usize, other: usize): bool {
   if (one == other) return true;
   if (one == 0 || other == 0) return false;
-  return memory.compare(one, other, sizeOfTightening()) == 0;
+  return isSameBytes(one, other, sizeOfTightening());
 }

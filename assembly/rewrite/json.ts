@@ -10,7 +10,7 @@ import { isPlainText } from '../keys/text';
 import { alloc, isOverspent } from '../memory/arena';
 import { HTTP_MEMBERS, HTTP_SHAPES, Json } from '../schema/http';
 import { expand, expandedAt, expandedLength } from '../texts/text';
-import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
+import { Ascii, ascii, equals, isSameBytes, startsWith } from '../wire/bytes';
 import { escapedLength, readHex, writeHex } from '../wire/escape';
 import { Status } from '../wire/status';
 import {
@@ -255,7 +255,7 @@ function memberOf(shape: u32): bool {
   const count = shapeWord(shape, 2);
   for (memberPlace = 0; memberPlace < count; memberPlace++) {
     expand(load<u16>(HTTP_MEMBERS + ((<usize>(first + memberPlace)) << 2)));
-    if (textLength == expandedLength && memory.compare(textAt, expandedAt, textLength) == 0) return true;
+    if (textLength == expandedLength && isSameBytes(textAt, expandedAt, textLength)) return true;
   }
   return false;
 }

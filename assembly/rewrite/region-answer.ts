@@ -2,7 +2,7 @@
  * One region in PD's HTTP API (`/pd/api/v1/region/id/{id}`), read without allocating: its id, its version and its bounds, which are hex of
  * PD's form of keys. PD writes `id` first, and `version` within `epoch` only.
  */
-import { Ascii, ascii } from '../wire/bytes';
+import { Ascii, ascii, isSameBytes } from '../wire/bytes';
 import { readHex } from '../wire/escape';
 
 const ID: Ascii = ascii('"id"');
@@ -21,7 +21,7 @@ export let endLength: usize = 0;
 function member(name: Ascii, p: usize, end: usize): usize {
   const size = <usize>name.length;
   for (; p + size < end; p++) {
-    if (load<u8>(p) != 0x22 || memory.compare(p, changetype<usize>(name), size) != 0) continue;
+    if (load<u8>(p) != 0x22 || !isSameBytes(p, changetype<usize>(name), size)) continue;
     p += size;
     while (p < end && (load<u8>(p) == 0x20 || load<u8>(p) == 0x3a)) p++;
     return p < end ? p : 0;

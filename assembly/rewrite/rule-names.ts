@@ -7,7 +7,7 @@
  */
 import { encodeName, namedAt, namedLength } from '../keys/namespace';
 import { alloc } from '../memory/arena';
-import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
+import { Ascii, ascii, equals, isSameBytes, startsWith } from '../wire/bytes';
 
 const MAX_ID_BYTES: usize = 1024;
 const MAX_GROUP_BYTES: usize = 200;
@@ -112,7 +112,7 @@ function strip(p: usize, length: usize): bool {
   nameAt = p + size;
   nameLength = length - size;
   if (at == 0) return !startsWith(p, length, TENANTS);
-  return length >= size && memory.compare(p, at, size) == 0;
+  return length >= size && isSameBytes(p, at, size);
 }
 
 /** False: tenant 0 asks for another's name. */

@@ -7,6 +7,7 @@ import { actAs, endStream } from '../host/host';
 import { isSameSpace } from '../keys/space';
 import { isSameTightening } from '../policy/tighten';
 import { Access, Identity } from '../tenant/identity';
+import { isSameBytes } from '../wire/bytes';
 import { identify } from './callers';
 import { Generation, generationOf, hasFormer } from './configs';
 import { countDrained } from './metrics';
@@ -27,7 +28,7 @@ function isSame(stream: Stream, identity: Identity): bool {
   return (
     tenant.number == stream.tenantNumber &&
     tenant.prefixBytes.byteLength == <i32>stream.namespaceLength &&
-    memory.compare(changetype<usize>(tenant.prefixBytes), stream.namespaceAt, stream.namespaceLength) == 0 &&
+    isSameBytes(changetype<usize>(tenant.prefixBytes), stream.namespaceAt, stream.namespaceLength) &&
     isSameSpace(tenant.space, space) &&
     tenant.trial == stream.trial &&
     isSameTightening(tenant.tightening, stream.tightening)

@@ -4,6 +4,7 @@
  * With requirePrincipal the first rule whose principal matches is the caller's, and what else it asks for can only refuse: whatever a
  * workload says of itself, it cannot become another tenant. Without it the first rule of which everything matches counts.
  */
+import { isSameBytes } from '../wire/bytes';
 import {
   factAt,
   factLength,
@@ -69,7 +70,7 @@ const MAX_PRINCIPAL_BYTES: usize = 2048;
 const MAX_FACT_BYTES: usize = 253;
 
 function isSame(a: usize, aLength: usize, b: usize, bLength: usize): bool {
-  return aLength == bLength && memory.compare(a, b, aLength) == 0;
+  return aLength == bLength && isSameBytes(a, b, aLength);
 }
 
 /** Resolves callers by one configuration. */

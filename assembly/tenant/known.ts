@@ -6,7 +6,7 @@
  * A full young generation becomes the old one, and what was old is forgotten at once; an old entry that is asked for is young again. So
  * memory is bounded whoever calls, and callers that come often stay however many others come once.
  */
-import { hashBytes } from '../wire/bytes';
+import { hashBytes, isSameBytes } from '../wire/bytes';
 
 const ENTRY_BYTES: usize = 16;
 /** Bytes of entries in the first generation, and in the largest: some ten thousand callers. */
@@ -53,7 +53,7 @@ function slotOf(g: Generation, hash: u32, key: usize, length: usize): usize {
     const entry = load<usize>(slot);
     if (entry == 0) return slot;
     if (load<u32>(entry) != hash || <usize>load<u32>(entry, 4) != length) continue;
-    if (memory.compare(entry + ENTRY_BYTES, key, length) == 0) return slot;
+    if (isSameBytes(entry + ENTRY_BYTES, key, length)) return slot;
   }
   return 0;
 }

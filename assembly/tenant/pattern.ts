@@ -6,6 +6,7 @@
  *
  * so what each stands for is never in doubt, and a match takes one pass.
  */
+import { isSameBytes } from '../wire/bytes';
 export const CAPTURE: string = '{tenant}';
 
 const CAPTURE_BYTES: usize = 8;
@@ -109,7 +110,7 @@ export function matches(pattern: ArrayBuffer, text: usize, length: usize): bool 
     const suffixLength = p - suffix;
     if (last - text < suffixLength) return false;
     const cut = last - suffixLength;
-    if (memory.compare(cut, suffix, suffixLength) != 0) return false;
+    if (!isSameBytes(cut, suffix, suffixLength)) return false;
     if (c == BRACE) {
       captureAt = text;
       captureLength = cut - text;

@@ -2,6 +2,7 @@
 import { commandFor, isOpen, nameRule, ruleCount } from '../policy/names';
 import { newTightening, refusesRule, tighten } from '../policy/tighten';
 import { beginText, clearText, textAt, textLength } from '../texts/writer';
+import { isSameBytes } from '../wire/bytes';
 import { FieldReader } from './field-reader';
 import { Json, JsonType } from './json';
 import { Tenant, Trial } from './tenant';
@@ -29,7 +30,7 @@ function refuse(at: usize, length: usize, tenants: Tenant[]): Found {
     clearText();
     nameRule(rule);
     if (isFamily ? textLength < size : textLength != size) continue;
-    if (memory.compare(textAt, at, size) != 0) continue;
+    if (!isSameBytes(textAt, at, size)) continue;
     found = max<Found>(found, Found.NOTHING_NEW);
     if (!isOpen(rule)) continue;
     for (let i = 0; i < tenants.length; i++) {

@@ -1,5 +1,5 @@
 /** Finds a text among many by its hash. Nothing is allocated by a search. */
-import { hashBytes } from '../wire/bytes';
+import { hashBytes, isSameBytes } from '../wire/bytes';
 
 /** Texts with numbers of their own; of equal ones the first counts. */
 export class TextIndex {
@@ -19,7 +19,7 @@ export class TextIndex {
   private fits(place: i32, at: usize, length: usize): bool {
     if (place == 0) return true;
     const text = unchecked(this.texts[place - 1]);
-    return <usize>text.byteLength == length && memory.compare(changetype<usize>(text), at, length) == 0;
+    return <usize>text.byteLength == length && isSameBytes(changetype<usize>(text), at, length);
   }
 
   private place(i: i32): void {

@@ -32,6 +32,8 @@ export interface StackOptions {
   systemTidb?: boolean;
   /** Lines of TOML for every TiDB that is started with the stack. */
   tidbConfig?: string;
+  /** Lines of TOML for PD, in front of its sections. */
+  pdConfig?: string;
   /** Makes the tenants' borders borders of regions. Default: true with the filter. */
   borders?: boolean;
   /** Bytes at which the store splits a region; small for tests. Default: the store's own. */
@@ -229,7 +231,7 @@ async function startServers(
     {
       title: 'Start PD',
       async run() {
-        pd = await startPd(run, binaries.pd, { client: pdPort, peer: peerPort }, pdAddress);
+        pd = await startPd(run, binaries.pd, { client: pdPort, peer: peerPort }, pdAddress, options.pdConfig);
       },
     },
     {
@@ -311,11 +313,12 @@ async function startPd(
   binary: string,
   ports: { client: number; peer: number },
   advertised: string,
+  settings = '',
 ): Promise<ServerProcess> {
   const folder = join(run.data, 'pd');
   await mkdir(folder, { recursive: true });
   const config = join(folder, 'pd.toml');
-  await writeFile(config, '[replication]\nmax-replicas = 1\n');
+  await writeFile(config, `${settings}\n[replication]\nmax-replicas = 1\n`);
   const server = await run.spawn({
     name: 'pd',
     command: binary,

@@ -17,6 +17,13 @@ const usage = `Usage:
       among those of the scenario, lease ids that etcd chose are numbered, and what differs between two clusters is left out.
   etcdclient follow [connection] --key KEY --revision N
       Watches a prefix from a revision on and prints one line of JSON for each event, and for the end of the watch, until stdin ends.
+  etcdclient do [connection] put KEY VALUE [LEASE] | get PREFIX | grant ID SECONDS | leases | compact REVISION | state
+      Does one thing and prints what came back, one line of JSON for each key or lease.
+  etcdclient attack [connection] --names KEY,... --leases ID,... [--since REVISION] [--reads]
+      Tries to leave the namespace by every call there is, and prints one line of JSON for each answer: its bytes, or the error.
+  etcdclient load [connection] --kind put|get|txn|watch [--workers N] [--watchers N] [--seconds S]
+      Keeps one connection busy and prints one line of JSON: operations per second (of watch: events that watches were told of, by puts of
+      the workers), and how long an operation took in microseconds.
 
 Connection:
   --endpoint HOST:PORT  [--cert FILE --key-file FILE --ca FILE]
@@ -31,6 +38,9 @@ func main() {
 	commands := map[string]func([]string) error{
 		"scenarios": scenariosCommand,
 		"follow":    followCommand,
+		"do":        doCommand,
+		"load":      loadCommand,
+		"attack":    attackCommand,
 	}
 	command, found := commands[os.Args[1]]
 	if !found {

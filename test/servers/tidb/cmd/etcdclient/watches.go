@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sort"
 	"strings"
 	"time"
 
@@ -261,6 +262,8 @@ func (r *run) rawWatch(name string, requests []*pb.WatchRequest, enough func([]*
 
 func (r *run) rawAnswers(name string, requests []*pb.WatchRequest, count int) {
 	answers := r.rawWatch(name, requests, func(seen []*pb.WatchResponse) bool { return len(seen) >= count })
+	// etcd keeps the order of one watch only.
+	sort.SliceStable(answers, func(i, j int) bool { return answers[i].WatchId < answers[j].WatchId })
 	out := []any{}
 	for _, a := range answers {
 		events := []any{}

@@ -27,7 +27,7 @@ const LATENCY_LOAD = 0.6;
 
 const TENANTS = [{ name: 'alpha', number: 1 }];
 
-interface Proxy {
+export interface Proxy {
   readonly port: number;
   readonly pid: number;
 }
@@ -69,7 +69,10 @@ function comparisons(): Comparison[] {
   ];
 }
 
-async function startProxy(
+let started = 0;
+
+/** One worker of Envoy on the measured core, with a module if there is one. `side` names its files. */
+export async function startProxy(
   run: Run,
   side: Side,
   envoy: string,
@@ -78,7 +81,7 @@ async function startProxy(
   certs: CertFiles,
 ): Promise<Proxy> {
   const [pd, store, admin] = (await freePorts(3)) as [number, number, number];
-  const name = side.replaceAll(' ', '-');
+  const name = `${side.replaceAll(' ', '-')}-${++started}`;
   const config = join(run.data, `${name}.json`);
   const bootstrap = envoyBootstrap({
     ports: { pd, store, admin },

@@ -4,13 +4,14 @@ import { Command, InvalidArgumentError } from 'commander';
 import { progressFor } from '../stack/progress.ts';
 import type { Benchmark, Result } from './benchmark.ts';
 import { envoy } from './envoy.ts';
+import { etcd } from './etcd.ts';
 import { figures } from './figures.ts';
 import { growth } from './growth.ts';
 import { machine } from './machine.ts';
 import { rewriter } from './rewriter.ts';
 import { short, tableOf, type Row } from './rows.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [rewriter, growth, envoy, figures];
+const BENCHMARKS: readonly Benchmark[] = [rewriter, growth, envoy, etcd, figures];
 
 interface Options {
   json?: string;

@@ -260,6 +260,13 @@ export async function prepare(progress: Progress, options: { filter?: boolean } 
   return binaries;
 }
 
+/** Stock etcd, built where it is not cached yet. Gives its path. */
+export async function buildEtcd(): Promise<string> {
+  const binaries = { etcd: '' };
+  for (const step of await installStep('etcd', controlPlane.etcd, binaries)) await step.run(() => {});
+  return binaries.etcd;
+}
+
 /** A Go program under test/servers/<module>/cmd, built when it or the module's requirements have changed. Gives its path. */
 export async function buildTool(name: string, module: 'tidb' | 'istio' = 'tidb'): Promise<string> {
   const folder = await cached(await toolEntry(name, module), (into) =>

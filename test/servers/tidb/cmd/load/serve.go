@@ -19,6 +19,8 @@ const (
 	frameBytes  = 1 << 20
 	bufferBytes = 1 << 18
 	prefixBytes = 5
+	// peerFrameBytes is what a peer takes that says nothing else.
+	peerFrameBytes = 1 << 14
 )
 
 // block encodes headers without a table that changes, so that one block serves every stream.
@@ -171,8 +173,10 @@ func answerAll(conn net.Conn, canned answers) error {
 					s.began = true
 					err = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: f.StreamID, BlockFragment: head, EndHeaders: true})
 				}
-				if err == nil {
-					err = framer.WriteData(f.StreamID, false, s.answer)
+				for rest := s.answer; len(rest) > 0 && err == nil; {
+					piece := rest[:min(len(rest), peerFrameBytes)]
+					rest = rest[len(piece):]
+					err = framer.WriteData(f.StreamID, false, piece)
 				}
 			}
 			if err == nil && f.StreamEnded() {

@@ -1,0 +1,204 @@
+/**
+ * A tenant's etcd through Envoy with the filter, beside plain Envoy and beside etcd's own proxy with a namespace, all in front of one PD; and
+ * PD's answers about regions beside plain Envoy, from a server with canned bytes. Each proxy has one core, and clients another.
+ */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { buildEtcd, buildTool, prepare } from '../stack/builds.ts';
+import { callGrpc } from '../stack/caller.ts';
+import { principalOf, type CertFiles } from '../stack/certs.ts';
+import { freePorts } from '../stack/ports.ts';
+import { waitHealthy, type Run } from '../stack/processes.ts';
+import { silent } from '../stack/progress.ts';
+import { startStack, type Stack } from '../stack/stack.ts';
+import type { Benchmark, Result, Settings } from './benchmark.ts';
+import { startProxy } from './envoy.ts';
+import { drive, MEASURED_CORE, otherCores, pinned, startAnswers } from './load.ts';
+import { regionCalls, regionsIn } from './region-calls.ts';
+import { median, rowOf, short, tableOf, type Row } from './rows.ts';
+
+const run = promisify(execFile);
+
+const SIDES = ['grpc-proxy', 'plain Envoy', 'filter'] as const;
+type Side = (typeof SIDES)[number];
+const KINDS = ['put', 'get', 'txn', 'watch'] as const;
+type Kind = (typeof KINDS)[number];
+
+const ROUNDS = 5;
+const SECONDS = 2;
+const START_TIMEOUT = 30_000;
+const WORKERS = 32;
+
+interface Report {
+  perSecond: number;
+  /** Microseconds. */
+  p50: number;
+  p99: number;
+}
+
+/** etcd's own proxy, with TLS towards clients as Envoy has it. Resolves to its port. */
+async function startGrpcProxy(owner: Run, certs: CertFiles, pd: string): Promise<number> {
+  const [port] = (await freePorts(1)) as [number];
+  const [command, args] = pinned(MEASURED_CORE, await buildEtcd(), [
+    'grpc-proxy',
+    'start',
+    `--endpoints=${pd}`,
+    `--listen-addr=127.0.0.1:${port}`,
+    '--namespace=/grpc-proxy:',
+    `--cert-file=${certs.cert}`,
+    `--key-file=${certs.key}`,
+    `--trusted-ca-file=${certs.ca}`,
+    `--data-dir=${owner.data}/grpc-proxy`,
+  ]);
+  const server = await owner.spawn({ name: 'grpc-proxy', command, args, env: { GOMAXPROCS: '1' } });
+  await waitHealthy(server, 'an answer', START_TIMEOUT, async () => {
+    await run(await buildTool('etcdclient'), ['do', ...flags(port, certs), 'get', 'none'], { timeout: 5000 });
+    return true;
+  });
+  return port;
+}
+
+function flags(port: number, certs: CertFiles): string[] {
+  return [
+    `--endpoint=127.0.0.1:${port}`,
+    `--cert=${certs.cert}`,
+    `--key-file=${certs.key}`,
+    `--ca=${certs.ca}`,
+  ];
+}
+
+async function load(kind: Kind, port: number, certs: CertFiles, seconds: number): Promise<Report> {
+  const [command, args] = pinned(otherCores(), await buildTool('etcdclient'), [
+    'load',
+    ...flags(port, certs),
+    `--kind=${kind}`,
+    `--workers=${WORKERS}`,
+    `--seconds=${seconds}`,
+  ]);
+  const { stdout } = await run(command, args, { timeout: (seconds + 30) * 1000 });
+  return JSON.parse(stdout) as Report;
+}
+
+/** Runs all sides in each round, in another order each time, after one round that does not count. */
+async function interleave<S extends string>(
+  sides: readonly S[],
+  rounds: number,
+  once: (side: S, round: number) => Promise<Report>,
+): Promise<Record<S, Report[]>> {
+  const reports = {} as Record<S, Report[]>;
+  for (const side of sides) {
+    reports[side] = [];
+    await once(side, 0);
+  }
+  for (let round = 1; round <= rounds; round++)
+    for (const side of round % 2 ? sides : [...sides].reverse()) reports[side].push(await once(side, round));
+  return reports;
+}
+
+const perSecond = (reports: readonly Report[]): number[] => reports.map((report) => report.perSecond);
+
+/** Rows of the filter over each other side, and a line of the table. */
+function judge<S extends string>(name: string, reports: Record<S | 'filter', Report[]>): [Row[], string[]] {
+  const sides = Object.keys(reports) as (S | 'filter')[];
+  const figures = Object.fromEntries(
+    sides.flatMap((side) => [
+      [`${side}: per second`, median(perSecond(reports[side]))],
+      [`${side}: p50, µs`, median(reports[side].map(({ p50 }) => p50))],
+      [`${side}: p99, µs`, median(reports[side].map(({ p99 }) => p99))],
+    ]),
+  );
+  const rows = sides
+    .filter((side) => side !== 'filter')
+    .map((side) =>
+      rowOf(
+        `${name}, of ${side}`,
+        reports.filter.map((report, i) => report.perSecond / reports[side][i]!.perSecond),
+        figures,
+      ),
+    );
+  const cells = SIDES.map((side) => {
+    const own = (reports as Partial<Record<string, Report[]>>)[side];
+    if (!own) return '';
+    const rates = perSecond(own);
+    return `${Math.round(median(rates))} (${rates.map(Math.round).join(' ')})`;
+  });
+  const ratio = (side: Side): string => {
+    const row = rows.find((each) => each.name.endsWith(`of ${side}`));
+    return row ? short(row.ratio) : '';
+  };
+  return [rows, [name, ...cells, ratio('grpc-proxy'), ratio('plain Envoy')]];
+}
+
+async function measureAll(
+  stack: Stack,
+  wasm: string,
+  settings: Settings,
+  tell: (detail: string) => void,
+): Promise<Result> {
+  const rounds = settings.rounds ?? ROUNDS;
+  const seconds = settings.seconds ?? SECONDS;
+  const { binaries, certs, run: owner } = stack;
+  const client = await certs.client(principalOf('alpha'));
+  const pd = new URL(stack.pd.directUrl);
+  const envoys = async (upstream: number) => ({
+    'plain Envoy': (await startProxy(owner, 'plain', binaries.envoy, undefined, upstream, certs.server)).port,
+    filter: (await startProxy(owner, 'filter', binaries.envoy, wasm, upstream, certs.server)).port,
+  });
+  const ports = {
+    'grpc-proxy': await startGrpcProxy(owner, certs.server, pd.host),
+    ...(await envoys(Number(pd.port))),
+  };
+  const rows: Row[] = [];
+  const lines: string[][] = [];
+  const add = ([more, line]: [Row[], string[]]): void => {
+    rows.push(...more);
+    lines.push(line);
+  };
+  for (const kind of KINDS) {
+    const reports = await interleave(SIDES, rounds, (side, round) => {
+      tell(`etcd ${kind}: ${side}, round ${round} of ${rounds}`);
+      return load(kind, ports[side], client, seconds);
+    });
+    add(judge(`etcd ${kind}`, reports));
+  }
+  const calls = regionCalls();
+  const canned = await envoys(await startAnswers(owner, calls));
+  for (const call of calls) {
+    // What is refused or left out would be fast.
+    for (const port of Object.values(canned)) {
+      const { status, body } = await callGrpc(
+        `127.0.0.1:${port}`,
+        client,
+        call.path,
+        call.request.subarray(5),
+      );
+      const wanted = call.path.endsWith('/GetRegion') ? 1 : 1024;
+      if (status !== 'OK' || regionsIn(call, body!) !== wanted)
+        throw new Error(`${call.name} is answered with ${status}, not with ${wanted} regions`);
+    }
+    const reports = await interleave(['plain Envoy', 'filter'] as const, rounds, (side, round) => {
+      tell(`${call.name}: ${side}, round ${round} of ${rounds}`);
+      return drive(owner, call, { port: canned[side], certs: client, seconds, inFlight: WORKERS });
+    });
+    add(judge(call.name, reports));
+  }
+  const text = [
+    `Per second, medians and all ${rounds} rounds; of watch, events that 20 watches were told of. Puts wait for PD's disk.`,
+    tableOf(['', ...SIDES, 'filter / grpc-proxy', 'filter / plain'], lines),
+  ].join('\n');
+  return { rows, text };
+}
+
+export const etcd: Benchmark = {
+  name: 'etcd',
+  summary: "a tenant's etcd beside etcd's own proxy and plain Envoy, and PD's regions beside plain Envoy",
+  async run(settings, tell) {
+    const { wasm } = await prepare(silent, { filter: true });
+    const stack = await startStack({ mesh: false, startTidbs: false });
+    try {
+      return await measureAll(stack, wasm, settings, tell);
+    } finally {
+      await stack.stop();
+    }
+  },
+};

@@ -15,7 +15,7 @@ import {
   onResponseTrailers,
 } from './streams/filter';
 import { onLookup } from './streams/lookups';
-import { defineMetrics, recordGauges } from './streams/metrics';
+import { defineMetrics, recordMetrics } from './streams/metrics';
 import { closeStream, findStream, openStream } from './streams/stream';
 import { proxy_set_tick_period_milliseconds } from '@gcoredev/proxy-wasm-sdk-as/assembly/imports';
 
@@ -45,9 +45,7 @@ export function proxy_on_configure(root: u32, size: u32): u32 {
   readProperty(PLUGIN_NAME);
   const plugin = String.UTF8.decodeUnsafe(resultAt, resultLength);
   const wrong =
-    text.length == 0
-      ? 'it is empty; it must at least hold "tenants" and "rules"'
-      : configure(root, plugin, text, now);
+    text.length == 0 ? 'it is empty; it must at least hold "tenants"' : configure(root, plugin, text, now);
   if (wrong.length != 0) {
     log(LogLevel.ERROR, 'tidb-mesh: the pluginConfig is refused: ' + wrong);
     return 0;
@@ -62,7 +60,7 @@ export function proxy_on_tick(_root: u32): void {
   collectGarbage();
   readClock();
   reviewStreams(now);
-  recordGauges(drainingCount);
+  recordMetrics(drainingCount);
 }
 
 export function proxy_on_request_headers(context: u32, _count: u32, _last: u32): u32 {

@@ -6,7 +6,6 @@ import {
   proxy_get_buffer_bytes,
   proxy_get_current_time_nanoseconds,
   proxy_get_header_map_pairs,
-  proxy_get_header_map_value,
   proxy_get_property,
   proxy_http_call,
   proxy_increment_metric,
@@ -56,11 +55,6 @@ export function replaceBuffer(type: Buffer, oldLength: u32, at: usize, length: u
 export function readHeaders(map: HeaderMap): bool {
   clear();
   return take(proxy_get_header_map_pairs(map, answer, answer + 4));
-}
-
-export function readHeader(map: HeaderMap, name: Ascii): bool {
-  clear();
-  return take(proxy_get_header_map_value(map, changetype<usize>(name), name.length, answer, answer + 4));
 }
 
 export function removeHeader(map: HeaderMap, name: usize, length: usize): void {
@@ -185,7 +179,7 @@ export function increment(metric: u32): void {
   proxy_increment_metric(metric, 1);
 }
 
-/** Changes a gauge by a signed amount. */
+/** Adds to a counter, or changes a gauge by a signed amount. */
 export function add(metric: u32, amount: i64): void {
   proxy_increment_metric(metric, amount);
 }

@@ -2,12 +2,9 @@
 import { Buffer, HeaderMap } from '../host/abi';
 import {
   addHeader,
-  increment,
   readBuffer,
-  readHeader,
   removeHeader,
   replaceBuffer,
-  replaceHeader,
   resultAt,
   resultLength,
   writeProperty,
@@ -40,16 +37,23 @@ import { enter } from './enter';
 import {
   contentTypeAt,
   contentTypeLength,
+  isNamed,
   methodAt,
   methodLength,
+  nameAt,
+  nameLength,
+  nextHeader,
+  openHeaders,
   pathAt,
   pathLength,
   readRequestHeaders,
   upgrades,
+  valueAt,
+  valueLength,
 } from './headers';
 import { onHttpAnswer, onHttpAnswerBody, onHttpBody, onHttpCall } from './http';
 import { lookUpWanted } from './lookups';
-import { streamsTotal } from './metrics';
+import { countStream } from './metrics';
 import { permit } from './permit';
 import { refuseCaller, refuseForm, refuseMessage } from './refuse';
 import { Phase, Stream } from './stream';
@@ -62,10 +66,11 @@ const GRPC_MESSAGE: Ascii = ascii('grpc-message');
 const GRPC_DETAILS: Ascii = ascii('grpc-status-details-bin');
 const CONTENT_TYPE: Ascii = ascii('content-type');
 const GRPC_TYPE: Ascii = ascii('application/grpc');
+const PERCENT: u8 = 0x25;
 
 /** True when the stream may go on. */
 export function onRequestHeaders(stream: Stream): bool {
-  increment(streamsTotal);
+  countStream();
   const resolver = resolverOf(stream.root);
   const good = readRequestHeaders();
   const kind = good
@@ -181,29 +186,33 @@ export function onRequestTrailers(stream: Stream): bool {
   return false;
 }
 
-/** Errors travel in headers too: a text that may quote keys is withheld, details that we cannot read go. */
-function scrubStatus(map: HeaderMap): void {
-  if (readHeader(map, GRPC_MESSAGE) && resultLength > 0) {
-    let plain = isPlainText(resultAt, resultLength);
-    for (let i: usize = 0; plain && i < resultLength; i++) plain = load<u8>(resultAt + i) != 0x25;
-    if (!plain) replaceHeader(map, GRPC_MESSAGE, changetype<usize>(WITHHELD), WITHHELD.length);
+/** Errors travel in headers too: a text that may quote keys is withheld. */
+function withhold(map: HeaderMap): void {
+  let plain = isPlainText(valueAt, valueLength);
+  for (let i: usize = 0; plain && i < valueLength; i++) plain = load<u8>(valueAt + i) != PERCENT;
+  if (plain) return;
+  removeHeader(map, nameAt, nameLength);
+  addHeader(map, GRPC_MESSAGE, changetype<usize>(WITHHELD), WITHHELD.length);
+}
+
+/** Takes out of a gRPC answer's headers or trailers what may hold keys; true when they say that its body is gRPC. */
+function scrubAnswer(map: HeaderMap): bool {
+  let isGrpc = false;
+  if (!openHeaders(map)) return false;
+  while (nextHeader()) {
+    if (isNamed(CONTENT_TYPE)) isGrpc = startsWith(valueAt, valueLength, GRPC_TYPE);
+    else if (isNamed(GRPC_MESSAGE)) withhold(map);
+    else if (isNamed(GRPC_DETAILS)) removeHeader(map, nameAt, nameLength);
   }
-  removeHeader(map, changetype<usize>(GRPC_DETAILS), GRPC_DETAILS.length);
+  return isGrpc;
 }
 
 export function onResponseHeaders(stream: Stream): bool {
   if (stream.phase == Phase.ENDED || stream.budget == null) return true;
-  if (stream.isGrpc) scrubStatus(HeaderMap.RESPONSE_HEADERS);
   if (stream.phase == Phase.HTTP) onHttpAnswer(stream);
-  if (stream.phase == Phase.MAP) {
-    const isGrpc =
-      readHeader(HeaderMap.RESPONSE_HEADERS, CONTENT_TYPE) && startsWith(resultAt, resultLength, GRPC_TYPE);
-    if (!isGrpc) {
-      refuseMessage(stream, Status.MALFORMED, true);
-      return false;
-    }
-  }
-  return true;
+  if (!stream.isGrpc || scrubAnswer(HeaderMap.RESPONSE_HEADERS) || stream.phase != Phase.MAP) return true;
+  refuseMessage(stream, Status.MALFORMED, true);
+  return false;
 }
 
 export function onResponseBody(stream: Stream, size: u32, last: bool): bool {
@@ -216,7 +225,7 @@ export function onResponseBody(stream: Stream, size: u32, last: bool): bool {
 
 export function onResponseTrailers(stream: Stream): bool {
   if (stream.phase == Phase.ENDED || stream.budget == null) return true;
-  if (stream.isGrpc) scrubStatus(HeaderMap.RESPONSE_TRAILERS);
+  if (stream.isGrpc) scrubAnswer(HeaderMap.RESPONSE_TRAILERS);
   if (stream.response.length == 0) return true;
   refuseMessage(stream, Status.TRUNCATED, true);
   return false;

@@ -38,44 +38,70 @@ function isForeign(name: usize, length: usize): bool {
   return startsWith(name, length, ENVOY) && !startsWith(name, length, PEER);
 }
 
-/** Reads all headers in one call and removes those that outsiders may not set. False when one that must be there is missing or twice. */
+/** The header that `nextHeader` came to. */
+export let nameAt: usize = 0;
+export let nameLength: usize = 0;
+export let valueAt: usize = 0;
+export let valueLength: usize = 0;
+
+let sizesAt: usize = 0;
+let left: u32 = 0;
+
+/** Reads all headers of a map in one call, which costs about as much as asking for one. */
+export function openHeaders(map: HeaderMap): bool {
+  if (!readHeaders(map)) return false;
+  left = load<u32>(resultAt);
+  sizesAt = resultAt + 4;
+  valueAt = sizesAt + <usize>left * 8 - 1;
+  valueLength = 0;
+  return true;
+}
+
+/** Goes on to the next header; false behind the last. */
+export function nextHeader(): bool {
+  if (left == 0) return false;
+  left--;
+  nameAt = valueAt + valueLength + 1;
+  nameLength = <usize>load<u32>(sizesAt);
+  valueAt = nameAt + nameLength + 1;
+  valueLength = <usize>load<u32>(sizesAt, 4);
+  sizesAt += 8;
+  return true;
+}
+
+export function isNamed(name: Ascii): bool {
+  return equals(nameAt, nameLength, name);
+}
+
+/** Reads the request's headers and removes those that outsiders may not set. False when one that must be there is missing or twice. */
 export function readRequestHeaders(): bool {
-  if (!readHeaders(HeaderMap.REQUEST_HEADERS)) return false;
+  if (!openHeaders(HeaderMap.REQUEST_HEADERS)) return false;
   methodLength = 0;
   pathLength = 0;
   contentTypeLength = 0;
   upgrades = false;
   peerLength = 0;
   peerCount = 0;
-  const count = load<u32>(resultAt);
-  const base = resultAt;
-  let sizes = base + 4;
-  let at = sizes + <usize>count * 8;
   let twice = false;
-  for (let i: u32 = 0; i < count; i++, sizes += 8) {
-    const name = at;
-    const nameLength = <usize>load<u32>(sizes);
-    const value = name + nameLength + 1;
-    const valueLength = <usize>load<u32>(sizes, 4);
-    at = value + valueLength + 1;
-    if (equals(name, nameLength, METHOD)) {
+  while (nextHeader()) {
+    if (isNamed(METHOD)) {
       twice = twice || methodLength != 0;
-      methodAt = value;
+      methodAt = valueAt;
       methodLength = valueLength;
-    } else if (equals(name, nameLength, PATH)) {
+    } else if (isNamed(PATH)) {
       twice = twice || pathLength != 0;
-      pathAt = value;
+      pathAt = valueAt;
       pathLength = valueLength;
-    } else if (equals(name, nameLength, CONTENT_TYPE)) {
+    } else if (isNamed(CONTENT_TYPE)) {
       twice = twice || contentTypeLength != 0;
-      contentTypeAt = value;
+      contentTypeAt = valueAt;
       contentTypeLength = valueLength;
-    } else if (equals(name, nameLength, PEER)) {
+    } else if (isNamed(PEER)) {
       peerCount++;
-      peerAt = value;
+      peerAt = valueAt;
       peerLength = valueLength;
-    } else if (equals(name, nameLength, UPGRADE)) upgrades = true;
-    else if (isForeign(name, nameLength)) removeHeader(HeaderMap.REQUEST_HEADERS, name, nameLength);
+    } else if (isNamed(UPGRADE)) upgrades = true;
+    else if (isForeign(nameAt, nameLength)) removeHeader(HeaderMap.REQUEST_HEADERS, nameAt, nameLength);
   }
   return !twice && methodLength != 0 && pathLength != 0;
 }

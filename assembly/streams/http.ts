@@ -5,7 +5,6 @@
 import { Buffer, Grpc, HeaderMap } from '../host/abi';
 import {
   readBuffer,
-  readHeader,
   removeHeader,
   replaceBuffer,
   replaceHeader,
@@ -27,7 +26,19 @@ import { expand, expandedAt, expandedLength } from '../texts/text';
 import { Ascii, ascii } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { enter } from './enter';
-import { methodAt, methodLength, pathAt, pathLength } from './headers';
+import {
+  isNamed,
+  methodAt,
+  methodLength,
+  nameAt,
+  nameLength,
+  nextHeader,
+  openHeaders,
+  pathAt,
+  pathLength,
+  valueAt,
+  valueLength,
+} from './headers';
 import { permit } from './permit';
 import { refuseBody, refuseCall, refuseForm, refuseMessage } from './refuse';
 import { Phase, Stream } from './stream';
@@ -35,6 +46,8 @@ import { Phase, Stream } from './stream';
 const PATH: Ascii = ascii(':path');
 const STATUS: Ascii = ascii(':status');
 const CONTENT_LENGTH: Ascii = ascii('content-length');
+/** First digit of a status. */
+const SUCCESS: u8 = 0x32;
 /** What stands for an error that may quote keys: a JSON string, as PD's own errors are. */
 const WITHHELD_JSON: Ascii = ascii('"tidb-mesh: the text of this error is withheld"\n');
 
@@ -104,9 +117,12 @@ export function onHttpBody(stream: Stream, budget: Budget, size: u32, last: bool
 }
 
 export function onHttpAnswer(stream: Stream): void {
-  removeHeader(HeaderMap.RESPONSE_HEADERS, changetype<usize>(CONTENT_LENGTH), CONTENT_LENGTH.length);
-  const known = readHeader(HeaderMap.RESPONSE_HEADERS, STATUS) && resultLength != 0;
-  stream.failed = !known || load<u8>(resultAt) != 0x32;
+  stream.failed = true;
+  if (!openHeaders(HeaderMap.RESPONSE_HEADERS)) return;
+  while (nextHeader()) {
+    if (isNamed(STATUS)) stream.failed = valueLength == 0 || load<u8>(valueAt) != SUCCESS;
+    else if (isNamed(CONTENT_LENGTH)) removeHeader(HeaderMap.RESPONSE_HEADERS, nameAt, nameLength);
+  }
 }
 
 /** A piece of an answer's body. True when the stream may go on. */

@@ -182,14 +182,19 @@ async function measure(settings: Settings, tell: (detail: string) => void): Prom
       }
       const ratios = (side: Side): number[] =>
         measured.filter.map(({ perSecond }, i) => perSecond / measured[side][i]!.perSecond);
+      const cost = (side: Side): number[] =>
+        measured[side].map(({ busy, perSecond }) => (busy / perSecond) * 1e6);
       const figures = Object.fromEntries(
         SIDES.flatMap((side) => [
+          [`${side}: microseconds of processor each`, median(cost(side))],
           [`${side}: per second`, median(measured[side].map(({ perSecond }) => perSecond))],
           [`${side}: share of its core`, median(measured[side].map(({ busy }) => busy))],
         ]),
       );
       rows.push(rowOf(`${name}, of ${against}`, ratios(against), figures, budget));
       if (against !== 'plain') rows.push(rowOf(`${name}, of plain`, ratios('plain'), figures));
+      const costs = (side: Side): number[] => cost('filter').map((filter, i) => cost(side)[i]! / filter);
+      rows.push(rowOf(`${name}, processor time of ${against} over the filter's`, costs(against), {}, budget));
       rows.push(rowOf(`${name}, p99 of plain over the filter's`, p99, {}, 1 / 1.1));
       lines.push([
         name,
@@ -198,16 +203,20 @@ async function measure(settings: Settings, tell: (detail: string) => void): Prom
             perSecond: median(measured[side].map((m) => m.perSecond)),
             busy: median(measured[side].map((m) => m.busy)),
           };
-          return `${Math.round(perSecond)} (${Math.round(busy * 100)} %)`;
+          return `${Math.round(perSecond)} (${Math.round(busy * 100)} %, ${short(median(cost(side)))} µs)`;
         }),
         short(median(ratios(against))),
         short(median(ratios('plain'))),
+        short(median(costs(against))),
         short(1 / median(p99)),
       ]);
     }
     const text = [
       'Requests per second of one worker, and the share of its core that Envoy used: well below 100 % the load is not enough.',
-      tableOf(['', ...SIDES, 'filter / floor', 'filter / plain', 'p99, filter / plain'], lines),
+      tableOf(
+        ['', ...SIDES, 'filter / floor', 'filter / plain', 'time, floor / filter', 'p99, filter / plain'],
+        lines,
+      ),
     ].join('\n');
     return { rows, text };
   } finally {

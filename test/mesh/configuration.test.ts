@@ -199,8 +199,8 @@ meshSuite('a configuration that changes', () => {
       'envoyfilters,wasmplugins,sidecars,peerauthentications,authorizationpolicies',
     ]);
     expect(left).toBe('');
-    await eventually(unfiltered, (open) => open);
-    await eventually(answersPlaintext, (open) => open.every(Boolean));
+    await eventually(unfiltered, (open) => open, 60_000);
+    await eventually(answersPlaintext, (open) => open.every(Boolean), 60_000);
     // The old listeners go when their connections have had their time.
     await eventually(
       () => storage.map((member) => dynamicConfiguration(member).includes('"tidb-mesh"')),

@@ -341,6 +341,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
             continue;
           case Role.RESOURCE_VALUE: {
             const key = findField(start, end, GROUP_KEY_FIELD);
+            if (value == p) continue;
             if (key == 0) return Status.DROP;
             if (!isGroupKey(key, foundEnd - key)) continue;
             const status = nested(Msg.RESOURCE_GROUP, ESSENTIAL, at, lengthAt, value, p, depth);

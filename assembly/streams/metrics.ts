@@ -1,4 +1,4 @@
-/** The filter's counters and gauges. Envoy shows them at /stats/prometheus; labels are added by later parts, bounded. */
+/** The filter's counters and gauges. Envoy shows them at /stats/prometheus. They have no labels: a name of a tenant in one would be for all who see Envoy's statistics. */
 import { MetricType } from '../host/abi';
 import { add, defineMetric, increment } from '../host/host';
 import { vmBudget } from '../memory/held';

@@ -182,6 +182,21 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       expect(rewritten('{"a":[1,2],"count":12,"regions":[]}')).toEqual({ a: [1, 2], count: 0, regions: [] });
     });
 
+    test('the history of hot regions, a list of its own form', () => {
+      // PD: pkg/storage/hot_region_storage.go, HistoryHotRegion.
+      const entry = (from: Uint8Array, to: Uint8Array): object => ({
+        update_time: 1_700_000_000_000,
+        region_id: 2,
+        hot_region_type: 'read',
+        flow_bytes: 10.5,
+        start_key: upperHex(from),
+        end_key: upperHex(to),
+      });
+      const history = [entry(stored(1, ROW), stored(1, next)), entry(stored(2, ROW), stored(2, next))];
+      const list = JSON.stringify({ history_hot_region: history });
+      expect(rewritten(list)).toEqual({ history_hot_region: [entry(ROW, next)] });
+    });
+
     test('one alone becomes null', () => {
       expect(rewritten(JSON.stringify(region(1, EMPTY, P)))).toBeNull();
       expect(rewritten(JSON.stringify({ region: region(1, EMPTY, P), x: 1 }))).toEqual({

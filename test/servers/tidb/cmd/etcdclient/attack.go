@@ -166,6 +166,10 @@ func (a *attacker) leases(id int64) {
 	txn, err = kv.Txn(a.ctx, &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestTxn{
 		RequestTxn: &pb.TxnRequest{Success: []*pb.RequestOp{op}}}}}})
 	a.tell(group, "put in a nested one", txn, err)
+	txn, err = kv.Txn(a.ctx, &pb.TxnRequest{Compare: []*pb.Compare{{
+		Target: pb.Compare_LEASE, Result: pb.Compare_EQUAL, TargetUnion: &pb.Compare_Lease{Lease: id}, Key: []byte("\x00"), RangeEnd: []byte("\x00"),
+	}}})
+	a.tell(group, "compare", txn, err)
 	for _, keys := range []bool{false, true} {
 		ttl, err := lease.LeaseTimeToLive(a.ctx, &pb.LeaseTimeToLiveRequest{ID: id, Keys: keys})
 		a.tell(group, "time to live", ttl, err)

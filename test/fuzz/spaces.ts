@@ -156,10 +156,16 @@ export function ownService(space: Space): Uint8Array {
   return new TextEncoder().encode(`tidb-mesh:${space.tenant}:`);
 }
 
-/** Keys of etcd that even tenant 0 does not see. */
+/** Keys of etcd that even tenant 0 does not ask for. */
 export function isReservedName(space: Space, name: Uint8Array): boolean {
   const shown = Buffer.from(name).toString('latin1');
   return space.isTenant0 && /^\/(tidb-mesh\/|pd(\/|$)|tidb\/server\/minstartts\/[^]*:)/.test(shown);
+}
+
+/** Keys of etcd that even tenant 0 does not see. Since when all tenants read it does: GC may be its. */
+export function isHiddenName(space: Space, name: Uint8Array): boolean {
+  const shown = Buffer.from(name).toString('latin1');
+  return space.isTenant0 && /^\/(tidb-mesh\/|pd(\/|$))/.test(shown);
 }
 
 /** A reserved key in [key, end), where an end of `\0` is open; undefined when there is none. */

@@ -11,6 +11,7 @@ import { isPlainText, READER, WITHHELD } from '../unit/model/walker.ts';
 import { INSIDE, LATEST, NO_TIMESTAMP_LIMIT } from './facts.ts';
 import { Flag, type Message, type Schema } from './schema.ts';
 import {
+  isHiddenName,
   isReservedName,
   leaseBase,
   leaseLimit,
@@ -320,7 +321,7 @@ export class Verdict {
         return text === WITHHELD || isPlainText(text) ? undefined : `says ${shown}`;
       }
       case 'ETCD_KEY':
-        return this.wasNamed(n.bytes) && !isReservedName(this.space, n.bytes) ? undefined : `shows ${shown}`;
+        return this.wasNamed(n.bytes) && !isHiddenName(this.space, n.bytes) ? undefined : `shows ${shown}`;
       case 'LEASE_ID':
       case 'LEASE_GRANT_ID':
         return n.value < leaseLimit(this.space) ? undefined : `shows the lease ${n.value}`;

@@ -6,7 +6,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ControlPlaneBinaries } from '../stack/builds.ts';
 import { freePorts } from '../stack/ports.ts';
-import { waitHealthy, type Run } from '../stack/processes.ts';
+import { waitHealthy, type Run, type ServerProcess } from '../stack/processes.ts';
 import type { Progress } from '../stack/progress.ts';
 import type { Network } from './network.ts';
 
@@ -75,6 +75,7 @@ export async function startControlPlane(
     if (done.status !== 0) throw new Error(`kubectl ${args.join(' ')}: ${done.stderr || done.stdout}`);
     return done.stdout;
   };
+  let apiserver!: ServerProcess;
   let istiodLogPath = '';
 
   await progress.run([
@@ -112,7 +113,7 @@ export async function startControlPlane(
         const tokens = join(folder, 'tokens.csv');
         await writeFile(tokens, `${token},admin,admin,system:masters\n`, { mode: 0o600 });
         await writeFile(kubeconfig, kubeconfigText(`https://${HOST}:${apiPort}`, token), { mode: 0o600 });
-        const apiserver = await run.spawn({
+        apiserver = await run.spawn({
           name: 'kube-apiserver',
           command: binaries.apiserver,
           args: [
@@ -143,7 +144,11 @@ export async function startControlPlane(
       title: "Apply Istio's resource types",
       async run() {
         await kubectl(['apply', '--server-side', '-f', binaries.istioCrds]);
-        await kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=60s']);
+        // kubectl does not wait for one that has no conditions at all yet: it fails.
+        await waitHealthy(apiserver, "Istio's resource types", START_TIMEOUT, async () => {
+          const wait = ['wait', '--for=condition=Established', 'crd', '--all', '--timeout=20s'];
+          return (await tryKubectl(wait)).status === 0 ? true : undefined;
+        });
         await kubectl(['create', 'namespace', ISTIO_NAMESPACE]);
         await kubectl(
           ['apply', '--server-side', '-f', '-'],

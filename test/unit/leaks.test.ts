@@ -1,4 +1,4 @@
-/** The filter's memory after very many messages is what it was after the first ones. */
+/** The filter's memory after very many messages, and after many configurations, is what it was after the first ones. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { toBinary } from '@bufbuild/protobuf';
 import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
@@ -50,6 +50,36 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     }
     filter.newStream();
     expect(filter.heldBytes).toBe(0);
+    expect(filter.memoryBytes).toBe(warm);
+  });
+
+  test('does not grow over 5,000 configurations, one in ten refused', () => {
+    const filter = new Filter(build);
+    const config = (i: number): string =>
+      JSON.stringify({
+        tenants: [
+          { name: `tenant-${i % 997}`, number: 1 + (i % 32_000) },
+          { name: 'raw', number: 32_766, ...(i % 3 === 0 ? {} : { keyspace: { id: i, mode: 'raw' } }) },
+        ],
+        rules: [
+          { principal: `spiffe://m/ns/n${i}/sa/pd`, system: true },
+          { principal: 'spiffe://m/ns/{tenant}/sa/*', peer: { labels: { [`label-${i % 7}`]: '{tenant}' } } },
+          ...(i % 10 === 0 ? [{ principal: 'spiffe://m/ns/{tenant}/sa/*' }] : []),
+        ],
+        policy: { refuse: ['pdpb.PD/*'] },
+      });
+    let warm = 0;
+    let refused = 0;
+    for (let i = 0; i < 5000; i++) {
+      if (filter.config(config(i)) !== '') refused++;
+      else
+        filter.identity({
+          principal: 'spiffe://m/ns/raw/sa/x',
+          peer: { [`labels["label-${i % 7}"]`]: 'raw' },
+        });
+      if (i === 100) warm = filter.memoryBytes;
+    }
+    expect(refused).toBe(500);
     expect(filter.memoryBytes).toBe(warm);
   });
 });

@@ -51,6 +51,8 @@ export interface Run {
 }
 
 const liveRuns = new Set<Run>();
+/** By this process: names the runs that begin within one second. */
+let runsStarted = 0;
 let signalsHandled = false;
 let interruptExpected = false;
 
@@ -58,7 +60,7 @@ let interruptExpected = false;
 export async function startRun(logFolder?: string): Promise<Run> {
   await cleanLeftovers();
   const stamp = new Date().toISOString().replace(/[-:]/g, '').replace(/\..*/, '');
-  const folder = join(cacheRoot(), 'runs', `${stamp}-${process.pid}-${liveRuns.size}`);
+  const folder = join(cacheRoot(), 'runs', `${stamp}-${process.pid}-${runsStarted++}`);
   const logs = logFolder ?? join(folder, 'logs');
   const data = join(folder, 'data');
   await mkdir(data, { recursive: true });

@@ -40,6 +40,11 @@ export function millisecondsOf(ts: bigint): number {
   return Number(ts >> LOGICAL_BITS);
 }
 
+/** The first timestamp of a timestamp's millisecond. */
+export function floorToMillisecond(ts: bigint): bigint {
+  return (ts >> LOGICAL_BITS) << LOGICAL_BITS;
+}
+
 export class StoreTime {
   private ahead = 0;
   private lastRound = 0;

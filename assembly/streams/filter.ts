@@ -198,7 +198,11 @@ function withhold(map: HeaderMap): void {
 /** Takes out of a gRPC answer's headers or trailers what may hold keys; true when they say that its body is gRPC. */
 function scrubAnswer(map: HeaderMap): bool {
   let isGrpc = false;
-  if (!openHeaders(map)) return false;
+  if (!openHeaders(map)) {
+    removeHeader(map, changetype<usize>(GRPC_MESSAGE), GRPC_MESSAGE.length);
+    removeHeader(map, changetype<usize>(GRPC_DETAILS), GRPC_DETAILS.length);
+    return false;
+  }
   while (nextHeader()) {
     if (isNamed(CONTENT_TYPE)) isGrpc = startsWith(valueAt, valueLength, GRPC_TYPE);
     else if (isNamed(GRPC_MESSAGE)) withhold(map);

@@ -4,14 +4,15 @@ import type { PluginConfig } from '../config/types.ts';
 import type { MeshFile } from './mesh-file.ts';
 import { FILTERED_PORTS, operatorLabels, pdOf, type KubeObject } from './storage.ts';
 
-const NETWORKING = 'networking.istio.io/v1alpha3';
+export const NETWORKING = 'networking.istio.io/v1alpha3';
 const EXTENSIONS = 'extensions.istio.io/v1alpha1';
 const ENVOY_API = 'type.googleapis.com/envoy.extensions';
 const WASM_TYPE = `${ENVOY_API}.filters.http.wasm.v3.Wasm`;
-const HTTP_MANAGER = 'envoy.filters.network.http_connection_manager';
+export const HTTP_MANAGER = 'envoy.filters.network.http_connection_manager';
+export const ROUTER = 'envoy.filters.http.router';
 export const FILTER_NAME = 'tidb-mesh';
 /** After the patches of others, which may insert filters of their own. */
-const PRIORITY = 10;
+export const PRIORITY = 10;
 
 /** The filter's code, by value and by the digest of the OCI artifact that holds it. */
 export interface FilterCode {
@@ -48,20 +49,13 @@ export function envoyFilters(mesh: MeshFile, code: FilterCode): KubeObject[] {
             listener: {
               filterChain: {
                 destinationPort: number,
-                filter: { name: HTTP_MANAGER, subFilter: { name: 'envoy.filters.http.router' } },
+                filter: { name: HTTP_MANAGER, subFilter: { name: ROUTER } },
               },
             },
           },
           patch: {
             operation: 'INSERT_BEFORE',
-            value: {
-              name: FILTER_NAME,
-              config_discovery: {
-                // Without a time limit: the listener opens with the filter or not at all.
-                config_source: { ads: {}, initial_fetch_timeout: '0s', resource_api_version: 'V3' },
-                type_urls: [WASM_TYPE],
-              },
-            },
+            value: adsFilter(),
           },
         },
         {
@@ -74,7 +68,20 @@ export function envoyFilters(mesh: MeshFile, code: FilterCode): KubeObject[] {
   }));
 }
 
-function inlined(pluginConfig: PluginConfig, code: FilterCode): object {
+/** The filter's place in a listener. What it is comes by ADS. */
+export function adsFilter(): object {
+  return {
+    name: FILTER_NAME,
+    config_discovery: {
+      // Without a time limit: the listener opens with the filter or not at all.
+      config_source: { ads: {}, initial_fetch_timeout: '0s', resource_api_version: 'V3' },
+      type_urls: [WASM_TYPE],
+    },
+  };
+}
+
+/** What the filter is: its code and its configuration, by value. */
+export function inlined(pluginConfig: PluginConfig, code: FilterCode): object {
   return {
     name: FILTER_NAME,
     typed_config: {
@@ -96,9 +103,27 @@ function inlined(pluginConfig: PluginConfig, code: FilterCode): object {
   };
 }
 
-/** PD speaks gRPC over HTTP/2 and its own HTTP API over HTTP/1.1, on one port: what came in goes on as it came. */
+/** A patch: what came in over HTTP/2 goes on over HTTP/2, and what came over HTTP/1.1 so. */
+export function bothProtocolsOn(context: string, portNumber: number): object {
+  return {
+    applyTo: 'CLUSTER',
+    match: { context, cluster: { portNumber } },
+    patch: {
+      operation: 'MERGE',
+      value: {
+        typed_extension_protocol_options: {
+          'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+            '@type': `${ENVOY_API}.upstreams.http.v3.HttpProtocolOptions`,
+            use_downstream_protocol_config: { http_protocol_options: {}, http2_protocol_options: {} },
+          },
+        },
+      },
+    },
+  };
+}
+
+/** PD speaks gRPC over HTTP/2 and its own HTTP API over HTTP/1.1, on one port. */
 export function bothProtocols({ storage }: MeshFile): KubeObject {
-  const number = 2379;
   return {
     apiVersion: NETWORKING,
     kind: 'EnvoyFilter',
@@ -106,23 +131,7 @@ export function bothProtocols({ storage }: MeshFile): KubeObject {
     spec: {
       workloadSelector: { labels: operatorLabels(storage.cluster, 'pd') },
       priority: PRIORITY,
-      configPatches: [
-        {
-          applyTo: 'CLUSTER',
-          match: { context: 'SIDECAR_INBOUND', cluster: { portNumber: number } },
-          patch: {
-            operation: 'MERGE',
-            value: {
-              typed_extension_protocol_options: {
-                'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-                  '@type': `${ENVOY_API}.upstreams.http.v3.HttpProtocolOptions`,
-                  use_downstream_protocol_config: { http_protocol_options: {}, http2_protocol_options: {} },
-                },
-              },
-            },
-          },
-        },
-      ],
+      configPatches: [bothProtocolsOn('SIDECAR_INBOUND', 2379)],
     },
   };
 }

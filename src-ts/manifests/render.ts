@@ -1,6 +1,7 @@
 /** From one mesh file to all files that a user applies. */
 import { stringify } from 'yaml';
 import { accessPolicies, portDeclarations } from './access.ts';
+import { clientSide } from './client-side.ts';
 import { EXAMPLE_VERSIONS, storageLayer, tenantCluster } from './examples.ts';
 import { bothProtocols, envoyFilters, trafficExtensions, wasmPlugins, type FilterCode } from './filters.ts';
 import type { MeshFile } from './mesh-file.ts';
@@ -12,7 +13,14 @@ export interface RenderedFile {
   readonly text: string;
 }
 
-export const PARTS = ['base', 'envoyfilter', 'wasmplugin', 'trafficextension', 'examples'] as const;
+export const PARTS = [
+  'base',
+  'envoyfilter',
+  'wasmplugin',
+  'trafficextension',
+  'clientside',
+  'examples',
+] as const;
 export type Part = (typeof PARTS)[number];
 
 const EDIT_MESH =
@@ -68,7 +76,7 @@ function base(mesh: MeshFile): RenderedFile[] {
   ];
 }
 
-/** An overlay that adds one object for PD and one for TiKV to the base. */
+/** An overlay that adds the filter to the base. */
 function overlay(part: Part, header: readonly string[], objects: readonly KubeObject[]): RenderedFile[] {
   return [
     kustomization(part, header, ['../base', 'filter.yaml']),
@@ -97,7 +105,7 @@ function examples(mesh: MeshFile): RenderedFile[] {
   });
 }
 
-const OVERLAYS: Record<'envoyfilter' | 'wasmplugin' | 'trafficextension', readonly string[]> = {
+const OVERLAYS: Record<Exclude<Part, 'base' | 'examples'>, readonly string[]> = {
   envoyfilter: [
     'The filter with its code inlined: nothing is fetched. Apply with: kubectl apply --server-side -k <this folder>',
   ],
@@ -106,6 +114,10 @@ const OVERLAYS: Record<'envoyfilter' | 'wasmplugin' | 'trafficextension', readon
   ],
   trafficextension: [
     'The filter by the TrafficExtension API of Istio 1.30 and later, fetched from a registry by its digest. Checked against its schema, not run.',
+  ],
+  clientside: [
+    "The filter in the sidecars of the tenants' own TiDBs. It protects nobody: who controls a tenant's pod goes round it and reaches every tenant's rows.",
+    'For tenants that trust each other. Instead of the other overlays, never beside one: keys would be decorated twice.',
   ],
 };
 
@@ -117,6 +129,7 @@ export function render(mesh: MeshFile, code: FilterCode, parts: readonly Part[] 
     wasmplugin: () => overlay('wasmplugin', OVERLAYS.wasmplugin, wasmPlugins(mesh, code)),
     trafficextension: () =>
       overlay('trafficextension', OVERLAYS.trafficextension, trafficExtensions(mesh, code)),
+    clientside: () => overlay('clientside', OVERLAYS.clientside, clientSide(mesh, code)),
     examples: () => examples(mesh),
   };
   return PARTS.filter((part) => parts.includes(part)).flatMap((part) => made[part]());

@@ -11,8 +11,8 @@ import { ROOT } from '../../src-ts/wasm/builds.ts';
 import { TRUST_DOMAIN, type ControlPlane } from './control-plane.ts';
 import { STORAGE, type KubeObject } from './objects.ts';
 
-/** Of the folders that `render` makes: those that install the filter, each by another of Istio's APIs. */
-export type Overlay = Extract<Part, 'envoyfilter' | 'wasmplugin' | 'trafficextension'>;
+/** Of the folders that `render` makes: those that install the filter, each in another way. */
+export type Overlay = Exclude<Part, 'base' | 'examples'>;
 
 /** The folder in which the manifests of this repository lie, without the filter's code. */
 export const CHECKED_IN = join(ROOT, 'manifests');

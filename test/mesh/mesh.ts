@@ -12,7 +12,7 @@ import { startRun, type Run } from '../stack/processes.ts';
 import { silent, type Progress } from '../stack/progress.ts';
 import { startTidb, type Tidb } from '../stack/tidb.ts';
 import { startControlPlane, TRUST_DOMAIN, type ControlPlane } from './control-plane.ts';
-import { manifestsIn, type Manifests } from './manifests.ts';
+import { manifestsIn, type Manifests, type Overlay } from './manifests.ts';
 import { startNetwork, type Network, type Pod } from './network.ts';
 import {
   list,
@@ -41,6 +41,8 @@ export interface Tenant {
 
 export interface MeshOptions {
   tenants?: Tenant[];
+  /** How the filter is installed; in front of the storage layer by default. */
+  overlay?: Overlay;
   progress?: Progress;
   logFolder?: string;
   /** Envoy's log level in PD's and the store's sidecar. */
@@ -130,7 +132,7 @@ async function startAll(
   const manifests = manifestsIn(join(run.data, 'manifests'), controlPlane);
   const configure = async (config: PluginConfig): Promise<void> => {
     await manifests.render(config);
-    await manifests.apply();
+    await manifests.apply(options.overlay);
   };
 
   const makePod = async (info: Omit<PodInfo, 'pod'> & { name: string }): Promise<PodInfo> => {

@@ -1,14 +1,13 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
-import { tablePrefix } from '../support/keys.ts';
-import type { Row } from '../stack/sql.ts';
 import type { Tidb } from '../stack/tidb.ts';
 import { TRUST_DOMAIN } from './control-plane.ts';
 import { CHECKED_IN } from './manifests.ts';
 import { startMesh, SYSTEM_ACCOUNT, type Member, type Mesh } from './mesh.ts';
 import { operatorLabels, STORAGE } from './objects.ts';
 import { callUnary, getHttp1, sendRaw, type GrpcOutcome, type Target } from './probe.ts';
+import { fillTable, tableTags } from './rows.ts';
 import { PD_PEER_PORT, PD_PORT, STORE_PORT, STORE_STATUS_PORT } from './storage.ts';
 import { eventually, meshSuite } from './suite.ts';
 
@@ -17,8 +16,6 @@ const UNAUTHENTICATED = 16;
 const VERSION = '/pd/api/v1/version';
 /** Answered to the storage layer only. */
 const OPERATORS = '/pd/api/v1/operators';
-/** First byte of a table's keys. */
-const TABLE = 't'.charCodeAt(0);
 const GET_MEMBERS = '/pdpb.PD/GetMembers';
 const STORE_SAFE_TS = '/tikvpb.Tikv/GetStoreSafeTS';
 /** All that a TLS client may offer: what Istio's own clients do, what others do, and nothing at all. */
@@ -72,46 +69,29 @@ meshSuite('two tenants in a mesh', () => {
   });
 
   test('each runs its own SQL, and every row lies in its own part of the store', async () => {
-    const rows: Record<string, Row[]> = {};
-    const ids = new Set<number>();
-    for (const { name, number } of mesh.tenants) {
-      const session = await tidbs.get(name)!.tidb.connect();
-      await session.query('CREATE DATABASE m');
-      await session.query('CREATE TABLE m.t (id INT PRIMARY KEY, v VARCHAR(20), KEY (v))');
-      await session.query('INSERT INTO m.t VALUES (1, ?), (2, ?)', [name, `${name}-2`]);
-      await session.query('ALTER TABLE m.t ADD INDEX later (v, id)');
-      await session.query('ADMIN CHECK TABLE m.t');
-      rows[name] = await session.query('SELECT * FROM m.t ORDER BY id');
-      const [row] = await session.query(
-        "SELECT TIDB_TABLE_ID AS id FROM information_schema.tables WHERE TABLE_SCHEMA = 'm'",
-      );
-      const id = Number(row!['id']);
-      ids.add(id);
-      const prefix = tablePrefix(id, number);
-      const end = Buffer.from(prefix);
-      end[end.length - 1]!++;
-      const stored = await mesh.store.inspect.keys(prefix, end);
-      // Two rows and two entries in each of two indexes.
-      expect(stored).toHaveLength(6);
-      await session.close();
-    }
-    expect(ids.size).toBe(1);
-    expect(rows).toEqual({
-      alpha: [
-        { id: 1, v: 'alpha' },
-        { id: 2, v: 'alpha-2' },
-      ],
-      beta: [
-        { id: 1, v: 'beta' },
-        { id: 2, v: 'beta-2' },
-      ],
-    });
-    const all = await mesh.store.inspect.keys(Buffer.alloc(0), Buffer.alloc(0), 100_000);
+    const filled = [];
+    for (const tenant of mesh.tenants)
+      filled.push(await fillTable(mesh, tidbs.get(tenant.name)!.tidb, tenant));
+    const [alpha, beta] = filled;
+    expect(alpha!.tableId).toBe(beta!.tableId);
+    expect(filled.map(({ rows, stored }) => ({ rows, stored }))).toEqual([
+      {
+        rows: [
+          { id: 1, v: 'alpha' },
+          { id: 2, v: 'alpha-2' },
+        ],
+        stored: 6,
+      },
+      {
+        rows: [
+          { id: 1, v: 'beta' },
+          { id: 2, v: 'beta-2' },
+        ],
+        stored: 6,
+      },
+    ]);
     // What bears no tenant's number is the storage layer's own.
-    const tags = new Set(
-      all.map(({ key }) => (key[0] === TABLE ? key.subarray(0, 3).toString('hex') : 'meta')),
-    );
-    expect([...tags].sort()).toEqual(['748000', '748001', '748002', 'meta']);
+    expect(await tableTags(mesh)).toEqual(['748000', '748001', '748002']);
   });
 
   test("the storage layer's own TiDB leads the collection of garbage, and knows since when every tenant reads", async () => {

@@ -3,6 +3,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { parseAllDocuments } from 'yaml';
+import { Judge } from '../../src-ts/config/judge.ts';
+import { configSources } from '../../src-ts/config/sources.ts';
+import type { PluginConfig } from '../../src-ts/config/types.ts';
+import { clientSide } from '../../src-ts/manifests/client-side.ts';
 import { WITHOUT_CODE } from '../../src-ts/manifests/code.ts';
 import { MeshFileError, readMeshFile } from '../../src-ts/manifests/mesh-file.ts';
 import { render } from '../../src-ts/manifests/render.ts';
@@ -29,6 +33,27 @@ describe('manifests/', () => {
         expect(document.toJS()).toMatchObject({ apiVersion: expect.any(String), kind: expect.any(String) });
       }
     }
+  });
+});
+
+describe("the filter on the tenants' side", () => {
+  test('each sidecar is told of its own tenant only, in a way that the filter takes', async () => {
+    const text = FILES.find(({ path }) => path === 'clientside/filter.yaml')!.text;
+    const configs = configSources(text).map((source) => source.text);
+    const judge = await Judge.load();
+    expect(configs.map((config) => judge.configure(config))).toEqual(['', '']);
+    const tenants = configs.map((config) => (JSON.parse(config) as PluginConfig).tenants);
+    expect(tenants).toEqual([[{ name: 'cluster1', number: 1 }], [{ name: 'cluster2', number: 2 }]]);
+  });
+
+  test('what the policy says of other tenants stays out of it', () => {
+    const mesh = readMeshFile(SOURCE);
+    const policy = { refuse: ['pdpb.PD/GetStore'], tenants: { cluster2: { refuse: ['etcdserverpb.KV/*'] } } };
+    const made = clientSide({ ...mesh, pluginConfig: { ...mesh.pluginConfig, policy } }, WITHOUT_CODE);
+    const found = made
+      .flatMap((object) => configSources(JSON.stringify(object)))
+      .map((source) => (JSON.parse(source.text) as PluginConfig).policy);
+    expect(found).toEqual([{ refuse: policy.refuse }, policy]);
   });
 });
 

@@ -1,0 +1,120 @@
+/** The filter on the tenants' side: in the outbound listeners of their TiDBs' sidecars. It protects nobody there: see docs/install.md. */
+import type { PluginConfig } from '../config/types.ts';
+import {
+  adsFilter,
+  bothProtocolsOn,
+  HTTP_MANAGER,
+  inlined,
+  NETWORKING,
+  PRIORITY,
+  ROUTER,
+  type FilterCode,
+} from './filters.ts';
+import type { MeshFile } from './mesh-file.ts';
+import { FILTERED_PORTS, pdOf, type KubeObject } from './storage.ts';
+
+/** The TiDBs of every TidbCluster of a namespace. */
+const TIDBS = {
+  'app.kubernetes.io/name': 'tidb-cluster',
+  'app.kubernetes.io/managed-by': 'tidb-operator',
+  'app.kubernetes.io/component': 'tidb',
+};
+
+/** What a tenant's own sidecar is told: itself, as its namespace, and nothing of the others. */
+function configOf(mesh: MeshFile, name: string): PluginConfig {
+  const { tenants, policy, ...rest } = mesh.pluginConfig;
+  const own = policy?.tenants?.[name];
+  const refuse = policy?.refuse;
+  return {
+    ...rest,
+    tenants: tenants.filter((tenant) => tenant.name === name),
+    requirePrincipal: false,
+    rules: [{ node: { namespace: '{tenant}' } }],
+    ...(refuse || own
+      ? { policy: { ...(refuse ? { refuse } : {}), ...(own ? { tenants: { [name]: own } } : {}) } }
+      : {}),
+    pd: pdOf(mesh),
+  };
+}
+
+/**
+ * Says what the storage layer's ports speak: by the names of the operator's Services, Istio would make TCP listeners for some of
+ * PD's addresses, in which no HTTP filter is, and keys would go out as they are.
+ */
+function outboundPorts({ storage }: MeshFile, namespace: string): KubeObject {
+  return {
+    apiVersion: 'networking.istio.io/v1beta1',
+    kind: 'Sidecar',
+    metadata: { namespace, name: 'tidb-mesh-client' },
+    spec: {
+      workloadSelector: { labels: TIDBS },
+      egress: [
+        ...FILTERED_PORTS.map(({ number, protocol }) => ({
+          port: { number, protocol, name: `${protocol.toLowerCase()}-${number}` },
+          hosts: [`${storage.namespace}/*`],
+        })),
+        // Not all namespaces: from the storage layer's Services would come listeners of its pods' own addresses, which go before.
+        { hosts: ['./*', 'istio-system/*'] },
+      ],
+    },
+  };
+}
+
+/** PD tells its clients the names of its pods. Their Service names the port `tcp-peer-2379`, so Istio makes no route of it. */
+function routeToPdPods({ storage, clusterDomain }: MeshFile, context: string): object {
+  const service = `${storage.cluster}-pd-peer.${storage.namespace}`;
+  const host = `${service}.svc.${clusterDomain}`;
+  return {
+    applyTo: 'VIRTUAL_HOST',
+    match: { context, routeConfiguration: { name: '2379' } },
+    patch: {
+      operation: 'ADD',
+      value: {
+        name: `tidb-mesh-${storage.cluster}-pd-pods`,
+        domains: [service, `${service}.svc`, host].flatMap((name) => [name, `*.${name}`]),
+        routes: [{ match: { prefix: '/' }, route: { cluster: `outbound|2379||${host}`, timeout: '0s' } }],
+      },
+    },
+  };
+}
+
+function outboundFilter(mesh: MeshFile, code: FilterCode, namespace: string): KubeObject {
+  const context = 'SIDECAR_OUTBOUND';
+  return {
+    apiVersion: NETWORKING,
+    kind: 'EnvoyFilter',
+    metadata: { namespace, name: 'tidb-mesh-client' },
+    spec: {
+      workloadSelector: { labels: TIDBS },
+      priority: PRIORITY,
+      configPatches: [
+        ...FILTERED_PORTS.map(({ number }) => ({
+          applyTo: 'HTTP_FILTER',
+          match: {
+            context,
+            listener: {
+              portNumber: number,
+              filterChain: { filter: { name: HTTP_MANAGER, subFilter: { name: ROUTER } } },
+            },
+          },
+          patch: { operation: 'INSERT_BEFORE', value: adsFilter() },
+        })),
+        ...FILTERED_PORTS.map(({ number }) => bothProtocolsOn(context, number)),
+        routeToPdPods(mesh, context),
+        {
+          applyTo: 'EXTENSION_CONFIG',
+          match: { context },
+          patch: { operation: 'ADD', value: inlined(configOf(mesh, namespace), code) },
+        },
+      ],
+    },
+  };
+}
+
+/** For each tenant, in the namespace of its name. Not beside the filter in front of the storage layer: keys would be decorated twice. */
+export function clientSide(mesh: MeshFile, code: FilterCode): KubeObject[] {
+  return mesh.pluginConfig.tenants.flatMap(({ name }) => [
+    outboundPorts(mesh, name),
+    outboundFilter(mesh, code, name),
+  ]);
+}

@@ -42,7 +42,7 @@ export function beginWork(length: usize): void {
   mayGive = given + EVENT_BYTES + length * EVENT_FACTOR;
 }
 
-/** True when the event has taken more memory than it may: it must end now. */
+/** True when the event has taken more memory than it may: it must end now. @inline */
 export function isOverspent(): bool {
   return given > mayGive;
 }

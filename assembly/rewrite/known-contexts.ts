@@ -15,7 +15,7 @@ const entries: usize = memory.data(16384, 16);
 /** Where the context that was looked up last would be. */
 let place: usize = 0;
 
-/** What a context becomes hangs on this. */
+/** What a context becomes hangs on this. @inline */
 function keySpace(): u64 {
   return ((<u64>tenantNumber()) << 32) | ((<u64>keyspaceId()) << 8) | (<u64>(apiVersion() + 1));
 }

@@ -3,31 +3,32 @@ import { FAR, FIELDS, MESSAGES, SHAPES } from './table';
 
 const LEASE_GRANT: u32 = 16;
 
-/** The record of a message, for the functions below. */
+/** The record of a message, for the functions below. @inline */
 export function recordOf(message: u32): usize {
   return MESSAGES + ((<usize>message) << 3);
 }
 
+/** @inline */
 function shapeOf(record: usize): usize {
   return SHAPES + ((<usize>load<u8>(record, 3)) << 3);
 }
 
-/** What the message holds, see SHAPES. */
+/** What the message holds, see SHAPES. @inline */
 export function flagsOf(record: usize): u32 {
   return load<u32>(shapeOf(record));
 }
 
-/** The field that a range, a name or the message's one key begins in; 0 when there is none. */
+/** The field that a range, a name or the message's one key begins in; 0 when there is none. @inline */
 export function startFieldOf(record: usize): u32 {
   return load<u8>(shapeOf(record), 4);
 }
 
-/** The field that a range ends in; 0 when there is none. */
+/** The field that a range ends in; 0 when there is none. @inline */
 export function endFieldOf(record: usize): u32 {
   return load<u8>(shapeOf(record), 5);
 }
 
-/** The entry of a field, see FIELDS; 0 for a field that the schema does not know. `field` is not 0. */
+/** The entry of a field, see FIELDS; 0 for a field that the schema does not know. `field` is not 0. @inline */
 export function entryOf(record: usize, field: u32): u32 {
   if (field <= <u32>load<u8>(record, 2))
     return load<u32>(FIELDS + ((<usize>load<u16>(record) + <usize>field) << 2));

@@ -1,7 +1,8 @@
-/** The AssemblyScript compiler with packed literals, as a process of its own: its type declarations replace Node's `console`. */
+/** The AssemblyScript compiler with packed literals and inlined functions, as a process of its own: its type declarations replace Node's `console`. */
 import { readFile } from 'node:fs/promises';
 import { join, normalize, relative, sep } from 'node:path';
 import { packLiterals } from '../texts/literals.ts';
+import { decorateInline } from './inline.ts';
 
 interface Compiler {
   main(
@@ -24,7 +25,8 @@ const { error } = await main(process.argv.slice(2), {
     const path = normalize(relative('.', join(folder, name)))
       .split(sep)
       .join('/');
-    return packed(path) ?? (await readFile(join(folder, name), 'utf8').catch(() => null));
+    const source = packed(path) ?? (await readFile(join(folder, name), 'utf8').catch(() => null));
+    return source === null ? null : decorateInline(source);
   },
 });
 if (error) process.exitCode = 1;

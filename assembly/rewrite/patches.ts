@@ -47,7 +47,17 @@ export function addPatch(from: usize, to: usize, bytes: usize, length: usize): v
   patchCount++;
 }
 
-/** Fills in a patch that was reserved (added with nothing to change). */
+/** Reserves a patch at `from`, behind all others, with nothing to change yet. */
+export function reservePatch(from: usize): void {
+  if (patchCount == capacity) grow();
+  const at = list + <usize>patchCount * PATCH_BYTES;
+  store<usize>(at, from);
+  store<usize>(at, from, 4);
+  store<u64>(at, 0, 8);
+  patchCount++;
+}
+
+/** Fills in a patch that was reserved. */
 export function setPatch(index: u32, to: usize, bytes: usize, length: usize): void {
   const at = list + <usize>index * PATCH_BYTES;
   store<usize>(at, to, 4);

@@ -36,8 +36,9 @@ import { nameRange, readSinceValue } from './etcd';
 import { Exchange, forget, pendingColumns, pendingIndex, pendingRefusal, remember } from './exchange';
 import { findField, findVarint, foundEnd } from './find';
 import { isKnownContext, rememberContext } from './known-contexts';
+import { Level, MAX_DEPTH, levelAt } from './level';
 import { columnsAt, columnsLength, findPartitionId } from './partition-id';
-import { addPatch, clearPatches, patchCount, setPatch, truncatePatches } from './patches';
+import { addPatch, clearPatches, patchCount, reservePatch, setPatch, truncatePatches } from './patches';
 import { actsOnRegion, beginRegion } from './region-acts';
 import { GROUP_KEY_FIELD, groupRange, hasGroupSettings, isGroupKey } from './resource-groups';
 import { beginService, serviceSafePoint } from './service-safe-point';
@@ -51,9 +52,6 @@ import {
   useAnswerColumns,
   useDirection,
 } from './values';
-
-/** Deepest nesting; upstream's deepest message has 9 levels. */
-export const MAX_DEPTH: i32 = 32;
 
 /** Changes to one message: empty ranges take two bytes on the wire, and a hundred each while they are rewritten. */
 export const MAX_PATCHES: u32 = 1 << 20;
@@ -100,6 +98,21 @@ const enum Flag {
   NAMED_VALUE = 524288,
   SERVICE = 1048576,
   OWNERS = 2097152,
+  /** Those that ask for something before the first field. */
+  BEGINS = OWNERS | NEEDS | ACTS_ALWAYS | ACTS_WITHOUT_KEYS | SERVICE | HAS_CONTEXT | CONTEXT | BATCH,
+  /** And behind the last one. */
+  ENDS = RANGE |
+    ENCODED_RANGE |
+    SAFE_POINT_OUT |
+    RESOURCE_PATH |
+    LEASE_GRANT |
+    NAME_RANGE |
+    NAMED_VALUE |
+    SERVICE |
+    REQUIRED_LIST |
+    ACTS_ALWAYS |
+    ACTS_WITHOUT_KEYS |
+    CONTEXT,
 }
 
 const REPEATED: u32 = 1 << 11;
@@ -111,7 +124,7 @@ let exchange: Exchange = changetype<Exchange>(0);
 let leaseSeed: u64 = 0;
 /** The request that is being walked acts on the region that its context names. */
 let namesRegion = false;
-/** Fields met so far. */
+/** Fields of messages that have been walked. */
 let fieldCount: u32 = 0;
 
 /** The message and field at which a refusal happened, for its text. */
@@ -158,56 +171,45 @@ function fail(status: Status, message: u32, field: u32): Status {
   return status;
 }
 
+/** What a request's message asks for before its fields, and what they are told. */
+function begin(message: u32, flags: u32): Status {
+  if (flags & Flag.NEEDS & ~capabilities()) return fail(Status.WRONG_SPACE, message, 0);
+  if (flags & (Flag.ACTS_ALWAYS | Flag.ACTS_WITHOUT_KEYS)) beginRegion();
+  if (flags & Flag.SERVICE) beginService();
+  if (flags & Flag.HAS_CONTEXT) namesRegion = (flags & (Flag.ACTS_ALWAYS | Flag.ACTS_WITHOUT_KEYS)) != 0;
+  return Status.OK;
+}
+
 function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   if (depth > MAX_DEPTH) return fail(Status.TOO_DEEP, message, 0);
   const self = recordOf(message);
   const flags = flagsOf(self);
-  if (flags & Flag.OWNERS && tenantNumber() == 0) {
-    setGrowth(0);
-    return Status.OK;
-  }
-  const startField = startFieldOf(self);
-  const endField = endFieldOf(self);
-  const firstPatch = patchCount;
-  const start = p;
+  const level = levelAt(depth);
+  level.begin(p, patchCount);
   const request = direction == Direction.REQUEST;
-  if (request) {
-    if (flags & Flag.NEEDS & ~capabilities()) return fail(Status.WRONG_SPACE, message, 0);
-    if (flags & (Flag.ACTS_ALWAYS | Flag.ACTS_WITHOUT_KEYS)) beginRegion();
-    if (flags & Flag.SERVICE) beginService();
-    if (flags & Flag.HAS_CONTEXT) namesRegion = (flags & (Flag.ACTS_ALWAYS | Flag.ACTS_WITHOUT_KEYS)) != 0;
-    // One that names a region to act on is walked for what it names.
-    if (flags & Flag.CONTEXT && !namesRegion && isKnownContext(p, end - p)) p = end;
+  if (flags & Flag.BEGINS) {
+    if (flags & Flag.OWNERS && tenantNumber() == 0) {
+      setGrowth(0);
+      return Status.OK;
+    }
+    if (request) {
+      const status = begin(message, flags);
+      if (status != Status.OK) return status;
+      // One that names a region to act on is walked for what it names.
+      if (flags & Flag.CONTEXT && !namesRegion && isKnownContext(p, end - p)) p = end;
+    } else if (flags & Flag.BATCH && exchange.count > 0) {
+      level.idsAt = findField(p, end, BATCH_IDS);
+      if (level.idsAt != 0) level.idsEnd = foundEnd;
+    }
   }
 
   let total: i32 = 0;
   let seen: u64 = 0;
-  let seenHigh: u64 = 0;
-  let startAt: usize = 0;
-  let startTo: usize = 0;
-  let startBytes: usize = 0;
-  let endAt: usize = 0;
-  let endTo: usize = 0;
-  let endBytes: usize = 0;
-  let reverse = false;
-  let copType: u64 = 0;
-  let idsAt: usize = 0;
-  let idsEnd: usize = 0;
-  /** A key was there; the field that a required list begins in was there. */
-  let keyed = false;
-  let listed = false;
-  let members = 0;
-  let reads = false;
-
-  if (flags & Flag.BATCH && !request && exchange.count > 0) {
-    idsAt = findField(p, end, BATCH_IDS);
-    if (idsAt != 0) idsEnd = foundEnd;
-  }
-
+  let fields: u32 = 0;
+  // Whatever changed nothing goes on with the next field; what may have changed something goes through the end of this loop.
   while (p < end) {
-    if (patchCount > MAX_PATCHES || isOverspent()) return fail(Status.TOO_MANY_CHANGES, message, 0);
-    if (++fieldCount > MAX_FIELDS) return fail(Status.TOO_MANY_FIELDS, message, 0);
     const at = p;
+    fields++;
     let tag = <u32>load<u8>(p);
     if (tag < 0x80) p++;
     else {
@@ -229,123 +231,123 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         if (seen & bit) return fail(Status.DUPLICATE, message, field);
         seen |= bit;
       } else {
-        if (seenHigh & bit) return fail(Status.DUPLICATE, message, field);
-        seenHigh |= bit;
+        if (level.seenHigh & bit) return fail(Status.DUPLICATE, message, field);
+        level.seenHigh |= bit;
       }
     }
 
     if (wire == 0) {
-      const value = readVarint(p, end);
-      if (varintEnd == 0) return fail(Status.MALFORMED, message, field);
       const valueAt = p;
-      p = varintEnd;
+      let value: u64 = p < end ? <u64>load<u8>(p) : 0x80;
+      if (value < 0x80) p++;
+      else {
+        value = readVarint(p, end);
+        p = varintEnd;
+        if (p == 0) return fail(Status.MALFORMED, message, field);
+      }
       if (kind == Kind.UNKNOWN) continue;
       if (kind != Kind.VARINT) return fail(Status.MALFORMED, message, field);
       const role = entry & 0xff;
       if (role == Role.ROLE_UNSPECIFIED) continue;
-      if (role == Role.REVERSE) reverse = value != 0;
-      else if (role == Role.COP_TYPE) copType = value;
-      else if (role == Role.BATCH_IDS) return fail(Status.MALFORMED, message, field);
-      else {
-        const status = scalar(role, at, valueAt, p, value);
-        if (status != Status.OK) return fail(status, message, field);
-        total += growth;
+      if (role == Role.REVERSE) {
+        level.reverse = value != 0;
+        continue;
       }
-      continue;
-    }
-
-    if (wire == 2) {
-      const size = readVarint(p, end);
+      if (role == Role.COP_TYPE) {
+        level.copType = value;
+        continue;
+      }
+      if (role == Role.BATCH_IDS) return fail(Status.MALFORMED, message, field);
+      const status = scalar(role, at, valueAt, p, value);
+      if (status != Status.OK) return fail(status, message, field);
+    } else if (wire == 2) {
       const lengthAt = p;
-      p = varintEnd;
+      let size: u64 = p < end ? <u64>load<u8>(p) : 0x80;
+      if (size < 0x80) p++;
+      else {
+        size = readVarint(p, end);
+        p = varintEnd;
+      }
       if (p == 0 || size > <u64>(end - p)) return fail(Status.MALFORMED, message, field);
       const value = p;
       const length = <usize>size;
       p += length;
       if (kind == Kind.MESSAGE) {
         // One request of a batch holds one command: decoders take the last one, refusals the first.
-        if (message == Msg.BATCH_REQUEST && members++ > 0) return fail(Status.DUPLICATE, message, field);
+        if (message == Msg.BATCH_REQUEST && level.members++ > 0)
+          return fail(Status.DUPLICATE, message, field);
         if (message == Msg.BATCH_REQUEST && request && isRefusedCommand(field))
           return fail(Status.BY_POLICY, message, field);
         const role = entry & 0xff;
-        if (role != Role.ROLE_UNSPECIFIED) {
-          if (role == Role.REFUSED && request) return fail(Status.NOT_FOR_TENANTS, message, field);
-          if (role == Role.EMPTIED && request) {
-            buildEmptyCommand();
-            total += replace(at, p, builtAt, builtLength);
-            continue;
-          }
-          if (role == Role.DROP || role == Role.EMPTIED || role == Role.REFUSED) {
-            total += remove(at, p);
-            continue;
-          }
-        }
-        listed = listed || field == startField;
         let status = Status.OK;
-        if (flags & Flag.BATCH && field == BATCH_MESSAGES) {
+        if (role == Role.REFUSED && request) return fail(Status.NOT_FOR_TENANTS, message, field);
+        if (role == Role.EMPTIED && request) {
+          buildEmptyCommand();
+          setGrowth(replace(at, p, builtAt, builtLength));
+        } else if (role == Role.DROP || role == Role.EMPTIED || role == Role.REFUSED) {
+          setGrowth(remove(at, p));
+        } else if (flags & Flag.BATCH && field == BATCH_MESSAGES) {
           nextInBatch();
           exchange.outstanding += request ? 1 : -1;
           if (request) status = batchRequest(entry, at, lengthAt, value, p, depth);
-          else if (idsAt == 0) status = nested(entry >> 16, entry, at, lengthAt, value, p, depth);
+          else if (level.idsAt == 0) status = nested(entry >> 16, entry, at, lengthAt, value, p, depth);
           else {
-            const id = readVarint(idsAt, idsEnd);
+            const id = readVarint(level.idsAt, level.idsEnd);
             if (varintEnd == 0) return fail(Status.MALFORMED, message, field);
-            idsAt = varintEnd == idsEnd ? 0 : varintEnd;
+            level.idsAt = varintEnd == level.idsEnd ? 0 : varintEnd;
             status = batchResponse(id, entry, at, lengthAt, value, p, depth);
           }
-        } else status = nested(entry >> 16, entry, at, lengthAt, value, p, depth);
-        if (status == Status.DROP) {
-          truncatePatches(firstPatch);
-          return status;
+        } else {
+          level.listed = level.listed || field == startFieldOf(self);
+          if (request && isUnchanged(entry >> 16, value, length)) continue;
+          status = nested(entry >> 16, entry, at, lengthAt, value, p, depth);
         }
+        if (status == Status.DROP) truncatePatches(level.firstPatch);
         if (status != Status.OK) return status;
-        total += growth;
-        continue;
-      }
-      if (kind == Kind.BYTES) {
+      } else if (kind == Kind.BYTES) {
         const role = entry & 0xff;
         if (role == Role.OPAQUE) continue;
         switch (role) {
           case Role.RANGE_START:
           case Role.ENC_START:
-            startAt = at;
-            startBytes = value;
-            startTo = p;
+            level.startAt = at;
+            level.startBytes = value;
+            level.startTo = p;
             continue;
           case Role.RANGE_END:
           case Role.ENC_END:
-            endAt = at;
-            endBytes = value;
-            endTo = p;
+            level.endAt = at;
+            level.endBytes = value;
+            level.endTo = p;
             continue;
           case Role.DAG: {
             if (!request) continue;
-            if (copType == 0) copType = findVarint(p, end, COP_TYPE_FIELD);
-            const status = plan(copType, at, lengthAt, value, p, depth);
+            if (level.copType == 0) level.copType = findVarint(p, end, COP_TYPE_FIELD);
+            const status = plan(level.copType, at, lengthAt, value, p, depth);
             if (status != Status.OK) return status;
             total += growth;
             continue;
           }
           case Role.ETCD_READ_KEY:
           case Role.ETCD_KEY:
-            reads = role == Role.ETCD_READ_KEY;
-            startAt = at;
-            startBytes = value;
-            startTo = p;
+            level.reads = role == Role.ETCD_READ_KEY;
+            level.startAt = at;
+            level.startBytes = value;
+            level.startTo = p;
             if (flags & Flag.NAME_RANGE) continue;
             break;
           case Role.RESOURCE_PATH:
-            startAt = at;
-            startBytes = value;
-            startTo = p;
+            level.startAt = at;
+            level.startBytes = value;
+            level.startTo = p;
             continue;
           case Role.RESOURCE_VALUE: {
-            const key = findField(start, end, GROUP_KEY_FIELD);
+            const key = findField(level.start, end, GROUP_KEY_FIELD);
             if (value == p) continue;
             if (key == 0) return Status.DROP;
             if (!isGroupKey(key, foundEnd - key)) continue;
             const status = nested(Msg.RESOURCE_GROUP, ESSENTIAL, at, lengthAt, value, p, depth);
-            if (status == Status.DROP) truncatePatches(firstPatch);
+            if (status == Status.DROP) truncatePatches(level.firstPatch);
             if (status != Status.OK) return status;
             total += growth;
             continue;
@@ -353,79 +355,96 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
           case Role.ETCD_END:
           case Role.RESOURCE_END:
           case Role.ETCD_VALUE:
-            endAt = at;
-            endBytes = value;
-            endTo = p;
+            level.endAt = at;
+            level.endBytes = value;
+            level.endTo = p;
             continue;
           case Role.KEY:
-            keyed = true;
+            level.keyed = true;
         }
         const status = bytes(role, tag, at, value, length, p);
         if (status == Status.DROP) {
-          truncatePatches(firstPatch);
+          truncatePatches(level.firstPatch);
           return status;
         }
         if (status != Status.OK) return fail(status, message, field);
-        total += growth;
-        continue;
-      }
-      if (kind == Kind.UNKNOWN) {
+      } else if (kind == Kind.UNKNOWN) {
         if (flags & Flag.LENIENT) continue;
         if (request) return fail(Status.UNKNOWN_FIELD, message, field);
-        total += remove(at, p);
-        continue;
-      }
-      if (!(entry & PACKABLE)) return fail(Status.MALFORMED, message, field);
-      if (!request) continue;
-      const role = entry & 0xff;
-      if (role == Role.BATCH_IDS) {
-        idsAt = value;
-        idsEnd = p;
-      } else if (role == Role.REGION_ACT) {
+        setGrowth(remove(at, p));
+      } else {
+        if (!(entry & PACKABLE)) return fail(Status.MALFORMED, message, field);
+        if (!request) continue;
+        const role = entry & 0xff;
+        if (role == Role.BATCH_IDS) {
+          level.idsAt = value;
+          level.idsEnd = p;
+          continue;
+        }
+        if (role != Role.REGION_ACT) continue;
         const status = packedRegions(tag, at, value, p);
         if (status != Status.OK) return fail(status, message, field);
-        total += growth;
       }
-      continue;
-    }
-
-    if (wire == 1 || wire == 5) {
+    } else if (wire == 1 || wire == 5) {
       const size: usize = wire == 1 ? 8 : 4;
       if (size > end - p || (kind != Kind.UNKNOWN && kind != (wire == 1 ? Kind.FIXED64 : Kind.FIXED32)))
         return fail(Status.MALFORMED, message, field);
       p += size;
       continue;
-    }
-    return fail(wire == 3 || wire == 4 ? Status.GROUP : Status.MALFORMED, message, field);
-  }
+    } else return fail(wire == 3 || wire == 4 ? Status.GROUP : Status.MALFORMED, message, field);
 
+    total += growth;
+    if (patchCount > MAX_PATCHES || isOverspent()) return fail(Status.TOO_MANY_CHANGES, message, 0);
+  }
+  fieldCount += fields;
+  if (fieldCount > MAX_FIELDS) return fail(Status.TOO_MANY_FIELDS, message, 0);
+
+  if (
+    flags & Flag.ENDS ||
+    (flags & Flag.EXACT_KEY && !hasSeen(seen, 0, startFieldOf(self))) ||
+    (flags & Flag.HAS_CONTEXT && !(seen & 2) && apiVersion() != 0) ||
+    (flags & Flag.BATCH && noteCount > 0) ||
+    message == Msg.PUT_RESOURCE_GROUP ||
+    message == Msg.CHECKSUM_REQUEST
+  )
+    return finish(message, flags, level, end, seen, total);
+  setGrowth(total);
+  return Status.OK;
+}
+
+/** What a message asks for behind its last field. */
+function finish(message: u32, flags: u32, level: Level, end: usize, seen: u64, total: i32): Status {
+  const self = recordOf(message);
+  const startField = startFieldOf(self);
+  const endField = endFieldOf(self);
+  const request = direction == Direction.REQUEST;
   if (flags & (Flag.RANGE | Flag.ENCODED_RANGE)) {
     const encoded = (flags & Flag.ENCODED_RANGE) != 0;
     let status = Status.OK;
     if (startField != 0) {
       status = bound(
         encoded,
-        !reverse,
+        !level.reverse,
         startField,
-        startAt == 0 ? end : startAt,
-        startBytes,
-        startAt == 0 ? end : startTo,
+        level.startAt == 0 ? end : level.startAt,
+        level.startBytes,
+        level.startAt == 0 ? end : level.startTo,
       );
       if (status == Status.OK) total += growth;
     }
     if (status == Status.OK && endField != 0) {
       status = bound(
         encoded,
-        reverse,
+        level.reverse,
         endField,
-        endAt == 0 ? end : endAt,
-        endBytes,
-        endAt == 0 ? end : endTo,
+        level.endAt == 0 ? end : level.endAt,
+        level.endBytes,
+        level.endAt == 0 ? end : level.endTo,
       );
       if (status == Status.OK) total += growth;
     }
     if (status == Status.DROP) {
-      truncatePatches(firstPatch);
+      truncatePatches(level.firstPatch);
       return status;
     }
     if (status != Status.OK) return fail(status, message, startField);
@@ -445,49 +464,74 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
     if (flags & (Flag.NAME_RANGE | Flag.NAMED_VALUE | Flag.SERVICE)) {
       let status: Status;
       // An absent name is the first one of all.
-      if (startAt == 0) startAt = startBytes = startTo = end;
+      if (level.startAt == 0) level.startAt = level.startBytes = level.startTo = end;
       if (flags & Flag.SERVICE) status = serviceSafePoint(exchange);
       else if (flags & Flag.NAMED_VALUE) {
-        const lease = findVarint(start, end, LEASE_FIELD);
-        status = readSinceValue(startBytes, startTo - startBytes, VALUE_FIELD, endAt, endBytes, endTo, lease);
+        const lease = findVarint(level.start, end, LEASE_FIELD);
+        status = readSinceValue(
+          level.startBytes,
+          level.startTo - level.startBytes,
+          VALUE_FIELD,
+          level.endAt,
+          level.endBytes,
+          level.endTo,
+          lease,
+        );
       } else
-        status = nameRange(startField, startAt, startBytes, startTo, endField, endAt, endBytes, endTo, reads);
+        status = nameRange(
+          startField,
+          level.startAt,
+          level.startBytes,
+          level.startTo,
+          endField,
+          level.endAt,
+          level.endBytes,
+          level.endTo,
+          level.reads,
+        );
       if (status != Status.OK) return fail(status, message, startField);
       total += growth;
     }
     if (flags & Flag.RESOURCE_PATH) {
-      const status = groupRange((startField << 3) | 2, startAt, startBytes, startTo, endBytes, endTo);
+      const status = groupRange(
+        (startField << 3) | 2,
+        level.startAt,
+        level.startBytes,
+        level.startTo,
+        level.endBytes,
+        level.endTo,
+      );
       if (status != Status.OK) return fail(status, message, startField);
       total += growth;
     }
-    if (message == Msg.PUT_RESOURCE_GROUP && !hasGroupSettings(start, end))
+    if (message == Msg.PUT_RESOURCE_GROUP && !hasGroupSettings(level.start, end))
       return fail(Status.GROUP_SETTINGS, message, 0);
-    if (flags & Flag.REQUIRED_LIST && !listed) return fail(Status.RANGES_MISSING, message, startField);
-    if (flags & Flag.ACTS_ALWAYS || (flags & Flag.ACTS_WITHOUT_KEYS && !keyed)) {
+    if (flags & Flag.REQUIRED_LIST && !level.listed) return fail(Status.RANGES_MISSING, message, startField);
+    if (flags & Flag.ACTS_ALWAYS || (flags & Flag.ACTS_WITHOUT_KEYS && !level.keyed)) {
       const status = actsOnRegion();
       if (status != Status.OK) return fail(status, message, 0);
     }
     if (
       flags & Flag.CONTEXT &&
       !namesRegion &&
-      patchCount == firstPatch &&
-      end != start &&
-      !hasSeen(seen, seenHigh, startField) &&
-      !hasSeen(seen, seenHigh, endField) &&
+      patchCount == level.firstPatch &&
+      end != level.start &&
+      !hasSeen(seen, level.seenHigh, startField) &&
+      !hasSeen(seen, level.seenHigh, endField) &&
       seen != 0
     )
-      rememberContext(start, end - start);
+      rememberContext(level.start, end - level.start);
     if (flags & Flag.CONTEXT && apiVersion() != 0) {
-      if (!hasSeen(seen, seenHigh, startField))
+      if (!hasSeen(seen, level.seenHigh, startField))
         total += replaceScalar(startField << 3, end, end, apiVersion());
-      if (endField != 0 && !hasSeen(seen, seenHigh, endField))
+      if (endField != 0 && !hasSeen(seen, level.seenHigh, endField))
         total += replaceScalar(endField << 3, end, end, keyspaceId());
     }
     if (flags & Flag.HAS_CONTEXT && !(seen & 2) && apiVersion() != 0) total += insertContext(end);
-    if (message == Msg.CHECKSUM_REQUEST && !hasSeen(seen, seenHigh, CHECKSUM_RULE))
+    if (message == Msg.CHECKSUM_REQUEST && !hasSeen(seen, level.seenHigh, CHECKSUM_RULE))
       total += appendChecksumRule(end);
     if (noteCount > 0 && flags & Flag.BATCH) {
-      const status = rememberNotes(exchange, idsAt, idsEnd);
+      const status = rememberNotes(exchange, level.idsAt, level.idsEnd);
       if (status != Status.OK) return fail(status, message, 0);
     }
   }
@@ -495,6 +539,12 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   return Status.OK;
 }
 
+/** True for a request's context that is known to hold nothing to change. */
+function isUnchanged(message: u32, p: usize, length: usize): bool {
+  return message == Msg.CONTEXT && !namesRegion && apiVersion() == 0 && isKnownContext(p, length);
+}
+
+/** @inline */
 function hasSeen(seen: u64, seenHigh: u64, field: u32): bool {
   return (((field < 64 ? seen : seenHigh) >> (field & 63)) & 1) != 0;
 }
@@ -561,7 +611,7 @@ function nested(
   depth: i32,
 ): Status {
   const slot = patchCount;
-  addPatch(lengthAt, lengthAt, 0, 0);
+  reservePatch(lengthAt);
   const status = walk(message, value, end, depth + 1);
   if (status == Status.DROP) {
     if (entry & ESSENTIAL) return status;

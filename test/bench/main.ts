@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
 import { progressFor } from '../stack/progress.ts';
 import type { Benchmark, Result } from './benchmark.ts';
+import { calls } from './calls.ts';
 import { envoy } from './envoy.ts';
 import { etcd } from './etcd.ts';
 import { figures } from './figures.ts';
@@ -11,7 +12,7 @@ import { machine } from './machine.ts';
 import { rewriter } from './rewriter.ts';
 import { short, tableOf, type Row } from './rows.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [rewriter, growth, envoy, etcd, figures];
+const BENCHMARKS: readonly Benchmark[] = [rewriter, growth, envoy, calls, etcd, figures];
 
 interface Options {
   json?: string;

@@ -1,0 +1,115 @@
+/** What each call across the ABI costs, in processor time: modules that make one of them many times, beside one that makes none. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { prepare } from '../stack/builds.ts';
+import { createCerts, principalOf } from '../stack/certs.ts';
+import { startRun } from '../stack/processes.ts';
+import { silent } from '../stack/progress.ts';
+import { HOST_CALLS, writeBareModule, type HostCall } from './bare.ts';
+import type { Benchmark, Result, Settings } from './benchmark.ts';
+import { startProxy, unaryCall, type Proxy } from './envoy.ts';
+import { drive, processorSeconds, startAnswers } from './load.ts';
+import { median, rowOf, short, tableOf } from './rows.ts';
+
+const ROUNDS = 7;
+const SECONDS = 1;
+const IN_FLIGHT = 64;
+/** Enough for the calls to outweigh the differences between rounds. */
+const TIMES = 20;
+
+/** How often the filter makes each in a unary call whose keys it maps, see docs/performance.md. */
+const IN_A_UNARY_CALL: Record<HostCall, number> = {
+  'all headers': 3,
+  'a property': 1,
+  'publish a property': 1,
+  'set a header': 1,
+  'take bytes of a body': 2,
+  'put bytes of a body': 2,
+};
+/** Context created, headers, body and trailers of both ways as far as there are some, done, context deleted. */
+const CALLBACKS = 8;
+
+const NAMES = Object.keys(HOST_CALLS) as HostCall[];
+
+async function measure(settings: Settings, tell: (detail: string) => void): Promise<Result> {
+  const rounds = settings.rounds ?? ROUNDS;
+  const seconds = settings.seconds ?? SECONDS;
+  const { envoy, wasm } = await prepare(silent, { filter: true });
+  const run = await startRun();
+  try {
+    const folder = join(run.data, 'calls');
+    await mkdir(folder, { recursive: true });
+    const certs = await createCerts(join(run.data, 'certs'));
+    const client = await certs.client(principalOf('alpha'));
+    const call = unaryCall();
+    const upstream = await startAnswers(run, [call]);
+    const modules = new Map<string, string | undefined>([
+      ['plain', undefined],
+      ['nothing', join(folder, 'nothing.wasm')],
+      ['filter', wasm],
+    ]);
+    await writeBareModule(modules.get('nothing')!);
+    for (const name of NAMES) {
+      const file = join(folder, `${name.replaceAll(' ', '-')}.wasm`);
+      await writeBareModule(file, { call: { name, times: TIMES } });
+      modules.set(name, file);
+    }
+    const proxies = new Map<string, Proxy>();
+    for (const [side, file] of modules)
+      proxies.set(side, await startProxy(run, side, envoy, file, upstream, certs.server));
+
+    /** Microseconds of processor time for one request. */
+    const once = async (side: string): Promise<number> => {
+      const { port, pid } = proxies.get(side)!;
+      const before = processorSeconds(pid);
+      const { requests } = await drive(run, call, { port, certs: client, seconds, inFlight: IN_FLIGHT });
+      return ((processorSeconds(pid) - before) / requests) * 1e6;
+    };
+    const costs = new Map<string, number[]>([...proxies.keys()].map((side) => [side, []]));
+    for (let round = -1; round < rounds; round++)
+      for (const side of proxies.keys()) {
+        tell(`${side}, round ${round + 1} of ${rounds}`);
+        const cost = await once(side);
+        // The first round is to warm up.
+        if (round >= 0) costs.get(side)!.push(cost);
+      }
+
+    const over = (side: string, base: string, times: number): number[] =>
+      costs.get(side)!.map((cost, i) => (cost - costs.get(base)![i]!) / times);
+    const lines: string[][] = [];
+    let sum = 0;
+    const line = (name: string, each: number[], times: number): void => {
+      sum += median(each) * times;
+      lines.push([
+        name,
+        short(median(each)),
+        `${short(Math.min(...each))} to ${short(Math.max(...each))}`,
+        String(times),
+        short(median(each) * times),
+      ]);
+    };
+    line('a callback with nothing in it', over('nothing', 'plain', CALLBACKS), CALLBACKS);
+    for (const name of NAMES) line(name, over(name, 'nothing', TIMES), IN_A_UNARY_CALL[name]);
+    const whole = median(over('filter', 'plain', 1));
+    lines.push(['all of these', '', '', '', short(sum)], ['the filter, measured', '', '', '', short(whole)]);
+    const plain = median(costs.get('plain')!);
+    const figures = Object.fromEntries(
+      [...costs].map(([side, cost]) => [`${side}: microseconds of processor each`, median(cost)]),
+    );
+    return {
+      rows: [rowOf('calls across the ABI, of what the filter adds to plain Envoy', [sum / whole], figures)],
+      text: [
+        `Processor time of a unary call in microseconds; plain Envoy takes ${short(plain)}. Each call was made ${TIMES} times more in every stream.`,
+        tableOf(['', 'each', 'rounds', 'in a unary call', 'together'], lines),
+      ].join('\n'),
+    };
+  } finally {
+    await run.end();
+  }
+}
+
+export const calls: Benchmark = {
+  name: 'calls',
+  summary: 'what each call between Envoy and a module costs, and how much of the filter that is',
+  run: measure,
+};

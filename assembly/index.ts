@@ -112,10 +112,6 @@ export function proxy_on_http_call_response(
   onLookup(root, token, size);
 }
 
-export function proxy_on_done(_context: u32): u32 {
-  return 1;
-}
-
 export function proxy_on_delete(context: u32): void {
   if (findStream(context) != null) closeStream(context);
   else forgetConfig(context);

@@ -55,9 +55,11 @@ export class Level {
 /** Deepest nesting; upstream's deepest message has 9 levels. */
 export const MAX_DEPTH: i32 = 32;
 
-const levels: usize = memory.data(2640, 16);
+const LEVELS_BYTES: usize = 2112;
+const levels: usize = memory.data(2112, 16);
 
 /** `depth` is 0 to MAX_DEPTH. */
 export function levelAt(depth: i32): Level {
+  if (offsetof<Level>() * (<usize>MAX_DEPTH + 1) > LEVELS_BYTES) ERROR('the levels need more room');
   return changetype<Level>(levels + <usize>depth * offsetof<Level>());
 }

@@ -119,7 +119,6 @@ function text({ copies = false, call }: Work): string {
     ${callback('proxy_on_response_headers', 3, ZERO)}
     ${body('proxy_on_response_body', buffer.response)}
     ${callback('proxy_on_response_trailers', 2, ZERO)}
-    ${callback('proxy_on_done', 1, ONE)}
     ${callback('proxy_on_delete', 1, '')}
   )`;
 }

@@ -26,8 +26,8 @@ const IN_A_UNARY_CALL: Record<HostCall, number> = {
   'take bytes of a body': 2,
   'put bytes of a body': 2,
 };
-/** Context created, headers, body and trailers of both ways as far as there are some, done, context deleted. */
-const CALLBACKS = 8;
+/** Context created, headers, body and trailers of both ways as far as there are some, context deleted. */
+const CALLBACKS = 7;
 
 const NAMES = Object.keys(HOST_CALLS) as HostCall[];
 

@@ -64,7 +64,7 @@ import { mapTarget, targetAt, targetLength, targetProblem } from './streams/targ
 import { useLookups } from './rewrite/region-acts';
 import { clearWanted, learnRegion, wantedCount, wantedRegion } from './rewrite/regions';
 import { useHoldBack } from './rewrite/hold-back';
-import { useLatestTimestamp } from './rewrite/values';
+import { useLatestTimestamp, useLongestLease } from './rewrite/values';
 import { failedField, failedMessage, newLength, rewrite, useExchange } from './rewrite/walker';
 import { expand, expandedAt, expandedLength } from './texts/text';
 import { Status } from './wire/status';
@@ -143,6 +143,10 @@ export function latest(timestamp: u64): void {
 
 export function holdBack(oldest: u64, seconds: u32): void {
   useHoldBack(oldest, seconds);
+}
+
+export function longestLease(seconds: i64): void {
+  useLongestLease(seconds);
 }
 
 export function lookups(possible: bool): void {

@@ -57,6 +57,8 @@ let leaseSeed: u64 = 0;
 let answerColumns: usize = 0;
 /** The latest timestamp that a tenant may name: milliseconds since 1970 << 18, as PD makes them. */
 let latestTimestamp: u64 = u64.MAX_VALUE;
+/** The longest lease in etcd that a tenant may take, in seconds. */
+let longestLease: i64 = i64.MAX_VALUE;
 
 /** Sets what the next message is walked with. */
 export function useDirection(way: Direction, x: Exchange, randomLease: u64): void {
@@ -73,6 +75,11 @@ export function useAnswerColumns(columns: usize): void {
 /** Sets how late a timestamp may be. */
 export function useLatestTimestamp(latest: u64): void {
   latestTimestamp = latest;
+}
+
+/** Sets how many seconds a lease in etcd may last. */
+export function useLongestLease(seconds: i64): void {
+  longestLease = seconds;
 }
 
 /** One bound of a range; `value` is where the field's bytes begin, [at, end) the field, both at the message's end when absent. */
@@ -175,6 +182,9 @@ export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: 
       if (!request) result = decodeLease(value);
       else if (!isClientLease(value)) return Status.NAME_OUTSIDE;
       else result = encodeLease(value == 0 && role == Role.LEASE_GRANT_ID ? leaseSeed : value);
+      break;
+    case Role.LEASE_TTL:
+      if (request) result = <u64>min<i64>(<i64>value, longestLease);
       break;
     case Role.API_VERSION:
       if (request) result = apiVersion();

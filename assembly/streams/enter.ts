@@ -5,7 +5,7 @@ import { useSpace } from '../keys/space';
 import { useRefusedCommands } from '../rewrite/batch';
 import { useHoldBack } from '../rewrite/hold-back';
 import { useLookups } from '../rewrite/region-acts';
-import { useLatestTimestamp } from '../rewrite/values';
+import { useLatestTimestamp, useLongestLease } from '../rewrite/values';
 import { useExchange } from '../rewrite/walker';
 import { grantsLease } from '../schema/messages';
 import { Trial } from '../tenant/tenant';
@@ -17,6 +17,7 @@ export function enter(stream: Stream): void {
   if (space != null) useSpace(space);
   useLatestTimestamp(latestTimestamp(stream.maxDriftMs));
   useHoldBack(earliestTimestamp(stream.maxHoldBackSeconds), stream.maxHoldBackSeconds);
+  useLongestLease(stream.maxEtcdLeaseSeconds);
   useLookups(stream.looksUp);
   useRefusedCommands(stream.tightening, stream.trial != Trial.NONE);
   useNamespace(stream.namespaceAt, stream.namespaceLength, stream.tenantNumber);

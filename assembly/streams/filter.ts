@@ -98,6 +98,7 @@ export function onRequestHeaders(stream: Stream): bool {
   stream.maxMessageBytes = resolver.config.limits.maxMessageBytes;
   stream.maxDriftMs = <u64>resolver.config.limits.maxTsDriftSeconds * 1000;
   stream.maxHoldBackSeconds = resolver.config.limits.maxHoldBackSeconds;
+  stream.maxEtcdLeaseSeconds = resolver.config.limits.maxEtcdLeaseSeconds;
   stream.looksUp = resolver.config.pdCluster.byteLength != 0;
   return stream.isGrpc ? onGrpcCall(stream) : onHttpCall(stream);
 }

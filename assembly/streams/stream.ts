@@ -37,6 +37,8 @@ export class Stream {
   maxDriftMs: u64;
   /** How far back it may hold GC, s. */
   maxHoldBackSeconds: u32;
+  /** How long its leases in etcd may last, s. */
+  maxEtcdLeaseSeconds: u32;
   /** What policy refuses the tenant, as long as its configuration; 0: nothing. And how far it is on trial. */
   tightening: usize;
   trial: Trial;

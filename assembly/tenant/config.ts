@@ -28,6 +28,8 @@ export class Limits {
   maxTsDriftSeconds: u32 = 600;
   /** How far back, and for how long without saying so again, a tenant may hold the store's GC. */
   maxHoldBackSeconds: u32 = 24 * 3600;
+  /** A lease in etcd that is wanted for longer is granted for this long. */
+  maxEtcdLeaseSeconds: u32 = 24 * 3600;
   /** How long a stream whose caller has become somebody else may go on. */
   drainTimeoutSeconds: u32 = 30;
 }
@@ -87,6 +89,7 @@ const LIMIT_FIELDS: string[] = [
   'maxTsDriftSeconds',
   'drainTimeoutSeconds',
   'maxHoldBackSeconds',
+  'maxEtcdLeaseSeconds',
 ];
 const PD_FIELDS: string[] = ['cluster', 'authority'];
 
@@ -283,6 +286,8 @@ export class ConfigReader extends FieldReader {
     limits.maxTsDriftSeconds = this.limit(json, 'maxTsDriftSeconds', drift, 1, MAX_DRIFT, 'seconds');
     const hold = limits.maxHoldBackSeconds;
     limits.maxHoldBackSeconds = this.limit(json, 'maxHoldBackSeconds', hold, 1, MAX_DRIFT, 'seconds');
+    const lease = limits.maxEtcdLeaseSeconds;
+    limits.maxEtcdLeaseSeconds = this.limit(json, 'maxEtcdLeaseSeconds', lease, 1, MAX_DRIFT, 'seconds');
     const drain = limits.drainTimeoutSeconds;
     limits.drainTimeoutSeconds = this.limit(json, 'drainTimeoutSeconds', drain, 0, MAX_DRAIN, 'seconds');
   }

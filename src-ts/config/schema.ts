@@ -187,6 +187,12 @@ const limits = object('What the filter holds and waits for at most.', [], {
     "How far back a tenant may hold the store's garbage collection, and for how long without saying so again.",
     DAY,
   ),
+  maxEtcdLeaseSeconds: whole(
+    1,
+    YEAR,
+    "The longest lease in PD's etcd that a tenant is granted; who wants a longer one gets this.",
+    DAY,
+  ),
   drainTimeoutSeconds: whole(
     0,
     DAY,

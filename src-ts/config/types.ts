@@ -41,6 +41,7 @@ export interface LimitsConfig {
   heldBytesPerTenant?: number;
   maxTsDriftSeconds?: number;
   maxHoldBackSeconds?: number;
+  maxEtcdLeaseSeconds?: number;
   drainTimeoutSeconds?: number;
 }
 

@@ -94,6 +94,7 @@ const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?
   KEYSPACE_ID: { scalars: UNSIGNED },
   LEASE_ID: { scalars: SIGNED },
   LEASE_GRANT_ID: { scalars: SIGNED },
+  LEASE_TTL: { scalars: SIGNED },
   COP_TYPE: { scalars: SIGNED },
   BATCH_IDS: { scalars: UNSIGNED },
   SAFE_POINT_IN: { scalars: UNSIGNED },

@@ -42,6 +42,7 @@ export class Oracle {
       safePoint: 0n,
       oldest: 0n,
       longestHold: (1n << 63n) - 1n,
+      longestLease: (1n << 63n) - 1n,
     };
   }
 

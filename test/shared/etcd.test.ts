@@ -55,6 +55,14 @@ const DIFFERENCES: Readonly<Record<string, { because: string; tenant: Partial<Et
     because: "a tenant is answered as by etcd itself; the client's namespace puts to the prefix as a key",
     tenant: { error: { code: 'InvalidArgument', text: 'etcdserver: key is not provided' } },
   },
+  'leases: a lease of ten years': {
+    because: 'limits.maxEtcdLeaseSeconds, a day',
+    tenant: { result: { lease: 'lease 6', ttl: 86_400, error: '' } },
+  },
+  'leases: a lease of too much time': {
+    because: 'the same: etcd never hears how much was wanted',
+    tenant: { result: { lease: 'lease 7', ttl: 86_400, error: '' } },
+  },
   'chosen leases: more than 48 bits': {
     because: "the upper bits of a lease's id are the tenant's number",
     tenant: { error: FOREIGN_LEASE },
@@ -114,6 +122,11 @@ describe("Go's client, as two tenants and past Envoy at the same time", () => {
     expect(stepOf('stm: accounts').result).toEqual(
       Object.fromEntries([0, 1, 2, 3].map((i) => [`account/${i}`, '100'])),
     );
+    const DAY = 86_400;
+    expect(stepOf('leases: a lease of a day').result).toMatchObject({ ttl: DAY });
+    expect(steps.reference.find(({ step }) => step === 'a lease of ten years')!.result).toMatchObject({
+      ttl: 3650 * DAY,
+    });
     expect(stepOf('expiry: expired').result).toEqual({
       a: 'DELETE, was 1 under lease 1',
       b: 'DELETE, was 1 under lease 1',

@@ -39,7 +39,7 @@ const BAD: [string, object, string][] = [
   [
     'an unknown limit',
     limits({ maxMessageByte: 5000 }),
-    'limits.maxMessageByte: unknown field; known here: maxMessageBytes, heldBytesPerVM, heldBytesPerTenant, maxTsDriftSeconds, drainTimeoutSeconds, maxHoldBackSeconds',
+    'limits.maxMessageByte: unknown field; known here: maxMessageBytes, heldBytesPerVM, heldBytesPerTenant, maxTsDriftSeconds, drainTimeoutSeconds, maxHoldBackSeconds, maxEtcdLeaseSeconds',
   ],
   ['a list instead of an object', [], 'pluginConfig: must be an object'],
   [
@@ -149,6 +149,13 @@ const BAD: [string, object, string][] = [
     `limits.maxTsDriftSeconds: ${SECONDS}`,
   ],
   ['a drift of half a second', limits({ maxTsDriftSeconds: 0.5 }), `limits.maxTsDriftSeconds: ${SECONDS}`],
+  ['leases of no time', limits({ maxEtcdLeaseSeconds: 0 }), `limits.maxEtcdLeaseSeconds: ${SECONDS}`],
+  [
+    'leases of more than a year',
+    limits({ maxEtcdLeaseSeconds: 31536001 }),
+    `limits.maxEtcdLeaseSeconds: ${SECONDS}`,
+  ],
+  ['leases as a text', limits({ maxEtcdLeaseSeconds: '1d' }), `limits.maxEtcdLeaseSeconds: ${SECONDS}`],
   ['pd as a text', { ...GOOD, pd: 'pd' }, 'pd: must be an object'],
   [
     'an unknown field of pd',

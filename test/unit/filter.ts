@@ -100,6 +100,7 @@ export interface Exports {
   placeOf(at: number, length: number): number;
   latest(timestamp: bigint): void;
   holdBack(oldest: bigint, seconds: number): void;
+  longestLease(seconds: bigint): void;
   lookups(possible: number): void;
   learn(region: bigint, version: bigint, inside: number): void;
   wanted(index: number): bigint;
@@ -286,6 +287,11 @@ export class Filter {
   /** The earliest timestamp that a tenant may keep from GC, and for how many seconds at most. */
   holdBack(oldest: bigint, seconds: number): void {
     this.wasm.holdBack(oldest, seconds);
+  }
+
+  /** Sets for how many seconds a lease in etcd may be taken. */
+  longestLease(seconds: bigint): void {
+    this.wasm.longestLease(seconds);
   }
 
   /** Whether PD can be asked whose a region is. */

@@ -28,6 +28,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       safePoint: 0n,
       oldest: 0n,
       longestHold: (1n << 63n) - 1n,
+      longestLease: (1n << 63n) - 1n,
     };
     const samples: { id: number; body: Uint8Array; way: Way }[] = [];
     for (const method of judgement.methods.filter((m) => m.decision === 'MAP'))

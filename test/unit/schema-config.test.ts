@@ -59,6 +59,8 @@ const TAKEN: [string, object][] = [
     'the largest limits',
     limits({ heldBytesPerVM: 2 ** 30, maxHoldBackSeconds: 31536000, drainTimeoutSeconds: 86400 }),
   ],
+  ['the shortest leases', limits({ maxEtcdLeaseSeconds: 1 })],
+  ['the longest leases', limits({ maxEtcdLeaseSeconds: 31536000 })],
   ['pd', { ...GOOD, pd: PD }],
   ['an empty policy', { ...GOOD, policy: {} }],
   [
@@ -139,6 +141,8 @@ const REFUSED: [string, unknown][] = [
   ['a limit as a text', limits({ heldBytesPerTenant: '64MB' })],
   ['half a second', limits({ maxTsDriftSeconds: 0.5 })],
   ['no time at all', limits({ maxHoldBackSeconds: 0 })],
+  ['leases of no time', limits({ maxEtcdLeaseSeconds: 0 })],
+  ['leases of more than a year', limits({ maxEtcdLeaseSeconds: 31536001 })],
   ['a drain of more than a day', limits({ drainTimeoutSeconds: 86401 })],
   ['a policy as a list', policy(['tikvpb.Tikv/KvScan'])],
   ['a policy that allows', policy({ allow: ['tikvpb.Tikv/KvScan'] })],

@@ -281,6 +281,7 @@ describe('judgement', () => {
     ['tikvpb.BatchCommandsRequest.Request.BroadcastTxnStatus', 'EMPTIED'],
     ['etcdserverpb.Compare.range_end', 'ETCD_END'],
     ['etcdserverpb.PutRequest.lease', 'LEASE_ID'],
+    ['etcdserverpb.LeaseGrantRequest.TTL', 'LEASE_TTL'],
     ['etcdserverpb.LeaseGrantRequest.ID', 'LEASE_GRANT_ID'],
     ['mvccpb.KeyValue.key', 'ETCD_KEY'],
   ])('%s is %s', (name, role) => expect(field(name).role).toBe(role));

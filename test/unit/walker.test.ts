@@ -52,6 +52,8 @@ const SPACES: SpaceChoice[] = [
 
 /** The earliest timestamp that may be kept from GC. */
 const OLDEST = 1000n << 18n;
+/** Seconds for which a lease in etcd may be taken. */
+const LONGEST_LEASE = 86400n;
 
 function newWorld(choice: SpaceChoice = SPACES[0]!): World {
   return {
@@ -61,6 +63,7 @@ function newWorld(choice: SpaceChoice = SPACES[0]!): World {
     safePoint: 0n,
     oldest: OLDEST,
     longestHold: 3600n,
+    longestLease: LONGEST_LEASE,
   };
 }
 
@@ -76,6 +79,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       filter.selectSpace(choice);
       filter.lookups = true;
       filter.holdBack(OLDEST, 3600);
+      filter.longestLease(LONGEST_LEASE);
       const refused = new Map<Status, number>();
       const methods = judgement.methods.filter((m) => m.decision === 'MAP');
       expect(methods.length).toBeGreaterThan(40);

@@ -96,6 +96,7 @@ export class MessageMaker {
       case ScalarType.SINT64:
       case ScalarType.SFIXED64:
         if (role === 'COP_TYPE') return BigInt(random.pick([0, 104]));
+        if (role === 'LEASE_TTL') return BigInt.asIntN(64, random.bigint(random.pick([16, 17, 18, 64])));
         if (role === 'LEASE_ID' || role === 'LEASE_GRANT_ID') return lease(way, world, random);
         return BigInt.asIntN(64, random.bigint(64));
       default:

@@ -32,6 +32,8 @@ export interface World {
   /** The earliest timestamp that may be kept from GC, and the longest time in seconds. */
   oldest: bigint;
   longestHold: bigint;
+  /** Seconds for which a lease in etcd may be taken. */
+  longestLease: bigint;
 }
 
 /** The message must be refused with this status. */
@@ -410,6 +412,8 @@ export class WalkerModel {
         return value;
       case 'LEASE_ID':
         return request ? storedLease(world, value as bigint) : clientLease(world, value as bigint);
+      case 'LEASE_TTL':
+        return request && (value as bigint) > world.longestLease ? world.longestLease : value;
       case 'LEASE_GRANT_ID': {
         if (!request) return clientLease(world, value as bigint);
         return storedLease(world, value === 0n ? world.leaseSeed : (value as bigint));

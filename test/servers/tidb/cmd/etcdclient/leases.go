@@ -105,6 +105,8 @@ func leases(r *run) {
 	r.revoke("revoke the second", second)
 	r.grant("a lease of no time", 0)
 	r.grant("a lease of negative time", -1)
+	r.grant("a lease of a day", 86_400)
+	r.grant("a lease of ten years", 315_360_000)
 	r.grant("a lease of too much time", 9_000_000_001)
 }
 

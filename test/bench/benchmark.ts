@@ -1,4 +1,5 @@
 /** What a benchmark is to the command that runs it. */
+import type { Curve } from './curves.ts';
 import type { Row } from './rows.ts';
 
 export interface Settings {
@@ -11,6 +12,7 @@ export interface Settings {
 
 export interface Result {
   readonly rows: readonly Row[];
+  readonly curves?: readonly Curve[];
   /** Everything else that was measured, for the JSON file. */
   readonly details?: unknown;
   /** The tables that a reader sees. */

@@ -11,6 +11,18 @@ export interface Machine {
   readonly go: string;
   /** One minute's load when the benchmark began: what else was running. */
   readonly load: number;
+  /** When, in ISO 8601. */
+  readonly measured: string;
+}
+
+/** What makes figures of two machines differ. */
+const KINDS = ['cpu', 'cores', 'memoryBytes', 'node', 'v8', 'go'] as const;
+
+/** How the machine differs from an earlier one, as text; '' when it does not. */
+export function differenceOf(earlier: Machine, now: Machine): string {
+  return KINDS.filter((kind) => earlier[kind] !== now[kind])
+    .map((kind) => `${kind} ${earlier[kind]}, now ${now[kind]}`)
+    .join('; ');
 }
 
 export function machine(): Machine {
@@ -22,6 +34,7 @@ export function machine(): Machine {
     v8: process.versions.v8,
     go: goVersion(),
     load: loadavg()[0]!,
+    measured: new Date().toISOString(),
   };
 }
 

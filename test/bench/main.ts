@@ -1,13 +1,16 @@
 /** Measures what the mesh costs and prints it. Slowness is no error: only what cannot be measured is. */
-import { writeFileSync } from 'node:fs';
+import { relative } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import { ROOT } from '../../src-ts/wasm/builds.ts';
 import { progressFor } from '../stack/progress.ts';
 import type { Benchmark, Result } from './benchmark.ts';
 import { calls } from './calls.ts';
+import { budgets, comparison } from './compare.ts';
 import { envoy } from './envoy.ts';
 import { etcd } from './etcd.ts';
 import { figures } from './figures.ts';
 import { growth } from './growth.ts';
+import { keep, KEPT, readKept, readResults, resultsOf, writeResults, type Results } from './kept.ts';
 import { machine } from './machine.ts';
 import { rewriter } from './rewriter.ts';
 import { short, tableOf, type Row } from './rows.ts';
@@ -16,6 +19,9 @@ const BENCHMARKS: readonly Benchmark[] = [rewriter, growth, envoy, calls, etcd, 
 
 interface Options {
   json?: string;
+  /** false: with nothing. */
+  compare?: string | false;
+  keep?: boolean;
   rounds?: number;
   seconds?: number;
   threads: number;
@@ -34,6 +40,7 @@ function whole(text: string): number {
   return value;
 }
 
+const KEPT_NAME = relative(ROOT, KEPT);
 const names = BENCHMARKS.map(({ name }) => name);
 
 const command = new Command('npm run bench --')
@@ -42,6 +49,9 @@ const command = new Command('npm run bench --')
   )
   .argument('[names...]', `which benchmarks: ${names.join(', ')}; all of them by default`)
   .option('--json <file>', 'write all rows and rounds as JSON')
+  .option('--compare <file>', `compare with what --json wrote earlier; by default with ${KEPT_NAME}`)
+  .option('--no-compare', 'compare with nothing')
+  .option('--keep', `put the results into ${KEPT_NAME}`)
   .option('--rounds <count>', 'rounds of each side', whole)
   .option('--seconds <count>', 'of each side in each round', positive)
   .option('--threads <count>', 'of sysbench', whole, 4)
@@ -50,14 +60,6 @@ const command = new Command('npm run bench --')
     'after',
     `\n${BENCHMARKS.map(({ name, summary }) => `  ${name.padEnd(10)}${summary}`).join('\n')}`,
   );
-
-function budgets(rows: readonly Row[]): string {
-  const missed = rows.filter(({ ok }) => ok === false);
-  const judged = rows.filter(({ budget }) => budget !== undefined);
-  if (judged.length === 0) return '';
-  const lines = missed.map(({ name, ratio, budget }) => `  ${name}: ${short(ratio)}, budget ${budget}`);
-  return [`${judged.length - missed.length} of ${judged.length} budgets are met`, ...lines].join('\n');
-}
 
 function roundsOf(rows: readonly Row[]): string {
   return tableOf(
@@ -72,6 +74,18 @@ const unknown = command.args.find((name) => !names.includes(name));
 if (unknown !== undefined) command.error(`error: no benchmark '${unknown}'; there are ${names.join(', ')}`);
 const chosen = BENCHMARKS.filter(({ name }) => command.args.length === 0 || command.args.includes(name));
 
+/** Read first: a file that is no file of results ends the command before hours of work. */
+function earlier(): Results | undefined {
+  const { compare } = options;
+  if (compare === false) return undefined;
+  try {
+    return compare === undefined ? readKept() : readResults(compare);
+  } catch (error) {
+    command.error(`error: ${(error as Error).message}`);
+  }
+}
+
+const before = earlier();
 const facts = machine();
 const results: Record<string, Result> = {};
 await progressFor().run(
@@ -81,6 +95,8 @@ await progressFor().run(
       const { rounds, seconds, threads } = options;
       const result = await benchmark.run({ rounds, seconds, threads }, tell);
       results[benchmark.name] = result;
+      // At once: what comes later may fail.
+      if (options.keep) keep(resultsOf({ [benchmark.name]: result }, facts));
     },
   })),
 );
@@ -88,15 +104,15 @@ await progressFor().run(
 for (const { text, rows } of Object.values(results)) {
   process.stdout.write(`${text}\n`);
   if (options.allRounds) process.stdout.write(`${roundsOf(rows)}\n`);
-  const judged = budgets(rows);
-  if (judged) process.stdout.write(`${judged}\n`);
 }
+const now = resultsOf(results, facts);
+process.stdout.write(`${comparison(now, before)}\n`);
 const { cpu, cores, node, v8, go, load } = facts;
 process.stdout.write(
-  `${cpu}, ${cores} cores, Node ${node} (V8 ${v8}), ${go}, load ${short(load)} at the start\n`,
+  [
+    budgets(now),
+    `${cpu}, ${cores} cores, Node ${node} (V8 ${v8}), ${go}, load ${short(load)} at the start`,
+    '',
+  ].join('\n'),
 );
-if (options.json !== undefined) {
-  const rows = Object.values(results).flatMap((result) => result.rows);
-  const details = Object.fromEntries(Object.entries(results).map(([name, result]) => [name, result.details]));
-  writeFileSync(options.json, `${JSON.stringify({ machine: facts, rows, details }, undefined, 2)}\n`);
-}
+if (options.json !== undefined) writeResults(options.json, now);

@@ -13,10 +13,13 @@ export interface Curve {
   readonly along: string;
   readonly unit: string;
   readonly points: readonly Point[];
+  /** To compare with, not ours: no budget. */
+  readonly isReference?: true;
 }
 
 /** Linear, and a little for what is measured with a stopwatch. */
 const MOST = 1.1;
+export const LAST_STEP = 'exponent of the last step';
 
 /** The slope of the line through the points in logarithms that has the least squares: 1 for a cost that grows as what it depends on. */
 export function exponentOf(points: readonly (readonly [at: number, value: number])[]): number {
@@ -42,7 +45,7 @@ export function rowOfCurve(curve: Curve): Row {
   return rowAtMost(
     `${name}: exponent of growth`,
     points[0]!.rounds.map((_, round) => exponentOf(inRound(curve, round))),
-    { ...figures, 'exponent of the last step': exponentOf(medians.slice(-2)) },
+    { ...figures, [LAST_STEP]: exponentOf(medians.slice(-2)) },
     MOST,
   );
 }

@@ -2,17 +2,12 @@
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createInterface, type Interface } from 'node:readline';
 import { buildTool } from '../stack/builds.ts';
+import type { Took } from './clock.ts';
 
 export interface NativeMessage {
   readonly name: string;
   readonly type: string;
   readonly bytes: Uint8Array;
-}
-
-/** How long a run took, in nanoseconds: of all threads, and by the clock. */
-export interface Took {
-  readonly cpuNs: number;
-  readonly wallNs: number;
 }
 
 export class Native {

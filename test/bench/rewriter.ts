@@ -5,8 +5,9 @@ import { spaceOf } from '../unit/model/key-spaces.ts';
 import { messageId } from '../unit/model/schema.ts';
 import type { SpaceChoice } from '../unit/filter.ts';
 import type { Benchmark, Settings } from './benchmark.ts';
+import type { Took } from './clock.ts';
 import { typicalMessages, type TypicalMessage } from './messages.ts';
-import { Native, type Took } from './native.ts';
+import { Native } from './native.ts';
 import { median, rowOf, short, tableOf, type Row } from './rows.ts';
 import { BenchWasm, buildBenchWasm, type Loaded } from './wasm.ts';
 

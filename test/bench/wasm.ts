@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compile, isCurrent, BUILDS, ROOT } from '../../src-ts/wasm/builds.ts';
 import type { SpaceChoice, Way } from '../unit/filter.ts';
-import type { Took } from './native.ts';
+import { clocked, type Took } from './clock.ts';
 
 const OUTPUT = 'build/testing.release.wasm';
 
@@ -95,13 +95,4 @@ export class BenchWasm {
     if (size < 0) throw new Error(`message ${type} is refused with status ${-size}`);
     return new Uint8Array(this.wasm.memory.buffer).slice(out + FRAME_BYTES, out + size);
   }
-}
-
-function clocked(work: () => void): Took {
-  const cpu = process.cpuUsage();
-  const wall = process.hrtime.bigint();
-  work();
-  const wallNs = Number(process.hrtime.bigint() - wall);
-  const { user, system } = process.cpuUsage(cpu);
-  return { cpuNs: (user + system) * 1000, wallNs };
 }

@@ -8,6 +8,8 @@ export interface Settings {
   /** Seconds of each side of each round; undefined leaves it to the benchmark. */
   readonly seconds: number | undefined;
   readonly threads: number;
+  /** Of the benchmark of memory. */
+  readonly messages: number;
 }
 
 export interface Result {

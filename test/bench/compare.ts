@@ -15,7 +15,9 @@ export function comparison(now: Results, before: Results | undefined): string {
     const kept = before?.[benchmark];
     for (const row of rows) {
       const old = kept?.rows.find(({ name }) => name === row.name);
-      const compared = old ? [short(old.ratio), short(row.ratio / old.ratio)] : ['', ''];
+      const compared = old
+        ? [short(old.ratio), old.ratio === 0 ? '' : short(row.ratio / old.ratio)]
+        : ['', ''];
       lines.push([
         row.name,
         budgetOf(row),

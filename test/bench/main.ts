@@ -12,10 +12,11 @@ import { figures } from './figures.ts';
 import { growth } from './growth.ts';
 import { keep, KEPT, readKept, readResults, resultsOf, writeResults, type Results } from './kept.ts';
 import { machine } from './machine.ts';
+import { memory, MESSAGES } from './memory.ts';
 import { rewriter } from './rewriter.ts';
 import { short, tableOf, type Row } from './rows.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [rewriter, growth, envoy, calls, etcd, figures];
+const BENCHMARKS: readonly Benchmark[] = [rewriter, growth, memory, envoy, calls, etcd, figures];
 
 interface Options {
   json?: string;
@@ -25,6 +26,7 @@ interface Options {
   rounds?: number;
   seconds?: number;
   threads: number;
+  messages: number;
   allRounds?: boolean;
 }
 
@@ -55,6 +57,7 @@ const command = new Command('npm run bench --')
   .option('--rounds <count>', 'rounds of each side', whole)
   .option('--seconds <count>', 'of each side in each round', positive)
   .option('--threads <count>', 'of sysbench', whole, 4)
+  .option('--messages <count>', 'through the module in the benchmark of memory', whole, MESSAGES)
   .option('--all-rounds', 'print every round of every row')
   .addHelpText(
     'after',
@@ -92,8 +95,8 @@ await progressFor().run(
   chosen.map((benchmark) => ({
     title: `Benchmark ${benchmark.name}`,
     async run(tell) {
-      const { rounds, seconds, threads } = options;
-      const result = await benchmark.run({ rounds, seconds, threads }, tell);
+      const { rounds, seconds, threads, messages } = options;
+      const result = await benchmark.run({ rounds, seconds, threads, messages }, tell);
       results[benchmark.name] = result;
       // At once: what comes later may fail.
       if (options.keep) keep(resultsOf({ [benchmark.name]: result }, facts));

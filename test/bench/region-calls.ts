@@ -8,18 +8,23 @@ const TABLE = 112;
 const TAG = 1;
 const HEADER: Fields = { clusterId: 7301n };
 
-function region(i: number): Fields {
+function region(i: number, tag = TAG): Fields {
   const peers = [0, 1, 2].map((n) => ({ id: BigInt(100_000 + i * 3 + n), storeId: BigInt(1 + n) }));
   return {
     region: {
       id: BigInt(5000 + i),
-      startKey: memcomparable(rowKey(TABLE, i * 1000, TAG)),
-      endKey: memcomparable(rowKey(TABLE, (i + 1) * 1000, TAG)),
+      startKey: memcomparable(rowKey(TABLE, i * 1000, tag)),
+      endKey: memcomparable(rowKey(TABLE, (i + 1) * 1000, tag)),
       regionEpoch: { confVer: 5n, version: 61n },
       peers,
     },
     leader: peers[0],
   };
+}
+
+/** pdpb.GetRegionResponse for the tenant with this number. */
+export function regionAnswer(tag = TAG): Uint8Array {
+  return encode('pdpb.GetRegionResponse', { header: HEADER, ...region(0, tag) });
 }
 
 /** GetRegion, and ScanRegions with as many as TiDB asks for at most. */
@@ -31,7 +36,7 @@ export function regionCalls(): Call[] {
       name: 'PD GetRegion',
       path: '/pdpb.PD/GetRegion',
       request: frame(encode('pdpb.GetRegionRequest', { header: HEADER, regionKey: key })),
-      answer: frame(encode('pdpb.GetRegionResponse', { header: HEADER, ...region(0) })),
+      answer: frame(regionAnswer()),
       streaming: false,
     },
     {

@@ -22,9 +22,9 @@ export function keyedRequest(): Uint8Array {
   return encode('kvrpcpb.BatchGetRequest', { context: CONTEXT, keys, version: TIMESTAMP });
 }
 
-/** kvrpcpb.BatchGetResponse, as the store has it. */
-export function keyedAnswer(): Uint8Array {
-  const pairs = Array.from({ length: 5 }, (_, i) => ({ key: rowKey(TABLE, i, TAG), value: VALUE }));
+/** kvrpcpb.BatchGetResponse, as the store has it for the tenant with this number. */
+export function keyedAnswer(tag = TAG): Uint8Array {
+  const pairs = Array.from({ length: 5 }, (_, i) => ({ key: rowKey(TABLE, i, tag), value: VALUE }));
   return encode('kvrpcpb.BatchGetResponse', { pairs });
 }
 

@@ -5,6 +5,7 @@ import { ROOT } from '../../src-ts/wasm/builds.ts';
 import { progressFor } from '../stack/progress.ts';
 import type { Benchmark, Result } from './benchmark.ts';
 import { calls } from './calls.ts';
+import { draw } from './chart.ts';
 import { budgets, comparison } from './compare.ts';
 import { envoy } from './envoy.ts';
 import { etcd } from './etcd.ts';
@@ -43,17 +44,22 @@ function whole(text: string): number {
 }
 
 const KEPT_NAME = relative(ROOT, KEPT);
+/** In the place of a benchmark. */
+const CHART = 'chart';
 const names = BENCHMARKS.map(({ name }) => name);
 
 const command = new Command('npm run bench --')
   .description(
     'Measures the filter beside other ways to do the same, in interleaved rounds, and prints ratios of medians.',
   )
-  .argument('[names...]', `which benchmarks: ${names.join(', ')}; all of them by default`)
+  .argument(
+    '[names...]',
+    `which benchmarks: ${names.join(', ')}; all of them by default. "${CHART}" draws the kept results anew`,
+  )
   .option('--json <file>', 'write all rows and rounds as JSON')
   .option('--compare <file>', `compare with what --json wrote earlier; by default with ${KEPT_NAME}`)
   .option('--no-compare', 'compare with nothing')
-  .option('--keep', `put the results into ${KEPT_NAME}`)
+  .option('--keep', `put the results into ${KEPT_NAME}, and draw the charts anew`)
   .option('--rounds <count>', 'rounds of each side', whole)
   .option('--seconds <count>', 'of each side in each round', positive)
   .option('--threads <count>', 'of sysbench', whole, 4)
@@ -73,9 +79,21 @@ function roundsOf(rows: readonly Row[]): string {
 
 command.parse();
 const options = command.opts<Options>();
-const unknown = command.args.find((name) => !names.includes(name));
+const unknown = command.args.find((name) => name !== CHART && !names.includes(name));
 if (unknown !== undefined) command.error(`error: no benchmark '${unknown}'; there are ${names.join(', ')}`);
 const chosen = BENCHMARKS.filter(({ name }) => command.args.length === 0 || command.args.includes(name));
+
+/** Draws what is kept. */
+function drawKept(): void {
+  const kept = readKept();
+  if (kept === undefined) return command.error(`error: ${KEPT_NAME} is not there; write it with --keep`);
+  draw(kept);
+}
+
+if (command.args.includes(CHART)) {
+  drawKept();
+  process.exit();
+}
 
 /** Read first: a file that is no file of results ends the command before hours of work. */
 function earlier(): Results | undefined {
@@ -119,3 +137,4 @@ process.stdout.write(
   ].join('\n'),
 );
 if (options.json !== undefined) writeResults(options.json, now);
+if (options.keep) drawKept();

@@ -7,7 +7,8 @@ export interface Settings {
   readonly rounds: number | undefined;
   /** Seconds of each side of each round; undefined leaves it to the benchmark. */
   readonly seconds: number | undefined;
-  readonly threads: number;
+  /** Of sysbench; undefined leaves it to the benchmark. */
+  readonly threads: number | undefined;
   /** Of the benchmark of memory. */
   readonly messages: number;
 }

@@ -15,9 +15,10 @@ import { keep, KEPT, readKept, readResults, resultsOf, writeResults, type Result
 import { machine } from './machine.ts';
 import { memory, MESSAGES } from './memory.ts';
 import { rewriter } from './rewriter.ts';
+import { sysbench } from './sysbench.ts';
 import { short, tableOf, type Row } from './rows.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [rewriter, growth, memory, envoy, calls, etcd, figures];
+const BENCHMARKS: readonly Benchmark[] = [rewriter, growth, memory, envoy, calls, etcd, sysbench, figures];
 
 interface Options {
   json?: string;
@@ -26,7 +27,7 @@ interface Options {
   keep?: boolean;
   rounds?: number;
   seconds?: number;
-  threads: number;
+  threads?: number;
   messages: number;
   allRounds?: boolean;
 }
@@ -62,7 +63,7 @@ const command = new Command('npm run bench --')
   .option('--keep', `put the results into ${KEPT_NAME}, and draw the charts anew`)
   .option('--rounds <count>', 'rounds of each side', whole)
   .option('--seconds <count>', 'of each side in each round', positive)
-  .option('--threads <count>', 'of sysbench', whole, 4)
+  .option('--threads <count>', 'of sysbench, instead of 1 and 64', whole)
   .option('--messages <count>', 'through the module in the benchmark of memory', whole, MESSAGES)
   .option('--all-rounds', 'print every round of every row')
   .addHelpText(

@@ -25,7 +25,12 @@ export function requireSysbench(): void {
   if (!there()) throw new Error('sysbench was installed but does not start');
 }
 
+/** Scripts that come with sysbench. */
+export type Workload = 'oltp_point_select' | 'oltp_read_only' | 'oltp_read_write';
+
 export interface SysbenchOptions {
+  /** By default oltp_read_write. */
+  workload?: Workload;
   mysqlPort: number;
   database: string;
   tables: number;
@@ -40,13 +45,13 @@ export interface SysbenchResult {
   /** Errors that it retried after: conflicts and deadlocks. */
   ignoredErrors: number;
   reconnects: number;
-  milliseconds: { average: number; p95: number; max: number };
+  milliseconds: { average: number; p99: number; max: number };
   output: string;
 }
 
 function args(options: SysbenchOptions): string[] {
   return [
-    'oltp_read_write',
+    options.workload ?? 'oltp_read_write',
     '--db-driver=mysql',
     '--mysql-host=127.0.0.1',
     `--mysql-port=${options.mysqlPort}`,
@@ -63,9 +68,15 @@ export async function sysbenchPrepare(options: SysbenchOptions): Promise<void> {
   await sysbench([...args(options), 'prepare']);
 }
 
-/** Runs oltp_read_write. Throws when sysbench ends with an error, as it does at every SQL error but conflicts. */
+/** Runs the workload. Throws when sysbench ends with an error, as it does at every SQL error but conflicts. */
 export async function sysbenchRun(options: SysbenchOptions, seconds: number): Promise<SysbenchResult> {
-  const output = await sysbench([...args(options), `--time=${seconds}`, '--report-interval=10', 'run']);
+  const output = await sysbench([
+    ...args(options),
+    `--time=${seconds}`,
+    '--percentile=99',
+    '--report-interval=10',
+    'run',
+  ]);
   const number = (pattern: RegExp): number => {
     const found = pattern.exec(output)?.[1];
     if (found === undefined) throw new Error(`sysbench does not tell ${String(pattern)}\n${output}`);
@@ -79,7 +90,7 @@ export async function sysbenchRun(options: SysbenchOptions, seconds: number): Pr
     reconnects: number(/reconnects:\s+(\d+)/),
     milliseconds: {
       average: number(/avg:\s+([\d.]+)/),
-      p95: number(/95th percentile:\s+([\d.]+)/),
+      p99: number(/99th percentile:\s+([\d.]+)/),
       max: number(/max:\s+([\d.]+)/),
     },
     output,

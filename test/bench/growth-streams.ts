@@ -1,4 +1,4 @@
-/** One worker's VM with 1 to 100,000 streams open at once: what a message and a new stream cost, and what they hold of memory. */
+/** One worker's VM with 1 to 100,000 streams open at once: what a message, a new stream and a new configuration cost, and what they hold of memory. */
 import { frame } from '../unit/model/wire.ts';
 import { clocked } from './clock.ts';
 import type { Curve, Point } from './curves.ts';
@@ -24,6 +24,19 @@ function startModule(): HostedModule {
   return module;
 }
 
+/** A VM with so many streams under a configuration that gives way to another again and again; each time all callers are asked anew. */
+function changingModule(streams: number): () => void {
+  const module = startModule();
+  for (let i = 0; i < streams; i++) module.open(CALLER, HEADERS);
+  // The configuration under which they are stays: only those that came after it go.
+  module.supersede(CONFIG);
+  return () => {
+    const former = module.supersede(CONFIG);
+    module.tick();
+    module.close(former);
+  };
+}
+
 export function streamSubjects(): Subject[] {
   // Long-lived streams of a TiDB, of which the next in turn gets a batch and its answer.
   const request = frame(batchRequest());
@@ -32,7 +45,7 @@ export function streamSubjects(): Subject[] {
     const module = startModule();
     const open = Array.from({ length: at }, () => module.open(CALLER, HEADERS));
     for (const context of open) module.answerHeaders(context);
-    return { at, module, open };
+    return { at, module, open, changing: changingModule(at) };
   });
   const subjects = (curve: string, work: (point: (typeof points)[number], i: number) => void): Subject[] =>
     points.map((point) => {
@@ -49,6 +62,7 @@ export function streamSubjects(): Subject[] {
       if (!module.request(context, request) || !module.answer(context, answer))
         throw new Error(module.refusal);
     }),
+    ...subjects('streams, a change of the configuration and the tick after it', ({ changing }) => changing()),
     ...subjects('streams, opening and closing one more', ({ module }) => {
       module.close(module.open(CALLER, HEADERS));
     }),

@@ -202,12 +202,18 @@ export class HostedModule {
 
   /** Loads a configuration in the place of the last one, under which no stream may be open any more. Throws when it is refused. */
   configure(config: Uint8Array): void {
+    const former = this.supersede(config);
+    if (former !== 0) this.close(former);
+  }
+
+  /** Loads a configuration beside the last one, under which streams stay open. Gives the context of the former, to be closed after them. */
+  supersede(config: Uint8Array): number {
     const former = this.root;
     this.root = ++this.contexts;
     this.wasm.proxy_on_context_create(this.root, 0);
     this.body = config;
     if (this.wasm.proxy_on_configure(this.root, config.length) === 0) throw new Error(this.refusal);
-    if (former !== 0) this.close(former);
+    return former;
   }
 
   tick(): void {

@@ -49,8 +49,26 @@ function shortened(_key: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(DIGITS)) : value;
 }
 
+function line(value: unknown): string {
+  return JSON.stringify(value, shortened);
+}
+
+function linesOf(list: readonly unknown[]): string {
+  return list.length === 0 ? '[]' : `[\n${list.map((each) => `   ${line(each)}`).join(',\n')}\n  ]`;
+}
+
+/** A row to a line, so that a difference between two files is one of rows. */
 export function writeResults(file: string, results: Results): void {
-  writeFileSync(file, `${JSON.stringify(results, shortened, 1)}\n`);
+  const parts = Object.entries(results).map(([name, { machine, rows, curves, details }]) => {
+    const members = [
+      `"machine": ${line(machine)}`,
+      `"rows": ${linesOf(rows)}`,
+      `"curves": ${linesOf(curves)}`,
+    ];
+    if (details !== undefined) members.push(`"details": ${line(details)}`);
+    return ` ${line(name)}: {\n  ${members.join(',\n  ')}\n }`;
+  });
+  writeFileSync(file, `{\n${parts.join(',\n')}\n}\n`);
 }
 
 /** Puts these results in the place of the kept ones of the same benchmarks. Details are left out. */

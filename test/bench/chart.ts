@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { init, type EChartsOption } from 'echarts';
 import { ROOT } from '../../src-ts/wasm/builds.ts';
-import { exponentOf, type Curve } from './curves.ts';
+import { rowOfCurve, type Curve } from './curves.ts';
 import type { Results } from './kept.ts';
 import { median, short, type Row } from './rows.ts';
 
@@ -133,9 +133,8 @@ const PANEL_HEIGHT = 330;
 const PANEL_HEAD = 92;
 const TITLE_HEIGHT = 36;
 
-function legendOf({ name, points }: Curve): string {
-  const medians = points.map(({ at, rounds }): [number, number] => [at, median(rounds)]);
-  return `${name}: exponent ${short(exponentOf(medians))}`;
+function legendOf(curve: Curve): string {
+  return `${curve.name}: exponent ${short(rowOfCurve(curve).ratio)}`;
 }
 
 function growthOf(curves: readonly Curve[]): string {

@@ -56,7 +56,8 @@ export function budgetOf({ budget, atMost }: Row): string {
 /** Three significant digits, without an exponent. */
 export function short(value: number): string {
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) || 1)));
-  return value.toFixed(Math.min(digits, 3));
+  const text = value.toFixed(Math.min(digits, 3));
+  return Number(text) === 0 ? text.replace('-', '') : text;
 }
 
 /** A table of text cells, plain enough for a log. */

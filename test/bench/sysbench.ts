@@ -10,6 +10,7 @@ import {
 import { silent } from '../stack/progress.ts';
 import { startStack, type Stack } from '../stack/stack.ts';
 import type { Benchmark, Result, Settings } from './benchmark.ts';
+import { processorSeconds } from './load.ts';
 import { median, rowAtMost, rowOf, short, tableOf, type Row } from './rows.ts';
 
 const TENANTS = [{ name: 'alpha', number: 1 }];
@@ -19,18 +20,23 @@ type Way = (typeof WAYS)[number];
 
 const WORKLOADS: readonly Workload[] = ['oltp_point_select', 'oltp_read_only', 'oltp_read_write'];
 const THREADS = [1, 64];
-const ROUNDS = 3;
-const SECONDS = 7;
+const ROUNDS = 5;
+const SECONDS = 4;
 const WARM_UP_SECONDS = 2;
 const DATABASE = 'sbtest';
 /** Issue 7: of plain Envoy's transactions per second, and of its p99. */
 const BUDGET = 0.95;
 const BUDGET_P99 = 1.1;
 
+interface Measured extends SysbenchResult {
+  /** Envoy's processor time for one transaction, in microseconds. */
+  readonly envoyMicroseconds: number;
+}
+
 interface Case {
   readonly workload: Workload;
   readonly threads: number;
-  readonly runs: Record<Way, SysbenchResult[]>;
+  readonly runs: Record<Way, Measured[]>;
 }
 
 async function start(way: Way): Promise<Stack> {
@@ -66,8 +72,14 @@ async function measure(settings: Settings, tell: (detail: string) => void): Prom
       tell(`starting servers, ${way}`);
       stacks.set(way, await start(way));
     }
-    const run = (way: Way, { workload, threads: count }: Case, time: number) =>
-      sysbenchRun(optionsOf(stacks.get(way)!, workload, count), time);
+    const run = async (way: Way, { workload, threads: count }: Case, time: number): Promise<Measured> => {
+      const stack = stacks.get(way)!;
+      const { pid } = stack.envoy!;
+      const before = processorSeconds(pid);
+      const result = await sysbenchRun(optionsOf(stack, workload, count), time);
+      const used = processorSeconds(pid) - before;
+      return { ...result, envoyMicroseconds: (used / result.transactions) * 1e6 };
+    };
     for (const each of cases) {
       for (const way of WAYS) {
         tell(`${each.workload}, ${each.threads} threads: warming up`);
@@ -87,6 +99,7 @@ async function measure(settings: Settings, tell: (detail: string) => void): Prom
 }
 
 const perSecond = ({ transactionsPerSecond }: SysbenchResult): number => transactionsPerSecond;
+const envoyTime = ({ envoyMicroseconds }: Measured): number => envoyMicroseconds;
 const p99 = ({ milliseconds }: SysbenchResult): number => milliseconds.p99;
 
 /** The filter over plain Envoy, by round. */
@@ -101,6 +114,7 @@ function rowsOf(measured: Case): Row[] {
     WAYS.flatMap((way) => [
       [`${way}: transactions per second`, median(runs[way].map(perSecond))],
       [`${way}: p99, ms`, median(runs[way].map(p99))],
+      [`${way}: microseconds of Envoy's processor for a transaction`, median(runs[way].map(envoyTime))],
       [`${way}: errors that were retried`, runs[way].reduce((sum, run) => sum + run.ignoredErrors, 0)],
     ]),
   );
@@ -119,6 +133,7 @@ function textOf(cases: readonly Case[]): string {
       return [
         `${short(median(rates))} (${rates.map(short).join(' ')})`,
         short(median(each.runs[way].map(p99))),
+        short(median(each.runs[way].map(envoyTime))),
       ];
     }),
     short(median(ratios(each, perSecond))),
@@ -128,7 +143,7 @@ function textOf(cases: readonly Case[]): string {
     [
       'sysbench',
       'threads',
-      ...WAYS.flatMap((way) => [`${way}\ntransactions/s`, '\np99, ms']),
+      ...WAYS.flatMap((way) => [`${way}\ntransactions/s`, '\np99, ms', '\nEnvoy, µs']),
       'filter / plain',
       '\np99',
     ],
@@ -148,9 +163,10 @@ export const sysbench: Benchmark = {
       runs: Object.fromEntries(
         WAYS.map((way) => [
           way,
-          runs[way].map(({ transactionsPerSecond, milliseconds }) => ({
+          runs[way].map(({ transactionsPerSecond, milliseconds, envoyMicroseconds }) => ({
             transactionsPerSecond,
             milliseconds,
+            envoyMicroseconds,
           })),
         ]),
       ),

@@ -14,7 +14,7 @@ const MET = '#2a7f3f';
 const MISSED = '#c0392b';
 const INK = '#333';
 const FAINT = '#e4e4e4';
-const WIDTH = 1000;
+const WIDTH = 1100;
 const FONT = { fontFamily: 'sans-serif', fontSize: 12, color: INK };
 
 function svgOf(option: EChartsOption, height: number): string {
@@ -58,7 +58,7 @@ function standingsOf(results: Results): Standing[] {
 const ROW_HEIGHT = 20;
 const HEAD = 60;
 const FOOT = 40;
-const LABELS = 440;
+const LABELS = 540;
 
 function budgetsOf(results: Results): string {
   const standings = standingsOf(results);

@@ -30,6 +30,9 @@ const BUDGET_COPY = 0.5;
 /** From here on copying outweighs the walking, and the budget is held against it. */
 const LARGE_BYTES = 256 * 1024;
 
+/** Also walked without any care, in the table codec: what of its cost is the bytes. */
+const BATCH = 'batch of 128 gets';
+
 type Side = (times: number) => Took | Promise<Took>;
 
 interface Case {
@@ -88,6 +91,14 @@ async function measure(settings: Settings, tell: (detail: string) => void): Prom
         return ready;
       });
       check(message, wasm[0]!.show(loaded[0]!), await native.show(i));
+      if (message.name === BATCH) {
+        const [, table] = wasm;
+        const [, ready] = loaded;
+        const { number } = SPACES[1]!.choice;
+        if (!isDeepStrictEqual(table!.showNaive(ready!, number), table!.show(ready!)))
+          throw new Error(`${message.name}: the walker without care makes something else of it`);
+        sides.set('naive', (times) => table!.naive(ready!, number, times));
+      }
       sides.set('copy', (times) => wasm[0]!.copy(loaded[0]!, times));
       sides.set('native', (times) => native.run(i, times));
       const times = new Map<string, number>();
@@ -115,7 +126,8 @@ function rowsOf({ message, rounds }: Case): Row[] {
   const { length } = message.bytes;
   const native = rounds.get('native')!;
   const copy = rounds.get('copy')!;
-  return SPACES.flatMap(({ name }) => {
+  const naive = rounds.get('naive');
+  const rows = SPACES.flatMap(({ name }) => {
     const ours = rounds.get(name)!;
     const figures = {
       bytes: length,
@@ -136,6 +148,16 @@ function rowsOf({ message, rounds }: Case): Row[] {
       ),
     ];
   });
+  if (naive === undefined) return rows;
+  const figures = { nanoseconds: median(naive) };
+  return [
+    ...rows,
+    rowOf(
+      `rewriter/${message.name}/without care/native`,
+      naive.map((ns, round) => native[round]! / ns),
+      figures,
+    ),
+  ];
 }
 
 function textOf(cases: readonly Case[], rows: readonly Row[]): string {

@@ -15,6 +15,7 @@ interface Exports {
   selectKeyspace(number: number, id: number, mode: number): void;
   newStream(vmLimit: number, tenantLimit: number): void;
   bench(type: number, at: number, length: number, out: number, way: number, times: number): number;
+  benchNaive(at: number, length: number, out: number, tenant: number, times: number): number;
   benchCopy(at: number, between: number, out: number, length: number, times: number): void;
 }
 
@@ -86,6 +87,17 @@ export class BenchWasm {
   /** Copies the same bytes in and out. */
   copy({ at, between, out, length }: Loaded, times: number): Took {
     return clocked(() => this.wasm.benchCopy(at, between, out, length, times));
+  }
+
+  /** Copies in, walks a batch of gets with no care at all, and copies out. */
+  naive({ at, length, out }: Loaded, tenant: number, times: number): Took {
+    return clocked(() => this.wasm.benchNaive(at, length, out, tenant, times));
+  }
+
+  /** What that makes of it, without its frame. */
+  showNaive({ at, length, out }: Loaded, tenant: number): Uint8Array {
+    const size = this.wasm.benchNaive(at, length, out, tenant, 1);
+    return new Uint8Array(this.wasm.memory.buffer).slice(out + FRAME_BYTES, out + size);
   }
 
   /** What the message becomes, without its frame. */

@@ -78,11 +78,36 @@ function repeat(name: string, call: HostCall, times: number): string {
 interface Work {
   /** Bodies are taken out and put back. */
   readonly copies?: boolean;
+  /** All calls that the filter makes in a unary call are made, once each. */
+  readonly likeFilter?: boolean;
   /** Made so often in each stream of a request. */
   readonly call?: { readonly name: HostCall; readonly times: number };
 }
 
-function text({ copies = false, call }: Work): string {
+/** The callback makes these calls and does nothing else. */
+function making(name: string, parameters: number, made: readonly string[]): string {
+  return `(func (export "${name}") (param ${'i32 '.repeat(parameters)}) (result i32)
+    (global.set $next (i32.const ${ROOM}))
+    ${made.map((one) => `(drop ${one})`).join('\n    ')}
+    (i32.const 0))`;
+}
+
+function allHeaders(map: number): string {
+  return `(call $pairs (i32.const ${map}) ${RESULT})`;
+}
+
+/** The callbacks of headers and trailers, with what the filter asks Envoy for in each. */
+function likeFilter(): string {
+  const { 'all headers': all, 'a property': property, 'publish a property': publish } = HOST_CALLS;
+  const add = `(call $add (i32.const 0) ${place('name')} ${place('value')})`;
+  return [
+    making('proxy_on_request_headers', 3, [all.text, property.text, add, publish.text]),
+    making('proxy_on_response_headers', 3, [allHeaders(2)]),
+    making('proxy_on_response_trailers', 2, [allHeaders(3)]),
+  ].join('\n    ');
+}
+
+function text({ copies = false, call, likeFilter: like = false }: Work): string {
   const body = (name: string, type: number): string => {
     if (call && type === buffer.request && HOST_CALLS[call.name].in === 'body')
       return repeat(name, call.name, call.times);
@@ -98,6 +123,7 @@ function text({ copies = false, call }: Work): string {
     (import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))
     (import "env" "proxy_get_header_map_pairs" (func $pairs (param i32 i32 i32) (result i32)))
     (import "env" "proxy_get_property" (func $property (param i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
     (import "env" "proxy_set_property" (func $publish (param i32 i32 i32 i32) (result i32)))
     (import "env" "proxy_replace_header_map_value" (func $replace (param i32 i32 i32 i32 i32) (result i32)))
     (memory (export "memory") ${PAGES})
@@ -113,12 +139,10 @@ function text({ copies = false, call }: Work): string {
     ${callback('proxy_on_context_create', 2, '')}
     ${callback('proxy_on_vm_start', 2, ONE)}
     ${callback('proxy_on_configure', 2, ONE)}
-    ${headers}
+    ${like ? likeFilter() : `${headers} ${callback('proxy_on_response_headers', 3, ZERO)} ${callback('proxy_on_response_trailers', 2, ZERO)}`}
     ${body('proxy_on_request_body', buffer.request)}
     ${callback('proxy_on_request_trailers', 2, ZERO)}
-    ${callback('proxy_on_response_headers', 3, ZERO)}
     ${body('proxy_on_response_body', buffer.response)}
-    ${callback('proxy_on_response_trailers', 2, ZERO)}
     ${callback('proxy_on_delete', 1, '')}
   )`;
 }

@@ -15,6 +15,8 @@ import { Ascii, ascii, isSameBytes, startsWith } from '../wire/bytes';
 import { Mapped } from './mapped';
 import { compareBytes } from './range';
 import {
+  FOLDER,
+  FOLDER_END,
   isReadSince,
   isReadSinceRange,
   isSavedSafePoint,
@@ -126,7 +128,8 @@ export function encodeNameRange(
   if (endLength == 0)
     return reads && isSavedSafePoint(key, keyLength) ? same(key, keyLength) : encodeName(key, keyLength);
   if (adopted) {
-    if (!reads && isReadSinceRange(key, keyLength, end, endLength)) return Mapped.OUTSIDE;
+    // All tenants' are in there: what is deleted as a range holds none of them.
+    if (!reads && meets(key, keyLength, end, endLength, FOLDER, FOLDER_END)) return Mapped.OUTSIDE;
     return same(key, keyLength);
   }
   if (isReadSinceRange(key, keyLength, end, endLength)) {

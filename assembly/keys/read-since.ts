@@ -11,7 +11,9 @@ import { alloc } from '../memory/arena';
 import { Ascii, ascii, equals, isSameBytes, startsWith } from '../wire/bytes';
 import { compareBytes } from './range';
 
-const FOLDER: Ascii = ascii('/tidb/server/minstartts/');
+/** Where all these keys lie, and the first key behind. */
+export const FOLDER: Ascii = ascii('/tidb/server/minstartts/');
+export const FOLDER_END: Ascii = ascii('/tidb/server/minstartts0');
 const FOLDER_NAME: Ascii = ascii('/tidb/server/minstartts');
 /** The end of all keys that begin with the folder's name. */
 const NEXT_NAME: Ascii = ascii('/tidb/server/minstarttt');

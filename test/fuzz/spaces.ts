@@ -168,10 +168,11 @@ export function isHiddenName(space: Space, name: Uint8Array): boolean {
   return space.isTenant0 && /^\/(tidb-mesh\/|pd(\/|$))/.test(shown);
 }
 
-/** A reserved key in [key, end), where an end of `\0` is open; undefined when there is none. */
-export function reservedIn(key: Uint8Array, end: Uint8Array): string | undefined {
+/** A reserved key in [key, end), where an end of `\0` is open; undefined when there is none. More of them are, for whoever changes the range. */
+export function reservedIn(key: Uint8Array, end: Uint8Array, changes: boolean): string | undefined {
   const open = end.length === 1 && end[0] === 0;
-  return ['/pd', '/pd/', '/tidb-mesh/'].find((name) => {
+  const names = ['/pd', '/pd/', '/tidb-mesh/'];
+  return [...names, ...(changes ? ['/tidb/server/minstartts/other:a'] : [])].find((name) => {
     const at = new TextEncoder().encode(name);
     return compare(at, key) >= 0 && (open || compare(at, end) < 0);
   });

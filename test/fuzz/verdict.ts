@@ -157,7 +157,8 @@ export class Verdict {
     };
     const end = value('ETCD_END');
     if (end === undefined || end.length === 0) return undefined;
-    const reserved = reservedIn(value('ETCD_KEY') ?? value('ETCD_READ_KEY') ?? EMPTY, end);
+    const changed = value('ETCD_KEY');
+    const reserved = reservedIn(changed ?? value('ETCD_READ_KEY') ?? EMPTY, end, changed !== undefined);
     return reserved === undefined ? undefined : `${name}: a range of names that holds ${reserved}`;
   }
 
@@ -263,10 +264,13 @@ export class Verdict {
       case 'GROUP':
       case 'OWN_GROUP': {
         const { number } = this.space.choice;
-        const stored = Buffer.from(n.bytes).toString();
+        // Fuzzed names need not be UTF-8.
+        const stored = Buffer.from(n.bytes).toString('latin1');
         const name = clientGroup(number, stored);
         if (name === undefined) return `names the group ${stored}, another's`;
-        return role === 'OWN_GROUP' && objectionToOwn(number, name) !== undefined ? `is ${name}` : undefined;
+        return role === 'OWN_GROUP' && objectionToOwn(number, name, 'latin1') !== undefined
+          ? `is ${name}`
+          : undefined;
       }
       case 'TSO_COUNT':
         return n.value <= 16384n ? undefined : `is ${n.value}`;

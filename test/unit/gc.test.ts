@@ -139,6 +139,26 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       expect(shown(walk(PUT, put(`${FOLDER}alpha:uuid`)))).toBe('NAME_OUTSIDE');
     });
 
+    test.each([
+      ['', '\0'],
+      ['/tidb/', '/tidb0'],
+      ['/tidb/server/minstartts/', '/tidb/server/minstartts/b'],
+      ['/tidb/server/minstartts/b:1', '\xff'],
+      ['/tidb/server/minstartts/b:1', '\0'],
+      ['/tidb/a', '/tidb/server/minstartts/\0'],
+    ])('deletes no range with keys of others in it: %j to %j', (key, end) => {
+      const range = concat(bytes(1, Buffer.from(key, 'latin1')), bytes(2, Buffer.from(end, 'latin1')));
+      expect(shown(walk('etcdserverpb.DeleteRangeRequest', range))).toBe('NAME_OUTSIDE');
+    });
+
+    test.each([
+      ['/tidb/a', '/tidb/server/minstartts/'],
+      ['/tidb/server/minstartts0', '/tidb0'],
+    ])('deletes what lies beside them: %j to %j', (key, end) => {
+      const range = concat(bytes(1, text(key)), bytes(2, text(end)));
+      expect(shown(walk('etcdserverpb.DeleteRangeRequest', range))).toBe(is(range));
+    });
+
     test('reads all of the folder, since it may lead the GC of the store; may not delete it as a whole', () => {
       const range = concat(
         bytes(1, text('/tidb/server/minstartts')),

@@ -21,11 +21,15 @@ export function clientGroup(tenant: number, stored: string): string | undefined 
 }
 
 /** What stands against making, changing or deleting a group of this name. */
-export function objectionToOwn(tenant: number, name: string): Status | undefined {
+export function objectionToOwn(
+  tenant: number,
+  name: string,
+  encoding: BufferEncoding = 'utf8',
+): Status | undefined {
   if (name === '' || name === '.' || name === '..' || name.includes('/')) return Status.GROUP_NAME;
   if (tenant === 0) return undefined;
   if (name === 'default') return Status.GROUP_SHARED;
-  return Buffer.byteLength(`${tenant}:${name}`) > LONGEST ? Status.GROUP_NAME : undefined;
+  return Buffer.byteLength(`${tenant}:${name}`, encoding) > LONGEST ? Status.GROUP_NAME : undefined;
 }
 
 export function isGroupPath(path: string): boolean {

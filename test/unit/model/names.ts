@@ -66,7 +66,8 @@ export function storedRange(owner: Owner, range: NameRange, reads: boolean): Nam
   }
   if (owner.isAdopted) {
     const reaches = RESERVED.some(([from, behind]) => key < behind && (end === '\0' || end > from));
-    return reaches || (!reads && isInFolder(range)) ? undefined : range;
+    const takesOthers = !reads && key < successor(FOLDER) && (end === '\0' || end > FOLDER);
+    return reaches || takesOthers ? undefined : range;
   }
   if (isInFolder(range)) {
     const own = `${FOLDER}${owner.name}:`;

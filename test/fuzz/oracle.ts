@@ -76,8 +76,12 @@ export class Oracle {
   private models(message: Described | undefined, nodes: readonly Node[]): boolean {
     if (message === undefined || message.flags & Flag.LENIENT) return false;
     const members = new Map<string, number>();
+    const met = new Set<number>();
     return nodes.every((n) => {
       const field = message.byNumber.get(n.field);
+      // A double is refused, or goes with a message that was dropped before it was come to; a decoder merges it.
+      if (field !== undefined && !field.repeated && met.has(n.field)) return false;
+      met.add(n.field);
       if (field !== undefined && UNMODELLED.has(field.role)) return false;
       // Decoded, an empty key that is there looks like one that is not.
       if (field?.role.includes('KEY') && n.wire === Wire.BYTES && n.bytes.length === 0) return false;

@@ -58,6 +58,8 @@ import { Exchange, clearExchange, countExchange } from './rewrite/exchange';
 import { walkNaively } from './naive';
 import { feed, outputAt, outputChanged, outputLength } from './rewrite/frames';
 import { jsonAt, jsonLength, rewriteAnswer, rewriteBody } from './rewrite/json';
+import { beginRewrite, findLayout, fits } from './rewrite/known-layouts';
+import { Layout } from './rewrite/layout';
 import { applyPatches, patchCount } from './rewrite/patches';
 import { queryAt, queryLength, rewriteQuery } from './rewrite/query';
 import { touched } from './rewrite/edits';
@@ -65,7 +67,7 @@ import { mapTarget, targetAt, targetLength, targetProblem } from './streams/targ
 import { useLookups } from './rewrite/region-acts';
 import { clearWanted, learnRegion, wantedCount, wantedRegion } from './rewrite/regions';
 import { useHoldBack } from './rewrite/hold-back';
-import { useLatestTimestamp, useLongestLease } from './rewrite/values';
+import { useDirection, useLatestTimestamp, useLongestLease } from './rewrite/values';
 import { failedField, failedMessage, newLength, rewrite, useExchange } from './rewrite/walker';
 import { expand, expandedAt, expandedLength } from './texts/text';
 import { Status } from './wire/status';
@@ -190,6 +192,14 @@ export function message(type: u32, at: usize, length: usize, way: u32): usize {
   const out = alloc(newLength);
   applyPatches(at, length, out);
   return give(out, newLength);
+}
+
+/** 1 when such a message would not be walked, because one like it was before. */
+export function knows(type: u32, at: usize, length: usize, way: u32): u32 {
+  useDirection(way, exchange, 0);
+  beginRewrite();
+  const layout = findLayout(type, at, length);
+  return layout != 0 && fits(changetype<Layout>(layout), at, length) ? 1 : 0;
 }
 
 /** Feeds a piece of a body; result: at, length, status, changed. */

@@ -7,7 +7,8 @@
 import { Mapped, unbounded } from './mapped';
 import { LIMIT, T, behindT, writeBound } from './tidb-keys';
 
-function behind(p: usize, length: usize): bool {
+/** True for what lies among the tenants. */
+export function behind(p: usize, length: usize): bool {
   if (length == 0) return false;
   const first = load<u8>(p);
   return first > T || (first == T && behindT(p, length) >= LIMIT);

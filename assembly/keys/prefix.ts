@@ -40,6 +40,16 @@ export function decodeKey(p: usize, length: usize): Mapped {
   return replacedBy(p + prefixLength, length - prefixLength);
 }
 
+/** Bytes in front of every key. @inline */
+export function prefixBytes(): usize {
+  return prefixLength;
+}
+
+/** True for a physical key of at least so many bytes. */
+export function hasPrefix(p: usize): bool {
+  return isSameBytes(p, prefix, prefixLength);
+}
+
 /** True when a boundary without the prefix lies before everything that has it. */
 function before(p: usize, length: usize): bool {
   return memory.compare(p, prefix, min<usize>(length, prefixLength)) <= 0;

@@ -50,9 +50,13 @@ const KEYSPACE_BYTES: usize = 4;
 /** `t` and a tag. */
 const TAGGED_BYTES: usize = 3;
 
+let lastSerial: u64 = 0;
+
 /** One tenant's space. Made when the configuration is loaded, not changed afterwards. */
 @unmanaged
 export class Space {
+  /** No two spaces ever have the same; not 0. */
+  serial: u64;
   codec: Codec;
   /** The tenant's number. */
   number: u32;
@@ -71,6 +75,7 @@ export class Space {
   lastBorderLength: usize;
 
   constructor(number: u32, codec: Codec, mode: Mode, keys: KeyRange) {
+    this.serial = ++lastSerial;
     this.codec = codec;
     this.number = number;
     this.capabilities = mode == Mode.RAW ? RAW : TXN;
@@ -211,6 +216,11 @@ export function keyspaceId(): u32 {
 /** The number of the tenant in use. */
 export function tenantNumber(): u32 {
   return current.number;
+}
+
+/** Tells the space in use from all others, those of older configurations included. @inline */
+export function spaceSerial(): u64 {
+  return current.serial;
 }
 
 /** True when the store sees other table ids than the tenant does. */

@@ -41,6 +41,12 @@ export function useTenant(n: u32): void {
   high = firstOf(n + 1);
 }
 
+/** `t`, the given tag, and a table id, which is not 0. @inline */
+function isOfTable(p: usize, expected: u16): bool {
+  const behind = load<u64>(p, 1);
+  return load<u8>(p) == T && <u16>behind == expected && behind >> 16 != 0;
+}
+
 function prefixed(p: usize, length: usize): Mapped {
   const at = alloc(BOUND_BYTES + length);
   store<u8>(at, T);
@@ -51,6 +57,10 @@ function prefixed(p: usize, length: usize): Mapped {
 
 /** A logical key to its physical one. OUTSIDE: it is not a TiDB key. */
 export function encodeKey(p: usize, length: usize): Mapped {
+  if (length >= BOUND_BYTES && isTaggable(p)) {
+    store<u16>(p, tag, 1);
+    return Mapped.IN_PLACE;
+  }
   if (length == 0) return prefixed(p, 0);
   const first = load<u8>(p);
   if (first > T) return Mapped.OUTSIDE;
@@ -78,6 +88,10 @@ export function encodeUpper(p: usize, length: usize): Mapped {
 
 /** A physical key back to the logical one. OUTSIDE: another tenant's. */
 export function decodeKey(p: usize, length: usize): Mapped {
+  if (length >= BOUND_BYTES && isTagged(p)) {
+    store<u16>(p, UNTAGGED, 1);
+    return Mapped.IN_PLACE;
+  }
   if (length < 3 || load<u8>(p) != T || load<u16>(p, 1) != tag) return Mapped.OUTSIDE;
   const id = behindT(p, length) & ID_MASK;
   if (id != 0) {
@@ -130,6 +144,30 @@ function patchable(p: usize, length: usize, expected: u16): bool {
   if (length < 18 || load<u8>(p) != T || load<u16>(p, 1) != expected || load<u8>(p, 8) != 0xff) return false;
   const hasId = (bswap<u64>(load<u64>(p)) & FIRST_GROUP_ID_MASK) != 0 || load<u8>(p, 9) != 0;
   return hasId && isEncoded(p, length);
+}
+
+/** True for a logical key of at least BOUND_BYTES that takes the tag where it lies. @inline */
+export function isTaggable(p: usize): bool {
+  return isOfTable(p, UNTAGGED);
+}
+
+/** True for a physical key of at least BOUND_BYTES that loses the tag where it lies. @inline */
+export function isTagged(p: usize): bool {
+  return isOfTable(p, tag);
+}
+
+/** The same of memcomparable keys. */
+export function isTaggableEncoded(p: usize, length: usize): bool {
+  return patchable(p, length, UNTAGGED);
+}
+
+export function isTaggedEncoded(p: usize, length: usize): bool {
+  return patchable(p, length, tag);
+}
+
+/** What belongs behind `t` in a key of the store, and in one of the client. @inline */
+export function tagOf(stored: bool): u16 {
+  return stored ? tag : UNTAGGED;
 }
 
 /** Patches the tag into a memcomparable logical key where it lies. False: it is not of that shape, and nothing was changed. */

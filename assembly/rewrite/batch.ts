@@ -60,6 +60,11 @@ export function useRefusedCommands(bits: usize, trial: bool): void {
   triedCount = 0;
 }
 
+/** True when there are commands that are refused, or on trial. @inline */
+export function refusesCommands(): bool {
+  return refusedCommands != 0;
+}
+
 /** True when this command is refused. */
 export function isRefusedCommand(command: u32): bool {
   const bits = refusedCommands;
@@ -77,8 +82,9 @@ export function beginBatch(): void {
   noteCapacity = 0;
 }
 
-export function nextInBatch(): void {
-  batchIndex++;
+/** Goes on to the next message, or by so many. */
+export function passInBatch(messages: u32): void {
+  batchIndex += messages;
 }
 
 function note(refusal: u32, columns: usize, length: usize): void {

@@ -65,6 +65,11 @@ export function setPatch(index: u32, to: usize, bytes: usize, length: usize): vo
   store<usize>(at, length, 12);
 }
 
+/** One patch, by its place in the list: from, to, bytes and length behind each other. @inline */
+export function patchAt(index: u32): usize {
+  return list + <usize>index * PATCH_BYTES;
+}
+
 /** Copies [source, source + length) to `target` with all patches applied; gives the place behind the result. */
 export function applyPatches(source: usize, length: usize, target: usize): usize {
   let cursor = source;

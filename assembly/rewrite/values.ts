@@ -77,6 +77,11 @@ export function useLatestTimestamp(latest: u64): void {
   latestTimestamp = latest;
 }
 
+/** True for a timestamp that a tenant may name, or for the greatest number where that stands for none. @inline */
+export function isTimely(timestamp: u64, orMax: bool): bool {
+  return timestamp <= latestTimestamp || (orMax && timestamp == u64.MAX_VALUE);
+}
+
 /** Sets how many seconds a lease in etcd may last. */
 export function useLongestLease(seconds: i64): void {
   longestLease = seconds;
@@ -199,10 +204,8 @@ export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: 
       if (request) sawServiceSafePoint(value, valueAt, end);
       break;
     case Role.TIMESTAMP_OR_MAX:
-      if (value == u64.MAX_VALUE) break;
-    // fall through
     case Role.TIMESTAMP:
-      if (request && value > latestTimestamp) return Status.TIMESTAMP_AHEAD;
+      if (request && !isTimely(value, role == Role.TIMESTAMP_OR_MAX)) return Status.TIMESTAMP_AHEAD;
       break;
     case Role.REGION_ID:
       if (request) sawRegion(value);

@@ -7,7 +7,18 @@
 import { encodeLease } from '../keys/namespace';
 import { apiVersion, capabilities, keyspaceId, mapsTableIds, tenantNumber } from '../keys/space';
 import { alloc, isOverspent } from '../memory/arena';
-import { endFieldOf, entryOf, flagsOf, recordOf, startFieldOf } from '../schema/messages';
+import {
+  Flag,
+  Kind,
+  ESSENTIAL,
+  PACKABLE,
+  REPEATED,
+  endFieldOf,
+  entryOf,
+  flagsOf,
+  recordOf,
+  startFieldOf,
+} from '../schema/messages';
 import { Msg, Role } from '../schema/table';
 import { Status } from '../wire/status';
 import { readVarint, varintEnd, varintSize, writeVarint } from '../wire/varint';
@@ -24,10 +35,11 @@ import {
   commandOf,
   isRefusable,
   isRefusedCommand,
-  nextInBatch,
+  passInBatch,
   noteColumns,
   noteCount,
   noteRefusal,
+  refusesCommands,
   rememberNotes,
 } from './batch';
 import { CHECKSUM_RULE, appendChecksumRule } from './checksum';
@@ -36,6 +48,9 @@ import { nameRange, readSinceValue } from './etcd';
 import { Exchange, forget, pendingColumns, pendingIndex, pendingRefusal, remember } from './exchange';
 import { findField, findVarint, foundEnd } from './find';
 import { isKnownContext, rememberContext } from './known-contexts';
+import { beginRewrite, findLayout, fits, follow, followRun, runEnd, runGrowth, trust } from './known-layouts';
+import { Layout, MAX_NESTING } from './layout';
+import { learnLayout } from './learn-layout';
 import { Level, MAX_DEPTH, levelAt } from './level';
 import { columnsAt, columnsLength, findPartitionId } from './partition-id';
 import { addPatch, clearPatches, patchCount, reservePatch, setPatch, truncatePatches } from './patches';
@@ -69,55 +84,6 @@ const VALUE_FIELD: u32 = 2;
 const LEASE_FIELD: u32 = 3;
 /** The context is field 1 of every request that has one. */
 const CONTEXT_TAG: u32 = 10;
-
-const enum Kind {
-  UNKNOWN = 0,
-  VARINT = 1,
-  FIXED64 = 2,
-  BYTES = 3,
-  MESSAGE = 4,
-  FIXED32 = 5,
-}
-
-const enum Flag {
-  RANGE = 1,
-  ENCODED_RANGE = 2,
-  BATCH = 8,
-  LEASE_GRANT = 16,
-  CONTEXT = 64,
-  NAME_RANGE = 128,
-  RESOURCE_PATH = 256,
-  EXACT_KEY = 512,
-  SAFE_POINT_OUT = 1024,
-  NEEDS = 2048 | 4096 | 8192,
-  ACTS_ALWAYS = 16384,
-  ACTS_WITHOUT_KEYS = 32768,
-  LENIENT = 65536,
-  HAS_CONTEXT = 131072,
-  REQUIRED_LIST = 262144,
-  NAMED_VALUE = 524288,
-  SERVICE = 1048576,
-  OWNERS = 2097152,
-  /** Those that ask for something before the first field. */
-  BEGINS = OWNERS | NEEDS | ACTS_ALWAYS | ACTS_WITHOUT_KEYS | SERVICE | HAS_CONTEXT | CONTEXT | BATCH,
-  /** And behind the last one. */
-  ENDS = RANGE |
-    ENCODED_RANGE |
-    SAFE_POINT_OUT |
-    RESOURCE_PATH |
-    LEASE_GRANT |
-    NAME_RANGE |
-    NAMED_VALUE |
-    SERVICE |
-    REQUIRED_LIST |
-    ACTS_ALWAYS |
-    ACTS_WITHOUT_KEYS |
-    CONTEXT,
-}
-
-const REPEATED: u32 = 1 << 11;
-const ESSENTIAL: u32 = 1 << 12;
-const PACKABLE: u32 = 1 << 14;
 
 let exchange: Exchange = changetype<Exchange>(0);
 /** Random bits for lease ids that a client leaves to etcd; 48 bits, set before each request. */
@@ -153,7 +119,16 @@ export function rewrite(message: u32, p: usize, length: usize, way: Direction): 
   fieldCount = 0;
   if (way == Direction.RESPONSE && exchange.count > 0 && !(flagsOf(recordOf(message)) & Flag.BATCH))
     useAnswerColumns(pendingColumns(exchange, 0));
+  beginRewrite();
+  const layout = changetype<Layout>(findLayout(message, p, length));
+  if (changetype<usize>(layout) != 0 && fits(layout, p, length)) {
+    follow(layout, p);
+    trust(layout);
+    newLength = length + layout.growth;
+    return Status.OK;
+  }
   const status = walk(message, p, p + length, 0);
+  if (status == Status.OK) learnLayout(message, p, length, 0, growth);
   if (status == Status.DROP) {
     // The whole answer lies outside: what is left of it is an empty message.
     truncatePatches(0);
@@ -206,6 +181,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   let total: i32 = 0;
   let seen: u64 = 0;
   let fields: u32 = 0;
+  let run: u32 = 0;
   // Whatever changed nothing goes on with the next field; what may have changed something goes through the end of this loop.
   while (p < end) {
     const at = p;
@@ -286,8 +262,21 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
           setGrowth(replace(at, p, builtAt, builtLength));
         } else if (role == Role.DROP || role == Role.EMPTIED || role == Role.REFUSED) {
           setGrowth(remove(at, p));
+        } else if (
+          entry & REPEATED &&
+          mayFollow(entry >> 16, level, depth) &&
+          (run = followRun(entry >> 16, at, lengthAt, value, p, end)) > 0
+        ) {
+          p = runEnd;
+          setGrowth(runGrowth);
+          fields += run;
+          level.listed = level.listed || field == startFieldOf(self);
+          if (flags & Flag.BATCH) {
+            passInBatch(run);
+            exchange.outstanding += request ? run : -(<i32>run);
+          }
         } else if (flags & Flag.BATCH && field == BATCH_MESSAGES) {
-          nextInBatch();
+          passInBatch(1);
           exchange.outstanding += request ? 1 : -1;
           if (request) status = batchRequest(entry, at, lengthAt, value, p, depth);
           else if (level.idsAt == 0) status = nested(entry >> 16, entry, at, lengthAt, value, p, depth);
@@ -613,6 +602,7 @@ function nested(
   const slot = patchCount;
   reservePatch(lengthAt);
   const status = walk(message, value, end, depth + 1);
+  if (entry & REPEATED && status == Status.OK) learnLayout(message, value, end - value, slot + 1, growth);
   if (status == Status.DROP) {
     if (entry & ESSENTIAL) return status;
     truncatePatches(slot);
@@ -631,6 +621,13 @@ function nested(
   setPatch(slot, value, size, sizeBytes);
   setGrowth(growth + <i32>(sizeBytes - (value - lengthAt)));
   return status;
+}
+
+/** True where all is known from a layout: not of commands that are refused, what was asked for, and how deep it lies. */
+function mayFollow(message: u32, level: Level, depth: i32): bool {
+  if (depth >= MAX_DEPTH - MAX_NESTING) return false;
+  if (message == Msg.BATCH_REQUEST) return !refusesCommands();
+  return message != Msg.BATCH_RESPONSE || level.idsAt == 0;
 }
 
 /** A coprocessor request's plan: what its answer must know is kept, what names a table or a key is mapped. */

@@ -1,7 +1,57 @@
 /** Questions that the code asks of the generated tables; how the tables lie is known here only. */
 import { FAR, FIELDS, MESSAGES, SHAPES } from './table';
 
-const LEASE_GRANT: u32 = 16;
+/** Kinds of fields, see FIELDS. */
+export const enum Kind {
+  UNKNOWN = 0,
+  VARINT = 1,
+  FIXED64 = 2,
+  BYTES = 3,
+  MESSAGE = 4,
+  FIXED32 = 5,
+}
+
+/** What a message has or needs, see SHAPES. */
+export const enum Flag {
+  RANGE = 1,
+  ENCODED_RANGE = 2,
+  BATCH = 8,
+  LEASE_GRANT = 16,
+  CONTEXT = 64,
+  NAME_RANGE = 128,
+  RESOURCE_PATH = 256,
+  EXACT_KEY = 512,
+  SAFE_POINT_OUT = 1024,
+  NEEDS = 2048 | 4096 | 8192,
+  ACTS_ALWAYS = 16384,
+  ACTS_WITHOUT_KEYS = 32768,
+  LENIENT = 65536,
+  HAS_CONTEXT = 131072,
+  REQUIRED_LIST = 262144,
+  NAMED_VALUE = 524288,
+  SERVICE = 1048576,
+  OWNERS = 2097152,
+  /** Those that ask for something before the first field. */
+  BEGINS = OWNERS | NEEDS | ACTS_ALWAYS | ACTS_WITHOUT_KEYS | SERVICE | HAS_CONTEXT | CONTEXT | BATCH,
+  /** And behind the last one. */
+  ENDS = RANGE |
+    ENCODED_RANGE |
+    SAFE_POINT_OUT |
+    RESOURCE_PATH |
+    LEASE_GRANT |
+    NAME_RANGE |
+    NAMED_VALUE |
+    SERVICE |
+    REQUIRED_LIST |
+    ACTS_ALWAYS |
+    ACTS_WITHOUT_KEYS |
+    CONTEXT,
+}
+
+/** What else an entry says of its field. */
+export const REPEATED: u32 = 1 << 11;
+export const ESSENTIAL: u32 = 1 << 12;
+export const PACKABLE: u32 = 1 << 14;
 
 /** The record of a message, for the functions below. @inline */
 export function recordOf(message: u32): usize {
@@ -51,7 +101,7 @@ export function nameOf(message: u32): u32 {
 
 /** True for the message whose absent lease id must be filled in. */
 export function grantsLease(message: u32): bool {
-  return (flagsOf(recordOf(message)) & LEASE_GRANT) != 0;
+  return (flagsOf(recordOf(message)) & Flag.LEASE_GRANT) != 0;
 }
 
 /** Where a response takes the reason of a refusal: the field | kind << 8, see SHAPES. */

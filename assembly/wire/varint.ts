@@ -15,11 +15,11 @@ export function readVarint(p: usize, end: usize): u64 {
       return first;
     }
   }
-  return p + LONGEST <= end ? readWithin(p) : readAtEnd(p, end);
+  return p + 8 <= end ? readWithin(p, end) : readAtEnd(p, end);
 }
 
-/** A varint with at least LONGEST bytes to read: eight at once. Timestamps have nine; a loop takes three times as long. */
-function readWithin(p: usize): u64 {
+/** A varint with at least eight bytes to read: these at once. Timestamps have nine; a loop takes three times as long. */
+function readWithin(p: usize, end: usize): u64 {
   const word = load<u64>(p);
   const stops = ~word & 0x8080808080808080;
   // Below the first byte that ends it; all of them when stops is 0.
@@ -31,14 +31,14 @@ function readWithin(p: usize): u64 {
     varintEnd = p + 1 + <usize>(ctz<u64>(stops) >> 3);
     return x;
   }
-  const ninth = load<u8>(p, 8);
+  const ninth = p + 8 < end ? load<u8>(p, 8) : 0xff;
   x |= (<u64>(ninth & 0x7f)) << 56;
   if (ninth < 0x80) {
     varintEnd = p + 9;
     return x;
   }
-  const tenth = load<u8>(p, 9);
   // It holds the last bit only: more is read differently by different decoders.
+  const tenth = p + 9 < end ? load<u8>(p, 9) : 0xff;
   varintEnd = tenth > 1 ? 0 : p + LONGEST;
   return x | ((<u64>tenth) << 63);
 }

@@ -190,7 +190,11 @@ export function instrument(wat: string): Instrumented {
       out.push(`call ${accesses.nameOf(type, what, suffix, immediates)}`);
     } else if (checked && instruction === 'memory.copy') out.push('call $fuzz/copy');
     else if (checked && instruction === 'memory.fill') out.push('call $fuzz/fill');
-    else if (checked && /^(memory\.|v128\.)/.test(instruction) && !/^memory\.(size|grow)/.test(instruction))
+    else if (
+      checked &&
+      /^(memory\.|v128\.(load|store))/.test(instruction) &&
+      !/^memory\.(size|grow)/.test(instruction)
+    )
       throw new Error(`${func}: ${instruction} is not instrumented yet`);
     else out.push(line);
     if (/^loop\b/.test(instruction)) out.push('i64.const 1 call $fuzz/spend');

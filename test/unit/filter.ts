@@ -108,6 +108,7 @@ export interface Exports {
   heldBytes(): number;
   pending(): number;
   message(type: number, at: number, length: number, way: number): number;
+  knows(type: number, at: number, length: number, way: number): number;
   body(type: number, at: number, length: number, way: number, limit: number): number;
   method(at: number, length: number): number;
   map(kind: number, at: number, length: number): number;
@@ -333,6 +334,12 @@ export class Filter {
       failedField: this.word(result, 4),
       bytes: this.given(result),
     };
+  }
+
+  /** Whether such a message is not walked any more, because of one like it. */
+  knows(type: number, bytes: Uint8Array, way: Way): boolean {
+    this.wasm.reset();
+    return this.wasm.knows(type, this.put(bytes), bytes.length, way === 'request' ? 0 : 1) !== 0;
   }
 
   body(

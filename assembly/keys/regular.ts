@@ -1,0 +1,84 @@
+/** Keys that map as nearly all do: what a key must be to be one of them can be asked before anything is changed. */
+import * as adopted from './adopted';
+import { Codec, codec } from './codec';
+import * as prefix from './prefix';
+import * as table from './table';
+import { BOUND_BYTES } from './tidb-keys';
+
+/** What makes a key regular, and what it becomes. */
+export const enum Regular {
+  /** No keys here are. */
+  NONE,
+  /** Table codec: the tag is patched in, or out. */
+  TAGGABLE,
+  TAGGED,
+  TAGGABLE_ENCODED,
+  TAGGED_ENCODED,
+  /** Prefix codec: the prefix is put in front, or taken away. */
+  ANY,
+  PREFIXED,
+  /** Tenant 0: it stays. */
+  ADOPTED,
+}
+
+/** Two groups of a memcomparable key. */
+const ENCODED_BYTES: usize = 18;
+
+/** What regular keys of the space in use are. */
+export function regularOf(encoded: bool, request: bool): Regular {
+  if (codec == Codec.TABLE) {
+    if (encoded) return request ? Regular.TAGGABLE_ENCODED : Regular.TAGGED_ENCODED;
+    return request ? Regular.TAGGABLE : Regular.TAGGED;
+  }
+  if (encoded) return Regular.NONE;
+  if (codec == Codec.PREFIX) return request ? Regular.ANY : Regular.PREFIXED;
+  return Regular.ADOPTED;
+}
+
+/** Length of the shortest key that can be regular, as a key and as a range's bound. */
+export function shortestRegular(kind: Regular): usize {
+  switch (kind) {
+    case Regular.TAGGABLE:
+    case Regular.TAGGED:
+      return BOUND_BYTES;
+    case Regular.TAGGABLE_ENCODED:
+    case Regular.TAGGED_ENCODED:
+      return ENCODED_BYTES;
+    case Regular.PREFIXED:
+      return prefix.prefixBytes() + 1;
+    default:
+      return 1;
+  }
+}
+
+/** True for a regular key; `length` is not below `shortestRegular`. */
+export function isRegular(kind: Regular, p: usize, length: usize): bool {
+  switch (kind) {
+    case Regular.TAGGABLE:
+      return table.isTaggable(p);
+    case Regular.TAGGED:
+      return table.isTagged(p);
+    case Regular.TAGGABLE_ENCODED:
+      return table.isTaggableEncoded(p, length);
+    case Regular.TAGGED_ENCODED:
+      return table.isTaggedEncoded(p, length);
+    case Regular.PREFIXED:
+      return prefix.hasPrefix(p);
+    case Regular.ANY:
+      return true;
+    case Regular.ADOPTED:
+      return !adopted.behind(p, length);
+    default:
+      return false;
+  }
+}
+
+/** True for keys that are changed where they lie. */
+export function isTaggedInPlace(kind: Regular): bool {
+  return kind >= Regular.TAGGABLE && kind <= Regular.TAGGED_ENCODED;
+}
+
+/** Bytes at a regular key's end that stay. */
+export function regularTail(kind: Regular, length: usize): usize {
+  return kind == Regular.PREFIXED ? length - prefix.prefixBytes() : length;
+}

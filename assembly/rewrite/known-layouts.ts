@@ -1,0 +1,161 @@
+/**
+ * Messages with the layout of one that was walked. A batch of gets, the rows of a scan, the mutations of a prewrite are hundreds of
+ * messages that differ in keys, values and numbers only: comparing a message's structure with one that is known, checking its keys and
+ * patching them takes a fifth of walking it. Measured: see docs/performance.md.
+ *
+ * Nothing is followed in part: first everything is compared and checked, then all is changed. What does not fit is walked.
+ */
+import { Regular, isRegular } from '../keys/regular';
+import { spaceSerial } from '../keys/space';
+import { isTaggable, isTagged, tagOf } from '../keys/table';
+import { alloc } from '../memory/arena';
+import { readVarint, varintSize, writeVarint } from '../wire/varint';
+import { setTouched } from './edits';
+import { isKnownContext } from './known-contexts';
+import { Check, LAYOUT_BYTES, LONGEST, Layout, SHORTEST } from './layout';
+import { addPatch } from './patches';
+import { Direction, direction, isTimely } from './values';
+
+/** Others that may claim the place of a layout that is followed all the time, before it is given away. */
+const MOST_TRUST: u32 = 16;
+/** Messages that are followed before the limits are asked for again. */
+const LONGEST_RUN: u32 = 1024;
+
+const PLACE_BITS: u64 = 6;
+const places: usize = memory.data(63488, 16);
+
+/** Counts what is rewritten; not 0 while anything is. */
+export let rewriteSerial: u32 = 0;
+/** Key space and direction of it. */
+export let layoutSpace: u64 = 0;
+
+/** Behind the last message that `followRun` followed, and by how much all of them grow. */
+export let runEnd: usize = 0;
+export let runGrowth: i32 = 0;
+
+/** Another message begins: the patches of the one before are of no use any more. */
+export function beginRewrite(): void {
+  if (++rewriteSerial == 0) rewriteSerial = 1;
+  layoutSpace = (spaceSerial() << 1) | (<u64>direction);
+}
+
+/** @inline */
+export function layoutOf(message: u32, p: usize, length: usize): u64 {
+  return ((<u64>message) << 48) | ((<u64>load<u8>(p)) << 40) | (<u64>length);
+}
+
+/** The only place for what has this key. @inline */
+export function layoutPlace(space: u64, what: u64): Layout {
+  const mixed = (what ^ (space << 17)) * 0x9e3779b97f4a7c15;
+  return changetype<Layout>(places + <usize>(mixed >> (64 - PLACE_BITS)) * LAYOUT_BYTES);
+}
+
+/** The layout that the message may have, see `fits`; 0 when none is known. */
+export function findLayout(message: u32, p: usize, length: usize): usize {
+  if (length - SHORTEST > LONGEST - SHORTEST) return 0;
+  const what = layoutOf(message, p, length);
+  const layout = layoutPlace(layoutSpace, what);
+  return layout.what == what && layout.space == layoutSpace && !layout.isHopeless
+    ? changetype<usize>(layout)
+    : 0;
+}
+
+/** True when the message has this layout and all its keys are regular. */
+export function fits(layout: Layout, p: usize, length: usize): bool {
+  for (let at = layout.vector(0), end = layout.vector(layout.vectors), i: u32 = 0; at < end; at += 32, i++) {
+    const found = v128.load(p + <usize>load<u16>(layout.offset(i)));
+    if (v128.any_true(v128.and(v128.xor(found, v128.load(at, 16)), v128.load(at)))) return false;
+  }
+  for (let at = layout.check(0), end = layout.check(layout.checks); at < end; at += 8) {
+    const check = load<u64>(at);
+    const where = p + <usize>((check >> 16) & 0xffff);
+    switch ((<u32>check) & 0xffff) {
+      case Regular.TAGGABLE:
+        if (!isTaggable(where)) return false;
+        break;
+      case Regular.TAGGED:
+        if (!isTagged(where)) return false;
+        break;
+      case Check.CONTEXT:
+        if (!isKnownContext(where, <usize>(check >> 32))) return false;
+        break;
+      case Check.TIMESTAMP:
+      case Check.TIMESTAMP_OR_MAX:
+        if (!isTimely(readVarint(where, p + length), ((<u32>check) & 0xffff) == Check.TIMESTAMP_OR_MAX))
+          return false;
+        break;
+      default:
+        if (!isRegular((<u32>check) & 0xffff, where, <usize>(check >> 32))) return false;
+    }
+  }
+  return true;
+}
+
+/** Maps the keys of a message that fits, with patches where it grows. */
+export function follow(layout: Layout, p: usize): void {
+  if (layout.tags != 0) {
+    const tag = tagOf(direction == Direction.REQUEST);
+    for (let at = layout.tagged(0), end = layout.tagged(layout.tags); at < end; at += 2)
+      store<u16>(p + <usize>load<u16>(at), tag, 1);
+  }
+  for (let i: u32 = 0, n = <u32>layout.edits; i < n; i++) {
+    const edit = layout.edit(i);
+    addPatch(p + <usize>load<u16>(edit), p + <usize>load<u16>(edit, 2), edit + 8, <usize>load<u32>(edit, 4));
+  }
+}
+
+/** Notes that a layout is in use. */
+export function trust(layout: Layout): void {
+  layout.followedIn = rewriteSerial;
+  if (layout.trust < MOST_TRUST) layout.trust++;
+  if (layout.tags != 0) setTouched(true);
+}
+
+/**
+ * Follows the messages of a list that begins with the field at `at`, whose tag ends at `lengthAt` and whose message spans [value, next),
+ * as long as one has the layout of the one before. Gives their number.
+ */
+export function followRun(
+  message: u32,
+  at: usize,
+  lengthAt: usize,
+  value: usize,
+  next: usize,
+  end: usize,
+): u32 {
+  const length = next - value;
+  const found = findLayout(message, value, length);
+  if (found == 0) return 0;
+  const layout = changetype<Layout>(found);
+  const header = value - at;
+  // Behind the first one a header is compared whole: tag and length.
+  const mask: u32 = header >= 4 ? 0xffffffff : ((<u32>1) << ((<u32>header) << 3)) - 1;
+  const headerBytes = load<u32>(at) & mask;
+  const grows = layout.growth != 0;
+  let size: usize = 0;
+  let sizeBytes: usize = 0;
+  if (grows) {
+    size = alloc(8);
+    sizeBytes = writeVarint(size, length + layout.growth) - size;
+  }
+  let count: u32 = 0;
+  let p = at;
+  do {
+    const body = p + header;
+    if (!fits(layout, body, length)) break;
+    if (grows) addPatch(p + (lengthAt - at), body, size, sizeBytes);
+    follow(layout, body);
+    p = body + length;
+    count++;
+  } while (
+    count < LONGEST_RUN &&
+    header <= 4 &&
+    end - p >= header + length &&
+    (load<u32>(p) & mask) == headerBytes
+  );
+  if (count == 0) return 0;
+  trust(layout);
+  runEnd = p;
+  runGrowth = grows ? <i32>count * (layout.growth + <i32>sizeBytes - <i32>(value - lengthAt)) : 0;
+  return count;
+}

@@ -1,0 +1,268 @@
+/**
+ * Learns the layout of a message that the walker has just let through: goes over it once more by the same tables, and gives up at
+ * whatever is not plainly the same for all messages of that structure.
+ */
+import {
+  Regular,
+  isRegular,
+  isTaggedInPlace,
+  regularOf,
+  regularTail,
+  shortestRegular,
+} from '../keys/regular';
+import { Flag, Kind, endFieldOf, entryOf, flagsOf, recordOf, startFieldOf } from '../schema/messages';
+import { Msg, Role } from '../schema/table';
+import { readVarint, varintEnd } from '../wire/varint';
+import { isKnownContext } from './known-contexts';
+import { layoutOf, layoutPlace, layoutSpace, rewriteSerial } from './known-layouts';
+import {
+  Check,
+  EDIT_BYTES,
+  LAYOUT_BYTES,
+  LONGEST,
+  Layout,
+  MAX_CHECKS,
+  MAX_EDITS,
+  MAX_NESTING,
+  MAX_VECTORS,
+  SHORTEST,
+} from './layout';
+import { patchAt, patchCount } from './patches';
+import { Direction, direction } from './values';
+
+/** Others that must claim its place before a layout gives way, at first and when it could not be learned. */
+const FIRST_TRUST: u32 = 4;
+const HOPELESS_TRUST: u32 = 64;
+
+/** What a message may have that is learned: all of it follows from its structure. */
+const LEARNABLE: u32 =
+  Flag.RANGE |
+  Flag.ENCODED_RANGE |
+  Flag.EXACT_KEY |
+  Flag.NEEDS |
+  Flag.LENIENT |
+  Flag.HAS_CONTEXT |
+  Flag.REQUIRED_LIST;
+
+const VECTOR: usize = 16;
+
+let draft: Layout = changetype<Layout>(memory.data(992, 16));
+let begin: usize = 0;
+let size: usize = 0;
+/** Where the newest vector lies in the message. */
+let vectorAt: usize = 0;
+
+/**
+ * Learns the message of `length` bytes at `p`, which has been walked with status OK: it grows by `growth`, with the patches from
+ * `firstPatch` on. Keys may be patched already where they lie.
+ */
+export function learnLayout(message: u32, p: usize, length: usize, firstPatch: u32, growth: i32): void {
+  if (length - SHORTEST > LONGEST - SHORTEST) return;
+  const space = layoutSpace;
+  const what = layoutOf(message, p, length);
+  const layout = layoutPlace(space, what);
+  // Patches of the message that is being rewritten may point to its edits.
+  if (layout.followedIn == rewriteSerial) return;
+  if (layout.trust > 0) {
+    layout.trust--;
+    return;
+  }
+  begin = p;
+  size = length;
+  memory.fill(changetype<usize>(draft), 0, LAYOUT_BYTES);
+  draft.space = space;
+  draft.what = what;
+  draft.growth = growth;
+  draft.isHopeless = !learn(message, p, p + length, 0) || !keepEdits(firstPatch);
+  draft.trust = draft.isHopeless ? HOPELESS_TRUST : FIRST_TRUST;
+  memory.copy(changetype<usize>(layout), changetype<usize>(draft), LAYOUT_BYTES);
+}
+
+/** The bits of the byte at `at` that are in `mask` must be as they are. */
+function fix(at: usize, mask: u8): bool {
+  const offset = at - begin;
+  if (draft.vectors == 0 || offset >= vectorAt + VECTOR) {
+    if (draft.vectors == <u8>MAX_VECTORS) return false;
+    // Nothing is read behind the message.
+    vectorAt = min<usize>(offset, size - VECTOR);
+    store<u16>(draft.offset(draft.vectors), <u16>vectorAt);
+    draft.vectors++;
+  }
+  const slot = draft.vector(draft.vectors - 1) + (offset - vectorAt);
+  store<u8>(slot, mask);
+  store<u8>(slot, load<u8>(at) & mask, VECTOR);
+  return true;
+}
+
+function fixAll(from: usize, to: usize): bool {
+  for (; from < to; from++) if (!fix(from, 0xff)) return false;
+  return true;
+}
+
+/** A varint whose value is free, and its length is not. The tenth byte has one bit only. */
+function fixLength(from: usize, to: usize): bool {
+  for (let at = from; at < to; at++) if (!fix(at, at - from == 9 ? 0xff : 0x80)) return false;
+  return true;
+}
+
+function check(kind: u32, at: usize, length: usize): bool {
+  if (draft.checks == <u8>MAX_CHECKS) return false;
+  const offset = <u16>(at - begin);
+  store<u64>(draft.check(draft.checks), (<u64>kind) | ((<u64>offset) << 16) | ((<u64>length) << 32));
+  draft.checks++;
+  if (isTaggedInPlace(kind)) {
+    store<u16>(draft.tagged(draft.tags), offset);
+    draft.tags++;
+  }
+  return true;
+}
+
+function learn(message: u32, p: usize, end: usize, depth: i32): bool {
+  const self = recordOf(message);
+  const flags = flagsOf(self);
+  if (flags & ~LEARNABLE || depth >= MAX_NESTING) return false;
+  if (message == Msg.PUT_RESOURCE_GROUP || message == Msg.CHECKSUM_REQUEST) return false;
+  let seen: u64 = 0;
+  while (p < end) {
+    const at = p;
+    const tag = <u32>readVarint(p, end);
+    p = varintEnd;
+    const field = tag >> 3;
+    const entry = entryOf(self, field);
+    if (field < 64) seen |= (<u64>1) << field;
+    draft.fields++;
+    let value = p;
+    switch (tag & 7) {
+      case 0:
+        readVarint(p, end);
+        p = varintEnd;
+        if (!fixAll(at, value) || !number(entry, value, p)) return false;
+        break;
+      case 1:
+        p += 8;
+        if (!fixAll(at, value)) return false;
+        break;
+      case 2: {
+        const length = <usize>readVarint(p, end);
+        value = varintEnd;
+        p = value + length;
+        if (!fixAll(at, value) || !bytes(entry, value, length, depth)) return false;
+        break;
+      }
+      case 5:
+        p += 4;
+        if (!fixAll(at, value)) return false;
+        break;
+      default:
+        return false;
+    }
+    if (((entry >> 8) & 7) == Kind.UNKNOWN) return false;
+  }
+  if (!(flags & (Flag.RANGE | Flag.ENCODED_RANGE))) return true;
+  // A bound that is not there is put in.
+  const bounds = ((<u64>1) << startFieldOf(self)) | ((<u64>1) << endFieldOf(self));
+  return (bounds & ~seen & ~1) == 0;
+}
+
+function number(entry: u32, from: usize, to: usize): bool {
+  const request = direction == Direction.REQUEST;
+  switch (entry & 0xff) {
+    case Role.ROLE_UNSPECIFIED:
+    case Role.OPAQUE:
+    case Role.NAME:
+      return fixLength(from, to);
+    case Role.TIMESTAMP:
+      return fixLength(from, to) && (!request || check(Check.TIMESTAMP, from, to - from));
+    case Role.TIMESTAMP_OR_MAX:
+      return fixLength(from, to) && (!request || check(Check.TIMESTAMP_OR_MAX, from, to - from));
+    case Role.REVERSE:
+      return fixAll(from, to);
+    case Role.REGION_ID:
+    case Role.REGION_VERSION:
+      return !request && fixLength(from, to);
+    default:
+      return false;
+  }
+}
+
+/** A field of bytes, a text or a message. */
+function bytes(entry: u32, at: usize, length: usize, depth: i32): bool {
+  const role = entry & 0xff;
+  const request = direction == Direction.REQUEST;
+  if (((entry >> 8) & 7) == Kind.MESSAGE) {
+    if (role != Role.ROLE_UNSPECIFIED) return false;
+    if (entry >> 16 != Msg.CONTEXT) return learn(entry >> 16, at, at + length, depth + 1);
+    return request && isKnownContext(at, length) && check(Check.CONTEXT, at, length);
+  }
+  if (((entry >> 8) & 7) != Kind.BYTES) return false;
+  switch (role) {
+    case Role.OPAQUE:
+    case Role.NAME:
+    case Role.HOST:
+    case Role.REWRITE_OLD:
+      return true;
+    case Role.TEXT:
+      return request;
+    case Role.KEY:
+    case Role.KEY_OR_NONE:
+    case Role.KEY_DROP:
+    case Role.REWRITE_NEW:
+    case Role.RANGE_START:
+    case Role.RANGE_END:
+      return key(regularOf(false, request), at, length);
+    case Role.ENC_KEY:
+    case Role.ENC_START:
+    case Role.ENC_END:
+      return key(regularOf(true, request), at, length);
+    default:
+      return false;
+  }
+}
+
+function key(kind: Regular, at: usize, length: usize): bool {
+  if (kind == Regular.NONE || length < shortestRegular(kind)) return false;
+  // What is patched in place is so already, and checked when the layout is followed.
+  if ((kind == Regular.PREFIXED || kind == Regular.ADOPTED) && !isRegular(kind, at, length)) return false;
+  return check(kind, at, length);
+}
+
+/** Keeps the walker's patches. With the prefix codec all of them follow from the structure, but for the keys themselves. */
+function keepEdits(firstPatch: u32): bool {
+  const kind = regularOf(false, direction == Direction.REQUEST);
+  if (patchCount == firstPatch) return true;
+  if (kind != Regular.ANY && kind != Regular.PREFIXED) return false;
+  for (let i = firstPatch; i < patchCount; i++) {
+    const patch = patchAt(i);
+    const from = load<usize>(patch);
+    let to = load<usize>(patch, 4);
+    let length = load<usize>(patch, 12);
+    if (to > from) {
+      const tail = keyTail(to);
+      to -= tail;
+      length -= tail;
+    }
+    if (draft.edits == <u8>MAX_EDITS || length > EDIT_BYTES) return false;
+    const edit = draft.edit(draft.edits);
+    draft.edits++;
+    store<u16>(edit, <u16>(from - begin));
+    store<u16>(edit, <u16>(to - begin), 2);
+    store<u32>(edit, <u32>length, 4);
+    memory.copy(edit + 8, load<usize>(patch, 8), length);
+  }
+  return true;
+}
+
+/** Bytes in front of `end` that stay: those of a key that ends there. */
+function keyTail(end: usize): usize {
+  for (let i: u32 = 0; i < <u32>draft.checks; i++) {
+    const entry = draft.check(i);
+    const kind = <u32>load<u16>(entry);
+    const length = <usize>load<u16>(entry, 4);
+    if (
+      (kind == Regular.ANY || kind == Regular.PREFIXED) &&
+      begin + <usize>load<u16>(entry, 2) + length == end
+    )
+      return regularTail(kind, length);
+  }
+  return 0;
+}

@@ -2,9 +2,10 @@
  * Request contexts that were walked and found to hold nothing to change. Most requests of a TiDB to a region carry the same hundred bytes
  * in front: comparing them takes a tenth of walking them. Measured on a batch of 128 gets: see docs/performance.md.
  */
-import { apiVersion, keyspaceId, tenantNumber } from '../keys/space';
+import { spaceSerial } from '../keys/space';
+import { isSameLong } from '../wire/bytes';
 
-/** One known context: key space:u64 | length:u32 | unused:u32 | its bytes, with zeros behind */
+/** One known context: the key space's serial:u64 | length:u32 | unused:u32 | its bytes */
 const ENTRY_BYTES: usize = 256;
 const HEADER_BYTES: usize = 16;
 const LONGEST: usize = ENTRY_BYTES - HEADER_BYTES;
@@ -15,37 +16,25 @@ const entries: usize = memory.data(16384, 16);
 /** Where the context that was looked up last would be. */
 let place: usize = 0;
 
-/** What a context becomes hangs on this. @inline */
-function keySpace(): u64 {
-  return ((<u64>tenantNumber()) << 32) | ((<u64>keyspaceId()) << 8) | (<u64>(apiVersion() + 1));
-}
-
-function isSame(a: usize, b: usize, length: usize): bool {
-  let same = load<u64>(a + length - 8) == load<u64>(b + length - 8);
-  // The last ones overlap those before.
-  for (let i: usize = 0; same && i + 8 < length; i += 8) same = load<u64>(a + i) == load<u64>(b + i);
-  return same;
-}
-
 /** True when these bytes were remembered for the key space in use. */
 export function isKnownContext(p: usize, length: usize): bool {
   place = 0;
   if (length < SHORTEST || length > LONGEST) return false;
   // A context begins with its region's id, and its middle tells statements apart.
   const mixed =
-    (load<u64>(p) ^ rotl<u64>(load<u64>(p + (length >> 1)), 32) ^ keySpace()) * 0x9e3779b97f4a7c15;
+    (load<u64>(p) ^ rotl<u64>(load<u64>(p + (length >> 1)), 32) ^ spaceSerial()) * 0x9e3779b97f4a7c15;
   place = entries + <usize>(mixed >> (64 - ENTRY_BITS)) * ENTRY_BYTES;
   return (
-    load<u64>(place) == keySpace() &&
+    load<u64>(place) == spaceSerial() &&
     load<u32>(place, 8) == <u32>length &&
-    isSame(p, place + HEADER_BYTES, length)
+    isSameLong(p, place + HEADER_BYTES, length)
   );
 }
 
 /** Keeps the context that was looked up last and not found. */
 export function rememberContext(p: usize, length: usize): void {
   if (place == 0) return;
-  store<u64>(place, keySpace());
+  store<u64>(place, spaceSerial());
   store<u32>(place, <u32>length, 8);
   memory.copy(place + HEADER_BYTES, p, length);
 }

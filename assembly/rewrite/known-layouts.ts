@@ -9,10 +9,11 @@ import { Regular, isRegular } from '../keys/regular';
 import { spaceSerial } from '../keys/space';
 import { isTaggable, isTagged, tagOf } from '../keys/table';
 import { alloc } from '../memory/arena';
-import { readVarint, varintSize, writeVarint } from '../wire/varint';
-import { setTouched } from './edits';
+import { isSameLong } from '../wire/bytes';
+import { readVarint, writeVarint } from '../wire/varint';
+import { replace, setTouched } from './edits';
 import { isKnownContext } from './known-contexts';
-import { Check, LAYOUT_BYTES, LONGEST, Layout, SHORTEST } from './layout';
+import { Check, EDIT_STEP, LAYOUT_BYTES, LONGEST, Layout, SHORTEST } from './layout';
 import { addPatch } from './patches';
 import { Direction, direction, isTimely } from './values';
 
@@ -21,8 +22,12 @@ const MOST_TRUST: u32 = 16;
 /** Messages that are followed before the limits are asked for again. */
 const LONGEST_RUN: u32 = 1024;
 
+/** Bytes that are copied at once; more of them than this are left to the engine. */
+const AHEAD: usize = 16;
+const LONGEST_AHEAD: usize = 512;
+
 const PLACE_BITS: u64 = 6;
-const places: usize = memory.data(63488, 16);
+const places: usize = memory.data(114688, 16);
 
 /** Counts what is rewritten; not 0 while anything is. */
 export let rewriteSerial: u32 = 0;
@@ -88,16 +93,20 @@ export function fits(layout: Layout, p: usize, length: usize): bool {
         if (!isRegular((<u32>check) & 0xffff, where, <usize>(check >> 32))) return false;
     }
   }
-  return true;
+  const same = <usize>layout.sameLength;
+  return same == 0 || isSameLong(p + <usize>layout.sameAt, layout.same(), same);
+}
+
+/** Maps the keys of a message that fits, where they lie. @inline */
+function tagKeys(layout: Layout, p: usize): void {
+  const tag = tagOf(direction == Direction.REQUEST);
+  for (let at = layout.tagged(0), end = layout.tagged(layout.tags); at < end; at += 2)
+    store<u16>(p + <usize>load<u16>(at), tag, 1);
 }
 
 /** Maps the keys of a message that fits, with patches where it grows. */
 export function follow(layout: Layout, p: usize): void {
-  if (layout.tags != 0) {
-    const tag = tagOf(direction == Direction.REQUEST);
-    for (let at = layout.tagged(0), end = layout.tagged(layout.tags); at < end; at += 2)
-      store<u16>(p + <usize>load<u16>(at), tag, 1);
-  }
+  tagKeys(layout, p);
   for (let i: u32 = 0, n = <u32>layout.edits; i < n; i++) {
     const edit = layout.edit(i);
     addPatch(p + <usize>load<u16>(edit), p + <usize>load<u16>(edit, 2), edit + 8, <usize>load<u32>(edit, 4));
@@ -131,21 +140,11 @@ export function followRun(
   // Behind the first one a header is compared whole: tag and length.
   const mask: u32 = header >= 4 ? 0xffffffff : ((<u32>1) << ((<u32>header) << 3)) - 1;
   const headerBytes = load<u32>(at) & mask;
-  const grows = layout.growth != 0;
-  let size: usize = 0;
-  let sizeBytes: usize = 0;
-  if (grows) {
-    size = alloc(8);
-    sizeBytes = writeVarint(size, length + layout.growth) - size;
-  }
   let count: u32 = 0;
   let p = at;
   do {
-    const body = p + header;
-    if (!fits(layout, body, length)) break;
-    if (grows) addPatch(p + (lengthAt - at), body, size, sizeBytes);
-    follow(layout, body);
-    p = body + length;
+    if (!fits(layout, p + header, length)) break;
+    p += header + length;
     count++;
   } while (
     count < LONGEST_RUN &&
@@ -156,6 +155,50 @@ export function followRun(
   if (count == 0) return 0;
   trust(layout);
   runEnd = p;
-  runGrowth = grows ? <i32>count * (layout.growth + <i32>sizeBytes - <i32>(value - lengthAt)) : 0;
+  runGrowth = 0;
+  if (layout.growth != 0) rebuild(layout, at, lengthAt, value, length, end);
+  else if (layout.tags != 0) for (let body = value; body < p; body += header + length) tagKeys(layout, body);
   return count;
+}
+
+/** Writes the run from `at` to `runEnd` anew, grown as the layout says. */
+function rebuild(layout: Layout, at: usize, lengthAt: usize, value: usize, length: usize, end: usize): void {
+  const step = value - at + length;
+  const grown = length + layout.growth;
+  const header = alloc(32);
+  copyAhead(header, at, lengthAt - at);
+  const headerBytes = writeVarint(header + (lengthAt - at), grown) - header;
+  const total = <usize>((runEnd - at) / step) * (headerBytes + grown);
+  const out = alloc(total + AHEAD);
+  const edits = layout.edit(0);
+  const editsEnd = layout.edit(layout.edits);
+  let to = out;
+  for (let p = at; p < runEnd; p += step) {
+    copyAhead(to, header, headerBytes);
+    to += headerBytes;
+    let from = p + (value - at);
+    const behind = from + length;
+    for (let edit = edits; edit < editsEnd; edit += EDIT_STEP) {
+      const gap = p + (value - at) + <usize>load<u16>(edit) - from;
+      copyAhead(to, from, gap);
+      to += gap;
+      v128.store(to, v128.load(edit, 8));
+      to += <usize>load<u32>(edit, 4);
+      from = p + (value - at) + <usize>load<u16>(edit, 2);
+    }
+    // Nothing is read behind the list.
+    if (end - behind >= AHEAD) copyAhead(to, from, behind - from);
+    else memory.copy(to, from, behind - from);
+    to += behind - from;
+  }
+  runGrowth = replace(at, runEnd, out, total);
+}
+
+/** Copies `length` bytes, and reads and writes up to AHEAD of others behind them. */
+function copyAhead(to: usize, from: usize, length: usize): void {
+  if (length > LONGEST_AHEAD) {
+    memory.copy(to, from, length);
+    return;
+  }
+  for (const end = to + length; to < end; to += AHEAD, from += AHEAD) v128.store(to, v128.load(from));
 }

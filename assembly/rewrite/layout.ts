@@ -24,6 +24,10 @@ export class Layout {
   /** Nothing is known but that such messages cannot be learned. */
   isHopeless: bool;
 
+  /** A part that is the same in all of them, a coprocessor's plan: its place in the message and its length; 0 when there is none. */
+  sameAt: u16;
+  sameLength: u16;
+
   /** The i-th vector: mask:16 expected:16 */
   @inline
   vector(i: u32): usize {
@@ -48,10 +52,16 @@ export class Layout {
     return changetype<usize>(this) + TAGGED + ((<usize>i) << 1);
   }
 
+  /** The bytes that are the same. */
+  @inline
+  same(): usize {
+    return changetype<usize>(this) + SAME;
+  }
+
   /** The i-th edit, which puts `length` bytes in the place of [from, to): from:u16 to:u16 length:u32 bytes:EDIT_BYTES */
   @inline
   edit(i: u32): usize {
-    return changetype<usize>(this) + EDITS + <usize>i * (8 + EDIT_BYTES);
+    return changetype<usize>(this) + EDITS + <usize>i * EDIT_STEP;
   }
 }
 
@@ -69,16 +79,22 @@ export const LONGEST: usize = 4096;
 /** Two vectors, which may overlap. */
 export const SHORTEST: usize = 32;
 
+/** Bytes of the part that is the same; it is compared sixteen at once. */
+export const LEAST_SAME: usize = 16;
+export const MOST_SAME: usize = 512;
 export const MAX_VECTORS: u32 = 12;
 export const MAX_CHECKS: u32 = 24;
-export const MAX_EDITS: u32 = 12;
+export const MAX_EDITS: u32 = 24;
 /** Most bytes that one edit puts in: the tag and the length of a field, and a prefix of four. */
 export const EDIT_BYTES: usize = 16;
+
+export const EDIT_STEP: usize = 8 + EDIT_BYTES;
 
 const VECTORS: usize = 48;
 const OFFSETS: usize = VECTORS + <usize>MAX_VECTORS * 32;
 const CHECKS: usize = OFFSETS + <usize>MAX_VECTORS * 2;
 const TAGGED: usize = CHECKS + <usize>MAX_CHECKS * 8;
 const EDITS: usize = TAGGED + <usize>MAX_CHECKS * 2;
+const SAME: usize = EDITS + <usize>MAX_EDITS * EDIT_STEP;
 /** A multiple of 16. */
-export const LAYOUT_BYTES: usize = 992;
+export const LAYOUT_BYTES: usize = 1792;

@@ -10,6 +10,7 @@ import {
   regularTail,
   shortestRegular,
 } from '../keys/regular';
+import { mapsTableIds } from '../keys/space';
 import { Flag, Kind, endFieldOf, entryOf, flagsOf, recordOf, startFieldOf } from '../schema/messages';
 import { Msg, Role } from '../schema/table';
 import { readVarint, varintEnd } from '../wire/varint';
@@ -19,14 +20,17 @@ import {
   Check,
   EDIT_BYTES,
   LAYOUT_BYTES,
+  LEAST_SAME,
   LONGEST,
   Layout,
   MAX_CHECKS,
   MAX_EDITS,
   MAX_NESTING,
   MAX_VECTORS,
+  MOST_SAME,
   SHORTEST,
 } from './layout';
+import { columnsAt } from './partition-id';
 import { patchAt, patchCount } from './patches';
 import { Direction, direction } from './values';
 
@@ -46,27 +50,30 @@ const LEARNABLE: u32 =
 
 const VECTOR: usize = 16;
 
-let draft: Layout = changetype<Layout>(memory.data(992, 16));
+const draft: Layout = changetype<Layout>(memory.data(1792, 16));
 let begin: usize = 0;
 let size: usize = 0;
 /** Where the newest vector lies in the message. */
 let vectorAt: usize = 0;
 
+/** True when the message is to be learned once it has been walked: nothing is known of its like, or what is in its place is given up. */
+export function wouldLearn(message: u32, p: usize, length: usize): bool {
+  if (length - SHORTEST > LONGEST - SHORTEST || flagsOf(recordOf(message)) & ~LEARNABLE) return false;
+  const layout = layoutPlace(layoutSpace, layoutOf(message, p, length));
+  // Patches of the message that is being rewritten may point to its edits.
+  if (layout.followedIn == rewriteSerial) return false;
+  if (layout.trust == 0) return true;
+  layout.trust--;
+  return false;
+}
+
 /**
- * Learns the message of `length` bytes at `p`, which has been walked with status OK: it grows by `growth`, with the patches from
- * `firstPatch` on. Keys may be patched already where they lie.
+ * Learns the message of `length` bytes at `p`, which has been walked with status OK and without following others: it grows by `growth`,
+ * with the patches from `firstPatch` on. Keys may be patched already where they lie.
  */
 export function learnLayout(message: u32, p: usize, length: usize, firstPatch: u32, growth: i32): void {
-  if (length - SHORTEST > LONGEST - SHORTEST) return;
   const space = layoutSpace;
   const what = layoutOf(message, p, length);
-  const layout = layoutPlace(space, what);
-  // Patches of the message that is being rewritten may point to its edits.
-  if (layout.followedIn == rewriteSerial) return;
-  if (layout.trust > 0) {
-    layout.trust--;
-    return;
-  }
   begin = p;
   size = length;
   memory.fill(changetype<usize>(draft), 0, LAYOUT_BYTES);
@@ -75,7 +82,7 @@ export function learnLayout(message: u32, p: usize, length: usize, firstPatch: u
   draft.growth = growth;
   draft.isHopeless = !learn(message, p, p + length, 0) || !keepEdits(firstPatch);
   draft.trust = draft.isHopeless ? HOPELESS_TRUST : FIRST_TRUST;
-  memory.copy(changetype<usize>(layout), changetype<usize>(draft), LAYOUT_BYTES);
+  memory.copy(changetype<usize>(layoutPlace(space, what)), changetype<usize>(draft), LAYOUT_BYTES);
 }
 
 /** The bits of the byte at `at` that are in `mask` must be as they are. */
@@ -176,6 +183,7 @@ function number(entry: u32, from: usize, to: usize): bool {
     case Role.TIMESTAMP_OR_MAX:
       return fixLength(from, to) && (!request || check(Check.TIMESTAMP_OR_MAX, from, to - from));
     case Role.REVERSE:
+    case Role.COP_TYPE:
       return fixAll(from, to);
     case Role.REGION_ID:
     case Role.REGION_VERSION:
@@ -203,6 +211,8 @@ function bytes(entry: u32, at: usize, length: usize, depth: i32): bool {
       return true;
     case Role.TEXT:
       return request;
+    case Role.DAG:
+      return request && plan(at, length);
     case Role.KEY:
     case Role.KEY_OR_NONE:
     case Role.KEY_DROP:
@@ -226,18 +236,31 @@ function key(kind: Regular, at: usize, length: usize): bool {
   return check(kind, at, length);
 }
 
-/** Keeps the walker's patches. With the prefix codec all of them follow from the structure, but for the keys themselves. */
+/** A coprocessor's plan is learned with all its bytes: a statement's is the same again and again. Its answer may need to know nothing of it. */
+function plan(at: usize, length: usize): bool {
+  if (length < LEAST_SAME || length > MOST_SAME || draft.sameLength != 0) return false;
+  if (mapsTableIds() && columnsAt != 0) return false;
+  draft.sameAt = <u16>(at - begin);
+  draft.sameLength = <u16>length;
+  memory.copy(draft.same(), at, length);
+  return true;
+}
+
+/**
+ * Keeps the walker's patches. All of them follow from what is compared, but for the keys: those that get a prefix or lose it keep the
+ * rest of their bytes, and there is nothing to be kept of others.
+ */
 function keepEdits(firstPatch: u32): bool {
   const kind = regularOf(false, direction == Direction.REQUEST);
-  if (patchCount == firstPatch) return true;
-  if (kind != Regular.ANY && kind != Regular.PREFIXED) return false;
   for (let i = firstPatch; i < patchCount; i++) {
     const patch = patchAt(i);
     const from = load<usize>(patch);
     let to = load<usize>(patch, 4);
     let length = load<usize>(patch, 12);
-    if (to > from) {
-      const tail = keyTail(to);
+    const keyBytes = keyLength(to);
+    if (to > from && keyBytes > 0) {
+      if (kind != Regular.ANY && kind != Regular.PREFIXED) return false;
+      const tail = regularTail(kind, keyBytes);
       to -= tail;
       length -= tail;
     }
@@ -252,17 +275,16 @@ function keepEdits(firstPatch: u32): bool {
   return true;
 }
 
-/** Bytes in front of `end` that stay: those of a key that ends there. */
-function keyTail(end: usize): usize {
+/** Length of the key that ends at `end`; 0 when none does. */
+function keyLength(end: usize): usize {
   for (let i: u32 = 0; i < <u32>draft.checks; i++) {
-    const entry = draft.check(i);
-    const kind = <u32>load<u16>(entry);
-    const length = <usize>load<u16>(entry, 4);
+    const entry = load<u64>(draft.check(i));
+    const length = <usize>(entry >> 32);
     if (
-      (kind == Regular.ANY || kind == Regular.PREFIXED) &&
-      begin + <usize>load<u16>(entry, 2) + length == end
+      ((<u32>entry) & 0xffff) < <u32>Check.CONTEXT &&
+      begin + <usize>((entry >> 16) & 0xffff) + length == end
     )
-      return regularTail(kind, length);
+      return length;
   }
   return 0;
 }

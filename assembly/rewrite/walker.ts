@@ -50,7 +50,7 @@ import { findField, findVarint, foundEnd } from './find';
 import { isKnownContext, rememberContext } from './known-contexts';
 import { beginRewrite, findLayout, fits, follow, followRun, runEnd, runGrowth, trust } from './known-layouts';
 import { Layout, MAX_NESTING } from './layout';
-import { learnLayout } from './learn-layout';
+import { learnLayout, wouldLearn } from './learn-layout';
 import { Level, MAX_DEPTH, levelAt } from './level';
 import { columnsAt, columnsLength, findPartitionId } from './partition-id';
 import { addPatch, clearPatches, patchCount, reservePatch, setPatch, truncatePatches } from './patches';
@@ -90,6 +90,8 @@ let exchange: Exchange = changetype<Exchange>(0);
 let leaseSeed: u64 = 0;
 /** The request that is being walked acts on the region that its context names. */
 let namesRegion = false;
+/** The message that is being walked is to be learned: what is in it is walked, too. */
+let learns = false;
 /** Fields of messages that have been walked. */
 let fieldCount: u32 = 0;
 
@@ -127,8 +129,9 @@ export function rewrite(message: u32, p: usize, length: usize, way: Direction): 
     newLength = length + layout.growth;
     return Status.OK;
   }
+  learns = wouldLearn(message, p, length);
   const status = walk(message, p, p + length, 0);
-  if (status == Status.OK) learnLayout(message, p, length, 0, growth);
+  if (learns && status == Status.OK) learnLayout(message, p, length, 0, growth);
   if (status == Status.DROP) {
     // The whole answer lies outside: what is left of it is an empty message.
     truncatePatches(0);
@@ -264,6 +267,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
           setGrowth(remove(at, p));
         } else if (
           entry & REPEATED &&
+          !learns &&
           mayFollow(entry >> 16, level, depth) &&
           (run = followRun(entry >> 16, at, lengthAt, value, p, end)) > 0
         ) {
@@ -601,8 +605,13 @@ function nested(
 ): Status {
   const slot = patchCount;
   reservePatch(lengthAt);
-  const status = walk(message, value, end, depth + 1);
-  if (entry & REPEATED && status == Status.OK) learnLayout(message, value, end - value, slot + 1, growth);
+  let status: Status;
+  if (entry & REPEATED && !learns && wouldLearn(message, value, end - value)) {
+    learns = true;
+    status = walk(message, value, end, depth + 1);
+    if (status == Status.OK) learnLayout(message, value, end - value, slot + 1, growth);
+    learns = false;
+  } else status = walk(message, value, end, depth + 1);
   if (status == Status.DROP) {
     if (entry & ESSENTIAL) return status;
     truncatePatches(slot);

@@ -53,3 +53,13 @@ export function hashBytes(p: usize, length: usize): u32 {
   for (let i: usize = 0; i < length; i++) hash = (hash ^ load<u8>(p + i)) * 16777619;
   return hash;
 }
+
+/** Compares `length` bytes, 16 at least. @inline */
+export function isSameLong(a: usize, b: usize, length: usize): bool {
+  // The last ones overlap those before.
+  const last = length - 16;
+  let unlike = v128.xor(v128.load(a + last), v128.load(b + last));
+  for (let i: usize = 0; i < last; i += 16)
+    unlike = v128.or(unlike, v128.xor(v128.load(a + i), v128.load(b + i)));
+  return !v128.any_true(unlike);
+}

@@ -6,7 +6,7 @@ import { LEASE_SEED, type Way } from '../unit/filter.ts';
 import { WalkerModel, type World as ModelWorld } from '../unit/model/walker.ts';
 import { Flag, type Message as Described, type Schema } from './schema.ts';
 import type { Space } from './spaces.ts';
-import { read, Wire, type Node } from './tree.ts';
+import { hasItsWire, read, Wire, type Node } from './tree.ts';
 
 /** What the model leaves to other tests: plans and rows, whose region it is, refusals inside a batch, ids that are not packed. */
 const UNMODELLED = new Set(['DAG', 'SELECT', 'REGION_VERSION', 'REGION_ACT', 'BATCH_IDS']);
@@ -82,6 +82,8 @@ export class Oracle {
       // A double is refused, or goes with a message that was dropped before it was come to; a decoder merges it.
       if (field !== undefined && !field.repeated && met.has(n.field)) return false;
       met.add(n.field);
+      // So is a field of another wire type, which this decoder reads as its own.
+      if (field !== undefined && !hasItsWire(field, n)) return false;
       if (field !== undefined && UNMODELLED.has(field.role)) return false;
       // Decoded, an empty key that is there looks like one that is not.
       if (field?.role.includes('KEY') && n.wire === Wire.BYTES && n.bytes.length === 0) return false;

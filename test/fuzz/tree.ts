@@ -1,5 +1,5 @@
 /** A message as its fields lie on the wire, in their order, so that every odd encoding can be written. */
-import type { JudgedField } from '../../src-ts/schema/judgement.ts';
+import { Kind, type JudgedField } from '../../src-ts/schema/judgement.ts';
 import { EMPTY } from '../unit/model/bytes.ts';
 import { varint } from '../unit/model/wire.ts';
 import type { Message, Schema } from './schema.ts';
@@ -23,6 +23,21 @@ export interface Node {
   lie: number;
   /** Written in place of all else. */
   raw: Uint8Array | undefined;
+}
+
+const WIRES: Record<number, number> = {
+  [Kind.VARINT]: Wire.VARINT,
+  [Kind.FIXED64]: Wire.FIXED64,
+  [Kind.FIXED32]: Wire.FIXED32,
+  [Kind.BYTES]: Wire.BYTES,
+  [Kind.MESSAGE]: Wire.BYTES,
+};
+
+/** Whether the field is written as its kind is; lists of numbers may be packed. */
+export function hasItsWire(field: JudgedField, n: Node): boolean {
+  if (n.wire === WIRES[field.kind]) return true;
+  const number = field.kind !== Kind.BYTES && field.kind !== Kind.MESSAGE;
+  return field.repeated && number && n.wire === Wire.BYTES;
 }
 
 export function node(field: number, wire: number, more: Partial<Node> = {}): Node {

@@ -3,7 +3,6 @@
  * tenant, an answer tells nothing about anybody else. Independent of how the walker works.
  */
 import type { JudgedField } from '../../src-ts/schema/judgement.ts';
-import { Kind } from '../../src-ts/schema/judgement.ts';
 import type { Way } from '../unit/filter.ts';
 import { compare, concat, EMPTY, hex } from '../unit/model/bytes.ts';
 import { clientGroup, objectionToOwn } from '../unit/model/groups.ts';
@@ -22,9 +21,11 @@ import {
   SAVED_SAFE_POINT,
   type Space,
 } from './spaces.ts';
-import { contents, read, readVarint, Wire, type Node } from './tree.ts';
+import { contents, hasItsWire, read, readVarint, Wire, type Node } from './tree.ts';
 
 const ETCD_KEYS = new Set(['ETCD_KEY', 'ETCD_READ_KEY']);
+/** Below it TiDBs say since when they read. */
+const READ_SINCE_FOLDER = new TextEncoder().encode('/tidb/server/minstartts/');
 const KEYS = new Set(['KEY', 'KEY_OR_NONE', 'KEY_DROP', 'REWRITE_NEW']);
 /** Coprocessor request types, and what their plans are. */
 const PLANS = new Map([
@@ -32,14 +33,6 @@ const PLANS = new Map([
   [105n, 'tipb.ChecksumRequest'],
 ]);
 const BOUNDS = new Set(['RANGE_START', 'RANGE_END', 'ENC_START', 'ENC_END']);
-const WIRES: Record<number, number> = {
-  [Kind.VARINT]: Wire.VARINT,
-  [Kind.FIXED64]: Wire.FIXED64,
-  [Kind.FIXED32]: Wire.FIXED32,
-  [Kind.BYTES]: Wire.BYTES,
-  [Kind.MESSAGE]: Wire.BYTES,
-};
-
 function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
   return bytes.length >= prefix.length && compare(bytes.subarray(0, prefix.length), prefix) === 0;
 }
@@ -163,9 +156,7 @@ export class Verdict {
   }
 
   private shape(field: JudgedField, n: Node): string | undefined {
-    if (n.wire === WIRES[field.kind]) return undefined;
-    const number = field.kind !== Kind.BYTES && field.kind !== Kind.MESSAGE;
-    return field.repeated && number && n.wire === Wire.BYTES ? undefined : `has the wire type ${n.wire}`;
+    return hasItsWire(field, n) ? undefined : `has the wire type ${n.wire}`;
   }
 
   /** Fields without which a request would mean more than the tenant's own part. */
@@ -218,11 +209,13 @@ export class Verdict {
         return 'came out';
       case 'ETCD_KEY':
       case 'ETCD_READ_KEY': {
-        const shared = role === 'ETCD_READ_KEY' && hex(n.bytes) === hex(SAVED_SAFE_POINT);
+        // A range that tenant 0 reads may begin anywhere among what says since when all tenants read.
+        const since = this.space.isTenant0 && startsWith(n.bytes, READ_SINCE_FOLDER);
+        const shared = role === 'ETCD_READ_KEY' && (since || hex(n.bytes) === hex(SAVED_SAFE_POINT));
         const own = [namesPrefix(this.space), readSincePrefix(this.space)].some((at) =>
           startsWith(n.bytes, at),
         );
-        return (own || shared) && !isReservedName(this.space, n.bytes)
+        return shared || (own && !isReservedName(this.space, n.bytes))
           ? undefined
           : `asks for ${shown}, outside`;
       }
@@ -338,9 +331,8 @@ export class Verdict {
   private wasNamed(name: Uint8Array): boolean {
     const has = (stored: Uint8Array): boolean => this.given.has(hex(stored));
     if (hex(name) === hex(SAVED_SAFE_POINT) && has(name)) return true;
-    const folder = new TextEncoder().encode('/tidb/server/minstartts/');
-    if (startsWith(name, folder) && has(concat(readSincePrefix(this.space), name.subarray(folder.length))))
-      return true;
+    const rest = name.subarray(READ_SINCE_FOLDER.length);
+    if (startsWith(name, READ_SINCE_FOLDER) && has(concat(readSincePrefix(this.space), rest))) return true;
     return has(concat(namesPrefix(this.space), name));
   }
 

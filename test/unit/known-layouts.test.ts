@@ -1,6 +1,7 @@
 /** Messages that are not walked, because one like them was: whatever is changed in them, they become what walking makes of them. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { encode, type Fields } from '../support/messages.ts';
+import { typicalMessages, type TypicalMessage } from '../bench/messages.ts';
+import { decode, encode, type Fields } from '../support/messages.ts';
 import { BUILD_NAMES, buildFilter, Filter, Status, type SpaceChoice, type Way } from './filter.ts';
 import { hex } from './model/bytes.ts';
 import { spaceOf, type KeySpace } from './model/key-spaces.ts';
@@ -16,12 +17,12 @@ const SPACES: SpaceChoice[] = [
   { number: 0 },
 ];
 
-/** A message of a list, its field in the list, and the list's type. */
+/** A message of a list, its field in the list, and the list's type; or a message by itself. */
 interface Sample {
   readonly name: string;
   readonly type: string;
-  readonly list: string;
-  readonly number: number;
+  readonly list?: string;
+  readonly number?: number;
   readonly way: Way;
   make(space: KeySpace): Fields;
   /** What the list's message must have besides. */
@@ -117,7 +118,18 @@ interface Outcome {
   readonly failed: string;
 }
 
-const LATEST = TIMESTAMP + (1000n << 18n);
+/** Messages by themselves, of those that are measured: one has a context, one many fields, one a plan. */
+const ALONE: Sample[] = ['point get', 'prewrite, 1 mutation', 'coprocessor request'].map((name) => {
+  const of = (space: KeySpace): TypicalMessage => typicalMessages(space).find((m) => m.name === name)!;
+  const { type, way } = of(spaceOf(SPACES[0]!));
+  const serves = ({ prefix }: SpaceChoice): boolean => prefix === undefined || name !== 'coprocessor request';
+  return { name, type, way, serves, make: (space) => decode(type, of(space).bytes) };
+});
+
+/** Some seconds later: a prewrite names the latest commit that it allows. */
+const LATEST = TIMESTAMP + (4000n << 18n);
+/** As in assembly/rewrite/layout.ts. */
+const LONGEST = 4096;
 /** Times that a message is seen before it counts as known: others may have its place. */
 const TIMES = 100;
 const RANDOM_CHANGES = 300;
@@ -146,7 +158,7 @@ beforeAll(async () => {
 });
 
 describe.each(BUILD_NAMES)('the %s build', (build) => {
-  const cases = SAMPLES.flatMap((sample) =>
+  const cases = [...SAMPLES, ...ALONE].flatMap((sample) =>
     SPACES.filter((choice) => sample.serves?.(choice) ?? true).map(
       (choice) => [sample.name, spaceOf(choice).name, sample, choice] as const,
     ),
@@ -155,17 +167,18 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
   test.each(cases)(
     '%s, %s: is known, and changed becomes what walking makes of it',
     (_n, _s, sample, choice) => {
-      const { type, list, number, way, rest = {} } = sample;
+      const { type, list, number = 0, way, rest = {} } = sample;
       const good = encode(type, sample.make(spaceOf(choice)));
-      const behind = encode(list, rest);
+      const behind = list ? encode(list, rest) : Buffer.alloc(0);
       const filter = new Filter(build);
       filter.selectSpace(choice);
       const walked = new Filter(build);
       for (const one of [filter, walked]) one.latestTimestamp = LATEST;
       const outcome = (of: Filter, ...all: Uint8Array[]): Outcome => {
         of.newStream();
-        const message = Buffer.concat([...all.map((one) => field(number, one)), behind]);
-        const { status, bytes, failedMessage, failedField } = of.message(messageId(list), message, way);
+        const message = list ? Buffer.concat([...all.map((one) => field(number, one)), behind]) : all[0]!;
+        const id = messageId(list ?? type);
+        const { status, bytes, failedMessage, failedField } = of.message(id, message, way);
         return {
           status,
           bytes: hex(bytes),
@@ -180,11 +193,14 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       const one = walk(good).bytes;
       const two = walk(good, good).bytes;
       const becomes = one.slice(0, two.length - one.length);
-      const end = one.slice(becomes.length);
-      expect(two).toBe(becomes + becomes + end);
+      const end = list ? one.slice(becomes.length) : one;
+      if (list) expect(two).toBe(becomes + becomes + end);
+      // A list that is short would be known as a whole.
+      const goods = Array.from({ length: list ? Math.ceil(LONGEST / 2 / good.length) : 1 }, () => good);
+      const all = list ? becomes.repeat(goods.length) : '';
       const learn = (): void => {
         for (let n = 0; n < TIMES && !filter.knows(messageId(type), good, way); n++)
-          expect(outcome(filter, good, good).bytes).toBe(two);
+          expect(outcome(filter, ...goods, ...goods).bytes).toBe(all + all + end);
         expect(filter.knows(messageId(type), good, way)).toBe(true);
       };
 
@@ -196,10 +212,10 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
         else unlike++;
         const expected = walk(changed);
         expect(outcome(filter, changed)).toEqual(expected);
-        if (expected.status !== Status.OK) continue;
+        if (!list || expected.status !== Status.OK) continue;
         // Among good ones, too.
-        const bytes = becomes + expected.bytes.slice(0, expected.bytes.length - end.length) + becomes + end;
-        expect(outcome(filter, good, changed, good)).toEqual({ ...expected, bytes });
+        const bytes = all + expected.bytes.slice(0, expected.bytes.length - end.length) + all + end;
+        expect(outcome(filter, ...goods, changed, ...goods)).toEqual({ ...expected, bytes });
       }
       // Values and keys are free; fields and lengths are not.
       expect(followed).toBeGreaterThan(100);

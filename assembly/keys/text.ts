@@ -4,11 +4,18 @@
 
 /** A run of hex digits this long may be a key; ids and timestamps are shorter or decimal. */
 const MIN_HEX_RUN: i32 = 14;
+/** In hex, letters begin so: a table's key has 18 digits and may show no other. Timestamps begin so from 2063 on. */
+const SIX: u8 = 0x36;
+const SEVEN: u8 = 0x37;
 
-/** True when the text holds no escapes, no raw bytes and no long run of hex digits with a letter or of more than 20 digits. */
+/**
+ * True when the text holds no escapes, no raw bytes and no long run of hex digits that has a letter, begins as a letter does or is longer
+ * than 20 digits.
+ */
 export function isPlainText(p: usize, length: usize): bool {
   let run = 0;
   let letters = 0;
+  let first: u8 = 0;
   const end = p + length;
   for (; p < end; p++) {
     const c = load<u8>(p);
@@ -16,10 +23,11 @@ export function isPlainText(p: usize, length: usize): bool {
     const lower = c | 0x20;
     const letter = lower >= 0x61 && lower <= 0x66;
     if (letter || (c >= 0x30 && c <= 0x39)) {
-      run++;
+      if (run++ == 0) first = c;
       if (letter) letters++;
       // A u64 in decimal has at most 20 digits; a key in hex that shows no letter in 20 digits has one soon or is longer.
-      if (run >= MIN_HEX_RUN && (letters > 0 || run > 20)) return false;
+      if (run < MIN_HEX_RUN) continue;
+      if (letters > 0 || first == SIX || first == SEVEN || run > 20) return false;
     } else {
       run = 0;
       letters = 0;

@@ -256,6 +256,11 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     'deadbeefdeadbe',
     '12345678901234',
     '7480000000000000ff',
+    // A table's key in hex may show decimal digits only.
+    'no region has 748000000000000070',
+    '7480000100000',
+    '61707031313131',
+    '51707031313131',
     'a\\b',
     'tab\tline\n',
     'bell\x07',
@@ -264,5 +269,10 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     '',
   ])('plain text: %j', (text) => {
     expect(filter.plainText(text)).toBe(isPlainText(text));
+  });
+
+  test('a short key in hex is no plain text, and a timestamp is', () => {
+    expect(filter.plainText('no region has 748000000000000070')).toBe(false);
+    expect(filter.plainText('txn 453128812934103041 took 18446744073709551615')).toBe(true);
   });
 });

@@ -86,7 +86,7 @@ export function isPlainText(text: string): boolean {
   if (/[^\x20-\x7e\n\t]|\\/.test(text)) return false;
   return (text.match(/[0-9a-fA-F]+/g) ?? []).every((run) => {
     for (let end = 14; end <= run.length; end++)
-      if (/[a-fA-F]/.test(run.slice(0, end)) || end > 20) return false;
+      if (/[a-fA-F]/.test(run.slice(0, end)) || /^[67]/.test(run) || end > 20) return false;
     return true;
   });
 }

@@ -1,6 +1,6 @@
 /** Load for Envoy: both ends of test/servers/tidb/cmd/load, a client and a server that answers with canned bytes. */
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -107,4 +107,12 @@ export function processorSeconds(pid: number): number {
   const TICKS_PER_SECOND = 100;
   // utime and stime, proc(5)
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+/** The same of its threads that live, to the nanosecond: for work that is shorter than a second. */
+export function threadSeconds(pid: number): number {
+  let nanoseconds = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`))
+    nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]);
+  return nanoseconds / 1e9;
 }

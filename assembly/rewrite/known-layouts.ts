@@ -51,6 +51,7 @@ export function layoutOf(message: u32, p: usize, length: usize): u64 {
 
 /** The only place for what has this key. @inline */
 export function layoutPlace(space: u64, what: u64): Layout {
+  if (LAYOUT_BYTES << (<usize>PLACE_BITS) != 114688) ERROR('the places need another room');
   const mixed = (what ^ (space << 17)) * 0x9e3779b97f4a7c15;
   return changetype<Layout>(places + <usize>(mixed >> (64 - PLACE_BITS)) * LAYOUT_BYTES);
 }

@@ -127,6 +127,16 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     expect(new Set(rules.map(({ name }) => name)).size).toBe(rules.length);
   });
 
+  test('a method that was found last is found again, and none that only looks like it', () => {
+    for (const { path } of judgement.methods) {
+      const rule = filter.placeOf(path);
+      expect(filter.placeOf(path)).toBe(rule);
+      for (const other of [`${path.slice(0, -1)}~`, `~${path.slice(1)}`, path.slice(0, -1), `${path}~`, ''])
+        expect(filter.placeOf(other)).toBe(-1);
+      expect(filter.placeOf(path)).toBe(rule);
+    }
+  });
+
   test('every endpoint has the name that it has in its table', () => {
     const listed = ENDPOINTS.filter(({ path }) => path.startsWith('/pd/api/'));
     expect(

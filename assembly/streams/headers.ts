@@ -1,7 +1,7 @@
 /** The request's headers: what the classifier reads, and what must not come from outside. */
 import { HeaderMap } from '../host/abi';
 import { readHeaders, removeHeader, resultAt } from '../host/host';
-import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
+import { Ascii, ascii, equals, isSameBytes, startsWith } from '../wire/bytes';
 
 export let methodAt: usize = 0;
 export let methodLength: usize = 0;
@@ -33,8 +33,11 @@ const STRIPPED: Ascii[] = [
 const ENVOY: Ascii = ascii('x-envoy-');
 const PEER: Ascii = ascii('x-envoy-peer-metadata');
 
+const COLON: u8 = 0x3a;
+
 function isForeign(name: usize, length: usize): bool {
-  for (let i = 0; i < STRIPPED.length; i++) if (equals(name, length, STRIPPED[i])) return true;
+  if (load<u8>(name) == COLON) return false;
+  for (let i = 0; i < STRIPPED.length; i++) if (equals(name, length, unchecked(STRIPPED[i]))) return true;
   return startsWith(name, length, ENVOY) && !startsWith(name, length, PEER);
 }
 
@@ -69,8 +72,9 @@ export function nextHeader(): bool {
   return true;
 }
 
+/** @inline */
 export function isNamed(name: Ascii): bool {
-  return equals(nameAt, nameLength, name);
+  return nameLength == <usize>name.length && isSameBytes(nameAt, changetype<usize>(name), nameLength);
 }
 
 /** Reads the request's headers and removes those that outsiders may not set. False when one that must be there is missing or twice. */

@@ -9,6 +9,7 @@ import {
   tableSpace,
 } from '../keys/space';
 import { MAX_TENANT } from '../keys/table';
+import { mark, release } from '../memory/arena';
 import { FieldReader } from './field-reader';
 import { Json, JsonReader, JsonType } from './json';
 import { cannotShare } from './key-spaces';
@@ -123,26 +124,11 @@ export class ConfigReader extends FieldReader {
     if (this.error.length != 0) this.config.free();
   }
 
-  private list(json: Json, name: string, why: string): Json[] {
-    const member = json.get(name);
-    if (member == null || member.type != JsonType.ARRAY || member.items.length == 0) {
-      this.fail(name, why);
-      return [];
-    }
-    return member.items;
-  }
-
   private root(json: Json): void {
     this.known(json, 'pluginConfig', ROOT_FIELDS);
     this.text(json, '$schema', 'pluginConfig');
     if (this.error.length != 0) return;
-    const tenants = this.list(
-      json,
-      'tenants',
-      'must list at least one tenant, for example {"name": "alpha", "number": 1}',
-    );
-    for (let i = 0; i < tenants.length && this.error.length == 0; i++)
-      this.tenant(tenants[i], 'tenants[' + i.toString() + ']');
+    this.tenants(json.get('tenants'));
     if (this.error.length == 0) this.error = cannotShare(this.config.tenants);
     if (this.error.length == 0) {
       const reader = new RulesReader(json, this.config.names);
@@ -157,6 +143,23 @@ export class ConfigReader extends FieldReader {
       this.error = new PolicyReader(json, this.config.tenants, this.config.names).error;
     for (let i = 0; i < this.config.tenants.length; i++)
       this.config.tenants[i].budget.limit = this.config.limits.heldBytesPerTenant;
+  }
+
+  private tenants(list: Json | null): void {
+    if (list == null || list.type != JsonType.ARRAY || list.first == null) {
+      this.fail('tenants', 'must list at least one tenant, for example {"name": "alpha", "number": 1}');
+      return;
+    }
+    let i = 0;
+    let item = list.first;
+    while (item != null && this.error.length == 0) {
+      // Key spaces are built in the arena, and ten thousand fill it: each then takes a block of its own.
+      const before = mark();
+      this.tenant(item, '');
+      release(before);
+      this.within('tenants', i++);
+      item = item.next;
+    }
   }
 
   private tenant(json: Json, where: string): void {
@@ -185,7 +188,7 @@ export class ConfigReader extends FieldReader {
       return;
     }
     const space = this.space(json, <u32>number, where);
-    if (space != null) this.config.add(new Tenant(name, <u32>number, space));
+    if (space != null) this.config.add(new Tenant(bytes, <u32>number, space));
   }
 
   /** The key space that a tenant asks for, or null after an error. */

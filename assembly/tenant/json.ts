@@ -12,22 +12,23 @@ export const enum JsonType {
   OBJECT,
 }
 
-/** Most values are neither lists nor objects: they share these. */
-const NO_ITEMS: Json[] = [];
-const NO_NAMES: string[] = [];
-
+/** A value; what it holds is a chain, since two arrays for each of ten thousand small objects would be most of the memory they take. */
 export class Json {
   type: JsonType = JsonType.NULL;
   bool: bool = false;
   number: f64 = 0;
   text: string = '';
-  items: Json[] = NO_ITEMS;
-  names: string[] = NO_NAMES;
+  /** Its name in the object that it is a member of. */
+  name: string = '';
+  /** The first item or member, and what follows this one. */
+  first: Json | null = null;
+  next: Json | null = null;
 
   /** The member with this name, or null. */
   get(name: string): Json | null {
-    for (let i = 0; i < this.names.length; i++) if (this.names[i] == name) return this.items[i];
-    return null;
+    let member = this.first;
+    while (member != null && member.name != name) member = member.next;
+    return member;
   }
 }
 
@@ -213,17 +214,24 @@ export class JsonReader {
     return '';
   }
 
+  /** Puts a value behind the last one that `json` holds so far; gives the new last one. */
+  private append(json: Json, last: Json | null, value: Json): Json {
+    if (last == null) json.first = value;
+    else last.next = value;
+    return value;
+  }
+
   private array(json: Json, depth: i32): void {
     json.type = JsonType.ARRAY;
-    json.items = [];
     this.at++;
     this.skipSpace();
     if (this.peek() == 0x5d) {
       this.at++;
       return;
     }
+    let last: Json | null = null;
     while (this.error.length == 0) {
-      json.items.push(this.value(depth + 1));
+      last = this.append(json, last, this.value(depth + 1));
       this.skipSpace();
       const c = this.peek();
       this.at++;
@@ -237,14 +245,13 @@ export class JsonReader {
 
   private object(json: Json, depth: i32): void {
     json.type = JsonType.OBJECT;
-    json.items = [];
-    json.names = [];
     this.at++;
     this.skipSpace();
     if (this.peek() == 0x7d) {
       this.at++;
       return;
     }
+    let last: Json | null = null;
     while (this.error.length == 0) {
       this.skipSpace();
       if (this.peek() != 0x22) {
@@ -262,8 +269,8 @@ export class JsonReader {
         return;
       }
       this.at++;
-      json.names.push(name);
-      json.items.push(this.value(depth + 1));
+      last = this.append(json, last, this.value(depth + 1));
+      last.name = name;
       this.skipSpace();
       const c = this.peek();
       this.at++;

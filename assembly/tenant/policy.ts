@@ -65,8 +65,9 @@ export class PolicyReader extends FieldReader {
     const some = json.get('tenants');
     if (some == null) return;
     if (some.type != JsonType.OBJECT) this.fail('policy.tenants', 'must be an object');
-    for (let i = 0; i < some.names.length; i++) {
-      const name = some.names[i];
+    let member = some.first;
+    while (member != null) {
+      const name = member.name;
       const where = 'policy.tenants.' + name;
       const bytes = String.UTF8.encode(name);
       const place = names.find(changetype<usize>(bytes), bytes.byteLength);
@@ -74,8 +75,9 @@ export class PolicyReader extends FieldReader {
         this.fail(where, '"' + name + '" is not in tenants');
         return;
       }
-      this.known(some.items[i], where, TENANT_FIELDS);
-      this.list(some.items[i], where, [this.tenants[place]]);
+      this.known(member, where, TENANT_FIELDS);
+      this.list(member, where, [this.tenants[place]]);
+      member = member.next;
     }
   }
 
@@ -85,15 +87,17 @@ export class PolicyReader extends FieldReader {
     where += '.refuse';
     if (list.type != JsonType.ARRAY)
       this.fail(where, 'must be a list, for example ["tikvpb.Tikv/KvDeleteRange", "GET /pd/api/v1/regions"]');
-    for (let i = 0; i < list.items.length && this.error.length == 0; i++) {
-      const item = list.items[i];
-      const place = where + '[' + i.toString() + ']';
+    let i = 0;
+    let item = list.first;
+    while (item != null && this.error.length == 0) {
+      const place = where + '[' + (i++).toString() + ']';
       const bytes = String.UTF8.encode(item.text);
       const found = refuse(changetype<usize>(bytes), bytes.byteLength, tenants);
       if (item.type != JsonType.STRING) this.fail(place, 'must be a text');
       if (found == Found.NO_RULE) this.fail(place, '"' + item.text + '" is no method or endpoint');
       if (found == Found.NOTHING_NEW)
         this.fail(place, '"' + item.text + '" is refused already; leave it out');
+      item = item.next;
     }
   }
 

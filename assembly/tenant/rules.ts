@@ -1,9 +1,10 @@
 /** The rules of a pluginConfig: which callers are which tenant. Read once; ambiguity is refused. */
 import { MAX_FACTS } from './caller';
+import { Covering } from './covering';
 import { Fact, FIELD_NAMES, Field } from './facts';
 import { FieldReader } from './field-reader';
 import { Json, JsonType } from './json';
-import { CAPTURE, covers, isExact, patternError } from './pattern';
+import { CAPTURE, isExact, patternError } from './pattern';
 import { TextIndex } from './text-index';
 
 const NOTHING: ArrayBuffer = new ArrayBuffer(0);
@@ -70,6 +71,8 @@ export class Rules {
 export class RulesReader extends FieldReader {
   rules: Rules = new Rules();
   private captured: bool = false;
+  /** The patterns of rules that take every caller that their principal matches. */
+  private patterns: Covering = new Covering();
 
   constructor(
     root: Json,
@@ -94,7 +97,7 @@ export class RulesReader extends FieldReader {
   }
 
   private all(member: Json): void {
-    if (member.type != JsonType.ARRAY || member.items.length == 0) {
+    if (member.type != JsonType.ARRAY || member.first == null) {
       this.fail(
         'rules',
         'must list at least one rule, for example {"principal": "' + DEFAULT_PRINCIPAL + '"}',
@@ -102,9 +105,13 @@ export class RulesReader extends FieldReader {
       return;
     }
     let loose = false;
-    for (let i = 0; i < member.items.length && this.error.length == 0; i++) {
-      const rule = this.rule(member.items[i], 'rules[' + i.toString() + ']');
+    let i = 0;
+    let item = member.first;
+    while (item != null && this.error.length == 0) {
+      const rule = this.rule(item, '');
+      this.within('rules', i++);
       if (rule.principal.byteLength == 0 || rule.hasConditions) loose = true;
+      item = item.next;
     }
     if (!this.rules.requirePrincipal && !loose)
       this.fail('requirePrincipal', 'must not be false: every rule is decided by a principal alone');
@@ -144,7 +151,9 @@ export class RulesReader extends FieldReader {
     if (this.error.length != 0) return rule;
     rule.principal = String.UTF8.encode(principal);
     this.reachable(rule, where);
-    this.rules.add(rule, isExact(principal));
+    const isExactly = isExact(principal);
+    if (!isExactly && this.isWhole(rule)) this.patterns.add(rule.principal, this.rules.list.length);
+    this.rules.add(rule, isExactly);
     return rule;
   }
 
@@ -183,25 +192,28 @@ export class RulesReader extends FieldReader {
     const found: Condition[] = [];
     if (json == null) return found;
     this.known(json, where, FIELD_NAMES);
-    for (let i = 0; i < json.names.length && this.error.length == 0; i++) {
-      const field = <Field>FIELD_NAMES.indexOf(json.names[i]);
-      const value = json.items[i];
-      const path = where + '.' + json.names[i];
+    let value = json.first;
+    while (value != null && this.error.length == 0) {
+      const field = <Field>FIELD_NAMES.indexOf(value.name);
+      const path = where + '.' + value.name;
       if (field == Field.LABEL) this.labels(value, path, found, facts);
       else this.condition(found, facts, field, '', value, path);
+      value = value.next;
     }
     if (found.length == 0) this.fail(where, 'must name at least one of ' + FIELD_NAMES.join(', '));
     return found;
   }
 
   private labels(json: Json, where: string, to: Condition[], facts: Fact[]): void {
-    if (json.type != JsonType.OBJECT || json.names.length == 0)
+    if (json.type != JsonType.OBJECT || json.first == null)
       this.fail(where, 'must be an object: the names of labels with patterns');
-    for (let i = 0; i < json.names.length && this.error.length == 0; i++) {
-      const label = json.names[i];
+    let value = json.first;
+    while (value != null && this.error.length == 0) {
+      const label = value.name;
       const bad = label.length == 0 || label.length > MAX_LABEL_LENGTH || label.indexOf('{') >= 0;
       if (bad || patternError(label).length != 0) this.fail(where, 'has a name that no label can have');
-      else this.condition(to, facts, Field.LABEL, label, json.items[i], where + '["' + label + '"]');
+      else this.condition(to, facts, Field.LABEL, label, value, where + '["' + label + '"]');
+      value = value.next;
     }
   }
 
@@ -210,13 +222,8 @@ export class RulesReader extends FieldReader {
     if (rule.principal.byteLength == 0) return;
     const exact = this.rules.exact;
     let first = exact.find(changetype<usize>(rule.principal), rule.principal.byteLength);
-    if (first >= 0 && !this.isWhole(first)) first = -1;
-    for (let i = 0; first < 0 && i < this.rules.patterns.length; i++) {
-      const earlier = this.rules.patterns[i];
-      const principal = this.rules.list[earlier].principal;
-      if (principal.byteLength != 0 && this.isWhole(earlier) && covers(principal, rule.principal))
-        first = earlier;
-    }
+    if (first >= 0 && !this.isWhole(this.rules.list[first])) first = -1;
+    if (first < 0) first = this.patterns.firstCovering(rule.principal);
     if (first >= 0)
       this.fail(
         where + '.principal',
@@ -225,7 +232,7 @@ export class RulesReader extends FieldReader {
   }
 
   /** True when the rule takes every caller that its principal matches. */
-  private isWhole(i: i32): bool {
-    return this.rules.requirePrincipal || !this.rules.list[i].hasConditions;
+  private isWhole(rule: Rule): bool {
+    return this.rules.requirePrincipal || !rule.hasConditions;
   }
 }

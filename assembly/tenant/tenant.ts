@@ -1,8 +1,10 @@
 /** One tenant of the configuration. */
 import { Space, freeSpace } from '../keys/space';
 import { Budget } from '../memory/held';
+import { Ascii, ascii } from '../wire/bytes';
 
-const ETCD_PREFIX: string = '/tidb-mesh/';
+const ETCD_PREFIX: Ascii = ascii('/tidb-mesh/');
+const COLON: u8 = 0x3a;
 
 /** How far a tenant is on trial. */
 export const enum Trial {
@@ -15,8 +17,7 @@ export const enum Trial {
 
 /** Lives outside of the garbage collector's sight as long as its configuration. */
 export class Tenant {
-  /** UTF-8 bytes of the name and of the prefix of its keys in etcd. */
-  nameBytes: ArrayBuffer;
+  /** The prefix of its keys in etcd. */
   prefixBytes: ArrayBuffer;
   /** Bytes of partial frames that its streams hold. */
   budget: Budget = new Budget();
@@ -28,12 +29,18 @@ export class Tenant {
   trial: Trial = Trial.NONE;
 
   constructor(
-    public name: string,
+    /** ASCII. */
+    public nameBytes: ArrayBuffer,
     public number: u32,
     public space: Space,
   ) {
-    this.nameBytes = String.UTF8.encode(name);
-    this.prefixBytes = String.UTF8.encode(ETCD_PREFIX + name + ':');
+    const length = ETCD_PREFIX.length;
+    const prefix = new ArrayBuffer(length + nameBytes.byteLength + 1);
+    const at = changetype<usize>(prefix);
+    memory.copy(at, changetype<usize>(ETCD_PREFIX), length);
+    memory.copy(at + length, changetype<usize>(nameBytes), nameBytes.byteLength);
+    store<u8>(at + prefix.byteLength - 1, COLON);
+    this.prefixBytes = prefix;
   }
 
   /** Gives back what is not the garbage collector's; no stream may use the tenant any more. */

@@ -158,6 +158,56 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       expect(load([{ principal: P }])).toBe('');
     });
 
+    test('any rule behind one that covers it, as a comparison with each before it finds it', () => {
+      let seed = 1;
+      const below = (n: number): number => {
+        seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+        return Math.floor((seed / 2 ** 32) * n);
+      };
+      const SEGMENTS = [
+        'a',
+        'ab',
+        'abc',
+        '',
+        '*',
+        'a*',
+        '*c',
+        'ab*',
+        'a*c',
+        '{tenant}',
+        'a{tenant}',
+        'a{tenant}c',
+      ];
+      const pattern = (): string => {
+        const segments = Array.from({ length: 1 + below(3) }, () => SEGMENTS[below(SEGMENTS.length)]!);
+        const first = segments.findIndex((segment) => segment.includes('{'));
+        const once = segments.map((segment, i) => (i === first ? segment : segment.replace('{tenant}', 'b')));
+        return once.join('/') || '*';
+      };
+      const covers = (one: string, other: string): boolean =>
+        new RegExp(
+          `^${one.replaceAll('*', '[^/]*').replace('{tenant}', '(?:[a-z0-9-]{1,63}|\\{tenant\\})')}$`,
+        ).test(other);
+      let refused = 0;
+      for (let round = 0; round < 400; round++) {
+        const patterns = Array.from({ length: 12 }, pattern);
+        const rules = patterns.map((principal) =>
+          principal.includes('{') ? { principal } : { principal, tenant: 'alpha' },
+        );
+        const last = patterns.findIndex((one, i) => patterns.slice(0, i).some((other) => covers(other, one)));
+        const first = patterns.findIndex((one) => covers(one, patterns[last] ?? ''));
+        if (last >= 0) refused++;
+        expect([rules, load(rules)]).toEqual([
+          rules,
+          last < 0
+            ? ''
+            : `rules[${last}].principal: is never reached: rules[${first}] comes first and matches the same principals`,
+        ]);
+      }
+      expect(refused).toBeGreaterThan(100);
+      expect(refused).toBeLessThan(400);
+    });
+
     test('absent rules without requirePrincipal', () => {
       expect(load(undefined, loose)).toBe('rules: must be given where "requirePrincipal" is false');
     });

@@ -14,7 +14,7 @@ export interface Build {
   readonly output: string;
 }
 
-const filter = (target: string, output: string): Build => ({
+const filter = (target: string, output: string, ...more: string[]): Build => ({
   name: `filter (${target})`,
   args: [
     'assembly/index.ts',
@@ -24,6 +24,7 @@ const filter = (target: string, output: string): Build => ({
     output,
     '--use',
     'abort=assembly/host/abort/abort',
+    ...more,
   ],
   output,
 });
@@ -35,7 +36,7 @@ const testing = (target: string, output: string): Build => ({
 });
 
 /** The filter that users run. */
-export const RELEASE = filter('release', 'build/release.wasm');
+export const RELEASE = filter('release', 'build/release.wasm', '--pack');
 
 /** The filter's judgement of configurations and callers, for the command line. */
 export const CHECK: Build = {

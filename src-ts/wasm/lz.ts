@@ -115,16 +115,30 @@ class Costs {
   }
 }
 
-function lengthAt(data: Uint8Array, at: number, offset: number): number {
-  let length = 0;
-  while (at + length < data.length && data[at + length] === data[at + length - offset]) length++;
-  return length;
+/** How far data repeats what lies `offset` before. */
+class Repetitions {
+  /** The stretch of each offset that was looked at last. */
+  private readonly stretches = new Map<number, { from: number; to: number }>();
+
+  constructor(private readonly data: Uint8Array) {}
+
+  lengthAt(at: number, offset: number): number {
+    const { data } = this;
+    const known = this.stretches.get(offset);
+    // In room for data, all zero, each place would be followed to the end otherwise.
+    if (known && known.from <= at && at <= known.to) return known.to - at;
+    let to = at;
+    while (to < data.length && data[to] === data[to - offset]) to++;
+    this.stretches.set(offset, { from: at, to });
+    return to - at;
+  }
 }
 
 /** For each place the offsets that are worth a look: of those that give one length the nearest. */
 function candidatesOf(data: Uint8Array): Step[][] {
   const last = new Map<number, number>();
   const before = new Int32Array(data.length).fill(-1);
+  const repetitions = new Repetitions(data);
   return Array.from(data, (_, at) => {
     const found: Step[] = [];
     const key = (of(data, at) << 8) | of(data, at + 1);
@@ -132,7 +146,7 @@ function candidatesOf(data: Uint8Array): Step[][] {
     let from = last.get(key) ?? -1;
     before[at] = from;
     for (let i = 0; from >= 0 && i < MAX_CANDIDATES && longest < LONG; i++, from = of(before, from)) {
-      const length = lengthAt(data, at, at - from);
+      const length = repetitions.lengthAt(at, at - from);
       if (length > longest) found.push({ length, offset: at - from });
       longest = Math.max(longest, length);
     }
@@ -143,6 +157,7 @@ function candidatesOf(data: Uint8Array): Step[][] {
 
 /** The cheapest way through the data. */
 function parse(data: Uint8Array, candidates: readonly Step[][], costs: Costs): Step[] {
+  const repetitions = new Repetitions(data);
   const cost = new Float64Array(data.length + 1).fill(Infinity);
   const steps: (Step | undefined)[] = [];
   /** The offset that was used last on the way to a place. */
@@ -168,7 +183,7 @@ function parse(data: Uint8Array, candidates: readonly Step[][], costs: Costs): S
       }
     };
     if (wasMatch === 0 && former !== 0)
-      tryAll(former, 1, lengthAt(data, at, former), match + costs.bit(REPEAT, 1));
+      tryAll(former, 1, repetitions.lengthAt(at, former), match + costs.bit(REPEAT, 1));
     const anew = match + (wasMatch === 0 ? costs.bit(REPEAT, 0) : 0);
     let shorter = 1;
     for (const { length, offset } of candidates[at] ?? []) {

@@ -1,5 +1,5 @@
 /**
- * One worker of Envoy with the filter, beside plain Envoy and beside modules that do nothing: requests per second and latencies. For the
+ * One worker of Envoy with the filter, beside plain Envoy, modules that do nothing and a pass-through in Go: requests per second and latencies. For the
  * former all are driven at the same time: each gets the same share of the core, in slices of milliseconds, and a machine that changes its
  * speed changes it for all.
  */
@@ -16,15 +16,24 @@ import { standardPluginConfig } from '../stack/stack.ts';
 import { encode } from '../support/messages.ts';
 import { writeBareModule } from './bare.ts';
 import type { Benchmark, Result, Settings } from './benchmark.ts';
-import { drive, frame, MEASURED_CORE, pinned, startAnswers, threadSeconds, type Call } from './load.ts';
+import {
+  drive,
+  frame,
+  MEASURED_CORE,
+  pinned,
+  startAnswers,
+  startPassThrough,
+  threadSeconds,
+  type Call,
+} from './load.ts';
 import { batchAnswer, batchRequest, keyedAnswer, keyedRequest } from './traffic.ts';
 import { median, rowOf, short, tableOf, type Row } from './rows.ts';
 
-const SIDES = ['plain', 'reads nothing', 'copies bodies', 'filter'] as const;
+const SIDES = ['plain', 'reads nothing', 'copies bodies', 'filter', 'Go pass-through'] as const;
 type Side = (typeof SIDES)[number];
 
 const ROUNDS = 7;
-/** Four sides share a core. */
+/** Five sides share a core. */
 const SECONDS = 6;
 const LATENCY_SECONDS = 2;
 const START_TIMEOUT = 30_000;
@@ -153,8 +162,9 @@ async function measure(settings: Settings, tell: (detail: string) => void): Prom
       filter: wasm,
     };
     const proxies = {} as Record<Side, Proxy>;
-    for (const side of SIDES)
+    for (const side of Object.keys(modules) as (keyof typeof modules)[])
       proxies[side] = await startProxy(run, side, envoy, modules[side], upstream, certs.server);
+    proxies['Go pass-through'] = await startPassThrough(run, upstream, certs.server);
 
     const rows: Row[] = [];
     const lines: string[][] = [];
@@ -204,6 +214,7 @@ async function measure(settings: Settings, tell: (detail: string) => void): Prom
       );
       rows.push(rowOf(`${name}, of ${against}`, ratios(against), figures, budget));
       if (against !== 'plain') rows.push(rowOf(`${name}, of plain`, ratios('plain'), figures));
+      rows.push(rowOf(`${name}, of a Go pass-through`, ratios('Go pass-through'), {}));
       const costs = (side: Side): number[] => cost('filter').map((filter, i) => cost(side)[i]! / filter);
       rows.push(rowOf(`${name}, processor time of ${against} over the filter's`, costs(against), {}, budget));
       rows.push(rowOf(`${name}, p99 of plain over the filter's`, p99, {}, 1 / 1.1));
@@ -237,6 +248,7 @@ async function measure(settings: Settings, tell: (detail: string) => void): Prom
 
 export const envoy: Benchmark = {
   name: 'envoy',
-  summary: 'one worker of Envoy with the filter, beside plain Envoy and modules that do nothing',
+  summary:
+    'one worker of Envoy with the filter, beside plain Envoy, modules that do nothing and a pass-through in Go',
   run: measure,
 };

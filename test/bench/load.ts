@@ -62,13 +62,30 @@ export async function startAnswers(owner: Run, calls: readonly Call[]): Promise<
     await writeFile(join(owner.data, `request-${call.name.replaceAll(/\W+/g, '-')}`), call.request);
   }
   const [command, args] = pinned(otherCores(), tool, ['serve', ...answers]);
-  const server: ServerProcess = await owner.spawn({ name: 'answers', command, args });
+  return printedPort(await owner.spawn({ name: 'answers', command, args }));
+}
+
+/** The port of the address that a server prints first. */
+async function printedPort(server: ServerProcess): Promise<number> {
   for (let tries = 0; tries < 200; tries++) {
     const port = /:(\d+)\n/.exec(readFileSync(server.logPath, 'utf8'))?.[1];
     if (port !== undefined) return Number(port);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
-  throw new Error(`the server of answers does not start; see ${server.logPath}`);
+  throw new Error(`a server does not start; see ${server.logPath}`);
+}
+
+/** Starts a proxy of Go's gRPC library that reads nothing, on the measured core. */
+export async function startPassThrough(
+  owner: Run,
+  upstream: number,
+  { cert, key, ca }: CertFiles,
+): Promise<{ port: number; pid: number }> {
+  const files = [`--cert=${cert}`, `--key=${key}`, `--ca=${ca}`];
+  const tool = await buildTool('passthrough');
+  const [command, args] = pinned(MEASURED_CORE, tool, [`--target=127.0.0.1:${upstream}`, ...files]);
+  const server = await owner.spawn({ name: 'passthrough', command, args });
+  return { port: await printedPort(server), pid: server.pid };
 }
 
 export interface DriveOptions {

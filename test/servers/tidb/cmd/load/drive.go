@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -322,7 +323,7 @@ func (c *client) receive() {
 				}
 				continue
 			}
-			if status != "grpc-status 0 " {
+			if !strings.HasPrefix(status, "grpc-status 0 ") {
 				c.fail(fmt.Errorf("ended with %s", status))
 				return
 			}

@@ -20,7 +20,6 @@ export const MAX_TENANT: u32 = 32766;
 /** The eight bytes behind `t` as one big-endian number. */
 const FIRST_TAGGABLE: u64 = 0x8000000000000001;
 const ID_MASK: u64 = 0x0000ffffffffffff;
-const FIRST_GROUP_ID_MASK: u64 = 0x000000ffffffffff;
 const UNTAGGED: u16 = 0x0080;
 
 /** The tenant's tag as it lies in memory (big endian). */
@@ -142,7 +141,8 @@ export function decodeEnd(p: usize, length: usize): Mapped {
  */
 function patchable(p: usize, length: usize, expected: u16): bool {
   if (length < 18 || load<u8>(p) != T || load<u16>(p, 1) != expected || load<u8>(p, 8) != 0xff) return false;
-  const hasId = (bswap<u64>(load<u64>(p)) & FIRST_GROUP_ID_MASK) != 0 || load<u8>(p, 9) != 0;
+  // Five bytes of the id lie behind the tag, the sixth in the next group.
+  const hasId = load<u64>(p) >> 24 != 0 || load<u8>(p, 9) != 0;
   return hasId && isEncoded(p, length);
 }
 

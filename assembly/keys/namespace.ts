@@ -128,6 +128,8 @@ export function encodeNameRange(
   if (endLength == 0)
     return reads && isSavedSafePoint(key, keyLength) ? same(key, keyLength) : encodeName(key, keyLength);
   if (adopted) {
+    // A range that begins at a reserved key is refused even where it ends before it, and holds nothing.
+    if (isReserved(key, keyLength) && !(reads && isReadSince(key, keyLength))) return Mapped.OUTSIDE;
     // All tenants' are in there: what is deleted as a range holds none of them.
     if (!reads && meets(key, keyLength, end, endLength, FOLDER, FOLDER_END)) return Mapped.OUTSIDE;
     return same(key, keyLength);

@@ -65,6 +65,7 @@ export function storedRange(owner: Owner, range: NameRange, reads: boolean): Nam
     return stored === undefined ? undefined : { key: stored, end };
   }
   if (owner.isAdopted) {
+    if (isReservedName(key) && !(reads && isReadSince(key))) return undefined;
     const reaches = RESERVED.some(([from, behind]) => key < behind && (end === '\0' || end > from));
     const takesOthers = !reads && key < successor(FOLDER) && (end === '\0' || end > FOLDER);
     return reaches || takesOthers ? undefined : range;

@@ -27,14 +27,14 @@ const AHEAD: usize = 16;
 const LONGEST_AHEAD: usize = 512;
 
 const PLACE_BITS: u64 = 6;
-const places: usize = memory.data(114688, 16);
+const places: usize = memory.data(LAYOUT_BYTES << (<usize>PLACE_BITS), 16);
 
 /** Counts what is rewritten; not 0 while anything is. */
 export let rewriteSerial: u32 = 0;
 /** Key space and direction of it. */
 export let layoutSpace: u64 = 0;
 
-/** Behind the last message that `followRun` followed, and by how much all of them grow. */
+/** Behind the last message that `followRun` followed, and by how much all that was followed grows. */
 export let runEnd: usize = 0;
 export let runGrowth: i32 = 0;
 
@@ -51,7 +51,6 @@ export function layoutOf(message: u32, p: usize, length: usize): u64 {
 
 /** The only place for what has this key. @inline */
 export function layoutPlace(space: u64, what: u64): Layout {
-  if (LAYOUT_BYTES << (<usize>PLACE_BITS) != 114688) ERROR('the places need another room');
   const mixed = (what ^ (space << 17)) * 0x9e3779b97f4a7c15;
   return changetype<Layout>(places + <usize>(mixed >> (64 - PLACE_BITS)) * LAYOUT_BYTES);
 }
@@ -105,20 +104,26 @@ function tagKeys(layout: Layout, p: usize): void {
     store<u16>(p + <usize>load<u16>(at), tag, 1);
 }
 
-/** Maps the keys of a message that fits, with patches where it grows. */
-export function follow(layout: Layout, p: usize): void {
+/** Notes that a layout is in use. */
+function trust(layout: Layout): void {
+  layout.followedIn = rewriteSerial;
+  if (layout.trust < MOST_TRUST) layout.trust++;
+  if (layout.tags != 0) setTouched(true);
+}
+
+/** Follows a message by itself, with patches where it grows. False: it must be walked. */
+export function followAlone(message: u32, p: usize, length: usize): bool {
+  const found = findLayout(message, p, length);
+  if (found == 0 || !fits(changetype<Layout>(found), p, length)) return false;
+  const layout = changetype<Layout>(found);
+  trust(layout);
   tagKeys(layout, p);
   for (let i: u32 = 0, n = <u32>layout.edits; i < n; i++) {
     const edit = layout.edit(i);
     addPatch(p + <usize>load<u16>(edit), p + <usize>load<u16>(edit, 2), edit + 8, <usize>load<u32>(edit, 4));
   }
-}
-
-/** Notes that a layout is in use. */
-export function trust(layout: Layout): void {
-  layout.followedIn = rewriteSerial;
-  if (layout.trust < MOST_TRUST) layout.trust++;
-  if (layout.tags != 0) setTouched(true);
+  runGrowth = layout.growth;
+  return true;
 }
 
 /**
@@ -164,7 +169,8 @@ export function followRun(
 
 /** Writes the run from `at` to `runEnd` anew, grown as the layout says. */
 function rebuild(layout: Layout, at: usize, lengthAt: usize, value: usize, length: usize, end: usize): void {
-  const step = value - at + length;
+  const skip = value - at;
+  const step = skip + length;
   const grown = length + layout.growth;
   const header = alloc(32);
   copyAhead(header, at, lengthAt - at);
@@ -177,15 +183,16 @@ function rebuild(layout: Layout, at: usize, lengthAt: usize, value: usize, lengt
   for (let p = at; p < runEnd; p += step) {
     copyAhead(to, header, headerBytes);
     to += headerBytes;
-    let from = p + (value - at);
-    const behind = from + length;
+    const body = p + skip;
+    const behind = body + length;
+    let from = body;
     for (let edit = edits; edit < editsEnd; edit += EDIT_STEP) {
-      const gap = p + (value - at) + <usize>load<u16>(edit) - from;
+      const gap = body + <usize>load<u16>(edit) - from;
       copyAhead(to, from, gap);
       to += gap;
       v128.store(to, v128.load(edit, 8));
       to += <usize>load<u32>(edit, 4);
-      from = p + (value - at) + <usize>load<u16>(edit, 2);
+      from = body + <usize>load<u16>(edit, 2);
     }
     // Nothing is read behind the list.
     if (end - behind >= AHEAD) copyAhead(to, from, behind - from);

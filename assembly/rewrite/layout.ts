@@ -97,4 +97,4 @@ const TAGGED: usize = CHECKS + <usize>MAX_CHECKS * 8;
 const EDITS: usize = TAGGED + <usize>MAX_CHECKS * 2;
 const SAME: usize = EDITS + <usize>MAX_EDITS * EDIT_STEP;
 /** A multiple of 16. */
-export const LAYOUT_BYTES: usize = 1792;
+export const LAYOUT_BYTES: usize = (SAME + MOST_SAME + 15) & ~(<usize>15);

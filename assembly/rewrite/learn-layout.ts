@@ -50,7 +50,7 @@ const LEARNABLE: u32 =
 
 const VECTOR: usize = 16;
 
-const draft: Layout = changetype<Layout>(memory.data(1792, 16));
+const draft: Layout = changetype<Layout>(memory.data(LAYOUT_BYTES, 16));
 let begin: usize = 0;
 let size: usize = 0;
 /** Where the newest vector lies in the message. */

@@ -48,8 +48,8 @@ import { nameRange, readSinceValue } from './etcd';
 import { Exchange, forget, pendingColumns, pendingIndex, pendingRefusal, remember } from './exchange';
 import { findField, findVarint, foundEnd } from './find';
 import { isKnownContext, rememberContext } from './known-contexts';
-import { beginRewrite, findLayout, fits, follow, followRun, runEnd, runGrowth, trust } from './known-layouts';
-import { Layout, MAX_NESTING } from './layout';
+import { beginRewrite, followAlone, followRun, runEnd, runGrowth } from './known-layouts';
+import { MAX_NESTING } from './layout';
 import { learnLayout, wouldLearn } from './learn-layout';
 import { Level, MAX_DEPTH, levelAt } from './level';
 import { columnsAt, columnsLength, findPartitionId } from './partition-id';
@@ -122,16 +122,11 @@ export function rewrite(message: u32, p: usize, length: usize, way: Direction): 
   if (way == Direction.RESPONSE && exchange.count > 0 && !(flagsOf(recordOf(message)) & Flag.BATCH))
     useAnswerColumns(pendingColumns(exchange, 0));
   beginRewrite();
-  const layout = changetype<Layout>(findLayout(message, p, length));
-  if (changetype<usize>(layout) != 0 && fits(layout, p, length)) {
-    follow(layout, p);
-    trust(layout);
-    newLength = length + layout.growth;
+  if (followAlone(message, p, length)) {
+    newLength = length + runGrowth;
     return Status.OK;
   }
-  learns = wouldLearn(message, p, length);
-  const status = walk(message, p, p + length, 0);
-  if (learns && status == Status.OK) learnLayout(message, p, length, 0, growth);
+  const status = walkToLearn(message, p, p + length, 0);
   if (status == Status.DROP) {
     // The whole answer lies outside: what is left of it is an empty message.
     truncatePatches(0);
@@ -605,13 +600,9 @@ function nested(
 ): Status {
   const slot = patchCount;
   reservePatch(lengthAt);
-  let status: Status;
-  if (entry & REPEATED && !learns && wouldLearn(message, value, end - value)) {
-    learns = true;
-    status = walk(message, value, end, depth + 1);
-    if (status == Status.OK) learnLayout(message, value, end - value, slot + 1, growth);
-    learns = false;
-  } else status = walk(message, value, end, depth + 1);
+  // Of lists there are many alike.
+  const status =
+    entry & REPEATED ? walkToLearn(message, value, end, depth + 1) : walk(message, value, end, depth + 1);
   if (status == Status.DROP) {
     if (entry & ESSENTIAL) return status;
     truncatePatches(slot);
@@ -629,6 +620,17 @@ function nested(
   const sizeBytes = writeVarint(size, length) - size;
   setPatch(slot, value, size, sizeBytes);
   setGrowth(growth + <i32>(sizeBytes - (value - lengthAt)));
+  return status;
+}
+
+/** Walks a message, and learns its layout where nothing is known of its like: what is in it is not learned, too. */
+function walkToLearn(message: u32, p: usize, end: usize, depth: i32): Status {
+  if (learns || !wouldLearn(message, p, end - p)) return walk(message, p, end, depth);
+  const firstPatch = patchCount;
+  learns = true;
+  const status = walk(message, p, end, depth);
+  learns = false;
+  if (status == Status.OK) learnLayout(message, p, end - p, firstPatch, growth);
   return status;
 }
 

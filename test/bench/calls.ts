@@ -1,8 +1,4 @@
-/**
- * What each call across the ABI costs, in processor time: modules that make one of them many times, beside one that makes none. All are
- * driven at the same time and share the measured core in slices of milliseconds: a machine that changes its speed changes it for all. One
- * after the other, seconds apart, the same module differed from itself by half.
- */
+/** What each call across the ABI costs, in processor time: modules that make one of them many times, beside one that makes none. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { prepare } from '../stack/builds.ts';
@@ -14,6 +10,7 @@ import type { Benchmark, Result, Settings } from './benchmark.ts';
 import { startProxy, unaryCall, type Proxy } from './envoy.ts';
 import { drive, startAnswers, threadSeconds } from './load.ts';
 import { median, rowOf, short, tableOf } from './rows.ts';
+import { together } from './together.ts';
 
 const ROUNDS = 7;
 /** A dozen sides share a core. */
@@ -75,20 +72,10 @@ async function measure(settings: Settings, tell: (detail: string) => void): Prom
       const { requests } = await drive(run, call, { port, certs: client, seconds, inFlight: IN_FLIGHT });
       return ((threadSeconds(pid) - before) / requests) * 1e6;
     };
-    const sides = [...proxies.keys()];
-    const costs = new Map<string, number[]>(sides.map((side) => [side, []]));
-    for (let round = -1; round < rounds; round++) {
-      tell(`round ${round + 1} of ${rounds}`);
-      // Who starts first has the core for itself for a while.
-      const first = (round + 1) % sides.length;
-      const order = [...sides.slice(first), ...sides.slice(0, first)];
-      const measured = await Promise.all(order.map(once));
-      // The first round is to warm up.
-      if (round >= 0) for (const [i, side] of order.entries()) costs.get(side)!.push(measured[i]!);
-    }
+    const costs = await together([...proxies.keys()], rounds, once, tell);
 
     const over = (side: string, base: string, times: number): number[] =>
-      costs.get(side)!.map((cost, i) => (cost - costs.get(base)![i]!) / times);
+      costs[side]!.map((cost, i) => (cost - costs[base]![i]!) / times);
     const lines: string[][] = [];
     let sum = 0;
     const line = (name: string, each: number[], times: number): void => {
@@ -111,9 +98,9 @@ async function measure(settings: Settings, tell: (detail: string) => void): Prom
       ['the filter', '', '', '', short(whole)],
       ['the same filter again', '', '', '', short(median(over('filter again', 'plain', 1)))],
     );
-    const plain = median(costs.get('plain')!);
+    const plain = median(costs['plain']!);
     const figures = Object.fromEntries(
-      [...costs].map(([side, cost]) => [`${side}: microseconds of processor each`, median(cost)]),
+      Object.entries(costs).map(([side, cost]) => [`${side}: microseconds of processor each`, median(cost)]),
     );
     return {
       rows: [

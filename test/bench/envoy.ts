@@ -1,11 +1,6 @@
-/**
- * One worker of Envoy with the filter, beside plain Envoy, modules that do nothing and a pass-through in Go: requests per second and latencies. For the
- * former all are driven at the same time: each gets the same share of the core, in slices of milliseconds, and a machine that changes its
- * speed changes it for all.
- */
+/** One worker of Envoy with the filter, beside plain Envoy, modules that do nothing and a pass-through in Go: requests per second and latencies. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { prepare } from '../stack/builds.ts';
 import { createCerts, principalOf, type CertFiles } from '../stack/certs.ts';
 import { envoyBootstrap } from '../stack/envoy-config.ts';
@@ -28,6 +23,7 @@ import {
 } from './load.ts';
 import { batchAnswer, batchRequest, keyedAnswer, keyedRequest } from './traffic.ts';
 import { median, rowOf, short, tableOf, type Row } from './rows.ts';
+import { together } from './together.ts';
 
 /** Those that make the filter's calls and nothing else are the floor that the ABI sets for one that knows its callers. */
 const SIDES = ['plain', 'reads nothing', 'copies bodies', 'same calls', 'filter', 'Go pass-through'] as const;
@@ -205,22 +201,15 @@ async function measure(settings: Settings, tell: (detail: string) => void): Prom
         const report = await drive(run, call, { port, certs: client, seconds: duration, inFlight, rate });
         return { report, busy: (threadSeconds(pid) - before) / duration };
       };
-      const measured = {} as Record<Side, Measured[]>;
-      for (const side of SIDES) measured[side] = [];
-      for (let round = -1; round < rounds; round++) {
-        tell(`${name}: round ${round + 1} of ${rounds}`);
-        // Who starts first has the core for itself for a while.
-        const first = (round + 1) % SIDES.length;
-        const order = [...SIDES.slice(first), ...SIDES.slice(0, first)];
-        const found = await Promise.all(order.map((side) => once(side, seconds)));
-        // The first round is to warm up.
-        if (round < 0) continue;
-        for (const [i, side] of order.entries()) {
-          const { report, busy } = found[i]!;
-          measured[side].push({ perSecond: report.perSecond, busy });
-        }
-        await sleep(50);
-      }
+      const measured = await together(
+        SIDES,
+        rounds,
+        async (side): Promise<Measured> => {
+          const { report, busy } = await once(side, seconds);
+          return { perSecond: report.perSecond, busy };
+        },
+        (detail) => tell(`${name}: ${detail}`),
+      );
       // By itself the filter would have the whole core.
       const most = median(measured.filter.map(({ perSecond, busy }) => perSecond / busy));
       const p99: number[] = [];

@@ -1,8 +1,9 @@
 /** The ten typical messages of TiDB's traffic that the rewriter is measured with. */
+import { rowKey } from '../support/keys.ts';
 import { encode, type Fields } from '../support/messages.ts';
 import { bytes, scalar } from '../unit/model/wire.ts';
 import { memcomparable } from '../unit/model/table-codec.ts';
-import type { KeySpace } from '../unit/model/key-spaces.ts';
+import { storedKey, type KeySpace } from '../unit/model/key-spaces.ts';
 import { Random } from '../unit/model/random.ts';
 import type { Way } from '../unit/filter.ts';
 
@@ -21,22 +22,8 @@ const TIMESTAMP = 453128812934103041n;
 const VALUE_BYTES = 190;
 const MEBIBYTE = 1 << 20;
 
-/** `t` table id `_r` handle, as TiDB writes it. */
-function rowKey(handle: number): Uint8Array {
-  const key = Buffer.alloc(19);
-  key.write('t', 0, 'latin1');
-  key.writeBigUInt64BE((1n << 63n) | BigInt(TABLE), 1);
-  key.write('_r', 9, 'latin1');
-  key.writeBigUInt64BE((1n << 63n) | BigInt(handle), 11);
-  return key;
-}
-
-/** A key as it comes from the store. */
-function stored(space: KeySpace, key: Uint8Array): Uint8Array {
-  const mapped = space.encodeKey(key);
-  if (!(mapped instanceof Uint8Array)) throw new Error('the key space has no such key');
-  return mapped;
-}
+/** As TiDB writes it. */
+const row = (handle: number): Uint8Array => rowKey(TABLE, handle);
 
 /** Regions and statements that one batch of requests mixes. */
 const REGIONS = 4;
@@ -57,7 +44,7 @@ function context(n = 0): Fields {
 }
 
 function get(handle: number): Fields {
-  return { context: context(handle), key: rowKey(handle), version: TIMESTAMP };
+  return { context: context(handle), key: row(handle), version: TIMESTAMP };
 }
 
 function prewrite(mutations: number, random: Random): Fields {
@@ -65,11 +52,11 @@ function prewrite(mutations: number, random: Random): Fields {
     context: { ...context(), requestSource: 'external_Insert', txnSource: 0n },
     mutations: Array.from({ length: mutations }, (_, i) => ({
       op: 0,
-      key: rowKey(i),
+      key: row(i),
       value: random.bytes(VALUE_BYTES),
       assertion: 2,
     })),
-    primaryLock: rowKey(0),
+    primaryLock: row(0),
     startVersion: TIMESTAMP,
     lockTtl: 3_000n,
     txnSize: BigInt(mutations),
@@ -92,7 +79,7 @@ export function coprocessorResponseOf(size: number, space: KeySpace): TypicalMes
   const type = 'coprocessor.Response';
   const bytes = encode(type, {
     data: new Random(3).bytes(size),
-    range: { start: stored(space, rowKey(1)), end: stored(space, rowKey(1_000_000)) },
+    range: { start: storedKey(space, row(1)), end: storedKey(space, row(1_000_000)) },
     execDetailsV2: {},
     latestBucketsVersion: 7n,
   });
@@ -103,7 +90,7 @@ function scanResponse(rows: number, space: KeySpace): Fields {
   const random = new Random(4);
   return {
     pairs: Array.from({ length: rows }, (_, i) => ({
-      key: stored(space, rowKey(i)),
+      key: storedKey(space, row(i)),
       value: random.bytes(VALUE_BYTES),
     })),
   };
@@ -133,7 +120,7 @@ function coprocessorRequest(): Fields {
     context: context(),
     tp: 103n,
     data: plan(),
-    ranges: [1, 2, 3, 4].map((i) => ({ start: rowKey(i * 1000), end: rowKey(i * 1000 + 500) })),
+    ranges: [1, 2, 3, 4].map((i) => ({ start: row(i * 1000), end: row(i * 1000 + 500) })),
     startTs: TIMESTAMP,
     schemaVer: 58n,
     isCacheEnabled: true,
@@ -144,7 +131,7 @@ function coprocessorRequest(): Fields {
 
 /** PD's answer to ScanRegions from the middle of a table. */
 function regions(count: number, space: KeySpace): Fields {
-  const border = (i: number): Uint8Array => memcomparable(stored(space, rowKey(i * 1000)));
+  const border = (i: number): Uint8Array => memcomparable(storedKey(space, row(i * 1000)));
   return {
     header: { clusterId: 7301n },
     regions: Array.from({ length: count }, (_, i) => {

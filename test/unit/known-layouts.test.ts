@@ -1,10 +1,11 @@
 /** Messages that are not walked, because one like them was: whatever is changed in them, they become what walking makes of them. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { typicalMessages, type TypicalMessage } from '../bench/messages.ts';
+import { rowKey } from '../support/keys.ts';
 import { decode, encode, type Fields } from '../support/messages.ts';
 import { BUILD_NAMES, buildFilter, Filter, Status, type SpaceChoice, type Way } from './filter.ts';
 import { hex } from './model/bytes.ts';
-import { spaceOf, type KeySpace } from './model/key-spaces.ts';
+import { spaceOf, storedKey, type KeySpace } from './model/key-spaces.ts';
 import { Random } from './model/random.ts';
 import { messageId } from './model/schema.ts';
 import { memcomparable } from './model/table-codec.ts';
@@ -31,20 +32,7 @@ interface Sample {
   readonly serves?: (choice: SpaceChoice) => boolean;
 }
 
-function rowKey(handle: number, table = 112): Uint8Array {
-  const key = Buffer.alloc(19);
-  key.write('t', 0, 'latin1');
-  key.writeBigUInt64BE((1n << 63n) | BigInt(table), 1);
-  key.write('_r', 9, 'latin1');
-  key.writeBigUInt64BE((1n << 63n) | BigInt(handle), 11);
-  return key;
-}
-
-function stored(space: KeySpace, key: Uint8Array): Uint8Array {
-  const mapped = space.encodeKey(key);
-  if (!(mapped instanceof Uint8Array)) throw new Error('the key space has no such key');
-  return mapped;
-}
+const row = (handle: number): Uint8Array => rowKey(112, handle);
 
 const TIMESTAMP = 453128812934103041n;
 const CONTEXT = {
@@ -63,7 +51,7 @@ const SAMPLES: Sample[] = [
     number: 1,
     way: 'request',
     make: () => ({
-      cmd: { case: 'Get', value: { context: CONTEXT, key: rowKey(1), version: TIMESTAMP } },
+      cmd: { case: 'Get', value: { context: CONTEXT, key: row(1), version: TIMESTAMP } },
     }),
   },
   {
@@ -72,8 +60,8 @@ const SAMPLES: Sample[] = [
     list: 'kvrpcpb.PrewriteRequest',
     number: 2,
     way: 'request',
-    rest: { primaryLock: rowKey(2) },
-    make: () => ({ op: 1, key: rowKey(2), value: Buffer.alloc(40, 9), assertion: 2 }),
+    rest: { primaryLock: row(2) },
+    make: () => ({ op: 1, key: row(2), value: Buffer.alloc(40, 9), assertion: 2 }),
   },
   {
     name: 'a range of a coprocessor request',
@@ -82,7 +70,7 @@ const SAMPLES: Sample[] = [
     number: 4,
     way: 'request',
     serves: ({ prefix }) => prefix === undefined,
-    make: () => ({ start: rowKey(1), end: rowKey(2) }),
+    make: () => ({ start: row(1), end: row(2) }),
   },
   {
     name: 'a row of a scan',
@@ -90,7 +78,7 @@ const SAMPLES: Sample[] = [
     list: 'kvrpcpb.ScanResponse',
     number: 2,
     way: 'response',
-    make: (space) => ({ key: stored(space, rowKey(1)), value: Buffer.alloc(30, 3) }),
+    make: (space) => ({ key: storedKey(space, row(1)), value: Buffer.alloc(30, 3) }),
   },
   {
     name: 'a region',
@@ -102,8 +90,8 @@ const SAMPLES: Sample[] = [
     make: (space) => ({
       region: {
         id: 5000n,
-        startKey: memcomparable(stored(space, rowKey(1))),
-        endKey: memcomparable(stored(space, rowKey(9))),
+        startKey: memcomparable(storedKey(space, row(1))),
+        endKey: memcomparable(storedKey(space, row(9))),
         regionEpoch: { confVer: 5n, version: 61n },
         peers: [1n, 2n, 3n].map((storeId) => ({ id: 1000n + storeId, storeId })),
       },

@@ -181,3 +181,10 @@ function isTable({ choice }: KeySpace): boolean {
 export function stored(space: KeySpace, key: Uint8Array): Uint8Array {
   return space.storeEncodes && key.length > 0 ? memcomparable(key) : key;
 }
+
+/** A key as the store has it. */
+export function storedKey(space: KeySpace, key: Uint8Array): Uint8Array {
+  const mapped = space.encodeKey(key);
+  if (!(mapped instanceof Uint8Array)) throw new Error('the key space has no such key');
+  return mapped;
+}

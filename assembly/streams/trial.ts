@@ -14,7 +14,6 @@ import { triedTotal } from './metrics';
 import { Stream } from './stream';
 
 const MAX_METHOD: usize = 16;
-const LINE_EVERY_MS: u64 = 1000;
 
 const SLASH: u8 = 0x2f;
 const SPACE: u8 = 0x20;
@@ -48,9 +47,9 @@ export function noteTriedCommands(stream: Stream): void {
   end();
 }
 
-/** False when it is too early for another line. */
+/** False when it is too early for another line: the clock moves once a second, with the tick. */
 function begin(): bool {
-  if (loggedAt != 0 && now < loggedAt + LINE_EVERY_MS) {
+  if (loggedAt != 0 && now == loggedAt) {
     unsaid++;
     return false;
   }

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { rowKey } from '../support/keys.ts';
+import { ticked } from '../support/tick.ts';
 import { bytesField, GET, getRequest } from './messages.ts';
 import { startMesh, type Mesh } from './mesh.ts';
 import { frame } from './upstream.ts';
@@ -101,7 +102,7 @@ describe('partial frames', () => {
       pieces: [frame(Buffer.concat([Buffer.from([0x1a, 0x80, 0xc0, 0x03]), value]))],
     });
     for (let i = 0; i < 5; i++) expect(await mesh.alpha.call(GET, [good])).toMatchObject({ status: 0 });
-    await new Promise((resolve) => setTimeout(resolve, 1300));
+    await ticked();
     expect(await mesh.stat(/tidbmesh_held_bytes$/)).toBe(0);
   });
 });

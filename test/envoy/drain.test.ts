@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { rowKey } from '../support/keys.ts';
 import { decode, encode } from '../support/messages.ts';
+import { ticked } from '../support/tick.ts';
 import { standardPluginConfig } from '../stack/stack.ts';
 import { startMesh, TENANTS, type Mesh } from './mesh.ts';
 import { frame } from './upstream.ts';
@@ -190,11 +191,11 @@ test('a thousand configurations leave the memory where it was', async () => {
   };
   const memory = (): Promise<number> => mesh.stat(/tidbmesh_vm_memory_bytes/);
   for (let i = 0; i < warmUp; i++) await load(i);
-  await sleep(1500);
+  await ticked();
   const before = await memory();
   expect(before).toBeGreaterThan(0);
   for (let i = warmUp; i < 1000; i++) await load(i);
-  await sleep(1500);
+  await ticked();
   // How many live at once hangs on how fast Envoy lets go of them: memory may grow once more, which it does by a half.
   expect(await memory()).toBeLessThanOrEqual(before * 1.5);
 }, 600_000);

@@ -1,6 +1,7 @@
 /** What one caller sends must not take the memory, and so the streams, of all others. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { rowKey } from '../support/keys.ts';
+import { ticked } from '../support/tick.ts';
 import { bytesField, GET, getRequest } from './messages.ts';
 import { startMesh, type Mesh, type Outcome } from './mesh.ts';
 import { frame } from './upstream.ts';
@@ -28,7 +29,7 @@ async function expectGoodCall(): Promise<void> {
 
 /** The gauges are set once a second. */
 async function gauge(name: string): Promise<number> {
-  await new Promise((resolve) => setTimeout(resolve, 1300));
+  await ticked();
   return mesh.stat(new RegExp(`tidbmesh_${name}$`));
 }
 
@@ -70,7 +71,7 @@ describe('a small message that grows when it is rewritten', () => {
     const outcome = await roomy.alpha.call(path, [frame(message)]);
     expect(outcome).toMatchObject({ status, text: expect.stringMatching(text) });
     expect(await roomy.alpha.call(GET, [good])).toMatchObject({ status: 0 });
-    await new Promise((resolve) => setTimeout(resolve, 1300));
+    await ticked();
     const memory = await roomy.stat(/tidbmesh_vm_memory_bytes$/);
     expect(memory).toBeGreaterThan(0);
     expect(memory).toBeLessThan(256 << 20);

@@ -6,6 +6,7 @@ import { callHttp } from '../stack/caller.ts';
 import { principalOf, type CertFiles } from '../stack/certs.ts';
 import { startStack, type Stack, type StackOptions } from '../stack/stack.ts';
 import { rowKey } from '../support/keys.ts';
+import { ticked } from '../support/tick.ts';
 
 const SCAN: [string, string] = ['kvrpcpb.ScanRequest', 'kvrpcpb.ScanResponse'];
 const BY_POLICY = /refused by pluginConfig\.policy/;
@@ -143,7 +144,7 @@ describe('a dry run for tenant 0 alone', () => {
       404,
     );
     // A line a second at most.
-    await new Promise((done) => setTimeout(done, 1100));
+    await ticked();
     expect((await http(stack, 'legacy', '/pd/api/v1/hotspot/stores')).status).toBe(200);
     expect(await counter(stack, 'tidbmesh_would_be_refused_total')).toBe(2);
     expect(await counter(stack, 'tidbmesh_refused_total')).toBe(0);

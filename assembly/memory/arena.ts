@@ -55,16 +55,6 @@ function overflowBlock(size: usize): usize {
   return block + 16;
 }
 
-/** Where the arena stands, for `release`. */
-export function mark(): usize {
-  return used;
-}
-
-/** Gives back what was taken of the kept block since `mark`, where nobody uses it any more. */
-export function release(to: usize): void {
-  used = to;
-}
-
 /** An event begins to work on `length` bytes. */
 export function beginWork(length: usize): void {
   mayGive = given + EVENT_BYTES + length * EVENT_FACTOR;

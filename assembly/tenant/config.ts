@@ -9,7 +9,6 @@ import {
   tableSpace,
 } from '../keys/space';
 import { MAX_TENANT } from '../keys/table';
-import { mark, release } from '../memory/arena';
 import { FieldReader } from './field-reader';
 import { Json, JsonReader, JsonType } from './json';
 import { cannotShare } from './key-spaces';
@@ -153,10 +152,7 @@ export class ConfigReader extends FieldReader {
     let i = 0;
     let item = list.first;
     while (item != null && this.error.length == 0) {
-      // Key spaces are built in the arena, and ten thousand fill it: each then takes a block of its own.
-      const before = mark();
       this.tenant(item, '');
-      release(before);
       this.within('tenants', i++);
       item = item.next;
     }

@@ -14,6 +14,11 @@ export class FieldReader {
     if (this.error.length != 0) this.error = list + '[' + i.toString() + ']' + this.error;
   }
 
+  /** The same for an object's member. */
+  protected withinMember(object: string, name: string): void {
+    if (this.error.length != 0) this.error = object + '.' + name + this.error;
+  }
+
   /** Refuses what is no object or has members besides these. */
   protected known(json: Json, where: string, names: string[]): void {
     if (json.type != JsonType.OBJECT) {

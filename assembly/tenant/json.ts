@@ -2,6 +2,7 @@
  * A strict JSON reader for the pluginConfig: RFC 8259, no duplicate names, an error with its position. Runs when the configuration
  * is loaded, never per message.
  */
+import { TextIndex } from './text-index';
 
 export const enum JsonType {
   NULL,
@@ -33,6 +34,19 @@ export class Json {
 }
 
 const MAX_DEPTH: i32 = 32;
+
+/** An object with more members has its names in an index; one with fewer is quicker without. */
+const MANY_MEMBERS: i32 = 32;
+
+function indexNames(json: Json): TextIndex {
+  const index = new TextIndex();
+  let member = json.first;
+  while (member != null) {
+    index.add(String.UTF16.encode(member.name), 0);
+    member = member.next;
+  }
+  return index;
+}
 
 /** Powers of ten beyond are as this one: too large for any field, or too small for a whole number, and yet not 0. */
 const MAX_SCALE: i32 = 300;
@@ -252,6 +266,8 @@ export class JsonReader {
       return;
     }
     let last: Json | null = null;
+    let count = 0;
+    let names: TextIndex | null = null;
     while (this.error.length == 0) {
       this.skipSpace();
       if (this.peek() != 0x22) {
@@ -259,7 +275,8 @@ export class JsonReader {
         return;
       }
       const name = this.string();
-      if (json.get(name) != null) {
+      const isNew = names == null ? json.get(name) == null : names.add(String.UTF16.encode(name), 0);
+      if (!isNew) {
         this.fail('the name "' + name + '" is there twice');
         return;
       }
@@ -271,6 +288,7 @@ export class JsonReader {
       this.at++;
       last = this.append(json, last, this.value(depth + 1));
       last.name = name;
+      if (++count == MANY_MEMBERS) names = indexNames(json);
       this.skipSpace();
       const c = this.peek();
       this.at++;

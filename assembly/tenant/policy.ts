@@ -21,31 +21,33 @@ const enum Found {
   ADDED,
 }
 
-/** Refuses these tenants what has this name or, when it ends in `/*`, lies below it. */
-function refuse(at: usize, length: usize, tenants: Tenant[]): Found {
-  const isFamily = length > 1 && load<u8>(at + length - 1) == STAR && load<u8>(at + length - 2) == SLASH;
-  const size = isFamily ? length - 1 : length;
-  let found = Found.NO_RULE;
+/** The names of all rules, in their order: writing them anew for each of ten thousand tenants would take seconds. */
+function namesOfRules(): ArrayBuffer[] {
+  const names: ArrayBuffer[] = [];
+  beginText();
   for (let rule: u32 = 0; rule < ruleCount(); rule++) {
     clearText();
     nameRule(rule);
-    if (isFamily ? textLength < size : textLength != size) continue;
-    if (!isSameBytes(textAt, at, size)) continue;
-    found = max<Found>(found, Found.NOTHING_NEW);
-    if (!isOpen(rule)) continue;
-    for (let i = 0; i < tenants.length; i++) {
-      const tenant = tenants[i];
-      if (refusesRule(tenant.tightening, rule)) continue;
-      if (tenant.tightening == 0) tenant.tightening = newTightening();
-      tighten(tenant.tightening, rule, commandFor(rule));
-      found = Found.ADDED;
-    }
+    const name = new ArrayBuffer(<i32>textLength);
+    memory.copy(changetype<usize>(name), textAt, textLength);
+    names.push(name);
   }
-  return found;
+  return names;
+}
+
+/** Why an entry of a list cannot stay. */
+function reasonAgainst(item: Json, found: Found): string {
+  if (item.type != JsonType.STRING) return 'must be a text';
+  const entry = '"' + item.text + '"';
+  return found == Found.NO_RULE
+    ? entry + ' is no method or endpoint'
+    : entry + ' is refused already; leave it out';
 }
 
 /** Reads "policy" and "dryRun". */
 export class PolicyReader extends FieldReader {
+  private ruleNames: ArrayBuffer[] = [];
+
   constructor(
     root: Json,
     private tenants: Tenant[],
@@ -58,47 +60,78 @@ export class PolicyReader extends FieldReader {
   }
 
   private policy(json: Json, names: TextIndex): void {
-    // The names of rules are written there, one in the place of the other.
-    beginText();
+    this.ruleNames = namesOfRules();
     this.known(json, 'policy', POLICY_FIELDS);
-    this.list(json, 'policy', this.tenants);
+    this.list(json, 'policy', 0, this.tenants.length);
     const some = json.get('tenants');
     if (some == null) return;
     if (some.type != JsonType.OBJECT) this.fail('policy.tenants', 'must be an object');
     let member = some.first;
-    while (member != null) {
-      const name = member.name;
-      const where = 'policy.tenants.' + name;
-      const bytes = String.UTF8.encode(name);
-      const place = names.find(changetype<usize>(bytes), bytes.byteLength);
-      if (place < 0) {
-        this.fail(where, '"' + name + '" is not in tenants');
-        return;
-      }
-      this.known(member, where, TENANT_FIELDS);
-      this.list(member, where, [this.tenants[place]]);
+    while (member != null && this.error.length == 0) {
+      this.tenant(member, names);
+      this.withinMember('policy.tenants', member.name);
       member = member.next;
     }
   }
 
-  private list(json: Json, where: string, tenants: Tenant[]): void {
+  private tenant(json: Json, names: TextIndex): void {
+    const bytes = String.UTF8.encode(json.name);
+    const place = names.find(changetype<usize>(bytes), bytes.byteLength);
+    if (place < 0) {
+      this.fail('', '"' + json.name + '" is not in tenants');
+      return;
+    }
+    this.known(json, '', TENANT_FIELDS);
+    this.list(json, '', place, 1);
+  }
+
+  /** What is refused to `count` tenants from the place `first` on. */
+  private list(json: Json, where: string, first: i32, count: i32): void {
     const list = json.get('refuse');
     if (list == null) return;
-    where += '.refuse';
     if (list.type != JsonType.ARRAY)
-      this.fail(where, 'must be a list, for example ["tikvpb.Tikv/KvDeleteRange", "GET /pd/api/v1/regions"]');
+      this.fail(
+        where + '.refuse',
+        'must be a list, for example ["tikvpb.Tikv/KvDeleteRange", "GET /pd/api/v1/regions"]',
+      );
     let i = 0;
     let item = list.first;
     while (item != null && this.error.length == 0) {
-      const place = where + '[' + (i++).toString() + ']';
       const bytes = String.UTF8.encode(item.text);
-      const found = refuse(changetype<usize>(bytes), bytes.byteLength, tenants);
-      if (item.type != JsonType.STRING) this.fail(place, 'must be a text');
-      if (found == Found.NO_RULE) this.fail(place, '"' + item.text + '" is no method or endpoint');
-      if (found == Found.NOTHING_NEW)
-        this.fail(place, '"' + item.text + '" is refused already; leave it out');
+      const found = this.refuse(changetype<usize>(bytes), bytes.byteLength, first, count);
+      if (item.type != JsonType.STRING || found != Found.ADDED)
+        this.fail(where + '.refuse[' + i.toString() + ']', reasonAgainst(item, found));
+      i++;
       item = item.next;
     }
+  }
+
+  /** Refuses these tenants what has this name or, when it ends in `/*`, lies below it. */
+  private refuse(at: usize, length: usize, first: i32, count: i32): Found {
+    const isFamily = length > 1 && load<u8>(at + length - 1) == STAR && load<u8>(at + length - 2) == SLASH;
+    const size = isFamily ? length - 1 : length;
+    let found = Found.NO_RULE;
+    for (let i = 0; i < this.ruleNames.length; i++) {
+      const name = this.ruleNames[i];
+      const nameLength = <usize>name.byteLength;
+      if (isFamily ? nameLength < size : nameLength != size) continue;
+      if (!isSameBytes(changetype<usize>(name), at, size)) continue;
+      found = max<Found>(found, this.refuseRule(<u32>i, first, count));
+    }
+    return found;
+  }
+
+  private refuseRule(rule: u32, first: i32, count: i32): Found {
+    let found = Found.NOTHING_NEW;
+    if (!isOpen(rule)) return found;
+    for (let i = first; i < first + count; i++) {
+      const tenant = this.tenants[i];
+      if (refusesRule(tenant.tightening, rule)) continue;
+      if (tenant.tightening == 0) tenant.tightening = newTightening();
+      tighten(tenant.tightening, rule, commandFor(rule));
+      found = Found.ADDED;
+    }
+    return found;
   }
 
   private dryRun(): void {

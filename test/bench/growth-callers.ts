@@ -7,13 +7,14 @@ const TENANTS = [1, 10, 100, 1_000, 10_000];
 const RULES = [1, 10, 100, 1_000];
 const HEADERS = callHeaders('/tikvpb.Tikv/KvGet');
 const PRINCIPAL = 'spiffe://demo.mesh/ns/';
+const REFUSED = ['tikvpb.Tikv/KvDeleteRange', 'GET /pd/api/v1/regions'];
 
 export function tenantName(i: number): string {
   return `tenant-${i}`;
 }
 
-/** A pluginConfig of so many tenants, and so many rules of which the last is everybody's. */
-export function configOf(tenants: number, rules: number): Buffer {
+/** A pluginConfig of so many tenants, and so many rules of which the last is everybody's; `more` is added to it. */
+export function configOf(tenants: number, rules: number, more: object = {}): Buffer {
   const others = Array.from({ length: rules - 1 }, (_, i) => ({
     principal: `${PRINCIPAL}operators-${i}/sa/*`,
     system: true,
@@ -22,6 +23,7 @@ export function configOf(tenants: number, rules: number): Buffer {
     JSON.stringify({
       tenants: Array.from({ length: tenants }, (_, i) => ({ name: tenantName(i), number: i + 1 })),
       rules: [...others, { principal: `${PRINCIPAL}{tenant}/sa/*` }],
+      ...more,
     }),
   );
 }
@@ -50,29 +52,47 @@ class NewCallers {
   }
 }
 
-function subjectsAt(along: string, at: number, tenants: number, rules: number): Subject[] {
-  const config = configOf(tenants, rules);
-  const start = (): HostedModule => {
-    const module = new HostedModule();
-    module.configure(config);
-    return module;
-  };
-  const [loading, resolving] = [start(), start()];
-  const callers = new NewCallers(tenants);
-  const known = Array.from({ length: tenants }, (_, i) =>
-    Buffer.from(`${PRINCIPAL}${tenantName(i)}/sa/tidb`),
-  );
-  let turn = 0;
-  const call = (caller: Uint8Array): void => resolving.close(resolving.open(caller, HEADERS));
-  const subject = (what: string, work: () => void): Subject => ({
-    curve: `${along}, ${what}`,
+/** A pluginConfig that refuses something to each of so many tenants. */
+function configWithPolicies(tenants: number): Buffer {
+  const refusals = Array.from({ length: tenants }, (_, i) => [tenantName(i), { refuse: REFUSED }]);
+  return configOf(tenants, 1, { policy: { tenants: Object.fromEntries(refusals) } });
+}
+
+function start(config: Buffer): HostedModule {
+  const module = new HostedModule();
+  module.configure(config);
+  return module;
+}
+
+function subjectOf(curve: string, along: string, at: number, work: () => void): Subject {
+  return {
+    curve,
     along,
     at,
     run: (times) =>
       clocked(() => {
         for (let i = 0; i < times; i++) work();
       }),
-  });
+  };
+}
+
+function loadingPolicies(tenants: number): Subject {
+  const config = configWithPolicies(tenants);
+  const loading = start(config);
+  return subjectOf('tenants, loading a policy for each', 'tenants', tenants, () => loading.configure(config));
+}
+
+function subjectsAt(along: string, at: number, tenants: number, rules: number): Subject[] {
+  const config = configOf(tenants, rules);
+  const [loading, resolving] = [start(config), start(config)];
+  const callers = new NewCallers(tenants);
+  const known = Array.from({ length: tenants }, (_, i) =>
+    Buffer.from(`${PRINCIPAL}${tenantName(i)}/sa/tidb`),
+  );
+  let turn = 0;
+  const call = (caller: Uint8Array): void => resolving.close(resolving.open(caller, HEADERS));
+  const subject = (what: string, work: () => void): Subject =>
+    subjectOf(`${along}, ${what}`, along, at, work);
   return [
     subject('loading the configuration', () => loading.configure(config)),
     subject("a new caller's stream", () => call(callers.next())),
@@ -81,7 +101,10 @@ function subjectsAt(along: string, at: number, tenants: number, rules: number): 
 }
 
 export function tenantSubjects(): Subject[] {
-  return TENANTS.flatMap((tenants) => subjectsAt('tenants', tenants, tenants, 1));
+  return TENANTS.flatMap((tenants) => [
+    ...subjectsAt('tenants', tenants, tenants, 1),
+    loadingPolicies(tenants),
+  ]);
 }
 
 export function ruleSubjects(): Subject[] {

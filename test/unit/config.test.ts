@@ -352,12 +352,24 @@ const SYNTAX: [string, string, string][] = [
   ['a short escape', '{"a": "\\u12"}', at(1, 12, 'an escape needs four hex digits')],
   ['a name twice', '{"rules": [],\n "rules": []}', at(2, 9, 'the name "rules" is there twice')],
   ['a name twice, once with an escape', '{"a": 1, "\\u0061": 2}', at(1, 18, 'the name "a" is there twice')],
+  [
+    'a name twice among many',
+    `{${Array.from({ length: 100 }, (_, i) => `"${i}": ${i}`).join()},\n "7": 7}`,
+    at(2, 5, 'the name "7" is there twice'),
+  ],
   ['two values', '{} {}', at(1, 4, 'nothing may follow the value')],
   ['a number with a leading zero', '{"a": 01}', at(1, 9, 'this is not a number')],
   ['a number that ends in a point', '{"a": 1.}', at(1, 9, 'this is not a number')],
   ['a comment', '// tenants\n{}', at(1, 1, 'a value was expected')],
   ['too much nesting', '['.repeat(100), at(1, 34, 'nested too deep')],
 ];
+
+const POLICIES = Object.fromEntries(
+  Array.from({ length: 10_000 }, (_, i) => [
+    `tenant-${i}`,
+    { refuse: ['tikvpb.Tikv/KvScan', 'GET /pd/api/v1/regions'] },
+  ]),
+);
 
 /** A worker's memory for a configuration of ten thousand tenants, its former one included: measured, doubled. */
 const LOAD_BYTES = 96 * 1024 * 1024;
@@ -465,13 +477,14 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     expect(images({ ...GOOD, tenants: mixed }, [1, 2])).toEqual(['ff006d31', 'ff016d31']);
   });
 
-  test.each<[string, (i: number) => object]>([
+  test.each<[string, (i: number) => object, object?]>([
     ['table tenants', () => ({})],
+    ['tenants with a policy each', () => ({}), { policy: { tenants: POLICIES } }],
     ['keyspaces', (i) => ({ keyspace: { id: i * 7, mode: i % 2 ? 'txn' : 'raw' } })],
     ['prefixes', (i) => ({ prefix: { text: `application-${i}:`, mode: 'raw' } })],
   ])(
     'loads ten thousand %s and a thousand rules, again and again, in bounded time and memory',
-    (_name, of) => {
+    (_name, of, policy = {}) => {
       const fresh = new Filter(build);
       const tenants = Array.from({ length: 10_000 }, (_, i) => ({
         name: `tenant-${i}`,
@@ -482,7 +495,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
         principal: `spiffe://demo.mesh/ns/n${i}/sa/*`,
         tenant: `tenant-${i * 10}`,
       }));
-      const text = JSON.stringify({ tenants, rules });
+      const text = JSON.stringify({ tenants, rules, ...policy });
       const began = performance.now();
       for (let i = 0; i < 4; i++) expect(fresh.config(text)).toBe('');
       expect((performance.now() - began) / 4).toBeLessThan(LOAD_MS);

@@ -89,6 +89,11 @@ const BAD: [string, object, string | RegExp][] = [
     { policy: { tenants: { gamma: { refuse: [SCAN] } } } },
     'policy.tenants.gamma: "gamma" is not in tenants',
   ],
+  [
+    'the second tenant, a number',
+    { policy: { tenants: { beta: { refuse: [SCAN] }, alpha: { refuse: [SCAN, 7] } } } },
+    'policy.tenants.alpha.refuse[1]: must be a text',
+  ],
   ['tenants as a list', { policy: { tenants: ['alpha'] } }, /^policy\.tenants: must be an object/],
   [
     'an unknown field of a tenant',

@@ -115,5 +115,5 @@ export function proxy_on_http_call_response(
 
 export function proxy_on_delete(context: u32): void {
   if (findStream(context) != null) closeStream(context);
-  else forgetConfig(context);
+  else forgetConfig(context, now);
 }

@@ -1,30 +1,52 @@
 /**
- * The configurations in force. Envoy makes a root context for each version of a plugin's configuration and keeps it as long as a stream
- * lives under it; a newer one with the same plugin name makes it a former one.
+ * The configurations that Envoy has: one in force for each plugin name, and former ones. Envoy makes a root context for each version of a
+ * plugin's configuration and keeps it as long as a stream lives under it. One that is loaded takes the place of the one in force. When a
+ * former one comes back that Envoy still has, nobody tells: streams begin under it, and under the other no more.
  */
 import { vmBudget } from '../memory/held';
 import { ConfigReader } from '../tenant/config';
 import { Resolver } from '../tenant/identity';
 
+/** After so long without a stream a configuration is not in force any more, if streams begin under another. Twice the tick. */
+const SILENCE_MS: u64 = 2000;
+
 /** One version of a plugin's configuration. */
 export class Generation {
-  /** What stands in its place now; null while it is the newest. */
+  /** What is in force in its place; null while it is itself. */
   successor: Generation | null = null;
   /** When it was superseded, ms since 1970. */
   supersededAt: u64 = 0;
-  /** 1 and up, in the order of loading. */
-  serial: u32;
+  /** When a stream last began under it while there were former ones, ms since 1970; and in which order. */
+  usedAt: u64 = 0;
+  lastUse: u64 = 0;
+  /** 1 and up, in the order of coming into force. */
+  serial: u32 = 0;
 
   constructor(
+    public root: u32,
     public plugin: string,
     public resolver: Resolver,
-  ) {
-    this.serial = ++loaded;
+  ) {}
+
+  /**
+   * True when streams begin under it and no more under what took its place. Envoy loads a configuration a moment before it is in force:
+   * what begins in that moment, before the clock moves, says nothing.
+   */
+  isBack(now: u64): bool {
+    const successor = this.successor;
+    return (
+      successor != null &&
+      this.lastUse > successor.lastUse &&
+      this.usedAt > this.supersededAt &&
+      now >= successor.usedAt + SILENCE_MS
+    );
   }
 }
 
-let loaded: u32 = 0;
-const generations: Map<u32, Generation> = new Map();
+let serials: u32 = 0;
+let uses: u64 = 0;
+/** In the order of loading. */
+const generations: Generation[] = [];
 /** Managed memory has been let go since the last collection. */
 let garbage = false;
 
@@ -33,22 +55,54 @@ export function configure(root: u32, plugin: string, text: string, now: u64): st
   garbage = true;
   const reader = new ConfigReader(text);
   if (reader.error.length != 0) return reader.error;
-  vmBudget.limit = reader.config.limits.heldBytesPerVM;
-  const newest = new Generation(plugin, new Resolver(reader.config));
-  const all = generations.values();
-  for (let i = 0; i < all.length; i++) {
-    const former = all[i];
-    if (former.plugin != plugin) continue;
-    if (former.supersededAt == 0) former.supersededAt = now;
-    former.successor = newest;
-  }
-  generations.set(root, newest);
+  const generation = new Generation(root, plugin, new Resolver(reader.config));
+  const place = placeOf(root);
+  if (place < 0) generations.push(generation);
+  else generations[place] = generation;
+  putInForce(generation, now);
   return '';
+}
+
+/** All others of its plugin are former ones from now on. */
+function putInForce(generation: Generation, now: u64): void {
+  for (let i = 0; i < generations.length; i++) {
+    const former = generations[i];
+    if (former == generation || former.plugin != generation.plugin) continue;
+    if (former.successor == null) former.supersededAt = now;
+    former.successor = generation;
+  }
+  generation.successor = null;
+  generation.serial = ++serials;
+  vmBudget.limit = generation.resolver.config.limits.heldBytesPerVM;
+}
+
+/** The configuration that a stream begins under, or null when the root context has none. */
+export function beginUnder(root: u32, now: u64): Generation | null {
+  const generation = generationOf(root);
+  if (generation != null && hasFormer()) {
+    generation.usedAt = now;
+    generation.lastUse = ++uses;
+  }
+  return generation;
+}
+
+/** Puts former configurations in force that have come back. Called on the tick. */
+export function reviewConfigs(now: u64): void {
+  for (let i = 0; i < generations.length; i++)
+    if (generations[i].isBack(now)) putInForce(generations[i], now);
+}
+
+/** Where the configuration of a root context is in the list, or -1; that in force is mostly the last. */
+function placeOf(root: u32): i32 {
+  let place = generations.length - 1;
+  while (place >= 0 && unchecked(generations[place]).root != root) place--;
+  return place;
 }
 
 /** The configuration of a root context, or null when it has none. */
 export function generationOf(root: u32): Generation | null {
-  return generations.has(root) ? generations.get(root) : null;
+  const place = placeOf(root);
+  return place < 0 ? null : unchecked(generations[place]);
 }
 
 /** The rules of a root context, or null when it has none. */
@@ -59,15 +113,32 @@ export function resolverOf(root: u32): Resolver | null {
 
 /** True when some streams may run under a former configuration. */
 export function hasFormer(): bool {
-  return generations.size > 1;
+  return generations.length > 1;
 }
 
 /** Envoy has ended the root context, and with it the last stream under its configuration. */
-export function forgetConfig(root: u32): void {
-  if (!generations.has(root)) return;
-  generations.get(root).resolver.free();
-  generations.delete(root);
+export function forgetConfig(root: u32, now: u64): void {
+  const place = placeOf(root);
+  if (place < 0) return;
   garbage = true;
+  const gone = generations[place];
+  generations.splice(place, 1);
+  if (gone.successor == null) {
+    const heir = lastUsed(gone.plugin);
+    if (heir != null) putInForce(heir, now);
+  }
+  gone.resolver.free();
+}
+
+/** That of the plugin's configurations under which a stream began last, or null when there is none. */
+function lastUsed(plugin: string): Generation | null {
+  let last: Generation | null = null;
+  for (let i = 0; i < generations.length; i++) {
+    const generation = generations[i];
+    if (generation.plugin == plugin && (last == null || generation.lastUse >= last.lastUse))
+      last = generation;
+  }
+  return last;
 }
 
 /** Frees what former configurations have left. Only where no caller holds a managed value: at the beginning of a callback. */

@@ -9,7 +9,7 @@ import { isSameTightening } from '../policy/tighten';
 import { Access, Identity } from '../tenant/identity';
 import { isSameBytes } from '../wire/bytes';
 import { identify } from './callers';
-import { Generation, generationOf, hasFormer } from './configs';
+import { Generation, generationOf, hasFormer, reviewConfigs } from './configs';
 import { countDrained } from './metrics';
 import { Phase, Stream, eachStream } from './stream';
 
@@ -40,7 +40,10 @@ function review(stream: Stream): void {
   const generation = generationOf(stream.root);
   if (generation == null) return;
   const successor = generation.successor;
-  if (successor == null) return;
+  if (successor == null) {
+    stream.draining = false;
+    return;
+  }
   if (stream.reviewed != successor.serial) {
     stream.reviewed = successor.serial;
     actAs(stream.context);
@@ -48,17 +51,29 @@ function review(stream: Stream): void {
   }
   if (!stream.draining) return;
   drainingCount++;
-  if (isIdle(stream) || isOverdue(generation, successor)) endDrained(stream);
+  if (isIdle(stream, generation) || isOverdue(stream, generation, successor)) endDrained(stream);
   stream.bodies = 0;
 }
 
-/** Nothing is on its way: all requests of a batch stream are answered, on any other nothing has moved since the last tick. */
-function isIdle(stream: Stream): bool {
+/**
+ * Nothing is on its way: all requests of a batch stream are answered, on any other nothing has moved since the last tick. One that began
+ * under a former configuration is no such: that may be coming back.
+ */
+function isIdle(stream: Stream, generation: Generation): bool {
+  if (stream.beganAt > generation.supersededAt) return false;
   return stream.isBatch ? stream.exchange.outstanding <= 0 : stream.bodies == 0;
 }
 
-function isOverdue(generation: Generation, successor: Generation): bool {
-  return now >= generation.supersededAt + <u64>successor.resolver.config.limits.drainTimeoutSeconds * 1000;
+function isOverdue(stream: Stream, generation: Generation, successor: Generation): bool {
+  const since = max(generation.supersededAt, stream.beganAt);
+  return now >= since + <u64>successor.resolver.config.limits.drainTimeoutSeconds * 1000;
+}
+
+/** True when a stream of BatchCommands is to end with the answer that it just gave. */
+export function isDrained(stream: Stream): bool {
+  if (!stream.draining || !stream.isBatch) return false;
+  const generation = generationOf(stream.root);
+  return generation != null && isIdle(stream, generation);
 }
 
 /** Ends a stream that is to be drained; its client connects again. */
@@ -71,8 +86,11 @@ export function endDrained(stream: Stream): void {
 
 /** Called on the tick, with the time in ms. */
 export function reviewStreams(time: u64): void {
+  // Those that were to end go on when what they run under is in force again, and nothing else is left.
+  const areThere = hasFormer() || drainingCount != 0;
   drainingCount = 0;
-  if (!hasFormer()) return;
+  if (!areThere) return;
   now = time;
+  reviewConfigs(now);
   eachStream(review);
 }

@@ -31,8 +31,9 @@ import { Access, Identity } from '../tenant/identity';
 import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { identify } from './callers';
-import { resolverOf } from './configs';
-import { endDrained } from './drain';
+import { now } from './clock';
+import { beginUnder } from './configs';
+import { endDrained, isDrained } from './drain';
 import { enter } from './enter';
 import {
   contentTypeAt,
@@ -71,7 +72,8 @@ const PERCENT: u8 = 0x25;
 /** True when the stream may go on. */
 export function onRequestHeaders(stream: Stream): bool {
   countStream();
-  const resolver = resolverOf(stream.root);
+  const generation = beginUnder(stream.root, now);
+  stream.beganAt = now;
   const good = readRequestHeaders();
   const kind = good
     ? classify(methodAt, methodLength, pathAt, pathLength, contentTypeAt, contentTypeLength)
@@ -81,10 +83,11 @@ export function onRequestHeaders(stream: Stream): bool {
     refuseForm(stream, Text.FORM);
     return false;
   }
-  if (resolver == null) {
+  if (generation == null) {
     refuseForm(stream, Text.NO_CONFIGURATION);
     return false;
   }
+  const resolver = generation.resolver;
   const identity = identify(resolver, true);
   if (identity.access == Access.REFUSED) {
     refuseCaller(stream, identity);
@@ -167,7 +170,7 @@ function onFrames(stream: Stream, budget: Budget, answer: bool, size: u32, last:
 
 export function onRequestBody(stream: Stream, size: u32, last: bool): bool {
   stream.bodies++;
-  if (stream.draining && stream.isBatch && stream.exchange.outstanding <= 0) {
+  if (isDrained(stream)) {
     // Nothing is on its way, and this request has not been sent: the best moment.
     endDrained(stream);
     return false;

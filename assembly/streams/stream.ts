@@ -50,7 +50,9 @@ export class Stream {
   failed: bool;
   /** A stream of BatchCommands. */
   isBatch: bool;
-  /** Its caller is somebody else under the newest configuration, or nobody: it is to end. */
+  /** When its headers came, ms since 1970. */
+  beganAt: u64;
+  /** Its caller is somebody else under the configuration in force, or nobody: it is to end. */
   draining: bool;
   /** Serial of the configuration that this was found out with. */
   reviewed: u32;
@@ -118,6 +120,7 @@ export function openStream(context: u32, root: u32): Stream {
   stream.trial = Trial.NONE;
   stream.isGrpc = false;
   stream.isBatch = false;
+  stream.beganAt = 0;
   stream.draining = false;
   stream.reviewed = 0;
   stream.bodies = 0;

@@ -4,7 +4,7 @@ import { rowKey } from '../support/keys.ts';
 import { decode, encode } from '../support/messages.ts';
 import { ticked } from '../support/tick.ts';
 import { standardPluginConfig } from '../stack/stack.ts';
-import { startMesh, TENANTS, type Mesh } from './mesh.ts';
+import { startMesh, TENANTS, type Caller, type Mesh, type OpenStream } from './mesh.ts';
 import { frame } from './upstream.ts';
 
 /* A change of the configuration under open streams of BatchCommands. */
@@ -169,6 +169,60 @@ test('a wrong configuration changes nothing', async () => {
   again.write(get(2n));
   await until(() => again.messages.length === 1, 5);
   expect(lastNumber()).toBe(1);
+});
+
+test('a configuration that comes back is in force again, while streams of both live', async () => {
+  const [former, later] = [config({ alpha: 1, beta: 2 }), config({ alpha: 7, beta: 2 })];
+  mesh = await startMesh(former as Record<string, unknown>, true);
+  mesh.upstream.echo = answerTo;
+  const streamOf = async (caller: Caller, wanted: number): Promise<OpenStream> => {
+    let stream: OpenStream | undefined;
+    await until(async () => {
+      stream = caller.open(BATCH);
+      stream.write(get(1n));
+      await until(() => stream!.messages.length === 1, 5);
+      if (lastNumber() !== wanted) stream.end();
+      return lastNumber() === wanted;
+    }, 10);
+    return stream!;
+  };
+  // Beta's streams keep both configurations alive: Envoy does not load one anew that it still has.
+  const kept = [await streamOf(mesh.beta, 2)];
+  await mesh.configure(later);
+  const moved = await streamOf(mesh.alpha, 7);
+  kept.push(await streamOf(mesh.beta, 2));
+  await ticked();
+  await mesh.configure(former);
+  const back = await streamOf(mesh.alpha, 1);
+  await until(() => moved.closed, 10);
+  await sleep((DRAIN_SECONDS + 2) * 1000);
+  expect([back, ...kept].map(({ closed }) => closed)).toEqual([false, false, false]);
+  back.write(get(2n));
+  await until(() => back.messages.length === 2, 5);
+  expect(lastNumber()).toBe(1);
+  for (const stream of [back, ...kept]) stream.end();
+});
+
+test('a configuration that comes back before another was used lets its streams go on', async () => {
+  const former = config({ alpha: 1, beta: 2 });
+  mesh = await startMesh(former as Record<string, unknown>, true);
+  const draining = (): Promise<number> => mesh.stat(/tidbmesh_streams_draining/);
+  const alpha = mesh.alpha.open(BATCH);
+  alpha.write(get(1n));
+  await until(() => mesh.upstream.calls.length === 1 && mesh.upstream.calls[0]!.messages.length === 1, 5);
+  const patient = { limits: { drainTimeoutSeconds: 60 } };
+  await mesh.configure(config({ alpha: 7, beta: 2 }, patient));
+  await until(async () => (await draining()) === 1, 5);
+  await mesh.configure(former);
+  await until(async () => (await draining()) === 0, 5);
+  mesh.upstream.send(answerTo(1n));
+  await until(() => alpha.messages.length === 1, 5);
+  await ticked();
+  mesh.upstream.echo = answerTo;
+  alpha.write(get(2n));
+  await until(() => alpha.messages.length === 2 || alpha.closed, 5);
+  expect(alpha.messages).toHaveLength(2);
+  alpha.end();
 });
 
 /* Each is seen in force by a request, so that Envoy leaves none out; a new tenant number each time. */

@@ -1,7 +1,7 @@
 /**
  * The configurations that Envoy has: one in force for each plugin name, and former ones. Envoy makes a root context for each version of a
  * plugin's configuration and keeps it as long as a stream lives under it. One that is loaded takes the place of the one in force. When a
- * former one comes back that Envoy still has, nobody tells: streams begin under it, and under the other no more.
+ * former one comes back that Envoy still has, nobody tells: streams begin under it, and under the other no more (docs/decisions/0013).
  */
 import { vmBudget } from '../memory/held';
 import { ConfigReader } from '../tenant/config';

@@ -69,7 +69,7 @@ function isOverdue(stream: Stream, generation: Generation, successor: Generation
   return now >= since + <u64>successor.resolver.config.limits.drainTimeoutSeconds * 1000;
 }
 
-/** True when a stream of BatchCommands is to end with the answer that it just gave. */
+/** True when a stream of BatchCommands is to end now, instead of sending its next request. */
 export function isDrained(stream: Stream): bool {
   if (!stream.draining || !stream.isBatch) return false;
   const generation = generationOf(stream.root);

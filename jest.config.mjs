@@ -14,7 +14,7 @@ const project = (name, timeoutMs) => ({
   ...common,
   displayName: name,
   testMatch: [`<rootDir>/test/${name}/**/*.test.ts`],
-  setupFilesAfterEnv: [`<rootDir>/test/run/timeout-${timeoutMs / 1000}.mjs`],
+  setupFilesAfterEnv: [`<rootDir>/test/harness/run/timeout-${timeoutMs / 1000}.mjs`],
 });
 
 export default {

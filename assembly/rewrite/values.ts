@@ -33,7 +33,7 @@ import { readVarint, varintEnd, writeVarint } from '../wire/varint';
 import { remove, replace, replaceField, setGrowth, setTouched, settle } from './edits';
 import { Exchange } from './exchange';
 import { WITHHELD, isConfigPath, isSegment } from './names';
-import { stripPartitionIds } from './partition-id';
+import { stripPartitionIds } from '../rows/partition-id';
 import { sawRegion, sawVersion } from './region-acts';
 import { Verdict, verdictNow } from './regions';
 import { group, groupKey } from './resource-groups';

@@ -14,7 +14,7 @@ import {
   regionVersion,
   startAt,
   startLength,
-} from '../rewrite/region-answer';
+} from '../pd-http/region-answer';
 import { clearWanted, learnRegion, wantedCount, wantedRegion } from '../rewrite/regions';
 import { Ascii, ascii } from '../wire/bytes';
 import { resolverOf } from './configs';

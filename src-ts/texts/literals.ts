@@ -16,7 +16,7 @@ const READER = 'assembly/texts/literals';
 const TABLE = 'assembly/texts/literal-table.ts';
 
 /** Code that runs when a VM starts, a configuration is loaded or a caller comes for the first time: each use of a literal allocates. */
-const COLD = /^assembly\/(tenant\/|policy\/endpoints|streams\/metrics|index\.ts)/;
+const COLD = /^assembly\/(tenant\/|policy\/endpoints|streams\/metrics|entries\/filter\.ts)/;
 /** Shorter ones are names that are compared with, again and again. */
 const LEAST_LENGTH = 8;
 /** Makes constants of texts, when a VM starts. */

@@ -17,7 +17,7 @@ export interface Build {
 const filter = (target: string, output: string, ...more: string[]): Build => ({
   name: `filter (${target})`,
   args: [
-    'assembly/index.ts',
+    'assembly/entries/filter.ts',
     '--target',
     target,
     '--outFile',
@@ -31,7 +31,7 @@ const filter = (target: string, output: string, ...more: string[]): Build => ({
 
 const testing = (target: string, output: string): Build => ({
   name: `test build (${target})`,
-  args: ['assembly/testing.ts', '--target', target, '--outFile', output],
+  args: ['assembly/entries/testing.ts', '--target', target, '--outFile', output],
   output,
 });
 
@@ -41,7 +41,7 @@ export const RELEASE = filter('release', 'build/release.wasm', '--pack');
 /** The filter's judgement of configurations and callers, for the command line. */
 export const CHECK: Build = {
   name: 'check build',
-  args: ['assembly/check.ts', '--target', 'release', '--outFile', 'build/check.wasm'],
+  args: ['assembly/entries/check.ts', '--target', 'release', '--outFile', 'build/check.wasm'],
   output: 'build/check.wasm',
 };
 

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { callGrpc, callHttp } from '../stack/caller.ts';
-import { principalOf } from '../stack/certs.ts';
-import { startStack, type Stack } from '../stack/stack.ts';
+import { callGrpc, callHttp } from '../harness/stack/caller.ts';
+import { principalOf } from '../harness/stack/certs.ts';
+import { startStack, type Stack } from '../harness/stack/stack.ts';
 import { callPlain, Caller, type Answer } from './support/caller.ts';
 import { DAG_REQUEST, scanOf } from './support/dag.ts';
-import { memcomparable, rowKey, tablePrefix } from '../support/keys.ts';
-import { encode, type Fields } from '../support/messages.ts';
+import { memcomparable, rowKey, tablePrefix } from '../harness/support/keys.ts';
+import { encode, type Fields } from '../harness/support/messages.ts';
 import { inAll, marker, only, tableIds } from './support/tenants.ts';
 
 /*

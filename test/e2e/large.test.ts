@@ -1,6 +1,6 @@
 import { createCipheriv, createHash } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { startStack, type Stack } from '../stack/stack.ts';
+import { startStack, type Stack } from '../harness/stack/stack.ts';
 import { inAll, only } from './support/tenants.ts';
 
 /** TiDB's own limit of a row is 6 MiB, its key and other columns included. */

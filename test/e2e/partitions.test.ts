@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { startStack, type Stack } from '../stack/stack.ts';
-import type { Session } from '../stack/sql.ts';
+import { startStack, type Stack } from '../harness/stack/stack.ts';
+import type { Session } from '../harness/stack/sql.ts';
 import { errorOf, inAll, marker, only, withSessions } from './support/tenants.ts';
 import { expectNoKeyOutsideRegion } from './support/store.ts';
 

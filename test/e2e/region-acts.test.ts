@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startStack, type Stack } from '../stack/stack.ts';
-import { rowKey } from '../support/keys.ts';
+import { startStack, type Stack } from '../harness/stack/stack.ts';
+import { rowKey } from '../harness/support/keys.ts';
 import { Caller, type Answer } from './support/caller.ts';
-import type { Fields } from '../support/messages.ts';
+import type { Fields } from '../harness/support/messages.ts';
 
 /*
  * ResolveLock without keys resolves every matching lock of a region. alpha names beta's region and beta's transaction; the store itself

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Session } from '../stack/sql.ts';
-import { startStack, type Stack } from '../stack/stack.ts';
+import type { Session } from '../harness/stack/sql.ts';
+import { startStack, type Stack } from '../harness/stack/stack.ts';
 import { Caller } from './support/caller.ts';
-import { memcomparable, rowKey, tablePrefix } from '../support/keys.ts';
+import { memcomparable, rowKey, tablePrefix } from '../harness/support/keys.ts';
 import { expectNoKeyOutsideRegion } from './support/store.ts';
 import { inAll, marker, only, tableIds, tableKeysIn, withSessions } from './support/tenants.ts';
 

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Session } from '../stack/sql.ts';
-import { startStack, type Stack } from '../stack/stack.ts';
-import type { Tidb } from '../stack/tidb.ts';
+import type { Session } from '../harness/stack/sql.ts';
+import { startStack, type Stack } from '../harness/stack/stack.ts';
+import type { Tidb } from '../harness/stack/tidb.ts';
 import { errorOf, inAll, marker, only } from './support/tenants.ts';
 
 let stack: Stack;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { startStack, type Stack } from '../stack/stack.ts';
+import { startStack, type Stack } from '../harness/stack/stack.ts';
 import { inAll, marker, only, tableIds } from './support/tenants.ts';
 import { expectNoKeyOutsideRegion } from './support/store.ts';
 

@@ -1,6 +1,11 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { startStack, type Stack } from '../stack/stack.ts';
-import { requireSysbench, sysbenchPrepare, sysbenchRun, type SysbenchOptions } from '../support/sysbench.ts';
+import { startStack, type Stack } from '../harness/stack/stack.ts';
+import {
+  requireSysbench,
+  sysbenchPrepare,
+  sysbenchRun,
+  type SysbenchOptions,
+} from '../harness/support/sysbench.ts';
 import { inAll } from './support/tenants.ts';
 
 const SECONDS = 30;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startStack, type Stack } from '../stack/stack.ts';
+import { startStack, type Stack } from '../harness/stack/stack.ts';
 import { errorOf, inAll, marker, only, tableIds, tableKeysIn, withSessions } from './support/tenants.ts';
 import { expectNoKeyOutsideRegion } from './support/store.ts';
 

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { rowKey } from '../support/keys.ts';
-import { ticked } from '../support/tick.ts';
+import { rowKey } from '../harness/support/keys.ts';
+import { ticked } from '../harness/support/tick.ts';
 import { bytesField, GET, getRequest } from './messages.ts';
 import { startMesh, type Mesh } from './mesh.ts';
 import { frame } from './upstream.ts';

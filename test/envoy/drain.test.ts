@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { rowKey } from '../support/keys.ts';
-import { decode, encode } from '../support/messages.ts';
-import { ticked } from '../support/tick.ts';
-import { standardPluginConfig } from '../stack/stack.ts';
+import { rowKey } from '../harness/support/keys.ts';
+import { decode, encode } from '../harness/support/messages.ts';
+import { ticked } from '../harness/support/tick.ts';
+import { standardPluginConfig } from '../harness/stack/stack.ts';
 import { startMesh, TENANTS, type Caller, type Mesh, type OpenStream } from './mesh.ts';
 import { frame } from './upstream.ts';
 

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { principalOf, type CertFiles } from '../stack/certs.ts';
-import { standardPluginConfig } from '../stack/stack.ts';
-import { memcomparable, tablePrefix } from '../support/keys.ts';
+import { principalOf, type CertFiles } from '../harness/stack/certs.ts';
+import { standardPluginConfig } from '../harness/stack/stack.ts';
+import { memcomparable, tablePrefix } from '../harness/support/keys.ts';
 import { startMesh, TENANTS, type Mesh } from './mesh.ts';
 
 const V1 = '/pd/api/v1';

@@ -9,13 +9,13 @@ import {
 } from 'node:http2';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { prepare } from '../stack/builds.ts';
-import { createCerts, principalOf, type CertFiles, type Certs } from '../stack/certs.ts';
-import { discoveredFilter, envoyBootstrap } from '../stack/envoy-config.ts';
-import { freePorts } from '../stack/ports.ts';
-import { startRun, waitHealthy, type Run, type ServerProcess } from '../stack/processes.ts';
-import { silent } from '../stack/progress.ts';
-import { standardPluginConfig } from '../stack/stack.ts';
+import { prepare } from '../harness/stack/builds.ts';
+import { createCerts, principalOf, type CertFiles, type Certs } from '../harness/stack/certs.ts';
+import { discoveredFilter, envoyBootstrap } from '../harness/stack/envoy-config.ts';
+import { freePorts } from '../harness/stack/ports.ts';
+import { startRun, waitHealthy, type Run, type ServerProcess } from '../harness/stack/processes.ts';
+import { silent } from '../harness/stack/progress.ts';
+import { standardPluginConfig } from '../harness/stack/stack.ts';
 import { startUpstream, unframe, type Upstream } from './upstream.ts';
 
 export const TENANTS = [

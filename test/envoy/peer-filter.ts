@@ -5,8 +5,8 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { StructSchema } from '@bufbuild/protobuf/wkt';
 import binaryen from 'binaryen';
-import { bytes } from '../unit/model/wire.ts';
-import { concat } from '../unit/model/bytes.ts';
+import { bytes } from '../harness/model/wire.ts';
+import { concat } from '../harness/model/bytes.ts';
 
 const PROPERTY = 'downstream_peer';
 const DECLARE = 'declare_property';

@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { callHttp } from '../stack/caller.ts';
-import { principalOf, type CertFiles } from '../stack/certs.ts';
+import { callHttp } from '../harness/stack/caller.ts';
+import { principalOf, type CertFiles } from '../harness/stack/certs.ts';
 
-import { memcomparable, rowKey } from '../support/keys.ts';
+import { memcomparable, rowKey } from '../harness/support/keys.ts';
 import { GET, getRequest } from './messages.ts';
 import { startMesh, type Mesh } from './mesh.ts';
 import { frame } from './upstream.ts';

@@ -7,7 +7,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { decode } from '../support/messages.ts';
+import { decode } from '../harness/support/messages.ts';
 
 /** One gRPC call as it came. */
 export interface Received {

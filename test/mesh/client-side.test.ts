@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { join } from 'node:path';
-import type { Tidb } from '../stack/tidb.ts';
+import type { Tidb } from '../harness/stack/tidb.ts';
 import { startMesh, type Member, type Mesh } from './mesh.ts';
 import { operatorLabels } from './objects.ts';
 import { getHttp1 } from './probe.ts';

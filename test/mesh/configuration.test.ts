@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
-import type { Tidb } from '../stack/tidb.ts';
+import type { Tidb } from '../harness/stack/tidb.ts';
 import { startLoad } from './load.ts';
 import { DEFAULT_TENANTS, pluginConfigFor, startMesh, type Member, type Mesh, type Tenant } from './mesh.ts';
 import { STORAGE } from './objects.ts';

@@ -4,10 +4,10 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ControlPlaneBinaries } from '../stack/builds.ts';
-import { freePorts } from '../stack/ports.ts';
-import { waitHealthy, type Run, type ServerProcess } from '../stack/processes.ts';
-import type { Progress } from '../stack/progress.ts';
+import type { ControlPlaneBinaries } from '../harness/stack/builds.ts';
+import { freePorts } from '../harness/stack/ports.ts';
+import { waitHealthy, type Run, type ServerProcess } from '../harness/stack/processes.ts';
+import type { Progress } from '../harness/stack/progress.ts';
 import type { Network } from './network.ts';
 
 export const ISTIO_NAMESPACE = 'istio-system';

@@ -1,6 +1,6 @@
 /** SQL without a pause, for as long as something else changes. */
 import { randomInt } from 'node:crypto';
-import type { Tidb } from '../stack/tidb.ts';
+import type { Tidb } from '../harness/stack/tidb.ts';
 
 export interface Load {
   /** Transactions so far. */

@@ -5,12 +5,17 @@
  */
 import { join } from 'node:path';
 import type { PluginConfig } from '../../src-ts/config/types.ts';
-import { prepare, prepareControlPlane, type Binaries, type ControlPlaneBinaries } from '../stack/builds.ts';
-import { setBorders } from '../stack/borders.ts';
-import { storeInspector, type StoreInspector } from '../stack/inspect.ts';
-import { startRun, type Run } from '../stack/processes.ts';
-import { silent, type Progress } from '../stack/progress.ts';
-import { startTidb, type Tidb } from '../stack/tidb.ts';
+import {
+  prepare,
+  prepareControlPlane,
+  type Binaries,
+  type ControlPlaneBinaries,
+} from '../harness/stack/builds.ts';
+import { setBorders } from '../harness/stack/borders.ts';
+import { storeInspector, type StoreInspector } from '../harness/stack/inspect.ts';
+import { startRun, type Run } from '../harness/stack/processes.ts';
+import { silent, type Progress } from '../harness/stack/progress.ts';
+import { startTidb, type Tidb } from '../harness/stack/tidb.ts';
 import { startControlPlane, TRUST_DOMAIN, type ControlPlane } from './control-plane.ts';
 import { manifestsIn, type Manifests, type Overlay } from './manifests.ts';
 import { startNetwork, type Network, type Pod } from './network.ts';

@@ -10,7 +10,7 @@ import { writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { waitHealthy, type Run, type ServerProcess, type SpawnOptions } from '../stack/processes.ts';
+import { waitHealthy, type Run, type ServerProcess, type SpawnOptions } from '../harness/stack/processes.ts';
 
 /** Group of the sidecars' processes: iptables lets their connections out. Istio's own images use the same number as a user. */
 export const PROXY_GROUP = 1337;

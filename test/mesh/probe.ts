@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { connect as connectHttp2, constants } from 'node:http2';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import type { CertFiles } from '../stack/certs.ts';
+import type { CertFiles } from '../harness/stack/certs.ts';
 
 export interface Target {
   host: string;

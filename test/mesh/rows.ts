@@ -1,7 +1,7 @@
 /** The same table in every tenant, and where its entries lie in the store. */
-import { tablePrefix } from '../support/keys.ts';
-import type { Row } from '../stack/sql.ts';
-import type { Tidb } from '../stack/tidb.ts';
+import { tablePrefix } from '../harness/support/keys.ts';
+import type { Row } from '../harness/stack/sql.ts';
+import type { Tidb } from '../harness/stack/tidb.ts';
 import type { Mesh, Tenant } from './mesh.ts';
 
 /** First byte of a table's keys. */

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ControlPlaneBinaries } from '../stack/builds.ts';
-import type { CertFiles } from '../stack/certs.ts';
-import { waitHealthy, type ServerProcess } from '../stack/processes.ts';
+import type { ControlPlaneBinaries } from '../harness/stack/builds.ts';
+import type { CertFiles } from '../harness/stack/certs.ts';
+import { waitHealthy, type ServerProcess } from '../harness/stack/processes.ts';
 import { ISTIOD_NAME, TRUST_DOMAIN, type ControlPlane } from './control-plane.ts';
 import { PROXY_GROUP, type Pod } from './network.ts';
 import { INJECTED_LABELS } from './objects.ts';

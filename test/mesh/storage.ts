@@ -1,8 +1,8 @@
 /** PD and the embedded store inside their pods, as TiDB Operator starts them. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Binaries } from '../stack/builds.ts';
-import { waitHealthy } from '../stack/processes.ts';
+import type { Binaries } from '../harness/stack/builds.ts';
+import { waitHealthy } from '../harness/stack/processes.ts';
 import type { Pod } from './network.ts';
 import { PD_ADDRESS, STORAGE } from './objects.ts';
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
-import type { Tidb } from '../stack/tidb.ts';
+import type { Tidb } from '../harness/stack/tidb.ts';
 import { TRUST_DOMAIN } from './control-plane.ts';
 import { CHECKED_IN } from './manifests.ts';
 import { startMesh, SYSTEM_ACCOUNT, type Member, type Mesh } from './mesh.ts';

@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { fromBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema, type FileDescriptorSet } from '@bufbuild/protobuf/wkt';
-import { buildTool, REPOSITORY } from '../stack/builds.ts';
+import { buildTool, REPOSITORY } from '../harness/stack/builds.ts';
 
 const run = promisify(execFile);
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 
-/** Where the generated sources are: a module, its folders in there, and the go.mod under test/servers that fixes its version. */
+/** Where the generated sources are: a module, its folders in there, and the go.mod under test/harness/servers that fixes its version. */
 const SOURCES = [
   { servers: 'tidb', module: 'github.com/pingcap/kvproto', folders: ['pkg'] },
   { servers: 'tidb', module: 'github.com/pingcap/tipb', folders: ['go-tipb'] },
@@ -28,7 +28,7 @@ export async function upstreamDescriptors(): Promise<FileDescriptorSet> {
   const tool = await buildTool('descriptors');
   const folders: string[] = [];
   for (const source of SOURCES) {
-    const cwd = join(REPOSITORY, 'test/servers', source.servers);
+    const cwd = join(REPOSITORY, 'test/harness/servers', source.servers);
     const { stdout } = await run('go', ['mod', 'download', '-json', source.module], { cwd });
     const { Dir } = JSON.parse(stdout) as { Dir: string };
     folders.push(...source.folders.map((folder) => join(Dir, folder)));

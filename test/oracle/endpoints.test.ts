@@ -22,7 +22,7 @@ const ANY_METHOD = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 let pd: string;
 
 beforeAll(() => {
-  const folder = join(ROOT, 'test/servers/pd');
+  const folder = join(ROOT, 'test/harness/servers/pd');
   execFileSync('go', ['mod', 'download', 'github.com/tikv/pd'], { cwd: folder });
   pd = execFileSync('go', ['list', '-m', '-f', '{{.Dir}}', 'github.com/tikv/pd'], {
     cwd: folder,

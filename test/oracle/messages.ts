@@ -12,7 +12,7 @@ import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
 import { judge, type Judgement, type JudgedMethod } from '../../src-ts/schema/judgement.ts';
 import { layOut } from '../../src-ts/schema/layout.ts';
-import { bytes, scalar } from '../unit/model/wire.ts';
+import { bytes, scalar } from '../harness/model/wire.ts';
 import type { Way } from '../unit/filter.ts';
 
 const REQUESTS = 'tikvpb.BatchCommandsRequest';

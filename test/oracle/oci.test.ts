@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { MANIFEST_TYPE, artifactImage, compatImage, sha256, type Image } from '../../src-ts/oci/image.ts';
-import { buildTool } from '../stack/builds.ts';
+import { buildTool } from '../harness/stack/builds.ts';
 
 const WASM = Buffer.from('\0asm'.repeat(5000) + 'end');
 const IMAGES = [compatImage(WASM), artifactImage(WASM)];

@@ -16,7 +16,7 @@ export async function page(list: readonly Difference[]): Promise<string> {
     '# Where the filter does something else than upstream, on purpose',
     '',
     "The oracles are client-go's CodecV2 and etcd's clientv3/namespace. Everywhere else the filter's bytes equal theirs.",
-    `The list is in test/servers/tidb/cmd/oracle/differences.go, and each entry is tested; this page is written by \`${RENEW}\`.`,
+    `The list is in test/harness/servers/tidb/cmd/oracle/differences.go, and each entry is tested; this page is written by \`${RENEW}\`.`,
     '',
     '| id | where | upstream | the filter | why |',
     '| --- | --- | --- | --- | --- |',

@@ -1,8 +1,8 @@
-/** Runs the Go tool `oracle` (test/servers/tidb/cmd/oracle) and reads what upstream's own codecs make of each case. */
+/** Runs the Go tool `oracle` (test/harness/servers/tidb/cmd/oracle) and reads what upstream's own codecs make of each case. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { buildTool } from '../stack/builds.ts';
+import { buildTool } from '../harness/stack/builds.ts';
 
 /** One message in one direction. */
 export interface Case {

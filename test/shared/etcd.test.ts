@@ -4,9 +4,9 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { callHttp } from '../stack/caller.ts';
-import { principalOf } from '../stack/certs.ts';
-import { startStack, type Stack } from '../stack/stack.ts';
+import { callHttp } from '../harness/stack/caller.ts';
+import { principalOf } from '../harness/stack/certs.ts';
+import { startStack, type Stack } from '../harness/stack/stack.ts';
 import {
   directPlace,
   etcdLines,

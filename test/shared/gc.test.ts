@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Caller } from '../e2e/support/caller.ts';
 import { errorOf, only } from '../e2e/support/tenants.ts';
-import type { Row, Session } from '../stack/sql.ts';
-import { startStack, type PluginConfig, type Stack } from '../stack/stack.ts';
+import type { Row, Session } from '../harness/stack/sql.ts';
+import { startStack, type PluginConfig, type Stack } from '../harness/stack/stack.ts';
 import { ASYNC, crashAfterCommit, rowRange, TWO_PHASE } from './support/crash.ts';
 import { floorToMillisecond, millisecondsOf, StoreTime, until } from './support/time.ts';
 

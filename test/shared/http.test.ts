@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { callHttp } from '../stack/caller.ts';
-import { principalOf, type CertFiles } from '../stack/certs.ts';
-import { startStack, type PluginConfig, type Stack } from '../stack/stack.ts';
-import { memcomparable, tablePrefix } from '../support/keys.ts';
+import { callHttp } from '../harness/stack/caller.ts';
+import { principalOf, type CertFiles } from '../harness/stack/certs.ts';
+import { startStack, type PluginConfig, type Stack } from '../harness/stack/stack.ts';
+import { memcomparable, tablePrefix } from '../harness/support/keys.ts';
 
 /* PD's HTTP API with a real PD behind: calls that name another tenant's things, bodies that cannot be read, and connections that end early. */
 const V1 = '/pd/api/v1';

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inAll, only } from '../e2e/support/tenants.ts';
-import { startStack, type Stack } from '../stack/stack.ts';
-import type { Session } from '../stack/sql.ts';
-import type { Tidb } from '../stack/tidb.ts';
+import { startStack, type Stack } from '../harness/stack/stack.ts';
+import type { Session } from '../harness/stack/sql.ts';
+import type { Tidb } from '../harness/stack/tidb.ts';
 
 /* What TiDBs agree on through PD's etcd, with the same names in both tenants. alpha has two TiDBs, beta one. */
 const EXPIRED = 10;

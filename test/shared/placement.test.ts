@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { callHttp } from '../stack/caller.ts';
-import { principalOf } from '../stack/certs.ts';
-import { startStack, type Stack } from '../stack/stack.ts';
+import { callHttp } from '../harness/stack/caller.ts';
+import { principalOf } from '../harness/stack/certs.ts';
+import { startStack, type Stack } from '../harness/stack/stack.ts';
 import { inAll, only } from '../e2e/support/tenants.ts';
-import { memcomparable, tablePrefix } from '../support/keys.ts';
+import { memcomparable, tablePrefix } from '../harness/support/keys.ts';
 
 /*
  * Placement policies and attributes, with the same names in both tenants: each sees and changes its own, PD has both. And what TiDB shows of

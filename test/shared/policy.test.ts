@@ -2,11 +2,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readFile } from 'node:fs/promises';
 import { Caller } from '../e2e/support/caller.ts';
-import { callHttp } from '../stack/caller.ts';
-import { principalOf, type CertFiles } from '../stack/certs.ts';
-import { startStack, type Stack, type StackOptions } from '../stack/stack.ts';
-import { rowKey } from '../support/keys.ts';
-import { ticked } from '../support/tick.ts';
+import { callHttp } from '../harness/stack/caller.ts';
+import { principalOf, type CertFiles } from '../harness/stack/certs.ts';
+import { startStack, type Stack, type StackOptions } from '../harness/stack/stack.ts';
+import { rowKey } from '../harness/support/keys.ts';
+import { ticked } from '../harness/support/tick.ts';
 
 const SCAN: [string, string] = ['kvrpcpb.ScanRequest', 'kvrpcpb.ScanResponse'];
 const BY_POLICY = /refused by pluginConfig\.policy/;

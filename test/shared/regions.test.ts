@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Caller, type Answer } from '../e2e/support/caller.ts';
-import { startStack, type Stack } from '../stack/stack.ts';
-import { memcomparable, rowKey } from '../support/keys.ts';
-import type { Fields } from '../support/messages.ts';
+import { startStack, type Stack } from '../harness/stack/stack.ts';
+import { memcomparable, rowKey } from '../harness/support/keys.ts';
+import type { Fields } from '../harness/support/messages.ts';
 
 /* PD's regions, called as a program of a tenant would that wants to see or move a neighbour's. Borders of tenants are borders of regions. */
 const TABLE = 100;

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Caller, type Answer } from '../e2e/support/caller.ts';
 import { errorOf, inAll } from '../e2e/support/tenants.ts';
-import { startStack, type Stack } from '../stack/stack.ts';
-import type { Fields } from '../support/messages.ts';
+import { startStack, type Stack } from '../harness/stack/stack.ts';
+import type { Fields } from '../harness/support/messages.ts';
 
 /* PD has one list of resource groups for the whole store: two stock TiDBs make theirs by the same name. */
 const RATES: Record<string, number> = { alpha: 1000, beta: 2000 };

@@ -8,11 +8,11 @@ import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { clusterId } from '../../src-ts/pd/timestamp.ts';
 import { memcomparable } from '../../src-ts/tenants/tenant.ts';
 import { Caller } from '../e2e/support/caller.ts';
-import { callHttp } from '../stack/caller.ts';
-import { principalOf, type CertFiles } from '../stack/certs.ts';
-import { startStack, type Stack } from '../stack/stack.ts';
-import { rowKey, tablePrefix } from '../support/keys.ts';
-import { encode } from '../support/messages.ts';
+import { callHttp } from '../harness/stack/caller.ts';
+import { principalOf, type CertFiles } from '../harness/stack/certs.ts';
+import { startStack, type Stack } from '../harness/stack/stack.ts';
+import { rowKey, tablePrefix } from '../harness/support/keys.ts';
+import { encode } from '../harness/support/messages.ts';
 
 const ROOT = new URL('../..', import.meta.url).pathname;
 const HOUR = 3_600_000;

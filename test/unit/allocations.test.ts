@@ -3,16 +3,16 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { compile, isCurrent, ROOT, type Build } from '../../src-ts/wasm/builds.ts';
-import { coprocessorResponseOf, typicalMessages, type TypicalMessage } from '../bench/messages.ts';
+import { coprocessorResponseOf, typicalMessages, type TypicalMessage } from '../../bench/messages.ts';
 import type { SpaceChoice } from './filter.ts';
-import { spaceOf } from './model/key-spaces.ts';
-import { messageId } from './model/schema.ts';
-import { frame } from './model/wire.ts';
+import { spaceOf } from '../harness/model/key-spaces.ts';
+import { messageId } from '../harness/model/schema.ts';
+import { frame } from '../harness/model/wire.ts';
 
 const TRACED: Build = {
   name: 'test build (traced)',
   args: [
-    'assembly/testing.ts',
+    'assembly/entries/testing.ts',
     '--target',
     'release',
     '--use',

@@ -1,9 +1,9 @@
 /** What benchmarks conclude from what they measured. */
 import { describe, expect, test } from '@jest/globals';
-import { budgets, comparison } from '../bench/compare.ts';
-import { exponentOf, LAST_STEP, rowOfCurve } from '../bench/curves.ts';
-import type { Machine } from '../bench/machine.ts';
-import { rowAtMost, rowOf, type Row } from '../bench/rows.ts';
+import { budgets, comparison } from '../../bench/compare.ts';
+import { exponentOf, LAST_STEP, rowOfCurve } from '../../bench/curves.ts';
+import type { Machine } from '../../bench/machine.ts';
+import { rowAtMost, rowOf, type Row } from '../../bench/rows.ts';
 
 const MACHINE: Machine = {
   cpu: 'one',

@@ -1,9 +1,9 @@
 /** Every bound of the filter on both sides: the last message that passes, and the first that does not. */
 import { beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { BUILD_NAMES, buildFilter, Filter, Status, UNLIMITED } from './filter.ts';
-import { concat, EMPTY, unhex } from './model/bytes.ts';
-import { messageId } from './model/schema.ts';
-import { bytes, frame, scalar, varint } from './model/wire.ts';
+import { concat, EMPTY, unhex } from '../harness/model/bytes.ts';
+import { messageId } from '../harness/model/schema.ts';
+import { bytes, frame, scalar, varint } from '../harness/model/wire.ts';
 
 /** As the filter's sources have them; a change is one that users see. */
 const MAX_DEPTH = 32;

@@ -1,19 +1,19 @@
 /** The fuzzer's corpus as a regression test, a short run of the fuzzer, and its own eyes tested. `npm run fuzz` runs longer. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { fuzzBuild, type FuzzBuild } from '../fuzz/build.ts';
-import { isCurrentInput, loadCorpus, MAX_CORPUS_BYTES } from '../fuzz/corpus.ts';
-import { Guarded, Violation } from '../fuzz/guarded.ts';
-import { fromLine, step, TARGETS, toLine, type Input } from '../fuzz/input.ts';
-import { KNOWN, knownReason } from '../fuzz/known.ts';
-import { Fuzzer, runInput, TARGET_BY_NAME } from '../fuzz/loop.ts';
-import { Schema } from '../fuzz/schema.ts';
-import { SPACES, type Space } from '../fuzz/spaces.ts';
-import { Verdict } from '../fuzz/verdict.ts';
-import { World } from '../fuzz/world.ts';
+import { fuzzBuild, type FuzzBuild } from '../../fuzz/build.ts';
+import { isCurrentInput, loadCorpus, MAX_CORPUS_BYTES } from '../../fuzz/corpus.ts';
+import { Guarded, Violation } from '../../fuzz/guarded.ts';
+import { fromLine, step, TARGETS, toLine, type Input } from '../../fuzz/input.ts';
+import { KNOWN, knownReason } from '../../fuzz/known.ts';
+import { Fuzzer, runInput, TARGET_BY_NAME } from '../../fuzz/loop.ts';
+import { Schema } from '../../fuzz/schema.ts';
+import { SPACES, type Space } from '../../fuzz/spaces.ts';
+import { Verdict } from '../../fuzz/verdict.ts';
+import { World } from '../../fuzz/world.ts';
 import { buildFilter, UNLIMITED } from './filter.ts';
-import { hex, unhex } from './model/bytes.ts';
-import { Random } from './model/random.ts';
-import { bytes, scalar } from './model/wire.ts';
+import { hex, unhex } from '../harness/model/bytes.ts';
+import { Random } from '../harness/model/random.ts';
+import { bytes, scalar } from '../harness/model/wire.ts';
 
 const SEED = 20_241;
 /** About ten seconds. */

@@ -78,7 +78,7 @@ export type Way = 'request' | 'response';
 export type BuildName = 'debug' | 'release';
 export const BUILD_NAMES: readonly BuildName[] = ['debug', 'release'];
 
-/** What the test build exports, see assembly/testing.ts. */
+/** What the test build exports, see assembly/entries/testing.ts. */
 export interface Exports {
   memory: WebAssembly.Memory;
   _initialize(): void;

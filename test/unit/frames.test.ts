@@ -1,11 +1,11 @@
 /** gRPC frames in pieces, and what is held of them. */
 import { beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { BUILD_NAMES, buildFilter, Filter, Status, UNLIMITED } from './filter.ts';
-import { EMPTY, hex, unhex } from './model/bytes.ts';
-import { Random } from './model/random.ts';
-import { messageId } from './model/schema.ts';
-import * as table from './model/table-codec.ts';
-import { bytes, frame, scalar } from './model/wire.ts';
+import { EMPTY, hex, unhex } from '../harness/model/bytes.ts';
+import { Random } from '../harness/model/random.ts';
+import { messageId } from '../harness/model/schema.ts';
+import * as table from '../harness/model/table-codec.ts';
+import { bytes, frame, scalar } from '../harness/model/wire.ts';
 
 const ROW = unhex('74 8000000000000007 5f72 8000000000000001');
 const META = new TextEncoder().encode('mDB:1');

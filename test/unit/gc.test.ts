@@ -1,9 +1,9 @@
 /** What tenants' GC says to PD and its etcd, and what becomes of it: case by case, on the bytes. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { BUILD_NAMES, buildFilter, Filter, Status, type Rewritten, type Way } from './filter.ts';
-import { concat } from './model/bytes.ts';
-import { messageId } from './model/schema.ts';
-import { bytes, scalar } from './model/wire.ts';
+import { concat } from '../harness/model/bytes.ts';
+import { messageId } from '../harness/model/schema.ts';
+import { bytes, scalar } from '../harness/model/wire.ts';
 
 const OLDEST = 1_000_000n << 18n;
 const HOUR = 3600;

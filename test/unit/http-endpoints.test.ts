@@ -8,7 +8,7 @@ import { endpointFor, HTTP_ROOT } from '../../src-ts/schema/http.ts';
 import { judge } from '../../src-ts/schema/judgement.ts';
 import { layOut } from '../../src-ts/schema/layout.ts';
 import { httpText } from '../../src-ts/schema/table.ts';
-import { memcomparable, rowKey, tablePrefix } from '../support/keys.ts';
+import { memcomparable, rowKey, tablePrefix } from '../harness/support/keys.ts';
 import { BUILD_NAMES, buildFilter, Filter, Status } from './filter.ts';
 
 const V1 = '/pd/api/v1';

@@ -1,9 +1,9 @@
 /** What a request is, and the parts of PD's HTTP API that hold keys. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { BUILD_NAMES, buildFilter, Filter, Status } from './filter.ts';
-import { EMPTY, hex, unhex } from './model/bytes.ts';
-import * as table from './model/table-codec.ts';
-import { isPlainText } from './model/walker.ts';
+import { EMPTY, hex, unhex } from '../harness/model/bytes.ts';
+import * as table from '../harness/model/table-codec.ts';
+import { isPlainText } from '../harness/model/walker.ts';
 
 const ROW = unhex('74 8000000000000007 5f72 8000000000000001');
 const stored = (tenant: number, key: Uint8Array): Uint8Array => table.encodeKey(tenant, key) as Uint8Array;

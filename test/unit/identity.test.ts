@@ -3,8 +3,8 @@ import { beforeAll, describe, expect, test } from '@jest/globals';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { StructSchema } from '@bufbuild/protobuf/wkt';
 import { BUILD_NAMES, buildFilter, Filter, type Caller } from './filter.ts';
-import { concat } from './model/bytes.ts';
-import { bytes } from './model/wire.ts';
+import { concat } from '../harness/model/bytes.ts';
+import { bytes } from '../harness/model/wire.ts';
 
 const TENANTS = [
   { name: 'alpha', number: 1 },

@@ -2,8 +2,8 @@ import { beforeAll, describe, expect, test } from '@jest/globals';
 import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
 import { judge } from '../../src-ts/schema/judgement.ts';
 import { layOut } from '../../src-ts/schema/layout.ts';
-import { decode, encode, type Fields } from '../support/messages.ts';
-import { rowKey } from '../support/keys.ts';
+import { decode, encode, type Fields } from '../harness/support/messages.ts';
+import { rowKey } from '../harness/support/keys.ts';
 import { BUILD_NAMES, buildFilter, Filter, Status } from './filter.ts';
 
 /* One request of a BatchCommands message is refused; the others and the stream go on. */

@@ -1,10 +1,10 @@
 /** Keys and leases of PD's etcd: a tenant's, and tenant 0's, which are those that are there already. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { BUILD_NAMES, buildFilter, Filter, Mapped, Status } from './filter.ts';
-import { concat, hex } from './model/bytes.ts';
-import { Random } from './model/random.ts';
-import { messageId } from './model/schema.ts';
-import { bytes, scalar } from './model/wire.ts';
+import { concat, hex } from '../harness/model/bytes.ts';
+import { Random } from '../harness/model/random.ts';
+import { messageId } from '../harness/model/schema.ts';
+import { bytes, scalar } from '../harness/model/wire.ts';
 
 const RESERVED = ['/pd', '/pd/', '/pd/7250/leader', '/pd//', '/tidb-mesh/', '/tidb-mesh/alpha:/tidb/x'];
 const FREE = [

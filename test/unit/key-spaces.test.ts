@@ -9,13 +9,13 @@ import {
   type SpaceChoice,
   Status,
 } from './filter.ts';
-import { compare, concat, EMPTY, hex, unhex } from './model/bytes.ts';
-import * as model from './model/key-spaces.ts';
-import type { KeySpace } from './model/key-spaces.ts';
-import { Random } from './model/random.ts';
-import { messageId } from './model/schema.ts';
-import { BROKEN, memcomparable, OUTSIDE, type Result, TAGGABLE } from './model/table-codec.ts';
-import { bytes, scalar } from './model/wire.ts';
+import { compare, concat, EMPTY, hex, unhex } from '../harness/model/bytes.ts';
+import * as model from '../harness/model/key-spaces.ts';
+import type { KeySpace } from '../harness/model/key-spaces.ts';
+import { Random } from '../harness/model/random.ts';
+import { messageId } from '../harness/model/schema.ts';
+import { BROKEN, memcomparable, OUTSIDE, type Result, TAGGABLE } from '../harness/model/table-codec.ts';
+import { bytes, scalar } from '../harness/model/wire.ts';
 
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
 const keyspace = (id: number, mode: 'txn' | 'raw'): SpaceChoice => ({ number: 3, keyspace: { id, mode } });

@@ -1,15 +1,15 @@
 /** Messages that are not walked, because one like them was: whatever is changed in them, they become what walking makes of them. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { typicalMessages, type TypicalMessage } from '../bench/messages.ts';
-import { rowKey } from '../support/keys.ts';
-import { decode, encode, type Fields } from '../support/messages.ts';
+import { typicalMessages, type TypicalMessage } from '../../bench/messages.ts';
+import { rowKey } from '../harness/support/keys.ts';
+import { decode, encode, type Fields } from '../harness/support/messages.ts';
 import { BUILD_NAMES, buildFilter, Filter, Status, type SpaceChoice, type Way } from './filter.ts';
-import { hex } from './model/bytes.ts';
-import { spaceOf, storedKey, type KeySpace } from './model/key-spaces.ts';
-import { Random } from './model/random.ts';
-import { messageId } from './model/schema.ts';
-import { memcomparable } from './model/table-codec.ts';
-import { bytes as field } from './model/wire.ts';
+import { hex } from '../harness/model/bytes.ts';
+import { spaceOf, storedKey, type KeySpace } from '../harness/model/key-spaces.ts';
+import { Random } from '../harness/model/random.ts';
+import { messageId } from '../harness/model/schema.ts';
+import { memcomparable } from '../harness/model/table-codec.ts';
+import { bytes as field } from '../harness/model/wire.ts';
 
 const SPACES: SpaceChoice[] = [
   { number: 1 },

@@ -1,6 +1,6 @@
 /** Region label rules as a tenant may set them; everything else is refused or mapped into its own part. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { memcomparable, rowKey, tablePrefix } from '../support/keys.ts';
+import { memcomparable, rowKey, tablePrefix } from '../harness/support/keys.ts';
 import { BUILD_NAMES, buildFilter, Filter, Status } from './filter.ts';
 
 const hexOf = (key: Uint8Array): string => memcomparable(key).toString('hex');

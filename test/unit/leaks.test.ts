@@ -4,11 +4,11 @@ import { toBinary } from '@bufbuild/protobuf';
 import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
 import { judge } from '../../src-ts/schema/judgement.ts';
 import { BUILD_NAMES, buildFilter, Filter, LEASE_SEED, type Way } from './filter.ts';
-import { spaceOf } from './model/key-spaces.ts';
-import { MessageMaker } from './model/messages.ts';
-import { Random } from './model/random.ts';
-import { messageId } from './model/schema.ts';
-import { frame } from './model/wire.ts';
+import { spaceOf } from '../harness/model/key-spaces.ts';
+import { MessageMaker } from '../harness/model/messages.ts';
+import { Random } from '../harness/model/random.ts';
+import { messageId } from '../harness/model/schema.ts';
+import { frame } from '../harness/model/wire.ts';
 
 const MESSAGES = 100_000;
 const WARM_UP = 10_000;

@@ -1,9 +1,9 @@
 /** For how long a tenant may take a lease in PD's etcd: case by case, on the bytes. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { BUILD_NAMES, buildFilter, Filter, Status } from './filter.ts';
-import { concat } from './model/bytes.ts';
-import { messageId } from './model/schema.ts';
-import { scalar } from './model/wire.ts';
+import { concat } from '../harness/model/bytes.ts';
+import { messageId } from '../harness/model/schema.ts';
+import { scalar } from '../harness/model/wire.ts';
 
 const LONGEST = 86400n;
 const ID = 5n;

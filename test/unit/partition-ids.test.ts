@@ -1,10 +1,10 @@
 /** `_tidb_tid` in coprocessor answers: requests that ask for it are remembered, and their rows lose the tenant's tag. */
 import { beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { BUILD_NAMES, buildFilter, Filter, Status } from './filter.ts';
-import { concat, EMPTY, hex } from './model/bytes.ts';
-import { Random } from './model/random.ts';
-import { messageId } from './model/schema.ts';
-import { bytes, scalar, varint } from './model/wire.ts';
+import { concat, EMPTY, hex } from '../harness/model/bytes.ts';
+import { Random } from '../harness/model/random.ts';
+import { messageId } from '../harness/model/schema.ts';
+import { bytes, scalar, varint } from '../harness/model/wire.ts';
 
 const TENANT = 258;
 const TAG = BigInt(TENANT) << 48n;

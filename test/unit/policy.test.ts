@@ -4,8 +4,8 @@ import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
 import { ENDPOINTS } from '../../proto/pd/endpoints.ts';
 import { judge } from '../../src-ts/schema/judgement.ts';
 import { layOut } from '../../src-ts/schema/layout.ts';
-import { rowKey } from '../support/keys.ts';
-import { decode, encode, type Fields } from '../support/messages.ts';
+import { rowKey } from '../harness/support/keys.ts';
+import { decode, encode, type Fields } from '../harness/support/messages.ts';
 import { BUILD_NAMES, buildFilter, Filter, Status } from './filter.ts';
 
 const descriptors = readDescriptors();

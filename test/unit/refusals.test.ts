@@ -1,10 +1,10 @@
 /** What the walker refuses, drops and inserts, case by case. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { BUILD_NAMES, buildFilter, Filter, Status, type Rewritten, type Way } from './filter.ts';
-import { concat, EMPTY, hex, unhex } from './model/bytes.ts';
-import { messageId } from './model/schema.ts';
-import * as table from './model/table-codec.ts';
-import { bytes, scalar, varint } from './model/wire.ts';
+import { concat, EMPTY, hex, unhex } from '../harness/model/bytes.ts';
+import { messageId } from '../harness/model/schema.ts';
+import * as table from '../harness/model/table-codec.ts';
+import { bytes, scalar, varint } from '../harness/model/wire.ts';
 
 const TENANT = 1;
 const LOGICAL = unhex('74 8000000000000007 5f72 8000000000000001');

@@ -1,8 +1,8 @@
 /** Names of resource groups at their limits: what a tenant may make, and what it is told. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { decode, encode, type Fields } from '../support/messages.ts';
+import { decode, encode, type Fields } from '../harness/support/messages.ts';
 import { BUILD_NAMES, buildFilter, Filter, Status } from './filter.ts';
-import { messageId } from './model/schema.ts';
+import { messageId } from '../harness/model/schema.ts';
 
 const PUT = 'resource_manager.PutResourceGroupRequest';
 const LIST = 'resource_manager.ListResourceGroupsResponse';

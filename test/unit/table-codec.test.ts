@@ -1,10 +1,10 @@
 /** The laws of the table codec, on both builds and on the model. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { BUILD_NAMES, buildFilter, Filter, Mapped, type MapName } from './filter.ts';
-import { compare, concat, EMPTY, hex, unhex } from './model/bytes.ts';
-import { Random } from './model/random.ts';
-import * as model from './model/table-codec.ts';
-import type { Result } from './model/table-codec.ts';
+import { compare, concat, EMPTY, hex, unhex } from '../harness/model/bytes.ts';
+import { Random } from '../harness/model/random.ts';
+import * as model from '../harness/model/table-codec.ts';
+import type { Result } from '../harness/model/table-codec.ts';
 
 const TENANTS = [1, 2, 255, 256, 257, 32765, 32766];
 const RECORD = unhex('5f72 8000000000000001');

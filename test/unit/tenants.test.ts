@@ -18,7 +18,7 @@ import {
   spaceOf,
   type Tenant,
 } from '../../src-ts/tenants/tenant.ts';
-import { decode, encode } from '../support/messages.ts';
+import { decode, encode } from '../harness/support/messages.ts';
 import { buildFilter, Filter, type SpaceChoice } from './filter.ts';
 
 const TENANTS: Tenant[] = [

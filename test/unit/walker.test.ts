@@ -13,11 +13,11 @@ import {
   type SpaceChoice,
   type Way,
 } from './filter.ts';
-import { hex } from './model/bytes.ts';
-import { MessageMaker } from './model/messages.ts';
-import { Random } from './model/random.ts';
-import { spaceOf } from './model/key-spaces.ts';
-import { Refused, WalkerModel, type World } from './model/walker.ts';
+import { hex } from '../harness/model/bytes.ts';
+import { MessageMaker } from '../harness/model/messages.ts';
+import { Random } from '../harness/model/random.ts';
+import { spaceOf } from '../harness/model/key-spaces.ts';
+import { Refused, WalkerModel, type World } from '../harness/model/walker.ts';
 
 const ROUNDS = 20;
 

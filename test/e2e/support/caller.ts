@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import * as grpc from '@grpc/grpc-js';
-import { principalOf, type CertFiles } from '../../stack/certs.ts';
-import { callGrpc, callHttp, type GrpcAnswer } from '../../stack/caller.ts';
-import type { Stack } from '../../stack/stack.ts';
-import { decode, encode, type Fields } from '../../support/messages.ts';
-import { fromMemcomparable, memcomparable } from '../../support/keys.ts';
+import { principalOf, type CertFiles } from '../../harness/stack/certs.ts';
+import { callGrpc, callHttp, type GrpcAnswer } from '../../harness/stack/caller.ts';
+import type { Stack } from '../../harness/stack/stack.ts';
+import { decode, encode, type Fields } from '../../harness/support/messages.ts';
+import { fromMemcomparable, memcomparable } from '../../harness/support/keys.ts';
 
 export type Answer = Omit<GrpcAnswer, 'body'> & {
   /** Of an answer that is OK. */

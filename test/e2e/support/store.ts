@@ -1,5 +1,5 @@
 import { expect } from '@jest/globals';
-import type { Stack } from '../../stack/stack.ts';
+import type { Stack } from '../../harness/stack/stack.ts';
 
 /**
  * The embedded store checks, as TiKV does, that the keys of a request lie in its region, and refuses what TiKV refuses

@@ -1,5 +1,5 @@
-import type { Row, Session } from '../../stack/sql.ts';
-import type { Stack } from '../../stack/stack.ts';
+import type { Row, Session } from '../../harness/stack/sql.ts';
+import type { Stack } from '../../harness/stack/stack.ts';
 
 /** A tenant's own text for rows: no other tenant's rows hold it. */
 export function marker(tenant: string): string {

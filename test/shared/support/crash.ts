@@ -1,9 +1,9 @@
 /** A TiDB that is killed in the middle of a commit, every time at the same point. */
-import { tablePrefix } from '../../demo/keys.ts';
+import { tablePrefix } from '../../../demo/keys.ts';
 import { tableIds } from '../../e2e/support/tenants.ts';
-import type { StoredLock } from '../../stack/inspect.ts';
-import type { Stack } from '../../stack/stack.ts';
-import type { Tidb } from '../../stack/tidb.ts';
+import type { StoredLock } from '../../harness/stack/inspect.ts';
+import type { Stack } from '../../harness/stack/stack.ts';
+import type { Tidb } from '../../harness/stack/tidb.ts';
 import { until } from './time.ts';
 
 const ROWS_TIMEOUT = 30_000;

@@ -1,9 +1,9 @@
-/** PD's etcd through Go's own client, test/servers/tidb/cmd/etcdclient: as a tenant through Envoy, or as the storage layer at PD itself. */
+/** PD's etcd through Go's own client, test/harness/servers/tidb/cmd/etcdclient: as a tenant through Envoy, or as the storage layer at PD itself. */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { buildTool } from '../../stack/builds.ts';
-import { principalOf } from '../../stack/certs.ts';
-import type { Stack } from '../../stack/stack.ts';
+import { buildTool } from '../../harness/stack/builds.ts';
+import { principalOf } from '../../harness/stack/certs.ts';
+import type { Stack } from '../../harness/stack/stack.ts';
 
 /** What one call gave; revisions and lease ids in it do not depend on the cluster. */
 export interface EtcdStep {

@@ -1,6 +1,6 @@
 /** PD's clock and its GC safe point, past the filter, as the storage layer's operators see them. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Stack } from '../../stack/stack.ts';
+import type { Stack } from '../../harness/stack/stack.ts';
 
 const LOGICAL_BITS = 18n;
 /**

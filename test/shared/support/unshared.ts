@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { REPOSITORY } from '../../stack/builds.ts';
+import { REPOSITORY } from '../../harness/stack/builds.ts';
 
 const run = promisify(execFile);
 const COPIED = ['assembly', 'proto', 'src-ts', 'asconfig.json', 'package.json', 'tsconfig.json'];
@@ -53,7 +53,7 @@ export async function buildUnsharedFilter(folder: string): Promise<string> {
   const output = join(folder, 'unshared.wasm');
   await node(
     'src-ts/wasm/compiler.ts',
-    'assembly/index.ts',
+    'assembly/entries/filter.ts',
     '--target',
     'release',
     '--outFile',

@@ -1,0 +1,119 @@
+/** The proxy-wasm callbacks: wiring only. */
+import '../memory/unpack';
+import '../host/abort';
+import { Action, Buffer, LogLevel } from '../host/abi';
+import { PLUGIN_NAME, log, readBuffer, readProperty, resultAt, resultLength } from '../host/host';
+import { alloc, reset } from '../memory/arena';
+import { now, readClock } from '../streams/clock';
+import { collectGarbage, configure, forgetConfig } from '../streams/configs';
+import { drainingCount, reviewStreams } from '../streams/drain';
+import {
+  onRequestBody,
+  onRequestHeaders,
+  onRequestTrailers,
+  onResponseBody,
+  onResponseHeaders,
+  onResponseTrailers,
+} from '../streams/filter';
+import { onLookup } from '../streams/lookups';
+import { defineMetrics, recordMetrics } from '../streams/metrics';
+import { closeStream, findStream, openStream } from '../streams/stream';
+import { proxy_set_tick_period_milliseconds } from '@gcoredev/proxy-wasm-sdk-as/assembly/imports';
+
+const TICK_MS: u32 = 1000;
+
+export function proxy_abi_version_0_2_1(): void {}
+
+export function proxy_on_memory_allocate(size: usize): usize {
+  return alloc(size);
+}
+
+export function proxy_on_context_create(context: u32, root: u32): void {
+  if (root != 0) openStream(context, root);
+}
+
+export function proxy_on_vm_start(_root: u32, _size: u32): u32 {
+  return 1;
+}
+
+export function proxy_on_configure(root: u32, size: u32): u32 {
+  reset();
+  collectGarbage();
+  const text = readBuffer(Buffer.PLUGIN_CONFIGURATION, size)
+    ? String.UTF8.decodeUnsafe(resultAt, resultLength)
+    : '';
+  readClock();
+  readProperty(PLUGIN_NAME);
+  const plugin = String.UTF8.decodeUnsafe(resultAt, resultLength);
+  const wrong =
+    text.length == 0 ? 'it is empty; it must at least hold "tenants"' : configure(root, plugin, text, now);
+  if (wrong.length != 0) {
+    log(LogLevel.ERROR, 'tidb-mesh: the pluginConfig is refused: ' + wrong);
+    return 0;
+  }
+  defineMetrics();
+  proxy_set_tick_period_milliseconds(TICK_MS);
+  return 1;
+}
+
+export function proxy_on_tick(_root: u32): void {
+  reset();
+  collectGarbage();
+  readClock();
+  reviewStreams(now);
+  recordMetrics(drainingCount);
+}
+
+export function proxy_on_request_headers(context: u32, _count: u32, _last: u32): u32 {
+  reset();
+  const stream = findStream(context);
+  return stream != null && onRequestHeaders(stream) ? Action.CONTINUE : Action.PAUSE;
+}
+
+export function proxy_on_request_body(context: u32, size: u32, last: u32): u32 {
+  const stream = findStream(context);
+  if (stream == null) return Action.PAUSE;
+  reset();
+  return onRequestBody(stream, size, last != 0) ? Action.CONTINUE : Action.PAUSE;
+}
+
+export function proxy_on_request_trailers(context: u32, _count: u32): u32 {
+  reset();
+  const stream = findStream(context);
+  return stream != null && onRequestTrailers(stream) ? Action.CONTINUE : Action.PAUSE;
+}
+
+export function proxy_on_response_headers(context: u32, _count: u32, _last: u32): u32 {
+  reset();
+  const stream = findStream(context);
+  return stream != null && onResponseHeaders(stream) ? Action.CONTINUE : Action.PAUSE;
+}
+
+export function proxy_on_response_body(context: u32, size: u32, last: u32): u32 {
+  const stream = findStream(context);
+  if (stream == null) return Action.PAUSE;
+  reset();
+  return onResponseBody(stream, size, last != 0) ? Action.CONTINUE : Action.PAUSE;
+}
+
+export function proxy_on_response_trailers(context: u32, _count: u32): u32 {
+  reset();
+  const stream = findStream(context);
+  return stream != null && onResponseTrailers(stream) ? Action.CONTINUE : Action.PAUSE;
+}
+
+export function proxy_on_http_call_response(
+  root: u32,
+  token: u32,
+  _headers: u32,
+  size: u32,
+  _trailers: u32,
+): void {
+  reset();
+  onLookup(root, token, size);
+}
+
+export function proxy_on_delete(context: u32): void {
+  if (findStream(context) != null) closeStream(context);
+  else forgetConfig(context, now);
+}

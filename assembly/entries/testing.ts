@@ -1,0 +1,510 @@
+/** Entry of the test build: the pure parts of the filter without Envoy. Not part of the product. */
+import {
+  decodeLease,
+  decodeName,
+  encodeLease,
+  encodeName,
+  encodeNameEnd,
+  isClientLease,
+  namedAt,
+  namedLength,
+  reachesReserved,
+  useNamespace,
+} from '../keys/namespace';
+import {
+  Mapped,
+  Mode,
+  Space,
+  adoptedSpace,
+  capabilities,
+  decodeEncoded,
+  decodeEnd,
+  decodeKey,
+  decodeStart,
+  encodeEncoded,
+  encodeKey,
+  encodeLower,
+  encodeUpper,
+  freeSpace,
+  keyspaceId,
+  keyspaceSpace,
+  apiVersion,
+  mappedAt,
+  mappedLength,
+  ownsRegion,
+  prefixSpace,
+  tableIdTag,
+  tableSpace,
+  tenantNumber,
+  useSpace,
+} from '../keys/space';
+import { isPlainText } from '../keys/text';
+import { alloc, beginWork, reset } from '../memory/arena';
+import { Budget, Held, release, vmBudget } from '../memory/held';
+import { classify, pathBytes } from '../policy/classify';
+import { answerOf, bodyOf, decisionOf, endpoint, findEndpoint, isMapped, textOf } from '../policy/endpoints';
+import {
+  because,
+  decision,
+  findMethod,
+  methodPlace,
+  requestMessage,
+  responseMessage,
+} from '../policy/methods';
+import { commandFor, isOpen, nameRule, ruleCount } from '../policy/names';
+import { refusesRule } from '../policy/tighten';
+import { triedCommand, triedCount, useRefusedCommands } from '../rewrite/batch';
+import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
+import { walkNaively } from '../naive';
+import { feed, outputAt, outputChanged, outputLength } from '../rewrite/frames';
+import { jsonAt, jsonLength, rewriteAnswer, rewriteBody } from '../pd-http/json';
+import { beginRewrite, findLayout, fits } from '../rewrite/known-layouts';
+import { Layout } from '../rewrite/layout';
+import { applyPatches, patchCount } from '../rewrite/patches';
+import { queryAt, queryLength, rewriteQuery } from '../pd-http/query';
+import { touched } from '../rewrite/edits';
+import { mapTarget, targetAt, targetLength, targetProblem } from '../pd-http/target';
+import { useLookups } from '../rewrite/region-acts';
+import { clearWanted, learnRegion, wantedCount, wantedRegion } from '../rewrite/regions';
+import { useHoldBack } from '../rewrite/hold-back';
+import { useDirection, useLatestTimestamp, useLongestLease } from '../rewrite/values';
+import { failedField, failedMessage, newLength, rewrite, useExchange } from '../rewrite/walker';
+import { expand, expandedAt, expandedLength } from '../texts/text';
+import { Status } from '../wire/status';
+import { addFact, beginCaller, setHeader } from '../tenant/caller';
+import { ConfigReader } from '../tenant/config';
+import { Access, Resolver } from '../tenant/identity';
+import { writeRefusal } from '../tenant/refusal';
+import { beginText, textAt, textLength } from '../texts/writer';
+import { Ascii, ascii } from '../wire/bytes';
+
+export { alloc, reset };
+
+const exchange = new Exchange();
+const budget = new Budget();
+const held = new Held();
+const result: usize = memory.data(32, 8);
+
+function give(at: usize, length: usize): usize {
+  store<usize>(result, at);
+  store<usize>(result, length, 4);
+  return result;
+}
+
+let space: Space = changetype<Space>(0);
+
+function choose(chosen: Space): void {
+  if (changetype<usize>(space) != 0) freeSpace(space);
+  space = chosen;
+  useSpace(space);
+}
+
+/** Selects a table tenant, or tenant 0; `prefix` is its prefix in etcd and must outlive the test. */
+export function select(number: u32, prefix: usize, prefixLength: usize, lease: u64): void {
+  const copy = heap.alloc(prefixLength);
+  memory.copy(copy, prefix, prefixLength);
+  choose(number == 0 ? adoptedSpace() : tableSpace(number));
+  useNamespace(copy, prefixLength, number);
+  useExchange(exchange, lease);
+}
+
+/** Gives the selected tenant a keyspace; mode: 0 txn, 1 raw. */
+export function selectKeyspace(number: u32, id: u32, mode: Mode): void {
+  choose(keyspaceSpace(number, id, mode));
+}
+
+/** Gives the selected tenant the key space behind a prefix. */
+export function selectPrefix(number: u32, at: usize, length: usize, mode: Mode): void {
+  choose(prefixSpace(number, at, length, mode));
+}
+
+/** What the selected space says of itself; result: capabilities, API version, keyspace id, the upper half of the table ids' tag. */
+export function spaceFacts(): usize {
+  store<u32>(result, capabilities());
+  store<u32>(result, apiVersion(), 4);
+  store<u32>(result, keyspaceId(), 8);
+  store<u32>(result, <u32>(tableIdTag() >> 32), 12);
+  return result;
+}
+
+/** True when the region with these bounds, as PD has them, lies inside the selected space. */
+export function owns(start: usize, startLength: usize, end: usize, endLength: usize): bool {
+  return ownsRegion(start, startLength, end, endLength);
+}
+
+export function newStream(vmLimit: u32, tenantLimit: u32): void {
+  clearExchange(exchange);
+  countExchange(exchange, budget);
+  release(held, budget);
+  vmBudget.limit = vmLimit;
+  budget.limit = tenantLimit;
+}
+
+export function latest(timestamp: u64): void {
+  useLatestTimestamp(timestamp);
+}
+
+export function holdBack(oldest: u64, seconds: u32): void {
+  useHoldBack(oldest, seconds);
+}
+
+export function longestLease(seconds: i64): void {
+  useLongestLease(seconds);
+}
+
+export function lookups(possible: bool): void {
+  useLookups(possible);
+}
+
+/** As if PD had said whether the region lies inside the selected tenant. */
+export function learn(region: u64, version: u64, inside: bool): void {
+  learnRegion(region, version, tenantNumber(), inside);
+}
+
+/** The i-th region that was wanted, or 0. */
+export function wanted(i: u32): u64 {
+  return i < wantedCount ? wantedRegion(i) : 0;
+}
+
+export function forgetWanted(): void {
+  clearWanted();
+}
+
+export function heldBytes(): u32 {
+  return <u32>vmBudget.used;
+}
+
+export function pending(): u32 {
+  return exchange.count;
+}
+
+/** Rewrites one message; result: at, length, status, message and field of a failure. */
+export function message(type: u32, at: usize, length: usize, way: u32): usize {
+  // A message by itself is bounded by its own limits only; `body` is bounded as an event is.
+  beginWork(1 << 27);
+  const status = rewrite(type, at, length, way);
+  store<u32>(result, status, 8);
+  store<u32>(result, failedMessage, 12);
+  store<u32>(result, failedField, 16);
+  store<u32>(result, touched ? 1 : 0, 20);
+  if (status != 0) return give(0, 0);
+  if (patchCount == 0) return give(at, length);
+  const out = alloc(newLength);
+  applyPatches(at, length, out);
+  return give(out, newLength);
+}
+
+/** 1 when such a message would not be walked, because one like it was before. */
+export function knows(type: u32, at: usize, length: usize, way: u32): u32 {
+  useDirection(way, exchange, 0);
+  beginRewrite();
+  const layout = findLayout(type, at, length);
+  return layout != 0 && fits(changetype<Layout>(layout), at, length) ? 1 : 0;
+}
+
+/** Feeds a piece of a body; result: at, length, status, changed. */
+export function body(type: u32, at: usize, length: usize, way: u32, limit: u32): usize {
+  let status = feed(held, budget, type, way, at, length, limit);
+  if (!countExchange(exchange, budget) && status == Status.OK) status = Status.HELD_TOO_MUCH;
+  store<u32>(result, status, 8);
+  store<u32>(result, outputChanged ? 1 : 0, 12);
+  return status == 0 ? give(outputAt, outputLength) : give(0, 0);
+}
+
+export function method(at: usize, length: usize): usize {
+  if (!findMethod(at, length)) return 0;
+  store<u32>(result, decision, 8);
+  store<u32>(result, requestMessage, 12);
+  store<u32>(result, responseMessage, 16);
+  expand(because);
+  return give(expandedAt, expandedLength);
+}
+
+/** One mapping of the selected space: 0 encodeKey, 1 encodeLower, 2 encodeUpper, 3 decodeKey, 4 decodeStart, 5 decodeEnd, 6.. encoded forms. */
+export function map(kind: u32, at: usize, length: usize): usize {
+  let mapped: u32 = Mapped.BROKEN;
+  switch (kind) {
+    case 0:
+      mapped = encodeKey(at, length);
+      break;
+    case 1:
+      mapped = encodeLower(at, length);
+      break;
+    case 2:
+      mapped = encodeUpper(at, length);
+      break;
+    case 3:
+      mapped = decodeKey(at, length);
+      break;
+    case 4:
+      mapped = decodeStart(at, length);
+      break;
+    case 5:
+      mapped = decodeEnd(at, length);
+      break;
+    case 6:
+    case 7:
+    case 8:
+      mapped = encodeEncoded(at, length, kind - 6);
+      break;
+    case 9:
+    case 10:
+    case 11:
+      mapped = decodeEncoded(at, length, kind - 9);
+  }
+  store<u32>(result, mapped, 8);
+  return mapped == Mapped.REPLACED ? give(mappedAt, mappedLength) : give(at, length);
+}
+
+/** One mapping of the selected tenant's names in etcd: 0 encodeName, 1 encodeNameEnd, 2 decodeName. */
+export function mapName(kind: u32, at: usize, length: usize): usize {
+  const mapped: u32 =
+    kind == 0 ? encodeName(at, length) : kind == 1 ? encodeNameEnd(at, length) : decodeName(at, length);
+  store<u32>(result, mapped, 8);
+  return mapped == Mapped.SAME || mapped == Mapped.OUTSIDE ? give(at, length) : give(namedAt, namedLength);
+}
+
+/** True when a range of etcd keys holds reserved ones. */
+export function reaches(key: usize, keyLength: usize, end: usize, endLength: usize): bool {
+  return reachesReserved(key, keyLength, end, endLength);
+}
+
+/** One mapping of a lease id: 0 to etcd's, 1 to the client's; -1 for an id that no client can hold. */
+export function mapLease(kind: u32, id: u64): u64 {
+  if (kind != 0) return decodeLease(id);
+  return isClientLease(id) ? encodeLease(id) : u64.MAX_VALUE;
+}
+
+export function plainText(at: usize, length: usize): bool {
+  return isPlainText(at, length);
+}
+
+export function requestKind(
+  m: usize,
+  mLength: usize,
+  p: usize,
+  pLength: usize,
+  c: usize,
+  cLength: usize,
+): u32 {
+  return classify(m, mLength, p, pLength, c, cLength);
+}
+
+/** What happens to a request to PD's HTTP API; result: its target or why not, the status, then the decision or -1. */
+export function httpTarget(m: usize, mLength: usize, p: usize, pLength: usize): usize {
+  const plain = pathBytes(p, pLength);
+  store<u32>(result, Status.OK, 8);
+  store<u32>(result, u32.MAX_VALUE, 12);
+  if (!findEndpoint(m, mLength, p, plain)) return give(0, 0);
+  store<u32>(result, decisionOf(endpoint), 12);
+  if (!isMapped(endpoint)) {
+    expand(textOf(endpoint));
+    return give(expandedAt, expandedLength);
+  }
+  const status = mapTarget(p, plain, pLength);
+  store<u32>(result, status, 8);
+  if (status == Status.OK) return give(targetAt, targetLength);
+  expand(targetProblem);
+  return give(expandedAt, expandedLength);
+}
+
+/** The body of the endpoint that `httpTarget` found last. */
+export function httpBody(at: usize, length: usize): usize {
+  store<u32>(result, rewriteBody(bodyOf(endpoint) - 1, at, length), 8);
+  return give(jsonAt, jsonLength);
+}
+
+/** Its good answer. */
+export function httpAnswer(at: usize, length: usize): usize {
+  store<u32>(result, rewriteAnswer(answerOf(endpoint) - 1, at, length), 8);
+  return give(jsonAt, jsonLength);
+}
+
+const START: Ascii = ascii('key');
+const END: Ascii = ascii('end_key');
+
+/** A query with the range `key`, `end_key`. */
+export function query(at: usize, length: usize, hex: bool): usize {
+  store<u32>(result, rewriteQuery(at, length, START, END, hex), 8);
+  return give(queryAt, queryLength);
+}
+
+let resolver: Resolver | null = null;
+let text: ArrayBuffer = new ArrayBuffer(0);
+
+function giveText(value: string): usize {
+  text = String.UTF8.encode(value);
+  return give(changetype<usize>(text), text.byteLength);
+}
+
+/** Loads a pluginConfig in the place of the last one; result: the error's text. */
+export function config(at: usize, length: usize): usize {
+  const old = resolver;
+  if (old != null) old.free();
+  resolver = null;
+  __collect();
+  const reader = new ConfigReader(String.UTF8.decodeUnsafe(at, length));
+  resolver = reader.error.length == 0 ? new Resolver(reader.config) : null;
+  return giveText(reader.error);
+}
+
+/** Selects the key space of the loaded configuration's tenant with this number. False: there is none. */
+export function selectConfigured(number: u32): bool {
+  const rules = resolver;
+  if (rules == null) return false;
+  const tenant = rules.config.tenantOf(number);
+  if (tenant == null) return false;
+  useSpace(tenant.space);
+  return true;
+}
+
+/** The name of what the tables decide about, '' behind the last; result: and whether tenants may use it, and its command in a batch. */
+export function policyRule(rule: u32): usize {
+  if (rule >= ruleCount()) return give(0, 0);
+  beginText();
+  nameRule(rule);
+  store<u32>(result, isOpen(rule) ? 1 : 0, 8);
+  store<u32>(result, commandFor(rule), 12);
+  return give(textAt, textLength);
+}
+
+/** Whether the loaded configuration's policy refuses a rule to the tenant with this number, and how far that is on trial (<< 1). */
+export function policyOf(number: u32, rule: u32): u32 {
+  const rules = resolver;
+  if (rules == null) return 0;
+  const tenant = rules.config.tenantOf(number);
+  if (tenant == null) return 0;
+  return (refusesRule(tenant.tightening, rule) ? 1 : 0) | (tenant.trial << 1);
+}
+
+/** Makes batches obey the loaded configuration's policy for the tenant with this number; none: no policy. */
+export function usePolicy(number: u32): void {
+  useRefusedCommands(0, false);
+  const rules = resolver;
+  if (rules == null) return;
+  const tenant = rules.config.tenantOf(number);
+  if (tenant != null) useRefusedCommands(tenant.tightening, tenant.trial != 0);
+}
+
+/** The command that was let through on trial, and how often (<< 16). */
+export function tried(): u32 {
+  return triedCommand | (triedCount << 16);
+}
+
+/** The place of a method that is known. */
+export function placeOf(at: usize, length: usize): i32 {
+  return findMethod(at, length) ? methodPlace : -1;
+}
+
+/** The loaded configuration's limit on timestamps, in seconds. */
+export function driftLimit(): u32 {
+  const rules = resolver;
+  return rules == null ? 0 : rules.config.limits.maxTsDriftSeconds;
+}
+
+/** Where the loaded configuration says that PD is asked; result: "cluster authority". */
+export function pdSettings(): usize {
+  const rules = resolver;
+  if (rules == null) return giveText('');
+  const config = rules.config;
+  return giveText(String.UTF8.decode(config.pdCluster) + ' ' + String.UTF8.decode(config.pdAuthority));
+}
+
+/** What the loaded configuration's rules ask for: 0 of the peer, 1 of the node; result: the name of the i-th fact, or 0. */
+export function factName(kind: u32, i: i32): usize {
+  const rules = resolver;
+  if (rules == null) return 0;
+  const facts = kind == 0 ? rules.config.rules.peer : rules.config.rules.node;
+  return i < facts.length ? give(changetype<usize>(facts[i].name), facts[i].name.byteLength) : 0;
+}
+
+/** What Envoy says of its node, by fact. */
+export function setNode(i: i32, at: usize, length: usize): void {
+  const rules = resolver;
+  if (rules == null) return;
+  const value = new ArrayBuffer(<i32>length);
+  memory.copy(changetype<usize>(value), at, length);
+  rules.config.rules.nodeValues[i] = value;
+}
+
+/** The caller that `identity` resolves: its principal, then its facts in their order, then its header. */
+export function caller(at: usize, length: usize): void {
+  beginCaller(at, length);
+}
+
+export function callerFact(at: usize, length: usize): void {
+  addFact(at, length);
+}
+
+export function callerHeader(at: usize, length: usize, many: bool): void {
+  setHeader(at, length, many);
+}
+
+/** Resolves the caller; result: access and the tenant's name or the refusal, the reason behind it. */
+export function identity(): usize {
+  const rules = resolver;
+  if (rules == null) return 0;
+  const found = rules.resolve();
+  store<u32>(result, found.access, 8);
+  store<u32>(result, found.reason, 12);
+  const tenant = found.tenant;
+  if (found.access == Access.SYSTEM) return give(0, 0);
+  if (tenant != null) return give(changetype<usize>(tenant.nameBytes), tenant.nameBytes.byteLength);
+  writeRefusal(found);
+  return give(textAt, textLength);
+}
+
+/** Resolves the principal so many times; gives how often it was a tenant's. */
+export function identify(at: usize, length: usize, times: u32): u32 {
+  const rules = resolver;
+  let tenants: u32 = 0;
+  for (let i: u32 = 0; rules != null && i < times; i++) {
+    beginCaller(at, length);
+    if (rules.resolve().access == Access.TENANT) tenants++;
+  }
+  return tenants;
+}
+
+/** Memory that is never given back: a benchmark's messages. */
+export function room(size: usize): usize {
+  return heap.alloc(size);
+}
+
+/**
+ * What one body event costs without Envoy, `times` over: copies the body in, rewrites it and copies what goes on to `out`. Gives the
+ * length of that, or a negative status.
+ */
+export function bench(type: u32, at: usize, length: usize, out: usize, way: u32, times: u32): i32 {
+  for (let i: u32 = 0; i < times; i++) {
+    reset();
+    const copy = alloc(length);
+    memory.copy(copy, at, length);
+    const status = feed(held, budget, type, way, copy, length, u32.MAX_VALUE);
+    if (status != Status.OK) return -(<i32>status);
+    memory.copy(out, outputAt, outputLength);
+  }
+  return <i32>outputLength;
+}
+
+/** gRPC's frame in front of a message: a flag and its length. */
+const FRAME_BYTES: usize = 5;
+
+/** The same for a framed batch of gets, by the walker that does nothing else. Gives the length of what goes on. */
+export function benchNaive(at: usize, length: usize, out: usize, number: u32, times: u32): i32 {
+  for (let i: u32 = 0; i < times; i++) {
+    reset();
+    const copy = alloc(length);
+    memory.copy(copy, at, length);
+    walkNaively(copy + FRAME_BYTES, copy + length, <u16>number);
+    memory.copy(out, copy, length);
+  }
+  return <i32>length;
+}
+
+/** The copies of `bench` alone. */
+export function benchCopy(at: usize, between: usize, out: usize, length: usize, times: u32): void {
+  for (let i: u32 = 0; i < times; i++) {
+    memory.copy(between, at, length);
+    memory.copy(out, between, length);
+  }
+}

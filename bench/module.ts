@@ -1,0 +1,262 @@
+/**
+ * The filter that users run, without Envoy: its callbacks, and a host that answers its calls as Envoy would, one stream at a time. What a
+ * call into the host costs is not Envoy's, so times by it are for comparing with each other.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { compile, isCurrent, RELEASE, ROOT } from '../src-ts/wasm/builds.ts';
+
+interface Callbacks {
+  memory: WebAssembly.Memory;
+  _initialize(): void;
+  proxy_on_memory_allocate(size: number): number;
+  proxy_on_vm_start(root: number, size: number): number;
+  proxy_on_configure(root: number, size: number): number;
+  proxy_on_tick(root: number): void;
+  proxy_on_context_create(context: number, root: number): void;
+  proxy_on_request_headers(context: number, count: number, last: number): number;
+  proxy_on_request_body(context: number, size: number, last: number): number;
+  proxy_on_response_headers(context: number, count: number, last: number): number;
+  proxy_on_response_body(context: number, size: number, last: number): number;
+  proxy_on_response_trailers(context: number, count: number): number;
+  proxy_on_delete(context: number): void;
+}
+
+const OK = 0;
+const NOT_FOUND = 1;
+const CONTINUE = 0;
+/** As in assembly/host/abi.ts. */
+const PLUGIN_CONFIGURATION = 7;
+const RESPONSE_MAPS = 2;
+/** The largest body that the host has room for. */
+const ROOM = 1 << 20;
+
+const utf8 = new TextEncoder();
+const text = new TextDecoder();
+
+/** Headers as `proxy_get_header_map_pairs` gives them. */
+export function headerPairs(headers: readonly (readonly [string, string])[]): Uint8Array {
+  const parts = headers.map(([name, value]) => [utf8.encode(name), utf8.encode(value)] as const);
+  const sizes = Buffer.alloc(4 + parts.length * 8);
+  sizes.writeUInt32LE(parts.length, 0);
+  for (const [i, [name, value]] of parts.entries()) {
+    sizes.writeUInt32LE(name.length, 4 + i * 8);
+    sizes.writeUInt32LE(value.length, 8 + i * 8);
+  }
+  const zero = Buffer.alloc(1);
+  return Buffer.concat([sizes, ...parts.flatMap(([name, value]) => [name, zero, value, zero])]);
+}
+
+/** The headers of a gRPC call. */
+export function callHeaders(path: string): Uint8Array {
+  return headerPairs([
+    [':method', 'POST'],
+    [':scheme', 'https'],
+    [':path', path],
+    [':authority', 'store:20160'],
+    ['content-type', 'application/grpc'],
+    ['te', 'trailers'],
+    ['user-agent', 'grpc-go/1.63.2'],
+  ]);
+}
+
+const ANSWER_HEADERS = headerPairs([
+  [':status', '200'],
+  ['content-type', 'application/grpc'],
+]);
+
+/** Compiled once, so that all instances are as warm as the first. */
+let compiled: WebAssembly.Module | undefined;
+
+export async function buildModule(): Promise<void> {
+  if (!isCurrent(RELEASE)) await compile(RELEASE);
+}
+
+export class HostedModule {
+  private readonly wasm: Callbacks;
+  private view: Uint8Array;
+  private words: DataView;
+  private root = 0;
+  private contexts = 0;
+  private metrics = 0;
+  private readonly names = new Map<number, string>();
+  private readonly values = new Map<string, number>();
+
+  private requestHeaders: Uint8Array = new Uint8Array();
+  private caller: Uint8Array = new Uint8Array();
+  private body: Uint8Array = new Uint8Array();
+  private readonly room = new Uint8Array(ROOM);
+  /** How many bytes of the body went on. */
+  private passedLength = 0;
+  private isReplaced = false;
+  private readonly pluginName = utf8.encode('bench');
+
+  /** The last refusal's text. */
+  refusal = '';
+  /** Milliseconds since 1970, as the filter sees it. */
+  clock = Date.now();
+
+  /** `buildModule` comes first. */
+  constructor() {
+    compiled ??= new WebAssembly.Module(readFileSync(join(ROOT, RELEASE.output)));
+    const imports = { env: this.host(), wasi_snapshot_preview1: { random_get: this.random.bind(this) } };
+    this.wasm = new WebAssembly.Instance(compiled, imports).exports as unknown as Callbacks;
+    this.view = new Uint8Array(this.wasm.memory.buffer);
+    this.words = new DataView(this.wasm.memory.buffer);
+    this.wasm._initialize();
+    this.wasm.proxy_on_vm_start(0, 0);
+  }
+
+  get memoryBytes(): number {
+    return this.wasm.memory.buffer.byteLength;
+  }
+
+  /** A gauge or counter as of the last tick. */
+  metric(name: string): number {
+    return this.values.get(name) ?? 0;
+  }
+
+  /** Memory may have moved since the last look at it. */
+  private look(): void {
+    if (this.view.length !== 0) return;
+    this.view = new Uint8Array(this.wasm.memory.buffer);
+    this.words = new DataView(this.wasm.memory.buffer);
+  }
+
+  private give(bytes: Uint8Array, at: number, size: number): number {
+    const to = this.wasm.proxy_on_memory_allocate(bytes.length);
+    this.look();
+    this.view.set(bytes, to);
+    this.words.setUint32(at, to, true);
+    this.words.setUint32(size, bytes.length, true);
+    return OK;
+  }
+
+  private read(at: number, length: number): string {
+    this.look();
+    return text.decode(this.view.subarray(at, at + length));
+  }
+
+  private random(at: number, length: number): number {
+    this.look();
+    crypto.getRandomValues(this.view.subarray(at, at + length));
+    return OK;
+  }
+
+  private host() {
+    const ok = (): number => OK;
+    return {
+      proxy_get_header_map_pairs: (map: number, at: number, size: number): number =>
+        this.give(map >= RESPONSE_MAPS ? ANSWER_HEADERS : this.requestHeaders, at, size),
+      proxy_get_property: (path: number, length: number, at: number, size: number): number => {
+        this.look();
+        // `connection` is the only property of a stream here, `plugin_name` the only other one.
+        const first = this.view[path];
+        if (first === 0x63) return this.give(this.caller, at, size);
+        return first === 0x70 && length === 11 ? this.give(this.pluginName, at, size) : NOT_FOUND;
+      },
+      proxy_get_buffer_bytes: (_type: number, _start: number, _max: number, at: number, size: number) =>
+        this.give(this.body, at, size),
+      proxy_set_buffer_bytes: (type: number, _start: number, _old: number, at: number, size: number) => {
+        if (type === PLUGIN_CONFIGURATION) return NOT_FOUND;
+        this.look();
+        this.room.set(this.view.subarray(at, at + size));
+        this.passedLength = size;
+        this.isReplaced = true;
+        return OK;
+      },
+      proxy_send_local_response: (_code: number, _d: number, _dl: number, at: number, size: number) => {
+        this.refusal = this.read(at, size);
+        return OK;
+      },
+      proxy_log: (_level: number, at: number, size: number): number => {
+        this.refusal = this.read(at, size);
+        return OK;
+      },
+      proxy_define_metric: (_type: number, at: number, size: number, result: number): number => {
+        this.names.set(++this.metrics, this.read(at, size));
+        this.words.setUint32(result, this.metrics, true);
+        return OK;
+      },
+      proxy_increment_metric: (metric: number, by: bigint): number => {
+        const name = this.names.get(metric)!;
+        this.values.set(name, this.metric(name) + Number(by));
+        return OK;
+      },
+      proxy_get_current_time_nanoseconds: (at: number): number => {
+        this.look();
+        this.words.setBigUint64(at, BigInt(this.clock) * 1_000_000n, true);
+        return OK;
+      },
+      // Nothing to ask PD through.
+      proxy_http_call: () => NOT_FOUND,
+      proxy_set_effective_context: ok,
+      proxy_set_tick_period_milliseconds: ok,
+      proxy_set_property: ok,
+      proxy_add_header_map_value: ok,
+      proxy_replace_header_map_value: ok,
+      proxy_remove_header_map_value: ok,
+      proxy_close_stream: ok,
+    };
+  }
+
+  /** Loads a configuration in the place of the last one, under which no stream may be open any more. Throws when it is refused. */
+  configure(config: Uint8Array): void {
+    const former = this.supersede(config);
+    if (former !== 0) this.close(former);
+  }
+
+  /** Loads a configuration beside the last one, under which streams stay open. Gives the context of the former, to be closed after them. */
+  supersede(config: Uint8Array): number {
+    const former = this.root;
+    this.root = ++this.contexts;
+    this.wasm.proxy_on_context_create(this.root, 0);
+    this.body = config;
+    if (this.wasm.proxy_on_configure(this.root, config.length) === 0) throw new Error(this.refusal);
+    return former;
+  }
+
+  tick(): void {
+    this.wasm.proxy_on_tick(this.root);
+  }
+
+  /** A stream with its headers through. Throws when it is refused. */
+  open(caller: Uint8Array, headers: Uint8Array): number {
+    const context = ++this.contexts;
+    this.caller = caller;
+    this.requestHeaders = headers;
+    this.wasm.proxy_on_context_create(context, this.root);
+    if (this.wasm.proxy_on_request_headers(context, 0, 0) !== CONTINUE) throw new Error(this.refusal);
+    return context;
+  }
+
+  /** A piece of the request's body; false: the stream is refused. */
+  request(context: number, piece: Uint8Array): boolean {
+    this.begin(piece);
+    return this.wasm.proxy_on_request_body(context, piece.length, 0) === CONTINUE;
+  }
+
+  answerHeaders(context: number): boolean {
+    return this.wasm.proxy_on_response_headers(context, 0, 0) === CONTINUE;
+  }
+
+  /** A piece of the answer's body; false: the stream is refused. */
+  answer(context: number, piece: Uint8Array): boolean {
+    this.begin(piece);
+    return this.wasm.proxy_on_response_body(context, piece.length, 0) === CONTINUE;
+  }
+
+  private begin(piece: Uint8Array): void {
+    this.body = piece;
+    this.isReplaced = false;
+  }
+
+  /** What the last piece became. */
+  passed(): Uint8Array {
+    return this.isReplaced ? this.room.slice(0, this.passedLength) : this.body.slice();
+  }
+
+  close(context: number): void {
+    this.wasm.proxy_on_delete(context);
+  }
+}

@@ -1,0 +1,78 @@
+import Table from 'cli-table3';
+import colors from 'picocolors';
+import type { Stack } from '../test/harness/stack/stack.ts';
+import type { PhysicalKey } from './keys.ts';
+import type { Proof, TenantFacts } from './proof.ts';
+
+/** The proof for eyes. */
+export function showProof(proof: Proof): string {
+  return [
+    ...proof.tenants.map(showTenant),
+    heading('Callers whose certificate makes them no tenant'),
+    showStrangers(proof),
+    heading('What this shows'),
+    ...proof.checks.map((check) => {
+      const mark = check.holds ? colors.green('✓') : colors.red('✗');
+      return `  ${mark} ${check.claim} ${colors.dim(`(${check.detail})`)}`;
+    }),
+    '',
+  ].join('\n');
+}
+
+/** Command lines for a user to go on with. */
+export function showAccess(stack: Stack): string {
+  const lines = stack.tenants.map((tenant) => {
+    const port = stack.tidbs.get(tenant.name)!.mysqlPort;
+    return `  ${tenant.name.padEnd(8)} ${colors.bold(`mysql --host 127.0.0.1 --port ${port} --user root`)}`;
+  });
+  return [
+    heading('Try it yourself'),
+    ...lines,
+    colors.dim(`  Envoy    ${stack.envoy?.adminUrl ?? 'none'}`),
+    colors.dim(`  logs     ${stack.run.logs}`),
+    '',
+  ].join('\n');
+}
+
+function showTenant(tenant: TenantFacts): string {
+  const table = new Table({
+    head: ['id', 'customer', 'cents', 'key in the store', 'tenant', 'table', 'handle'],
+    style: { head: [], border: colors.isColorSupported ? ['dim'] : [] },
+  });
+  tenant.rows.forEach((row, index) => {
+    const key = tenant.rowKeys[index];
+    table.push([
+      String(row['id']),
+      String(row['customer']),
+      String(row['cents']),
+      key ? showKey(key) : colors.red('not found'),
+      key ? colors.yellow(String(key.tenant)) : '',
+      key ? colors.cyan(String(key.tableId)) : '',
+      key?.handle === undefined ? '' : colors.magenta(String(key.handle)),
+    ]);
+  });
+  return [
+    heading(`Tenant ${tenant.name}, number ${tenant.number}: table id ${tenant.tableId}`),
+    ...tenant.statements.map(({ sql, milliseconds }) => `  ${sql}; ${colors.dim(`${milliseconds} ms`)}`),
+    table.toString(),
+  ].join('\n');
+}
+
+/** The parts in hex: `t`, the tenant's tag, the table id, the separator, the handle. */
+function showKey(key: PhysicalKey): string {
+  const [prefix = '', tag = '', id = '', separator = '', rest = ''] = key.parts;
+  return [prefix, colors.yellow(tag), colors.cyan(id), separator, colors.magenta(rest)].join(' ');
+}
+
+function showStrangers(proof: Proof): string {
+  return proof.strangers
+    .map((stranger) => {
+      const answer = stranger.refused ? colors.yellow(stranger.answer) : colors.red(stranger.answer);
+      return `  ${stranger.who}, ${stranger.call}\n    ${answer}`;
+    })
+    .join('\n');
+}
+
+function heading(text: string): string {
+  return `\n${colors.bold(text)}`;
+}

@@ -1,0 +1,214 @@
+/** `npm run fuzz`: see --help. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { ROOT } from '../src-ts/wasm/builds.ts';
+import { buildFilter } from '../test/unit/filter.ts';
+import { Random } from '../test/harness/model/random.ts';
+import { fuzzBuild } from './build.ts';
+import {
+  CORPUS_FOLDER,
+  isCurrentInput,
+  loadCorpus,
+  MAX_CORPUS_BYTES,
+  minimized,
+  readLines,
+  saveCorpus,
+} from './corpus.ts';
+import { digest, TARGETS, toLine, type TargetName } from './input.ts';
+import { knownReason } from './known.ts';
+import { Fuzzer, runInput, shrink, type Failure } from './loop.ts';
+import { Schema } from './schema.ts';
+import { World } from './world.ts';
+
+const FAILURES = join(ROOT, 'build', 'fuzz');
+const PROGRESS_MS = 2000;
+
+const HELP = `
+What it does
+  Makes inputs by the schema in proto/ (every mapped method, both directions, all kinds of key spaces), changes them, and feeds them
+  to an instrumented build of the filter. Inputs that reach a new block, a block more often, or end in a new way are kept and changed
+  again. The corpus in fuzz/corpus is run first.
+
+What is checked for every input
+  - it ends in a declared status; no trap; no read or write outside of constants, live heap blocks and the arena's live parts
+  - it ends after a number of steps in proportion to its length; memory stays bounded; nothing stays held when its stream is gone
+  - the debug and the release build agree
+  - a request that comes out holds only the tenant's keys, ranges, names and leases; an answer tells no other's; both are valid protobuf
+  - frames cut anywhere become what their messages become one by one; mappings of keys are those of the reference model
+  - good messages go through the same instance afterwards, with the result that the model gives
+
+Targets
+  walker   messages and sequences of them      frames   gRPC bodies in pieces       codec   keys and bounds
+  http     requests' forms, queries, JSON      config   the pluginConfig, callers   text    texts that may quote keys
+
+When something is wrong
+  the input, made as small as can be, is written to build/fuzz/, the exit code is 1, and --replay FILE runs it again.
+  What is known and judged (fuzz/known.ts) is counted and said, and is no failure.
+
+Examples
+  npm run fuzz -- --seconds 600
+  npm run fuzz -- --target walker,frames --seed 7 --seconds 60
+  npm run fuzz -- --replay build/fuzz/0123456789abcdef.jsonl
+  npm run fuzz -- --seconds 900 --keep        the corpus, renewed
+`;
+
+interface Options {
+  seconds: number;
+  runs?: number;
+  seed: number;
+  target: TargetName[];
+  corpus: string;
+  keep?: true;
+  replay?: string;
+  json?: true;
+  unreached?: true;
+}
+
+function whole(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('must be a whole number.');
+  return value;
+}
+
+function targets(text: string): TargetName[] {
+  return text.split(',').map((name) => {
+    const found = TARGETS.find((target) => target === name);
+    if (found === undefined) throw new InvalidArgumentError(`is one or more of ${TARGETS.join(',')}.`);
+    return found;
+  });
+}
+
+const program = new Command('npm run fuzz --')
+  .description('Fuzzes the filter: walker, frames, codecs, HTTP, configuration.')
+  .option('--seconds <n>', 'how long; the corpus comes first and counts', whole, 60)
+  .option('--runs <n>', 'ends after this many inputs, too: the same seed then gives the same inputs', whole)
+  .addOption(
+    new Option('--seed <n>', 'what the randomness begins with')
+      .argParser(whole)
+      .default(Date.now() % 1_000_000, 'the time'),
+  )
+  .option('--target <names>', `of ${TARGETS.join(',')}`, targets, [...TARGETS])
+  .option('--corpus <folder>', 'inputs to begin with', CORPUS_FOLDER)
+  .option('--keep', 'write what was found back to the corpus, the smallest inputs that reach it all')
+  .option('--replay <file>', 'run the inputs of this file and nothing else')
+  .option('--unreached', 'at the end, the functions of the filter with blocks that no input reached')
+  .option('--json', 'the summary as one JSON object on stdout')
+  .addHelpText('after', HELP)
+  .showHelpAfterError('(--help shows what there is)');
+
+/** Says how far it is; on a terminal in one line. */
+function progress(fuzzer: Fuzzer, start: number): void {
+  const seconds = (performance.now() - start) / 1000;
+  const { runs } = fuzzer.counts;
+  const line = `${seconds.toFixed(0)} s: ${runs} inputs, ${(runs / seconds).toFixed(0)} a second; ${fuzzer.reached.blocks} blocks; ${fuzzer.corpus.length} kept`;
+  process.stderr.write(process.stderr.isTTY ? `\r${line}\u001b[K` : `${line}\n`);
+}
+
+function report(failure: Failure, world: World): string {
+  process.stderr.write(`\nFAILED: ${failure.what}\nmaking the input smaller ...\n`);
+  const smallest = shrink(failure, world);
+  mkdirSync(FAILURES, { recursive: true });
+  const path = join(FAILURES, `${digest(smallest.input)}.jsonl`);
+  writeFileSync(path, `${toLine(smallest.input)}\n`);
+  const name = relative(ROOT, path);
+  process.stderr.write(
+    `${smallest.what}\n${smallest.stack ?? ''}\n\ninput: ${name}\nagain: npm run fuzz -- --replay ${name}\n`,
+  );
+  return name;
+}
+
+function replay(path: string, world: World): void {
+  for (const input of readLines(path)) {
+    const result = runInput(input, world);
+    if (Array.isArray(result))
+      console.log(`${digest(input)} ${input.target} ${input.space}: ${result.join('; ')}`);
+    else {
+      process.exitCode = 1;
+      console.log(
+        `${digest(input)} ${input.target} ${input.space}: FAILED: ${result.what}\n${result.stack ?? ''}`,
+      );
+    }
+  }
+}
+
+/** How much of each function was not reached. */
+function tellUnreached(fuzzer: Fuzzer, world: World): void {
+  for (const [i, { name, from }] of world.functions.entries()) {
+    const to = world.functions[i + 1]?.from ?? world.blocks;
+    let missed = 0;
+    for (let block = from; block < to; block++) if (!fuzzer.reached.has(block)) missed++;
+    if (missed > 0) process.stderr.write(`\n${missed} of ${to - from} blocks not reached: ${name}`);
+  }
+}
+
+function fuzz(options: Options, world: World): void {
+  const start = performance.now();
+  const fuzzer = new Fuzzer(world, new Random(options.seed), options.target);
+  const known = new Map<string, number>();
+  let failed: string | undefined;
+  let stale = 0;
+  const judge = (failure: Failure | undefined): void => {
+    if (failure === undefined) return;
+    const reason = knownReason(failure.what);
+    if (reason === undefined) failed = report(failure, world);
+    else known.set(reason, (known.get(reason) ?? 0) + 1);
+  };
+
+  const seeds = loadCorpus(options.corpus).filter((input) => options.target.includes(input.target));
+  for (const input of seeds) {
+    if (isCurrentInput(input, world)) judge(fuzzer.seed(input));
+    else stale++;
+    if (failed !== undefined) break;
+  }
+  if (stale > 0)
+    process.stderr.write(`${stale} inputs of the corpus speak of what is gone; --keep renews it\n`);
+  let told = start;
+  const isOver = (): boolean =>
+    performance.now() - start > options.seconds * 1000 || fuzzer.counts.runs >= (options.runs ?? Infinity);
+  while (failed === undefined && !isOver()) {
+    judge(fuzzer.next());
+    if (performance.now() - told < PROGRESS_MS) continue;
+    told = performance.now();
+    progress(fuzzer, start);
+  }
+  progress(fuzzer, start);
+
+  if (options.keep && failed === undefined) {
+    // Other targets' inputs stay.
+    const others = loadCorpus(options.corpus).filter((input) => !options.target.includes(input.target));
+    const kept = minimized(fuzzer.corpus, world);
+    const bytes = saveCorpus([...others, ...kept], options.corpus);
+    process.stderr.write(`\nthe corpus has ${others.length + kept.length} inputs, ${bytes} bytes\n`);
+    if (bytes > MAX_CORPUS_BYTES) {
+      process.stderr.write(`that is more than ${MAX_CORPUS_BYTES}\n`);
+      process.exitCode = 1;
+    }
+  }
+  const summary = {
+    seed: options.seed,
+    targets: options.target,
+    seconds: (performance.now() - start) / 1000,
+    inputs: fuzzer.counts.runs,
+    bytes: fuzzer.counts.bytes,
+    blocksReached: fuzzer.reached.blocks,
+    blocks: world.blocks,
+    kept: fuzzer.corpus.length,
+    known: Object.fromEntries(known),
+    failure: failed ?? null,
+  };
+  if (options.unreached) tellUnreached(fuzzer, world);
+  for (const [reason, count] of known) process.stderr.write(`\nknown, ${count} times: ${reason}`);
+  if (options.json) console.log(JSON.stringify(summary, null, 2));
+  else
+    console.log(
+      `\nseed ${summary.seed}: ${summary.inputs} inputs, ${summary.blocksReached} of ${summary.blocks} blocks, ${failed === undefined ? 'nothing wrong' : `FAILED, see ${failed}`}`,
+    );
+  if (failed !== undefined) process.exitCode = 1;
+}
+
+const options = program.parse().opts<Options>();
+await buildFilter();
+const world = new World(await fuzzBuild(), new Schema());
+if (options.replay === undefined) fuzz(options, world);
+else replay(options.replay, world);

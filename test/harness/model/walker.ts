@@ -1,0 +1,471 @@
+/**
+ * What the walker must do, on decoded messages: every field by its role in proto/, nothing by position. Messages are @bufbuild/protobuf's
+ * dynamic ones.
+ */
+import { fromBinary, toBinary, type FileRegistry, type Message } from '@bufbuild/protobuf';
+import { reflect, type ReflectMessage } from '@bufbuild/protobuf/reflect';
+import type { JudgedMessage, Judgement } from '../../../src-ts/schema/judgement.ts';
+import { Status, type Way } from '../../unit/filter.ts';
+import { EMPTY } from './bytes.ts';
+import { clientGroup, clientPath, isGroupPath, objectionToOwn, storedGroup, storedPath } from './groups.ts';
+import {
+  capabilities,
+  COPROCESSOR,
+  decodeEncoded,
+  encodeEncoded,
+  RAW,
+  TXN,
+  type KeySpace,
+} from './key-spaces.ts';
+import { clientName, isReadSince, storedName, storedRange, type Owner } from './names.ts';
+import { BROKEN, OUTSIDE, type Result } from './table-codec.ts';
+
+export const WITHHELD = 'tidb-mesh: the text of this error is withheld, it may quote keys of the store';
+export const READER = 'tidb_mesh_reader';
+
+/** Who asks, and what the stream remembers. */
+export interface World {
+  space: KeySpace;
+  name: string;
+  leaseSeed: bigint;
+  safePoint: bigint;
+  /** The earliest timestamp that may be kept from GC, and the longest time in seconds. */
+  oldest: bigint;
+  longestHold: bigint;
+  /** Seconds for which a lease in etcd may be taken. */
+  longestLease: bigint;
+}
+
+/** The message must be refused with this status. */
+export class Refused extends Error {
+  constructor(readonly status: Status) {
+    super(Status[status]);
+  }
+}
+
+/** The message lies outside of the tenant. */
+const DROPPED = Symbol('dropped');
+
+const LEASE_MASK = (1n << 48n) - 1n;
+
+/** Tenant 0 keeps its names and leases. */
+export function isAdopted(world: World): boolean {
+  return world.space.choice.number === 0;
+}
+
+const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
+const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
+const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'latin1'));
+
+function ownerOf(world: World): Owner {
+  return { name: world.name, isAdopted: isAdopted(world) };
+}
+
+function leaseBase(world: World): bigint {
+  return (1n << 63n) | (BigInt(world.space.choice.number) << 48n);
+}
+
+export function storedLease(world: World, id: bigint): bigint {
+  if (isAdopted(world)) return id;
+  return id === 0n ? 0n : BigInt.asIntN(64, leaseBase(world) | id);
+}
+
+function clientLease(world: World, stored: bigint): bigint {
+  const id = BigInt.asUintN(64, stored);
+  if (isAdopted(world)) return stored < 0n ? 0n : stored;
+  return (id & ~LEASE_MASK) === leaseBase(world) ? id & LEASE_MASK : 0n;
+}
+
+export function etcdPrefix(world: World): Uint8Array {
+  if (isAdopted(world)) return EMPTY;
+  return new TextEncoder().encode(`/tidb-mesh/${world.name}:`);
+}
+
+/** No escape, no byte that is not printable, no long run of hex. */
+export function isPlainText(text: string): boolean {
+  if (/[^\x20-\x7e\n\t]|\\/.test(text)) return false;
+  return (text.match(/[0-9a-fA-F]+/g) ?? []).every((run) => {
+    for (let end = 14; end <= run.length; end++)
+      if (/[a-fA-F]/.test(run.slice(0, end)) || /^[67]/.test(run) || end > 20) return false;
+    return true;
+  });
+}
+
+/** Rewrites messages of one registry. */
+export class WalkerModel {
+  private readonly fields: Map<string, Map<number, { role: string; essential: boolean; read: boolean }>>;
+  private readonly registry: FileRegistry;
+  private readonly messages: Map<string, JudgedMessage>;
+
+  constructor(registry: FileRegistry, judgement: Judgement) {
+    this.registry = registry;
+    this.messages = new Map(judgement.messages.map((message) => [message.name, message]));
+    this.fields = new Map(
+      judgement.messages.map((message) => [
+        message.name,
+        new Map(
+          message.fields.map((f) => [
+            f.number,
+            { role: f.role, essential: f.essential, read: f.message !== undefined },
+          ]),
+        ),
+      ]),
+    );
+  }
+
+  /**
+   * Changes the message in place.
+   * @throws Refused
+   */
+  rewrite(name: string, message: Message, way: Way, world: World): void {
+    const desc = this.registry.getMessage(name);
+    if (!desc) throw new Error(`no message ${name}`);
+    const view = reflect(desc, message);
+    if (this.walk(view, way, world) === DROPPED) for (const field of view.fields) view.clear(field);
+  }
+
+  role(message: string, number: number): string {
+    return this.fields.get(message)?.get(number)?.role ?? '';
+  }
+
+  private walk(view: ReflectMessage, way: Way, world: World): typeof DROPPED | undefined {
+    const roles = this.fields.get(view.desc.typeName);
+    if (!roles) throw new Error(`no message ${view.desc.typeName}`);
+    if (isAdopted(world) && this.messages.get(view.desc.typeName)?.owners) return undefined;
+    const role = (number: number): string => roles.get(number)?.role ?? '';
+    const withRole = (wanted: string) => view.fields.find((field) => role(field.number) === wanted);
+    if (way === 'request') this.judgeRequest(view, world);
+    const joint = way === 'request' ? this.judgeTogether(view, world) : undefined;
+    const reverse = withRole('REVERSE');
+    const swapped = reverse !== undefined && view.get(reverse) === true;
+
+    for (const field of view.fields) {
+      const { read, essential } = roles.get(field.number) ?? { read: false, essential: false };
+      if (field.message) {
+        if (!read) {
+          if (view.isSet(field)) {
+            if (role(field.number) === 'REFUSED' && way === 'request')
+              throw new Refused(Status.NOT_FOR_TENANTS);
+            view.clear(field);
+            if (role(field.number) === 'EMPTIED' && way === 'request') this.setEmptyRequest(view);
+          }
+          continue;
+        }
+        if (field.fieldKind === 'list') {
+          const list = view.get(field);
+          const isBatch = way === 'request' && view.desc.typeName === 'tikvpb.BatchCommandsRequest';
+          const kept = [...list].filter((item) => {
+            if (isBatch) {
+              this.walkCommand(item as ReflectMessage, world);
+              return true;
+            }
+            const dropped = this.walk(item as ReflectMessage, way, world) === DROPPED;
+            if (dropped && essential) throw new Error('an essential list is not modelled');
+            return !dropped;
+          });
+          view.clear(field);
+          const fresh = view.get(field);
+          for (const item of kept) fresh.add(item);
+        } else if (field.fieldKind === 'message' && view.isSet(field)) {
+          const inner = view.get(field);
+          if (this.walk(inner, way, world) === DROPPED) {
+            if (essential) return DROPPED;
+            view.clear(field);
+          } else view.set(field, inner);
+        }
+        continue;
+      }
+      const name = role(field.number);
+      if (name === '' || name === 'ROLE_UNSPECIFIED' || name === 'OPAQUE' || name === 'NAME') continue;
+      if (name === 'DROP') {
+        view.clear(field);
+        continue;
+      }
+      const isBound = /^(RANGE|ENC)_(START|END)$/.test(name);
+      if (field.fieldKind === 'list') {
+        if (name === 'BATCH_IDS') continue;
+        if (name === 'REGION_ACT') {
+          // None is known.
+          if (way === 'request') view.clear(field);
+          continue;
+        }
+        const mapped = [...view.get(field)].map((value) => this.value(name, value, way, world, swapped));
+        if (mapped.includes(DROPPED)) return DROPPED;
+        view.clear(field);
+        const fresh = view.get(field);
+        for (const value of mapped) fresh.add(value as never);
+        continue;
+      }
+      if (field.fieldKind !== 'scalar' && field.fieldKind !== 'enum') continue;
+      const inserted =
+        isBound ||
+        (way === 'request' && (name === 'API_VERSION' || name === 'KEYSPACE_ID')) ||
+        (name === 'SAFE_POINT_OUT' && way === 'response') ||
+        (name === 'LEASE_GRANT_ID' && way === 'request');
+      if (name === 'RESOURCE_VALUE') {
+        if (!view.isSet(field)) continue;
+        const key = textOf(view.get(view.desc.field['key']!) as Uint8Array);
+        if (key === '') return DROPPED;
+        if (!isGroupPath(key)) continue;
+        const desc = this.registry.getMessage('resource_manager.ResourceGroup')!;
+        const group = fromBinary(desc, view.get(field) as Uint8Array);
+        if (this.walk(reflect(desc, group), way, world) === DROPPED) return DROPPED;
+        view.set(field, toBinary(desc, group));
+        continue;
+      }
+      if (joint?.has(field.number) || (!view.isSet(field) && !inserted)) continue;
+      const before: unknown = view.get(field);
+      const after = this.value(name, before, way, world, swapped);
+      if (after === DROPPED) return DROPPED;
+      view.set(field, after as never);
+    }
+    for (const [number, value] of joint ?? []) {
+      if (value instanceof Refused) throw value;
+      const field = view.fields.find((f) => f.number === number);
+      if (field?.fieldKind === 'scalar' && value !== undefined) view.set(field, value as never);
+    }
+    if (way === 'request' && view.desc.typeName === 'resource_manager.PutResourceGroupRequest')
+      judgeGroup(view.message as unknown as PutGroup);
+    return undefined;
+  }
+
+  /** Fields whose meaning hangs on each other, by number: what becomes of them once all the others are judged; undefined leaves them. */
+  private judgeTogether(view: ReflectMessage, world: World): Map<number, unknown> {
+    const found = new Map<string, number>();
+    for (const [number, { role }] of this.fields.get(view.desc.typeName) ?? []) found.set(role, number);
+    const number = (role: string): number | undefined => found.get(role);
+    const get = (role: string): unknown => {
+      const field = view.fields.find((f) => f.number === number(role));
+      return field && view.get(field);
+    };
+    const keyRole = number('ETCD_KEY') === undefined ? 'ETCD_READ_KEY' : 'ETCD_KEY';
+    const key = get(keyRole);
+    const result = new Map<number, unknown>();
+    if (number('ETCD_END') !== undefined) {
+      const end = textOf(get('ETCD_END') as Uint8Array);
+      const range = { key: textOf(key as Uint8Array), end };
+      const stored = storedRange(ownerOf(world), range, keyRole === 'ETCD_READ_KEY');
+      result.set(number(keyRole)!, stored ? bytesOf(stored.key) : new Refused(Status.NAME_OUTSIDE));
+      // A field that is there and empty stays.
+      result.set(number('ETCD_END')!, stored && end !== '' ? bytesOf(stored.end) : undefined);
+    }
+    if (number('ETCD_VALUE') !== undefined && isReadSince(textOf(key as Uint8Array))) {
+      const value = textOf(get('ETCD_VALUE') as Uint8Array);
+      const isNumber = /^[0-9]{1,20}$/.test(value) && BigInt(value) < (1n << 64n) - 1n;
+      const good = isNumber && get('LEASE_ID') !== 0n;
+      const tooOld = isNumber && BigInt(value) < world.oldest;
+      if (!good) result.set(number('ETCD_VALUE')!, new Refused(Status.READ_SINCE));
+      else result.set(number('ETCD_VALUE')!, tooOld ? ascii(String(world.oldest)) : undefined);
+    }
+    if (number('RESOURCE_PATH') !== undefined) {
+      const [path, end] = [
+        textOf(get('RESOURCE_PATH') as Uint8Array),
+        textOf(get('RESOURCE_END') as Uint8Array),
+      ];
+      const stored = storedPath(world.space.choice.number, path, end);
+      result.set(
+        number('RESOURCE_PATH')!,
+        stored === undefined ? new Refused(Status.NAME_OUTSIDE) : bytesOf(stored),
+      );
+    }
+    if (number('SERVICE_ID') !== undefined) this.judgeService(get, number, world, result);
+    return result;
+  }
+
+  private judgeService(
+    get: (role: string) => unknown,
+    number: (role: string) => number | undefined,
+    world: World,
+    result: Map<number, unknown>,
+  ): void {
+    const [id, ttl, safePoint] = [
+      textOf(get('SERVICE_ID') as Uint8Array),
+      get('SERVICE_TTL') as bigint,
+      get('SERVICE_SAFE_POINT') as bigint,
+    ];
+    const isGc = id === 'gc_worker';
+    world.safePoint = isGc ? safePoint : (1n << 64n) - 1n;
+    let name: unknown = isGc ? ascii(READER) : bytesOf(`tidb-mesh:${world.name}:${id}`);
+    if (!isGc && ttl > 0n && safePoint < world.oldest) name = new Refused(Status.HELD_BACK);
+    if (!/^[\x21-\x2e\x30-\x7e]{1,128}$/.test(id)) name = new Refused(Status.SERVICE_ID);
+    result.set(number('SERVICE_ID')!, name);
+    const longest = ttl > world.longestHold ? world.longestHold : undefined;
+    result.set(number('SERVICE_TTL')!, isGc ? 0n : longest);
+    result.set(number('SERVICE_SAFE_POINT')!, isGc ? 0n : undefined);
+  }
+
+  /** What is asked of a request before its fields are. */
+  private judgeRequest(view: ReflectMessage, world: World): void {
+    const message = this.messages.get(view.desc.typeName);
+    const { space } = world;
+    if (needsOf(message) & ~capabilities(space)) throw new Refused(Status.WRONG_SPACE);
+    for (const { number, requires } of message?.fields ?? []) {
+      const field = view.fields.find((f) => f.number === number);
+      if (!requires || !field) continue;
+      const there = field.fieldKind === 'list' ? [...view.get(field)].length > 0 : view.isSet(field);
+      if (!there) throw new Refused(Status.RANGES_MISSING);
+    }
+    const context = view.desc.field['context'];
+    if (context?.number === 1 && context.message?.typeName === 'kvrpcpb.Context' && !view.isSet(context))
+      if (space.choice.keyspace) view.set(context, reflect(context.message));
+    this.judgeAct(view, message);
+  }
+
+  /** A request that acts on a region: none is known, so its version becomes 0. */
+  private judgeAct(view: ReflectMessage, message: JudgedMessage | undefined): void {
+    const acts = message?.actsOnRegion ?? 'NEVER';
+    if (acts === 'NEVER') return;
+    const keys = view.fields.find(
+      (f) => f.fieldKind === 'list' && message?.fields.some((j) => j.number === f.number && j.role === 'KEY'),
+    );
+    if (acts === 'WITHOUT_KEYS' && keys?.fieldKind === 'list' && [...view.get(keys)].length > 0) return;
+    const inside = (outer: ReflectMessage | undefined, name: string): ReflectMessage | undefined => {
+      const field = outer?.desc.field[name];
+      return outer && field?.fieldKind === 'message' && outer.isSet(field) ? outer.get(field) : undefined;
+    };
+    const context = inside(view, 'context');
+    const epoch = inside(context, 'regionEpoch');
+    const region = context?.desc.field['regionId'];
+    const version = epoch?.desc.field['version'];
+    if (!context || !epoch || !region || !version || !context.isSet(region) || !epoch.isSet(version))
+      throw new Refused(Status.REGION_NOT_NAMED);
+    epoch.clear(version);
+  }
+
+  /** A refused request of a batch becomes an empty one. */
+  private walkCommand(view: ReflectMessage, world: World): void {
+    try {
+      this.walk(view, 'request', world);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      for (const field of view.fields) view.clear(field);
+      this.setEmptyRequest(view);
+    }
+  }
+
+  private setEmptyRequest(view: ReflectMessage): void {
+    const field = view.fields.find((f) => f.number === 255);
+    if (field?.fieldKind !== 'message') throw new Error('a batch has an empty request');
+    view.set(field, reflect(field.message));
+  }
+
+  private value(role: string, value: unknown, way: Way, world: World, swapped: boolean): unknown {
+    const request = way === 'request';
+    const { space } = world;
+    const bytes = value instanceof Uint8Array ? value : EMPTY;
+    const must = (mapped: Result): Uint8Array | typeof DROPPED => {
+      if (mapped === BROKEN) throw new Error('the model was given a broken key');
+      return mapped === OUTSIDE ? DROPPED : mapped;
+    };
+    const exact = (mapped: Result): Uint8Array | typeof DROPPED => {
+      const result = must(mapped);
+      if (result === DROPPED && request) throw new Error('the model was given a foreign key');
+      return result;
+    };
+    switch (role) {
+      case 'KEY_OR_NONE':
+      case 'KEY':
+      case 'KEY_DROP': {
+        if (role === 'KEY_OR_NONE' && bytes.length === 0) return value;
+        const mapped = exact((request ? space.encodeKey : space.decodeKey)(bytes));
+        return mapped === DROPPED && role !== 'KEY_DROP' ? EMPTY : mapped;
+      }
+      case 'ENC_KEY': {
+        const mapped = exact((request ? encodeEncoded : decodeEncoded)(space, bytes, 'key'));
+        return mapped === DROPPED ? EMPTY : mapped;
+      }
+      case 'RANGE_START':
+      case 'RANGE_END': {
+        const lower = (role === 'RANGE_START') !== swapped;
+        if (request) return must((lower ? space.encodeLower : space.encodeUpper)(bytes));
+        return must((lower ? space.decodeStart : space.decodeEnd)(bytes));
+      }
+      case 'ENC_START':
+      case 'ENC_END': {
+        const lower = (role === 'ENC_START') !== swapped;
+        const map = request ? encodeEncoded : decodeEncoded;
+        return must(map(space, bytes, lower ? 'lower' : 'upper'));
+      }
+      case 'TEXT':
+        if (request || isPlainText(typeof value === 'string' ? value : textOf(bytes))) return value;
+        return typeof value === 'string' ? WITHHELD : ascii(WITHHELD);
+      case 'ETCD_KEY': {
+        const name = (request ? storedName : clientName)(ownerOf(world), textOf(bytes));
+        if (name === undefined && request) throw new Refused(Status.NAME_OUTSIDE);
+        return name === undefined ? DROPPED : bytesOf(name);
+      }
+      case 'OWN_GROUP':
+      case 'GROUP': {
+        const { number } = space.choice;
+        const status = request && role === 'OWN_GROUP' ? objectionToOwn(number, String(value)) : undefined;
+        if (status !== undefined) throw new Refused(status);
+        const name = (request ? storedGroup : clientGroup)(number, String(value));
+        if (name === undefined && request) throw new Refused(Status.NAME_OUTSIDE);
+        return name ?? DROPPED;
+      }
+      case 'RESOURCE_KEY': {
+        const path = clientPath(space.choice.number, textOf(bytes));
+        return path === undefined ? DROPPED : bytesOf(path);
+      }
+      case 'TSO_COUNT':
+        if (request && Number(value) > 16384) throw new Refused(Status.TSO_COUNT);
+        return value;
+      case 'LEASE_ID':
+        return request ? storedLease(world, value as bigint) : clientLease(world, value as bigint);
+      case 'LEASE_TTL':
+        return request && (value as bigint) > world.longestLease ? world.longestLease : value;
+      case 'LEASE_GRANT_ID': {
+        if (!request) return clientLease(world, value as bigint);
+        return storedLease(world, value === 0n ? world.leaseSeed : (value as bigint));
+      }
+      case 'API_VERSION':
+        return request ? (space.choice.keyspace ? 2 : 0) : value;
+      case 'KEYSPACE_ID':
+        return request ? (space.choice.keyspace?.id ?? 0) : value;
+      case 'SAFE_POINT_IN':
+        if (!request) return value;
+        world.safePoint = value as bigint;
+        return 0n;
+      case 'SAFE_POINT_OUT':
+        return request ? value : world.safePoint;
+      case 'SAFE_POINT_MIN': {
+        const own = value as bigint;
+        return request || own < world.safePoint ? value : world.safePoint;
+      }
+      case 'REGION_ACT':
+        return request ? 0n : value;
+      case 'TIMESTAMP':
+      case 'TIMESTAMP_OR_MAX':
+      case 'REGION_ID':
+      case 'REGION_VERSION':
+      case 'ETCD_VALUE':
+      case 'RESOURCE_END':
+      case 'CONFIG_PATH':
+      case 'SEGMENT':
+      case 'HOST':
+      case 'DAG':
+      case 'SELECT':
+      case 'COP_TYPE':
+      case 'REVERSE':
+        return value;
+      default:
+        throw new Error(`the model does not know the role ${role}`);
+    }
+  }
+}
+
+/** Capabilities that a request asks of its key space, as assembly/keys/space.ts has them. */
+function needsOf(message: JudgedMessage | undefined): number {
+  const bits: Record<string, number> = { TXN, RAW, COPROCESSOR };
+  return (message?.needs ?? []).reduce((all, need) => all | bits[need]!, 0);
+}
+
+interface PutGroup {
+  group?: { name: string; mode: number; rUSettings?: { rU?: { settings?: unknown } } };
+}
+
+/** What PD relies on. */
+function judgeGroup({ group }: PutGroup): void {
+  if (!group?.name || group.mode !== 1 || !group.rUSettings?.rU?.settings)
+    throw new Refused(Status.GROUP_SETTINGS);
+}

@@ -1,0 +1,44 @@
+/** What every command of the project needs first: the npm packages of the lock file. Uses nothing but Node itself. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
+
+/** What Node needs to run one jest project; further arguments for jest may follow. */
+export const jestArguments = (project) => [
+  '--experimental-vm-modules',
+  '--disable-warning=ExperimentalWarning',
+  'node_modules/jest/bin/jest.js',
+  '--selectProjects',
+  project,
+  '--runInBand',
+  '--forceExit',
+];
+
+const MIN_NODE = 20;
+
+/** Installs the packages when they are missing or older than the lock file. Exits with a reason when that fails. */
+export function ensurePackages() {
+  const major = Number(process.versions.node.split('.')[0]);
+  if (major < MIN_NODE) {
+    console.error(`Node ${MIN_NODE} or newer is needed; this is ${process.version}.`);
+    process.exit(1);
+  }
+  const installed = join(ROOT, 'node_modules', '.package-lock.json');
+  const lock = join(ROOT, 'package-lock.json');
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;
+  const start = Date.now();
+  console.log('  ...  Install the npm packages');
+  // Not npm ci: it refuses a lock file that lacks packages for other platforms, as npm itself writes it.
+  const result = spawnSync('npm', ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: ROOT,
+    stdio: 'inherit',
+  });
+  if (result.status !== 0) {
+    console.error('npm install failed; see its messages above.');
+    process.exit(1);
+  }
+  console.log(`  ok   Install the npm packages [${((Date.now() - start) / 1000).toFixed(1)}s]`);
+}

@@ -1,0 +1,104 @@
+/** The pages that people read: links lead somewhere, commands and files exist, references are current. */
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from '@jest/globals';
+import { commandsReference, subcommands } from '../../src-ts/docs/commands.ts';
+import { configurationReference } from '../../src-ts/docs/configuration.ts';
+import { pathOf, RENEW, withReference } from '../../src-ts/docs/page.ts';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const SKIPPED = new Set(['node_modules', 'build', '.git', '.ci']);
+const LINES = 150;
+const COLUMNS = 100;
+
+interface Page {
+  readonly name: string;
+  readonly text: string;
+}
+
+function pagesBelow(folder: string): Page[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return SKIPPED.has(entry.name) ? [] : pagesBelow(path);
+    if (!entry.name.endsWith('.md')) return [];
+    return [{ name: relative(ROOT, path), text: readFileSync(path, 'utf8') }];
+  });
+}
+
+const PAGES = pagesBelow(ROOT);
+
+/** What is said on all pages, with the page that says it. */
+function found(pattern: RegExp, pages: readonly Page[] = PAGES): { page: string; match: string }[] {
+  return pages.flatMap(({ name, text }) =>
+    [...text.matchAll(pattern)].map((match) => ({ page: name, match: match[1] ?? '' })),
+  );
+}
+
+/** The anchors of a page's headings, as GitHub makes them. */
+function anchors(text: string): Set<string> {
+  const headings = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => heading);
+  return new Set(
+    headings.map((heading) =>
+      heading
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+}
+
+function isBroken(page: string, link: string): boolean {
+  const [path = '', anchor] = link.split('#');
+  const target = path === '' ? join(ROOT, page) : join(ROOT, dirname(page), path);
+  if (!existsSync(target)) return true;
+  if (anchor === undefined || anchor === '' || !target.endsWith('.md')) return false;
+  return !anchors(readFileSync(target, 'utf8')).has(anchor);
+}
+
+test(`README.md has at most ${LINES} lines of at most ${COLUMNS} characters`, () => {
+  const lines = readFileSync(join(ROOT, 'README.md'), 'utf8').trimEnd().split('\n');
+  expect(lines.length).toBeLessThanOrEqual(LINES);
+  expect(lines.filter((line) => [...line].length > COLUMNS)).toEqual([]);
+});
+
+test('every relative link leads to a file or folder, and to a heading in it', () => {
+  const links = found(/\]\(([^)\s]+)\)/g).filter(({ match }) => !/^[a-z]+:/.test(match));
+  expect(links.length).toBeGreaterThan(50);
+  expect(links.filter(({ page, match }) => isBroken(page, match))).toEqual([]);
+});
+
+test('every npm script that a page names exists', () => {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>;
+  };
+  const named = found(/npm run (?:-s )?([a-z][a-z0-9:-]*)/g);
+  expect(named.length).toBeGreaterThan(20);
+  expect(named.filter(({ match }) => !(match in scripts))).toEqual([]);
+});
+
+test('every subcommand of tidb-mesh that a page names exists', async () => {
+  const known = (await subcommands()).map(({ path }) => path);
+  const exists = (words: string): boolean =>
+    known.some((path) => `${words} `.startsWith(`${path} `) || `${path} `.startsWith(`${words} `));
+  const named = found(/npx tidb-mesh ([a-z]+(?: (?:add|list|empty|remove))?)/g);
+  expect(named.length).toBeGreaterThan(20);
+  expect(named.filter(({ match }) => !exists(match))).toEqual([]);
+});
+
+test('every file of ours that a page names exists', () => {
+  const folders = readdirSync(ROOT).filter((name) => statSync(join(ROOT, name)).isDirectory());
+  const pages = PAGES.filter(({ name }) => name !== 'CHANGELOG.md');
+  const files = found(/`((?:[\w-]+\/)+[\w.-]+\.(?:ts|mjs|md|json|yaml|proto))`/g, pages).filter(({ match }) =>
+    folders.includes(match.split('/')[0] ?? ''),
+  );
+  expect(files.length).toBeGreaterThan(20);
+  expect(files.filter(({ match }) => !existsSync(join(ROOT, match)))).toEqual([]);
+});
+
+test(`the references are current (${RENEW})`, async () => {
+  const isCurrent = async (page: string, reference: string): Promise<void> =>
+    expect(readFileSync(pathOf(page), 'utf8')).toBe(await withReference(page, reference));
+  await isCurrent('configuration.md', configurationReference());
+  await isCurrent('commands.md', await commandsReference());
+});

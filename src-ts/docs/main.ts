@@ -1,0 +1,15 @@
+/** `npm run docs`: writes the references in docs/ from the code. */
+import { writeFileSync } from 'node:fs';
+import { commandsReference } from './commands.ts';
+import { configurationReference } from './configuration.ts';
+import { pathOf, withReference } from './page.ts';
+
+const PAGES = [
+  ['configuration.md', configurationReference()],
+  ['commands.md', await commandsReference()],
+] as const;
+
+for (const [page, reference] of PAGES) {
+  writeFileSync(pathOf(page), await withReference(page, reference));
+  console.log(`docs/${page} is written`);
+}

@@ -37,7 +37,15 @@ const layer = ([name, allowed]) => {
 };
 
 export default tseslint.config(
-  { ignores: ['build/', 'node_modules/', 'assembly/schema/table.ts', 'assembly/host/random.ts'] },
+  {
+    ignores: [
+      'build/',
+      'node_modules/',
+      'assembly/schema/table.ts',
+      'assembly/host/random.ts',
+      'src-ts/pd/generated/',
+    ],
+  },
   {
     files: ['{src-ts,demo,bench,fuzz,test}/**/*.ts'],
     extends: [...tseslint.configs.strict],

@@ -1,5 +1,4 @@
 /** The proxy-wasm callbacks: wiring only. */
-import '../memory/unpack';
 import '../host/abort';
 import { Action, Buffer, LogLevel } from '../host/abi';
 import { PLUGIN_NAME, log, readBuffer, readProperty, resultAt, resultLength } from '../host/host';

@@ -42,7 +42,15 @@ import { isPlainText } from '../keys/text';
 import { alloc, beginWork, reset } from '../memory/arena';
 import { Budget, Held, release, vmBudget } from '../memory/held';
 import { classify, pathBytes } from '../policy/classify';
-import { answerOf, bodyOf, decisionOf, endpoint, findEndpoint, isMapped, textOf } from '../policy/endpoints';
+import {
+  answerOf,
+  bodyOf,
+  decisionOf,
+  endpoint,
+  findEndpoint,
+  isMapped,
+  reasonOf,
+} from '../policy/endpoints';
 import {
   because,
   decision,
@@ -69,7 +77,7 @@ import { clearWanted, learnRegion, wantedCount, wantedRegion } from '../rewrite/
 import { useHoldBack } from '../rewrite/hold-back';
 import { useDirection, useLatestTimestamp, useLongestLease } from '../rewrite/values';
 import { failedField, failedMessage, newLength, rewrite, useExchange } from '../rewrite/walker';
-import { expand, expandedAt, expandedLength } from '../texts/text';
+import { textOf } from '../texts/text';
 import { Status } from '../wire/status';
 import { addFact, beginCaller, setHeader } from '../tenant/caller';
 import { ConfigReader } from '../tenant/config';
@@ -89,6 +97,10 @@ function give(at: usize, length: usize): usize {
   store<usize>(result, at);
   store<usize>(result, length, 4);
   return result;
+}
+
+function giveAscii(text: Ascii): usize {
+  return give(changetype<usize>(text), text.length);
 }
 
 let space: Space = changetype<Space>(0);
@@ -216,8 +228,7 @@ export function method(at: usize, length: usize): usize {
   store<u32>(result, decision, 8);
   store<u32>(result, requestMessage, 12);
   store<u32>(result, responseMessage, 16);
-  expand(because);
-  return give(expandedAt, expandedLength);
+  return giveAscii(textOf(because));
 }
 
 /** One mapping of the selected space: 0 encodeKey, 1 encodeLower, 2 encodeUpper, 3 decodeKey, 4 decodeStart, 5 decodeEnd, 6.. encoded forms. */
@@ -298,14 +309,12 @@ export function httpTarget(m: usize, mLength: usize, p: usize, pLength: usize): 
   if (!findEndpoint(m, mLength, p, plain)) return give(0, 0);
   store<u32>(result, decisionOf(endpoint), 12);
   if (!isMapped(endpoint)) {
-    expand(textOf(endpoint));
-    return give(expandedAt, expandedLength);
+    return giveAscii(textOf(reasonOf(endpoint)));
   }
   const status = mapTarget(p, plain, pLength);
   store<u32>(result, status, 8);
   if (status == Status.OK) return give(targetAt, targetLength);
-  expand(targetProblem);
-  return give(expandedAt, expandedLength);
+  return giveAscii(textOf(targetProblem));
 }
 
 /** The body of the endpoint that `httpTarget` found last. */

@@ -9,7 +9,7 @@ import { Bound, Mapped, decodeEncoded, encodeEncoded, mappedAt, mappedLength } f
 import { isPlainText } from '../keys/text';
 import { alloc, isOverspent } from '../memory/arena';
 import { HTTP_MEMBERS, HTTP_SHAPES, Json } from '../schema/http';
-import { expand, expandedAt, expandedLength } from '../texts/text';
+import { textOf } from '../texts/text';
 import { Ascii, ascii, equals, isSameBytes, startsWith } from '../wire/bytes';
 import { escapedLength, readHex, writeHex } from '../wire/escape';
 import { Status } from '../wire/status';
@@ -254,8 +254,8 @@ function memberOf(shape: u32): bool {
   const first = shapeWord(shape, 1);
   const count = shapeWord(shape, 2);
   for (memberPlace = 0; memberPlace < count; memberPlace++) {
-    expand(load<u16>(HTTP_MEMBERS + ((<usize>(first + memberPlace)) << 2)));
-    if (textLength == expandedLength && isSameBytes(textAt, expandedAt, textLength)) return true;
+    const name = load<u16>(HTTP_MEMBERS + ((<usize>(first + memberPlace)) << 2));
+    if (isText(textOf(name))) return true;
   }
   return false;
 }

@@ -7,16 +7,16 @@ import {
   endNameOf,
   endpoint,
   queryOf,
+  reasonOf,
   segment,
   segmentAt,
   segmentLength,
   startNameOf,
-  textOf,
 } from '../policy/endpoints';
 import { HttpDecision, HttpQuery } from '../schema/http';
-import { expand, expandedAt, expandedLength } from '../texts/text';
+import { textOf } from '../texts/text';
 import { Text } from '../texts/table';
-import { Ascii, LENGTH_BYTES, ascii, asciiIn, equals } from '../wire/bytes';
+import { Ascii, ascii, equals } from '../wire/bytes';
 import { escapedLength, unescape, writeEscaped } from '../wire/escape';
 import { Status } from '../wire/status';
 import { queryAt, queryLength, rewriteQuery } from './query';
@@ -38,11 +38,6 @@ export let targetProblem: u32 = 0;
 function problem(status: Status, text: u32): Status {
   targetProblem = text;
   return status;
-}
-
-function nameOf(text: u32): Ascii {
-  expand(text);
-  return asciiIn(alloc(LENGTH_BYTES + expandedLength), expandedAt, expandedLength);
 }
 
 /** The key in the path, mapped and escaped, at `nameAt`. */
@@ -126,7 +121,7 @@ export function mapTarget(path: usize, plain: usize, length: usize): Status {
   if (kind == HttpQuery.DROPPED) return Status.OK;
   if (kind == HttpQuery.NONE && plain < length) return problem(Status.MALFORMED, Text.NO_QUERY);
   if (kind == HttpQuery.PARTIAL && !equals(query, size, PARTIAL))
-    return problem(Status.NAME_OUTSIDE, textOf(endpoint));
+    return problem(Status.NAME_OUTSIDE, reasonOf(endpoint));
   if (kind == HttpQuery.RANGE || kind == HttpQuery.HEX_RANGE) {
     if (decisionOf(endpoint) == HttpDecision.REGIONS) {
       targetAt = changetype<usize>(REGIONS_BY_KEY);
@@ -135,8 +130,9 @@ export function mapTarget(path: usize, plain: usize, length: usize): Status {
       size = NO_LIMIT.length;
     }
     const hex = kind == HttpQuery.HEX_RANGE;
-    const start = nameOf(startNameOf(endpoint));
-    if (rewriteQuery(query, size, start, nameOf(endNameOf(endpoint)), hex) != Status.OK)
+    const start = textOf(startNameOf(endpoint));
+    const end = textOf(endNameOf(endpoint));
+    if (rewriteQuery(query, size, start, end, hex) != Status.OK)
       return problem(Status.MALFORMED, Text.QUERY_UNREADABLE);
     query = queryAt;
     size = queryLength;

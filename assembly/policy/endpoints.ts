@@ -1,6 +1,6 @@
 /** Finds what proto/pd/endpoints.ts says of a request to PD's HTTP API. What is not found is refused. */
 import { HTTP_ENDPOINTS, HTTP_ENDPOINT_COUNT, HttpDecision } from '../schema/http';
-import { expand, expandedAt, expandedLength } from '../texts/text';
+import { textOf } from '../texts/text';
 import { addAscii, addByte } from '../texts/writer';
 import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 
@@ -62,8 +62,8 @@ export function answerOf(place: u32): u32 {
   return word(place, 3);
 }
 
-/** The text of the refusal, or of the answer: its place in the texts. */
-export function textOf(place: u32): u32 {
+/** Why it is refused, or what it is answered: a text. */
+export function reasonOf(place: u32): u32 {
   return word(place, 4);
 }
 
@@ -88,10 +88,10 @@ function segmentEnd(p: usize, end: usize): usize {
   return p;
 }
 
-/** Matches a path behind the root with the pattern in `expandedAt`. */
-function matches(p: usize, end: usize): bool {
-  let q = expandedAt;
-  const patternEnd = q + expandedLength;
+/** Matches a path behind the root with an endpoint's pattern. */
+function matches(pattern: Ascii, p: usize, end: usize): bool {
+  let q = changetype<usize>(pattern);
+  const patternEnd = q + <usize>pattern.length;
   segment = Segment.NONE;
   while (q < patternEnd) {
     const c = load<u8>(q++);
@@ -127,9 +127,9 @@ export function nameEndpoint(place: u32): void {
   else addAscii(METHODS[method - 1]);
   addByte(SPACE);
   addAscii(ROOT);
-  expand(word(place, 0));
-  for (let i: usize = 0; i < expandedLength; i++) {
-    const c = load<u8>(expandedAt + i);
+  const pattern = textOf(word(place, 0));
+  for (let i = 0; i < pattern.length; i++) {
+    const c = load<u8>(changetype<usize>(pattern) + <usize>i);
     if (c == GROUP) addAscii(GROUP_NAME);
     else if (c == LABEL_ID) addAscii(LABEL_ID_NAME);
     else if (c == KEY) addAscii(KEY_NAME);
@@ -145,8 +145,7 @@ export function findEndpoint(method: usize, methodLength: usize, path: usize, pa
   for (let i: u32 = 0; i < HTTP_ENDPOINT_COUNT; i++) {
     const wanted = word(i, 1) & 15;
     if (wanted != 0 && wanted != number) continue;
-    expand(word(i, 0));
-    if (!matches(path + ROOT.length, path + pathLength)) continue;
+    if (!matches(textOf(word(i, 0)), path + ROOT.length, path + pathLength)) continue;
     endpoint = i;
     return true;
   }

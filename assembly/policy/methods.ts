@@ -1,7 +1,7 @@
 /** The decision for a gRPC method, from the table that proto/ is compiled to. Methods that are not in it are refused. */
-import { hashBytes, isSameBytes } from '../wire/bytes';
+import { equals, hashBytes, isSameBytes } from '../wire/bytes';
 import { METHODS, METHOD_COUNT } from '../schema/table';
-import { expand, expandedAt, expandedLength } from '../texts/text';
+import { textOf } from '../texts/text';
 
 export let decision: u32 = 0;
 export let requestMessage: u32 = 0;
@@ -56,8 +56,7 @@ export function findMethod(p: usize, length: usize): bool {
   }
   const record = METHODS + low * RECORD_BYTES;
   if (low == METHOD_COUNT || load<u32>(record) != hash) return false;
-  expand(load<u16>(record, 4));
-  if (expandedLength != length || !isSameBytes(expandedAt, p, length)) return false;
+  if (!equals(p, length, textOf(load<u16>(record, 4)))) return false;
   foundLength = length <= LONGEST ? length : 0;
   memory.copy(found, p, foundLength);
   methodPlace = <u32>low;

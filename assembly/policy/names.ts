@@ -5,7 +5,7 @@
 import { HTTP_ENDPOINT_COUNT, HttpDecision } from '../schema/http';
 import { entryOf, recordOf } from '../schema/messages';
 import { Decision, METHOD_COUNT, Msg } from '../schema/table';
-import { expand, expandedAt, expandedLength } from '../texts/text';
+import { textOf } from '../texts/text';
 import { addBytes } from '../texts/writer';
 import { decisionOf, nameEndpoint } from './endpoints';
 import { decisionAt, isStreamAt, pathAt, requestAt } from './methods';
@@ -25,8 +25,8 @@ export function nameRule(rule: u32): void {
     nameEndpoint(rule - METHOD_COUNT);
     return;
   }
-  expand(pathAt(rule));
-  addBytes(expandedAt + 1, expandedLength - 1);
+  const path = textOf(pathAt(rule));
+  addBytes(changetype<usize>(path) + 1, path.length - 1);
 }
 
 /** True when the tables let tenants use it. */

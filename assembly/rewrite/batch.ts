@@ -7,8 +7,9 @@
 import { alloc } from '../memory/arena';
 import { entryOf, recordOf, refusalOf } from '../schema/messages';
 import { Msg } from '../schema/table';
-import { LONGEST_TEXT, Text } from '../texts/table';
-import { expand, expandedAt, expandedLength } from '../texts/text';
+import { Text } from '../texts/table';
+import { textOf } from '../texts/text';
+import { Ascii } from '../wire/bytes';
 import { explain } from '../wire/explain';
 import { Status } from '../wire/status';
 import { readVarint, varintEnd, writeVarint } from '../wire/varint';
@@ -198,10 +199,9 @@ export function buildEmptyCommand(): void {
 }
 
 /** Appends a text to what is built. */
-function say(text: u32): void {
-  expand(text);
-  memory.copy(back, expandedAt, expandedLength);
-  back += expandedLength;
+function say(text: Ascii): void {
+  memory.copy(back, changetype<usize>(text), text.length);
+  back += text.length;
 }
 
 /** Builds the field `responses` that tells a client why its request was refused. */
@@ -209,11 +209,12 @@ export function buildRefusal(refusal: u32): void {
   const command = refusal >> 8;
   const place = refusalOf(entryOf(recordOf(Msg.BATCH_RESPONSE), command) >> 16);
   const kind = place >> 8;
-  const room = alloc(HEADERS + 2 * <usize>LONGEST_TEXT + 16);
-  front = room + HEADERS;
+  const name = textOf(Text.NAME);
+  const sentence = textOf(explain(refusal & 0xff));
+  front = alloc(HEADERS + name.length + sentence.length) + HEADERS;
   back = front;
-  say(Text.NAME);
-  say(explain(refusal & 0xff));
+  say(name);
+  say(sentence);
   if (kind == Refusal.KEY_ERROR) wrap(KEY_ERROR_ABORT);
   else if (kind == Refusal.REGION_ERROR) wrap(REGION_ERROR_MESSAGE);
   wrap(place & 0xff);

@@ -15,14 +15,14 @@ import {
 import { isPlainText } from '../keys/text';
 import { Budget, Held, append, consume } from '../memory/held';
 import { pathBytes } from '../policy/classify';
-import { answerOf, bodyOf, decisionOf, endpoint, findEndpoint, textOf } from '../policy/endpoints';
+import { answerOf, bodyOf, decisionOf, endpoint, findEndpoint, reasonOf } from '../policy/endpoints';
 import { NO_RULE } from '../policy/names';
 import { jsonAt, jsonLength, rewriteAnswer, rewriteBody } from '../pd-http/json';
 import { WITHHELD } from '../rewrite/names';
 import { mapTarget, targetAt, targetLength, targetProblem } from '../pd-http/target';
 import { HttpDecision } from '../schema/http';
 import { METHOD_COUNT } from '../schema/table';
-import { expand, expandedAt, expandedLength } from '../texts/text';
+import { textOf } from '../texts/text';
 import { Ascii, ascii } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { enter } from './enter';
@@ -58,14 +58,14 @@ export function onHttpCall(stream: Stream): bool {
   const decision = found ? decisionOf(endpoint) : HttpDecision.REFUSE;
   const isOpen = decision != HttpDecision.REFUSE;
   const rule = found ? METHOD_COUNT + endpoint : NO_RULE;
-  if (!permit(stream, rule, isOpen, found ? textOf(endpoint) : 0, plain)) return false;
+  if (!permit(stream, rule, isOpen, found ? reasonOf(endpoint) : 0, plain)) return false;
   stream.endpoint = <i32>endpoint;
   stream.phase = Phase.PASS;
   if (!isOpen || decision == HttpDecision.PASS) return true;
   if (decision == HttpDecision.ANSWER) {
     stream.phase = Phase.ENDED;
-    expand(textOf(endpoint));
-    sendReply(200, Grpc.NONE, expandedAt, expandedLength);
+    const answer = textOf(reasonOf(endpoint));
+    sendReply(200, Grpc.NONE, changetype<usize>(answer), answer.length);
     return false;
   }
   stream.phase = Phase.HTTP;

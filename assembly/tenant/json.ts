@@ -25,6 +25,17 @@ export class Json {
   first: Json | null = null;
   next: Json | null = null;
 
+  /** How many items or members it has. */
+  count(): i32 {
+    let count = 0;
+    let item = this.first;
+    while (item != null) {
+      count++;
+      item = item.next;
+    }
+    return count;
+  }
+
   /** The member with this name, or null. */
   get(name: string): Json | null {
     let member = this.first;

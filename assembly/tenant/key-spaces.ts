@@ -106,29 +106,6 @@ function servedTogether(tenants: Tenant[]): string {
   return '';
 }
 
-/** Lets the element at `i` sink until none below it in the heap starts later. */
-function sink(owned: Owned[], i: i32, count: i32): void {
-  const sinking = owned[i];
-  for (let child = 2 * i + 1; child < count; child = 2 * i + 1) {
-    if (child + 1 < count && compareStarts(owned[child].range, owned[child + 1].range) < 0) child++;
-    if (compareStarts(sinking.range, owned[child].range) >= 0) break;
-    owned[i] = owned[child];
-    i = child;
-  }
-  owned[i] = sinking;
-}
-
-/** Sorts by start, as a heap: the library's sort is six times the code. */
-function sortByStart(owned: Owned[]): void {
-  for (let i = (owned.length >> 1) - 1; i >= 0; i--) sink(owned, i, owned.length);
-  for (let end = owned.length - 1; end > 0; end--) {
-    const last = owned[end];
-    owned[end] = owned[0];
-    owned[0] = last;
-    sink(owned, 0, end);
-  }
-}
-
 /** '' or one line: the first two spaces with a key in common. */
 function disjoint(tenants: Tenant[]): string {
   const owned: Owned[] = [];
@@ -140,7 +117,7 @@ function disjoint(tenants: Tenant[]): string {
   }
   const all = tableTenants();
   if (tables >= 0) owned.push(new Owned(all, tables));
-  sortByStart(owned);
+  owned.sort((one, other) => compareStarts(one.range, other.range));
   let error = '';
   for (let i = 1; i < owned.length && error.length == 0; i++)
     if (overlap(owned[i - 1].range, owned[i].range))

@@ -9,14 +9,14 @@
 import { isSameBytes } from '../wire/bytes';
 export const CAPTURE: string = '{tenant}';
 
-export const CAPTURE_BYTES: usize = 8;
-export const STAR: u8 = 0x2a;
-export const BRACE: u8 = 0x7b;
-export const SLASH: u8 = 0x2f;
+const CAPTURE_BYTES: usize = 8;
+const STAR: u8 = 0x2a;
+const BRACE: u8 = 0x7b;
+const SLASH: u8 = 0x2f;
 const SPACE: i32 = 0x20;
 const TILDE: i32 = 0x7e;
 const MAX_NAME_BYTES: usize = 63;
-export const MAX_PATTERN_LENGTH: i32 = 1024;
+const MAX_PATTERN_LENGTH: i32 = 1024;
 
 /** What the last match captured; 0 bytes when its pattern captures nothing. */
 export let captureAt: usize = 0;
@@ -86,7 +86,7 @@ export function isPrintable(at: usize, length: usize): bool {
 }
 
 /** The end of the segment that begins here. */
-export function segmentEnd(at: usize, end: usize): usize {
+function segmentEnd(at: usize, end: usize): usize {
   while (at < end && load<u8>(at) != SLASH) at++;
   return at;
 }

@@ -1,10 +1,9 @@
 /** The rules of a pluginConfig: which callers are which tenant. Read once; ambiguity is refused. */
 import { MAX_FACTS } from './caller';
-import { Covering } from './covering';
 import { Fact, FIELD_NAMES, Field } from './facts';
 import { FieldReader } from './field-reader';
 import { Json, JsonType } from './json';
-import { CAPTURE, isExact, patternError } from './pattern';
+import { CAPTURE, covers, isExact, patternError } from './pattern';
 import { TextIndex } from './text-index';
 
 const NOTHING: ArrayBuffer = new ArrayBuffer(0);
@@ -34,6 +33,8 @@ export class Rule {
 }
 
 const MAX_LABEL_LENGTH: i32 = 317;
+/** A new caller is held against the rules one by one, and each rule against those before it. */
+const MAX_RULES: i32 = 1000;
 
 /** Who is who where nobody says: safe, since only who runs the mesh decides which namespace a workload is in. docs/decisions/0007. */
 const DEFAULT_PRINCIPAL: string = 'spiffe://cluster.local/ns/{tenant}/sa/*';
@@ -71,8 +72,6 @@ export class Rules {
 export class RulesReader extends FieldReader {
   rules: Rules = new Rules();
   private captured: bool = false;
-  /** The patterns of rules that take every caller that their principal matches. */
-  private patterns: Covering = new Covering();
 
   constructor(
     root: Json,
@@ -104,6 +103,16 @@ export class RulesReader extends FieldReader {
       );
       return;
     }
+    const count = member.count();
+    if (count > MAX_RULES)
+      this.fail(
+        'rules',
+        'has ' +
+          count.toString() +
+          ' rules, and ' +
+          MAX_RULES.toString() +
+          ' are the most; serve many tenants by one rule that captures {tenant}',
+      );
     let loose = false;
     let i = 0;
     let item = member.first;
@@ -151,9 +160,7 @@ export class RulesReader extends FieldReader {
     if (this.error.length != 0) return rule;
     rule.principal = String.UTF8.encode(principal);
     this.reachable(rule, where);
-    const isExactly = isExact(principal);
-    if (!isExactly && this.isWhole(rule)) this.patterns.add(rule.principal, this.rules.list.length);
-    this.rules.add(rule, isExactly);
+    this.rules.add(rule, isExact(principal));
     return rule;
   }
 
@@ -217,18 +224,18 @@ export class RulesReader extends FieldReader {
     }
   }
 
-  /** Refuses a rule that never gets a turn. */
+  /** Refuses a rule that no caller reaches. */
   private reachable(rule: Rule, where: string): void {
     if (rule.principal.byteLength == 0) return;
-    const exact = this.rules.exact;
-    let first = exact.find(changetype<usize>(rule.principal), rule.principal.byteLength);
-    if (first >= 0 && !this.isWhole(this.rules.list[first])) first = -1;
-    if (first < 0) first = this.patterns.firstCovering(rule.principal);
-    if (first >= 0)
+    const earlier = this.rules.list;
+    for (let i = 0; i < earlier.length; i++) {
+      if (!this.isWhole(earlier[i]) || !covers(earlier[i].principal, rule.principal)) continue;
       this.fail(
         where + '.principal',
-        'is never reached: rules[' + first.toString() + '] comes first and matches the same principals',
+        'is never reached: rules[' + i.toString() + '] comes first and matches the same principals',
       );
+      return;
+    }
   }
 
   /** True when the rule takes every caller that its principal matches. */

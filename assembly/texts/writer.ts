@@ -1,7 +1,7 @@
 /** Builds a text of ASCII parts in the arena; what goes beyond MAX_TEXT is left out. */
 import { alloc } from '../memory/arena';
 import { Ascii } from '../wire/bytes';
-import { expand, expandedAt, expandedLength } from './text';
+import { textOf } from './text';
 
 const MAX_TEXT: usize = 1024;
 const QUESTION_MARK: u8 = 0x3f;
@@ -21,8 +21,7 @@ export function clearText(): void {
 
 /** One of the texts that the filter knows. */
 export function addText(text: u32): void {
-  expand(text);
-  addBytes(expandedAt, expandedLength);
+  addAscii(textOf(text));
 }
 
 export function addByte(byte: u8): void {

@@ -8,7 +8,8 @@ export class Ascii {
   }
 }
 
-export const LENGTH_BYTES: usize = 8;
+/** A constant's length lies in front of it. */
+export const LENGTH_BYTES: usize = 4;
 
 /** The bytes of an ASCII text; for constants, at start. */
 export function ascii(text: string): Ascii {
@@ -16,13 +17,6 @@ export function ascii(text: string): Ascii {
   store<i32>(at - LENGTH_BYTES, text.length);
   for (let i = 0; i < text.length; i++) store<u8>(at + <usize>i, <u8>text.charCodeAt(i));
   return changetype<Ascii>(at);
-}
-
-/** The same over bytes in the arena or elsewhere; `room` has LENGTH_BYTES more than they need. */
-export function asciiIn(room: usize, p: usize, length: usize): Ascii {
-  store<i32>(room, <i32>length);
-  memory.copy(room + LENGTH_BYTES, p, length);
-  return changetype<Ascii>(room + LENGTH_BYTES);
 }
 
 /** Gives back a constant that was made for a while only. */

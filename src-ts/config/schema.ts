@@ -36,9 +36,10 @@ const object = (
   properties,
   ...more,
 });
-const list = (description: string, items: Schema): Schema => ({
+const list = (description: string, items: Schema, more: Schema = {}): Schema => ({
   type: 'array',
   minItems: 1,
+  ...more,
   description,
   items,
 });
@@ -242,8 +243,9 @@ export const PLUGIN_CONFIG_SCHEMA: Schema = {
       $schema: text('Where this schema is, for editors. The filter does not read it.'),
       tenants: list('The tenants of this storage layer.', tenant),
       rules: list(
-        "Who callers are; the first rule whose principal matches counts, and a caller that none matches is refused. Without rules a tenant's name is the namespace in the trust domain cluster.local: `spiffe://cluster.local/ns/{tenant}/sa/*`.",
+        "Who callers are; the first rule whose principal matches counts, and a caller that none matches is refused. Without rules a tenant's name is the namespace in the trust domain cluster.local: `spiffe://cluster.local/ns/{tenant}/sa/*`. At most 1,000.",
         rule,
+        { maxItems: 1000 },
       ),
       requirePrincipal: {
         type: 'boolean',

@@ -2,6 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { request as plainRequest } from 'node:http';
 import { request as tlsRequest, type RequestOptions } from 'node:https';
+import {
+  create,
+  fromBinary,
+  toBinary,
+  type DescMessage,
+  type MessageInitShape,
+  type MessageShape,
+} from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
 
 const TIMEOUT_MS = 10_000;
@@ -16,6 +24,16 @@ export interface EndpointOptions {
   readonly ca?: string | undefined;
   /** The name that the servers' certificates are checked against, where it is not the host's. */
   readonly serverName?: string | undefined;
+}
+
+/** A gRPC method that commands call, with its messages of proto/. */
+export interface Method<Request extends DescMessage, Answer extends DescMessage> {
+  /** `/package.Service/Method` */
+  readonly path: string;
+  readonly request: Request;
+  readonly answer: Answer;
+  /** Both sides stream; one question is asked. */
+  readonly isStream?: boolean;
 }
 
 /** An answer that says no, or none at all; the message names the call and what to look at. */
@@ -94,20 +112,28 @@ export class Endpoint {
   }
 
   /**
-   * One call of a unary method, or one question on a stream.
+   * One call of a gRPC method.
    * @param address `host:port`; PD's own by default
-   * @returns the answer's bytes
    * @throws CallError
    */
-  async grpc(
-    path: string,
-    message: Uint8Array,
-    { address, stream = false }: { address?: string; stream?: boolean } = {},
-  ): Promise<Buffer> {
-    const to = address ?? this.url.host;
+  async grpc<Request extends DescMessage, Answer extends DescMessage>(
+    { path, request, answer, isStream = false }: Method<Request, Answer>,
+    fields: MessageInitShape<Request>,
+    address = this.url.host,
+  ): Promise<MessageShape<Answer>> {
+    const bytes = await this.retry(path, toBinary(request, create(request, fields)), isStream, address);
+    try {
+      return fromBinary(answer, bytes);
+    } catch (error) {
+      const why = (error as Error).message;
+      throw new CallError(`${path} at ${address}: the answer is not a ${answer.typeName}: ${why}`, 0);
+    }
+  }
+
+  private async retry(path: string, message: Uint8Array, isStream: boolean, to: string): Promise<Buffer> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.ask(to, path, message, stream);
+        return await this.ask(to, path, message, isStream);
       } catch (error) {
         const { code, details } = error as grpc.ServiceError;
         if (code === grpc.status.UNAVAILABLE && attempt < MAX_TRIES) continue;

@@ -1,6 +1,22 @@
 /** PD's etcd, spoken to by gRPC on PD's own port: etcdserverpb.KV of etcd's rpc.proto. */
 import type { Endpoint } from './endpoint.ts';
-import { Message, bytes, number } from './wire.ts';
+import {
+  DeleteRangeRequestSchema,
+  DeleteRangeResponseSchema,
+  RangeRequestSchema,
+  RangeResponseSchema,
+} from './generated/etcd/rpc_pb.ts';
+
+const RANGE = {
+  path: '/etcdserverpb.KV/Range',
+  request: RangeRequestSchema,
+  answer: RangeResponseSchema,
+} as const;
+const DELETE_RANGE = {
+  path: '/etcdserverpb.KV/DeleteRange',
+  request: DeleteRangeRequestSchema,
+  answer: DeleteRangeResponseSchema,
+} as const;
 
 export interface Entry {
   readonly key: string;
@@ -16,31 +32,27 @@ function behind(prefix: Buffer): Buffer {
   return end;
 }
 
-/** RangeRequest and DeleteRangeRequest: key = 1, range_end = 2. */
-function range(prefix: string): Buffer {
-  const start = Buffer.from(prefix);
-  return Buffer.concat([bytes(1, start), bytes(2, behind(start))]);
+function range(prefix: string): { key: Buffer; rangeEnd: Buffer } {
+  const key = Buffer.from(prefix);
+  return { key, rangeEnd: behind(key) };
 }
 
 /** How many keys begin with this. */
 export async function countKeys(pd: Endpoint, prefix: string): Promise<number> {
-  const countOnly = number(9, 1);
-  const answer = await pd.grpc('/etcdserverpb.KV/Range', Buffer.concat([range(prefix), countOnly]));
-  return Number(new Message(answer).number(4));
+  return Number((await pd.grpc(RANGE, { ...range(prefix), countOnly: true })).count);
 }
 
 /** The keys that begin with this. */
 export async function entries(pd: Endpoint, prefix: string): Promise<Entry[]> {
-  const answer = await pd.grpc('/etcdserverpb.KV/Range', range(prefix));
-  return new Message(answer).messages(2).map((entry) => ({
-    key: entry.text(1),
-    value: entry.text(5),
-    lease: entry.number(6),
+  const { kvs } = await pd.grpc(RANGE, range(prefix));
+  return kvs.map(({ key, value, lease }) => ({
+    key: Buffer.from(key).toString(),
+    value: Buffer.from(value).toString(),
+    lease,
   }));
 }
 
 /** Deletes the keys that begin with this; gives their number. */
 export async function deletePrefix(pd: Endpoint, prefix: string): Promise<number> {
-  const answer = await pd.grpc('/etcdserverpb.KV/DeleteRange', range(prefix));
-  return Number(new Message(answer).number(2));
+  return Number((await pd.grpc(DELETE_RANGE, range(prefix))).deleted);
 }

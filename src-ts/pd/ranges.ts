@@ -3,13 +3,38 @@
  * know.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import { stores } from './cluster.ts';
 import { CallError, type Endpoint } from './endpoint.ts';
 import { regionsIn, type Region } from './regions.ts';
 import { timestamp } from './timestamp.ts';
-import { Message, bytes, number } from './wire.ts';
+import {
+  APIVersion,
+  RawScanRequestSchema,
+  RawScanResponseSchema,
+  ScanRequestSchema,
+  ScanResponseSchema,
+  UnsafeDestroyRangeRequestSchema,
+  UnsafeDestroyRangeResponseSchema,
+  type ContextSchema,
+} from './generated/tikv/kvrpcpb_pb.ts';
 
-const API_V2 = 2;
+const SCAN = {
+  path: '/tikvpb.Tikv/KvScan',
+  request: ScanRequestSchema,
+  answer: ScanResponseSchema,
+} as const;
+const RAW_SCAN = {
+  path: '/tikvpb.Tikv/RawScan',
+  request: RawScanRequestSchema,
+  answer: RawScanResponseSchema,
+} as const;
+const UNSAFE_DESTROY_RANGE = {
+  path: '/tikvpb.Tikv/UnsafeDestroyRange',
+  request: UnsafeDestroyRangeRequestSchema,
+  answer: UnsafeDestroyRangeResponseSchema,
+} as const;
+
 /** A region that is split or elects a leader is there again within seconds. */
 const TRIES = 30;
 const PAUSE_MS = 500;
@@ -27,32 +52,31 @@ export interface StoreRange {
   fromPd(key: Buffer): Buffer | undefined;
 }
 
+type Context = MessageInitShape<typeof ContextSchema>;
+
 /** The part of a range in one region. */
 interface Part {
-  readonly context: Buffer;
+  readonly context: Context;
   readonly start: Buffer;
   readonly end: Buffer;
-  /** One call to the store that leads the region. */
-  call(method: string, message: Uint8Array): Promise<Message>;
+  /** Of the store that leads the region. */
+  readonly address: string;
 }
 
 /** What to do next: `again` when the region is not there as PD said. */
 type Next = 'again' | 'next' | 'stop';
 
-/** kvrpcpb.Context: region_id = 1, region_epoch = 2, peer = 3, api_version = 21, keyspace_id = 32. */
 function contextOf(
   { id, epoch }: Region,
   leader: NonNullable<Region['leader']>,
   keyspaceId: number | undefined,
-): Buffer {
-  const space = keyspaceId === undefined ? [] : [number(21, API_V2), number(32, keyspaceId)];
-  return bytes(
-    1,
-    number(1, id),
-    bytes(2, number(1, epoch.confVer), number(2, epoch.version)),
-    bytes(3, number(1, leader.id), number(2, leader.storeId)),
-    ...space,
-  );
+): Context {
+  return {
+    regionId: BigInt(id),
+    regionEpoch: { confVer: BigInt(epoch.confVer), version: BigInt(epoch.version) },
+    peer: { id: BigInt(leader.id), storeId: BigInt(leader.storeId) },
+    ...(keyspaceId === undefined ? {} : { apiVersion: APIVersion.V2, keyspaceId }),
+  };
 }
 
 /** Calls `visit` for the range's part in each region, in order. */
@@ -76,9 +100,7 @@ async function overRegions(
       if (end === undefined)
         throw new CallError(`region ${region.id} ends at a key that is not in the form of this key space`, 0);
       const context = contextOf(region, region.leader, range.keyspaceId);
-      const call = async (method: string, message: Uint8Array): Promise<Message> =>
-        new Message(await pd.grpc(`/tikvpb.Tikv/${method}`, message, { address }));
-      next = await visit({ context, start, end, call });
+      next = await visit({ context, start, end, address });
       if (next === 'stop' || (next === 'next' && reaches(region.end))) return;
       if (next === 'next') start = end;
     }
@@ -100,16 +122,18 @@ export async function countKeysIn(pd: Endpoint, range: StoreRange, limit: number
   const raw = range.mode === 'raw';
   const now = raw ? 0n : await timestamp(pd);
   let count = 0;
-  await overRegions(pd, range, async ({ context, start, end, call }) => {
-    // RawScanRequest has key_only = 4; ScanRequest has version = 4 and key_only = 5.
-    const rest = raw ? [number(4, 1)] : [number(4, now), number(5, 1)];
-    const answer = await call(
-      raw ? 'RawScan' : 'KvScan',
-      Buffer.concat([context, bytes(2, start), number(3, limit - count), bytes(7, end), ...rest]),
-    );
-    if (answer.has(1)) return 'again';
-    // An error in the place of all pairs is a lock, too.
-    count += answer.messages(2).length + (!raw && answer.has(3) ? 1 : 0);
+  await overRegions(pd, range, async ({ context, start: startKey, end: endKey, address }) => {
+    const part = { context, startKey, endKey, limit: limit - count, keyOnly: true };
+    if (raw) {
+      const { regionError, kvs } = await pd.grpc(RAW_SCAN, part, address);
+      if (regionError) return 'again';
+      count += kvs.length;
+    } else {
+      const { regionError, pairs, error } = await pd.grpc(SCAN, { ...part, version: now }, address);
+      if (regionError) return 'again';
+      // An error in the place of all pairs is a lock, too.
+      count += pairs.length + (error ? 1 : 0);
+    }
     return count >= limit ? 'stop' : 'next';
   });
   return count;
@@ -126,10 +150,10 @@ export async function destroyKeysIn(pd: Endpoint, { start, end }: StoreRange): P
     throw new CallError('a range without both ends is not destroyed', 0);
   const all = (await stores(pd)).filter(({ state }) => state !== 'Tombstone');
   for (const { id, address } of all) {
-    const request = Buffer.concat([bytes(2, start), bytes(3, end)]);
-    const answer = new Message(await pd.grpc('/tikvpb.Tikv/UnsafeDestroyRange', request, { address }));
-    if (answer.has(1)) throw new CallError(`store ${id} could not destroy the range; try again`, 0);
-    if (answer.has(2)) throw new CallError(`store ${id} could not destroy the range: ${answer.text(2)}`, 0);
+    const answer = await pd.grpc(UNSAFE_DESTROY_RANGE, { startKey: start, endKey: end }, address);
+    if (answer.regionError) throw new CallError(`store ${id} could not destroy the range; try again`, 0);
+    if (answer.error !== '')
+      throw new CallError(`store ${id} could not destroy the range: ${answer.error}`, 0);
   }
   return all.length;
 }

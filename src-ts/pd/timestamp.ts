@@ -1,8 +1,15 @@
 /** PD's timestamps: milliseconds since 1970 in the upper bits, a counter in the lower 18 (client-go oracle.ComposeTS). */
 import type { Endpoint } from './endpoint.ts';
-import { Message, bytes, number } from './wire.ts';
+import { TsoRequestSchema, TsoResponseSchema } from './generated/pd/pdpb_pb.ts';
 
 const LOGICAL_BITS = 18n;
+
+const TSO = {
+  path: '/pdpb.PD/Tso',
+  request: TsoRequestSchema,
+  answer: TsoResponseSchema,
+  isStream: true,
+} as const;
 
 /** The moment that a timestamp names, ms since 1970. */
 export function millisOf(timestamp: bigint): number {
@@ -19,8 +26,7 @@ export async function clusterId(pd: Endpoint): Promise<bigint> {
  * @throws CallError when `--pd` is not the leader
  */
 export async function timestamp(pd: Endpoint): Promise<bigint> {
-  const header = bytes(1, number(1, await clusterId(pd)));
-  const request = Buffer.concat([header, number(2, 1)]);
-  const answer = new Message(await pd.grpc('/pdpb.PD/Tso', request, { stream: true })).message(3);
-  return (answer.number(1) << LOGICAL_BITS) | answer.number(2);
+  const header = { clusterId: await clusterId(pd) };
+  const answer = await pd.grpc(TSO, { header, count: 1 });
+  return ((answer.timestamp?.physical ?? 0n) << LOGICAL_BITS) | (answer.timestamp?.logical ?? 0n);
 }

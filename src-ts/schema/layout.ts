@@ -1,8 +1,8 @@
 /** Lays a judgement out as the flat tables that the filter's walker reads. `table.ts` explains the layout to the filter's side. */
-import { SENTENCES } from '../texts/sentences.ts';
-import { pack, type Packed } from '../texts/pack.ts';
 import { httpTexts, layOutHttp, type HttpLayout } from './http.ts';
 import { contextOf, Kind, type JudgedField, type JudgedMessage, type Judgement } from './judgement.ts';
+import { SENTENCES } from './sentences.ts';
+import { joinTexts, type Texts } from './texts.ts';
 
 /** u16 per message: first entry in `fields`, last near field | shape << 8, first item in `far` or 0, place of its name in the texts. */
 export const MESSAGE_WORDS = 4;
@@ -80,7 +80,7 @@ export interface Layout {
   readonly far: readonly number[];
   readonly methods: readonly number[];
   /** Names of messages, paths, reasons and what the filter says by itself. */
-  readonly texts: Packed;
+  readonly texts: Texts;
   /** PD's HTTP API. */
   readonly http: HttpLayout;
   /** Full names; the index is the id. Id 0 is the message that nobody reads. */
@@ -103,7 +103,7 @@ export function layOut(judgement: Judgement): Layout {
   const ids = new Map(names.map((name, id) => [name, id]));
   const idOf = (name: string | undefined): number => (name === undefined ? 0 : must(ids.get(name), name));
   const inert = inertMessages(judgement.messages);
-  const texts = pack([
+  const texts = joinTexts([
     ...names,
     ...judgement.methods.flatMap(({ path, because }) => [path, because]),
     ...SENTENCES.values(),
@@ -157,7 +157,7 @@ export function layOut(judgement: Judgement): Layout {
     });
   const laid = { messages, shapes: shapes.words, fields: [0, ...fields], far: [0, 0, ...far], methods };
   const words = laid.shapes.length + laid.fields.length + laid.far.length;
-  const bytes = words * 4 + (messages.length + methods.length) * 2 + texts.bytes.length + texts.pairs.length;
+  const bytes = words * 4 + (messages.length + methods.length) * 2 + texts.bytes.length;
   const http = layOutHttp(placeOf);
   return { ...laid, http, texts, names, bytes };
 }

@@ -14,7 +14,7 @@ export interface Build {
   readonly output: string;
 }
 
-const filter = (target: string, output: string, ...more: string[]): Build => ({
+const filter = (target: string, output: string): Build => ({
   name: `filter (${target})`,
   args: [
     'assembly/entries/filter.ts',
@@ -24,7 +24,6 @@ const filter = (target: string, output: string, ...more: string[]): Build => ({
     output,
     '--use',
     'abort=assembly/host/abort/abort',
-    ...more,
   ],
   output,
 });
@@ -36,7 +35,7 @@ const testing = (target: string, output: string): Build => ({
 });
 
 /** The filter that users run. */
-export const RELEASE = filter('release', 'build/release.wasm', '--pack');
+export const RELEASE = filter('release', 'build/release.wasm');
 
 /** The filter's judgement of configurations and callers, for the command line. */
 export const CHECK: Build = {
@@ -66,7 +65,7 @@ function newest(folder: string): number {
 export function isCurrent(build: Build): boolean {
   const output = join(ROOT, build.output);
   if (!existsSync(output)) return false;
-  const folders = ['assembly', 'src-ts/texts', 'src-ts/wasm'].map((folder) => newest(join(ROOT, folder)));
+  const folders = ['assembly', 'src-ts/wasm'].map((folder) => newest(join(ROOT, folder)));
   const sources = Math.max(...folders, statSync(join(ROOT, 'asconfig.json')).mtimeMs);
   return statSync(output).mtimeMs >= sources;
 }

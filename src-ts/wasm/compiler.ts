@@ -1,9 +1,7 @@
-/** The AssemblyScript compiler with packed literals and inlined functions, as a process of its own: its type declarations replace Node's `console`. */
-import { readFile, writeFile } from 'node:fs/promises';
-import { join, normalize, relative, resolve, sep } from 'node:path';
-import { packLiterals } from '../texts/literals.ts';
+/** The AssemblyScript compiler that inlines what docstrings mark, as a process of its own: its type declarations replace Node's `console`. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { decorateInline } from './inline.ts';
-import { packData } from './pack-data.ts';
 
 interface Compiler {
   main(
@@ -12,31 +10,18 @@ interface Compiler {
       stdout: NodeJS.WritableStream;
       stderr: NodeJS.WritableStream;
       readFile: (name: string, folder: string) => Promise<string | null>;
-      writeFile: (name: string, contents: string | Uint8Array, folder: string) => Promise<void>;
     },
   ): Promise<{ error: Error | null }>;
 }
 
 const COMPILER: string = 'assemblyscript/asc';
 const { main } = (await import(COMPILER)) as Compiler;
-const packed = packLiterals();
-/** Not the compiler's: the wasm's data is packed. */
-const PACK = '--pack';
-const isPacked = process.argv.includes(PACK);
-const args = process.argv.slice(2).filter((arg) => arg !== PACK);
-const { error } = await main(args, {
+const { error } = await main(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
   readFile: async (name, folder) => {
-    const path = normalize(relative('.', join(folder, name)))
-      .split(sep)
-      .join('/');
-    const source = packed(path) ?? (await readFile(join(folder, name), 'utf8').catch(() => null));
+    const source = await readFile(join(folder, name), 'utf8').catch(() => null);
     return source === null ? null : decorateInline(source);
-  },
-  writeFile: async (name, contents, folder) => {
-    const out = typeof contents !== 'string' && isPacked ? packData(contents) : contents;
-    await writeFile(resolve(folder, name), out);
   },
 });
 if (error) process.exitCode = 1;

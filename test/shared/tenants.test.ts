@@ -12,7 +12,7 @@ import { callHttp } from '../harness/stack/caller.ts';
 import { principalOf, type CertFiles } from '../harness/stack/certs.ts';
 import { startStack, type Stack } from '../harness/stack/stack.ts';
 import { rowKey, tablePrefix } from '../harness/support/keys.ts';
-import { encode } from '../harness/support/messages.ts';
+import { message, type Fields } from '../harness/support/messages.ts';
 
 const ROOT = new URL('../..', import.meta.url).pathname;
 const HOUR = 3_600_000;
@@ -298,24 +298,20 @@ describe('doctor', () => {
   test('names who holds garbage collection back, and for how long', async () => {
     const old = BigInt(Date.now() - 30 * HOUR) << 18n;
     const header = { clusterId: await clusterId(pd) };
-    const hold = (serviceId: string, safePoint: bigint): Promise<Buffer> =>
-      pd.grpc(
-        '/pdpb.PD/UpdateServiceGCSafePoint',
-        encode('pdpb.UpdateServiceGCSafePointRequest', {
-          header,
-          serviceId: Buffer.from(serviceId),
-          TTL: 3600n,
-          safePoint,
-        }),
-      );
+    const call = (path: string, name: string, fields: Fields): Promise<unknown> =>
+      pd.grpc({ path, request: message(`${name}Request`), answer: message(`${name}Response`) }, fields);
+    const hold = (serviceId: string, safePoint: bigint): Promise<unknown> =>
+      call('/pdpb.PD/UpdateServiceGCSafePoint', 'pdpb.UpdateServiceGCSafePoint', {
+        header,
+        serviceId: Buffer.from(serviceId),
+        TTL: 3600n,
+        safePoint,
+      });
     await hold('tidb-mesh:alpha:br-7', old);
-    await pd.grpc(
-      '/etcdserverpb.KV/Put',
-      encode('etcdserverpb.PutRequest', {
-        key: Buffer.from('/tidb/server/minstartts/gamma:c0ffee'),
-        value: Buffer.from(String(BigInt(Date.now() - 5 * HOUR) << 18n)),
-      }),
-    );
+    await call('/etcdserverpb.KV/Put', 'etcdserverpb.Put', {
+      key: Buffer.from('/tidb/server/minstartts/gamma:c0ffee'),
+      value: Buffer.from(String(BigInt(Date.now() - 5 * HOUR) << 18n)),
+    });
     const { code, out } = await doctor();
     expect(code).toBe(1);
     expect(out).toMatch(/WRONG {2}holds garbage collection back: service br-7 of tenant alpha, 30 h back/);

@@ -25,6 +25,10 @@ const PD = { cluster: 'pd_http' };
 const tenant = (extra: object): object => ({ ...GOOD, tenants: [{ ...TENANT, ...extra }] });
 const rule = (one: unknown): object => ({ ...GOOD, rules: [one] });
 const loose = (...rules: unknown[]): object => ({ ...GOOD, requirePrincipal: false, rules });
+const manyRules = (count: number): object => ({
+  ...GOOD,
+  rules: Array.from({ length: count }, (_, i) => ({ principal: `spiffe://m/${i}`, tenant: 'alpha' })),
+});
 const policy = (extra: unknown): object => ({ ...GOOD, policy: extra });
 const limits = (extra: unknown): object => ({ ...GOOD, limits: extra });
 
@@ -53,6 +57,7 @@ const TAKEN: [string, object][] = [
   ['a rule with a tenant', rule({ principal: 'spiffe://m/*', tenant: 'alpha' })],
   ['a system rule', rule({ principal: 'spiffe://m/pd', system: true })],
   ['system false', rule({ principal: 'spiffe://m/{tenant}', system: false })],
+  ['as many rules as there may be', manyRules(1000)],
   ['no limits', limits({})],
   ['the least limits', limits({ maxMessageBytes: 1024, maxTsDriftSeconds: 1, drainTimeoutSeconds: 0 })],
   [
@@ -127,6 +132,7 @@ const REFUSED: [string, unknown][] = [
   ],
   ['tenant 0 with a keyspace', tenant({ number: 0, keyspace: { id: 7, mode: 'txn' } })],
   ['tenant 0 with a prefix', tenant({ number: 0, prefix: { hex: '61', mode: 'txn' } })],
+  ['one rule too many', manyRules(1001)],
   ['a rule as a text', rule('spiffe://m/{tenant}')],
   ['a rule without a principal', rule({ tenant: 'alpha' })],
   ['a rule that says nothing', rule({ principal: 'spiffe://m/x' })],

@@ -27,7 +27,7 @@ import {
 import type { Layout } from '../../src-ts/schema/layout.ts';
 import { surfaceText } from '../../src-ts/schema/surface.ts';
 import { TABLE_FILE, tableText, TEXTS_FILE, textsText } from '../../src-ts/schema/table.ts';
-import { unpack } from '../../src-ts/texts/pack.ts';
+import { textAt } from '../../src-ts/schema/texts.ts';
 
 let registry: FileRegistry;
 let judgement: Judgement;
@@ -85,7 +85,7 @@ function slotOf(path: string): number[] | undefined {
   const hash = fnv1a(new TextEncoder().encode(path));
   for (let at = 0; at < layout.methods.length; at += METHOD_WORDS) {
     const [low = 0, high = 0, place = 0, ...rest] = layout.methods.slice(at, at + METHOD_WORDS);
-    if ((low | (high << 16)) >>> 0 === hash) return unpack(layout.texts, place) === path ? rest : undefined;
+    if ((low | (high << 16)) >>> 0 === hash) return textAt(layout.texts, place) === path ? rest : undefined;
   }
   return undefined;
 }
@@ -108,7 +108,7 @@ describe('generated table', () => {
       expect(layout.names[request & 0xfff]).toBe(m.request ?? '');
       expect(layout.names[answer & 0xfff]).toBe(m.response ?? '');
       expect(answer >>> 12).toBe((m.clientStreaming ? 1 : 0) | (m.serverStreaming ? 2 : 0));
-      expect(unpack(layout.texts, because)).toBe(m.because);
+      expect(textAt(layout.texts, because)).toBe(m.because);
     }
   });
 
@@ -143,7 +143,7 @@ describe('generated table', () => {
   });
 
   test('names every message', () => {
-    for (const name of layout.names) expect(unpack(layout.texts, words(name)[3] ?? 0)).toBe(name);
+    for (const name of layout.names) expect(textAt(layout.texts, words(name)[3] ?? 0)).toBe(name);
   });
 
   const TXN = 1 << 11;

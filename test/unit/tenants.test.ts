@@ -3,8 +3,11 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { DescMessage } from '@bufbuild/protobuf';
 import { parseJson } from '../../src-ts/pd/endpoint.ts';
-import { Message, bytes, number } from '../../src-ts/pd/wire.ts';
+import * as RPC from '../../src-ts/pd/generated/etcd/rpc_pb.ts';
+import * as PD from '../../src-ts/pd/generated/pd/pdpb_pb.ts';
+import * as KV from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';
 import { isTenantsOwn } from '../../src-ts/tenants/belongings.ts';
 import { tenantsOfFile } from '../../src-ts/tenants/config-file.ts';
 import { ageText } from '../../src-ts/tenants/holders.ts';
@@ -18,7 +21,7 @@ import {
   spaceOf,
   type Tenant,
 } from '../../src-ts/tenants/tenant.ts';
-import { decode, encode } from '../harness/support/messages.ts';
+import { message } from '../harness/support/messages.ts';
 import { buildFilter, Filter, type SpaceChoice } from './filter.ts';
 
 const TENANTS: Tenant[] = [
@@ -200,26 +203,18 @@ describe('small things', () => {
     });
   });
 
-  test('messages are those that proto/ describes', () => {
-    const written = Buffer.concat([
-      bytes(1, number(1, 7), number(32, 1n << 23n)),
-      bytes(2, Buffer.from('key')),
-      number(4, (1n << 64n) - 1n),
-      number(5, 1),
-    ]);
-    expect(decode('kvrpcpb.ScanRequest', written)).toMatchObject({
-      context: { regionId: 7n, keyspaceId: 1 << 23 },
-      startKey: new Uint8Array(Buffer.from('key')),
-      version: (1n << 64n) - 1n,
-      keyOnly: true,
-    });
-    const answer = new Message(
-      encode('kvrpcpb.ScanResponse', { pairs: [{ key: Buffer.from('a') }, { key: Buffer.from('b') }] }),
-    );
-    expect(answer.messages(2).map((pair) => pair.text(2))).toEqual(['a', 'b']);
-    expect(answer.has(1)).toBe(false);
-    expect(() => new Message(Buffer.from('120561', 'hex'))).toThrow(/ends early/);
-  });
+  test.each(Object.values({ ...PD, ...RPC, ...KV }).filter((one) => 'typeName' in one && 'fields' in one))(
+    'the generated %s is that of proto/',
+    (generated) => {
+      const { fields, typeName } = generated as DescMessage;
+      const facts = (some: DescMessage['fields']): unknown[] =>
+        some.map(({ name, number, fieldKind, scalar, message }) => [
+          [name, number, fieldKind],
+          [scalar, message?.typeName],
+        ]);
+      expect(facts(fields)).toEqual(facts(message(typeName).fields));
+    },
+  );
 
   test('memcomparable keys come back, other bytes do not', () => {
     for (const text of ['', 'a', 'eight by', 'nine byte']) {

@@ -1,38 +1,34 @@
-/** Texts come out of the packing as they went in. */
+/** Texts come out of their table as they went in. */
 import { describe, expect, test } from '@jest/globals';
-import { MAX_PAIRS, pack, unpack } from '../../src-ts/texts/pack.ts';
-import { SENTENCES } from '../../src-ts/texts/sentences.ts';
+import { SENTENCES } from '../../src-ts/schema/sentences.ts';
+import { joinTexts, textAt } from '../../src-ts/schema/texts.ts';
 
 function roundTrip(texts: string[]): string[] {
-  const packed = pack(texts);
-  return texts.map((text) => unpack(packed, packed.places.get(text) ?? -1));
+  const joined = joinTexts(texts);
+  return texts.map((text) => textAt(joined, joined.places.get(text) ?? -1));
 }
 
-describe('packed texts', () => {
+describe('the table of texts', () => {
   test('the sentences of the filter', () => {
     const texts = [...SENTENCES.values()];
     expect(roundTrip(texts)).toEqual(texts);
-    expect(pack(texts).bytes.length).toBeLessThan(texts.join('').length * 0.7);
   });
 
-  test('none, the empty one, one letter, one letter often', () => {
-    const texts = ['', 'a', 'aaaaaaaaaaaaaaaaaaaaaaaa', 'aa', '~ '];
-    expect(roundTrip(texts)).toEqual(texts);
-    expect(pack([]).bytes).toEqual([0]);
+  test('the empty one comes first, and what is there twice is kept once', () => {
+    const { bytes, places } = joinTexts(['a', '', 'a']);
+    expect(bytes).toEqual([0, 0, 0, 0, 1, 0, 0, 0, 0x61]);
+    expect([...places]).toEqual([
+      ['', 0],
+      ['a', 4],
+    ]);
   });
 
-  test('uses every code when there is enough to pack, and no code that ends a text', () => {
-    const texts = Array.from(
-      { length: 2000 },
-      (_, i) => `${(i * 2654435761) % 4294967296}-${i % 97}-${i % 89}`,
-    );
-    const packed = pack(texts);
-    expect(packed.pairs.length).toBe(MAX_PAIRS * 2);
-    expect(packed.pairs).not.toContain(0);
+  test('one that is longer than 255', () => {
+    const texts = ['a'.repeat(300), '~ '];
     expect(roundTrip(texts)).toEqual(texts);
   });
 
-  test.each(['caf\u00e9', 'tab\t', 'nul\0', 'del\x7f'])('refuses %j', (text) =>
-    expect(() => pack([text])).toThrow('not printable ASCII'),
+  test.each(['café', 'tab\t', 'nul\0', 'del\x7f'])('refuses %j', (text) =>
+    expect(() => joinTexts([text])).toThrow('not printable ASCII'),
   );
 });

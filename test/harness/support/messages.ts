@@ -1,9 +1,17 @@
-import { create, fromBinary, toBinary, type FileRegistry, type Message } from '@bufbuild/protobuf';
+import {
+  create,
+  fromBinary,
+  toBinary,
+  type DescMessage,
+  type FileRegistry,
+  type Message,
+} from '@bufbuild/protobuf';
 import { readDescriptors } from '../../../src-ts/schema/descriptors.ts';
 
 let registry: FileRegistry | undefined;
 
-function message(name: string) {
+/** The message of proto/ with this full name. */
+export function message(name: string): DescMessage {
   registry ??= readDescriptors();
   const found = registry.getMessage(name);
   if (!found) throw new Error(`proto/ has no message ${name}`);

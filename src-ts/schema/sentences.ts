@@ -1,4 +1,4 @@
-/** What the filter says by itself, in ASCII; `npm run schema` packs it into assembly/texts/table.ts, where each is Text.<name>. */
+/** What the filter says by itself, in ASCII; `npm run schema` puts it into assembly/texts/table.ts, where each is Text.<name>. */
 
 /** Why a message or stream is ended, by Status: what is wrong, and what to do. */
 const BY_STATUS: Record<string, string> = {

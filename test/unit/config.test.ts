@@ -373,8 +373,6 @@ const POLICIES = Object.fromEntries(
 
 /** A worker's memory for a configuration of ten thousand tenants, its former one included: measured, doubled. */
 const LOAD_BYTES = 96 * 1024 * 1024;
-/** One load takes a fifth of this in the slower build; what grows with the square of the tenants takes more. */
-const LOAD_MS = 1500;
 
 beforeAll(buildFilter);
 
@@ -483,7 +481,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     ['keyspaces', (i) => ({ keyspace: { id: i * 7, mode: i % 2 ? 'txn' : 'raw' } })],
     ['prefixes', (i) => ({ prefix: { text: `application-${i}:`, mode: 'raw' } })],
   ])(
-    'loads ten thousand %s and a thousand rules, again and again, in bounded time and memory',
+    'loads ten thousand %s and a thousand rules, again and again, in bounded memory',
     (_name, of, policy = {}) => {
       const fresh = new Filter(build);
       const tenants = Array.from({ length: 10_000 }, (_, i) => ({
@@ -496,9 +494,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
         tenant: `tenant-${i * 10}`,
       }));
       const text = JSON.stringify({ tenants, rules, ...policy });
-      const began = performance.now();
       for (let i = 0; i < 4; i++) expect(fresh.config(text)).toBe('');
-      expect((performance.now() - began) / 4).toBeLessThan(LOAD_MS);
       expect(fresh.memoryBytes).toBeLessThan(LOAD_BYTES);
       expect(fresh.identity('spiffe://demo.mesh/ns/n999/sa/x').text).toBe('tenant-9990');
 

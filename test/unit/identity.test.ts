@@ -502,7 +502,10 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     test('a hundred thousand of them, in bounded memory, and one that comes often stays known', () => {
       const fresh = new Filter(build);
       fresh.config(
-        JSON.stringify({ tenants: TENANTS, rules: [...rules, { principal: `${TD}/{tenant}/sa/*` }] }),
+        JSON.stringify({
+          tenants: TENANTS,
+          rules: [...rules.slice(1), { principal: `${TD}/{tenant}/sa/*` }],
+        }),
       );
       let warm = 0;
       for (let i = 0; i < 100_000; i++) {

@@ -16,22 +16,22 @@ interface Options {
 
 const command = new Command('npm run demo --')
   .description(
-    'Two stock TiDB servers as two tenants of one PD and one store, through Envoy with the filter, and a third one, ' +
-      "the storage layer's own, which collects garbage for all. " +
-      'Installs and builds what it needs, starts the servers on free ports of 127.0.0.1, runs the same SQL ' +
-      'in both tenants, shows where the rows lie in the store, and stays up until Ctrl-C.',
+    'Runs two stock TiDB servers as two tenants of one PD and one store, through Envoy with the filter. ' +
+      "A third TiDB, the storage layer's own, collects garbage for all. " +
+      'Installs and builds what it needs, and starts the servers on free ports of 127.0.0.1. ' +
+      'Runs the same SQL in both tenants, shows the keys of the rows in the store, and stays up until Ctrl-C.',
   )
-  .option('--once', 'end after the proof: status 0 if all of it holds, 1 otherwise')
+  .option('--once', 'end after the proof; exit code 0 if every check holds, 1 otherwise')
   .option('--json', 'print the proof as JSON on standard output (progress goes to standard error)')
-  .option('--logs <folder>', "where the servers' logs go (default: a folder of the run below the cache)")
-  .option('--wasm <file>', 'another build of the filter than build/release.wasm')
+  .option('--logs <folder>', "write the servers' logs there (default: a folder of this run below the cache)")
+  .option('--wasm <file>', 'use this build of the filter instead of build/release.wasm')
   .addHelpText(
     'after',
     `
 Environment:
-  TIDB_MESH_CACHE         what is installed and built outlives the clone here (now ${cacheRoot()})
+  TIDB_MESH_CACHE         keeps what is installed and built (now ${cacheRoot()})
   TIDB_MESH_ENVOY, TIDB_MESH_PD_SERVER, TIDB_MESH_TIDB_SERVER, TIDB_MESH_STORE, TIDB_MESH_WASM
-                          files to take instead of installing or building them
+                          use these files; install and build none of them
 
 The first run builds PD and TiDB from source: about 10 minutes on 2 cores. Later ones start in seconds.`,
   );
@@ -58,7 +58,7 @@ async function demo(options: Options): Promise<boolean> {
     if (options.once) return holds;
     say('Press Ctrl-C to stop everything.');
     expectInterrupt();
-    // The signal's handler stops the stack and ends this process; until then a timer keeps it alive.
+    // The signal's handler stops the stack and ends this process. A timer keeps the process alive until then.
     await new Promise(() => setInterval(() => {}, 1 << 30));
     return holds;
   } finally {
@@ -66,7 +66,7 @@ async function demo(options: Options): Promise<boolean> {
   }
 }
 
-/** To standard error, where the progress is too. */
+/** Writes to standard error, like the progress. */
 function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }

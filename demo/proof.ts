@@ -7,7 +7,7 @@ import { tablePrefix, takeApart, tenantPrefix, type PhysicalKey } from './keys.t
 
 export interface TenantFacts extends Tenant {
   statements: { sql: string; milliseconds: number }[];
-  /** Of the demo's table, as this tenant's TiDB says. */
+  /** The demo table's id in this tenant's TiDB. */
   tableId: number;
   rows: Row[];
   /** The rows' keys in the store, in the rows' order. */
@@ -17,7 +17,7 @@ export interface TenantFacts extends Tenant {
   keysInStore: number;
 }
 
-/** A caller that has no business here, and what it gets. */
+/** A caller that is no tenant, and the answer that it gets. */
 export interface StrangerFacts {
   who: string;
   call: string;
@@ -103,7 +103,7 @@ async function runTenant(stack: Stack, tenant: Tenant): Promise<TenantFacts> {
 }
 
 async function callStrangers(stack: Stack): Promise<StrangerFacts[]> {
-  // No tenant has that namespace; and no rule has that trust domain, whatever namespace it claims.
+  // No tenant has the namespace of the first, and no rule has the trust domain of the second.
   const principal = principalOf('nobody');
   const elsewhere = `spiffe://elsewhere.example/ns/${stack.tenants[0]!.name}/sa/tidb`;
   const certs = await stack.certs.client(principal);
@@ -146,12 +146,12 @@ async function callStrangers(stack: Stack): Promise<StrangerFacts[]> {
 async function check(stack: Stack, tenants: TenantFacts[], strangers: StrangerFacts[]): Promise<Check[]> {
   const ids = tenants.map((tenant) => tenant.tableId);
   const contents = tenants.map((tenant) => JSON.stringify(tenant.rows));
-  // The storage layer's own TiDB uses keys as every TiDB does: its names from `m` to `n`, its tables in front of tenant 1's.
+  // The storage layer's own TiDB has no number: its meta keys go from `m` to `n`, its table keys lie before tenant 1's.
   const own = [
     [Buffer.from('m'), Buffer.from('n')],
     [Buffer.from('t'), tenantPrefix(1)],
   ] as const;
-  // What lies between the tenants' spaces is counted, not everything: TiDBs write in the background all the time.
+  // TiDBs write in the background all the time, so only the gaps between the tenants' key ranges are compared.
   let foreign = 0;
   let system = 0;
   for (const [start, end] of own) system += await countKeys(stack.store.inspect, start, end);
@@ -186,7 +186,7 @@ async function check(stack: Stack, tenants: TenantFacts[], strangers: StrangerFa
         .join(', '),
     },
     {
-      claim: 'Each index entry does, too',
+      claim: 'Each index entry lies there, too',
       holds: tenants.every((tenant) => tenant.indexKeys.length === tenant.rows.length),
       detail: tenants.map((tenant) => `${tenant.name}: ${tenant.indexKeys.length} index keys`).join(', '),
     },
@@ -201,14 +201,14 @@ async function check(stack: Stack, tenants: TenantFacts[], strangers: StrangerFa
     },
     await checkGarbageCollector(stack),
     {
-      claim: 'A caller whose certificate makes it no tenant is refused, and told why',
+      claim: 'A caller whose certificate belongs to no tenant is refused, with the reason',
       holds: strangers.length > 0 && strangers.every((stranger) => stranger.refused),
       detail: `${strangers.filter((stranger) => stranger.refused).length} of ${strangers.length} calls refused`,
     },
   ];
 }
 
-/** Tenants' TiDBs each elect one of their own that believes to collect garbage; the store's safe point moves with this one only. */
+/** Each tenant's TiDBs elect a gc_worker of their own. The store's safe point moves with this one only. */
 async function checkGarbageCollector(stack: Stack): Promise<Check> {
   const session = await stack.systemTidb!.connect();
   try {
@@ -226,7 +226,7 @@ async function checkGarbageCollector(stack: Stack): Promise<Check> {
   }
 }
 
-/** How many keys lie in [start, end), read in pages. */
+/** Counts the keys in [start, end), page by page. */
 async function countKeys(inspect: StoreInspector, start: Uint8Array, end: Uint8Array): Promise<number> {
   const page = 10_000;
   let count = 0;

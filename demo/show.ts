@@ -8,7 +8,7 @@ import type { Proof, TenantFacts } from './proof.ts';
 export function showProof(proof: Proof): string {
   return [
     ...proof.tenants.map(showTenant),
-    heading('Callers whose certificate makes them no tenant'),
+    heading('Callers whose certificates belong to no tenant'),
     showStrangers(proof),
     heading('What this shows'),
     ...proof.checks.map((check) => {

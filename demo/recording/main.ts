@@ -8,7 +8,7 @@ import { screens } from './screen.ts';
 import { svg } from './svg.ts';
 
 const SIZE = { columns: 112, rows: 70 };
-const PACE = { shortest: 0.7, longest: 1.2, end: 12 };
+const PACE = { shortest: 1, longest: 0.6, end: 12 };
 const DEMO = 'npm run demo -- --once';
 const PICTURE = join(fileURLToPath(new URL('../../docs/pictures/', import.meta.url)), 'demo.svg');
 

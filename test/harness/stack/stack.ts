@@ -261,7 +261,7 @@ async function startServers(
   );
   if (options.borders ?? filter)
     steps.push({
-      title: "Split the regions at the tenants' borders",
+      title: "Split the regions at the tenants' boundaries",
       run: () => setBorders(`http://${HOST}:${pdPort}`, tenants),
     });
   await progress.run(steps);

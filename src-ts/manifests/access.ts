@@ -1,10 +1,10 @@
-/** Who reaches the storage layer at all, before the filter says who they are: Istio's own policies and port declarations. */
+/** Istio's own policies and port declarations: they decide who reaches the storage layer before the filter identifies callers. */
 import type { MeshFile } from './mesh-file.ts';
 import { FILTERED_PORTS, operatorLabels, type KubeObject } from './storage.ts';
 
 const SECURITY = 'security.istio.io/v1beta1';
 
-/** Only mTLS. */
+/** Requires mTLS. */
 function strict({ storage }: MeshFile): KubeObject {
   return {
     apiVersion: SECURITY,
@@ -16,7 +16,7 @@ function strict({ storage }: MeshFile): KubeObject {
 
 const ports = FILTERED_PORTS.map(({ number }) => String(number));
 
-/** A second lock on the filtered ports: no certificate, no access, even where STRICT was loosened. */
+/** A second lock on the filtered ports: without a certificate there is no access, even if STRICT was loosened. */
 function callersAreKnown({ storage }: MeshFile): KubeObject {
   return {
     apiVersion: SECURITY,
@@ -30,8 +30,8 @@ function callersAreKnown({ storage }: MeshFile): KubeObject {
 }
 
 /**
- * Peer and status ports are the storage layer's own, whatever the protocol. The status ports also take a new configuration for TiKV
- * and PD, so who may read metrics there may change that.
+ * Keeps peer and status ports for the storage layer itself, whatever the protocol. The status ports also accept a new configuration
+ * for TiKV and PD, so whoever can read metrics there can change it.
  */
 function otherPortsAreClosed({ storage, trustDomain, alsoTrusted }: MeshFile): KubeObject {
   const own = `${trustDomain}/ns/${storage.namespace}/sa/*`;
@@ -56,8 +56,8 @@ export function accessPolicies(mesh: MeshFile): KubeObject[] {
 }
 
 /**
- * Says what the ports speak, whatever the Services of the operator say: by those, Istio would make TCP chains, in which no HTTP
- * filter is.
+ * Declares the protocols of the ports. Istio would otherwise follow the operator's Services and make TCP chains, which have no HTTP
+ * filters.
  */
 export function portDeclarations({ storage }: MeshFile): KubeObject[] {
   return FILTERED_PORTS.map(({ component, number, protocol }) => ({

@@ -13,14 +13,14 @@ import {
 import type { MeshFile } from './mesh-file.ts';
 import { FILTERED_PORTS, pdOf, type KubeObject } from './storage.ts';
 
-/** The TiDBs of every TidbCluster of a namespace. */
+/** Selects the TiDBs of every TidbCluster of a namespace. */
 const TIDBS = {
   'app.kubernetes.io/name': 'tidb-cluster',
   'app.kubernetes.io/managed-by': 'tidb-operator',
   'app.kubernetes.io/component': 'tidb',
 };
 
-/** What a tenant's own sidecar is told: itself, as its namespace, and nothing of the others. */
+/** The configuration of a tenant's own sidecar: that tenant, by its namespace, and no other. */
 function configOf(mesh: MeshFile, name: string): PluginConfig {
   const { tenants, policy, ...rest } = mesh.pluginConfig;
   const own = policy?.tenants?.[name];
@@ -38,8 +38,8 @@ function configOf(mesh: MeshFile, name: string): PluginConfig {
 }
 
 /**
- * Says what the storage layer's ports speak: by the names of the operator's Services, Istio would make TCP listeners for some of
- * PD's addresses, in which no HTTP filter is, and keys would go out as they are.
+ * Declares the protocols of the storage layer's ports. Istio would otherwise follow the names of the operator's Services and make TCP
+ * listeners for some of PD's addresses. Those have no HTTP filters, and keys would leave unmapped.
  */
 function outboundPorts({ storage }: MeshFile, namespace: string): KubeObject {
   return {
@@ -53,14 +53,14 @@ function outboundPorts({ storage }: MeshFile, namespace: string): KubeObject {
           port: { number, protocol, name: `${protocol.toLowerCase()}-${number}` },
           hosts: [`${storage.namespace}/*`],
         })),
-        // Not all namespaces: from the storage layer's Services would come listeners of its pods' own addresses, which go before.
+        // Not all namespaces: the storage layer's Services would bring listeners for its pods' addresses, which take precedence.
         { hosts: ['./*', 'istio-system/*'] },
       ],
     },
   };
 }
 
-/** PD tells its clients the names of its pods. Their Service names the port `tcp-peer-2379`, so Istio makes no route of it. */
+/** PD gives its clients the names of its pods. Their Service names the port `tcp-peer-2379`, so Istio makes no route for it. */
 function routeToPdPods({ storage, clusterDomain }: MeshFile, context: string): object {
   const service = `${storage.cluster}-pd-peer.${storage.namespace}`;
   const host = `${service}.svc.${clusterDomain}`;
@@ -111,7 +111,7 @@ function outboundFilter(mesh: MeshFile, code: FilterCode, namespace: string): Ku
   };
 }
 
-/** For each tenant, in the namespace of its name. Not beside the filter in front of the storage layer: keys would be decorated twice. */
+/** For each tenant, in the namespace of its name. Never beside the filter in front of the storage layer: keys would be mapped twice. */
 export function clientSide(mesh: MeshFile, code: FilterCode): KubeObject[] {
   return mesh.pluginConfig.tenants.flatMap(({ name }) => [
     outboundPorts(mesh, name),

@@ -1,11 +1,11 @@
-/** TidbClusters of TiDB Operator: one storage layer, and two clusters of TiDB only that live on it. */
+/** TidbClusters for TiDB Operator: one storage layer, and two clusters with TiDB only that use it. */
 import type { MeshFile } from './mesh-file.ts';
 import type { KubeObject } from './storage.ts';
 
 export interface ExampleVersion {
   readonly folder: string;
   readonly tidb: string;
-  /** What TiDB Operator it was written for. */
+  /** The version of TiDB Operator that it is for. */
   readonly operator: string;
 }
 
@@ -14,7 +14,7 @@ export const EXAMPLE_VERSIONS: readonly ExampleVersion[] = [
   { folder: 'v5.2.1', tidb: 'v5.2.1', operator: 'TiDB Operator 1.2' },
 ];
 
-/** The sidecar is up before TiDB asks for PD, and goes after it. */
+/** Starts the sidecar before TiDB, which needs PD, and stops it after TiDB. */
 const POD_ANNOTATIONS = {
   'proxy.istio.io/config': '{"holdApplicationUntilProxyStarts": true}',
 };
@@ -59,7 +59,7 @@ export function storageLayer({ storage }: MeshFile, version: ExampleVersion): Ku
   ];
 }
 
-/** A tenant: TiDB only, in a namespace of its own, whose name makes it the tenant. */
+/** A tenant: TiDB only, in its own namespace. The namespace's name is the tenant's. */
 export function tenantCluster({ storage }: MeshFile, tenant: string, version: ExampleVersion): KubeObject[] {
   const account = `${tenant}-tidb`;
   return [

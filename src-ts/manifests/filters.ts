@@ -1,4 +1,4 @@
-/** The filter in front of PD and TiKV, in the three ways that Istio has: EnvoyFilter, WasmPlugin, TrafficExtension. */
+/** Puts the filter in front of PD and TiKV in one of Istio's three ways: EnvoyFilter, WasmPlugin, TrafficExtension. */
 import { configText } from '../config/text.ts';
 import type { PluginConfig } from '../config/types.ts';
 import type { MeshFile } from './mesh-file.ts';
@@ -11,10 +11,10 @@ const WASM_TYPE = `${ENVOY_API}.filters.http.wasm.v3.Wasm`;
 export const HTTP_MANAGER = 'envoy.filters.network.http_connection_manager';
 export const ROUTER = 'envoy.filters.http.router';
 export const FILTER_NAME = 'tidb-mesh';
-/** After the patches of others, which may insert filters of their own. */
+/** Applied after others' patches, which may insert filters of their own. */
 export const PRIORITY = 10;
 
-/** The filter's code, by value and by the digest of the OCI artifact that holds it. */
+/** The filter's code, inlined and as the digest of its OCI artifact. */
 export interface FilterCode {
   /** The wasm in base64. */
   readonly base64: string;
@@ -22,15 +22,14 @@ export interface FilterCode {
   readonly imageDigest: string;
 }
 
-/** The configuration as the filter gets it: the user's, and how it reaches PD. */
+/** The filter's configuration: the user's, and how to reach PD. */
 export function filterConfig(mesh: MeshFile): PluginConfig {
   return { ...mesh.pluginConfig, pd: pdOf(mesh) };
 }
 
 /**
- * The filter inlined. Its configuration is a resource of its own (ECDS), not a part of the listener: a listener that changes closes
- * all its connections after the drain time, whoever they belong to. There is no `failure_policy`: Istio 1.22 cannot deliver one, and
- * without it Envoy fails closed.
+ * Inlines the filter. Its configuration is a resource of its own (ECDS), not a part of the listener: a changed listener closes all
+ * its connections after the drain time. There is no `failure_policy`: Istio 1.22 cannot deliver it, and without it Envoy fails closed.
  */
 export function envoyFilters(mesh: MeshFile, code: FilterCode): KubeObject[] {
   const { storage } = mesh;
@@ -68,19 +67,19 @@ export function envoyFilters(mesh: MeshFile, code: FilterCode): KubeObject[] {
   }));
 }
 
-/** The filter's place in a listener. What it is comes by ADS. */
+/** The filter's place in a listener. Its code and configuration arrive by ADS. */
 export function adsFilter(): object {
   return {
     name: FILTER_NAME,
     config_discovery: {
-      // Without a time limit: the listener opens with the filter or not at all.
+      // No time limit: the listener opens with the filter or not at all.
       config_source: { ads: {}, initial_fetch_timeout: '0s', resource_api_version: 'V3' },
       type_urls: [WASM_TYPE],
     },
   };
 }
 
-/** What the filter is: its code and its configuration, by value. */
+/** The filter's code and configuration, inlined. */
 export function inlined(pluginConfig: PluginConfig, code: FilterCode): object {
   return {
     name: FILTER_NAME,
@@ -103,7 +102,7 @@ export function inlined(pluginConfig: PluginConfig, code: FilterCode): object {
   };
 }
 
-/** A patch: what came in over HTTP/2 goes on over HTTP/2, and what came over HTTP/1.1 so. */
+/** A patch that forwards HTTP/2 as HTTP/2, and HTTP/1.1 as HTTP/1.1. */
 export function bothProtocolsOn(context: string, portNumber: number): object {
   return {
     applyTo: 'CLUSTER',
@@ -122,7 +121,7 @@ export function bothProtocolsOn(context: string, portNumber: number): object {
   };
 }
 
-/** PD speaks gRPC over HTTP/2 and its own HTTP API over HTTP/1.1, on one port. */
+/** PD serves gRPC over HTTP/2 and its HTTP API over HTTP/1.1 on one port. */
 export function bothProtocols({ storage }: MeshFile): KubeObject {
   return {
     apiVersion: NETWORKING,
@@ -140,7 +139,7 @@ function imageUrl({ image }: MeshFile, { imageDigest }: FilterCode): string {
   return `oci://${image.includes('@') ? image : `${image}@${imageDigest}`}`;
 }
 
-/** Istio's stable API. The artifact is fetched by its digest; until it is there, every request is answered with 503. */
+/** Istio's stable API. Istio fetches the artifact by its digest. Until then, every request gets 503. */
 export function wasmPlugins(mesh: MeshFile, code: FilterCode): KubeObject[] {
   const { storage } = mesh;
   return FILTERED_PORTS.map(({ component, number }) => ({

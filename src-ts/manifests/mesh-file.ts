@@ -1,4 +1,4 @@
-/** The mesh file: the one text that a user edits, and that all manifests are rendered from. */
+/** The mesh file: users edit it, and all manifests are rendered from it. */
 import { parseDocument } from 'yaml';
 import type { PluginConfig } from '../config/types.ts';
 
@@ -13,11 +13,11 @@ export interface MeshFile {
   trustDomain: string;
   /** The DNS domain of the Kubernetes cluster. */
   clusterDomain: string;
-  /** Principals besides the storage layer's own that may speak to its other ports (peers, status); `*` may end one. */
+  /** Principals, besides the storage layer's own, that may use its other ports (peers, status). `*` may end one. */
   alsoTrusted: string[];
-  /** Where the OCI artifact lies, without scheme; with `@sha256:…`, or without a digest for that of the filter at hand. */
+  /** Where the OCI artifact is, without a scheme. Without `@sha256:…`, the digest is that of the filter at hand. */
   image: string;
-  /** As the filter takes it, without `pd`: that follows from `storage`. */
+  /** The filter's configuration without `pd`, which follows from `storage`. */
   pluginConfig: PluginConfig;
 }
 
@@ -32,7 +32,7 @@ const IMAGE = /^[a-z0-9][a-z0-9._:-]*(\/[a-z0-9][a-z0-9._-]*)+(:[\w.-]+)?(@sha25
 export const DEFAULT_DOMAIN = 'cluster.local';
 export const DEFAULT_IMAGE = 'registry.example.com/tidb-mesh';
 
-/** What is wrong with a mesh file, apart from its pluginConfig: one line that names the field. */
+/** An error in a mesh file outside its pluginConfig: one line that names the field. */
 export class MeshFileError extends Error {}
 
 function fail(where: string, why: string): never {
@@ -61,7 +61,7 @@ export function isMeshFile(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'pluginConfig' in value;
 }
 
-/** Reads a mesh file (YAML, so JSON too). The pluginConfig is not judged here. Throws a MeshFileError. */
+/** Reads a mesh file (YAML, so JSON too) without checking its pluginConfig. @throws MeshFileError */
 export function readMeshFile(source: string): MeshFile {
   const document = parseDocument(source);
   const [error] = document.errors;

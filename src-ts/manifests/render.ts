@@ -1,4 +1,4 @@
-/** From one mesh file to all files that a user applies. */
+/** Renders all files that a user applies from one mesh file. */
 import { stringify } from 'yaml';
 import { accessPolicies, portDeclarations } from './access.ts';
 import { clientSide } from './client-side.ts';
@@ -24,7 +24,7 @@ export const PARTS = [
 export type Part = (typeof PARTS)[number];
 
 const EDIT_MESH =
-  'Rendered by `tidb-mesh render` from mesh.yaml: edit that file, and nothing here, then render again.';
+  'Rendered by `tidb-mesh render` from mesh.yaml. Do not edit it: edit mesh.yaml and render again.';
 
 function comment(lines: readonly string[]): string {
   return lines.map((line) => (line === '' ? '#\n' : `# ${line}\n`)).join('');
@@ -49,7 +49,7 @@ function base(mesh: MeshFile): RenderedFile[] {
   return [
     kustomization(
       'base',
-      ['What every way of installing the filter needs. It installs no filter: apply one of the overlays.'],
+      ['Every overlay includes this. It installs no filter: apply one of the overlays.'],
       ['access.yaml', 'ports.yaml', 'pd-protocols.yaml'],
     ),
     file(
@@ -63,7 +63,7 @@ function base(mesh: MeshFile): RenderedFile[] {
     file(
       'base/ports.yaml',
       [
-        'What the filtered ports speak. Without this Istio goes by the Services of TiDB Operator and makes TCP chains, in which the filter is not.',
+        "Declares the protocols of the filtered ports. Without it, Istio follows TiDB Operator's Services and makes TCP chains, which skip the filter.",
         EDIT_MESH,
       ],
       portDeclarations(mesh),
@@ -97,7 +97,7 @@ function examples(mesh: MeshFile): RenderedFile[] {
       ...tenants.map((tenant) =>
         file(
           `examples/${version.folder}/${tenant}.yaml`,
-          [`Tenant ${tenant}: TiDB only, on the storage layer. Its namespace makes it the tenant.`, made],
+          [`Tenant ${tenant}: TiDB only, on the storage layer. The namespace is the tenant.`, made],
           tenantCluster(mesh, tenant, version),
         ),
       ),
@@ -107,21 +107,21 @@ function examples(mesh: MeshFile): RenderedFile[] {
 
 const OVERLAYS: Record<Exclude<Part, 'base' | 'examples'>, readonly string[]> = {
   envoyfilter: [
-    'The filter with its code inlined: nothing is fetched. Apply with: kubectl apply --server-side -k <this folder>',
+    'The filter, inlined: nothing is fetched. Apply with: kubectl apply --server-side -k <this folder>',
   ],
   wasmplugin: [
-    'The filter by the WasmPlugin API, fetched from a registry by its digest. Until it is fetched every request is answered with 503.',
+    'The filter as a WasmPlugin: Istio fetches it from a registry by its digest. Until then, every request gets 503.',
   ],
   trafficextension: [
-    'The filter by the TrafficExtension API of Istio 1.30 and later, fetched from a registry by its digest. Checked against its schema, not run.',
+    'The filter as a TrafficExtension (Istio 1.30 and later): Istio fetches it from a registry by its digest. Not tested, only checked against the schema.',
   ],
   clientside: [
-    "The filter in the sidecars of the tenants' own TiDBs. It protects nobody: who controls a tenant's pod goes round it and reaches every tenant's rows.",
-    'For tenants that trust each other. Instead of the other overlays, never beside one: keys would be decorated twice.',
+    "The filter in the sidecars of the tenants' own TiDBs. It protects nobody: whoever controls a tenant's pod can go round it and reach every tenant's rows.",
+    'For tenants that trust each other. Never apply it beside another overlay: keys would be mapped twice.',
   ],
 };
 
-/** All files, or those of the given parts, in a fixed order. */
+/** Renders all files, or those of the given parts, in a fixed order. */
 export function render(mesh: MeshFile, code: FilterCode, parts: readonly Part[] = PARTS): RenderedFile[] {
   const made: Record<Part, () => RenderedFile[]> = {
     base: () => base(mesh),

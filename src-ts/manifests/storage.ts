@@ -1,4 +1,4 @@
-/** What the manifests know of the storage layer: labels and ports, as TiDB Operator makes them. */
+/** The storage layer's labels and ports, as TiDB Operator makes them. */
 import type { PdConfig } from '../config/types.ts';
 import type { MeshFile } from './mesh-file.ts';
 
@@ -8,11 +8,11 @@ export type Component = 'pd' | 'tikv';
 export interface FilteredPort {
   readonly component: Component;
   readonly number: number;
-  /** What Istio is told that the port speaks. PD's answers HTTP/1.1 and gRPC; declared GRPC its HTTP API would break. */
+  /** The protocol that Istio is told. PD's port serves HTTP/1.1 and gRPC; declared GRPC, its HTTP API would break. */
   readonly protocol: 'HTTP' | 'GRPC';
 }
 
-/** The ports that tenants come to; the filter is in front of each. */
+/** The ports that tenants use. The filter is in front of each. */
 export const FILTERED_PORTS: readonly FilteredPort[] = [
   { component: 'pd', number: 2379, protocol: 'HTTP' },
   { component: 'tikv', number: 20160, protocol: 'GRPC' },
@@ -27,7 +27,7 @@ export function operatorLabels(cluster: string, component: string): Record<strin
   };
 }
 
-/** How the filter reaches PD's HTTP API from any pod of the storage layer: through the pod's own outbound cluster, so with mTLS. */
+/** The filter reaches PD's HTTP API through its pod's own outbound cluster, so with mTLS. */
 export function pdOf({ storage, clusterDomain }: MeshFile): PdConfig {
   const host = `${storage.cluster}-pd.${storage.namespace}.svc`;
   return { cluster: `outbound|2379||${host}.${clusterDomain}`, authority: `${host}:2379` };

@@ -1,5 +1,5 @@
 /**
- * The filter as OCI artifacts, in the two forms that Istio's proxy takes (istio.io/istio pkg/wasm/imagefetcher.go, 1.22):
+ * Packs the filter as OCI artifacts, in the two forms that Istio's proxy accepts (istio.io/istio pkg/wasm/imagefetcher.go, 1.22):
  *
  *   compat    an ordinary image whose last layer is a tar.gz with plugin.wasm in it
  *   artifact  two layers, one of them the wasm itself as application/vnd.module.wasm.content.layer.v1+wasm
@@ -15,9 +15,9 @@ export interface Blob {
 }
 
 export interface Image {
-  /** By this name `index.json` lists it. */
+  /** Its name in `index.json`. */
   readonly name: 'compat' | 'artifact';
-  /** Of the manifest; what an image reference is pinned to. */
+  /** The manifest's digest, to which an image reference is pinned. */
   readonly digest: string;
   readonly manifestSize: number;
   readonly blobs: readonly Blob[];
@@ -48,7 +48,7 @@ const described = (mediaType: string, { digest, bytes }: Blob): object => ({
   size: bytes.length,
 });
 
-/** A tar (ustar) with one file, readable to all, from the beginning of time. */
+/** A tar (ustar) with one file, readable by all, with time 0. */
 function tarOf(name: string, content: Buffer): Buffer {
   const header = Buffer.alloc(TAR_BLOCK);
   const octal = (value: number, at: number, width: number): void => {
@@ -96,7 +96,7 @@ function image(
   };
 }
 
-/** The form that every registry and tool takes. */
+/** The form that every registry and tool accepts. */
 export function compatImage(wasm: Buffer): Image {
   const tar = tarOf(FILE_NAME, wasm);
   const config = json({

@@ -5,7 +5,7 @@ import { MANIFEST_TYPE, type Image } from './image.ts';
 
 const INDEX_TYPE = 'application/vnd.oci.image.index.v1+json';
 
-/** Writes the layout; each image is listed under its name. An existing layout in the folder is written over. */
+/** Writes the layout, with each image under its name. Overwrites an existing layout in the folder. */
 export function writeLayout(folder: string, images: readonly Image[]): void {
   const blobs = join(folder, 'blobs', 'sha256');
   mkdirSync(blobs, { recursive: true });

@@ -1,4 +1,4 @@
-/** What else operators' commands ask PD over HTTP: stores, safe points, versions, and what is kept by name. */
+/** Other questions of the commands to PD over HTTP: stores, safe points, versions, rules and groups by name. */
 import type { Endpoint } from './endpoint.ts';
 
 const V1 = '/pd/api/v1';
@@ -31,7 +31,7 @@ export async function stores(pd: Endpoint): Promise<Store[]> {
   }));
 }
 
-/** PD's safe point, which the stores collect garbage by, and those of services that hold it back. */
+/** PD's safe point, by which the stores collect garbage, and the service safe points that hold it back. */
 export async function safePoints(pd: Endpoint): Promise<{ safePoint: bigint; services: ServiceSafePoint[] }> {
   const answer = (await pd.http('GET', `${V1}/gc/safepoint`)) as {
     gc_safe_point: string | number;
@@ -52,19 +52,19 @@ export async function version(pd: Endpoint): Promise<string> {
   return ((await pd.http('GET', `${V1}/version`)) as { version: string }).version;
 }
 
-/** Ids of placement rules with those of their groups, `group/id`. None where placement rules are off. */
+/** Ids of placement rules with their groups, `group/id`. None if placement rules are off. */
 export async function placementRules(pd: Endpoint): Promise<string[]> {
   try {
     const rules = (await pd.http('GET', `${V1}/config/rules`)) as { group_id: string; id: string }[] | null;
     return (rules ?? []).map((rule) => `${rule.group_id}/${rule.id}`);
   } catch (error) {
-    // 412: PD says so where enable-placement-rules is false.
+    // PD answers 412 if enable-placement-rules is false.
     if ((error as { status?: number }).status === 412) return [];
     throw error;
   }
 }
 
-/** Deletes a group of placement rules with all that is in it. */
+/** Deletes a group of placement rules with all its rules. */
 export async function deletePlacementGroup(pd: Endpoint, group: string): Promise<void> {
   await pd.http('DELETE', `${V1}/config/placement-rule/${encodeURIComponent(group)}`);
 }

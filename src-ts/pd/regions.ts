@@ -1,4 +1,4 @@
-/** Regions and region label rules, by PD's HTTP API. */
+/** Reads regions and region label rules, and changes the rules, by PD's HTTP API. */
 import type { Endpoint } from './endpoint.ts';
 
 const V1 = '/pd/api/v1';
@@ -37,7 +37,7 @@ function escaped(key: Uint8Array): string {
   return [...key].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
 }
 
-/** The regions that [start, end) touches, in their order; empty bounds for everything. */
+/** The regions that [start, end) touches, in order. Empty bounds mean everything. */
 export async function regionsIn(pd: Endpoint, start: Uint8Array, end: Uint8Array): Promise<Region[]> {
   const query = `key=${escaped(start)}&end_key=${escaped(end)}&limit=-1`;
   const answer = (await pd.http('GET', `${V1}/regions/key?${query}`)) as { regions: RegionJson[] | null };

@@ -1,6 +1,6 @@
 /**
- * What a request is: one reading for the filter and for Envoy's route alike. gRPC is POST, an exact `/pkg.Service/Method`, no query,
- * content type application/grpc or application/grpc+proto. Everything else is HTTP. What could be read in two ways is refused, never
+ * Decides what a request is, in one reading for the filter and for Envoy's route. gRPC is POST, an exact `/pkg.Service/Method`, no query,
+ * content type application/grpc or application/grpc+proto. Everything else is HTTP. Ambiguous requests are refused, never
  * normalised.
  */
 import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
@@ -22,11 +22,11 @@ export function pathBytes(p: usize, length: usize): usize {
   return length;
 }
 
-/** The paths whose last segment is a key or a rule's id, with escapes. */
+/** Paths whose last segment is a key or a rule's id, with escapes. */
 const REGION_BY_KEY: Ascii = ascii('/pd/api/v1/region/key/');
 const LABEL_RULE: Ascii = ascii('/pd/api/v1/config/region-label/rule/');
 
-/** Where the segment of a path begins that may have escapes; 0 when the path has none. */
+/** The begin of the path's segment that may have escapes; 0 if there is none. */
 export function escapedSegment(p: usize, length: usize): usize {
   if (startsWith(p, length, REGION_BY_KEY)) return p + REGION_BY_KEY.length;
   return startsWith(p, length, LABEL_RULE) ? p + LABEL_RULE.length : 0;

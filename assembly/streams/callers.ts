@@ -1,4 +1,4 @@
-/** Asks Envoy for what the rules want to know of a caller, and no more. */
+/** Asks Envoy for the facts of a caller that the rules need, and no more. */
 import { PRINCIPAL, readProperty, resultAt, resultLength } from '../host/host';
 import { addFact, beginCaller, setHeader } from '../tenant/caller';
 import { Identity, Resolver } from '../tenant/identity';
@@ -6,8 +6,8 @@ import { Rules } from '../tenant/rules';
 import { peerAt, peerCount, peerLength } from './headers';
 
 /**
- * Who the caller of the current stream is. `withHeaders`: its request's headers were read just now; later they are gone, and metadata
- * that came in them alone is not known any more.
+ * Identifies the caller of the current stream. `withHeaders`: its request's headers were just read. Later they are gone, and so is
+ * metadata that came in them alone.
  */
 export function identify(resolver: Resolver, withHeaders: bool): Identity {
   const rules = resolver.config.rules;
@@ -24,7 +24,7 @@ export function identify(resolver: Resolver, withHeaders: bool): Identity {
   return resolver.resolve();
 }
 
-/** Fills in what rules want to know of the node, once: it stays the same. Envoy says it to streams only, not while a configuration is loaded. */
+/** Reads the facts of the node that rules need, once, because they never change. Envoy gives them to streams only, not on configure. */
 function readNode(rules: Rules): void {
   rules.isNodeRead = true;
   for (let i = 0; i < rules.node.length; i++) {

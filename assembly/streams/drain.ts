@@ -1,7 +1,6 @@
 /**
- * No stream runs under rules that no longer hold. After a change of the configuration, streams whose caller it makes somebody else (or
- * nobody) are ended: when nothing is outstanding on them, at the latest after drainTimeoutSeconds. Clients open them anew. Streams whose
- * caller stays who it was live on.
+ * Ends streams whose caller a new config version maps differently: as soon as nothing is outstanding on them, after
+ * drainTimeoutSeconds at most. Clients open them again. All other streams live on.
  */
 import { actAs, endStream } from '../host/host';
 import { isSameSpace } from '../keys/space';
@@ -13,12 +12,12 @@ import { Generation, generationOf, hasFormer, reviewConfigs } from './configs';
 import { countDrained } from './metrics';
 import { Phase, Stream, eachStream } from './stream';
 
-/** Streams that are to end, as of the last tick. */
+/** Streams that are draining, as of the last tick. */
 export let drainingCount: u32 = 0;
 
 let now: u64 = 0;
 
-/** True when the new rules give the caller the same part of the storage, and let it do the same there. */
+/** True if the caller has the same key range and policy under the new config version. */
 function isSame(stream: Stream, identity: Identity): bool {
   if (stream.budget == null) return identity.access == Access.SYSTEM;
   const tenant = identity.tenant;
@@ -56,8 +55,8 @@ function review(stream: Stream): void {
 }
 
 /**
- * Nothing is on its way: all requests of a batch stream are answered, on any other nothing has moved since the last tick. One that began
- * under a former configuration is no such: that may be coming back.
+ * True if nothing is outstanding: all requests of a batch stream are answered, or nothing has moved on another stream since the last
+ * tick. Never true for a stream that began under a former config version, which may be coming back.
  */
 function isIdle(stream: Stream, generation: Generation): bool {
   if (stream.beganAt > generation.supersededAt) return false;
@@ -69,14 +68,14 @@ function isOverdue(stream: Stream, generation: Generation, successor: Generation
   return now >= since + <u64>successor.resolver.config.limits.drainTimeoutSeconds * 1000;
 }
 
-/** True when a stream of BatchCommands is to end now, instead of sending its next request. */
+/** True if a BatchCommands stream must end now, instead of sending its next request. */
 export function isDrained(stream: Stream): bool {
   if (!stream.draining || !stream.isBatch) return false;
   const generation = generationOf(stream.root);
   return generation != null && isIdle(stream, generation);
 }
 
-/** Ends a stream that is to be drained; its client connects again. */
+/** Ends a draining stream. Its client connects again. */
 export function endDrained(stream: Stream): void {
   stream.phase = Phase.ENDED;
   countDrained();
@@ -86,7 +85,7 @@ export function endDrained(stream: Stream): void {
 
 /** Called on the tick, with the time in ms. */
 export function reviewStreams(time: u64): void {
-  // Those that were to end go on when what they run under is in force again, and nothing else is left.
+  // Draining streams go on if their config version is in force again and no other is left.
   const areThere = hasFormer() || drainingCount != 0;
   drainingCount = 0;
   if (!areThere) return;

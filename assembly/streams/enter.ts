@@ -1,4 +1,4 @@
-/** Makes a stream's tenant the one that the rewriter works for. */
+/** Installs a stream's tenant in the rewriter. */
 import { randomLease } from '../host/host';
 import { useNamespace } from '../keys/namespace';
 import { useSpace } from '../keys/space';

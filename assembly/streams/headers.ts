@@ -1,4 +1,4 @@
-/** The request's headers: what the classifier reads, and what must not come from outside. */
+/** Reads the request's headers: those for the classifier, and those that callers must not set. */
 import { HeaderMap } from '../host/abi';
 import { readHeaders, removeHeader, resultAt } from '../host/host';
 import { Ascii, ascii, equals, isSameBytes, startsWith } from '../wire/bytes';
@@ -9,7 +9,7 @@ export let pathAt: usize = 0;
 export let pathLength: usize = 0;
 export let contentTypeAt: usize = 0;
 export let contentTypeLength: usize = 0;
-/** The caller's own metadata, and how many headers hold some. */
+/** The caller's own metadata, and how many headers hold it. */
 export let peerAt: usize = 0;
 export let peerLength: usize = 0;
 export let peerCount: u32 = 0;
@@ -21,7 +21,7 @@ const PATH: Ascii = ascii(':path');
 const CONTENT_TYPE: Ascii = ascii('content-type');
 const UPGRADE: Ascii = ascii('upgrade');
 
-/** PD and TiKV dial whatever these name; the tenant is ours to say; a body may change its length; answers must not be compressed. */
+/** PD and TiKV dial what the first name; the filter sets the tenant; a body may change its length; answers must not be compressed. */
 const STRIPPED: Ascii[] = [
   ascii('pd-forwarded-host'),
   ascii('tikv-forwarded-host'),
@@ -41,7 +41,7 @@ function isForeign(name: usize, length: usize): bool {
   return startsWith(name, length, ENVOY) && !startsWith(name, length, PEER);
 }
 
-/** The header that `nextHeader` came to. */
+/** The header that `nextHeader` read. */
 export let nameAt: usize = 0;
 export let nameLength: usize = 0;
 export let valueAt: usize = 0;
@@ -50,7 +50,7 @@ export let valueLength: usize = 0;
 let sizesAt: usize = 0;
 let left: u32 = 0;
 
-/** Reads all headers of a map in one call, which costs about as much as asking for one. */
+/** Reads all headers of a map in one call. That costs about as much as reading one. */
 export function openHeaders(map: HeaderMap): bool {
   if (!readHeaders(map)) return false;
   left = load<u32>(resultAt);
@@ -60,7 +60,7 @@ export function openHeaders(map: HeaderMap): bool {
   return true;
 }
 
-/** Goes on to the next header; false behind the last. */
+/** Reads the next header; false after the last. */
 export function nextHeader(): bool {
   if (left == 0) return false;
   left--;
@@ -77,7 +77,7 @@ export function isNamed(name: Ascii): bool {
   return nameLength == <usize>name.length && isSameBytes(nameAt, changetype<usize>(name), nameLength);
 }
 
-/** Reads the request's headers and removes those that outsiders may not set. False when one that must be there is missing or twice. */
+/** Reads the request's headers and removes those that callers must not set. False if a required one is missing or comes twice. */
 export function readRequestHeaders(): bool {
   if (!openHeaders(HeaderMap.REQUEST_HEADERS)) return false;
   methodLength = 0;

@@ -1,4 +1,4 @@
-/** Whether a tenant's call may go on: the tables, then the policy, then the dry run. */
+/** Decides whether a tenant's call goes on: by the tables, then the policy, then the dry run. */
 import { refusesRule } from '../policy/tighten';
 import { Text } from '../texts/table';
 import { pathAt } from './headers';
@@ -7,8 +7,8 @@ import { Stream } from './stream';
 import { isTried } from './trial';
 
 /**
- * True when the call goes on; else it was refused. `rule`: see policy/names. `isOpen`: the tables let tenants use it; `because` says why
- * they do not. `plain`: length of the path without its query.
+ * True if the call goes on; otherwise it was refused. `rule`: see policy/names. `isOpen`: the tables open it to tenants; if not,
+ * `because` says why. `plain`: length of the path without its query.
  */
 export function permit(stream: Stream, rule: u32, isOpen: bool, because: u32, plain: usize): bool {
   if (isOpen && !refusesRule(stream.tightening, rule)) return true;

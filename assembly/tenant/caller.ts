@@ -1,7 +1,7 @@
-/** What is known of one caller, as Envoy says it: filled in for each stream, valid until the callback ends. */
+/** What Envoy knows of one caller. It is filled in for each stream and valid until the callback ends. */
 import { alloc } from '../memory/arena';
 
-/** Rules ask for at most so many facts of the peer. */
+/** Rules may ask for this many facts of the peer. */
 export const MAX_FACTS: i32 = 16;
 
 const ABSENT: u32 = u32.MAX_VALUE;
@@ -9,10 +9,10 @@ const ABSENT: u32 = u32.MAX_VALUE;
 /** The URI in its certificate; 0 bytes for none. */
 export let principalAt: usize = 0;
 export let principalLength: usize = 0;
-/** Its metadata as its request carries it; 0 bytes for none. */
+/** The metadata in its request's header; 0 bytes for none. */
 export let headerAt: usize = 0;
 export let headerLength: usize = 0;
-/** There are several such headers, which could be read in two ways. */
+/** There are several such headers: two readings are possible. */
 export let hasManyHeaders = false;
 
 /** The cache's key of the caller: everything above, lengths in front. */
@@ -22,7 +22,7 @@ export let keyLength: usize = 0;
 const facts: usize = memory.data(128, 8);
 let factCount: i32 = 0;
 
-/** A new caller of whom nothing else is known. */
+/** Begins a new caller. Nothing else is known of it yet. */
 export function beginCaller(at: usize, length: usize): void {
   principalAt = at;
   principalLength = length;
@@ -31,7 +31,7 @@ export function beginCaller(at: usize, length: usize): void {
   factCount = 0;
 }
 
-/** The peer's next fact as the proxy knows it; 0 bytes when it does not. */
+/** Adds the peer's next fact; 0 bytes if the proxy does not know it. */
 export function addFact(at: usize, length: usize): void {
   if (factCount == MAX_FACTS) return;
   const to = facts + ((<usize>factCount) << 3);
@@ -61,7 +61,7 @@ function put(to: usize, at: usize, length: usize): usize {
   return to + 4 + length;
 }
 
-/** Makes the key. A caller of whom only the principal is known has it for a key. */
+/** Makes the key. If only the principal is known, the key is the principal. */
 export function makeKey(): void {
   keyAt = principalAt;
   keyLength = principalLength;

@@ -1,4 +1,4 @@
-/** The pluginConfig: who may call, which tenant they are, what is held at most. Ambiguity is refused at load. */
+/** Reads the pluginConfig: tenants, caller rules, limits. Ambiguity is rejected at load. */
 import {
   MAX_KEYSPACE,
   Mode,
@@ -26,11 +26,11 @@ export class Limits {
   heldBytesPerTenant: u32 = 128 * 1024 * 1024;
   /** How far beyond the clock a timestamp in a request may lie. */
   maxTsDriftSeconds: u32 = 600;
-  /** How far back, and for how long without saying so again, a tenant may hold the store's GC. */
+  /** How far back a tenant may hold the store's GC, and for how long without renewing it. */
   maxHoldBackSeconds: u32 = 24 * 3600;
-  /** A lease in etcd that is wanted for longer is granted for this long. */
+  /** The longest etcd lease that is granted. A longer one gets this. */
   maxEtcdLeaseSeconds: u32 = 24 * 3600;
-  /** How long a stream whose caller has become somebody else may go on. */
+  /** How long a stream may go on whose caller the new config version maps differently. */
   drainTimeoutSeconds: u32 = 30;
 }
 
@@ -38,13 +38,13 @@ export class Config {
   tenants: Tenant[] = [];
   rules: Rules = new Rules();
   limits: Limits = new Limits();
-  /** UTF-8; the Envoy cluster through which PD's HTTP API is asked, and the authority to ask it under. Empty: PD cannot be asked. */
+  /** UTF-8: the Envoy cluster of PD's HTTP API, and the authority for requests. Empty: PD cannot be asked. */
   pdCluster: ArrayBuffer = new ArrayBuffer(0);
   pdAuthority: ArrayBuffer = new ArrayBuffer(0);
   names: TextIndex = new TextIndex();
   private byNumber: Map<u32, Tenant> = new Map();
 
-  /** Where in `tenants` the one with this name of `length` bytes is, or -1. */
+  /** The index in `tenants` of the one with this name of `length` bytes, or -1. */
   placeOf(name: usize, length: usize): i32 {
     return this.names.find(name, length);
   }
@@ -60,7 +60,7 @@ export class Config {
     this.byNumber.set(tenant.number, tenant);
   }
 
-  /** Gives back what is not the garbage collector's; no stream may use the configuration any more. */
+  /** Frees unmanaged memory. No stream may use the configuration any more. */
   free(): void {
     for (let i = 0; i < this.tenants.length; i++) this.tenants[i].free();
     this.tenants = [];
@@ -68,7 +68,7 @@ export class Config {
   }
 }
 
-/** The last is for editors and says nothing to the filter. */
+/** `$schema` is for editors; the filter ignores it. */
 const ROOT_FIELDS: string[] = [
   'tenants',
   'rules',
@@ -98,7 +98,7 @@ const MIN_LIMIT: u32 = 1024;
 const MAX_LIMIT: u32 = 1024 * 1024 * 1024;
 const MAX_DRIFT: u32 = 365 * 24 * 3600;
 const MAX_DRAIN: u32 = 24 * 3600;
-/** Every key grows by the prefix, and TiKV's keys are short by default (storage.max-key-size). */
+/** Every key grows by the prefix, and TiKV limits keys (storage.max-key-size). */
 const MAX_PREFIX_BYTES: usize = 128;
 
 const DEFAULT_AUTHORITY: string = 'pd';
@@ -187,7 +187,7 @@ export class ConfigReader extends FieldReader {
     if (space != null) this.config.add(new Tenant(bytes, <u32>number, space));
   }
 
-  /** The key space that a tenant asks for, or null after an error. */
+  /** The tenant's key space, or null after an error. */
   private space(json: Json, number: u32, where: string): Space | null {
     const keyspace = json.get('keyspace');
     const prefix = json.get('prefix');
@@ -253,7 +253,7 @@ export class ConfigReader extends FieldReader {
     return bytes;
   }
 
-  /** The whole number that this member must be, or -1. */
+  /** The member's value if it is a whole number in the range, else -1. */
   private whole(json: Json | null, least: u32, most: u32): i64 {
     if (json == null || json.type != JsonType.NUMBER) return -1;
     const value = json.number;

@@ -1,6 +1,6 @@
 /**
- * What rules may ask about a workload besides its principal: a field of the metadata that Istio hands on about the peer, or that Envoy
- * was started with about its own workload (the node). Where each lies:
+ * The facts that rules may ask of a workload besides its principal: a field of the metadata that Istio passes on about the peer, or
+ * with which Envoy was started about its own workload (the node). Where each is found:
  *
  *   field       peer, Istio >= 1.24 (an object)         peer, Istio <= 1.23 (a table)     node, and x-envoy-peer-metadata
  *   workload    filter_state downstream_peer workload   downstream_peer workload_name     WORKLOAD_NAME
@@ -10,7 +10,7 @@
  *   labels      ... labels <name>                       ... labels <name>                 LABELS <name>
  *
  * Read in istio/proxy, extensions/common/metadata_object.cc, node_info.fbs and the peer_metadata filter, release-1.21 to release-1.29.
- * From 1.24 to 1.28 the object has no labels; from 1.29 it has those that the proxy was told to hand on. What is not there is absent.
+ * From 1.24 to 1.28 the object has no labels. From 1.29 it has those that the proxy is configured to pass on.
  */
 import { Ascii, ascii, freeAscii } from '../wire/bytes';
 
@@ -34,15 +34,15 @@ function pathOf(first: string, field: string, last: string): Ascii {
 }
 
 export class Fact {
-  /** The properties to ask Envoy for: of a peer as an object, of a peer as a table, of the node, of the node as older versions call it. */
+  /** Envoy's properties: the peer as an object, the peer as a table, the node, and the node's name in older versions. */
   object: Ascii;
   table: Ascii;
   node: Ascii;
   olderNode: Ascii;
-  /** The keys in a metadata Struct: of the field, and of the label in it ('' for none). */
+  /** The keys in a metadata Struct: the field's, and the label's in it ('' for none). */
   key: Ascii;
   labelKey: Ascii;
-  /** As it is called in a rule, for errors. */
+  /** Its name in a rule, for errors. */
   name: ArrayBuffer;
 
   constructor(

@@ -1,4 +1,4 @@
-/** Reads the members of a configuration's objects; the first error counts. */
+/** Reads the members of a configuration's objects, and keeps the first error. */
 import { Json, JsonType } from './json';
 
 export class FieldReader {
@@ -9,7 +9,7 @@ export class FieldReader {
     if (this.error.length == 0) this.error = where + ': ' + why;
   }
 
-  /** Names the list's item that an error lies in, of which `where` was left empty: not to build ten thousand texts that nobody reads. */
+  /** Adds the list item to an error. Callers leave `where` empty, so that ten thousand texts are not built for nothing. */
   protected within(list: string, i: i32): void {
     if (this.error.length != 0) this.error = list + '[' + i.toString() + ']' + this.error;
   }
@@ -19,7 +19,7 @@ export class FieldReader {
     if (this.error.length != 0) this.error = object + '.' + name + this.error;
   }
 
-  /** Refuses what is no object or has members besides these. */
+  /** Rejects anything but an object with these members. */
   protected known(json: Json, where: string, names: string[]): void {
     if (json.type != JsonType.OBJECT) {
       this.fail(where, 'must be an object');

@@ -1,8 +1,8 @@
 /**
- * From what is known of a caller to a tenant, by the configured rules. Each caller is judged once and then remembered.
+ * Maps a caller to a tenant by the caller rules. Each caller is judged once and then cached.
  *
- * With requirePrincipal the first rule whose principal matches is the caller's, and what else it asks for can only refuse: whatever a
- * workload says of itself, it cannot become another tenant. Without it the first rule of which everything matches counts.
+ * With requirePrincipal, the first rule whose principal matches is the caller's. Its other conditions can only refuse, so a workload's
+ * claims cannot make it another tenant. Without it, the first rule that matches completely counts.
  */
 import { isSameBytes } from '../wire/bytes';
 import {
@@ -37,27 +37,27 @@ export const enum Reason {
   TOO_LONG,
   ODD_CHARACTERS,
   NO_RULE,
-  /** `rule` gives it a name that no tenant has. */
+  /** `rule` captures a name that no tenant has. */
   UNKNOWN_TENANT,
-  /** `rule` asks for a fact that nobody knows. */
+  /** `rule` asks for a fact that is not known. */
   FACT_ABSENT,
-  /** A fact is not what `rule`, another fact or another source of the same fact says. */
+  /** A fact contradicts `rule`, another fact, or another source of the same fact. */
   DISAGREE,
-  /** Its metadata cannot be read, or in two ways. */
+  /** Its metadata is unreadable or ambiguous. */
   UNREADABLE,
 }
 
-/** What the rules say of the caller that was resolved last. */
+/** The verdict on the caller that was resolved last. */
 export class Identity {
   access: Access = Access.REFUSED;
   tenant: Tenant | null = null;
   reason: Reason = Reason.NONE;
-  /** The rule that decided; -1: none, or the caller was known already. */
+  /** The rule that decided; -1: none, or the verdict came from the cache. */
   rule: i32 = -1;
-  /** For some reasons: the fact, and whether it is one of the peer. */
+  /** For some reasons: the fact, and whether it is the peer's. */
   fact: Fact | null = null;
   isPeer: bool = false;
-  /** For some reasons: what was expected (or captured), and what was there. In the arena or in the configuration. */
+  /** For some reasons: the expected (or captured) and the actual value. In the arena or in the configuration. */
   expectedAt: usize = 0;
   expectedLength: usize = 0;
   foundAt: usize = 0;
@@ -86,7 +86,7 @@ export class Resolver {
     this.rules = config.rules;
   }
 
-  /** Who the caller is that caller.ts holds; valid until the next one. No allocation for one that is known. */
+  /** Resolves the caller in caller.ts. The result is valid until the next one. A cached caller costs no allocation. */
   resolve(): Identity {
     const identity = this.identity;
     const known = this.known;
@@ -103,7 +103,7 @@ export class Resolver {
     return identity;
   }
 
-  /** The same without memory of earlier callers, so that it names the rule. */
+  /** The same without the cache, so that it names the rule. */
   resolveAnew(): Identity {
     this.identity.reason = Reason.NONE;
     this.identity.tenant = null;
@@ -153,7 +153,7 @@ export class Resolver {
       const principal = list[i].principal;
       if (principal.byteLength != 0 && !matches(principal, principalAt, principalLength)) continue;
       if (this.apply(i)) return;
-      // What only does not match leaves the caller to later rules; what contradicts itself does not.
+      // A mismatch leaves the caller to later rules; a contradiction does not.
       const identity = this.identity;
       const next = identity.reason == Reason.FACT_ABSENT || identity.reason == Reason.NONE;
       if (!next) return;
@@ -162,7 +162,7 @@ export class Resolver {
     this.refuse(Reason.NO_RULE);
   }
 
-  /** True when the rule, whose principal matches, takes the caller. */
+  /** True if the conditions of a rule whose principal matches hold, too. */
   private apply(index: i32): bool {
     const rule = this.rules.list[index];
     const identity = this.identity;
@@ -238,14 +238,14 @@ export class Resolver {
     return true;
   }
 
-  /** Whether what was found is what a condition asks for. */
+  /** Compares what was found with what a condition asks for. */
   private holds(condition: Condition): bool {
     const at = this.identity.foundAt;
     const length = this.identity.foundLength;
     const pattern = condition.pattern;
     if (length == 0) return this.refuse(Reason.FACT_ABSENT);
     if (length > MAX_FACT_BYTES || !isPrintable(at, length) || !matches(pattern, at, length)) {
-      // Without requirePrincipal rules are told apart by such facts: a later one may hold.
+      // Without requirePrincipal such facts distinguish rules: a later rule may match.
       if (!this.rules.requirePrincipal) return false;
       return this.disagree(changetype<usize>(pattern), pattern.byteLength);
     }
@@ -260,7 +260,7 @@ export class Resolver {
     );
   }
 
-  /** Gives back what is not the garbage collector's; no stream may use the configuration any more. */
+  /** Frees unmanaged memory. No stream may use the configuration any more. */
   free(): void {
     this.known.free();
     this.config.free();

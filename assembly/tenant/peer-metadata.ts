@@ -1,6 +1,6 @@
 /**
- * The peer's metadata as its own proxy writes it into `x-envoy-peer-metadata`: base64 over a google.protobuf.Struct. Whoever sends the
- * request wrote it, so it is read with suspicion: bounded, and one reading only.
+ * The peer's metadata as its own proxy writes it into `x-envoy-peer-metadata`: base64 over a google.protobuf.Struct. The sender of
+ * the request wrote it, so reading is bounded and allows one reading only.
  *
  *   Struct  { map<string, Value> fields = 1 }     an entry: 1 key, 2 Value
  *   Value   { string_value = 3, struct_value = 5 }
@@ -10,7 +10,7 @@ import { Ascii, equals } from '../wire/bytes';
 import { readVarint, varintEnd } from '../wire/varint';
 import { Fact } from './facts';
 
-/** Envoy takes 60 KiB of headers; sidecars send one or two of metadata. */
+/** Envoy accepts 60 KiB of headers; sidecars send one or two KiB of metadata. */
 const MOST_BYTES: usize = 16 * 1024;
 
 const FIELDS: u32 = 1;
@@ -21,10 +21,10 @@ const STRUCT_VALUE: u32 = 5;
 
 let structAt: usize = 0;
 let structEnd: usize = 0;
-/** The bytes can be read in one way only, as far as they were read. */
+/** False if the bytes that were read so far are ambiguous. */
 let sound = false;
 
-/** What the last search found; 0 when there is nothing. */
+/** The result of the last search; 0 if nothing was found. */
 export let metadataAt: usize = 0;
 export let metadataLength: usize = 0;
 
@@ -33,7 +33,7 @@ let field: u32 = 0;
 let bodyAt: usize = 0;
 let bodyEnd: usize = 0;
 
-/** Reads a field; gives the place behind it, or 0 for the end and for what no Struct holds. */
+/** Reads a field and returns the address behind it. Returns 0 at the end, and for fields that no Struct has. */
 function nextField(p: usize, end: usize): usize {
   if (p == end) return 0;
   const tag = readVarint(p, end);
@@ -82,7 +82,7 @@ function valueOf(at: usize, end: usize, key: Ascii): bool {
   return sound && found != 0;
 }
 
-/** Takes the header's value; false when it is no metadata. */
+/** Reads the header's value; false if it is no metadata. */
 export function openMetadata(header: usize, length: usize): bool {
   const bytes = length > MOST_BYTES ? <usize>0 : decodeBase64(header, length);
   structAt = bytes;
@@ -90,7 +90,7 @@ export function openMetadata(header: usize, length: usize): bool {
   return bytes != 0;
 }
 
-/** Finds what the metadata says of a fact. False when it cannot be read. */
+/** Finds a fact in the metadata; false if the metadata is unreadable. */
 export function findMetadata(fact: Fact): bool {
   metadataLength = 0;
   sound = true;

@@ -1,4 +1,4 @@
-/** What the pluginConfig refuses beyond the tables, resolved to bits; and the dry run. It can only take away: what adds nothing is an error. */
+/** Reads the policy and dryRun of a pluginConfig and resolves them to bits. A policy can only take away; an entry without effect is an error. */
 import { commandFor, isOpen, nameRule, ruleCount } from '../policy/names';
 import { newTightening, refusesRule, tighten } from '../policy/tighten';
 import { beginText, clearText, textAt, textLength } from '../texts/writer';
@@ -14,14 +14,14 @@ const STAR: u8 = 0x2a;
 const POLICY_FIELDS: string[] = ['refuse', 'tenants'];
 const TENANT_FIELDS: string[] = ['refuse'];
 
-/** What an entry of a list has done. */
+/** The effect of an entry of a list. */
 const enum Found {
   NO_RULE,
   NOTHING_NEW,
   ADDED,
 }
 
-/** The names of all rules, in their order: writing them anew for each of ten thousand tenants would take seconds. */
+/** The names of all rules, in order. Writing them for each of ten thousand tenants would take seconds. */
 function namesOfRules(): ArrayBuffer[] {
   const names: ArrayBuffer[] = [];
   beginText();
@@ -35,7 +35,7 @@ function namesOfRules(): ArrayBuffer[] {
   return names;
 }
 
-/** Why an entry of a list cannot stay. */
+/** Why an entry of a list is rejected. */
 function reasonAgainst(item: Json, found: Found): string {
   if (item.type != JsonType.STRING) return 'must be a text';
   const entry = '"' + item.text + '"';
@@ -85,7 +85,7 @@ export class PolicyReader extends FieldReader {
     this.list(json, '', place, 1);
   }
 
-  /** What is refused to `count` tenants from the place `first` on. */
+  /** Applies a list to `count` tenants from index `first` on. */
   private list(json: Json, where: string, first: i32, count: i32): void {
     const list = json.get('refuse');
     if (list == null) return;
@@ -106,7 +106,7 @@ export class PolicyReader extends FieldReader {
     }
   }
 
-  /** Refuses these tenants what has this name or, when it ends in `/*`, lies below it. */
+  /** Refuses an operation to these tenants. A name that ends in `/*` stands for all below it. */
   private refuse(at: usize, length: usize, first: i32, count: i32): Found {
     const isFamily = length > 1 && load<u8>(at + length - 1) == STAR && load<u8>(at + length - 2) == SLASH;
     const size = isFamily ? length - 1 : length;
@@ -138,7 +138,7 @@ export class PolicyReader extends FieldReader {
     for (let i = 0; i < this.tenants.length; i++) {
       const tenant = this.tenants[i];
       if (tenant.number != 0) continue;
-      // What passes unread could reach everything: it does so only while there is nobody else.
+      // Unread requests could reach every key, so they pass only while there is no other tenant.
       tenant.trial = this.tenants.length == 1 ? Trial.ALL : Trial.POLICY;
       return;
     }

@@ -1,4 +1,4 @@
-/** Why a caller is refused, in words: what is wrong and what to add where. Safe in headers and logs whatever the caller is called. */
+/** Writes why a caller is refused: what is wrong, and what to add where. Safe in headers and logs for any caller's name. */
 import { Text } from '../texts/table';
 import { addBytes, addForeign, addNumber, addText, beginText } from '../texts/writer';
 import { principalAt, principalLength } from './caller';

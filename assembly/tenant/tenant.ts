@@ -15,13 +15,13 @@ export const enum Trial {
   ALL,
 }
 
-/** Lives outside of the garbage collector's sight as long as its configuration. */
+/** Unmanaged; it lives as long as its config version. */
 export class Tenant {
   /** The prefix of its keys in etcd. */
   prefixBytes: ArrayBuffer;
-  /** Bytes of partial frames that its streams hold. */
+  /** Counts the partial frames that its streams hold. */
   budget: Budget = new Budget();
-  /** Its place in the configuration's tenants. */
+  /** Its index in the configuration's tenants. */
   place: i32 = 0;
   /** What policy refuses it, see policy/tighten; 0: nothing. */
   tightening: usize = 0;
@@ -43,7 +43,7 @@ export class Tenant {
     this.prefixBytes = prefix;
   }
 
-  /** Gives back what is not the garbage collector's; no stream may use the tenant any more. */
+  /** Frees unmanaged memory. No stream may use the tenant any more. */
   free(): void {
     freeSpace(this.space);
     heap.free(changetype<usize>(this.budget));

@@ -1,11 +1,11 @@
-/** Finds a text among many by its hash. Nothing is allocated by a search. */
+/** Finds a text among many by its hash. A search allocates nothing. */
 import { hashBytes, isSameBytes } from '../wire/bytes';
 
-/** Texts with numbers of their own; of equal ones the first counts. */
+/** Texts with their numbers. Of equal texts the first counts. */
 export class TextIndex {
   private texts: ArrayBuffer[] = [];
   private numbers: i32[] = [];
-  /** Places in `texts` plus one, at the hash's place or behind it; 0 ends the search. */
+  /** Indexes into `texts` plus one, at the hash's slot or after it; 0 ends the search. */
   private slots: Int32Array = new Int32Array(16);
 
   private slotOf(at: usize, length: usize): i32 {

@@ -33,7 +33,7 @@ export const enum MetricType {
   GAUGE = 1,
 }
 
-/** gRPC status codes that the filter answers with. */
+/** gRPC status codes that the filter sends. */
 export const enum Grpc {
   NONE = -1,
   INVALID_ARGUMENT = 3,

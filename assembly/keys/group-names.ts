@@ -1,10 +1,10 @@
 /**
- * Names of resource groups, of which PD has one list for the whole store:
+ * Maps names of resource groups. PD has one list for the whole store:
  *
  *   default        one for all tenants: PD makes it, without a limit; its owner can set one for all of them together
  *   name           -> number ":" name      the tenant's number in decimal, so that no prefix begins another one
  *
- * Tenant 0 keeps its names as they are; those that begin like another tenant's do not exist for it.
+ * Tenant 0 keeps its names. Names that begin like another tenant's do not exist for it.
  */
 import { alloc } from '../memory/arena';
 import { Ascii, ascii, equals, isSameBytes } from '../wire/bytes';
@@ -19,7 +19,7 @@ const COLON: u8 = 0x3a;
 const ZERO: u8 = 0x30;
 const MAX_PREFIX_BYTES: usize = 11;
 
-/** The result of a mapping that says REPLACED. */
+/** The result of a mapping that returned REPLACED. */
 export let groupAt: usize = 0;
 export let groupLength: usize = 0;
 
@@ -27,7 +27,7 @@ let prefixOf: u32 = 0;
 let prefixAt: usize = 0;
 const prefixEnd: usize = heap.alloc(MAX_PREFIX_BYTES) + MAX_PREFIX_BYTES;
 
-/** Writes the prefix of the tenant in use, which is not tenant 0; gives its length. */
+/** Writes the prefix of the tenant in use, which is not tenant 0, and returns its length. */
 function prefixLength(): usize {
   if (prefixOf != tenantNumber()) {
     prefixOf = tenantNumber();
@@ -49,7 +49,7 @@ function isSomeTenants(p: usize, length: usize): bool {
   return i > 0 && i < length && load<u8>(p + i) == COLON;
 }
 
-/** A client's name to PD's. An empty one names no group and stays empty. */
+/** Maps a client's name to PD's. An empty name stays empty. */
 export function encodeGroup(p: usize, length: usize): Mapped {
   if (length == 0 || isSharedGroup(p, length)) return Mapped.SAME;
   if (tenantNumber() == 0) return isSomeTenants(p, length) ? Mapped.OUTSIDE : Mapped.SAME;
@@ -61,7 +61,7 @@ export function encodeGroup(p: usize, length: usize): Mapped {
   return Mapped.REPLACED;
 }
 
-/** PD's name back to the client's. OUTSIDE: another tenant's. */
+/** Maps PD's name back to the client's. OUTSIDE: another tenant's. */
 export function decodeGroup(p: usize, length: usize): Mapped {
   if (length == 0 || isSharedGroup(p, length)) return Mapped.SAME;
   if (tenantNumber() == 0) return isSomeTenants(p, length) ? Mapped.OUTSIDE : Mapped.SAME;

@@ -1,27 +1,27 @@
-/** What every codec answers with. */
+/** The results of all codecs. */
 
-/** What a mapping did with the bytes it was given. */
+/** What a mapping did with its bytes. */
 export const enum Mapped {
   /** They stay as they are. */
   SAME,
-  /** They were changed where they lie. */
+  /** They were changed in place. */
   IN_PLACE,
   /** The new bytes are `mappedAt`, `mappedLength`. */
   REPLACED,
   /** They are not the tenant's. */
   OUTSIDE,
-  /** They are not what they should be (undecodable). */
+  /** They cannot be decoded. */
   BROKEN,
 }
 
-/** Which bound or key an encoded mapping is for. */
+/** Whether an encoded mapping is for a key or a bound. */
 export const enum Bound {
   KEY,
   LOWER,
   UPPER,
 }
 
-/** The result of the last mapping that said REPLACED; in the arena, or inside of the bytes that it was given. */
+/** The result of the last mapping that returned REPLACED, in the arena or within the given bytes. */
 export let mappedAt: usize = 0;
 export let mappedLength: usize = 0;
 
@@ -31,7 +31,7 @@ export function replacedBy(at: usize, length: usize): Mapped {
   return Mapped.REPLACED;
 }
 
-/** A bound that a tenant sees as open. */
+/** Returns a bound that a tenant sees as open. */
 export function unbounded(): Mapped {
   return replacedBy(0, 0);
 }

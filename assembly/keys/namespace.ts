@@ -1,10 +1,10 @@
 /**
- * A tenant's part of PD's embedded etcd: every key behind one prefix, every lease id inside one block of ids.
+ * Maps etcd keys and leases: every key behind the tenant's prefix, every lease id into the tenant's block.
  *
  *   key     -> "/tidb-mesh/" name ":" key      names hold no ':', so that no prefix begins another one
  *   lease   -> 1 | number:15 | id:48           etcd itself never makes negative ids
  *
- * Tenant 0 keeps its keys and leases as they are. What is reserved does not exist for it, and neither do negative lease ids:
+ * Tenant 0 keeps its keys and leases. Reserved keys and negative lease ids do not exist for it:
  *
  *   /pd  /pd/...       PD's own            /tidb-mesh/...    the other tenants'
  *
@@ -34,7 +34,7 @@ let leaseBase: u64 = 0;
 /** The tenant is number 0. */
 let adopted: bool = false;
 
-/** The result of a mapping that says SAME or REPLACED. */
+/** The result of a mapping that returned SAME or REPLACED. */
 export let namedAt: usize = 0;
 export let namedLength: usize = 0;
 /** The end of the range that was mapped last. */
@@ -48,12 +48,12 @@ const LEASE_BITS: u64 = 0x0000ffffffffffff;
 const OTHERS: u64 = (<u64>1) << 63;
 
 const PD: Ascii = ascii('/pd');
-/** The first key behind `/pd/...`. */
+/** The first key after `/pd/...`. */
 const PD_END: Ascii = ascii('/pd0');
 const MESH: Ascii = ascii('/tidb-mesh/');
 const MESH_END: Ascii = ascii('/tidb-mesh0');
 
-/** Sets the tenant; `at` must stay valid while it is used and end in ':'. */
+/** Sets the tenant. `at` must end in ':' and stay valid while it is used. */
 export function useNamespace(at: usize, length: usize, tenantNumber: u32): void {
   prefix = at;
   prefixLength = length;
@@ -88,7 +88,7 @@ function isReserved(p: usize, length: usize): bool {
   return startsWith(p, length, PD) && (length == 3 || load<u8>(p, 3) == 0x2f);
 }
 
-/** A client's key to the stored one. OUTSIDE: it is reserved, and what is left in its place is the empty key, which etcd refuses. */
+/** Maps a client's key to the stored one. OUTSIDE: it is reserved; the result is the empty key, which etcd rejects. */
 export function encodeName(p: usize, length: usize): Mapped {
   if (!adopted) {
     if (!isReadSince(p, length)) return join(p, length);
@@ -100,7 +100,7 @@ export function encodeName(p: usize, length: usize): Mapped {
   return Mapped.OUTSIDE;
 }
 
-/** A client's range end: empty means one key, `\0` everything behind the key, which is the prefix with its last byte raised. */
+/** Maps a client's range end. Empty means one key. `\0` means everything after the key: the prefix with its last byte raised. */
 export function encodeNameEnd(p: usize, length: usize): Mapped {
   if (adopted) return same(p, length);
   if (length == 0) return Mapped.SAME;
@@ -112,8 +112,8 @@ export function encodeNameEnd(p: usize, length: usize): Mapped {
 }
 
 /**
- * A client's range, an empty end being one key, into `namedAt` and `namedEndAt`; a key is as good as a range of its own. `reads`: what
- * all tenants share may be read. OUTSIDE: it holds reserved keys.
+ * Maps a client's range into `namedAt` and `namedEndAt`. An empty end means one key. `reads`: keys that all tenants share may be read.
+ * OUTSIDE: it holds reserved keys.
  */
 export function encodeNameRange(
   key: usize,
@@ -128,9 +128,9 @@ export function encodeNameRange(
   if (endLength == 0)
     return reads && isSavedSafePoint(key, keyLength) ? same(key, keyLength) : encodeName(key, keyLength);
   if (adopted) {
-    // A range that begins at a reserved key is refused even where it ends before it, and holds nothing.
+    // A range that begins at a reserved key is refused even if it is empty.
     if (isReserved(key, keyLength) && !(reads && isReadSince(key, keyLength))) return Mapped.OUTSIDE;
-    // All tenants' are in there: what is deleted as a range holds none of them.
+    // The folder holds all tenants' keys, so a range that is deleted must not touch it.
     if (!reads && meets(key, keyLength, end, endLength, FOLDER, FOLDER_END)) return Mapped.OUTSIDE;
     return same(key, keyLength);
   }
@@ -152,7 +152,7 @@ function isAtOrBehind(p: usize, length: usize, end: Ascii): bool {
   return compareBytes(p, length, changetype<usize>(end), end.length) >= 0;
 }
 
-/** True when [key, end), `\0` as the end being open, has a key of [from, to) in it. */
+/** True if [key, end), where `\0` is an open end, has a key in [from, to). */
 function meets(key: usize, keyLength: usize, end: usize, endLength: usize, from: Ascii, to: Ascii): bool {
   if (isAtOrBehind(key, keyLength, to)) return false;
   if (endLength == 1 && load<u8>(end) == 0) return true;
@@ -160,8 +160,8 @@ function meets(key: usize, keyLength: usize, end: usize, endLength: usize, from:
 }
 
 /**
- * True when a client's range holds reserved keys, and so must be refused. `key` and `end` as the client sent them; an empty end is one
- * key, which `encodeName` judges. Always false but for tenant 0: the others' ranges cannot leave their prefix.
+ * True if a client's range holds reserved keys and must be refused. `key` and `end` are the client's; an empty end is one key, which
+ * `encodeName` judges. Only tenant 0 can do this: the others' ranges cannot leave their prefix.
  */
 export function reachesReserved(key: usize, keyLength: usize, end: usize, endLength: usize): bool {
   if (!adopted || endLength == 0) return false;
@@ -170,7 +170,10 @@ export function reachesReserved(key: usize, keyLength: usize, end: usize, endLen
   );
 }
 
-/** A stored key back to the client's. OUTSIDE: not below the tenant's prefix, or reserved. Tenant 0 sees since when all tenants read: its TiDBs may lead GC. */
+/**
+ * Maps a stored key back to the client's. OUTSIDE: not below the tenant's prefix, or reserved. Tenant 0 sees all tenants' start
+ * timestamps, because its TiDBs may lead GC.
+ */
 export function decodeName(p: usize, length: usize): Mapped {
   if (adopted) return isReserved(p, length) && !isReadSince(p, length) ? Mapped.OUTSIDE : same(p, length);
   if (length < prefixLength || !isSameBytes(p, prefix, prefixLength)) {
@@ -182,17 +185,17 @@ export function decodeName(p: usize, length: usize): Mapped {
   return Mapped.REPLACED;
 }
 
-/** True for lease ids that a client can hold: 48 bits, for tenant 0 all that etcd makes. 0 means none. */
+/** True for lease ids that a client can have: 48 bits, for tenant 0 all that etcd makes. 0 means none. */
 export function isClientLease(id: u64): bool {
   return adopted ? id < OTHERS : id <= LEASE_BITS;
 }
 
-/** A client's lease id to etcd's; 0 stays 0. */
+/** Maps a client's lease id to etcd's; 0 stays 0. */
 export function encodeLease(id: u64): u64 {
   return id == 0 || adopted ? id : leaseBase | id;
 }
 
-/** etcd's lease id to the client's; ids that are not the tenant's become 0. */
+/** Maps etcd's lease id to the client's; others' ids become 0. */
 export function decodeLease(id: u64): u64 {
   if (adopted) return isClientLease(id) ? id : 0;
   return (id & ~LEASE_BITS) == leaseBase ? id & LEASE_BITS : 0;

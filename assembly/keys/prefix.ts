@@ -1,7 +1,7 @@
 /**
- * The prefix codec: fixed bytes in front of every key. A keyspace of TiKV's API V2 is such a prefix as well.
+ * The prefix codec puts fixed bytes in front of every key. A keyspace of TiKV's API V2 is such a prefix, too.
  *
- *   logical  k  ->  P | k          P = the prefix          E = the first bytes behind everything that begins with it
+ *   logical  k  ->  P | k          P = the prefix          E = the first key after all that begin with it
  */
 import { alloc } from '../memory/arena';
 import { isSameBytes } from '../wire/bytes';
@@ -21,7 +21,7 @@ export function usePrefix(range: KeyRange): void {
   endLength = range.endLength;
 }
 
-/** A logical key to its physical one. */
+/** Maps a logical key to its physical one. */
 export function encodeKey(p: usize, length: usize): Mapped {
   const at = alloc(prefixLength + length);
   memory.copy(at, prefix, prefixLength);
@@ -29,12 +29,12 @@ export function encodeKey(p: usize, length: usize): Mapped {
   return replacedBy(at, prefixLength + length);
 }
 
-/** A range's upper bound; empty is the tenant's end. */
+/** Maps a range's upper bound. Empty is the tenant's end. */
 export function encodeUpper(p: usize, length: usize): Mapped {
   return length == 0 ? replacedBy(end, endLength) : encodeKey(p, length);
 }
 
-/** A physical key back to the logical one. OUTSIDE: another tenant's. */
+/** Maps a physical key back to the logical one. OUTSIDE: another tenant's. */
 export function decodeKey(p: usize, length: usize): Mapped {
   if (length < prefixLength || !isSameBytes(p, prefix, prefixLength)) return Mapped.OUTSIDE;
   return replacedBy(p + prefixLength, length - prefixLength);
@@ -50,12 +50,12 @@ export function hasPrefix(p: usize): bool {
   return isSameBytes(p, prefix, prefixLength);
 }
 
-/** True when a boundary without the prefix lies before everything that has it. */
+/** True if a boundary without the prefix is before all keys that have it. */
 function before(p: usize, length: usize): bool {
   return memory.compare(p, prefix, min<usize>(length, prefixLength)) <= 0;
 }
 
-/** A store's region or range start as the tenant sees it: clamped to '' below; OUTSIDE when it starts behind the tenant. */
+/** Maps a store's start to what the tenant sees: clamped to '' below. OUTSIDE: it starts after the tenant. */
 export function decodeStart(p: usize, length: usize): Mapped {
   if (length == 0) return Mapped.SAME;
   const mapped = decodeKey(p, length);
@@ -63,7 +63,7 @@ export function decodeStart(p: usize, length: usize): Mapped {
   return before(p, length) ? unbounded() : Mapped.OUTSIDE;
 }
 
-/** A store's region or range end as the tenant sees it: clamped to '' above; OUTSIDE when it ends before the tenant. */
+/** Maps a store's end to what the tenant sees: clamped to '' above. OUTSIDE: it ends before the tenant. */
 export function decodeEnd(p: usize, length: usize): Mapped {
   if (length == 0) return Mapped.SAME;
   const mapped = decodeKey(p, length);

@@ -1,4 +1,4 @@
-/** Ranges of keys as they are kept with a configuration: [start, end), an empty end is open. */
+/** Ranges of keys that live as long as a configuration: [start, end). An empty end is open. */
 
 @unmanaged
 export class KeyRange {
@@ -15,14 +15,14 @@ export function compareBytes(a: usize, aLength: usize, b: usize, bLength: usize)
   return aLength < bLength ? -1 : aLength > bLength ? 1 : 0;
 }
 
-/** A copy of these bytes, outside of the arena. */
+/** Copies bytes out of the arena. */
 export function keepBytes(p: usize, length: usize): usize {
   const at = heap.alloc(max<usize>(length, 1));
   memory.copy(at, p, length);
   return at;
 }
 
-/** A range of its own copies of these bytes; given back by `freeRange`. */
+/** Makes a range with copies of these bytes. `freeRange` frees it. */
 export function newRange(p: usize, length: usize, end: usize, endLength: usize): KeyRange {
   const range = new KeyRange();
   range.at = keepBytes(p, length);
@@ -43,7 +43,7 @@ export function compareStarts(a: KeyRange, b: KeyRange): i32 {
   return compareBytes(a.at, a.length, b.at, b.length);
 }
 
-/** True when ranges, of which `first` does not start behind `second`, have a key in common. */
+/** True if the ranges have a key in common. `first` must not start after `second`. */
 export function overlap(first: KeyRange, second: KeyRange): bool {
   return first.endLength == 0 || compareBytes(second.at, second.length, first.endAt, first.endLength) < 0;
 }

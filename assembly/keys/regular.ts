@@ -1,20 +1,20 @@
-/** Keys that map as nearly all do: what a key must be to be one of them can be asked before anything is changed. */
+/** Regular keys: they map as nearly all keys do. Whether a key is regular can be tested before anything is changed. */
 import * as adopted from './adopted';
 import { Codec, codec } from './codec';
 import * as prefix from './prefix';
 import * as table from './table';
 import { BOUND_BYTES } from './tidb-keys';
 
-/** What makes a key regular, and what it becomes. */
+/** What makes a key regular, and how it is mapped. */
 export const enum Regular {
-  /** No keys here are. */
+  /** No key is regular. */
   NONE,
-  /** Table codec: the tag is patched in, or out. */
+  /** Table codec: the tag is written, or removed. */
   TAGGABLE,
   TAGGED,
   TAGGABLE_ENCODED,
   TAGGED_ENCODED,
-  /** Prefix codec: the prefix is put in front, or taken away. */
+  /** Prefix codec: the prefix is added, or removed. */
   ANY,
   PREFIXED,
   /** Tenant 0: it stays. */
@@ -24,7 +24,7 @@ export const enum Regular {
 /** Two groups of a memcomparable key. */
 const ENCODED_BYTES: usize = 18;
 
-/** What regular keys of the space in use are. */
+/** The regular keys of the key range in use. */
 export function regularOf(encoded: bool, request: bool): Regular {
   if (codec == Codec.TABLE) {
     if (encoded) return request ? Regular.TAGGABLE_ENCODED : Regular.TAGGED_ENCODED;
@@ -35,7 +35,7 @@ export function regularOf(encoded: bool, request: bool): Regular {
   return Regular.ADOPTED;
 }
 
-/** Length of the shortest key that can be regular, as a key and as a range's bound. */
+/** Length of the shortest regular key, as a key and as a range's bound. */
 export function shortestRegular(kind: Regular): usize {
   switch (kind) {
     case Regular.TAGGABLE:

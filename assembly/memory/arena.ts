@@ -1,17 +1,17 @@
 /**
- * Memory that lives until the current proxy callback ends: buffers that the host hands over, new keys, spliced messages.
+ * Memory that lives until the current proxy callback ends: buffers from the host, new keys, patched messages.
  *
  *   base block (BLOCK_BYTES, kept for ever)   [ used ......| free ]
  *   overflow blocks, one per large request, and of BLOCK_BYTES for many small ones    -> freed by reset()
  */
 
-/** Size of the block that is kept; one Envoy body event rarely brings more than 16 KiB. */
+/** Size of the block that is kept. One body event of Envoy rarely brings more than 16 KiB. */
 const BLOCK_BYTES: usize = 256 * 1024;
 
-/** Requests up to this share a block when they overflow. */
+/** Requests up to this size share an overflow block. */
 const SMALL_BYTES: usize = 4096;
 
-/** What one event may take: this much, and eight times what it brought. Legitimate messages stay below six times. */
+/** One event may take this much, and eight times what it brought. Legitimate messages stay below six times. */
 const EVENT_BYTES: usize = 16 * 1024 * 1024;
 const EVENT_FACTOR: usize = 8;
 
@@ -23,11 +23,11 @@ let base: usize = 0;
 let used: usize = 0;
 /** The newest overflow block; its first word points to the one before. */
 let overflow: usize = 0;
-/** What is free in the overflow block for small requests: by itself each would take three times its bytes of the heap. */
+/** Free space in the overflow block for small requests. Alone, each would take three times its bytes of the heap. */
 let small: usize = 0;
 let smallLeft: usize = 0;
 
-/** Gives `size` bytes, 16-byte aligned, valid until `reset()`. */
+/** Allocates `size` bytes, 16-byte aligned, valid until `reset()`. */
 export function alloc(size: usize): usize {
   if (base == 0) base = heap.alloc(BLOCK_BYTES);
   const want = (size + 15) & ~(<usize>15);
@@ -55,17 +55,17 @@ function overflowBlock(size: usize): usize {
   return block + 16;
 }
 
-/** An event begins to work on `length` bytes. */
+/** Begins the work of an event on `length` bytes. */
 export function beginWork(length: usize): void {
   mayGive = given + EVENT_BYTES + length * EVENT_FACTOR;
 }
 
-/** True when the event has taken more memory than it may: it must end now. @inline */
+/** True if the event has taken more memory than it may. It must end then. @inline */
 export function isOverspent(): bool {
   return given > mayGive;
 }
 
-/** Frees everything that `alloc` gave since the last call. */
+/** Frees everything that `alloc` returned since the last call. */
 export function reset(): void {
   used = 0;
   given = 0;

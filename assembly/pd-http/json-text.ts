@@ -1,4 +1,4 @@
-/** A JSON text that is read at one end and written at the other. One is under way at a time; its result lies in the arena. */
+/** Reads one JSON text and writes another at the same time. One is in progress at a time. The result is in the arena. */
 import { alloc, beginWork } from '../memory/arena';
 import { Status } from '../wire/status';
 
@@ -7,17 +7,17 @@ export const COMMA: u8 = 0x2c;
 export const COLON: u8 = 0x3a;
 const BACKSLASH: u8 = 0x5c;
 
-/** What was written so far. */
+/** The text that was written so far. */
 export let jsonAt: usize = 0;
 export let jsonLength: usize = 0;
 let capacity: usize = 0;
 
-/** Where the next byte is read. */
+/** The address of the next byte to read. */
 export let cursor: usize = 0;
 let stop: usize = 0;
-/** The first thing that was wrong. */
+/** The first error. */
 export let status: Status = Status.OK;
-/** What lies between the quotes of the string that was read last, escapes and all. */
+/** The string that was read last, without its quotes, with its escapes. */
 export let textAt: usize = 0;
 export let textLength: usize = 0;
 
@@ -35,7 +35,7 @@ export function fail(why: Status): void {
   if (status == Status.OK) status = why;
 }
 
-/** Gives room for `size` more bytes. */
+/** Makes room for `size` more bytes. */
 function reserve(size: usize): usize {
   if (jsonLength + size > capacity) {
     capacity = (jsonLength + size) * 2;
@@ -62,12 +62,12 @@ export function putText(p: usize, length: usize): void {
   putByte(QUOTE);
 }
 
-/** Takes back what was written behind this length. */
+/** Removes what was written after this length. */
 export function cutAt(length: usize): void {
   jsonLength = length;
 }
 
-/** The next byte that is no space; 0 at the end. */
+/** Returns the next byte that is no space; 0 at the end. */
 export function peek(): u8 {
   while (cursor < stop) {
     const c = load<u8>(cursor);

@@ -1,6 +1,6 @@
 /**
- * One region in PD's HTTP API (`/pd/api/v1/region/id/{id}`), read without allocating: its id, its version and its bounds, which are hex of
- * PD's form of keys. PD writes `id` first, and `version` within `epoch` only.
+ * Reads one region of PD's HTTP API (`/pd/api/v1/region/id/{id}`) without allocating: id, version and bounds, which are hex of PD's
+ * form of keys. PD writes `id` first, and `version` within `epoch` only.
  */
 import { Ascii, ascii, isSameBytes } from '../wire/bytes';
 import { readHex } from '../wire/escape';
@@ -17,7 +17,7 @@ export let startLength: usize = 0;
 export let endAt: usize = 0;
 export let endLength: usize = 0;
 
-/** The place of a member's value; 0 when the member is not there. */
+/** The address of a member's value; 0 if the member is absent. */
 function member(name: Ascii, p: usize, end: usize): usize {
   const size = <usize>name.length;
   for (; p + size < end; p++) {
@@ -29,7 +29,7 @@ function member(name: Ascii, p: usize, end: usize): usize {
   return 0;
 }
 
-/** A number without sign or fraction; 0 when it is none. */
+/** Reads a number without sign or fraction; 0 if it is none. */
 function number(p: usize, end: usize): u64 {
   if (p == 0) return 0;
   let value: u64 = 0;
@@ -37,7 +37,7 @@ function number(p: usize, end: usize): u64 {
   return value;
 }
 
-/** Reads the answer into the variables above; the bounds lie in the arena. False when it is no region. */
+/** Reads the answer into the variables above. The bounds are in the arena. False if it is no region. */
 export function readRegion(p: usize, length: usize): bool {
   const end = p + length;
   regionId = number(member(ID, p, end), end);
@@ -48,7 +48,7 @@ export function readRegion(p: usize, length: usize): bool {
   return readStart(start, end) && readEnd(stop, end);
 }
 
-/** Where the string that begins at `p` ends; 0 when it does not. */
+/** The end of the string that begins at `p`; 0 if it does not end. */
 function stringEnd(p: usize, end: usize): usize {
   if (load<u8>(p) != 0x22) return 0;
   for (p++; p < end; p++) if (load<u8>(p) == 0x22) return p;

@@ -1,9 +1,9 @@
 /**
- * Names of PD's rules, which all tenants share: region label rules and groups of placement rules.
+ * Maps names in PD's shared lists: region label rules and groups of placement rules.
  *
  *   client's name    -> "tidb-mesh:" tenant ":" name      PD's routes take no empty segment, and no slash in a group
  *
- * Tenant 0 keeps its names; those of the others, of their borders (tidb-mesh/<tenant>) and PD's own group do not exist for it.
+ * Tenant 0 keeps its names. Others' names, the rules of their boundaries (tidb-mesh/<tenant>) and PD's own group do not exist for it.
  */
 import { encodeName, namedAt, namedLength } from '../keys/namespace';
 import { alloc } from '../memory/arena';
@@ -22,7 +22,7 @@ const BORDERS: Ascii = ascii('tidb-mesh/');
 const TENANTS: Ascii = ascii('tidb-mesh:');
 const PD: Ascii = ascii('pd');
 const TIFLASH: Ascii = ascii('tiflash');
-/** Escapes of one character in JSON, the slash's left out. */
+/** JSON's escapes of one character, without the slash's. */
 const SHORT_ESCAPES: Ascii = ascii('"\\bfnrt');
 /** Go writes these ASCII characters as \u00XX, besides control characters. */
 const HTML: Ascii = ascii('<>&');
@@ -68,7 +68,7 @@ export function isPlainlyWritten(p: usize, length: usize): bool {
   return true;
 }
 
-/** PD joins ids to a path: no empty and no dot segment, so that none leads out of the tenant's part. */
+/** PD joins ids to a path. Without empty and dot segments, no id leads out of the tenant's part. */
 function isPathSafe(p: usize, length: usize): bool {
   let segment = p;
   const end = p + length;
@@ -82,7 +82,7 @@ function isPathSafe(p: usize, length: usize): bool {
   return true;
 }
 
-/** The tenant's prefix, and room for `length` bytes behind it; 0 for tenant 0. Made of its prefix in etcd, "/tidb-mesh/" tenant ":". */
+/** Returns the tenant's prefix with room for `length` bytes after it; 0 for tenant 0. Made from its etcd prefix, "/tidb-mesh/" tenant ":". */
 function prefixAnd(length: usize): usize {
   encodeName(0, 0);
   if (namedLength == 0) return 0;
@@ -93,7 +93,7 @@ function prefixAnd(length: usize): usize {
   return at;
 }
 
-/** Puts the tenant's prefix in front. */
+/** Adds the tenant's prefix. */
 function join(p: usize, length: usize): void {
   nameAt = prefixAnd(length);
   if (nameAt == 0) {
@@ -105,7 +105,7 @@ function join(p: usize, length: usize): void {
   nameLength += length;
 }
 
-/** Takes the tenant's prefix away. False: it is not there, or for tenant 0 the name is another's. */
+/** Removes the tenant's prefix. False: it is not there, or for tenant 0 the name is another's. */
 function strip(p: usize, length: usize): bool {
   const at = prefixAnd(0);
   const size: usize = at == 0 ? 0 : nameLength;
@@ -115,25 +115,25 @@ function strip(p: usize, length: usize): bool {
   return length >= size && isSameBytes(p, at, size);
 }
 
-/** False: tenant 0 asks for another's name. */
+/** False if tenant 0 uses another tenant's name. */
 function encode(p: usize, length: usize): bool {
   join(p, length);
   return nameAt != p || !startsWith(p, length, TENANTS);
 }
 
-/** An id of a region label rule, JSON's escapes in place. False: it is not for tenants. */
+/** Maps an id of a region label rule, with JSON's escapes. False: it is not for tenants. */
 export function encodeLabelId(p: usize, length: usize): bool {
   const good = length <= MAX_ID_BYTES && isPathSafe(p, length) && isPlainlyWritten(p, length);
   if (!good || startsWith(p, length, BORDERS)) return false;
   return encode(p, length);
 }
 
-/** What stands for an id that nobody has. */
+/** Writes an id that nobody has. */
 export function encodeNobody(): void {
   join(0, 0);
 }
 
-/** A stored id. False: it is not the tenant's. */
+/** Maps a stored id back. False: it is not the tenant's. */
 export function decodeLabelId(p: usize, length: usize): bool {
   return !startsWith(p, length, BORDERS) && strip(p, length);
 }
@@ -150,13 +150,13 @@ function isPlainGroup(p: usize, length: usize): bool {
   return true;
 }
 
-/** A group of placement rules. False: it is not for tenants. */
+/** Maps a group of placement rules. False: it is not for tenants. */
 export function encodeGroup(p: usize, length: usize): bool {
   if (!isPlainGroup(p, length) || equals(p, length, TIFLASH)) return false;
   return encode(p, length) && !equals(nameAt, nameLength, PD);
 }
 
-/** A stored group. False: it is not the tenant's. */
+/** Maps a stored group back. False: it is not the tenant's. */
 export function decodeGroup(p: usize, length: usize): bool {
   return strip(p, length) && !(nameAt == p && equals(p, length, PD));
 }

@@ -1,6 +1,6 @@
 /**
- * Checksums (tipb.ChecksumRequest): a rule makes the store compute what an unshared one would, over keys with the tenant's prefix taken
- * off. tikv/src/coprocessor/checksum.rs: a key must begin with new_prefix, which counts as old_prefix.
+ * Maps checksums (tipb.ChecksumRequest): a rule makes the store compute what an unshared one would, over keys without the tenant's
+ * prefix. tikv/src/coprocessor/checksum.rs: a key must begin with new_prefix, which counts as old_prefix.
  *
  *   table codec      old 't' 80 00   new 't' 80+n:2
  *   keyspace codec   old ''          new 'x' id:3
@@ -22,7 +22,7 @@ function writeBytes(at: usize, tag: u32, bytes: usize, length: usize): usize {
   return to + length;
 }
 
-/** Inserts the rule at the end of a request that has none. Gives the growth. */
+/** Inserts the rule at the end of a request that has none. Returns the growth. */
 export function appendChecksumRule(end: usize): i32 {
   const rule = alloc(64);
   let to = rule;

@@ -1,13 +1,13 @@
-/** What an answer's rewriting must know of its request: kept per stream, bounded, freed with the stream. */
+/** Notes about requests that their answers need. They are kept per stream, bounded, and freed with the stream. */
 
 import { Budget, charge } from '../memory/held';
 
-/** Requests in flight on one stream that their answers must know of; client-go sends at most a few hundred. */
+/** Notes on one stream at most. client-go sends a few hundred requests at once. */
 export const MAX_PENDING: u32 = 4096;
 
 const ENTRY_BYTES: usize = 16;
 
-/** One request that waits: id:u64 | columns:u32 (heap) or 0 | refusal:u32 or 0 */
+/** One note: id:u64 | columns:u32 (heap) or 0 | refusal:u32 or 0 */
 @unmanaged
 export class Exchange {
   /** The u64 that SAFE_POINT_IN took out of a unary request. */
@@ -17,12 +17,12 @@ export class Exchange {
   entries: usize;
   count: u32;
   capacity: u32;
-  /** Heap bytes held, and how many of them are counted in the budgets. */
+  /** Heap bytes in use, and how many of them the budgets count. */
   heldBytes: usize;
   counted: usize;
 }
 
-/** Counts what is held now against the limits. False: end the stream. */
+/** Counts the notes against the limits. False: end the stream. */
 export function countExchange(x: Exchange, tenant: Budget): bool {
   const more = <isize>x.heldBytes - <isize>x.counted;
   x.counted = x.heldBytes;

@@ -1,16 +1,16 @@
-/** Names in PD's protocols that a tenant may use, and what they become. */
+/** Tests names in PD's protocols that tenants may use. */
 import { Ascii, ascii, equals } from '../wire/bytes';
 
-/** Stands for a text of the storage layer that may quote keys. */
+/** Replaces a text of the storage layer that may quote keys. */
 export const WITHHELD: Ascii = ascii(
   'tidb-mesh: the text of this error is withheld, it may quote keys of the store',
 );
 
 const GLOBAL_CONFIG: Ascii = ascii('/global/config/');
-/** How TiDBs count request units: one for the whole store. */
+/** How TiDBs count request units; one for the whole store. */
 export const CONTROLLER: Ascii = ascii('resource_group/controller');
 
-/** One segment of a path: PD joins such names to a path, and `..` would lead out of it. */
+/** True for one segment of a path. PD joins such names to a path, and `..` would lead out of it. */
 export function isSegment(p: usize, length: usize): bool {
   for (let i: usize = 0; i < length; i++) if (load<u8>(p + i) == 0x2f) return false;
   return !(length == 2 && load<u16>(p) == 0x2e2e) && !(length == 1 && load<u8>(p) == 0x2e);

@@ -3,6 +3,7 @@ import type { JudgedField } from '../src-ts/schema/judgement.ts';
 import { Kind } from '../src-ts/schema/judgement.ts';
 import type { Way } from '../test/unit/filter.ts';
 import { concat, EMPTY, hex } from '../test/harness/model/bytes.ts';
+import { isNumberList, mixed, PACKED, SINGLE } from '../test/harness/model/forms.ts';
 import type { Random } from '../test/harness/model/random.ts';
 import { varint } from '../test/harness/model/wire.ts';
 import { answer, plan, type Asked } from './coprocessor.ts';
@@ -11,7 +12,7 @@ import { anyKey, foreignKey, formOf, ownKey, storedKey } from './keys.ts';
 import { mutateBytes } from './mutate.ts';
 import type { Schema } from './schema.ts';
 import { leaseBase, namesPrefix, type Space } from './spaces.ts';
-import { node, Wire, write, type Node } from './tree.ts';
+import { node, pieceNode, Wire, write, type Node } from './tree.ts';
 
 const MAX_DEPTH = 7;
 /** A message of more fields than this, all of them messages, is a list of alternatives, as BatchCommands' requests are. */
@@ -65,7 +66,11 @@ export class Maker {
     for (const field of chosen) {
       if (taken.has(field.number)) continue;
       taken.add(field.number);
-      nodes.push(...this.occurrences(field, depth));
+      const made = this.occurrences(field, depth);
+      // A list's fields may lie anywhere.
+      if (field.repeated && random.chance(10))
+        for (const one of made) nodes.splice(random.below(nodes.length + 1), 0, one);
+      else nodes.push(...made);
     }
     return nodes;
   }
@@ -101,14 +106,12 @@ export class Maker {
     const { random } = this;
     if (field.message !== undefined && depth >= MAX_DEPTH) return [];
     const count = field.repeated ? this.count(depth) : 1;
-    const scalar = field.kind !== Kind.BYTES && field.kind !== Kind.MESSAGE;
-    // Proto3 packs numbers; clients may do either.
-    if (field.repeated && scalar && random.chance(field.role === 'BATCH_IDS' ? 99 : 80))
-      return [
-        node(field.number, Wire.BYTES, {
-          bytes: concat(...Array.from({ length: count }, (_, i) => this.packed(field, i))),
-        }),
-      ];
+    if (isNumberList(field)) {
+      const numbers = Array.from({ length: count }, (_, i) => this.packed(field, i));
+      return random
+        .pick([PACKED, SINGLE, mixed(random)])(numbers)
+        .map((piece) => pieceNode(field, piece));
+    }
     return Array.from({ length: count }, (_, i) => this.one(field, depth, i));
   }
 

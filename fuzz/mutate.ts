@@ -1,12 +1,13 @@
 /** Changes to messages: of their trees, which keep the rest valid, and of their bytes, which do not. */
 import { concat } from '../test/harness/model/bytes.ts';
+import { isNumberList, mixed, numbersOf, PACKED, SINGLE } from '../test/harness/model/forms.ts';
 import type { Random } from '../test/harness/model/random.ts';
 import { varint } from '../test/harness/model/wire.ts';
 import { anyKey, foreignKey, formOf, storedKey } from './keys.ts';
 import type { Maker } from './make.ts';
 import type { Schema } from './schema.ts';
 import type { Space } from './spaces.ts';
-import { copyTree, fieldOf, lists, node, Wire, write, type Node } from './tree.ts';
+import { copyTree, fieldOf, lists, node, pieceNode, Wire, write, type Node } from './tree.ts';
 
 /** Numbers at which decoders differ. */
 const INTERESTING: readonly bigint[] = [
@@ -128,7 +129,23 @@ const TREE_MUTATIONS: readonly TreeMutation[] = [
     if (n.wire === Wire.VARINT) n.value = maker.number(field);
     else if (n.wire === Wire.BYTES && field.kind === 3) n.bytes = maker.bytes(field);
   }),
-  // Packed numbers unpacked, and the other way round.
+  // A list of numbers in another form, or with a number more or less.
+  onField((n, place, index, { random, schema }) => {
+    const field = fieldOf(schema.messages.get(place.message), n);
+    if (field === undefined || !isNumberList(field)) return;
+    const packed = n.wire === Wire.VARINT ? varint(n.value) : n.bytes;
+    const numbers = numbersOf(field.kind, packed);
+    if (numbers === undefined) return;
+    if (numbers.length > 0 && random.chance(30)) numbers.splice(random.below(numbers.length), 1);
+    if (numbers.length > 0 && random.chance(20)) numbers.push(random.pick(numbers));
+    const pieces = random
+      .pick([PACKED, SINGLE, mixed(random)])(numbers)
+      .map((piece) => pieceNode(field, piece));
+    place.nodes.splice(index, 1);
+    if (random.chance(50)) place.nodes.splice(index, 0, ...pieces);
+    else for (const piece of pieces) place.nodes.splice(random.below(place.nodes.length + 1), 0, piece);
+  }),
+  // Anything as if it were such a list.
   onField((n, place, index, { random }) => {
     if (n.wire === Wire.VARINT) place.nodes[index] = node(n.field, Wire.BYTES, { bytes: varint(n.value) });
     else if (n.wire === Wire.BYTES && n.children === undefined)

@@ -1,7 +1,8 @@
 /** A message as its fields lie on the wire, in their order, so that every odd encoding can be written. */
 import { Kind, type JudgedField } from '../src-ts/schema/judgement.ts';
 import { EMPTY } from '../test/harness/model/bytes.ts';
-import { varint } from '../test/harness/model/wire.ts';
+import { isNumberList, numberWire, type Piece } from '../test/harness/model/forms.ts';
+import { readVarint, varint } from '../test/harness/model/wire.ts';
 import type { Message, Schema } from './schema.ts';
 
 export const Wire = { VARINT: 0, FIXED64: 1, BYTES: 2, START: 3, END: 4, FIXED32: 5 } as const;
@@ -36,8 +37,7 @@ const WIRES: Record<number, number> = {
 /** Whether the field is written as its kind is; lists of numbers may be packed. */
 export function hasItsWire(field: JudgedField, n: Node): boolean {
   if (n.wire === WIRES[field.kind]) return true;
-  const number = field.kind !== Kind.BYTES && field.kind !== Kind.MESSAGE;
-  return field.repeated && number && n.wire === Wire.BYTES;
+  return isNumberList(field) && n.wire === Wire.BYTES;
 }
 
 export function node(field: number, wire: number, more: Partial<Node> = {}): Node {
@@ -54,6 +54,13 @@ export function node(field: number, wire: number, more: Partial<Node> = {}): Nod
     raw: undefined,
     ...more,
   };
+}
+
+/** A piece of a list of numbers. */
+export function pieceNode({ number, kind }: JudgedField, piece: Piece): Node {
+  if (piece.packed) return node(number, Wire.BYTES, { bytes: piece.bytes });
+  const value = kind === Kind.VARINT ? (readVarint(piece.bytes, 0)?.value ?? 0n) : 0n;
+  return node(number, numberWire(kind), { value, bytes: piece.bytes });
 }
 
 export function copyTree(nodes: readonly Node[]): Node[] {
@@ -87,18 +94,6 @@ export function write(nodes: readonly Node[]): Uint8Array {
   const out: Uint8Array[] = [];
   for (const n of nodes) writeNode(n, out);
   return Buffer.concat(out);
-}
-
-/** The varint at `at` and the place behind it; undefined when it is cut short or too long. */
-export function readVarint(bytes: Uint8Array, at: number): { value: bigint; next: number } | undefined {
-  let value = 0n;
-  for (let shift = 0n; shift < 70n; shift += 7n) {
-    const byte = bytes[at++];
-    if (byte === undefined) return undefined;
-    value |= BigInt(byte & 0x7f) << shift;
-    if (byte < 0x80) return value < 1n << 64n ? { value, next: at } : undefined;
-  }
-  return undefined;
 }
 
 function readField(bytes: Uint8Array, at: number): { n: Node; next: number } | undefined {

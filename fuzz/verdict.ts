@@ -7,6 +7,7 @@ import type { Way } from '../test/unit/filter.ts';
 import { compare, concat, EMPTY, hex } from '../test/harness/model/bytes.ts';
 import { clientGroup, objectionToOwn } from '../test/harness/model/groups.ts';
 import { isPlainText, READER, WITHHELD } from '../test/harness/model/walker.ts';
+import { readVarint } from '../test/harness/model/wire.ts';
 import { INSIDE, LATEST, NO_TIMESTAMP_LIMIT } from './facts.ts';
 import { Flag, type Message, type Schema } from './schema.ts';
 import {
@@ -21,7 +22,7 @@ import {
   SAVED_SAFE_POINT,
   type Space,
 } from './spaces.ts';
-import { contents, hasItsWire, read, readVarint, Wire, type Node } from './tree.ts';
+import { contents, hasItsWire, read, Wire, type Node } from './tree.ts';
 
 const ETCD_KEYS = new Set(['ETCD_KEY', 'ETCD_READ_KEY']);
 /** Below it TiDBs say since when they read. */

@@ -1,5 +1,5 @@
 /**
- * BatchCommands: what the answers of one batch must know of its requests. Ids come behind the requests on the wire, so what is found in
+ * BatchCommands: what the answers of one batch must know of its requests. Ids come behind the requests mostly, so what is found in
  * a request is listed by its place first and joined with its id at the batch's end.
  *
  * A refused request goes on as `Empty` under its own id; its answer becomes the refusal that its client understands as final.
@@ -13,11 +13,12 @@ import { Ascii } from '../wire/bytes';
 import { explain } from '../wire/explain';
 import { Status } from '../wire/status';
 import { readVarint, varintEnd, writeVarint } from '../wire/varint';
+import { beginIds, givenId, nextId } from './batch-ids';
 import { Exchange, remember } from './exchange';
+import { Level } from './level';
 
-/** BatchCommandsRequest.requests and BatchCommandsResponse.responses; and both messages' request_ids. */
+/** BatchCommandsRequest.requests and BatchCommandsResponse.responses. */
 export const BATCH_MESSAGES: u32 = 1;
-export const BATCH_IDS: u32 = 2;
 
 /** A request that asks for nothing: field 255, empty. */
 const EMPTY_COMMAND: u32 = 0x000ffa;
@@ -116,20 +117,15 @@ export function noteRefusal(command: u32, status: Status): void {
   note((command << 8) | status, 0, 0);
 }
 
-/** Joins the notes with the ids that the batch gives its requests, and keeps them for the answers. */
-export function rememberNotes(exchange: Exchange, ids: usize, idsEnd: usize): Status {
+/** Joins the notes with the ids that the batch, which ends at `end`, gives its requests, and keeps them for the answers. */
+export function rememberNotes(exchange: Exchange, level: Level, end: usize): Status {
   let position: i32 = 0;
-  let id: u64 = 0;
+  beginIds(level);
   for (let i: u32 = 0; i < noteCount; i++) {
     const at = notes + <usize>i * NOTE_BYTES;
     const wanted = load<i32>(at);
-    while (position <= wanted) {
-      id = readVarint(ids, idsEnd);
-      if (ids == 0 || varintEnd == 0) return Status.MALFORMED;
-      ids = varintEnd;
-      position++;
-    }
-    if (!remember(exchange, id, load<u32>(at, 4), load<usize>(at, 8), load<usize>(at, 12)))
+    for (; position <= wanted; position++) if (!nextId(level, end)) return Status.MALFORMED;
+    if (!remember(exchange, givenId, load<u32>(at, 4), load<usize>(at, 8), load<usize>(at, 12)))
       return Status.TOO_MANY_PENDING;
   }
   return Status.OK;

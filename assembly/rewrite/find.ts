@@ -6,17 +6,26 @@ export let foundEnd: usize = 0;
 /** The number in it, where it holds one. */
 let foundValue: u64 = 0;
 
+const VARINT: u32 = 1 << 0;
+const BYTES: u32 = 1 << 2;
+
 /** Where the bytes of the first length-delimited field `wanted` begin; 0 when there is none or the walk itself will fail. */
 export function findField(p: usize, end: usize, wanted: u32): usize {
-  return find(p, end, wanted, 2);
+  return find(p, end, wanted, BYTES);
+}
+
+/** The same of the first piece of a list of varints: a packed field, or the one number of a field that is not packed. */
+export function findNumbers(p: usize, end: usize, wanted: u32): usize {
+  return find(p, end, wanted, VARINT | BYTES);
 }
 
 /** The number in the varint field `wanted`; 0 when there is none. */
 export function findVarint(p: usize, end: usize, wanted: u32): u64 {
-  return find(p, end, wanted, 0) == 0 ? 0 : foundValue;
+  return find(p, end, wanted, VARINT) == 0 ? 0 : foundValue;
 }
 
-function find(p: usize, end: usize, wanted: u32, wantedWire: u32): usize {
+/** `wires`: a bit for each wire type that the field may have. */
+function find(p: usize, end: usize, wanted: u32, wires: u32): usize {
   while (p < end) {
     const tag = readVarint(p, end);
     if (varintEnd == 0) return 0;
@@ -30,10 +39,10 @@ function find(p: usize, end: usize, wanted: u32, wantedWire: u32): usize {
     }
     foundValue = readVarint(p, end);
     if ((wire != 0 && wire != 2) || varintEnd == 0) return 0;
-    const value = varintEnd;
+    const value = wire == 2 ? varintEnd : p;
     if (wire == 2 && foundValue > <u64>(end - value)) return 0;
-    p = wire == 2 ? value + <usize>foundValue : value;
-    if (tag >> 3 == wanted && wire == wantedWire) {
+    p = wire == 2 ? value + <usize>foundValue : varintEnd;
+    if (tag >> 3 == wanted && (wires >> wire) & 1) {
       foundEnd = p;
       return value;
     }

@@ -16,7 +16,7 @@ export class Level {
   endAt: usize;
   endBytes: usize;
   endTo: usize;
-  /** The ids of a batch that are still to come. */
+  /** Where the next id of a batch is looked for, and where the piece ends that holds it, see batch-ids.ts; 0 when none is wanted. */
   idsAt: usize;
   idsEnd: usize;
   copType: u64;

@@ -251,8 +251,38 @@ export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: 
   return Status.OK;
 }
 
+/** One number of a list, in a field of its own: [at, end) is the field. */
+export function listed(role: u32, at: usize, end: usize, value: u64): Status {
+  setGrowth(0);
+  switch (role) {
+    case Role.OPAQUE:
+    case Role.NAME:
+      return Status.OK;
+    case Role.REGION_ACT:
+      if (direction == Direction.REQUEST && verdictNow(value, tenantNumber()) != Verdict.INSIDE)
+        setGrowth(remove(at, end));
+      return Status.OK;
+    default:
+      return Status.MALFORMED;
+  }
+}
+
+/** Some numbers of a list in one field: [at, end) is the field, its numbers begin at `value`. */
+export function packed(role: u32, tag: u32, at: usize, value: usize, end: usize): Status {
+  setGrowth(0);
+  switch (role) {
+    case Role.OPAQUE:
+    case Role.NAME:
+      return Status.OK;
+    case Role.REGION_ACT:
+      return direction == Direction.REQUEST ? packedRegions(tag, at, value, end) : Status.OK;
+    default:
+      return Status.MALFORMED;
+  }
+}
+
 /** A packed list of regions to act on: those that are not known to be the tenant's leave it. */
-export function packedRegions(tag: u32, at: usize, value: usize, end: usize): Status {
+function packedRegions(tag: u32, at: usize, value: usize, end: usize): Status {
   const kept = alloc(end - value);
   let to = kept;
   while (value < end) {

@@ -23,7 +23,6 @@ import { Msg, Role } from '../schema/table';
 import { Status } from '../wire/status';
 import { readVarint, varintEnd, varintSize, writeVarint } from '../wire/varint';
 import {
-  BATCH_IDS,
   BATCH_MESSAGES,
   batchIndex,
   beginBatch,
@@ -42,6 +41,7 @@ import {
   refusesCommands,
   rememberNotes,
 } from './batch';
+import { BATCH_IDS, beginIds, endIds, givenId, nextId } from './batch-ids';
 import { CHECKSUM_RULE, appendChecksumRule } from './checksum';
 import { growth, remove, replace, replaceField, replaceScalar, setGrowth, setTouched } from './edits';
 import { nameRange, readSinceValue } from './etcd';
@@ -62,7 +62,8 @@ import {
   bound,
   bytes,
   direction,
-  packedRegions,
+  listed,
+  packed,
   scalar,
   useAnswerColumns,
   useDirection,
@@ -170,10 +171,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
       if (status != Status.OK) return status;
       // One that names a region to act on is walked for what it names.
       if (flags & Flag.CONTEXT && !namesRegion && isKnownContext(p, end - p)) p = end;
-    } else if (flags & Flag.BATCH && exchange.count > 0) {
-      level.idsAt = findField(p, end, BATCH_IDS);
-      if (level.idsAt != 0) level.idsEnd = foundEnd;
-    }
+    } else if (flags & Flag.BATCH && exchange.count > 0) beginIds(level);
   }
 
   let total: i32 = 0;
@@ -231,8 +229,8 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         level.copType = value;
         continue;
       }
-      if (role == Role.BATCH_IDS) return fail(Status.MALFORMED, message, field);
-      const status = scalar(role, at, valueAt, p, value);
+      if (role == Role.BATCH_IDS) continue;
+      const status = entry & REPEATED ? listed(role, at, p, value) : scalar(role, at, valueAt, p, value);
       if (status != Status.OK) return fail(status, message, field);
     } else if (wire == 2) {
       const lengthAt = p;
@@ -280,10 +278,9 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
           if (request) status = batchRequest(entry, at, lengthAt, value, p, depth);
           else if (level.idsAt == 0) status = nested(entry >> 16, entry, at, lengthAt, value, p, depth);
           else {
-            const id = readVarint(level.idsAt, level.idsEnd);
-            if (varintEnd == 0) return fail(Status.MALFORMED, message, field);
-            level.idsAt = varintEnd == level.idsEnd ? 0 : varintEnd;
-            status = batchResponse(id, entry, at, lengthAt, value, p, depth);
+            if (!nextId(level, end)) return fail(Status.MALFORMED, message, BATCH_IDS);
+            status = batchResponse(givenId, entry, at, lengthAt, value, p, depth);
+            if (exchange.count == 0) endIds(level);
           }
         } else {
           level.listed = level.listed || field == startFieldOf(self);
@@ -362,15 +359,9 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         setGrowth(remove(at, p));
       } else {
         if (!(entry & PACKABLE)) return fail(Status.MALFORMED, message, field);
-        if (!request) continue;
         const role = entry & 0xff;
-        if (role == Role.BATCH_IDS) {
-          level.idsAt = value;
-          level.idsEnd = p;
-          continue;
-        }
-        if (role != Role.REGION_ACT) continue;
-        const status = packedRegions(tag, at, value, p);
+        if (role == Role.ROLE_UNSPECIFIED || role == Role.BATCH_IDS) continue;
+        const status = packed(role, tag, at, value, p);
         if (status != Status.OK) return fail(status, message, field);
       }
     } else if (wire == 1 || wire == 5) {
@@ -519,7 +510,7 @@ function finish(message: u32, flags: u32, level: Level, end: usize, seen: u64, t
     if (message == Msg.CHECKSUM_REQUEST && !hasSeen(seen, level.seenHigh, CHECKSUM_RULE))
       total += appendChecksumRule(end);
     if (noteCount > 0 && flags & Flag.BATCH) {
-      const status = rememberNotes(exchange, level.idsAt, level.idsEnd);
+      const status = rememberNotes(exchange, level, end);
       if (status != Status.OK) return fail(status, message, 0);
     }
   }

@@ -134,6 +134,9 @@ const SINGLE = new Set([
   'SAFE_POINT_IN',
 ]);
 
+/** Roles that a list of numbers may have: the walker meets them packed and one by one. */
+const LISTED = new Set(['BATCH_IDS', 'REGION_ACT']);
+
 class Options {
   readonly roles: DescEnum;
   readonly decisions: DescEnum;
@@ -364,6 +367,9 @@ function objection(field: DescField, kind: Kind, role: string): string | undefin
         : field.scalar !== undefined && carrier.scalars?.includes(field.scalar) === true;
   if (!carries) return `(${typeOf(field)}) cannot have the role ${role}`;
   if (role === 'BATCH_IDS' && field.fieldKind !== 'list') return `must be repeated to have the role ${role}`;
+  const numbers = kind !== Kind.MESSAGE && kind !== Kind.BYTES;
+  if (field.fieldKind === 'list' && numbers && !LISTED.has(role))
+    return `is a list of numbers and cannot have the role ${role}`;
   return undefined;
 }
 

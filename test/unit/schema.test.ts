@@ -437,6 +437,11 @@ describe('incomplete annotations', () => {
       { decision: 'MAP', fields: [{ name: 'ids', type: T.UINT64, role: 'BATCH_IDS' }] },
       /draft\.Q\.ids must be repeated/,
     ],
+    [
+      'a role that a list of numbers cannot have',
+      { decision: 'MAP', fields: [{ name: 'ts', type: T.UINT64, role: 'TIMESTAMP', repeated: true }] },
+      /draft\.Q\.ts is a list of numbers and cannot have the role TIMESTAMP/,
+    ],
   ];
   test.each(cases)('%s fails', (_, draft, message) => {
     expect(() => judge(withDraft(draft))).toThrow(message);

@@ -63,7 +63,7 @@ export class MessageMaker {
         else view.set(field, value as never);
       }
     }
-    if (desc.typeName === 'tikvpb.BatchCommandsRequest') giveIds(view, random);
+    if (/^tikvpb\.BatchCommands(Request|Response)$/.test(desc.typeName)) giveIds(view, random);
     return view;
   }
 
@@ -190,7 +190,7 @@ export class MessageMaker {
   }
 }
 
-/** Every request of a batch has an id: without one nobody could be told that it is refused. */
+/** Every message of a batch has an id: without one nobody could tell which answer belongs to which request. */
 function giveIds(batch: ReflectMessage, random: Random): void {
   const [requests, ids] = batch.fields;
   if (requests?.fieldKind !== 'list' || ids?.fieldKind !== 'list') throw new Error('a batch has two lists');

@@ -21,6 +21,18 @@ export function bytes(field: number, ...value: Uint8Array[]): Uint8Array {
   return Buffer.concat([varint((field << 3) | 2), varint(all.length), all]);
 }
 
+/** The varint at `at` and the place behind it; undefined when it is cut short or too long. */
+export function readVarint(bytes: Uint8Array, at: number): { value: bigint; next: number } | undefined {
+  let value = 0n;
+  for (let shift = 0n; shift < 70n; shift += 7n) {
+    const byte = bytes[at++];
+    if (byte === undefined) return undefined;
+    value |= BigInt(byte & 0x7f) << shift;
+    if (byte < 0x80) return value < 1n << 64n ? { value, next: at } : undefined;
+  }
+  return undefined;
+}
+
 /** gRPC's frame around a message. */
 export function frame(message: Uint8Array, flag = 0): Uint8Array {
   const header = Buffer.alloc(5);

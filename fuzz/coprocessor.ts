@@ -3,7 +3,9 @@
  *
  * Sources: tipb select.proto, executor.proto, schema.proto; TiDB pkg/util/chunk/codec.go and pkg/util/codec/codec.go.
  */
+import { Kind } from '../src-ts/schema/judgement.ts';
 import { concat, EMPTY } from '../test/harness/model/bytes.ts';
+import { mixed, PACKED, SINGLE, writePiece } from '../test/harness/model/forms.ts';
 import type { Random } from '../test/harness/model/random.ts';
 import { bytes, scalar, varint } from '../test/harness/model/wire.ts';
 import type { Space } from './spaces.ts';
@@ -11,6 +13,7 @@ import type { Space } from './spaces.ts';
 const TABLE_SCAN = 0;
 const INDEX_SCAN = 1;
 const PARTITION_TABLE_SCAN = 12;
+const LOOK_UP = 20;
 /** Field of the executor's body by its type. */
 const BODIES = new Map([
   [TABLE_SCAN, 2],
@@ -39,6 +42,8 @@ interface Column {
 export interface Asked {
   readonly bytes: Uint8Array;
   readonly columns: readonly Column[];
+  /** Those of a look-up's intermediate output. */
+  readonly rest?: readonly Column[];
 }
 
 function isPartitionId({ id }: Column): boolean {
@@ -50,8 +55,43 @@ function column(random: Random): Column {
   return { id, type: isPartitionId({ id, type: 0 }) && random.chance(95) ? 8 : random.pick(TYPES) };
 }
 
+/** A number of offsets of these columns, packed or not, and what they name. */
+function offsetsOf(field: number, scanned: readonly Column[], random: Random): [Uint8Array, Column[]] {
+  const offsets = Array.from({ length: random.below(5) }, () =>
+    random.below(random.chance(97) ? scanned.length : scanned.length + 1),
+  );
+  const pieces = random.pick([PACKED, SINGLE, mixed(random)])(offsets.map(varint));
+  const list = pieces.map((piece) => writePiece(field, Kind.VARINT, piece));
+  return [concat(...list), offsets.flatMap((offset) => scanned[offset] ?? [])];
+}
+
+/** A look-up that is pushed down: of an index and of the table's rows. */
+function lookUp(random: Random): Asked {
+  const scan = (): Column[] => {
+    const columns = Array.from({ length: 1 + random.below(4) }, () => column(random));
+    if (random.chance(60)) columns[0] = { id: PHYSICAL_TABLE, type: 8 };
+    return columns;
+  };
+  const [index, table] = [scan(), scan()];
+  const infos = (list: number, columns: Column[]): Uint8Array[] =>
+    columns.map((c) => bytes(list, scalar(1, c.id), scalar(2, c.type)));
+  const [output, columns] = offsetsOf(5, table, random);
+  const [channel, rest] = offsetsOf(2, index, random);
+  const parts = [
+    bytes(2, scalar(1, INDEX_SCAN), bytes(3, ...infos(3, index)), scalar(25, 2)),
+    bytes(2, scalar(1, TABLE_SCAN), bytes(2, scalar(1, 1 + random.below(99)), ...infos(2, table))),
+    bytes(2, scalar(1, LOOK_UP), bytes(24, bytes(1, varint(0)))),
+    output,
+    ...Array.from({ length: random.chance(90) ? 1 : random.below(4) }, () =>
+      bytes(20, scalar(1, random.chance(95) ? 2 : random.below(4)), channel),
+    ),
+  ];
+  return { bytes: concat(...parts), columns, rest };
+}
+
 /** A tipb.DAGRequest. */
 export function plan(random: Random): Asked {
+  if (random.chance(25)) return lookUp(random);
   const type = random.pick([TABLE_SCAN, TABLE_SCAN, INDEX_SCAN, PARTITION_TABLE_SCAN]);
   const scanned = Array.from({ length: 1 + random.below(4) }, () => column(random));
   // What plans of partitioned tables ask for.
@@ -163,19 +203,31 @@ const ANY: readonly Column[] = [
   { id: 2, type: 15 },
 ];
 
-/** A tipb.SelectResponse with the columns that were asked for. */
-export function answer(space: Space, asked: Asked | undefined, random: Random): Uint8Array {
-  const chunked = random.chance(50);
-  const columns = asked?.columns ?? ANY;
-  const parts: Uint8Array[] = [];
-  for (let i = random.below(3); i >= 0; i--) {
+/** Some chunks, in this field, of rows with these columns. */
+function chunks(
+  field: number,
+  space: Space,
+  columns: readonly Column[],
+  chunked: boolean,
+  random: Random,
+): Uint8Array[] {
+  return Array.from({ length: 1 + random.below(3) }, () => {
     const rows = random.below(5);
     const data = chunked
       ? columns.map((column) => chunkColumn(space, column, rows, random))
       : Array.from({ length: rows }, () => columns.map((column) => rowValue(space, column, random))).flat();
-    parts.push(bytes(3, bytes(3, ...data)));
-  }
-  parts.push(scalar(9, chunked ? 1 : random.pick([0, 0, 0, 0, 0, 2])));
+    return bytes(field, bytes(3, ...data));
+  });
+}
+
+/** A tipb.SelectResponse with the columns that were asked for. */
+export function answer(space: Space, asked: Asked | undefined, random: Random): Uint8Array {
+  const chunked = random.chance(50);
+  const encoding = chunked ? 1 : random.pick([0, 0, 0, 0, 0, 2]);
+  const parts = chunks(3, space, asked?.columns ?? ANY, chunked, random);
+  parts.push(scalar(9, encoding));
+  if (asked?.rest !== undefined)
+    parts.push(bytes(11, scalar(1, encoding), ...chunks(2, space, asked.rest, chunked, random)));
   if (random.chance(20)) parts.reverse();
   return concat(...parts);
 }

@@ -30,7 +30,7 @@ import {
   MOST_SAME,
   SHORTEST,
 } from './layout';
-import { columnsAt } from '../rows/partition-id';
+import { columnsAt } from '../rows/output-columns';
 import { patchAt, patchCount } from './patches';
 import { Direction, direction } from './values';
 

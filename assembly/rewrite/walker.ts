@@ -52,7 +52,7 @@ import { beginRewrite, followAlone, followRun, runEnd, runGrowth } from './known
 import { MAX_NESTING } from './layout';
 import { learnLayout, wouldLearn } from './learn-layout';
 import { Level, MAX_DEPTH, levelAt } from './level';
-import { columnsAt, columnsLength, findPartitionId } from '../rows/partition-id';
+import { columnsAt, columnsLength, findPartitionId } from '../rows/output-columns';
 import { addPatch, clearPatches, patchCount, reservePatch, setPatch, truncatePatches } from './patches';
 import { actsOnRegion, beginRegion } from './region-acts';
 import { GROUP_KEY_FIELD, groupRange, hasGroupSettings, isGroupKey } from './resource-groups';

@@ -1,11 +1,15 @@
 /** A minimal cursor over protobuf fields for the messages that the schema does not cover (tipb inside coprocessor data). */
 import { readVarint, varintEnd } from '../wire/varint';
 
+/** Wire types of the fields that are read here. */
+export const VARINT: u32 = 0;
+export const BYTES: u32 = 2;
+
 export let fieldNumber: u32 = 0;
 export let wireType: u32 = 0;
 /** The field's varint (wire type 0). */
 export let varint: u64 = 0;
-/** The field's bytes (wire type 2); for fixed values their place. */
+/** The field's bytes (wire type 2), or those of its number; a list of varints has the same bytes packed and one by one. */
 export let bytesAt: usize = 0;
 export let bytesLength: usize = 0;
 
@@ -17,12 +21,13 @@ export function readField(p: usize, end: usize): usize {
   wireType = <u32>(tag & 7);
   p = varintEnd;
   bytesAt = p;
-  if (wireType == 0) {
+  if (wireType == VARINT) {
     varint = readVarint(p, end);
+    bytesLength = varintEnd - p;
     return varintEnd;
   }
   let length: u64 = wireType == 1 ? 8 : 4;
-  if (wireType == 2) {
+  if (wireType == BYTES) {
     length = readVarint(p, end);
     if (varintEnd == 0) return 0;
     p = varintEnd;
@@ -31,4 +36,14 @@ export function readField(p: usize, end: usize): usize {
   if (length > <u64>(end - p)) return 0;
   bytesLength = <usize>length;
   return p + bytesLength;
+}
+
+/** True for the field that was read last. @inline */
+export function isField(field: u32, wire: u32): bool {
+  return fieldNumber == field && wireType == wire;
+}
+
+/** True when the field that was read last holds numbers of the list `field`, packed or one by one. */
+export function holdsNumbers(field: u32): bool {
+  return fieldNumber == field && (wireType == VARINT || wireType == BYTES);
 }

@@ -5,6 +5,7 @@ import { concat, EMPTY, hex } from '../harness/model/bytes.ts';
 import { Random } from '../harness/model/random.ts';
 import { messageId } from '../harness/model/schema.ts';
 import { bytes, scalar, varint } from '../harness/model/wire.ts';
+import { decode } from '../harness/support/messages.ts';
 
 const TENANT = 258;
 const TAG = BigInt(TENANT) << 48n;
@@ -18,6 +19,8 @@ const TABLE_SCAN = 0;
 const INDEX_SCAN = 1;
 const LIMIT = 5;
 const AGGREGATION = 3;
+const SELECTION = 2;
+const LOOK_UP = 20;
 
 interface Column {
   readonly id: number;
@@ -39,6 +42,51 @@ function plan(
     bytes(2, scalar(1, kind), scan),
     ...others.map((type) => bytes(2, scalar(1, type))),
     bytes(5, ...offsets.map(varint)),
+  );
+}
+
+const executor = (type: number, ...rest: Uint8Array[]): Uint8Array => bytes(2, scalar(1, type), ...rest);
+
+function scanOf(kind: number, columns: readonly Column[]): Uint8Array {
+  const list = kind === TABLE_SCAN ? 2 : 3;
+  const infos = columns.map((c) => bytes(list, scalar(1, c.id), scalar(2, c.type)));
+  return bytes(list, scalar(1, 77), ...infos);
+}
+
+/** Offsets as Go packs them, or as Rust writes them. */
+type Form = 'packed' | 'one by one';
+const offsetList = (field: number, offsets: readonly number[], form: Form): Uint8Array =>
+  form === 'packed' ? bytes(field, ...offsets.map(varint)) : concat(...offsets.map((o) => scalar(field, o)));
+
+interface LookUp {
+  /** Executors between the index scan and the look-up, and behind it. */
+  readonly below?: readonly number[];
+  readonly above?: readonly number[];
+  readonly form?: Form;
+  /** Whose intermediate output is asked for. */
+  readonly at?: number;
+}
+
+/**
+ * A look-up that is pushed down: the index scan and what follows it, the table scan, the look-up, and what follows that. The answer has the
+ * table's columns, its intermediate output the index's.
+ */
+function lookUp(
+  index: readonly Column[],
+  table: readonly Column[],
+  offsets: readonly number[],
+  channel: readonly number[],
+  { below = [], above = [], form = 'packed', at = below.length + 2 }: LookUp = {},
+): Uint8Array {
+  const parent = scalar(25, below.length + 2);
+  return concat(
+    executor(INDEX_SCAN, scanOf(INDEX_SCAN, index), below.length === 0 ? parent : EMPTY),
+    ...below.map((type, i) => executor(type, i === below.length - 1 ? parent : EMPTY)),
+    executor(TABLE_SCAN, scanOf(TABLE_SCAN, table)),
+    executor(LOOK_UP, bytes(24, bytes(1, varint(1)))),
+    ...above.map((type) => executor(type)),
+    offsetList(5, offsets, form),
+    bytes(20, scalar(1, at), offsetList(2, channel, form)),
   );
 }
 
@@ -110,6 +158,11 @@ function datums(
 /** tipb.SelectResponse: chunks are field 3 with rows in 3, the encoding is field 9. */
 function select(rowData: Uint8Array[], encoding: number): Uint8Array {
   return concat(...rowData.map((data) => bytes(3, bytes(3, data))), scalar(9, encoding));
+}
+
+/** tipb.IntermediateOutput */
+function intermediate(rowData: Uint8Array[], encoding: number): Uint8Array {
+  return bytes(11, scalar(1, encoding), ...rowData.map((data) => bytes(2, bytes(3, data))));
 }
 
 const answer = (data: Uint8Array): Uint8Array => bytes(1, data);
@@ -235,6 +288,124 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     expect(filter.pending).toBe(0);
     const stored = select([chunk([TID], [[TAG | 5n]])], 1);
     expect(receive(stored)).toBe(hex(answer(stored)));
+  });
+
+  describe('a look-up that is pushed down', () => {
+    const handle: Column = { id: -1, type: LONGLONG };
+    const text: Column = { id: 2, type: VARCHAR };
+    const index = [text, handle, TID];
+    const table = [text, { id: 3, type: DECIMAL }, TID];
+    const rows = (side: bigint): (bigint | string)[][] => [
+      ['abc', 7n, side],
+      ['', 8n, side + 1n],
+    ];
+    const stored = TAG | 5n;
+
+    test.each(['packed', 'one by one'] as Form[])('both of its outputs, offsets %s', (form) => {
+      for (const below of [[], [SELECTION], [SELECTION, LIMIT]])
+        for (const above of [[], [SELECTION]]) {
+          filter.newStream();
+          const dag = lookUp(index, table, [0, 1, 2], [1, 2], { below, above, form });
+          expect(Status[send(dag)]).toBe('OK');
+          expect(filter.pending).toBe(1);
+          const make = (side: bigint): Uint8Array => {
+            const kept = [handle, TID];
+            const missing = rows(side).map((row) => row.slice(1));
+            return concat(
+              select([chunk(table, rows(side))], 1),
+              intermediate([chunk(kept, missing), chunk(kept, missing)], 1),
+            );
+          };
+          expect(receive(make(stored))).toBe(hex(answer(make(5n))));
+          const asDatums = (side: bigint): Uint8Array =>
+            concat(
+              select([datums(rows(side), 'fixed')], 0),
+              intermediate(
+                [
+                  datums(
+                    rows(side).map((row) => row.slice(1)),
+                    'fixed',
+                  ),
+                ],
+                0,
+              ),
+            );
+          expect(receive(asDatums(stored))).toBe(hex(answer(asDatums(5n))));
+        }
+    });
+
+    test.each([
+      ['the table only', [0, 2], [0, 1], 'table'],
+      ['the index only', [0], [2], 'index'],
+    ] as const)('that asks for the column of %s', (_name, offsets, channel, asked) => {
+      send(lookUp(index, table, offsets, channel));
+      const make = (side: bigint): Uint8Array =>
+        concat(
+          asked === 'table'
+            ? select([chunk([text, TID], [['abc', side]])], 1)
+            : select([chunk([text], [['abc']])], 1),
+          asked === 'table'
+            ? intermediate([chunk([text, handle], [['x', stored]])], 1)
+            : intermediate([chunk([TID], [[side]])], 1),
+        );
+      expect(receive(make(stored))).toBe(hex(answer(make(5n))));
+    });
+
+    test('below an aggregation: what is aggregated is its own, what is left over is not', () => {
+      send(lookUp(index, table, [0], [2], { above: [AGGREGATION] }));
+      const make = (side: bigint): Uint8Array =>
+        concat(
+          select([chunk([{ id: 1, type: LONGLONG }], [[stored]])], 1),
+          intermediate([chunk([TID], [[side]])], 1),
+        );
+      expect(receive(make(stored))).toBe(hex(answer(make(5n))));
+    });
+
+    test('that does not ask for it is not remembered', () => {
+      expect(Status[send(lookUp([text, handle], [text], [0], [1]))]).toBe('OK');
+      expect(Status[send(lookUp(index, table, [0], [1]))]).toBe('OK');
+      expect(filter.pending).toBe(0);
+    });
+
+    test.each([
+      ['a projection above it', lookUp(index, table, [0], [1], { above: [11] }), 'ROW_DATA'],
+      ['a projection below it', lookUp(index, [text], [0], [1], { below: [11] }), 'ROW_DATA'],
+      ['an output of another executor', lookUp(index, table, [0], [1], { at: 0 }), 'ROW_DATA'],
+      ['an offset that the table has not', lookUp(index, table, [3], [1]), 'MALFORMED'],
+      ['an offset that the index has not', lookUp(index, table, [0], [3]), 'MALFORMED'],
+      [
+        'very many outputs',
+        concat(
+          lookUp(index, table, [2], [2]),
+          ...Array<Uint8Array>(40_000).fill(bytes(20, scalar(1, 2), scalar(2, 2))),
+        ),
+        'MALFORMED',
+      ],
+    ])('refuses %s', (_name, dag, status) => {
+      expect(Status[send(dag)]).toBe(status);
+    });
+
+    test('an answer with more outputs than were asked for is refused', () => {
+      send(lookUp(index, table, [2], [2]));
+      const one = intermediate([chunk([TID], [[stored]])], 1);
+      expect(receive(concat(select([], 1), one))).not.toBe('ROW_DATA');
+      expect(receive(concat(select([], 1), one, one))).toBe('ROW_DATA');
+    });
+
+    test("the key that it looks rows up by is the tenant's", () => {
+      const got = filter.message(id.request, ask(lookUp(index, table, [2], [2])), 'request');
+      const { data } = decode('coprocessor.Request', got.bytes);
+      const { executors } = decode('tipb.DAGRequest', data as Uint8Array);
+      expect(executors[1].tblScan.tableId).toBe(BigInt.asIntN(64, TAG | 77n));
+    });
+
+    test('rows that do not fit end the answer, wherever they are cut', () => {
+      send(lookUp(index, table, [2, 0], [2, 1]));
+      const whole = chunk([TID, handle], [[stored, 1n]]);
+      for (let cut = 1; cut < whole.length; cut++)
+        expect(receive(concat(select([], 1), intermediate([whole.subarray(0, cut)], 1)))).toBe('ROW_DATA');
+      expect(receive(intermediate([whole], 7))).toBe('ROW_DATA');
+    });
   });
 
   test('other types of requests hold no plan', () => {

@@ -8,9 +8,9 @@ import { Flag, type Message as Described, type Schema } from './schema.ts';
 import type { Space } from './spaces.ts';
 import { hasItsWire, read, Wire, type Node } from './tree.ts';
 
-/** What the model leaves to other tests: plans and rows, whose region it is, and which answer of a batch is a refusal. */
+/** What the model leaves to other tests: plans and rows, whose region it is, and refusals inside of a batch. */
 const UNMODELLED: Record<Way, ReadonlySet<string>> = {
-  request: new Set(['DAG', 'SELECT', 'REGION_VERSION', 'REGION_ACT']),
+  request: new Set(['DAG', 'SELECT', 'REGION_VERSION', 'REGION_ACT', 'BATCH_IDS']),
   response: new Set(['DAG', 'SELECT', 'BATCH_IDS']),
 };
 

@@ -1,4 +1,4 @@
-/** Adds a tenant to a storage layer: its borders become borders of regions and stay so. */
+/** Adds a tenant to a storage layer: PD splits regions at its boundaries and never merges across. */
 import type { Endpoint } from '../pd/endpoint.ts';
 import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
 import { belongings, isEmpty } from './belongings.ts';
@@ -8,26 +8,26 @@ import { conflict, registered, registeredIn, ruleId, ruleOf, type Registered } f
 import { MAX_NUMBER, spaceOf, type Tenant } from './tenant.ts';
 
 const TIMEOUT_MS = 60_000;
-/** Numbers whose range holds keys of nobody known, before the search is given up. */
+/** The search for a number ends after this many numbers whose ranges hold keys of no known tenant. */
 const MAX_SKIPPED = 32;
 
 export interface AddOptions {
-  /** The keys in its range are this tenant's: it is not asked to be empty. */
+  /** The keys in its range are this tenant's, so the range need not be empty. */
   readonly withData: boolean;
   readonly timeoutMs?: number;
-  /** Hears what takes seconds. */
+  /** Called with the progress of steps that take seconds. */
   readonly tell: (line: string) => void;
 }
 
 export interface Added {
   readonly tenant: Tenant;
-  /** False: it was there already. */
+  /** False: the tenant existed. */
   readonly isNew: boolean;
-  /** Numbers that were free by name but had keys in their range. */
+  /** Numbers that no tenant has, but whose ranges hold keys. */
   readonly skipped: number[];
 }
 
-/** A tenant without a number gets the lowest one that is free and empty. */
+/** A tenant to add. Without a number it gets the lowest one that is free and empty. */
 export type Wanted = Omit<Tenant, 'number'> & { readonly number?: number | undefined };
 
 /**
@@ -47,7 +47,7 @@ export async function addTenant(pd: Endpoint, wanted: Wanted, options: AddOption
   const rule = ruleOf(tenant);
   await setLabelRule(pd, rule);
   if (!known) {
-    // Two operators may have taken the same number at the same time: both see it here, and at least one gives way.
+    // Two operators may have taken one number at the same time. Both see it here, and at least one undoes its part.
     const late = conflict(tenant, await registered(pd));
     if (late !== undefined) {
       await deleteLabelRule(pd, ruleId(tenant.name));
@@ -72,7 +72,7 @@ export async function addTenant(pd: Endpoint, wanted: Wanted, options: AddOption
   return { tenant, isNew: !known, skipped };
 }
 
-/** The same tenant with the lowest number that nobody has and in whose range no key lies. */
+/** Gives the tenant the lowest number that no tenant has and whose range holds no key. */
 async function numbered(
   pd: Endpoint,
   wanted: Wanted,

@@ -1,4 +1,4 @@
-/** What the storage layer keeps for a tenant, counted: keys in the store, keys in etcd, and what PD keeps by name. */
+/** Counts what the storage layer holds for a tenant: keys in the store, keys in etcd, and what PD keeps by name. */
 import { placementRules, resourceGroups, safePoints } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { countKeys } from '../pd/etcd.ts';
@@ -8,33 +8,33 @@ import { holders } from './holders.ts';
 import { ruleId } from './registry.ts';
 import { fromMemcomparable, pdKey, spaceOf, type KeySpace, type Tenant } from './tenant.ts';
 
-/** Keys of a key space are counted as far as this. */
+/** Keys of a key range are counted up to this number. */
 export const MOST_KEYS = 1000;
 
-/** One kind of things of a tenant's that are there. */
+/** One kind of a tenant's belongings. */
 export interface Belonging {
   readonly what: string;
   readonly count: number;
-  /** How they go. */
+  /** How to remove them. */
   readonly remedy: string;
 }
 
-/** The prefix of a tenant's keys in PD's etcd; assembly/tenant/tenant.ts makes it. */
+/** The prefix of a tenant's keys in PD's etcd, as assembly/tenant/tenant.ts makes it. */
 export function etcdPrefix(name: string): string {
   return `/tidb-mesh/${name}:`;
 }
 
-/** True for what the filter calls a tenant's region label rules, groups of placement rules (or `group/id`) and service safe points. */
+/** True for the names that the filter gives to a tenant's region label rules, groups of placement rules (or `group/id`) and service safe points. */
 export function isTenantsOwn(id: string, name: string): boolean {
   return id.startsWith(`tidb-mesh:${name}:`);
 }
 
-/** True for what the filter calls a tenant's resource groups: PD has 32 bytes for a name, so it is the number that leads. */
+/** True for the names that the filter gives to a tenant's resource groups. They begin with the number, because PD has 32 bytes for a name. */
 export function isTenantsGroup(group: string, number: number): boolean {
   return group.startsWith(`${number}:`);
 }
 
-/** A key space as the stores are asked for it. */
+/** A key range in the form that the stores understand. */
 export function rangeOf(space: KeySpace): StoreRange {
   return {
     ...space,
@@ -43,17 +43,17 @@ export function rangeOf(space: KeySpace): StoreRange {
   };
 }
 
-/** How many keys lie in a key space, as the stores say; MOST_KEYS for that many and more. */
+/** Counts the keys of a key range at the stores, up to MOST_KEYS. */
 export function keysOf(pd: Endpoint, space: KeySpace): Promise<number> {
   return countKeysIn(pd, rangeOf(space), MOST_KEYS);
 }
 
-/** True when no key lies in a key space. */
+/** True if a key range holds no key. */
 export async function isEmpty(pd: Endpoint, space: KeySpace): Promise<boolean> {
   return (await countKeysIn(pd, rangeOf(space), 1)) === 0;
 }
 
-/** What PD and its etcd keep by a tenant's name, and by its number where that is known; only what is there. */
+/** Finds what PD and its etcd keep by a tenant's name, and by its number if that is known. */
 export async function namedThings(pd: Endpoint, name: string, number?: number): Promise<Belonging[]> {
   const mine = (id: string): boolean => isTenantsOwn(id, name);
   const empty = 'stop its TiDBs and `tidb-mesh tenants empty`';
@@ -100,7 +100,7 @@ export async function namedThings(pd: Endpoint, name: string, number?: number): 
   return all.filter(({ count }) => count > 0);
 }
 
-/** Everything that is there of a tenant. */
+/** Finds everything that belongs to a tenant. */
 export async function belongings(
   pd: Endpoint,
   tenant: Tenant,

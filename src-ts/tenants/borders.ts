@@ -1,4 +1,4 @@
-/** The borders of key spaces and the borders of regions. */
+/** Compares the boundaries of tenants with those of regions. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { regionsIn, type Region } from '../pd/regions.ts';
@@ -6,11 +6,11 @@ import type { Registered } from './registry.ts';
 
 const PAUSE_MS = 200;
 
-/** A border that lies inside of a region. */
+/** A boundary inside a region. */
 export interface MissingBorder {
   readonly tenant: string;
   readonly which: 'first' | 'last';
-  /** The region that reaches over it. */
+  /** The region that spans it. */
   readonly region: number;
 }
 
@@ -19,7 +19,7 @@ async function regionOver(pd: Endpoint, border: Buffer): Promise<Region | undefi
   return region && !region.start.equals(border) ? region : undefined;
 }
 
-/** The borders of these tenants that are not borders of regions. */
+/** Finds the boundaries of these tenants at which PD has not split. */
 export async function missingBorders(
   pd: Endpoint,
   tenants: readonly Pick<Registered, 'name' | 'start' | 'end'>[],
@@ -30,7 +30,7 @@ export async function missingBorders(
       ['first', start],
       ['last', end],
     ] as const) {
-      // The store's own first and last border are always there.
+      // The store's own first and last boundary always exist.
       const region = border.length === 0 ? undefined : await regionOver(pd, border);
       if (region) missing.push({ tenant: name, which, region: region.id });
     }
@@ -38,9 +38,9 @@ export async function missingBorders(
 }
 
 /**
- * Waits until PD shows all borders of these tenants.
- * @param tell is called with how many are missing whenever that changes
- * @returns those that are missing when the time is over
+ * Waits until PD has split at all boundaries of these tenants.
+ * @param tell is called with the number of missing ones whenever it changes
+ * @returns those that are missing at the timeout
  */
 export async function waitForBorders(
   pd: Endpoint,

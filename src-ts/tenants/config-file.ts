@@ -1,9 +1,9 @@
-/** The tenants of a configuration file: a pluginConfig as JSON, or a mesh file or manifest that holds one. */
+/** Reads the tenants of a configuration file: a pluginConfig as JSON, or a mesh file or manifest that holds one. */
 import { readFileSync } from 'node:fs';
 import { configSources } from '../config/sources.ts';
 import { readTenant, type Tenant } from './tenant.ts';
 
-/** Where a pluginConfig lies in the files that have one: Envoy's wasm plugin, Istio's WasmPlugin, a mesh file. */
+/** The paths of a pluginConfig in Envoy's wasm plugin, Istio's WasmPlugin and a mesh file. */
 const PLACES: readonly (readonly string[])[] = [
   [],
   ['pluginConfig'],
@@ -19,7 +19,7 @@ function at(value: unknown, path: readonly string[]): unknown {
   );
 }
 
-/** JSON as it is; of YAML the first pluginConfig that is in it. */
+/** Returns JSON unchanged; of YAML, the first pluginConfig in it. */
 function valueOf(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -29,8 +29,8 @@ function valueOf(text: string): unknown {
 }
 
 /**
- * The tenants in a file.
- * @throws Error that names the file and what is wrong in it
+ * Reads the tenants in a file.
+ * @throws Error that names the file and the reason
  */
 export function tenantsOfFile(file: string): Tenant[] {
   let root: unknown;

@@ -1,26 +1,26 @@
-/** Who holds garbage collection back: services that registered a safe point with PD, and TiDBs' oldest transactions. */
+/** Finds who holds garbage collection back: services with a safe point in PD, and TiDBs' oldest transactions. */
 import { safePoints } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { entries } from '../pd/etcd.ts';
 import { millisOf } from '../pd/timestamp.ts';
 
-/** TiDB: pkg/domain/infosync ServerMinStartTSPath; with a tenant's name in front of the server's id by the filter. */
+/** TiDB: pkg/domain/infosync ServerMinStartTSPath. The filter puts the tenant's name in front of the server's id. */
 const MIN_START = '/tidb/server/minstartts/';
 const SERVICE = 'tidb-mesh:';
-/** The worker that moves the store's safe point; it registers where it wants to be. */
+/** The service id of the worker that moves the store's safe point. */
 const GC_WORKER = 'gc_worker';
 
 export interface Holder {
   readonly kind: 'service' | 'transaction';
   /** Undefined: the storage layer's own. */
   readonly tenant: string | undefined;
-  /** The service's or the TiDB server's own id. */
+  /** The id of the service or the TiDB server. */
   readonly id: string;
-  /** Nothing later than this is collected. */
+  /** Versions after this timestamp are kept. */
   readonly timestamp: bigint;
-  /** When that was, ms since 1970. */
+  /** The time of the timestamp, ms since 1970. */
   readonly since: number;
-  /** It ends by itself: a lease, or a time. */
+  /** It ends by itself, by a lease or a time. */
   readonly expires: boolean;
 }
 
@@ -29,7 +29,7 @@ function split(id: string): { tenant: string | undefined; id: string } {
   return colon < 0 ? { tenant: undefined, id } : { tenant: id.slice(0, colon), id: id.slice(colon + 1) };
 }
 
-/** Everyone who holds garbage collection back now, the earliest first. `now` is in ms. */
+/** All that hold garbage collection back, the earliest first. `now` is in ms. */
 export async function holders(pd: Endpoint, now = Date.now()): Promise<Holder[]> {
   const [{ services }, starts] = await Promise.all([safePoints(pd), entries(pd, MIN_START)]);
   const found: Holder[] = [];
@@ -42,7 +42,7 @@ export async function holders(pd: Endpoint, now = Date.now()): Promise<Holder[]>
     found.push({ kind: 'service', ...owner, timestamp: safePoint, since: millisOf(safePoint), expires });
   }
   for (const { key, value, lease } of starts) {
-    // A TiDB without transactions says 0 or the largest u64.
+    // A TiDB without transactions writes 0 or the largest u64.
     if (!/^\d+$/.test(value)) continue;
     const start = BigInt(value);
     if (start === 0n || start >= 1n << 63n) continue;
@@ -57,7 +57,7 @@ export async function holders(pd: Endpoint, now = Date.now()): Promise<Holder[]>
   return found.sort((a, b) => (a.timestamp < b.timestamp ? -1 : 1));
 }
 
-/** A time that has passed, in words. */
+/** A duration in words. */
 export function ageText(since: number, now = Date.now()): string {
   const seconds = Math.max(0, Math.round((now - since) / 1000));
   if (seconds < 120) return `${seconds} s`;

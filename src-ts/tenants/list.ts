@@ -1,4 +1,4 @@
-/** The tenants of a storage layer, with what PD knows of them. */
+/** Lists the tenants of a storage layer with PD's numbers. */
 import type { Endpoint } from '../pd/endpoint.ts';
 import { regionsIn } from '../pd/regions.ts';
 import { missingBorders } from './borders.ts';
@@ -14,7 +14,7 @@ export interface Listed {
   readonly approximateMiB: number;
   readonly approximateKeys: number;
   readonly borders: 'ok' | 'missing';
-  /** The earliest of its holders of garbage collection: what, and for how long; '' when it holds nothing back. */
+  /** Its earliest holder of garbage collection, and for how long; '' if it holds nothing back. */
   readonly holdsBack: string;
 }
 

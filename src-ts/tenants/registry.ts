@@ -1,6 +1,6 @@
 /**
- * Which tenants a storage layer has: PD keeps one region label rule for each, which makes the borders of its key space borders of regions
- * and says whose they are. Nothing else is written down anywhere.
+ * The tenants of a storage layer. PD keeps one region label rule for each, with the tenant's name. By it, PD splits at the tenant's
+ * boundaries. Nothing else is stored anywhere.
  */
 import type { Endpoint } from '../pd/endpoint.ts';
 import { labelRules, type LabelRule } from '../pd/regions.ts';
@@ -14,16 +14,16 @@ const SPACE_LABEL = 'tidb-mesh-key-space';
 /** A tenant that PD knows. */
 export interface Registered {
   readonly name: string;
-  /** Undefined in a rule that does not tell it. */
+  /** Undefined if the rule does not contain it. */
   readonly number: number | undefined;
   /** In words. */
   readonly keySpace: string;
-  /** Borders in PD's form; an empty start is the store's. */
+  /** Boundaries in PD's form. An empty start is the store's. */
   readonly start: Buffer;
   readonly end: Buffer;
 }
 
-/** The rule that makes the borders of this tenant's key space borders of regions. */
+/** The rule that makes PD split at this tenant's boundaries. */
 export function ruleOf(tenant: Tenant): LabelRule {
   const space = spaceOf(tenant);
   return {
@@ -43,7 +43,7 @@ export function ruleOf(tenant: Tenant): LabelRule {
   };
 }
 
-/** The number in the borders of a table tenant. */
+/** The number in the boundaries of a tenant with the table codec. */
 function numberIn(start: Buffer): number | undefined {
   const key = fromMemcomparable(start);
   if (key?.length !== 9 || key[0] !== 0x74 || key.readUIntBE(3, 6) !== 0) return undefined;
@@ -51,7 +51,7 @@ function numberIn(start: Buffer): number | undefined {
   return number > 0 && number <= MAX_NUMBER ? number : undefined;
 }
 
-/** The tenant of a rule; undefined for a rule of somebody else. */
+/** The tenant of a rule; undefined for a rule that is not ours. */
 export function registeredIn(rule: LabelRule): Registered | undefined {
   const range = rule.data?.[0];
   if (!rule.id.startsWith(PREFIX) || !range) return undefined;
@@ -78,7 +78,7 @@ export function ruleId(name: string): string {
   return PREFIX + name;
 }
 
-/** What PD has of this name or in this place, that the tenant cannot stand beside: one sentence; undefined when there is nothing. */
+/** One sentence about a rule in PD that conflicts with the tenant, by name or range; undefined if there is none. */
 export function conflict(tenant: Tenant, others: readonly Registered[]): string | undefined {
   const space = spaceOf(tenant);
   const start = pdKey(space, space.start);

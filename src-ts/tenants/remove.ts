@@ -1,4 +1,4 @@
-/** Takes tenants from a storage layer: first all that is theirs, then their borders. */
+/** Removes tenants from a storage layer: first their belongings, then their boundaries. */
 import type { Endpoint } from '../pd/endpoint.ts';
 import { deletePlacementGroup, deleteResourceGroup, placementRules, resourceGroups } from '../pd/cluster.ts';
 import { deletePrefix, entries } from '../pd/etcd.ts';
@@ -19,7 +19,7 @@ import { Refusal } from './refusal.ts';
 import { registered, ruleId } from './registry.ts';
 import { fromMemcomparable, type KeySpace, type Tenant } from './tenant.ts';
 
-/** What stands in the way of removing a tenant. */
+/** The tenant cannot be removed, because something of it is left. */
 export class NotEmpty extends Refusal {
   constructor(
     readonly tenant: string,
@@ -32,7 +32,7 @@ export class NotEmpty extends Refusal {
 }
 
 /**
- * The key space of a tenant that PD knows, by its rule: borders decoded.
+ * The key range of a tenant that PD knows, from its rule, decoded.
  * @throws Refusal for a rule that cannot be read
  */
 async function known(pd: Endpoint, name: string): Promise<{ tenant: Tenant; space: KeySpace } | undefined> {
@@ -59,8 +59,8 @@ async function known(pd: Endpoint, name: string): Promise<{ tenant: Tenant; spac
 }
 
 /**
- * Removes a tenant of which nothing is left.
- * @returns false when there was none
+ * Removes a tenant that has no belongings left.
+ * @returns false if there was none
  * @throws NotEmpty, CallError
  */
 export async function removeTenant(
@@ -74,7 +74,7 @@ export async function removeTenant(
     if (left.length > 0) throw new NotEmpty(name, left);
     return false;
   }
-  // Its keys are the cluster's own, and stay: only the border goes.
+  // Tenant 0's keys are the cluster's own and stay. Only the boundary is removed.
   if (found.tenant.number !== 0) {
     tell(`asking the stores whether anything of ${name} is left`);
     const there = await belongings(pd, found.tenant, found.space);
@@ -86,18 +86,18 @@ export async function removeTenant(
   return true;
 }
 
-/** TiDB's own entries that live as long as one of its servers: pkg/domain/infosync ServerInformationPath. */
+/** TiDB's entries that live as long as its server: pkg/domain/infosync ServerInformationPath. */
 const SERVER_INFO = '/tidb/server/info/';
 
 export interface Emptied {
-  /** Stores at which the range was destroyed. */
+  /** The number of stores at which the range was destroyed. */
   readonly stores: number;
   readonly etcdKeys: number;
   /** Region label rules, groups of placement rules and resource groups that were deleted in PD. */
   readonly rules: number;
 }
 
-/** Deletes what PD keeps of a tenant for its tables and users; gives how many things that were. */
+/** Deletes what PD keeps for a tenant's tables and users. Returns the number of deleted things. */
 async function deleteRules(pd: Endpoint, { name, number }: Tenant): Promise<number> {
   const labels = (await labelRules(pd)).map(({ id }) => id).filter((id) => isTenantsOwn(id, name));
   for (const id of labels) await deleteLabelRule(pd, id);
@@ -110,7 +110,7 @@ async function deleteRules(pd: Endpoint, { name, number }: Tenant): Promise<numb
 }
 
 /**
- * Destroys all keys of a tenant, at once and for good, in the stores and in etcd, and what PD keeps for its tables and users. The tenant stays added.
+ * Destroys all keys of a tenant for good, in the stores and in etcd, and what PD keeps for its tables and users. The tenant stays added.
  * @throws Refusal while one of its TiDBs is running, and for tenant 0
  */
 export async function emptyTenant(

@@ -22,8 +22,8 @@ function writeBytes(at: usize, tag: u32, bytes: usize, length: usize): usize {
   return to + length;
 }
 
-/** Inserts the rule at the end of a request that has none. Returns the growth. */
-export function appendChecksumRule(end: usize): i32 {
+/** Inserts the rule at the end of a request that has none. */
+export function appendChecksumRule(end: usize): void {
   const rule = alloc(64);
   let to = rule;
   if (mapsTableIds()) {
@@ -35,6 +35,6 @@ export function appendChecksumRule(end: usize): i32 {
   } else if (apiVersion() != 0) {
     encodeKey(0, 0);
     to = writeBytes(to, NEW_PREFIX, mappedAt, mappedLength);
-  } else return 0;
-  return replaceField((CHECKSUM_RULE << 3) | 2, end, end, rule, to - rule);
+  } else return;
+  replaceField((CHECKSUM_RULE << 3) | 2, end, end, rule, to - rule);
 }

@@ -4,14 +4,14 @@ import { Mapped } from '../keys/mapped';
 import { isReadSince } from '../keys/read-since';
 import { alloc } from '../memory/arena';
 import { Status } from '../wire/status';
-import { replaceField, setGrowth } from './edits';
+import { replaceField } from './edits';
 import { oldestTimestamp } from './hold-back';
 
 const MAX_DIGITS: usize = 20;
 
 /**
  * Maps the range of names whose key spans [at, to) with its bytes from `key` on, all at `end` (the message's) when absent, and the same
- * of its end. Leaves the growth in `growth`.
+ * of its end.
  */
 export function nameRange(
   keyField: u32,
@@ -25,13 +25,11 @@ export function nameRange(
   reads: bool,
 ): Status {
   const endLength = endTo - endKey;
-  setGrowth(0);
   const mapped = encodeNameRange(key, to - key, endKey, endLength, reads);
   if (mapped == Mapped.OUTSIDE) return Status.NAME_OUTSIDE;
   if (mapped != Mapped.REPLACED) return Status.OK;
-  let growth = replaceField((keyField << 3) | 2, at, to, namedAt, namedLength);
-  if (endLength != 0) growth += replaceField((endField << 3) | 2, endAt, endTo, namedEndAt, namedEndLength);
-  setGrowth(growth);
+  replaceField((keyField << 3) | 2, at, to, namedAt, namedLength);
+  if (endLength != 0) replaceField((endField << 3) | 2, endAt, endTo, namedEndAt, namedEndLength);
   return Status.OK;
 }
 
@@ -60,7 +58,6 @@ export function readSinceValue(
   to: usize,
   lease: u64,
 ): Status {
-  setGrowth(0);
   if (!isReadSince(key, keyLength)) return Status.OK;
   const timestamp = readDecimal(value, to - value);
   if (timestamp == u64.MAX_VALUE || lease == 0) return Status.READ_SINCE;
@@ -68,6 +65,6 @@ export function readSinceValue(
   const digits = alloc(MAX_DIGITS);
   let from = digits + MAX_DIGITS;
   for (let rest = oldestTimestamp; rest != 0; rest /= 10) store<u8>(--from, 0x30 + <u8>(rest % 10));
-  setGrowth(replaceField((valueField << 3) | 2, at, to, from, digits + MAX_DIGITS - from));
+  replaceField((valueField << 3) | 2, at, to, from, digits + MAX_DIGITS - from);
   return Status.OK;
 }

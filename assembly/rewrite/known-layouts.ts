@@ -34,9 +34,8 @@ export let rewriteSerial: u32 = 0;
 /** Key space and direction of it. */
 export let layoutSpace: u64 = 0;
 
-/** Behind the last message that `followRun` followed, and by how much all that was followed grows. */
+/** Behind the last message that `followRun` followed. */
 export let runEnd: usize = 0;
-export let runGrowth: i32 = 0;
 
 /** Another message begins: the patches of the one before are of no use any more. */
 export function beginRewrite(): void {
@@ -122,7 +121,6 @@ export function followAlone(message: u32, p: usize, length: usize): bool {
     const edit = layout.edit(i);
     addPatch(p + <usize>load<u16>(edit), p + <usize>load<u16>(edit, 2), edit + 8, <usize>load<u32>(edit, 4));
   }
-  runGrowth = layout.growth;
   return true;
 }
 
@@ -161,7 +159,6 @@ export function followRun(
   if (count == 0) return 0;
   trust(layout);
   runEnd = p;
-  runGrowth = 0;
   if (layout.growth != 0) rebuild(layout, at, lengthAt, value, length, end);
   else if (layout.tags != 0) for (let body = value; body < p; body += header + length) tagKeys(layout, body);
   return count;
@@ -199,7 +196,7 @@ function rebuild(layout: Layout, at: usize, lengthAt: usize, value: usize, lengt
     else memory.copy(to, from, behind - from);
     to += behind - from;
   }
-  runGrowth = replace(at, runEnd, out, total);
+  replace(at, runEnd, out, total);
 }
 
 /** Copies `length` bytes, and reads and writes up to AHEAD of others behind them. */

@@ -11,14 +11,27 @@ let list: usize = 0;
 let capacity: u32 = 0;
 
 export let patchCount: u32 = 0;
+/** Bytes by which all patches together make the message longer. Every change to the list keeps it. */
+export let grown: i32 = 0;
 
 export function clearPatches(): void {
   patchCount = 0;
+  grown = 0;
 }
 
-/** Forgets all patches from `count` on: a message that is dropped whole. */
+/** @inline */
+function growthOf(at: usize): i32 {
+  return load<i32>(at, 12) - (load<i32>(at, 4) - load<i32>(at));
+}
+
+/** Rolls back all patches from `count` on: a message that is dropped whole. */
 export function truncatePatches(count: u32): void {
-  patchCount = count;
+  while (patchCount > count) grown -= growthOf(patchAt(--patchCount));
+}
+
+/** Forgets a patch that was reserved last and not set. @inline */
+export function unreservePatch(): void {
+  patchCount--;
 }
 
 function grow(): void {
@@ -45,6 +58,7 @@ export function addPatch(from: usize, to: usize, bytes: usize, length: usize): v
   store<usize>(at, bytes, 8);
   store<usize>(at, length, 12);
   patchCount++;
+  grown += <i32>length - <i32>(to - from);
 }
 
 /** Reserves a patch at `from`, behind all others, with nothing to change yet. */
@@ -60,6 +74,7 @@ export function reservePatch(from: usize): void {
 /** Fills in a patch that was reserved. */
 export function setPatch(index: u32, to: usize, bytes: usize, length: usize): void {
   const at = list + <usize>index * PATCH_BYTES;
+  grown += <i32>length - <i32>(to - load<usize>(at));
   store<usize>(at, to, 4);
   store<usize>(at, bytes, 8);
   store<usize>(at, length, 12);
@@ -92,5 +107,5 @@ export function trimPatches(): void {
   heap.free(list);
   list = 0;
   capacity = 0;
-  patchCount = 0;
+  clearPatches();
 }

@@ -20,7 +20,7 @@ import { tenantNumber } from '../keys/space';
 import { alloc } from '../memory/arena';
 import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
-import { replaceField, setGrowth } from './edits';
+import { replaceField } from './edits';
 import { findField, findVarint, foundEnd } from './find';
 import { CONTROLLER, isSegment } from './names';
 
@@ -46,7 +46,6 @@ export function group(
   length: usize,
   end: usize,
 ): Status {
-  setGrowth(0);
   if (!request) return settled(decodeGroup(value, length), Status.DROP, tag, at, end);
   if (own) {
     // PD joins the name to a path, and cleans the path.
@@ -61,7 +60,7 @@ export function group(
 
 function settled(mapped: Mapped, outside: Status, tag: u32, at: usize, end: usize): Status {
   if (mapped == Mapped.OUTSIDE) return outside;
-  if (mapped == Mapped.REPLACED) setGrowth(replaceField(tag, at, end, groupAt, groupLength));
+  if (mapped == Mapped.REPLACED) replaceField(tag, at, end, groupAt, groupLength);
   return Status.OK;
 }
 
@@ -79,7 +78,7 @@ function settledKey(mapped: Mapped, outside: Status, tag: u32, at: usize, end: u
   const key = alloc(SETTINGS.length + groupLength);
   memory.copy(key, changetype<usize>(SETTINGS), SETTINGS.length);
   memory.copy(key + SETTINGS.length, groupAt, groupLength);
-  setGrowth(replaceField(tag, at, end, key, SETTINGS.length + groupLength));
+  replaceField(tag, at, end, key, SETTINGS.length + groupLength);
   return Status.OK;
 }
 
@@ -90,10 +89,9 @@ export function isGroupKey(key: usize, length: usize): bool {
 
 /**
  * What a request reads of the meta storage: its key in the field [at, to), with its bytes from `key` on, and its range's end, empty for
- * one key. Leaves the growth in `growth`.
+ * one key.
  */
 export function groupRange(tag: u32, at: usize, key: usize, to: usize, last: usize, lastTo: usize): Status {
-  setGrowth(0);
   const length = to - key;
   if (last != lastTo)
     return startsWith(key, length, ROOT) && startsWith(last, lastTo - last, ROOT)

@@ -12,7 +12,7 @@ import { alloc } from '../memory/arena';
 import { Ascii, ascii, equals } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { writeVarint } from '../wire/varint';
-import { replace, replaceField, setGrowth } from './edits';
+import { replace, replaceField } from './edits';
 import { Exchange } from './exchange';
 import { longestHold, oldestTimestamp } from './hold-back';
 
@@ -74,20 +74,19 @@ function isServiceId(): bool {
   return true;
 }
 
-function number(value: u64, at: usize, end: usize): i32 {
+function number(value: u64, at: usize, end: usize): void {
   const bytes = alloc(16);
-  return replace(at, end, bytes, writeVarint(bytes, value) - bytes);
+  replace(at, end, bytes, writeVarint(bytes, value) - bytes);
 }
 
-/** Judges the request that was walked; leaves the growth in `growth`. */
+/** Judges the request that was walked. */
 export function serviceSafePoint(exchange: Exchange): Status {
   const tag = (ID_FIELD << 3) | 2;
   if (equals(id, idEnd - id, GC_WORKER)) {
     exchange.remembered = safePoint;
-    let growth = replaceField(tag, idAt, idEnd, changetype<usize>(NOBODY), NOBODY.length);
-    if (ttlAt != 0) growth += number(0, ttlAt, ttlEnd);
-    if (safePointAt != 0) growth += number(0, safePointAt, safePointEnd);
-    setGrowth(growth);
+    replaceField(tag, idAt, idEnd, changetype<usize>(NOBODY), NOBODY.length);
+    if (ttlAt != 0) number(0, ttlAt, ttlEnd);
+    if (safePointAt != 0) number(0, safePointAt, safePointEnd);
     return Status.OK;
   }
   if (!isServiceId()) return Status.SERVICE_ID;
@@ -98,8 +97,7 @@ export function serviceSafePoint(exchange: Exchange): Status {
   memory.copy(name, changetype<usize>(OWN), OWN.length);
   memory.copy(name + OWN.length, ownerAt, ownerLength);
   memory.copy(name + OWN.length + ownerLength, id, idEnd - id);
-  let growth = replaceField(tag, idAt, idEnd, name, length);
-  if (ttl > longestHold) growth += number(longestHold, ttlAt, ttlEnd);
-  setGrowth(growth);
+  replaceField(tag, idAt, idEnd, name, length);
+  if (ttl > longestHold) number(longestHold, ttlAt, ttlEnd);
   return Status.OK;
 }

@@ -30,7 +30,7 @@ import { alloc } from '../memory/arena';
 import { Role } from '../schema/table';
 import { Status } from '../wire/status';
 import { readVarint, varintEnd, writeVarint } from '../wire/varint';
-import { remove, replace, replaceField, setGrowth, setTouched, settle } from './edits';
+import { remove, replace, replaceField, setTouched, settle } from './edits';
 import { Exchange } from './exchange';
 import { WITHHELD, isConfigPath, isSegment } from './names';
 import { stripPartitionIds } from '../rows/partition-id';
@@ -104,7 +104,6 @@ export function bound(encoded: bool, lower: bool, field: u32, at: usize, value: 
 
 /** A bytes or string field with a role. [at, end) is the whole field. */
 export function bytes(role: u32, tag: u32, at: usize, value: usize, length: usize, end: usize): Status {
-  setGrowth(0);
   const request = direction == Direction.REQUEST;
   switch (role) {
     case Role.NAME:
@@ -130,11 +129,11 @@ export function bytes(role: u32, tag: u32, at: usize, value: usize, length: usiz
       }
       return decoded(decodeEncoded(value, length, Bound.KEY), false, tag, at, end, length);
     case Role.DROP:
-      setGrowth(remove(at, end));
+      remove(at, end);
       return Status.OK;
     case Role.TEXT:
       if (!request && !isPlainText(value, length))
-        setGrowth(replaceField(tag, at, end, changetype<usize>(WITHHELD), WITHHELD.length));
+        replaceField(tag, at, end, changetype<usize>(WITHHELD), WITHHELD.length);
       return Status.OK;
     case Role.SELECT:
       if (request || answerColumns == 0) return Status.OK;
@@ -164,7 +163,7 @@ export function bytes(role: u32, tag: u32, at: usize, value: usize, length: usiz
 /** A key in etcd: one that is reserved is refused, one that is another tenant's leaves the answer. */
 function named(mapped: Mapped, tag: u32, at: usize, end: usize): Status {
   if (mapped == Mapped.OUTSIDE) return direction == Direction.REQUEST ? Status.NAME_OUTSIDE : Status.DROP;
-  if (mapped == Mapped.REPLACED) setGrowth(replaceField(tag, at, end, namedAt, namedLength));
+  if (mapped == Mapped.REPLACED) replaceField(tag, at, end, namedAt, namedLength);
   return Status.OK;
 }
 
@@ -172,13 +171,12 @@ function named(mapped: Mapped, tag: u32, at: usize, end: usize): Status {
 function decoded(mapped: Mapped, drops: bool, tag: u32, at: usize, end: usize, length: usize): Status {
   if (mapped != Mapped.OUTSIDE) return settle(mapped, tag, at, end);
   if (drops) return Status.DROP;
-  setGrowth(length == 0 ? 0 : replaceField(tag, at, end, 0, 0));
+  if (length != 0) replaceField(tag, at, end, 0, 0);
   return Status.OK;
 }
 
 /** A varint field with a role. [at, end) is the whole field, the value begins at `valueAt`. */
 export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: u64): Status {
-  setGrowth(0);
   const request = direction == Direction.REQUEST;
   let result = value;
   switch (role) {
@@ -236,7 +234,7 @@ export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: 
       if (request && value > MAX_TSO_COUNT) return Status.TSO_COUNT;
       break;
     case Role.DROP:
-      setGrowth(remove(at, end));
+      remove(at, end);
       return Status.OK;
     case Role.OPAQUE:
     case Role.NAME:
@@ -247,20 +245,19 @@ export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: 
   if (result == value) return Status.OK;
   const to = alloc(16);
   const size = writeVarint(to, result) - to;
-  setGrowth(replace(valueAt, end, to, size));
+  replace(valueAt, end, to, size);
   return Status.OK;
 }
 
 /** One number of a list, in a field of its own: [at, end) is the field. */
 export function listed(role: u32, at: usize, end: usize, value: u64): Status {
-  setGrowth(0);
   switch (role) {
     case Role.OPAQUE:
     case Role.NAME:
       return Status.OK;
     case Role.REGION_ACT:
       if (direction == Direction.REQUEST && verdictNow(value, tenantNumber()) != Verdict.INSIDE)
-        setGrowth(remove(at, end));
+        remove(at, end);
       return Status.OK;
     default:
       return Status.MALFORMED;
@@ -269,7 +266,6 @@ export function listed(role: u32, at: usize, end: usize, value: u64): Status {
 
 /** Some numbers of a list in one field: [at, end) is the field, its numbers begin at `value`. */
 export function packed(role: u32, tag: u32, at: usize, value: usize, end: usize): Status {
-  setGrowth(0);
   switch (role) {
     case Role.OPAQUE:
     case Role.NAME:
@@ -291,6 +287,6 @@ function packedRegions(tag: u32, at: usize, value: usize, end: usize): Status {
     value = varintEnd;
     if (verdictNow(region, tenantNumber()) == Verdict.INSIDE) to = writeVarint(to, region);
   }
-  setGrowth(replaceField(tag, at, end, kept, to - kept));
+  replaceField(tag, at, end, kept, to - kept);
   return Status.OK;
 }

@@ -43,17 +43,26 @@ import {
 } from './batch';
 import { BATCH_IDS, beginIds, endIds, givenId, nextId } from './batch-ids';
 import { CHECKSUM_RULE, appendChecksumRule } from './checksum';
-import { growth, remove, replace, replaceField, replaceScalar, setGrowth, setTouched } from './edits';
+import { remove, replace, replaceField, replaceScalar, setTouched } from './edits';
 import { nameRange, readSinceValue } from './etcd';
 import { Exchange, forget, pendingColumns, pendingIndex, pendingRefusal, remember } from './exchange';
 import { findField, findVarint, foundEnd } from './find';
 import { isKnownContext, rememberContext } from './known-contexts';
-import { beginRewrite, followAlone, followRun, runEnd, runGrowth } from './known-layouts';
+import { beginRewrite, followAlone, followRun, runEnd } from './known-layouts';
 import { MAX_NESTING } from './layout';
 import { learnLayout, wouldLearn } from './learn-layout';
 import { Level, MAX_DEPTH, levelAt } from './level';
 import { columnsAt, columnsLength, findPartitionId } from '../rows/output-columns';
-import { addPatch, clearPatches, patchCount, reservePatch, setPatch, truncatePatches } from './patches';
+import {
+  addPatch,
+  clearPatches,
+  grown,
+  patchCount,
+  reservePatch,
+  setPatch,
+  truncatePatches,
+  unreservePatch,
+} from './patches';
 import { actsOnRegion, beginRegion } from './region-acts';
 import { GROUP_KEY_FIELD, groupRange, hasGroupSettings, isGroupKey } from './resource-groups';
 import { beginService, serviceSafePoint } from './service-safe-point';
@@ -118,13 +127,12 @@ export function rewrite(message: u32, p: usize, length: usize, way: Direction): 
   clearPatches();
   beginBatch();
   setTouched(false);
-  setGrowth(0);
   fieldCount = 0;
   if (way == Direction.RESPONSE && exchange.count > 0 && !(flagsOf(recordOf(message)) & Flag.BATCH))
     useAnswerColumns(pendingColumns(exchange, 0));
   beginRewrite();
   if (followAlone(message, p, length)) {
-    newLength = length + runGrowth;
+    newLength = length + grown;
     return Status.OK;
   }
   const status = walkToLearn(message, p, p + length, 0);
@@ -135,7 +143,7 @@ export function rewrite(message: u32, p: usize, length: usize, way: Direction): 
     newLength = 0;
     return Status.OK;
   }
-  newLength = length + growth;
+  newLength = length + grown;
   return status;
 }
 
@@ -163,7 +171,6 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   const request = direction == Direction.REQUEST;
   if (flags & Flag.BEGINS) {
     if (flags & Flag.OWNERS && tenantNumber() == 0) {
-      setGrowth(0);
       return Status.OK;
     }
     if (request) {
@@ -174,7 +181,6 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
     } else if (flags & Flag.BATCH && exchange.count > 0) beginIds(level);
   }
 
-  let total: i32 = 0;
   let seen: u64 = 0;
   let fields: u32 = 0;
   let run: u32 = 0;
@@ -255,9 +261,9 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         if (role == Role.REFUSED && request) return fail(Status.NOT_FOR_TENANTS, message, field);
         if (role == Role.EMPTIED && request) {
           buildEmptyCommand();
-          setGrowth(replace(at, p, builtAt, builtLength));
+          replace(at, p, builtAt, builtLength);
         } else if (role == Role.DROP || role == Role.EMPTIED || role == Role.REFUSED) {
-          setGrowth(remove(at, p));
+          remove(at, p);
         } else if (
           entry & REPEATED &&
           !learns &&
@@ -265,7 +271,6 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
           (run = followRun(entry >> 16, at, lengthAt, value, p, end)) > 0
         ) {
           p = runEnd;
-          setGrowth(runGrowth);
           fields += run;
           level.listed = level.listed || field == startFieldOf(self);
           if (flags & Flag.BATCH) {
@@ -310,7 +315,6 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
             if (level.copType == 0) level.copType = findVarint(p, end, COP_TYPE_FIELD);
             const status = plan(level.copType, at, lengthAt, value, p, depth);
             if (status != Status.OK) return status;
-            total += growth;
             continue;
           }
           case Role.ETCD_READ_KEY:
@@ -334,7 +338,6 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
             const status = nested(Msg.RESOURCE_GROUP, ESSENTIAL, at, lengthAt, value, p, depth);
             if (status == Status.DROP) truncatePatches(level.firstPatch);
             if (status != Status.OK) return status;
-            total += growth;
             continue;
           }
           case Role.ETCD_END:
@@ -356,7 +359,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
       } else if (kind == Kind.UNKNOWN) {
         if (flags & Flag.LENIENT) continue;
         if (request) return fail(Status.UNKNOWN_FIELD, message, field);
-        setGrowth(remove(at, p));
+        remove(at, p);
       } else {
         if (!(entry & PACKABLE)) return fail(Status.MALFORMED, message, field);
         const role = entry & 0xff;
@@ -372,7 +375,6 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
       continue;
     } else return fail(wire == 3 || wire == 4 ? Status.GROUP : Status.MALFORMED, message, field);
 
-    total += growth;
     if (patchCount > MAX_PATCHES || isOverspent()) return fail(Status.TOO_MANY_CHANGES, message, 0);
   }
   fieldCount += fields;
@@ -386,13 +388,12 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
     message == Msg.PUT_RESOURCE_GROUP ||
     message == Msg.CHECKSUM_REQUEST
   )
-    return finish(message, flags, level, end, seen, total);
-  setGrowth(total);
+    return finish(message, flags, level, end, seen);
   return Status.OK;
 }
 
 /** What a message asks for behind its last field. */
-function finish(message: u32, flags: u32, level: Level, end: usize, seen: u64, total: i32): Status {
+function finish(message: u32, flags: u32, level: Level, end: usize, seen: u64): Status {
   const self = recordOf(message);
   const startField = startFieldOf(self);
   const endField = endFieldOf(self);
@@ -409,7 +410,6 @@ function finish(message: u32, flags: u32, level: Level, end: usize, seen: u64, t
         level.startBytes,
         level.startAt == 0 ? end : level.startTo,
       );
-      if (status == Status.OK) total += growth;
     }
     if (status == Status.OK && endField != 0) {
       status = bound(
@@ -420,7 +420,6 @@ function finish(message: u32, flags: u32, level: Level, end: usize, seen: u64, t
         level.endBytes,
         level.endAt == 0 ? end : level.endTo,
       );
-      if (status == Status.OK) total += growth;
     }
     if (status == Status.DROP) {
       truncatePatches(level.firstPatch);
@@ -429,7 +428,7 @@ function finish(message: u32, flags: u32, level: Level, end: usize, seen: u64, t
     if (status != Status.OK) return fail(status, message, startField);
   }
   if (flags & Flag.SAFE_POINT_OUT && direction == Direction.RESPONSE && !(seen & ((<u64>1) << startField)))
-    total += replaceScalar(startField << 3, end, end, exchange.remembered);
+    replaceScalar(startField << 3, end, end, exchange.remembered);
   if (request) {
     if (flags & (Flag.RESOURCE_PATH | Flag.LEASE_GRANT | Flag.EXACT_KEY)) {
       const absent = !(seen & ((<u64>1) << startField));
@@ -437,8 +436,7 @@ function finish(message: u32, flags: u32, level: Level, end: usize, seen: u64, t
       if (absent && flags & Flag.EXACT_KEY) return fail(Status.KEY_OUTSIDE, message, startField);
       if (absent && flags & Flag.RESOURCE_PATH) return fail(Status.NAME_OUTSIDE, message, startField);
       // LeaseGrantRequest.ID is field 2.
-      if (flags & Flag.LEASE_GRANT && !(seen & 4))
-        total += replaceScalar(2 << 3, end, end, encodeLease(leaseSeed));
+      if (flags & Flag.LEASE_GRANT && !(seen & 4)) replaceScalar(2 << 3, end, end, encodeLease(leaseSeed));
     }
     if (flags & (Flag.NAME_RANGE | Flag.NAMED_VALUE | Flag.SERVICE)) {
       let status: Status;
@@ -469,7 +467,6 @@ function finish(message: u32, flags: u32, level: Level, end: usize, seen: u64, t
           level.reads,
         );
       if (status != Status.OK) return fail(status, message, startField);
-      total += growth;
     }
     if (flags & Flag.RESOURCE_PATH) {
       const status = groupRange(
@@ -481,7 +478,6 @@ function finish(message: u32, flags: u32, level: Level, end: usize, seen: u64, t
         level.endTo,
       );
       if (status != Status.OK) return fail(status, message, startField);
-      total += growth;
     }
     if (message == Msg.PUT_RESOURCE_GROUP && !hasGroupSettings(level.start, end))
       return fail(Status.GROUP_SETTINGS, message, 0);
@@ -501,20 +497,18 @@ function finish(message: u32, flags: u32, level: Level, end: usize, seen: u64, t
     )
       rememberContext(level.start, end - level.start);
     if (flags & Flag.CONTEXT && apiVersion() != 0) {
-      if (!hasSeen(seen, level.seenHigh, startField))
-        total += replaceScalar(startField << 3, end, end, apiVersion());
+      if (!hasSeen(seen, level.seenHigh, startField)) replaceScalar(startField << 3, end, end, apiVersion());
       if (endField != 0 && !hasSeen(seen, level.seenHigh, endField))
-        total += replaceScalar(endField << 3, end, end, keyspaceId());
+        replaceScalar(endField << 3, end, end, keyspaceId());
     }
-    if (flags & Flag.HAS_CONTEXT && !(seen & 2) && apiVersion() != 0) total += insertContext(end);
+    if (flags & Flag.HAS_CONTEXT && !(seen & 2) && apiVersion() != 0) insertContext(end);
     if (message == Msg.CHECKSUM_REQUEST && !hasSeen(seen, level.seenHigh, CHECKSUM_RULE))
-      total += appendChecksumRule(end);
+      appendChecksumRule(end);
     if (noteCount > 0 && flags & Flag.BATCH) {
       const status = rememberNotes(exchange, level, end);
       if (status != Status.OK) return fail(status, message, 0);
     }
   }
-  setGrowth(total);
   return Status.OK;
 }
 
@@ -529,12 +523,12 @@ function hasSeen(seen: u64, seenHigh: u64, field: u32): bool {
 }
 
 /** A request without a context gets one that says the key space's API version. */
-function insertContext(end: usize): i32 {
+function insertContext(end: usize): void {
   const context = recordOf(Msg.CONTEXT);
   const at = alloc(32);
   let to = writeVarint(writeVarint(at, startFieldOf(context) << 3), apiVersion());
   to = writeVarint(writeVarint(to, endFieldOf(context) << 3), keyspaceId());
-  return replaceField(CONTEXT_TAG, end, end, at, to - at);
+  replaceField(CONTEXT_TAG, end, end, at, to - at);
 }
 
 /** One request of a batch. Refused, it goes on as an empty one, and its answer will say why. */
@@ -547,7 +541,7 @@ function batchRequest(entry: u32, at: usize, lengthAt: usize, value: usize, end:
   truncatePatches(before);
   noteRefusal(command, status);
   buildEmptyRequest();
-  setGrowth(replace(at, end, builtAt, builtLength));
+  replace(at, end, builtAt, builtLength);
   return Status.OK;
 }
 
@@ -567,7 +561,7 @@ function batchResponse(
   let status = Status.OK;
   if (refusal != 0) {
     buildRefusal(refusal);
-    setGrowth(replace(at, end, builtAt, builtLength));
+    replace(at, end, builtAt, builtLength);
   } else {
     useAnswerColumns(pendingColumns(exchange, pending));
     status = nested(entry >> 16, entry, at, lengthAt, value, end, depth);
@@ -590,6 +584,7 @@ function nested(
   depth: i32,
 ): Status {
   const slot = patchCount;
+  const before = grown;
   reservePatch(lengthAt);
   // Of lists there are many alike.
   const status =
@@ -597,20 +592,18 @@ function nested(
   if (status == Status.DROP) {
     if (entry & ESSENTIAL) return status;
     truncatePatches(slot);
-    setGrowth(remove(at, end));
+    remove(at, end);
     return Status.OK;
   }
   if (status != Status.OK) return status;
   if (patchCount == slot + 1) {
-    truncatePatches(slot);
+    unreservePatch();
     return status;
   }
-  if (growth == 0) return status;
-  const length = <u64>(end - value + growth);
+  if (grown == before) return status;
   const size = alloc(8);
-  const sizeBytes = writeVarint(size, length) - size;
+  const sizeBytes = writeVarint(size, end - value + (grown - before)) - size;
   setPatch(slot, value, size, sizeBytes);
-  setGrowth(growth + <i32>(sizeBytes - (value - lengthAt)));
   return status;
 }
 
@@ -618,10 +611,11 @@ function nested(
 function walkToLearn(message: u32, p: usize, end: usize, depth: i32): Status {
   if (learns || !wouldLearn(message, p, end - p)) return walk(message, p, end, depth);
   const firstPatch = patchCount;
+  const before = grown;
   learns = true;
   const status = walk(message, p, end, depth);
   learns = false;
-  if (status == Status.OK) learnLayout(message, p, end - p, firstPatch, growth);
+  if (status == Status.OK) learnLayout(message, p, end - p, firstPatch, grown - before);
   return status;
 }
 
@@ -634,7 +628,6 @@ function mayFollow(message: u32, level: Level, depth: i32): bool {
 
 /** A coprocessor request's plan: what its answer must know is kept, what names a table or a key is mapped. */
 function plan(type: u64, at: usize, lengthAt: usize, value: usize, end: usize, depth: i32): Status {
-  setGrowth(0);
   if (type == COP_CHECKSUM) return nested(Msg.CHECKSUM_REQUEST, 0, at, lengthAt, value, end, depth);
   if (type != COP_DAG || !mapsTableIds()) return Status.OK;
   const status = findPartitionId(value, end - value);

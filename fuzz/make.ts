@@ -28,6 +28,7 @@ const SHARED_NAMES = [
   '/tidb/server/minstartts/other:a',
   '/tidb/server/minstarttt',
   '/tidb/store/gcworker/saved_safe_point',
+  '/tidb/brie/import/restore/a',
 ];
 
 /** Makes messages for one key space. */

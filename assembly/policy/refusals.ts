@@ -13,6 +13,7 @@ export function grpcStatus(status: Status): i32 {
     case Status.BY_POLICY:
     case Status.READ_SINCE:
     case Status.GROUP_SHARED:
+    case Status.FILE_BACKUP:
       return Grpc.PERMISSION_DENIED;
     case Status.HELD_TOO_MUCH:
     case Status.TOO_LONG:

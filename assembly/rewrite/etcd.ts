@@ -3,11 +3,14 @@ import { encodeNameRange, namedAt, namedEndAt, namedEndLength, namedLength } fro
 import { Mapped } from '../keys/mapped';
 import { isReadSince } from '../keys/read-since';
 import { alloc } from '../memory/arena';
+import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { replaceField } from './edits';
 import { oldestTimestamp } from './hold-back';
 
 const MAX_DIGITS: usize = 20;
+/** Where BR says that it restores, before it does anything else (TiDB: br/pkg/utils/register.go). */
+const RESTORE: Ascii = ascii('/tidb/brie/import/restore/');
 
 /**
  * Maps the range of names whose key spans [at, to) with its bytes from `key` on, all at `end` (the message's) when absent, and the same
@@ -46,10 +49,10 @@ function readDecimal(p: usize, length: usize): u64 {
 }
 
 /**
- * What is put under a key that says since when a TiDB reads: a timestamp, with a lease that takes it away when the TiDB is gone, and not
- * further back than GC may be held. Other keys take any value.
+ * What is put under a key. One that says since when a TiDB reads takes a timestamp, with a lease that takes it away when the TiDB is
+ * gone, and not further back than GC may be held. One that says that a restore runs is refused. Other keys take any value.
  */
-export function readSinceValue(
+export function namedValue(
   key: usize,
   keyLength: usize,
   valueField: u32,
@@ -58,6 +61,7 @@ export function readSinceValue(
   to: usize,
   lease: u64,
 ): Status {
+  if (startsWith(key, keyLength, RESTORE)) return Status.FILE_BACKUP;
   if (!isReadSince(key, keyLength)) return Status.OK;
   const timestamp = readDecimal(value, to - value);
   if (timestamp == u64.MAX_VALUE || lease == 0) return Status.READ_SINCE;

@@ -3,13 +3,14 @@
  *
  *   gc_worker   the tenant's own GC: asks with a name that nobody uses and a TTL of 0, which only reads, and is told the lower of what it
  *               wanted and what PD holds
+ *   br-...      refused: a backup or a restore begins, and would ask again and again for what no tenant may have; taking one away is fine
  *   any other   kept as "tidb-mesh:" name ":" id, for limits.maxHoldBackSeconds at most and not further back than that
  *
  * PD: server/grpc_service.go (a TTL of 0 or less takes the service's away), pkg/gc/safepoint.go.
  */
 import { ownerAt, ownerLength } from '../keys/namespace';
 import { alloc } from '../memory/arena';
-import { Ascii, ascii, equals } from '../wire/bytes';
+import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { writeVarint } from '../wire/varint';
 import { replace, replaceField } from './edits';
@@ -19,6 +20,8 @@ import { longestHold, oldestTimestamp } from './hold-back';
 const GC_WORKER: Ascii = ascii('gc_worker');
 /** A service safe point that nobody sets. */
 const NOBODY: Ascii = ascii('tidb_mesh_reader');
+/** What BR's services are called, pkg br/pkg/utils in TiDB. */
+const BACKUP: Ascii = ascii('br-');
 const OWN: Ascii = ascii('tidb-mesh:');
 const MAX_ID_BYTES: usize = 128;
 /** Field of the service's id. */
@@ -91,6 +94,7 @@ export function serviceSafePoint(exchange: Exchange): Status {
   }
   if (!isServiceId()) return Status.SERVICE_ID;
   exchange.remembered = u64.MAX_VALUE;
+  if (ttl > 0 && startsWith(id, idEnd - id, BACKUP)) return Status.FILE_BACKUP;
   if (ttl > 0 && safePoint < oldestTimestamp) return Status.HELD_BACK;
   const length = <usize>OWN.length + ownerLength + (idEnd - id);
   const name = alloc(length);

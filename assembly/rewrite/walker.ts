@@ -44,7 +44,7 @@ import {
 import { BATCH_IDS, beginIds, endIds, givenId, nextId } from './batch-ids';
 import { CHECKSUM_RULE, appendChecksumRule } from './checksum';
 import { remove, replace, replaceField, replaceScalar, setTouched } from './edits';
-import { nameRange, readSinceValue } from './etcd';
+import { nameRange, namedValue } from './etcd';
 import { Exchange, forget, pendingColumns, pendingIndex, pendingRefusal, remember } from './exchange';
 import { findField, findVarint, foundEnd } from './find';
 import { isKnownContext, rememberContext } from './known-contexts';
@@ -445,7 +445,7 @@ function finish(message: u32, flags: u32, level: Level, end: usize, seen: u64): 
       if (flags & Flag.SERVICE) status = serviceSafePoint(exchange);
       else if (flags & Flag.NAMED_VALUE) {
         const lease = findVarint(level.start, end, LEASE_FIELD);
-        status = readSinceValue(
+        status = namedValue(
           level.startBytes,
           level.startTo - level.startBytes,
           VALUE_FIELD,

@@ -51,6 +51,8 @@ export function explain(status: Status): u32 {
       return Text.RANGES_MISSING;
     case Status.READ_SINCE:
       return Text.READ_SINCE;
+    case Status.FILE_BACKUP:
+      return Text.FILE_BACKUP;
     case Status.HELD_BACK:
       return Text.HELD_BACK;
     case Status.GROUP_NAME:

@@ -59,6 +59,8 @@ export const enum Status {
   GROUP_SETTINGS,
   /** More timestamps wanted at once than MAX_TSO_COUNT. */
   TSO_COUNT,
+  /** What BACKUP and RESTORE ask for before anything else. */
+  FILE_BACKUP,
   /** A command of a batch that pluginConfig.policy refuses. */
   BY_POLICY,
 }

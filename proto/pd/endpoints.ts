@@ -137,6 +137,8 @@ const SAFE_POINTS = 'safe points are kept through gRPC';
 const KEYSPACES = 'keyspaces are given out in the pluginConfig';
 const RESET = 'it would replace the rules of all tenants; send ?partial=true';
 const UNUSED = 'TiDB does not ask for it';
+const FLASHBACK =
+  'FLASHBACK CLUSTER needs it, and is not served: garbage collection and merging of regions cannot be halted for one tenant alone; use FLASHBACK TABLE or FLASHBACK DATABASE, or read AS OF TIMESTAMP';
 
 const V1 = '/pd/api/v1';
 const V2 = '/pd/api/v2';
@@ -171,7 +173,6 @@ export const ENDPOINTS: readonly Endpoint[] = [
   pass(`${V1}/min-resolved-ts/*`),
   pass(`${V1}/config`),
   pass(`${V1}/config/replicate`),
-  pass(`${V1}/config/schedule`),
   pass(`${V1}/config/cluster-version`),
 
   map('GET', `${V1}/stats/region`, { query: { start: 'start_key', end: 'end_key' }, answer: 'any' }),
@@ -220,6 +221,13 @@ export const ENDPOINTS: readonly Endpoint[] = [
   refuse(`${V1}/config/rules/key/*`, UNUSED),
   map('POST', `${V1}/config/rule`, { body: PLACEMENT_RULE }),
   map('GET', `${V1}/config/rule/{group}/*`, { answer: PLACEMENT_RULE }),
+  // What TiDB deletes when a table shall have no TiFlash replica: no tenant has one.
+  {
+    method: 'DELETE',
+    path: `${V1}/config/rule/tiflash/*`,
+    decision: 'answer',
+    text: '"tidb-mesh: no tenant has TiFlash replicas"',
+  },
   map('DELETE', `${V1}/config/rule/{group}/*`),
   map('GET', `${V1}/config/rule_groups`, { answer: { list: RULE_GROUP } }),
   map('POST', `${V1}/config/rule_group`, { body: RULE_GROUP }),
@@ -244,6 +252,8 @@ export const ENDPOINTS: readonly Endpoint[] = [
   refuse(`${V1}/schedulers/**`, CLUSTER),
   refuse(`${V1}/scheduler-config`, CLUSTER),
   refuse(`${V1}/scheduler-config/**`, CLUSTER),
+  // The first that a flashback of the cluster asks for: refused later, its DDL job could neither go on nor be cancelled.
+  refuse(`${V1}/config/schedule`, FLASHBACK),
   refuse(`${V1}/config`, CLUSTER),
   refuse(`${V1}/config/**`, CLUSTER),
   refuse(`${V1}/store/**`, CLUSTER),

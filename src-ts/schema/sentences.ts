@@ -32,6 +32,8 @@ const BY_STATUS: Record<string, string> = {
   READ_SINCE: 'a smallest start timestamp must be a decimal number, and be put with a lease',
   HELD_BACK:
     "a service safe point lies further back than limits.maxHoldBackSeconds: it would hold back the GC of every tenant; start the service anew, or ask the storage's owner for a longer time",
+  FILE_BACKUP:
+    "BACKUP and RESTORE are the storage layer's own: the store's files hold the keys of every tenant; dump and load through SQL, for example with Dumpling and IMPORT INTO",
   GROUP_NAME:
     "this name cannot be kept for a resource group: together with the tenant's number and a colon it must fit into 32 bytes, and it must not hold a slash; take a shorter one, and end the statement that still waits by ADMIN CANCEL DDL JOBS",
   GROUP_SHARED:

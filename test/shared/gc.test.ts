@@ -82,12 +82,12 @@ describe('GC of the storage layer', () => {
     const safePoint = BigInt(Date.now()) << 18n;
     const answer = await caller.pd('UpdateServiceGCSafePoint', {
       header: await caller.header(),
-      serviceId: Buffer.from('br-nightly'),
+      serviceId: Buffer.from('ticdc-nightly'),
       TTL: 3600n,
       safePoint,
     });
     expect(answer).toMatchObject({ status: 'OK' });
-    const own = (await time.services()).find(({ service }) => service === 'tidb-mesh:alpha:br-nightly');
+    const own = (await time.services()).find(({ service }) => service === 'tidb-mesh:alpha:ticdc-nightly');
     expect(own).toMatchObject({ safePoint });
     expect(Number(own!.expires)).toBeLessThanOrEqual(Math.ceil(Date.now() / 1000) + MAX_HOLD_BACK);
   });

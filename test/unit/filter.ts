@@ -35,6 +35,7 @@ export enum Status {
   GROUP_SHARED,
   GROUP_SETTINGS,
   TSO_COUNT,
+  FILE_BACKUP,
   BY_POLICY,
 }
 

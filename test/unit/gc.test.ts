@@ -86,6 +86,14 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       expect(shown(walk(PUT, concat(none, scalar(6, 1))))).toBe('READ_SINCE');
     });
 
+    test('that a restore runs is refused, since what BR does next is not for tenants', () => {
+      const task = (name: string): Uint8Array =>
+        concat(bytes(1, text(`/tidb/brie/import/${name}`)), bytes(2, text('')));
+      expect(shown(walk(PUT, task('restore/restore-1')))).toBe('FILE_BACKUP');
+      for (const name of ['import-into/1/2', 'lightning/1', 'restore', ''])
+        expect(shown(walk(PUT, task(name)))).not.toBe('FILE_BACKUP');
+    });
+
     test('inside a transaction as well', () => {
       const within = (input: Uint8Array): Uint8Array => bytes(2, bytes(2, input));
       expect(shown(walk('etcdserverpb.TxnRequest', within(put('x'))))).toBe('READ_SINCE');
@@ -258,33 +266,42 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
 
     test('another service keeps one under the name of the tenant, for as long as the cap', () => {
       const kept = (ttl: bigint): string =>
-        is(bytes(2, text('tidb-mesh:alpha:br-1')), scalar(3, ttl), scalar(4, OLDEST));
-      expect(shown(walk(SERVICE, ask('br-1', 300n, OLDEST)))).toBe(kept(300n));
-      expect(shown(walk(SERVICE, ask('br-1', 3600n, OLDEST)))).toBe(kept(3600n));
-      expect(shown(walk(SERVICE, ask('br-1', 3601n, OLDEST)))).toBe(kept(3600n));
-      expect(shown(walk(SERVICE, ask('br-1', (1n << 63n) - 1n, OLDEST)))).toBe(kept(3600n));
+        is(bytes(2, text('tidb-mesh:alpha:ticdc-1')), scalar(3, ttl), scalar(4, OLDEST));
+      expect(shown(walk(SERVICE, ask('ticdc-1', 300n, OLDEST)))).toBe(kept(300n));
+      expect(shown(walk(SERVICE, ask('ticdc-1', 3600n, OLDEST)))).toBe(kept(3600n));
+      expect(shown(walk(SERVICE, ask('ticdc-1', 3601n, OLDEST)))).toBe(kept(3600n));
+      expect(shown(walk(SERVICE, ask('ticdc-1', (1n << 63n) - 1n, OLDEST)))).toBe(kept(3600n));
       const answer = concat(bytes(2, text('gc_worker')), scalar(4, 7n));
       expect(shown(walk(SERVICE_ANSWER, answer, 'response'))).toBe(is(scalar(4, 7n)));
     });
 
     test('the order of the fields does not matter', () => {
-      const input = concat(scalar(4, OLDEST), scalar(3, 9999n), bytes(2, text('br-1')));
+      const input = concat(scalar(4, OLDEST), scalar(3, 9999n), bytes(2, text('ticdc-1')));
       expect(shown(walk(SERVICE, input))).toBe(
-        is(scalar(4, OLDEST), scalar(3, 3600n), bytes(2, text('tidb-mesh:alpha:br-1'))),
+        is(scalar(4, OLDEST), scalar(3, 3600n), bytes(2, text('tidb-mesh:alpha:ticdc-1'))),
       );
     });
 
     test('it is taken away with a TTL of 0 or less, or none', () => {
-      const id = bytes(2, text('tidb-mesh:alpha:br-1'));
-      expect(shown(walk(SERVICE, ask('br-1', -1n, 0n)))).toBe(
+      const id = bytes(2, text('tidb-mesh:alpha:ticdc-1'));
+      expect(shown(walk(SERVICE, ask('ticdc-1', -1n, 0n)))).toBe(
         is(id, scalar(3, (1n << 64n) - 1n), scalar(4, 0n)),
       );
-      expect(shown(walk(SERVICE, bytes(2, text('br-1'))))).toBe(is(id));
+      expect(shown(walk(SERVICE, bytes(2, text('ticdc-1'))))).toBe(is(id));
     });
 
     test('one further back than the cap is refused, an absent one too', () => {
-      expect(shown(walk(SERVICE, ask('br-1', 60n, OLDEST - 1n)))).toBe('HELD_BACK');
-      expect(shown(walk(SERVICE, concat(bytes(2, text('br-1')), scalar(3, 60n))))).toBe('HELD_BACK');
+      expect(shown(walk(SERVICE, ask('ticdc-1', 60n, OLDEST - 1n)))).toBe('HELD_BACK');
+      expect(shown(walk(SERVICE, concat(bytes(2, text('ticdc-1')), scalar(3, 60n))))).toBe('HELD_BACK');
+    });
+
+    test("BR's is refused, since what BR does next is not for tenants; taking one away is fine", () => {
+      expect(shown(walk(SERVICE, ask('br-1', 60n, OLDEST)))).toBe('FILE_BACKUP');
+      expect(shown(walk(SERVICE, ask('br-', 1n, 0n)))).toBe('FILE_BACKUP');
+      expect(shown(walk(SERVICE, ask('br-1', 0n, OLDEST)))).toBe(
+        is(bytes(2, text('tidb-mesh:alpha:br-1')), scalar(3, 0n), scalar(4, OLDEST)),
+      );
+      expect(shown(walk(SERVICE, ask('br', 60n, OLDEST)))).not.toBe('FILE_BACKUP');
     });
 
     test.each(['', 'a/b', '../gc_worker', 'a b', 'é', 'a\n', 'x'.repeat(129)])(
@@ -299,7 +316,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     });
 
     test('nothing is left of one request for the next', () => {
-      walk(SERVICE, ask('br-1', 60n, OLDEST));
+      walk(SERVICE, ask('ticdc-1', 60n, OLDEST));
       expect(shown(walk(SERVICE, concat()))).toBe('SERVICE_ID');
     });
   });

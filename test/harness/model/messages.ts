@@ -236,6 +236,7 @@ function anyName(random: Random): Uint8Array {
   const paths = [
     ...names.map((name) => `/tidb/server/${name}`),
     '/tidb/store/gcworker/saved_safe_point',
+    '/tidb/brie/import/restore/a',
     '/tidb/',
   ];
   return new TextEncoder().encode(random.pick(paths));

@@ -22,6 +22,8 @@ import { BROKEN, OUTSIDE, type Result } from './table-codec.ts';
 
 export const WITHHELD = 'tidb-mesh: the text of this error is withheld, it may quote keys of the store';
 export const READER = 'tidb_mesh_reader';
+/** Names in etcd under which BR says that it restores. */
+const RESTORE_TASKS = '/tidb/brie/import/restore/';
 
 /** Who asks, and what the stream remembers. */
 export interface World {
@@ -249,6 +251,8 @@ export class WalkerModel {
       // A field that is there and empty stays.
       result.set(number('ETCD_END')!, stored && end !== '' ? bytesOf(stored.end) : undefined);
     }
+    if (number('ETCD_VALUE') !== undefined && textOf(key as Uint8Array).startsWith(RESTORE_TASKS))
+      result.set(number('ETCD_VALUE')!, new Refused(Status.FILE_BACKUP));
     if (number('ETCD_VALUE') !== undefined && isReadSince(textOf(key as Uint8Array))) {
       const value = textOf(get('ETCD_VALUE') as Uint8Array);
       const isNumber = /^[0-9]{1,20}$/.test(value) && BigInt(value) < (1n << 64n) - 1n;
@@ -286,7 +290,8 @@ export class WalkerModel {
     const isGc = id === 'gc_worker';
     world.safePoint = isGc ? safePoint : (1n << 64n) - 1n;
     let name: unknown = isGc ? ascii(READER) : bytesOf(`tidb-mesh:${world.name}:${id}`);
-    if (!isGc && ttl > 0n && safePoint < world.oldest) name = new Refused(Status.HELD_BACK);
+    if (!isGc && ttl > 0n && id.startsWith('br-')) name = new Refused(Status.FILE_BACKUP);
+    else if (!isGc && ttl > 0n && safePoint < world.oldest) name = new Refused(Status.HELD_BACK);
     if (!/^[\x21-\x2e\x30-\x7e]{1,128}$/.test(id)) name = new Refused(Status.SERVICE_ID);
     result.set(number('SERVICE_ID')!, name);
     const longest = ttl > world.longestHold ? world.longestHold : undefined;

@@ -14,6 +14,7 @@ import {
   onResponseHeaders,
   onResponseTrailers,
 } from '../streams/filter';
+import { answerLate, forgetLate } from '../streams/late';
 import { onLookup } from '../streams/lookups';
 import { defineMetrics, recordMetrics } from '../streams/metrics';
 import { closeStream, findStream, openStream } from '../streams/stream';
@@ -59,6 +60,7 @@ export function proxy_on_tick(_root: u32): void {
   reset();
   collectGarbage();
   readClock();
+  answerLate();
   reviewStreams(now);
   recordMetrics(drainingCount);
 }
@@ -113,6 +115,8 @@ export function proxy_on_http_call_response(
 }
 
 export function proxy_on_delete(context: u32): void {
-  if (findStream(context) != null) closeStream(context);
-  else forgetConfig(context, now);
+  const stream = findStream(context);
+  if (stream == null) return forgetConfig(context, now);
+  forgetLate(stream);
+  closeStream(context);
 }

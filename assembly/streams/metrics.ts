@@ -8,6 +8,7 @@ let streamsTotal: u32 = 0;
 /** Since the last tick. */
 let newStreams: i64 = 0;
 export let refusedTotal: u32 = 0;
+export let refusedLateTotal: u32 = 0;
 let conflictsTotal: u32 = 0;
 export let triedTotal: u32 = 0;
 let lookupsTotal: u32 = 0;
@@ -30,6 +31,7 @@ export function defineMetrics(): void {
   defined = true;
   streamsTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_streams_total');
   refusedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_refused_total');
+  refusedLateTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_refused_late_total');
   conflictsTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_identity_conflicts_total');
   triedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_would_be_refused_total');
   lookupsTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_region_lookups_total');

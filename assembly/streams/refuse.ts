@@ -12,6 +12,7 @@ import { writeRefusal } from '../tenant/refusal';
 import { explain } from '../wire/explain';
 import { Status } from '../wire/status';
 import { now } from './clock';
+import { answerLater, isTooMany } from './late';
 import { countConflict, refusedTotal } from './metrics';
 import { Phase, Stream } from './stream';
 
@@ -49,12 +50,16 @@ function quote(): void {
 }
 
 function end(stream: Stream, code: u32, grpc: i32): void {
+  finish(stream);
+  sendReply(code, grpc, replyAt, replyLength);
+}
+
+function finish(stream: Stream): void {
   stream.phase = Phase.ENDED;
   increment(refusedTotal);
   replyAt = textAt;
   replyLength = textLength;
   if (!stream.isGrpc) quote();
-  sendReply(code, grpc, replyAt, replyLength);
 }
 
 /** Refuses a caller that the rules refuse. */
@@ -74,7 +79,9 @@ export function refuseCall(stream: Stream, at: usize, length: usize, because: u3
   addBytes(at, min<usize>(length, 256));
   addText(Text.COLON);
   addText(because == 0 ? Text.NOT_FOR_TENANTS_AT_ALL : because);
-  end(stream, 403, Grpc.PERMISSION_DENIED);
+  if (!isTooMany(stream.budget)) return end(stream, 403, Grpc.PERMISSION_DENIED);
+  finish(stream);
+  answerLater(stream, 403, Grpc.PERMISSION_DENIED, replyAt, replyLength);
 }
 
 /** A request that could be read in two ways. */

@@ -58,6 +58,11 @@ export class Stream {
   reviewed: u32;
   /** Pieces of bodies since the last tick. */
   bodies: u32;
+  /** A refusal that waits for the next tick, on the heap; 0: none. See late.ts. */
+  lateAt: usize;
+  lateLength: usize;
+  lateCode: u32;
+  lateGrpc: i32;
   request: Held = new Held();
   response: Held = new Held();
   exchange: Exchange = new Exchange();
@@ -124,6 +129,7 @@ export function openStream(context: u32, root: u32): Stream {
   stream.draining = false;
   stream.reviewed = 0;
   stream.bodies = 0;
+  stream.lateAt = 0;
   stream.next = null;
   insert(stream);
   count++;

@@ -131,3 +131,37 @@ test('memory stays what it was over a thousand streams, good and bad', async () 
   expect(await gauge('held_bytes')).toBe(0);
   expect(await gauge('streams_active')).toBe(0);
 });
+
+describe('a caller that is refused again and again', () => {
+  const BACKUP = '/backup.Backup/backup';
+  const REFUSED = { status: 7, text: expect.stringMatching(/the storage layer's own/) };
+  const late = (): Promise<number> => mesh.stat(/tidbmesh_refused_late_total$/);
+  const refusals = (caller: 'alpha' | 'beta', count: number): Promise<Outcome[]> =>
+    Promise.all(Array.from({ length: count }, () => mesh[caller].call(BACKUP, [frame(Buffer.alloc(0))])));
+
+  test('is answered at once a few times a second, else with the tick', async () => {
+    await ticked();
+    const before = await late();
+    for (const outcome of await refusals('alpha', 300)) expect(outcome).toMatchObject(REFUSED);
+    expect(await late()).toBeGreaterThan(before);
+    expect(reached()).toBe(0);
+    await expectGoodCall();
+  });
+
+  test('leaves the others what they have: a few refusals of theirs come at once', async () => {
+    await Promise.all([refusals('alpha', 100), ticked()]);
+    const before = await late();
+    for (const outcome of await refusals('beta', 5)) expect(outcome).toMatchObject(REFUSED);
+    expect(await late()).toBe(before);
+  });
+
+  test('holds nothing when it goes away before its answer', async () => {
+    const streams = Array.from({ length: 60 }, () => mesh.alpha.open(BACKUP));
+    for (const stream of streams) stream.end();
+    await refusals('alpha', 1);
+    mesh.alpha.close();
+    await expectGoodCall();
+    await ticked();
+    expect(await gauge('streams_active')).toBe(0);
+  });
+});

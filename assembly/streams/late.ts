@@ -1,0 +1,60 @@
+/**
+ * Delays refusals that are repeated. Some clients answer a refusal with the same call, at once and for ever: TiDB's DDL worker, BR. In
+ * each VM a tenant gets AT_ONCE refusals a second at once. The answers to more calls are sent on the next tick, so that a loop costs
+ * Envoy little CPU and the client few lines of log.
+ *
+ * Only calls that are refused by their headers wait: nothing of them was forwarded.
+ */
+import { actAs, increment, sendReply } from '../host/host';
+import { Budget } from '../memory/held';
+import { now } from './clock';
+import { refusedLateTotal } from './metrics';
+import { Stream, eachStream } from './stream';
+
+/** Refusals of one tenant, in one second and VM, that are answered at once. */
+const AT_ONCE: u32 = 20;
+/** Streams of one VM that wait for their refusal; more are answered at once. */
+const MAX_LATE: u32 = 1024;
+
+let lateCount: u32 = 0;
+
+/** Counts a refusal. True when it must wait for the next tick. The clock moves once a second, with the tick. */
+export function isTooMany(budget: Budget | null): bool {
+  if (budget == null || now == 0) return false;
+  if (budget.refusedAt != now) {
+    budget.refusedAt = now;
+    budget.refusals = 0;
+  }
+  return ++budget.refusals > AT_ONCE && lateCount < MAX_LATE;
+}
+
+/** Keeps the answer of a stream, which must have ended, for the next tick. */
+export function answerLater(stream: Stream, code: u32, grpc: i32, text: usize, length: usize): void {
+  stream.lateAt = heap.alloc(length);
+  memory.copy(stream.lateAt, text, length);
+  stream.lateLength = length;
+  stream.lateCode = code;
+  stream.lateGrpc = grpc;
+  lateCount++;
+  increment(refusedLateTotal);
+}
+
+/** Gives back what is kept for a stream that closes. */
+export function forgetLate(stream: Stream): void {
+  if (stream.lateAt == 0) return;
+  heap.free(stream.lateAt);
+  stream.lateAt = 0;
+  lateCount--;
+}
+
+function answer(stream: Stream): void {
+  if (stream.lateAt == 0) return;
+  actAs(stream.context);
+  sendReply(stream.lateCode, stream.lateGrpc, stream.lateAt, stream.lateLength);
+  forgetLate(stream);
+}
+
+/** Called on the tick. */
+export function answerLate(): void {
+  if (lateCount != 0) eachStream(answer);
+}

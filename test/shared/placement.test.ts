@@ -4,6 +4,7 @@ import { principalOf } from '../harness/stack/certs.ts';
 import { startStack, type Stack } from '../harness/stack/stack.ts';
 import { inAll, only } from '../e2e/support/tenants.ts';
 import { memcomparable, tablePrefix } from '../harness/support/keys.ts';
+import { testStatements } from './support/statements.ts';
 
 /*
  * Placement policies and attributes, with the same names in both tenants: each sees and changes its own, PD has both. And what TiDB shows of
@@ -247,3 +248,6 @@ describe('regions', () => {
     }
   });
 });
+
+describe('statements that lead to what is refused end at once, and leave nothing behind', () =>
+  testStatements(() => stack));

@@ -264,6 +264,8 @@ function keepEdits(firstPatch: u32): bool {
       to -= tail;
       length -= tail;
     }
+    // A message that was dropped went because of its key, and one with another key stays.
+    else if (length == 0) return false;
     if (draft.edits == <u8>MAX_EDITS || length > EDIT_BYTES) return false;
     const edit = draft.edit(draft.edits);
     draft.edits++;

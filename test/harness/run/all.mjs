@@ -1,25 +1,23 @@
 /** `npm test`: everything there is, quick parts first. The last line counts the tests: "N passed, N failed". */
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensurePackages, jestArguments, ROOT } from './setup.mjs';
+import { isSignalled, runCommand, runNode } from './child.mjs';
+import { buildArguments, ensurePackages, jestArguments } from './setup.mjs';
 
-ensurePackages();
+await ensurePackages();
 
 const scratch = mkdtempSync(join(tmpdir(), 'tidb-mesh-test-'));
 const totals = { passed: 0, failed: 0, skipped: 0 };
 const rows = [];
 
-/** Runs one command; a step without tests of its own counts as one. */
-function step(title, command, args, count) {
+/** Runs one command, or Node without one; a step without tests of its own counts as one. A signal ends them all. */
+async function step(title, command, args, count) {
   console.log(`\n== ${title}`);
   const start = Date.now();
-  const { status } = spawnSync(command, args, {
-    cwd: ROOT,
-    stdio: ['ignore', 'inherit', 'inherit'],
-    env: process.env,
-  });
+  const options = { stdin: 'ignore' };
+  const status = await (command ? runCommand(command, args, options) : runNode(args, options));
+  if (isSignalled()) process.exit(status || 1);
   const result = count?.() ?? { passed: status === 0 ? 1 : 0, failed: 0, skipped: 0 };
   if (status !== 0 && result.failed === 0) result.failed = 1;
   for (const key of Object.keys(totals)) totals[key] += result[key];
@@ -27,10 +25,10 @@ function step(title, command, args, count) {
 }
 
 /** One jest project; reads the counts from jest's own report. */
-function jest(project, title) {
+async function jest(project, title) {
   const report = join(scratch, `${project}.json`);
   const args = [...jestArguments(project), '--json', `--outputFile=${report}`];
-  step(title, process.execPath, args, () => {
+  await step(title, undefined, args, () => {
     try {
       const found = JSON.parse(readFileSync(report, 'utf8'));
       // A test file that does not even load counts as a failure, though jest counts no test in it.
@@ -50,19 +48,19 @@ function jest(project, title) {
 
 const npm = (script) => ['run', '--silent', script];
 
-step('types', 'npm', npm('typecheck'));
-step('lint and format', 'npm', npm('lint'));
-step('build the filter', 'npm', npm('asbuild'));
-jest('unit', 'unit');
-step('install the servers', process.execPath, ['--import', 'tsx', 'test/harness/run/install.ts']);
-step('checks in Go', 'go', ['-C', 'test/harness/servers/tidb', 'test', './...']);
-jest('oracle', 'oracles');
-jest('envoy', 'envoy');
-jest('e2e', 'real servers');
-jest('shared', 'what tenants share');
-step('install Istio', process.execPath, ['--import', 'tsx', 'test/harness/run/install.ts', 'mesh']);
-jest('mesh', 'a mesh');
-step('demo', process.execPath, ['--import', 'tsx', 'demo/main.ts', '--once']);
+await step('types', 'npm', npm('typecheck'));
+await step('lint and format', 'npm', npm('lint'));
+await step('build the filter', undefined, buildArguments('unit'));
+await jest('unit', 'unit');
+await step('install the servers', undefined, ['--import', 'tsx', 'test/harness/run/install.ts']);
+await step('checks in Go', 'go', ['-C', 'test/harness/servers/tidb', 'test', './...']);
+await jest('oracle', 'oracles');
+await jest('envoy', 'envoy');
+await jest('e2e', 'real servers');
+await jest('shared', 'what tenants share');
+await step('install Istio', undefined, ['--import', 'tsx', 'test/harness/run/install.ts', 'mesh']);
+await jest('mesh', 'a mesh');
+await step('demo', undefined, ['--import', 'tsx', 'demo/main.ts', '--once']);
 
 rmSync(scratch, { recursive: true, force: true });
 console.log('');

@@ -1,26 +1,38 @@
 /** What every command of the project needs first: the npm packages of the lock file. Uses nothing but Node itself. */
-import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { runCommand } from './child.mjs';
+import { ROOT } from './root.mjs';
 
-export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
+export { ROOT };
 
 /** What Node needs to run one jest project; further arguments for jest may follow. */
 export const jestArguments = (project) => [
+  '--import',
+  new URL('jest-signals.mjs', import.meta.url).href,
   '--experimental-vm-modules',
   '--disable-warning=ExperimentalWarning',
   'node_modules/jest/bin/jest.js',
   '--selectProjects',
   project,
-  '--runInBand',
+  // Tests that start servers take turns; the others use both cores of a small machine.
+  ...(project === 'unit' ? ['--maxWorkers=2'] : ['--runInBand']),
   '--forceExit',
+];
+
+/** What Node needs to build a project's part of the filter; `some`: not all of its tests will run. */
+export const buildArguments = (project, some = false) => [
+  '--import',
+  'tsx',
+  'test/harness/run/build.ts',
+  project,
+  ...(some ? ['--some'] : []),
 ];
 
 const MIN_NODE = 20;
 
 /** Installs the packages when they are missing or older than the lock file. Exits with a reason when that fails. */
-export function ensurePackages() {
+export async function ensurePackages() {
   const major = Number(process.versions.node.split('.')[0]);
   if (major < MIN_NODE) {
     console.error(`Node ${MIN_NODE} or newer is needed; this is ${process.version}.`);
@@ -32,11 +44,8 @@ export function ensurePackages() {
   const start = Date.now();
   console.log('  ...  Install the npm packages');
   // Not npm ci: it refuses a lock file that lacks packages for other platforms, as npm itself writes it.
-  const result = spawnSync('npm', ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'], {
-    cwd: ROOT,
-    stdio: 'inherit',
-  });
-  if (result.status !== 0) {
+  const args = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'];
+  if ((await runCommand('npm', args)) !== 0) {
     console.error('npm install failed; see its messages above.');
     process.exit(1);
   }

@@ -3,10 +3,11 @@ import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import { chmod, copyFile, readdir, readFile, rm } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { compile, isCurrent, RELEASE, ROOT } from '../../../src-ts/wasm/builds.ts';
+import { ensureBuilt, RELEASE, ROOT } from '../../../src-ts/wasm/builds.ts';
 import { cached, cacheRoot, digest, digestOfTree, lock, type CacheEntry } from './cache.ts';
 import { handleSignals, logTail } from './processes.ts';
 import type { Progress, Step } from './progress.ts';
+import { startReaper, type Reaper } from './reaper.ts';
 
 export const REPOSITORY = fileURLToPath(new URL('../../..', import.meta.url));
 const SERVERS = join(REPOSITORY, 'test/harness/servers');
@@ -287,7 +288,7 @@ async function toolEntry(name: string, module: string): Promise<CacheEntry> {
 async function buildWasm(): Promise<string> {
   const release = await lock(join(cacheRoot(), 'built', `wasm-${digest(REPOSITORY)}.lock`));
   try {
-    if (!isCurrent(RELEASE)) await compile(RELEASE);
+    await ensureBuilt([RELEASE]);
     return join(ROOT, RELEASE.output);
   } finally {
     await release();
@@ -344,19 +345,19 @@ function buildLog(name: string): string {
   return join(folder, `build-${name}.log`);
 }
 
+/** Ends what installs and builds when this process ends. */
+let installs: Reaper | undefined;
+
 /** Runs a command to its end, its output in the log. A failure carries the log's end and path. */
 async function command(logPath: string, program: string, args: string[], cwd?: string): Promise<void> {
   const log = openSync(logPath, 'w');
   try {
     const code = await new Promise<number | null>((done, failed) => {
-      const child = spawn(program, args, { cwd, stdio: ['ignore', log, log] });
-      const end = (): void => void child.kill();
-      process.once('exit', end);
+      installs ??= startReaper(`install-${process.pid}-${Date.now()}`);
+      const env = { ...process.env, ...installs.env };
+      const child = spawn(program, args, { cwd, env, stdio: ['ignore', log, log] });
       child.once('error', failed);
-      child.once('exit', (status) => {
-        process.off('exit', end);
-        done(status);
-      });
+      child.once('exit', done);
     });
     if (code !== 0) throw new Error(`${program} ${args[0]} failed with status ${code}\n${logTail(logPath)}`);
   } catch (error) {

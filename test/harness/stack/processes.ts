@@ -1,19 +1,19 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { cacheRoot } from './cache.ts';
-import { isAlive, processIdentity, signal, type ProcessIdentity } from './identity.ts';
+import { isAlive, processIdentity, type ProcessIdentity } from './identity.ts';
+import { killMarked } from './marks.mjs';
+import { startReaper } from './reaper.ts';
 
 const KEPT_RUNS = 5;
 const RUN_FILE = 'run.json';
 
-/** What a run leaves on disk for the next one, should it not come to its own end. */
+/** What a run leaves on disk for the next one, should it not come to its own end. Its folder is the mark of its processes. */
 interface RunRecord {
   owner: ProcessIdentity;
-  processes: (ProcessIdentity & { name: string })[];
 }
 
 export interface SpawnOptions {
@@ -66,28 +66,13 @@ export async function startRun(logFolder?: string): Promise<Run> {
   await mkdir(data, { recursive: true });
   await mkdir(logs, { recursive: true });
 
-  const reaper = spawn(process.execPath, [fileURLToPath(new URL('reaper.mjs', import.meta.url))], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  });
-  const reaperGone = new Promise<void>((resolve) => reaper.once('exit', () => resolve()));
-  reaper.unref();
-  reaper.stdin.on('error', () => {});
+  const record: RunRecord = { owner: processIdentity(process.pid) };
+  await writeFile(join(folder, `${RUN_FILE}.tmp`), JSON.stringify(record));
+  await rename(join(folder, `${RUN_FILE}.tmp`), join(folder, RUN_FILE));
+  const reaper = startReaper(folder);
 
   let ended = false;
   const servers: ServerProcess[] = [];
-  const record: RunRecord = { owner: processIdentity(process.pid), processes: [] };
-  let saving = Promise.resolve();
-  const save = (): Promise<void> => {
-    const text = JSON.stringify(record, undefined, 2);
-    saving = saving.then(async () => {
-      await writeFile(join(folder, `${RUN_FILE}.tmp`), text);
-      await rename(join(folder, `${RUN_FILE}.tmp`), join(folder, RUN_FILE));
-    });
-    return saving;
-  };
-  await save();
-
   const run: Run = {
     folder,
     logs,
@@ -100,7 +85,7 @@ export async function startRun(logFolder?: string): Promise<Run> {
       const child = spawn(options.command, options.args, {
         stdio: ['ignore', log, log],
         detached: true,
-        env: { ...process.env, ...options.env },
+        env: { ...process.env, ...options.env, ...reaper.env },
         ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       });
       closeSync(log);
@@ -108,13 +93,7 @@ export async function startRun(logFolder?: string): Promise<Run> {
         child.once('spawn', resolve);
         child.once('error', (error) => reject(new Error(`${options.name} does not start: ${error.message}`)));
       });
-      const identity = processIdentity(child.pid!);
-      reaper.stdin.write(`+${identity.pid} ${identity.start}\n`);
-      record.processes.push({ ...identity, name: options.name });
-      await save();
       const server = serverProcess(child, options, logPath, () => {
-        reaper.stdin.write(`-${identity.pid} ${identity.start}\n`);
-        record.processes = record.processes.filter((other) => other.pid !== identity.pid);
         servers.splice(servers.indexOf(server), 1);
       });
       servers.push(server);
@@ -124,11 +103,8 @@ export async function startRun(logFolder?: string): Promise<Run> {
       ended = true;
       liveRuns.delete(run);
       for (const server of [...servers].reverse()) await server.stop();
-      // Referenced again: otherwise nothing would keep this process alive until the reaper has gone.
-      reaper.ref();
-      reaper.stdin.end();
-      await reaperGone;
-      await save();
+      // What was started this moment is in no list yet.
+      await reaper.reap();
       await rm(data, { recursive: true, force: true });
     },
   };
@@ -221,11 +197,11 @@ export function logTail(path: string, lines = 25): string {
   return [`--- the end of ${path}`, ...tail.map((line) => line.slice(0, 400)), '---'].join('\n');
 }
 
-/** Ends the processes of runs whose owner has died, and removes their data and all but the latest runs' logs. */
-export async function cleanLeftovers(): Promise<string[]> {
+/** Ends the processes of runs whose owner has died, and removes their data and all but the latest runs' logs. Gives their number. */
+export async function cleanLeftovers(): Promise<number> {
   const runs = join(cacheRoot(), 'runs');
   const names = (await readdir(runs).catch(() => [])).sort();
-  const ended: string[] = [];
+  let ended = 0;
   const finished: string[] = [];
   for (const name of names) {
     const folder = join(runs, name);
@@ -237,11 +213,10 @@ export async function cleanLeftovers(): Promise<string[]> {
       continue;
     }
     if (isAlive(record.owner)) continue;
-    for (const leftover of record.processes) {
-      if (signal(leftover, 'SIGKILL')) ended.push(`${leftover.name} (pid ${leftover.pid})`);
-    }
-    while (record.processes.some(isAlive)) await sleep(50);
-    await rm(join(folder, 'data'), { recursive: true, force: true });
+    // Its data is removed last: without it there is nothing to end any more.
+    const data = join(folder, 'data');
+    if (existsSync(data)) ended += await killMarked(folder);
+    await rm(data, { recursive: true, force: true });
     finished.push(folder);
   }
   for (const folder of finished.slice(0, Math.max(0, finished.length - KEPT_RUNS))) {

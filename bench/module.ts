@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { compile, isCurrent, RELEASE, ROOT } from '../src-ts/wasm/builds.ts';
+import { ensureBuilt, RELEASE, ROOT } from '../src-ts/wasm/builds.ts';
 
 interface Callbacks {
   memory: WebAssembly.Memory;
@@ -69,7 +69,7 @@ const ANSWER_HEADERS = headerPairs([
 let compiled: WebAssembly.Module | undefined;
 
 export async function buildModule(): Promise<void> {
-  if (!isCurrent(RELEASE)) await compile(RELEASE);
+  await ensureBuilt([RELEASE]);
 }
 
 export class HostedModule {

@@ -1,11 +1,9 @@
 /** The release build of the test wasm, with loops inside of it, so that calls from JavaScript do not count. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { compile, isCurrent, BUILDS, ROOT } from '../src-ts/wasm/builds.ts';
+import { ensureBuilt, ROOT, TESTING } from '../src-ts/wasm/builds.ts';
 import type { SpaceChoice, Way } from '../test/unit/filter.ts';
 import { clocked, type Took } from './clock.ts';
-
-const OUTPUT = 'build/testing.release.wasm';
 
 interface Exports {
   memory: WebAssembly.Memory;
@@ -37,15 +35,13 @@ const GROWTH = 2;
 const SPARE = 4096;
 
 export async function buildBenchWasm(): Promise<void> {
-  const build = BUILDS.find((b) => b.output === OUTPUT);
-  if (!build) throw new Error(`nothing builds ${OUTPUT}`);
-  if (!isCurrent(build)) await compile(build);
+  await ensureBuilt([TESTING.release]);
 }
 
 export class BenchWasm {
   private readonly wasm: Exports;
 
-  constructor(choice: SpaceChoice, prefix: string, file = join(ROOT, OUTPUT)) {
+  constructor(choice: SpaceChoice, prefix: string, file = join(ROOT, TESTING.release.output)) {
     const module = new WebAssembly.Module(readFileSync(file));
     const abort = (): void => {
       throw new Error('the filter aborts');

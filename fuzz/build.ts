@@ -4,12 +4,13 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { compile, isCurrent, ROOT, type Build } from '../src-ts/wasm/builds.ts';
+import { type Build, ensureBuilt, ROOT } from '../src-ts/wasm/builds.ts';
 import { instrument } from './instrument.ts';
 import { PROGRAM } from './layout.ts';
 
 const PLAIN_TEXT = 'build/testing.plain.wat';
-const PLAIN: Build = {
+/** With names and as a text, above the memory that the instrumented build keeps its books in. */
+export const PLAIN: Build = {
   name: 'test build (text)',
   args: [
     'assembly/entries/testing.ts',
@@ -67,8 +68,8 @@ export async function fuzzBuild(): Promise<FuzzBuild> {
   const plain = join(ROOT, PLAIN_TEXT);
   const output = join(ROOT, OUTPUT);
   const facts = join(ROOT, FACTS);
-  if (!isCurrent(PLAIN)) await compile(PLAIN);
-  const own = ['instrument.ts', 'layout.ts', 'build.ts'].map((name) => join(ROOT, 'test', 'fuzz', name));
+  await ensureBuilt([PLAIN]);
+  const own = ['instrument.ts', 'layout.ts', 'build.ts'].map((name) => join(ROOT, 'fuzz', name));
   if (![plain, ...own].every((source) => isNewer(facts, source))) {
     const wat = readFileSync(plain, 'utf8');
     const { text, blocks, functions } = instrument(wat);

@@ -1,7 +1,7 @@
 /** The filter's own judgement of configurations and callers: its code, compiled without the parts that need Envoy. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CHECK, ROOT, compile, isCurrent } from '../wasm/builds.ts';
+import { CHECK, ensureBuilt, ROOT } from '../wasm/builds.ts';
 import type { FactsConfig } from './types.ts';
 
 interface Exports {
@@ -46,7 +46,7 @@ export class Judge {
 
   /** Compiles the code first where it is missing or older than its sources. */
   static async load(): Promise<Judge> {
-    if (!isCurrent(CHECK)) await compile(CHECK);
+    await ensureBuilt([CHECK]);
     const module = await WebAssembly.compile(readFileSync(join(ROOT, CHECK.output)));
     const instance = await WebAssembly.instantiate(module, {
       env: {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compatImage } from '../oci/image.ts';
-import { RELEASE, ROOT, compile, isCurrent } from '../wasm/builds.ts';
+import { ensureBuilt, RELEASE, ROOT } from '../wasm/builds.ts';
 import type { FilterCode } from './filters.ts';
 
 /** Not base64 and no digest: Istio refuses a manifest with it, so it cannot be applied by mistake (docs/decisions/0004). */
@@ -13,7 +13,7 @@ export const WITHOUT_CODE: FilterCode = {
 
 /** The release build, compiled first where it is missing or older than its sources. */
 export async function releaseWasm(): Promise<Buffer> {
-  if (!isCurrent(RELEASE)) await compile(RELEASE);
+  await ensureBuilt([RELEASE]);
   return readFileSync(join(ROOT, RELEASE.output));
 }
 

@@ -1,6 +1,10 @@
-/** Compiles the filter and its test build with the AssemblyScript compiler, when a source is newer than the output. */
+/**
+ * Compiles the filter and its test builds with the AssemblyScript compiler. Beside each output lies a record of all that went into it,
+ * by digest: a build is current as long as none of that has changed, whatever the files' times say.
+ */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -14,7 +18,7 @@ export interface Build {
   readonly output: string;
 }
 
-const filter = (target: string, output: string): Build => ({
+const filter = (target: string, output: string, ...more: string[]): Build => ({
   name: `filter (${target})`,
   args: [
     'assembly/entries/filter.ts',
@@ -24,6 +28,7 @@ const filter = (target: string, output: string): Build => ({
     output,
     '--use',
     'abort=assembly/host/abort/abort',
+    ...more,
   ],
   output,
 });
@@ -37,6 +42,9 @@ const testing = (target: string, output: string): Build => ({
 /** The filter that users run. */
 export const RELEASE = filter('release', 'build/release.wasm');
 
+/** The filter with names, a source map and its text: for a debugger. No test needs it. */
+export const DEBUG = filter('debug', 'build/debug.wasm', '--sourceMap', '--textFile', 'build/debug.wat');
+
 /** The filter's judgement of configurations and callers, for the command line. */
 export const CHECK: Build = {
   name: 'check build',
@@ -44,45 +52,141 @@ export const CHECK: Build = {
   output: 'build/check.wasm',
 };
 
-export const BUILDS: readonly Build[] = [
-  RELEASE,
-  CHECK,
-  filter('debug', 'build/debug.wasm'),
-  testing('release', 'build/testing.release.wasm'),
-  testing('debug', 'build/testing.debug.wasm'),
-];
+/** The filter's pure parts with more exports, for tests and benchmarks. */
+export const TESTING = {
+  release: testing('release', 'build/testing.release.wasm'),
+  debug: testing('debug', 'build/testing.debug.wasm'),
+} as const;
 
-function newest(folder: string): number {
-  let time = 0;
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name);
-    time = Math.max(time, entry.isDirectory() ? newest(path) : statSync(path).mtimeMs);
-  }
-  return time;
+/** The test build on AssemblyScript's traced runtime, which reports each call of its allocator. */
+export const TRACED: Build = {
+  name: 'test build (traced)',
+  args: [
+    'assembly/entries/testing.ts',
+    '--target',
+    'release',
+    '--use',
+    'ASC_RTRACE=1',
+    '--outFile',
+    'build/testing.traced.wasm',
+  ],
+  output: 'build/testing.traced.wasm',
+};
+
+/** What `npm run asbuild` compiles. */
+export const BUILDS: readonly Build[] = [RELEASE, CHECK, TESTING.release, TESTING.debug];
+
+/** What was read for a build: digests by path from the project's root; null for what was looked for and is not there. */
+export type Inputs = Record<string, string | null>;
+
+interface BuildRecord {
+  /** Of the arguments and of the compiler with all that is put before it. */
+  readonly command: string;
+  readonly inputs: Inputs;
 }
 
-/** True when the output is there and no source is newer. */
-export function isCurrent(build: Build): boolean {
-  const output = join(ROOT, build.output);
-  if (!existsSync(output)) return false;
-  const folders = ['assembly', 'src-ts/wasm'].map((folder) => newest(join(ROOT, folder)));
-  const sources = Math.max(...folders, statSync(join(ROOT, 'asconfig.json')).mtimeMs);
-  return statSync(output).mtimeMs >= sources;
-}
-
+/** How many compilers run at a time: each keeps a core busy and takes half a gigabyte. */
+const AT_A_TIME = 2;
 const COMPILER = join(ROOT, 'src-ts', 'wasm', 'compiler.ts');
+/** Change what the compiler makes of the same sources. */
+const TOOLS = ['src-ts/wasm', 'asconfig.json', 'node_modules/assemblyscript/package.json'];
 const run = promisify(execFile);
 
+let running = 0;
+const waiting: (() => void)[] = [];
+
+/** Waits for one of the places. Gives it back to the next one in the queue. */
+async function inTurn(work: () => Promise<void>): Promise<void> {
+  if (running >= AT_A_TIME) await new Promise<void>((resolve) => waiting.push(resolve));
+  else running++;
+  try {
+    await work();
+  } finally {
+    const next = waiting.shift();
+    if (next) next();
+    else running--;
+  }
+}
+
+export function digestOf(content: string | Uint8Array): string {
+  return createHash('sha256').update(content).digest('hex').slice(0, 16);
+}
+
+function digestOfFile(path: string): string | null {
+  try {
+    return digestOf(readFileSync(join(ROOT, path)));
+  } catch {
+    return null;
+  }
+}
+
+function filesOf(path: string): string[] {
+  try {
+    return readdirSync(join(ROOT, path)).map((name) => `${path}/${name}`);
+  } catch {
+    return [path];
+  }
+}
+
+const tools = (): string[] => TOOLS.flatMap(filesOf).map((path) => digestOfFile(path) ?? '');
+
+const commandOf = (build: Build): string => digestOf(JSON.stringify([build.args, tools()]));
+
+const recordOf = (build: Build): string => join(ROOT, `${build.output}.inputs.json`);
+
+/** True when the output is there and was made of what would be read now. */
+export function isCurrent(build: Build): boolean {
+  if (!existsSync(join(ROOT, build.output)) || !existsSync(recordOf(build))) return false;
+  try {
+    const { command, inputs } = JSON.parse(readFileSync(recordOf(build), 'utf8')) as BuildRecord;
+    return (
+      command === commandOf(build) &&
+      Object.entries(inputs).every(([path, digest]) => digestOfFile(path) === digest)
+    );
+  } catch {
+    return false;
+  }
+}
+
 /** Compiles one output. Throws with the compiler's own text. */
-export async function compile(build: Build): Promise<void> {
+async function compile(build: Build): Promise<void> {
+  const record = recordOf(build);
+  const inputs = `${record}.${process.pid}`;
+  const command = commandOf(build);
   mkdirSync(join(ROOT, 'build'), { recursive: true });
   try {
-    await run(process.execPath, ['--import', 'tsx', COMPILER, ...build.args], {
-      cwd: ROOT,
-      maxBuffer: 1 << 26,
-    });
+    const args = ['--import', 'tsx', COMPILER, '--inputs', inputs, ...build.args];
+    await run(process.execPath, args, { cwd: ROOT, maxBuffer: 1 << 26 });
+    const read = JSON.parse(readFileSync(inputs, 'utf8')) as Inputs;
+    writeFileSync(inputs, JSON.stringify({ command, inputs: read } satisfies BuildRecord));
+    renameSync(inputs, record);
   } catch (error) {
     const { stderr } = error as { stderr?: string };
     throw new Error(`${build.name} does not compile\n${stderr ?? String(error)}`, { cause: error });
+  } finally {
+    rmSync(inputs, { force: true });
   }
+}
+
+interface Options {
+  /** Compiles what is current as well. */
+  readonly force?: boolean;
+  /** Hears of each build that was compiled. */
+  readonly onBuilt?: (build: Build, seconds: number) => void;
+}
+
+/** Compiles those of the builds that are not current. Throws with the compiler's own text. */
+export async function ensureBuilt(
+  builds: readonly Build[],
+  { force = false, onBuilt = () => undefined }: Options = {},
+): Promise<void> {
+  const stale = builds.filter((build) => force || !isCurrent(build));
+  const each = stale.map((build) =>
+    inTurn(async () => {
+      const start = performance.now();
+      await compile(build);
+      onBuilt(build, (performance.now() - start) / 1000);
+    }),
+  );
+  await Promise.all(each);
 }

@@ -1,6 +1,7 @@
 /** The AssemblyScript compiler that inlines what docstrings mark, as a process of its own: its type declarations replace Node's `console`. */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { join, normalize, relative, resolve, sep } from 'node:path';
+import { digestOf, type Inputs } from './builds.ts';
 import { decorateInline } from './inline.ts';
 
 interface Compiler {
@@ -10,18 +11,37 @@ interface Compiler {
       stdout: NodeJS.WritableStream;
       stderr: NodeJS.WritableStream;
       readFile: (name: string, folder: string) => Promise<string | null>;
+      writeFile: (name: string, contents: string | Uint8Array, folder: string) => Promise<void>;
     },
   ): Promise<{ error: Error | null }>;
 }
 
 const COMPILER: string = 'assemblyscript/asc';
 const { main } = (await import(COMPILER)) as Compiler;
-const { error } = await main(process.argv.slice(2), {
+/** Ours alone: the file that gets the digests of what was read. */
+const INPUTS = '--inputs';
+const args = process.argv.slice(2);
+const at = args.indexOf(INPUTS);
+const [, inputsFile] = at < 0 ? [] : args.splice(at, 2);
+const inputs: Inputs = {};
+
+const { error } = await main(args, {
   stdout: process.stdout,
   stderr: process.stderr,
   readFile: async (name, folder) => {
     const source = await readFile(join(folder, name), 'utf8').catch(() => null);
+    const path = normalize(relative('.', join(folder, name)))
+      .split(sep)
+      .join('/');
+    inputs[path] = source === null ? null : digestOf(source);
     return source === null ? null : decorateInline(source);
   },
+  writeFile: async (name, contents, folder) => {
+    // Renamed into its place: whoever reads it at this moment reads a whole file.
+    const path = resolve(folder, name);
+    await writeFile(`${path}.${process.pid}`, contents);
+    await rename(`${path}.${process.pid}`, path);
+  },
 });
+if (inputsFile !== undefined) await writeFile(inputsFile, JSON.stringify(inputs));
 if (error) process.exitCode = 1;

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import Table from 'cli-table3';
-import { RELEASE, ROOT, compile, isCurrent } from './builds.ts';
+import { ensureBuilt, RELEASE, ROOT } from './builds.ts';
 
 const SECTIONS = [
   'custom',
@@ -40,7 +40,7 @@ function sectionSizes(wasm: Uint8Array): Map<string, number> {
   return sizes;
 }
 
-if (!isCurrent(RELEASE)) await compile(RELEASE);
+await ensureBuilt([RELEASE]);
 const wasm = readFileSync(join(ROOT, RELEASE.output));
 const table = new Table({
   head: ['section', 'bytes', 'share'],

@@ -2,26 +2,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { compile, isCurrent, ROOT, type Build } from '../../src-ts/wasm/builds.ts';
+import { ensureBuilt, ROOT, TRACED } from '../../src-ts/wasm/builds.ts';
 import { coprocessorResponseOf, typicalMessages, type TypicalMessage } from '../../bench/messages.ts';
 import type { SpaceChoice } from './filter.ts';
 import { spaceOf } from '../harness/model/key-spaces.ts';
 import { messageId } from '../harness/model/schema.ts';
 import { frame } from '../harness/model/wire.ts';
-
-const TRACED: Build = {
-  name: 'test build (traced)',
-  args: [
-    'assembly/entries/testing.ts',
-    '--target',
-    'release',
-    '--use',
-    'ASC_RTRACE=1',
-    '--outFile',
-    'build/testing.traced.wasm',
-  ],
-  output: 'build/testing.traced.wasm',
-};
 
 const SPACES: SpaceChoice[] = [
   { number: 1 },
@@ -118,7 +104,7 @@ class Traced {
 }
 
 beforeAll(async () => {
-  if (!isCurrent(TRACED)) await compile(TRACED);
+  await ensureBuilt([TRACED]);
 }, 240_000);
 
 describe.each(SPACES.map((choice) => [spaceOf(choice).name, choice] as const))('%s', (_, choice) => {

@@ -1,7 +1,7 @@
 /** The filter's pure parts in Node: the test build of assembly/ behind a small typed surface. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { BUILDS, compile, isCurrent, ROOT } from '../../src-ts/wasm/builds.ts';
+import { ensureBuilt, ROOT, TESTING } from '../../src-ts/wasm/builds.ts';
 
 /** As in assembly/wire/status.ts. */
 export enum Status {
@@ -164,8 +164,7 @@ export const LEASE_SEED = 0x123456789abcn;
 
 /** Compiles the test builds when a source is newer. */
 export async function buildFilter(): Promise<void> {
-  for (const build of BUILDS.filter((b) => b.output.includes('testing')))
-    if (!isCurrent(build)) await compile(build);
+  await ensureBuilt(Object.values(TESTING));
 }
 
 const text = new TextEncoder();
@@ -174,8 +173,17 @@ function bytesOf(value: Uint8Array | string): Uint8Array {
   return typeof value === 'string' ? text.encode(value) : value;
 }
 
+/** Compiled once for all instances of a test file. */
+const modules = new Map<BuildName, WebAssembly.Module>();
+
+function moduleOf(name: BuildName): WebAssembly.Module {
+  const compiled =
+    modules.get(name) ?? new WebAssembly.Module(readFileSync(join(ROOT, TESTING[name].output)));
+  modules.set(name, compiled);
+  return compiled;
+}
+
 function instantiate(name: BuildName): Exports {
-  const code = readFileSync(join(ROOT, 'build', `testing.${name}.wasm`));
   const imports = {
     env: {
       abort(_message: number, _file: number, line: number, column: number): void {
@@ -183,7 +191,7 @@ function instantiate(name: BuildName): Exports {
       },
     },
   };
-  return new WebAssembly.Instance(new WebAssembly.Module(code), imports).exports as unknown as Exports;
+  return new WebAssembly.Instance(moduleOf(name), imports).exports as unknown as Exports;
 }
 
 /** One instance of the test build. */

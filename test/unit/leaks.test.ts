@@ -9,8 +9,9 @@ import { MessageMaker } from '../harness/model/messages.ts';
 import { Random } from '../harness/model/random.ts';
 import { messageId } from '../harness/model/schema.ts';
 import { frame } from '../harness/model/wire.ts';
+import { rounds } from '../harness/support/rounds.ts';
 
-const MESSAGES = 100_000;
+const MESSAGES = rounds(20_000, 100_000);
 const WARM_UP = 10_000;
 
 beforeAll(buildFilter);

@@ -1,4 +1,4 @@
-/** Entry of the check build: what the filter says of a configuration and of a caller, for the command line. Not part of the filter. */
+/** Entry of the check build, which judges configurations and callers for the command line with the filter's own code. Not part of the filter. */
 import { alloc, reset } from '../memory/arena';
 import { isOpen, nameRule, ruleCount } from '../policy/names';
 import { ConfigReader } from '../tenant/config';
@@ -13,7 +13,7 @@ export { alloc, reset };
 
 let resolver: Resolver | null = null;
 let text: ArrayBuffer = new ArrayBuffer(0);
-/** Where the last text lies, its length in bytes, the last Access and the rule that decided, or -1. */
+/** The address of the last text, its length in bytes, the last Access, and the rule that decided, or -1. */
 const result: usize = memory.data(16, 4);
 
 function give(bytes: ArrayBuffer): usize {
@@ -23,7 +23,7 @@ function give(bytes: ArrayBuffer): usize {
   return result;
 }
 
-/** Loads a pluginConfig in the place of the last one; result: '', or the line with which the filter refuses it. */
+/** Loads a pluginConfig in place of the last one. Result: '', or the filter's error. */
 export function configure(at: usize, length: usize): usize {
   const old = resolver;
   if (old != null) old.free();
@@ -41,7 +41,7 @@ function written(): ArrayBuffer {
   return bytes;
 }
 
-/** The name of a method or an endpoint, '' behind the last; result: and whether the tables let tenants use it. */
+/** Result: the name of a method or an endpoint, '' after the last, and whether the tables open it to tenants. */
 export function rule(place: u32): usize {
   reset();
   beginText();
@@ -51,7 +51,7 @@ export function rule(place: u32): usize {
   return give(written());
 }
 
-/** What an object like a rule's conditions, with values for patterns, says of a fact; empty for nothing. */
+/** The value of a fact in an object like a rule's conditions, with values for patterns; empty if it is absent. */
 function factIn(facts: Json | null, fact: Fact): ArrayBuffer {
   if (facts == null) return new ArrayBuffer(0);
   let value = facts.get(FIELD_NAMES[fact.field]);

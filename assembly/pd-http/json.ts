@@ -1,9 +1,9 @@
 /**
- * The JSON of PD's HTTP API, by the shapes of proto/pd/endpoints.ts.
+ * Rewrites the JSON of PD's HTTP API, by proto/pd/endpoints.ts.
  *
- * A request has one reading only: the names that its shape has, in this case and each once, since Go's decoder takes names in any case
- * and the last of two. An answer is filtered: an object that is not the tenant's leaves its list (alone it becomes null), and a string that
- * may quote keys is withheld where no shape says that it is the tenant's own.
+ * A request has one reading only: the names of its table, in this case, each once. Go's decoder takes names in any case, and the last of
+ * two. An answer is filtered: an object that is not the tenant's leaves its list (alone it becomes null). A string that may quote keys is
+ * withheld, unless the table says that it is the tenant's own.
  */
 import { Bound, Mapped, decodeEncoded, encodeEncoded, mappedAt, mappedLength } from '../keys/space';
 import { isPlainText } from '../keys/text';
@@ -47,10 +47,10 @@ import {
 
 export { jsonAt, jsonLength } from './json-text';
 
-/** PD's answers nest six levels. */
+/** PD's answers have six levels. */
 const MAX_JSON_DEPTH: i32 = 24;
 const MAX_DIGITS: usize = 9;
-/** TiDB's highest, for TiFlash. */
+/** TiDB's highest index, for TiFlash. */
 const MAX_GROUP_INDEX: u32 = 120;
 
 const OR_NULL: u32 = 1;
@@ -78,13 +78,13 @@ const ENGINE: Ascii = ascii('engine');
 const NOT_IN: Ascii = ascii('notIn');
 const TIFLASH: Ascii = ascii('tiflash');
 
-/** A request: what its shape does not say is refused. Else an answer. */
+/** True for a request, in which unknown names are refused; false for an answer. */
 let strict: bool = true;
 let depth: i32 = 0;
 /** Items of the list that ended last. */
 let kept: u32 = 0;
 
-/** Of the constraint that is being read. */
+/** The operator and key of the constraint that is being read. */
 let namesEngine: bool = false;
 let avoids: bool = false;
 let namesTiflash: bool = false;
@@ -97,7 +97,7 @@ function isText(text: Ascii): bool {
   return equals(textAt, textLength, text);
 }
 
-/** Rewrites a request's body. NAME_OUTSIDE: it asks for something that is not for tenants. */
+/** Rewrites a request's body. NAME_OUTSIDE: it uses a name that is not for tenants. */
 export function rewriteBody(shape: u32, p: usize, length: usize): Status {
   strict = true;
   return rewriteJson(shape, p, length);
@@ -117,7 +117,7 @@ function rewriteJson(shape: u32, p: usize, length: usize): Status {
   return status;
 }
 
-/** False: what was there is not the tenant's, and nothing was written. Only in answers. */
+/** False if the value is not the tenant's and nothing was written. Only in answers. */
 function value(shape: u32): bool {
   if (isOverspent()) fail(Status.TOO_MANY_CHANGES);
   if (status != Status.OK) return true;
@@ -210,11 +210,11 @@ function isAllowed(kind: u32): bool {
   return true;
 }
 
-/** Maps the bound that was read, hex of PD's form, in the case that it has. False: the range lies outside. */
+/** Maps the bound that was read, hex of PD's form, and keeps its letter case. False: the range lies outside. */
 function bound(which: Bound): bool {
   let at: usize = 0;
   let length: usize = 0;
-  // TiDB writes rules in lower case and compares what it gets as text; PD writes regions in upper case.
+  // TiDB writes rules in lower case and compares answers as text. PD writes regions in upper case.
   let lower = strict;
   if (textLength != 0) {
     at = readHex(textAt, textLength);
@@ -246,10 +246,10 @@ function bound(which: Bound): bool {
   return true;
 }
 
-/** The place of the member that was named in `textAt`. */
+/** The table entry of the member whose name is in `textAt`. */
 let memberPlace: u32 = 0;
 
-/** Finds the member that was named. */
+/** Finds the entry of the member whose name was read. */
 function memberOf(shape: u32): bool {
   const first = shapeWord(shape, 1);
   const count = shapeWord(shape, 2);
@@ -264,14 +264,14 @@ function memberShape(shape: u32, place: u32): u32 {
   return load<u16>(HTTP_MEMBERS + ((<usize>(shapeWord(shape, 1) + place)) << 2), 2);
 }
 
-/** True when all members that must be there are. */
+/** True if all required members are there. */
 function hasNeeded(shape: u32, seen: u32): bool {
   const count = shapeWord(shape, 2);
   for (let i: u32 = 0; i < count; i++) if (memberShape(shape, i) & NEEDED && !(seen & (1 << i))) return false;
   return true;
 }
 
-/** What the member that was named means in an object without a shape; -1: nothing. */
+/** The meaning of the member in an object without a table; -1: none. */
 function anyMember(): i32 {
   return isText(START_KEY) ? <i32>Json.LOWER : isText(END_KEY) ? <i32>Json.UPPER : -1;
 }
@@ -330,7 +330,7 @@ function object(shape: u32): bool {
   depth--;
   putByte(CLOSE);
   const whole = isAny || status != Status.OK || hasNeeded(shape, seen);
-  // An answer that does not say whose it is is nobody's.
+  // A region without bounds is nobody's.
   if (!inside || (!strict && !whole)) {
     cutAt(from);
     return false;
@@ -341,13 +341,13 @@ function object(shape: u32): bool {
   return true;
 }
 
-/** A bound in an answer that is no string. */
+/** A bound in an answer may be no string. */
 function missingBound(): bool {
   fail(Status.MALFORMED);
   return true;
 }
 
-/** Writes how many regions are left over a number that was written before; what is too long for it is no number of PD's. */
+/** Overwrites a count with the number of regions that are left. A longer number is none of PD's. */
 function putCount(at: usize, length: usize, number: u32): void {
   let digits: usize = 1;
   for (let rest = number; rest >= 10; rest /= 10) digits++;

@@ -1,10 +1,10 @@
-/** Finds what proto/pd/endpoints.ts says of a request to PD's HTTP API. What is not found is refused. */
+/** Looks up a request to PD's HTTP API in the table of proto/pd/endpoints.ts. Unknown requests are refused. */
 import { HTTP_ENDPOINTS, HTTP_ENDPOINT_COUNT, HttpDecision } from '../schema/http';
 import { textOf } from '../texts/text';
 import { addAscii, addByte } from '../texts/writer';
 import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 
-/** How people write the segments that are mapped: in proto/pd/endpoints.ts and in `policy`. */
+/** The mapped segments as people write them, in proto/pd/endpoints.ts and in `policy`. */
 const GROUP_NAME: Ascii = ascii('{group}');
 const LABEL_ID_NAME: Ascii = ascii('{label-id}');
 const KEY_NAME: Ascii = ascii('{key}');
@@ -13,7 +13,7 @@ const KEY_NAME: Ascii = ascii('{key}');
 const WORDS: u32 = 7;
 
 const ROOT: Ascii = ascii('/pd/api/');
-/** In the order of the table's numbers, from 1 on. */
+/** In the order of their numbers in the table, from 1. */
 const METHODS: Ascii[] = [ascii('GET'), ascii('POST'), ascii('PATCH'), ascii('DELETE'), ascii('PUT')];
 const NOT_FOUND: u32 = u32.MAX_VALUE;
 
@@ -24,7 +24,7 @@ const GROUP: u8 = 0x24;
 const LABEL_ID: u8 = 0x26;
 const KEY: u8 = 0x25;
 
-/** What a mapped segment of a path is. */
+/** The kind of a mapped segment of a path. */
 export const enum Segment {
   NONE,
   GROUP,
@@ -34,7 +34,7 @@ export const enum Segment {
 
 /** The endpoint that was found last. */
 export let endpoint: u32 = NOT_FOUND;
-/** The segment of its path that is mapped. */
+/** The mapped segment of its path. */
 export let segment: Segment = Segment.NONE;
 export let segmentAt: usize = 0;
 export let segmentLength: usize = 0;
@@ -52,22 +52,22 @@ export function queryOf(place: u32): u32 {
   return word(place, 1) >> 8;
 }
 
-/** The body's shape and one more; 0 when it is not read. */
+/** The body's entry plus one; 0 if the body is not read. */
 export function bodyOf(place: u32): u32 {
   return word(place, 2);
 }
 
-/** The same of a good answer; 0: a text. */
+/** The same for a good answer; 0: a text. */
 export function answerOf(place: u32): u32 {
   return word(place, 3);
 }
 
-/** Why it is refused, or what it is answered: a text. */
+/** A text: why it is refused, or the answer. */
 export function reasonOf(place: u32): u32 {
   return word(place, 4);
 }
 
-/** The names of a range's parameters: their places in the texts. */
+/** The names of a range's parameters, as places in the texts. */
 export function startNameOf(place: u32): u32 {
   return word(place, 5);
 }
@@ -76,19 +76,19 @@ export function endNameOf(place: u32): u32 {
   return word(place, 6);
 }
 
-/** True when the answer must be read. */
+/** True if the answer must be read. */
 export function isMapped(place: u32): bool {
   const decision = decisionOf(place);
   return decision == HttpDecision.MAP || decision == HttpDecision.REGIONS;
 }
 
-/** Where the segment ends that begins at `p`. */
+/** The end of the segment that begins at `p`. */
 function segmentEnd(p: usize, end: usize): usize {
   while (p < end && load<u8>(p) != SLASH) p++;
   return p;
 }
 
-/** Matches a path behind the root with an endpoint's pattern. */
+/** Matches a path, without the root, with an endpoint's pattern. */
 function matches(pattern: Ascii, p: usize, end: usize): bool {
   let q = changetype<usize>(pattern);
   const patternEnd = q + <usize>pattern.length;
@@ -104,7 +104,7 @@ function matches(pattern: Ascii, p: usize, end: usize): bool {
     p = segmentEnd(p, end);
     if (p == from) return false;
     if (c == STAR) {
-      // `**` takes the rest.
+      // `**` matches the rest.
       if (q < patternEnd && load<u8>(q) == STAR) return true;
       continue;
     }
@@ -137,7 +137,7 @@ export function nameEndpoint(place: u32): void {
   }
 }
 
-/** Finds the endpoint of a method and a path without its query. False: no tenant may use it, and nothing more is known. */
+/** Finds the endpoint of a method and a path without its query. False: it is unknown, and refused. */
 export function findEndpoint(method: usize, methodLength: usize, path: usize, pathLength: usize): bool {
   endpoint = NOT_FOUND;
   if (!startsWith(path, pathLength, ROOT)) return false;

@@ -1,4 +1,4 @@
-/** The decision for a gRPC method, from the table that proto/ is compiled to. Methods that are not in it are refused. */
+/** Looks up a gRPC method in the wire table. Unknown methods are refused. */
 import { equals, hashBytes, isSameBytes } from '../wire/bytes';
 import { METHODS, METHOD_COUNT } from '../schema/table';
 import { textOf } from '../texts/text';
@@ -6,9 +6,9 @@ import { textOf } from '../texts/text';
 export let decision: u32 = 0;
 export let requestMessage: u32 = 0;
 export let responseMessage: u32 = 0;
-/** Why the method is refused, a text. */
+/** A text: why the method is refused. */
 export let because: u32 = 0;
-/** Its place in METHODS. */
+/** Its index in METHODS. */
 export let methodPlace: u32 = 0;
 
 const RECORD_BYTES: usize = 12;
@@ -19,7 +19,7 @@ function recordAt(place: u32): usize {
   return METHODS + <usize>place * RECORD_BYTES;
 }
 
-/** The path of the method at a place, a text. */
+/** A text: the path of the method with this index. */
 export function pathAt(place: u32): u32 {
   return load<u16>(recordAt(place), 4);
 }
@@ -28,22 +28,22 @@ export function decisionAt(place: u32): u32 {
   return (<u32>load<u16>(recordAt(place), 8)) >> ID_BITS;
 }
 
-/** The message that it takes; 0 when it is not read. */
+/** Its request's message; 0 if the request is not read. */
 export function requestAt(place: u32): u32 {
   return (<u32>load<u16>(recordAt(place), 8)) & ID_MASK;
 }
 
-/** True when one of its sides may send several messages. */
+/** True if one side may send several messages. */
 export function isStreamAt(place: u32): bool {
   return (<u32>load<u16>(recordAt(place), 10)) >> ID_BITS != 0;
 }
 
-/** The path that was found last, which the variables above are of: calls of one method come in rows, and to spell a name out takes longer. */
+/** The path that was found last. Calls of one method come in series, and looking a name up takes longer than comparing it. */
 const LONGEST: usize = 128;
 const found: usize = memory.data(128, 8);
 let foundLength: usize = 0;
 
-/** Looks a path up; false when it is in no known service. */
+/** Looks a path up; false if it is unknown. */
 export function findMethod(p: usize, length: usize): bool {
   if (length == foundLength && length != 0 && isSameBytes(found, p, length)) return true;
   const hash = hashBytes(p, length);

@@ -1,6 +1,6 @@
 /**
- * What the tables decide about, as those who run a mesh name it: `tikvpb.Tikv/KvGet`, `GET /pd/api/v1/regions`. A rule is a method's place
- * in METHODS, or METHOD_COUNT and an endpoint's place in HTTP_ENDPOINTS. Runs when a configuration is loaded.
+ * The names of operations for operators: `tikvpb.Tikv/KvGet`, `GET /pd/api/v1/regions`. The number of an operation is a method's index
+ * in METHODS, or METHOD_COUNT plus an endpoint's index in HTTP_ENDPOINTS. Runs when a configuration is loaded.
  */
 import { HTTP_ENDPOINT_COUNT, HttpDecision } from '../schema/http';
 import { entryOf, recordOf } from '../schema/messages';
@@ -10,9 +10,9 @@ import { addBytes } from '../texts/writer';
 import { decisionOf, nameEndpoint } from './endpoints';
 import { decisionAt, isStreamAt, pathAt, requestAt } from './methods';
 
-/** Numbers of commands in BatchCommands: fields of its request. */
+/** Commands of BatchCommands are numbered by the fields of its request. */
 export const COMMANDS: u32 = 256;
-/** Stands for what the tables do not know. */
+/** Stands for unknown operations. */
 export const NO_RULE: u32 = u32.MAX_VALUE;
 
 export function ruleCount(): u32 {
@@ -29,14 +29,14 @@ export function nameRule(rule: u32): void {
   addBytes(changetype<usize>(path) + 1, path.length - 1);
 }
 
-/** True when the tables let tenants use it. */
+/** True if the tables open it to tenants. */
 export function isOpen(rule: u32): bool {
   if (rule >= METHOD_COUNT) return decisionOf(rule - METHOD_COUNT) != HttpDecision.REFUSE;
   const decision = decisionAt(rule);
   return decision == Decision.PASS || decision == Decision.MAP;
 }
 
-/** The command of BatchCommands that does the same as this rule's method, by the type of its request; 0 when there is none. */
+/** The command of BatchCommands with the same request type as this method; 0 if there is none. */
 export function commandFor(rule: u32): u32 {
   if (rule >= METHOD_COUNT || isStreamAt(rule)) return 0;
   const request = requestAt(rule);

@@ -1,6 +1,6 @@
 /**
- * Request contexts that were walked and found to hold nothing to change. Most requests of a TiDB to a region carry the same hundred bytes
- * in front: comparing them takes a tenth of walking them. Measured on a batch of 128 gets: see docs/performance.md.
+ * Remembers request contexts that need no change. Most requests of a TiDB to a region begin with the same hundred bytes. Comparing them
+ * takes a tenth of walking them. Measured on a batch of 128 gets: see docs/performance.md.
  */
 import { spaceSerial } from '../keys/space';
 import { isSameLong } from '../wire/bytes';
@@ -13,14 +13,14 @@ const SHORTEST: usize = 16;
 const ENTRY_BITS: u64 = 6;
 const entries: usize = memory.data(16384, 16);
 
-/** Where the context that was looked up last would be. */
+/** The place of the context that was looked up last. */
 let place: usize = 0;
 
-/** True when these bytes were remembered for the key space in use. */
+/** True if these bytes are known for the key range in use. */
 export function isKnownContext(p: usize, length: usize): bool {
   place = 0;
   if (length < SHORTEST || length > LONGEST) return false;
-  // A context begins with its region's id, and its middle tells statements apart.
+  // A context begins with its region's id, and its middle distinguishes statements.
   const mixed =
     (load<u64>(p) ^ rotl<u64>(load<u64>(p + (length >> 1)), 32) ^ spaceSerial()) * 0x9e3779b97f4a7c15;
   place = entries + <usize>(mixed >> (64 - ENTRY_BITS)) * ENTRY_BYTES;
@@ -31,7 +31,7 @@ export function isKnownContext(p: usize, length: usize): bool {
   );
 }
 
-/** Keeps the context that was looked up last and not found. */
+/** Remembers the context that was looked up last and not found. */
 export function rememberContext(p: usize, length: usize): void {
   if (place == 0) return;
   store<u64>(place, spaceSerial());

@@ -13,19 +13,19 @@ export const enum JsonType {
   OBJECT,
 }
 
-/** A value; what it holds is a chain, since two arrays for each of ten thousand small objects would be most of the memory they take. */
+/** A value. Items and members are chains: two arrays for each of ten thousand small objects would take most of the memory. */
 export class Json {
   type: JsonType = JsonType.NULL;
   bool: bool = false;
   number: f64 = 0;
   text: string = '';
-  /** Its name in the object that it is a member of. */
+  /** Its name, if it is a member of an object. */
   name: string = '';
-  /** The first item or member, and what follows this one. */
+  /** The first item or member, and the value after this one. */
   first: Json | null = null;
   next: Json | null = null;
 
-  /** How many items or members it has. */
+  /** The number of items or members. */
   count(): i32 {
     let count = 0;
     let item = this.first;
@@ -46,7 +46,7 @@ export class Json {
 
 const MAX_DEPTH: i32 = 32;
 
-/** An object with more members has its names in an index; one with fewer is quicker without. */
+/** Objects with more members have an index of names. Smaller ones are quicker without. */
 const MANY_MEMBERS: i32 = 32;
 
 function indexNames(json: Json): TextIndex {
@@ -59,10 +59,10 @@ function indexNames(json: Json): TextIndex {
   return index;
 }
 
-/** Powers of ten beyond are as this one: too large for any field, or too small for a whole number, and yet not 0. */
+/** Larger exponents count as this one: too large for any field, or too small for a whole number, and yet not 0. */
 const MAX_SCALE: i32 = 300;
 
-/** value times ten to `scale`; never rounded to 0, which would be tenant 0. Exact when both are whole numbers below 2^53: the pluginConfig has no others. */
+/** value times ten to `scale`. It is never rounded to 0, which would be tenant 0, and exact for whole numbers below 2^53. */
 function scaled(value: f64, scale: i32): f64 {
   let power: f64 = 1;
   for (let i = min(abs(scale), MAX_SCALE); i > 0; i--) power *= 10;
@@ -71,14 +71,14 @@ function scaled(value: f64, scale: i32): f64 {
 
 export class JsonReader {
   private at: i32 = 0;
-  /** What `digits` read. */
+  /** The number that `digits` read. */
   private number: f64 = 0;
-  /** Empty when all went well. */
+  /** Empty if there is no error. */
   error: string = '';
 
   constructor(private text: string) {}
 
-  /** Reads the one value that the text must be. */
+  /** Reads the text's one value. */
   read(): Json {
     const value = this.value(0);
     this.skipSpace();
@@ -139,7 +139,7 @@ export class JsonReader {
     return json;
   }
 
-  /** Reads digits into `number`; gives how many. */
+  /** Reads digits into `number` and returns their count. */
   private digits(): i32 {
     const from = this.at;
     for (let c = this.peek(); c >= 0x30 && c <= 0x39; this.at++, c = this.peek())
@@ -239,7 +239,7 @@ export class JsonReader {
     return '';
   }
 
-  /** Puts a value behind the last one that `json` holds so far; gives the new last one. */
+  /** Appends a value to `json` and returns it. */
   private append(json: Json, last: Json | null, value: Json): Json {
     if (last == null) json.first = value;
     else last.next = value;

@@ -1,7 +1,7 @@
 /**
- * Which key spaces can stand beside each other in one store: those that have no key in common, and whose requests one store takes.
+ * Tests whether key ranges can be in one store: they must have no key in common, and one store must serve all their requests.
  *
- * What a store takes (TiKV src/storage/mod.rs check_api_version, components/api_version/src/api_v2.rs parse_key_mode):
+ * What a store serves (TiKV src/storage/mod.rs check_api_version, components/api_version/src/api_v2.rs parse_key_mode):
  *
  *   store     API V1 txn     API V1 raw       API V2
  *   V1        any key        any key, but not both: they write into the same column family
@@ -16,7 +16,7 @@ const M: u8 = 0x6d;
 const T: u8 = 0x74;
 const HEX: string = '0123456789abcdef';
 
-/** Keys that belong to the tenant with this index; for a table tenant those of all that may come. */
+/** The keys of the tenant with this index. For a table tenant: those of all possible table tenants. */
 class Owned {
   constructor(
     public range: KeyRange,
@@ -42,7 +42,7 @@ function hasTiDBsKeys(space: Space): bool {
   return first == M || first == T;
 }
 
-/** A tenant by its place in the configuration. */
+/** A tenant by its index in the configuration. */
 function at(i: i32): string {
   return 'tenants[' + i.toString() + ']';
 }
@@ -69,7 +69,7 @@ function described(space: Space): string {
   return 'behind the prefix with the hex ' + hex(space.keys.at, space.keys.length);
 }
 
-/** '' or one line: the first tenants that no one store would serve. */
+/** '' or one line: the first tenants that no single store can serve. */
 function servedTogether(tenants: Tenant[]): string {
   let keyspace = -1;
   let rawPrefix = -1;
@@ -106,7 +106,7 @@ function servedTogether(tenants: Tenant[]): string {
   return '';
 }
 
-/** '' or one line: the first two spaces with a key in common. */
+/** '' or one line: the first two key ranges with a key in common. */
 function disjoint(tenants: Tenant[]): string {
   const owned: Owned[] = [];
   let tables = -1;
@@ -130,7 +130,7 @@ function disjoint(tenants: Tenant[]): string {
   return error;
 }
 
-/** The line for two tenants that share keys, of which one at least has a prefix or a keyspace; it says where to change something. */
+/** The error for two tenants with common keys. At least one has a prefix or a keyspace; the error says where to change it. */
 function shared(tenants: Tenant[], first: i32, second: i32): string {
   const blamed = tenants[second].space.codec == Codec.PREFIX ? second : first;
   const other = blamed == second ? first : second;

@@ -1,10 +1,10 @@
 /**
- * Patterns over ASCII texts: `*` is any run of characters without '/', `{tenant}` captures a tenant's name, all else is itself. A
- * pattern without either is an exact match. Between two slashes there is at most one of them:
+ * Patterns over ASCII texts: `*` is any run of characters without '/', `{tenant}` captures a tenant's name, and all else matches itself.
+ * A pattern without either is an exact match. Between two slashes there is at most one of them:
  *
  *   spiffe://cluster.local/ns/{tenant}-tidb/sa/*      prefix {tenant} suffix / ...
  *
- * so what each stands for is never in doubt, and a match takes one pass.
+ * So there is one reading only, and a match takes one pass.
  */
 import { isSameBytes } from '../wire/bytes';
 export const CAPTURE: string = '{tenant}';
@@ -18,11 +18,11 @@ const TILDE: i32 = 0x7e;
 const MAX_NAME_BYTES: usize = 63;
 const MAX_PATTERN_LENGTH: i32 = 1024;
 
-/** What the last match captured; 0 bytes when its pattern captures nothing. */
+/** The capture of the last match; 0 bytes if its pattern captures nothing. */
 export let captureAt: usize = 0;
 export let captureLength: usize = 0;
 
-/** True when some '*' or {tenant} has another one between the same slashes. */
+/** True if there are two of '*' and {tenant} between the same slashes. */
 function isAmbiguous(pattern: string): bool {
   let tokens = 0;
   for (let i = 0; i < pattern.length; i++) {
@@ -33,7 +33,7 @@ function isAmbiguous(pattern: string): bool {
   return false;
 }
 
-/** The reason why a pattern is not usable, or ''. */
+/** Why a pattern is invalid, or ''. */
 export function patternError(pattern: string): string {
   for (let i = 0; i < pattern.length; i++) {
     const c = pattern.charCodeAt(i);
@@ -85,13 +85,13 @@ export function isPrintable(at: usize, length: usize): bool {
   return true;
 }
 
-/** The end of the segment that begins here. */
+/** The end of the segment that begins at this place. */
 function segmentEnd(at: usize, end: usize): usize {
   while (at < end && load<u8>(at) != SLASH) at++;
   return at;
 }
 
-/** Matches the whole text of `length` bytes at `text`; leaves what it captured in `captureAt` and `captureLength`. */
+/** Matches the whole text of `length` bytes at `text`. The capture is in `captureAt` and `captureLength`. */
 export function matches(pattern: ArrayBuffer, text: usize, length: usize): bool {
   let p = changetype<usize>(pattern);
   const patternEnd = p + <usize>pattern.byteLength;
@@ -123,14 +123,14 @@ export function matches(pattern: ArrayBuffer, text: usize, length: usize): bool 
   return text == end;
 }
 
-/** The text is a pattern itself. */
+/** True if the text is itself a pattern. */
 let covering = false;
 
 function isCapture(at: usize, length: usize): bool {
   return length == CAPTURE_BYTES && load<u8>(at) == BRACE;
 }
 
-/** True when every text that `other` matches is matched by `pattern`, as far as their forms show it: taken as texts, one matches the other. */
+/** True if `pattern` matches every text that `other` matches, as far as their forms show it: taken as a text, `other` matches. */
 export function covers(pattern: ArrayBuffer, other: ArrayBuffer): bool {
   covering = true;
   const all = matches(pattern, changetype<usize>(other), other.byteLength);

@@ -1,4 +1,4 @@
-/** The rules of a pluginConfig: which callers are which tenant. Read once; ambiguity is refused. */
+/** Reads the caller rules of a pluginConfig: they map callers to tenants. Ambiguity is rejected. */
 import { MAX_FACTS } from './caller';
 import { Fact, FIELD_NAMES, Field } from './facts';
 import { FieldReader } from './field-reader';
@@ -11,7 +11,7 @@ const NOTHING: ArrayBuffer = new ArrayBuffer(0);
 /** A pattern over a fact. */
 export class Condition {
   constructor(
-    /** Place in Rules.peer or Rules.node. */
+    /** Index in Rules.peer or Rules.node. */
     public fact: i32,
     public pattern: ArrayBuffer,
   ) {}
@@ -22,7 +22,7 @@ export class Rule {
   principal: ArrayBuffer = new ArrayBuffer(0);
   peer: Condition[] = [];
   node: Condition[] = [];
-  /** Place in the configuration's tenants, or -1: it is captured. */
+  /** Index in the configuration's tenants, or -1: it is captured. */
   tenant: i32 = -1;
   system: bool = false;
 
@@ -33,25 +33,25 @@ export class Rule {
 }
 
 const MAX_LABEL_LENGTH: i32 = 317;
-/** A new caller is held against the rules one by one, and each rule against those before it. */
+/** Rules at most: a new caller is compared with each, and each rule with all before it. */
 const MAX_RULES: i32 = 1000;
 
-/** Who is who where nobody says: safe, since only who runs the mesh decides which namespace a workload is in. docs/decisions/0007. */
+/** The rule of a configuration without rules. It is safe, because only operators decide in which namespace a workload is (docs/decisions/0007). */
 const DEFAULT_PRINCIPAL: string = 'spiffe://cluster.local/ns/{tenant}/sa/*';
 
 const RULE_FIELDS: string[] = ['principal', 'peer', 'node', 'tenant', 'system'];
 
 export class Rules {
   list: Rule[] = [];
-  /** The principal alone says which rule is a caller's; other conditions can only refuse it. */
+  /** The principal alone selects the rule; other conditions can only refuse. */
   requirePrincipal: bool = true;
   /** The facts that rules ask for. */
   peer: Fact[] = [];
   node: Fact[] = [];
-  /** What Envoy says of its node, by fact; empty: nothing. */
+  /** The node's facts from Envoy; empty: not known. */
   nodeValues: ArrayBuffer[] = [];
   isNodeRead: bool = false;
-  /** Rules with an exact principal by it, and the others, in their order. */
+  /** Rules with an exact principal, by principal; and the others, in order. */
   exact: TextIndex = new TextIndex();
   patterns: i32[] = [];
 
@@ -75,7 +75,7 @@ export class RulesReader extends FieldReader {
 
   constructor(
     root: Json,
-    /** By name, with the places in the configuration's tenants. */
+    /** The tenants' indexes in the configuration, by name. */
     private tenants: TextIndex,
   ) {
     super();
@@ -169,7 +169,7 @@ export class RulesReader extends FieldReader {
     if (wrong.length != 0) this.fail(where, wrong);
   }
 
-  /** The place of a fact among those that are asked for. */
+  /** The index of a fact among those that rules ask for. */
   private factOf(facts: Fact[], field: Field, label: string, where: string): i32 {
     for (let i = 0; i < facts.length; i++) if (facts[i].field == field && facts[i].label == label) return i;
     if (facts.length == MAX_FACTS)
@@ -224,7 +224,7 @@ export class RulesReader extends FieldReader {
     }
   }
 
-  /** Refuses a rule that no caller reaches. */
+  /** Rejects an unreachable rule. */
   private reachable(rule: Rule, where: string): void {
     if (rule.principal.byteLength == 0) return;
     const earlier = this.rules.list;
@@ -238,7 +238,7 @@ export class RulesReader extends FieldReader {
     }
   }
 
-  /** True when the rule takes every caller that its principal matches. */
+  /** True if the rule matches every caller whose principal it matches. */
   private isWhole(rule: Rule): bool {
     return this.rules.requirePrincipal || !rule.hasConditions;
   }

@@ -1,4 +1,4 @@
-/** The texts that the filter knows. A text is its place in TEXTS, where it lies as a constant of ours does; 0 is the empty one. */
+/** Reads the filter's texts. A text is its place in TEXTS, where it has the form of a constant; 0 is the empty one. */
 import { Ascii, LENGTH_BYTES } from '../wire/bytes';
 import { TEXTS } from './table';
 

@@ -1,6 +1,6 @@
 /** Comparing bytes with ASCII constants. */
 
-/** A constant: a reference to its bytes, which the garbage collector need not know; its length lies in front of them. */
+/** A constant: an unmanaged reference to its bytes. Its length is in front of them. */
 @unmanaged
 export class Ascii {
   get length(): i32 {
@@ -8,7 +8,7 @@ export class Ascii {
   }
 }
 
-/** A constant's length lies in front of it. */
+/** A constant's length is in front of it. */
 export const LENGTH_BYTES: usize = 4;
 
 /** The bytes of an ASCII text; for constants, at start. */
@@ -19,7 +19,7 @@ export function ascii(text: string): Ascii {
   return changetype<Ascii>(at);
 }
 
-/** Gives back a constant that was made for a while only. */
+/** Frees a temporary constant. */
 export function freeAscii(text: Ascii): void {
   heap.free(changetype<usize>(text) - LENGTH_BYTES);
 }

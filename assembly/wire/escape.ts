@@ -11,7 +11,7 @@ export function hexDigit(c: u8): i32 {
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
 }
 
-/** Undoes percent-escapes into the arena; 0 when one is cut short or not hex. */
+/** Decodes percent-escapes into the arena; 0 if one is incomplete or not hex. */
 export function unescape(p: usize, length: usize): usize {
   const out = alloc(length + 1);
   const end = p + length;
@@ -35,7 +35,7 @@ function upperHex(digit: u32): u8 {
   return <u8>(digit < 10 ? 0x30 + digit : 0x37 + digit);
 }
 
-/** Writes every byte as a percent-escape; gives the place behind. */
+/** Writes every byte as a percent-escape. Returns the address after it. */
 export function writeEscaped(to: usize, p: usize, length: usize): usize {
   for (let i: usize = 0; i < length; i++) {
     store<u8>(to++, 0x25);
@@ -44,7 +44,7 @@ export function writeEscaped(to: usize, p: usize, length: usize): usize {
   return to;
 }
 
-/** Writes upper-case hex, as PD does; gives the place behind. */
+/** Writes upper-case hex, as PD does. Returns the address after it. */
 export function writeHex(to: usize, p: usize, length: usize): usize {
   for (let i: usize = 0; i < length; i++) {
     const byte = <u32>load<u8>(p + i);
@@ -54,7 +54,7 @@ export function writeHex(to: usize, p: usize, length: usize): usize {
   return to;
 }
 
-/** Reads hex into the arena; 0 when it has an odd length or another character. */
+/** Decodes hex into the arena; 0 if it has an odd length or another character. */
 export function readHex(p: usize, length: usize): usize {
   if (length & 1) return 0;
   const out = alloc((length >> 1) + 1);

@@ -3,7 +3,7 @@
 /** Bytes of the longest varint. */
 const LONGEST: usize = 10;
 
-/** Where the last varint read ends; 0 when it was cut short or overflowed 64 bits. */
+/** The end of the last varint; 0 if it was incomplete or exceeded 64 bits. */
 export let varintEnd: usize = 0;
 
 /** Reads the varint at `p`, which must end before `end`. Check `varintEnd` for 0. */
@@ -18,11 +18,11 @@ export function readVarint(p: usize, end: usize): u64 {
   return p + 8 <= end ? readWithin(p, end) : readAtEnd(p, end);
 }
 
-/** A varint with at least eight bytes to read: these at once. Timestamps have nine; a loop takes three times as long. */
+/** Reads a varint with at least eight bytes left, eight at once. Timestamps have nine; a loop takes three times as long. */
 function readWithin(p: usize, end: usize): u64 {
   const word = load<u64>(p);
   const stops = ~word & 0x8080808080808080;
-  // Below the first byte that ends it; all of them when stops is 0.
+  // The bytes below the first one that ends it; all of them if stops is 0.
   let x = word & ((stops & -stops) - 1) & 0x7f7f7f7f7f7f7f7f;
   x = (x & 0x007f007f007f007f) | ((x & 0x7f007f007f007f00) >> 1);
   x = (x & 0x00003fff00003fff) | ((x & 0x3fff00003fff0000) >> 2);
@@ -37,7 +37,7 @@ function readWithin(p: usize, end: usize): u64 {
     varintEnd = p + 9;
     return x;
   }
-  // It holds the last bit only: more is read differently by different decoders.
+  // The tenth byte holds one bit only. Decoders read more bits differently.
   const tenth = p + 9 < end ? load<u8>(p, 9) : 0xff;
   varintEnd = tenth > 1 ? 0 : p + LONGEST;
   return x | ((<u64>tenth) << 63);
@@ -60,12 +60,12 @@ function readAtEnd(p: usize, end: usize): u64 {
   return 0;
 }
 
-/** Bytes that `value` takes as a varint, 1 to 10. */
+/** The length of `value` as a varint, 1 to 10 bytes. */
 export function varintSize(value: u64): i32 {
   return <i32>((70 - <u32>clz<u64>(value | 1)) / 7);
 }
 
-/** Writes `value` at `p` and gives the place behind it. */
+/** Writes `value` at `p` and returns the address after it. */
 export function writeVarint(p: usize, value: u64): usize {
   while (value >= 0x80) {
     store<u8>(p++, <u8>(value | 0x80));

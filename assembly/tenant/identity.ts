@@ -19,7 +19,7 @@ import {
 } from './caller';
 import { Config, Tenant } from './config';
 import { Fact } from './facts';
-import { Known } from './known';
+import { CallerCache } from './caller-cache';
 import { captureAt, captureLength, isPrintable, matches } from './pattern';
 import { findMetadata, metadataAt, metadataLength, openMetadata } from './peer-metadata';
 import { Condition, Rule, Rules } from './rules';
@@ -75,7 +75,7 @@ function isSame(a: usize, aLength: usize, b: usize, bLength: usize): bool {
 
 /** Resolves callers by one configuration. */
 export class Resolver {
-  private known: Known = new Known();
+  private known: CallerCache = new CallerCache();
   private identity: Identity = new Identity();
   /** What the conditions so far captured. */
   private nameAt: usize = 0;

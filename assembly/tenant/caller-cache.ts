@@ -1,10 +1,11 @@
 /**
- * What is remembered of callers, so that each is judged once: two generations of entries, each a table of hashes and one block of bytes.
+ * Caches the verdicts on callers, so that each is judged once. It has two generations of entries, each a table of hashes and one block
+ * of bytes.
  *
  *   entry   hash:4 | key length:4 | place of the tenant, or -1:4 | 0:4 | key
  *
- * A full young generation becomes the old one, and what was old is forgotten at once; an old entry that is asked for is young again. So
- * memory is bounded whoever calls, and callers that come often stay however many others come once.
+ * A full young generation becomes the old one, and the old one is freed. An old entry that is found becomes young again. So memory is
+ * bounded, and frequent callers stay, however many others come once.
  */
 import { hashBytes, isSameBytes } from '../wire/bytes';
 
@@ -64,7 +65,7 @@ function entryOf(g: Generation, hash: u32, key: usize, length: usize): usize {
   return slot == 0 ? 0 : load<usize>(slot);
 }
 
-export class Known {
+export class CallerCache {
   private young: Generation | null = null;
   private old: Generation | null = null;
   /** What `find` found: the tenant's place, -1 for a system principal. */

@@ -15,7 +15,7 @@ import {
   Mapped,
   Mode,
   Space,
-  adoptedSpace,
+  tenantZeroSpace,
   capabilities,
   decodeEncoded,
   decodeEnd,
@@ -115,7 +115,7 @@ function choose(chosen: Space): void {
 export function select(number: u32, prefix: usize, prefixLength: usize, lease: u64): void {
   const copy = heap.alloc(prefixLength);
   memory.copy(copy, prefix, prefixLength);
-  choose(number == 0 ? adoptedSpace() : tableSpace(number));
+  choose(number == 0 ? tenantZeroSpace() : tableSpace(number));
   useNamespace(copy, prefixLength, number);
   useExchange(exchange, lease);
 }

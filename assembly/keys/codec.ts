@@ -1,5 +1,5 @@
 /** The codec in use: raw keys and bounds go to the one of the current key space's kind. */
-import * as adopted from './adopted';
+import * as tenantZero from './tenant-zero';
 import { Bound, Mapped } from './mapped';
 import * as prefix from './prefix';
 import * as table from './table';
@@ -10,7 +10,7 @@ export const enum Codec {
   /** Bytes in front. */
   PREFIX,
   /** The keys that are there already. */
-  ADOPTED,
+  TENANT_ZERO,
 }
 
 export let codec: Codec = Codec.TABLE;
@@ -22,37 +22,37 @@ export function useCodec(chosen: Codec): void {
 /** A client's key to the store's. OUTSIDE: it is no key of this space. */
 export function encodeKey(p: usize, length: usize): Mapped {
   if (codec == Codec.TABLE) return table.encodeKey(p, length);
-  return codec == Codec.PREFIX ? prefix.encodeKey(p, length) : adopted.checkKey(p, length);
+  return codec == Codec.PREFIX ? prefix.encodeKey(p, length) : tenantZero.checkKey(p, length);
 }
 
 /** A client's lower bound, the smaller key of a range, to the store's. Never OUTSIDE. */
 export function encodeLower(p: usize, length: usize): Mapped {
   if (codec == Codec.TABLE) return table.encodeLower(p, length);
-  return codec == Codec.PREFIX ? prefix.encodeKey(p, length) : adopted.encodeLower(p, length);
+  return codec == Codec.PREFIX ? prefix.encodeKey(p, length) : tenantZero.encodeLower(p, length);
 }
 
 /** A client's upper bound to the store's; empty is the space's end. Never OUTSIDE. */
 export function encodeUpper(p: usize, length: usize): Mapped {
   if (codec == Codec.TABLE) return table.encodeUpper(p, length);
-  return codec == Codec.PREFIX ? prefix.encodeUpper(p, length) : adopted.encodeUpper(p, length);
+  return codec == Codec.PREFIX ? prefix.encodeUpper(p, length) : tenantZero.encodeUpper(p, length);
 }
 
 /** A store's key to the client's. OUTSIDE: another tenant's. */
 export function decodeKey(p: usize, length: usize): Mapped {
   if (codec == Codec.TABLE) return table.decodeKey(p, length);
-  return codec == Codec.PREFIX ? prefix.decodeKey(p, length) : adopted.checkKey(p, length);
+  return codec == Codec.PREFIX ? prefix.decodeKey(p, length) : tenantZero.checkKey(p, length);
 }
 
 /** A store's boundary as the start of what the client sees. OUTSIDE: it starts behind the space. */
 export function decodeStart(p: usize, length: usize): Mapped {
   if (codec == Codec.TABLE) return table.decodeStart(p, length);
-  return codec == Codec.PREFIX ? prefix.decodeStart(p, length) : adopted.decodeStart(p, length);
+  return codec == Codec.PREFIX ? prefix.decodeStart(p, length) : tenantZero.decodeStart(p, length);
 }
 
 /** A store's boundary as the end of what the client sees. OUTSIDE: it ends before the space. */
 export function decodeEnd(p: usize, length: usize): Mapped {
   if (codec == Codec.TABLE) return table.decodeEnd(p, length);
-  return codec == Codec.PREFIX ? prefix.decodeEnd(p, length) : adopted.decodeEnd(p, length);
+  return codec == Codec.PREFIX ? prefix.decodeEnd(p, length) : tenantZero.decodeEnd(p, length);
 }
 
 export function encode(p: usize, length: usize, bound: Bound): Mapped {

@@ -32,7 +32,7 @@ let prefix: usize = 0;
 let prefixLength: usize = 0;
 let leaseBase: u64 = 0;
 /** The tenant is number 0. */
-let adopted: bool = false;
+let isTenantZero: bool = false;
 
 /** The result of a mapping that returned SAME or REPLACED. */
 export let namedAt: usize = 0;
@@ -58,7 +58,7 @@ export function useNamespace(at: usize, length: usize, tenantNumber: u32): void 
   prefix = at;
   prefixLength = length;
   leaseBase = OTHERS | ((<u64>tenantNumber) << 48);
-  adopted = tenantNumber == 0;
+  isTenantZero = tenantNumber == 0;
   ownerAt = at + MESH.length;
   ownerLength = length - MESH.length;
 }
@@ -90,7 +90,7 @@ function isReserved(p: usize, length: usize): bool {
 
 /** Maps a client's key to the stored one. OUTSIDE: it is reserved; the result is the empty key, which etcd rejects. */
 export function encodeName(p: usize, length: usize): Mapped {
-  if (!adopted) {
+  if (!isTenantZero) {
     if (!isReadSince(p, length)) return join(p, length);
     shareReadSince(p, length, ownerAt, ownerLength);
     return shared();
@@ -102,7 +102,7 @@ export function encodeName(p: usize, length: usize): Mapped {
 
 /** Maps a client's range end. Empty means one key. `\0` means everything after the key: the prefix with its last byte raised. */
 export function encodeNameEnd(p: usize, length: usize): Mapped {
-  if (adopted) return same(p, length);
+  if (isTenantZero) return same(p, length);
   if (length == 0) return Mapped.SAME;
   if (length > 1 || load<u8>(p) != 0) return join(p, length);
   join(p, 0);
@@ -127,7 +127,7 @@ export function encodeNameRange(
   if (reachesReserved(key, keyLength, end, endLength)) return Mapped.OUTSIDE;
   if (endLength == 0)
     return reads && isSavedSafePoint(key, keyLength) ? same(key, keyLength) : encodeName(key, keyLength);
-  if (adopted) {
+  if (isTenantZero) {
     // A range that begins at a reserved key is refused even if it is empty.
     if (isReserved(key, keyLength) && !(reads && isReadSince(key, keyLength))) return Mapped.OUTSIDE;
     // The folder holds all tenants' keys, so a range that is deleted must not touch it.
@@ -164,7 +164,7 @@ function meets(key: usize, keyLength: usize, end: usize, endLength: usize, from:
  * `encodeName` judges. Only tenant 0 can do this: the others' ranges cannot leave their prefix.
  */
 export function reachesReserved(key: usize, keyLength: usize, end: usize, endLength: usize): bool {
-  if (!adopted || endLength == 0) return false;
+  if (!isTenantZero || endLength == 0) return false;
   return (
     meets(key, keyLength, end, endLength, PD, PD_END) || meets(key, keyLength, end, endLength, MESH, MESH_END)
   );
@@ -175,7 +175,8 @@ export function reachesReserved(key: usize, keyLength: usize, end: usize, endLen
  * timestamps, because its TiDBs may lead GC.
  */
 export function decodeName(p: usize, length: usize): Mapped {
-  if (adopted) return isReserved(p, length) && !isReadSince(p, length) ? Mapped.OUTSIDE : same(p, length);
+  if (isTenantZero)
+    return isReserved(p, length) && !isReadSince(p, length) ? Mapped.OUTSIDE : same(p, length);
   if (length < prefixLength || !isSameBytes(p, prefix, prefixLength)) {
     if (isSavedSafePoint(p, length)) return same(p, length);
     return unshareReadSince(p, length, ownerAt, ownerLength) ? shared() : Mapped.OUTSIDE;
@@ -187,16 +188,16 @@ export function decodeName(p: usize, length: usize): Mapped {
 
 /** True for lease ids that a client can have: 48 bits, for tenant 0 all that etcd makes. 0 means none. */
 export function isClientLease(id: u64): bool {
-  return adopted ? id < OTHERS : id <= LEASE_BITS;
+  return isTenantZero ? id < OTHERS : id <= LEASE_BITS;
 }
 
 /** Maps a client's lease id to etcd's; 0 stays 0. */
 export function encodeLease(id: u64): u64 {
-  return id == 0 || adopted ? id : leaseBase | id;
+  return id == 0 || isTenantZero ? id : leaseBase | id;
 }
 
 /** Maps etcd's lease id to the client's; others' ids become 0. */
 export function decodeLease(id: u64): u64 {
-  if (adopted) return isClientLease(id) ? id : 0;
+  if (isTenantZero) return isClientLease(id) ? id : 0;
   return (id & ~LEASE_BITS) == leaseBase ? id & LEASE_BITS : 0;
 }

@@ -53,7 +53,7 @@ export function encodeEncoded(p: usize, length: usize, bound: Bound): Mapped {
     rawLength = memcomparable.resultLength;
   }
   // Tenant 0 begins where the store does: its first region is looked up by the empty key.
-  if (codec == Codec.ADOPTED && rawLength == 0 && bound == Bound.KEY) return Mapped.SAME;
+  if (codec == Codec.TENANT_ZERO && rawLength == 0 && bound == Bound.KEY) return Mapped.SAME;
   const mapped = encode(raw, rawLength, bound);
   if (mapped == Mapped.OUTSIDE || mapped == Mapped.SAME || !storeEncodes) return mapped;
   return reencode(mapped, raw, rawLength);
@@ -86,7 +86,7 @@ function undecodable(p: usize, length: usize, bound: Bound): Mapped {
   if (compareBytes(p, length, stored.at, stored.length) < 0) return lower ? unbounded() : Mapped.OUTSIDE;
   if (compareBytes(p, length, stored.endAt, stored.endLength) >= 0)
     return lower ? Mapped.OUTSIDE : unbounded();
-  return codec == Codec.ADOPTED ? Mapped.SAME : Mapped.BROKEN;
+  return codec == Codec.TENANT_ZERO ? Mapped.SAME : Mapped.BROKEN;
 }
 
 /** True when the whole of a region lies inside the space. Its bounds as the store's PD has them, empty where the region is open. */

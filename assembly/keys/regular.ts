@@ -1,5 +1,5 @@
 /** Regular keys: they map as nearly all keys do. Whether a key is regular can be tested before anything is changed. */
-import * as adopted from './adopted';
+import * as tenantZero from './tenant-zero';
 import { Codec, codec } from './codec';
 import * as prefix from './prefix';
 import * as table from './table';
@@ -18,7 +18,7 @@ export const enum Regular {
   ANY,
   PREFIXED,
   /** Tenant 0: it stays. */
-  ADOPTED,
+  TENANT_ZERO,
 }
 
 /** Two groups of a memcomparable key. */
@@ -32,7 +32,7 @@ export function regularOf(encoded: bool, request: bool): Regular {
   }
   if (encoded) return Regular.NONE;
   if (codec == Codec.PREFIX) return request ? Regular.ANY : Regular.PREFIXED;
-  return Regular.ADOPTED;
+  return Regular.TENANT_ZERO;
 }
 
 /** Length of the shortest regular key, as a key and as a range's bound. */
@@ -66,8 +66,8 @@ export function isRegular(kind: Regular, p: usize, length: usize): bool {
       return prefix.hasPrefix(p);
     case Regular.ANY:
       return true;
-    case Regular.ADOPTED:
-      return !adopted.behind(p, length);
+    case Regular.TENANT_ZERO:
+      return !tenantZero.behind(p, length);
     default:
       return false;
   }

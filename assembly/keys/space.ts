@@ -7,7 +7,7 @@
  *   keyspaceSpace(n, id, Mode.RAW)     'r' id:3 | key            store only    API V2, keyspace id
  *   prefixSpace(n, ..., Mode.TXN)      prefix | key              both sides    API V1
  *   prefixSpace(n, ..., Mode.RAW)      prefix | key              neither       API V1
- *   adoptedSpace()                     as they are, < t 80 01    both sides    API V1
+ *   tenantZeroSpace()                     as they are, < t 80 01    both sides    API V1
  */
 import { alloc } from '../memory/arena';
 import { isSameBytes } from '../wire/bytes';
@@ -139,8 +139,8 @@ export function tableSpace(number: u32): Space {
 }
 
 /** The space of tenant 0. */
-export function adoptedSpace(): Space {
-  const space = new Space(0, Codec.ADOPTED, Mode.TXN, newRange(0, 0, tagged(MIN_TENANT), TAGGED_BYTES));
+export function tenantZeroSpace(): Space {
+  const space = new Space(0, Codec.TENANT_ZERO, Mode.TXN, newRange(0, 0, tagged(MIN_TENANT), TAGGED_BYTES));
   space.capabilities |= COPROCESSOR;
   writeBound(LIMIT);
   encodeStored(space, mappedAt, mappedLength);

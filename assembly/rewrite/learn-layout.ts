@@ -232,7 +232,7 @@ function bytes(entry: u32, at: usize, length: usize, depth: i32): bool {
 function key(kind: Regular, at: usize, length: usize): bool {
   if (kind == Regular.NONE || length < shortestRegular(kind)) return false;
   // What is patched in place is so already, and checked when the layout is followed.
-  if ((kind == Regular.PREFIXED || kind == Regular.ADOPTED) && !isRegular(kind, at, length)) return false;
+  if ((kind == Regular.PREFIXED || kind == Regular.TENANT_ZERO) && !isRegular(kind, at, length)) return false;
   return check(kind, at, length);
 }
 

@@ -3,7 +3,7 @@ import {
   MAX_KEYSPACE,
   Mode,
   Space,
-  adoptedSpace,
+  tenantZeroSpace,
   keyspaceSpace,
   prefixSpace,
   tableSpace,
@@ -192,7 +192,7 @@ export class ConfigReader extends FieldReader {
     const keyspace = json.get('keyspace');
     const prefix = json.get('prefix');
     if (number == 0) {
-      if (keyspace == null && prefix == null) return adoptedSpace();
+      if (keyspace == null && prefix == null) return tenantZeroSpace();
       const which = keyspace != null ? '.keyspace' : '.prefix';
       this.fail(where + which, 'number 0 stands for the keys that are there already; give it another number');
       return null;

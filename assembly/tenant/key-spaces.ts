@@ -62,7 +62,7 @@ function hex(p: usize, length: usize): string {
 
 function described(space: Space): string {
   if (space.codec == Codec.TABLE) return 'which like all table tenants lies in `t` 80 01 to `t` FF FF';
-  if (space.codec == Codec.ADOPTED)
+  if (space.codec == Codec.TENANT_ZERO)
     return 'tenant 0, which owns everything below `t` 80 01; beside it can stand table tenants and keyspaces of mode txn';
   if (isKeyspace(space))
     return 'keyspace ' + space.keyspaceId.toString() + ' of mode ' + (isRaw(space) ? 'raw' : 'txn');

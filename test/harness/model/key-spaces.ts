@@ -53,7 +53,7 @@ function tableSpace(number: number): KeySpace {
 }
 
 /** Tenant 0: all keys below the first table tenant's. */
-function adoptedSpace(): KeySpace {
+function tenantZeroSpace(): KeySpace {
   const end = table.first(1);
   const isBehind = (key: Uint8Array): boolean => compare(key, table.LIMIT) >= 0;
   const exact: Mapping = (key) => (key.length === 0 || isBehind(key) ? OUTSIDE : key);
@@ -129,7 +129,7 @@ export function spaceOf(choice: SpaceChoice): KeySpace {
       prefix.bytes,
       raised(prefix.bytes),
     );
-  return number === 0 ? adoptedSpace() : tableSpace(number);
+  return number === 0 ? tenantZeroSpace() : tableSpace(number);
 }
 
 export function capabilities({ choice }: KeySpace): number {

@@ -60,7 +60,7 @@ import {
   responseMessage,
 } from '../policy/methods';
 import { commandFor, isOpen, nameRule, ruleCount } from '../policy/names';
-import { refusesRule } from '../policy/tighten';
+import { refusesRule } from '../policy/policy-bits';
 import { triedCommand, triedCount, useRefusedCommands } from '../rewrite/batch';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 import { walkNaively } from '../naive';
@@ -383,7 +383,7 @@ export function policyOf(number: u32, rule: u32): u32 {
   if (rules == null) return 0;
   const tenant = rules.config.tenantOf(number);
   if (tenant == null) return 0;
-  return (refusesRule(tenant.tightening, rule) ? 1 : 0) | (tenant.trial << 1);
+  return (refusesRule(tenant.policyBits, rule) ? 1 : 0) | (tenant.trial << 1);
 }
 
 /** Makes batches obey the loaded configuration's policy for the tenant with this number; none: no policy. */
@@ -392,7 +392,7 @@ export function usePolicy(number: u32): void {
   const rules = resolver;
   if (rules == null) return;
   const tenant = rules.config.tenantOf(number);
-  if (tenant != null) useRefusedCommands(tenant.tightening, tenant.trial != 0);
+  if (tenant != null) useRefusedCommands(tenant.policyBits, tenant.trial != 0);
 }
 
 /** The command that was let through on trial, and how often (<< 16). */

@@ -47,7 +47,7 @@ let notes: usize = 0;
 export let noteCount: u32 = 0;
 let noteCapacity: u32 = 0;
 
-/** Bits for commands that are refused, see policy/tighten; 0: none. */
+/** Bits for commands that are refused, see policy/policy-bits; 0: none. */
 let refusedCommands: usize = 0;
 let onTrial: bool = false;
 /** A command on trial that would have been refused, and how many of them; 0 when there was none. */

@@ -4,7 +4,7 @@
  */
 import { actAs, endStream } from '../host/host';
 import { isSameSpace } from '../keys/space';
-import { isSameTightening } from '../policy/tighten';
+import { areSamePolicyBits } from '../policy/policy-bits';
 import { Access, Identity } from '../tenant/identity';
 import { isSameBytes } from '../wire/bytes';
 import { identify } from './callers';
@@ -30,7 +30,7 @@ function isSame(stream: Stream, identity: Identity): bool {
     isSameBytes(changetype<usize>(tenant.prefixBytes), stream.namespaceAt, stream.namespaceLength) &&
     isSameSpace(tenant.space, space) &&
     tenant.trial == stream.trial &&
-    isSameTightening(tenant.tightening, stream.tightening)
+    areSamePolicyBits(tenant.policyBits, stream.policyBits)
   );
 }
 

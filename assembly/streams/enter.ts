@@ -19,7 +19,7 @@ export function enter(stream: Stream): void {
   useHoldBack(earliestTimestamp(stream.maxHoldBackSeconds), stream.maxHoldBackSeconds);
   useLongestLease(stream.maxEtcdLeaseSeconds);
   useLookups(stream.looksUp);
-  useRefusedCommands(stream.tightening, stream.trial != Trial.NONE);
+  useRefusedCommands(stream.policyBits, stream.trial != Trial.NONE);
   useNamespace(stream.namespaceAt, stream.namespaceLength, stream.tenantNumber);
   const grants = stream.phase == Phase.MAP && grantsLease(stream.requestMessage);
   useExchange(stream.exchange, grants ? randomLease() : 0);

@@ -114,7 +114,7 @@ function takeTenant(stream: Stream, identity: Identity): void {
   stream.namespaceAt = changetype<usize>(tenant.prefixBytes);
   stream.namespaceLength = tenant.prefixBytes.byteLength;
   stream.budget = tenant.budget;
-  stream.tightening = tenant.tightening;
+  stream.policyBits = tenant.policyBits;
   stream.trial = tenant.trial;
   const name = changetype<usize>(tenant.nameBytes);
   addHeader(HeaderMap.REQUEST_HEADERS, TENANT_HEADER, name, tenant.nameBytes.byteLength);

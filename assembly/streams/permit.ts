@@ -1,5 +1,5 @@
 /** Decides whether a tenant's call goes on: by the tables, then the policy, then the dry run. */
-import { refusesRule } from '../policy/tighten';
+import { refusesRule } from '../policy/policy-bits';
 import { Text } from '../texts/table';
 import { pathAt } from './headers';
 import { refuseCall } from './refuse';
@@ -11,7 +11,7 @@ import { isTried } from './trial';
  * `because` says why. `plain`: length of the path without its query.
  */
 export function permit(stream: Stream, rule: u32, isOpen: bool, because: u32, plain: usize): bool {
-  if (isOpen && !refusesRule(stream.tightening, rule)) return true;
+  if (isOpen && !refusesRule(stream.policyBits, rule)) return true;
   if (isTried(stream, rule, isOpen, plain)) return true;
   refuseCall(stream, pathAt, plain, isOpen ? Text.BY_POLICY : because);
   return false;

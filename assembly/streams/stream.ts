@@ -40,7 +40,7 @@ export class Stream {
   /** How long its leases in etcd may last, s. */
   maxEtcdLeaseSeconds: u32;
   /** What policy refuses the tenant, as long as its configuration; 0: nothing. And how far it is on trial. */
-  tightening: usize;
+  policyBits: usize;
   trial: Trial;
   /** PD can be asked whose a region is. */
   looksUp: bool;
@@ -121,7 +121,7 @@ export function openStream(context: u32, root: u32): Stream {
   stream.phase = Phase.NEW;
   stream.budget = null;
   stream.space = null;
-  stream.tightening = 0;
+  stream.policyBits = 0;
   stream.trial = Trial.NONE;
   stream.isGrpc = false;
   stream.isBatch = false;

@@ -1,6 +1,6 @@
 /** Reads the policy and dryRun of a pluginConfig and resolves them to bits. A policy can only take away; an entry without effect is an error. */
 import { commandFor, isOpen, nameRule, ruleCount } from '../policy/names';
-import { newTightening, refusesRule, tighten } from '../policy/tighten';
+import { newPolicyBits, refusesRule, setRefused } from '../policy/policy-bits';
 import { beginText, clearText, textAt, textLength } from '../texts/writer';
 import { isSameBytes } from '../wire/bytes';
 import { FieldReader } from './field-reader';
@@ -126,9 +126,9 @@ export class PolicyReader extends FieldReader {
     if (!isOpen(rule)) return found;
     for (let i = first; i < first + count; i++) {
       const tenant = this.tenants[i];
-      if (refusesRule(tenant.tightening, rule)) continue;
-      if (tenant.tightening == 0) tenant.tightening = newTightening();
-      tighten(tenant.tightening, rule, commandFor(rule));
+      if (refusesRule(tenant.policyBits, rule)) continue;
+      if (tenant.policyBits == 0) tenant.policyBits = newPolicyBits();
+      setRefused(tenant.policyBits, rule, commandFor(rule));
       found = Found.ADDED;
     }
     return found;

@@ -23,8 +23,8 @@ export class Tenant {
   budget: Budget = new Budget();
   /** Its index in the configuration's tenants. */
   place: i32 = 0;
-  /** What policy refuses it, see policy/tighten; 0: nothing. */
-  tightening: usize = 0;
+  /** What policy refuses it, see policy/policy-bits; 0: nothing. */
+  policyBits: usize = 0;
   /** What is let through, counted and logged, where it would be refused. */
   trial: Trial = Trial.NONE;
 
@@ -47,6 +47,6 @@ export class Tenant {
   free(): void {
     freeSpace(this.space);
     heap.free(changetype<usize>(this.budget));
-    if (this.tightening != 0) heap.free(this.tightening);
+    if (this.policyBits != 0) heap.free(this.policyBits);
   }
 }

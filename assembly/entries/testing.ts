@@ -74,7 +74,7 @@ import { touched } from '../rewrite/edits';
 import { mapTarget, targetAt, targetLength, targetProblem } from '../pd-http/target';
 import { useLookups } from '../rewrite/region-acts';
 import { clearWanted, learnRegion, wantedCount, wantedRegion } from '../rewrite/regions';
-import { useHoldBack } from '../rewrite/hold-back';
+import { useGcLimits } from '../rewrite/gc-limits';
 import { useDirection, useLatestTimestamp, useLongestLease } from '../rewrite/values';
 import { failedField, failedMessage, newLength, rewrite, useExchange } from '../rewrite/walker';
 import { textOf } from '../texts/text';
@@ -157,7 +157,7 @@ export function latest(timestamp: u64): void {
 }
 
 export function holdBack(oldest: u64, seconds: u32): void {
-  useHoldBack(oldest, seconds);
+  useGcLimits(oldest, seconds);
 }
 
 export function longestLease(seconds: i64): void {

@@ -6,7 +6,7 @@ import { alloc } from '../memory/arena';
 import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { replaceField } from './edits';
-import { oldestTimestamp } from './hold-back';
+import { oldestTimestamp } from './gc-limits';
 
 const MAX_DIGITS: usize = 20;
 /** Where BR says that it restores, before it does anything else (TiDB: br/pkg/utils/register.go). */

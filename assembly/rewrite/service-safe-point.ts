@@ -15,7 +15,7 @@ import { Status } from '../wire/status';
 import { writeVarint } from '../wire/varint';
 import { replace, replaceField } from './edits';
 import { Exchange } from './exchange';
-import { longestHold, oldestTimestamp } from './hold-back';
+import { longestHold, oldestTimestamp } from './gc-limits';
 
 const GC_WORKER: Ascii = ascii('gc_worker');
 /** A service safe point that nobody sets. */

@@ -3,7 +3,7 @@ import { randomLease } from '../host/host';
 import { useNamespace } from '../keys/namespace';
 import { useSpace } from '../keys/space';
 import { useRefusedCommands } from '../rewrite/batch';
-import { useHoldBack } from '../rewrite/hold-back';
+import { useGcLimits } from '../rewrite/gc-limits';
 import { useLookups } from '../rewrite/region-acts';
 import { useLatestTimestamp, useLongestLease } from '../rewrite/values';
 import { useExchange } from '../rewrite/walker';
@@ -16,7 +16,7 @@ export function enter(stream: Stream): void {
   const space = stream.space;
   if (space != null) useSpace(space);
   useLatestTimestamp(latestTimestamp(stream.maxDriftMs));
-  useHoldBack(earliestTimestamp(stream.maxHoldBackSeconds), stream.maxHoldBackSeconds);
+  useGcLimits(earliestTimestamp(stream.maxHoldBackSeconds), stream.maxHoldBackSeconds);
   useLongestLease(stream.maxEtcdLeaseSeconds);
   useLookups(stream.looksUp);
   useRefusedCommands(stream.policyBits, stream.trial != Trial.NONE);

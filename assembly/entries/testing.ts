@@ -40,7 +40,7 @@ import {
 } from '../keys/space';
 import { isPlainText } from '../keys/text';
 import { alloc, beginWork, reset } from '../memory/arena';
-import { Budget, Held, release, vmBudget } from '../memory/held';
+import { Budget, StreamBuffer, release, vmBudget } from '../memory/stream-buffer';
 import { classify, pathBytes } from '../policy/classify';
 import {
   answerOf,
@@ -90,7 +90,7 @@ export { alloc, reset };
 
 const exchange = new Exchange();
 const budget = new Budget();
-const held = new Held();
+const held = new StreamBuffer();
 const result: usize = memory.data(32, 8);
 
 function give(at: usize, length: usize): usize {

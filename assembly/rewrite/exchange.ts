@@ -1,6 +1,6 @@
 /** Notes about requests that their answers need. They are kept per stream, bounded, and freed with the stream. */
 
-import { Budget, charge } from '../memory/held';
+import { Budget, charge } from '../memory/stream-buffer';
 
 /** Notes on one stream at most. client-go sends a few hundred requests at once. */
 export const MAX_PENDING: u32 = 4096;

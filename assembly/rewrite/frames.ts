@@ -5,7 +5,7 @@
  * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
  */
 import { alloc, beginWork, isOverspent } from '../memory/arena';
-import { Budget, Held, append, consume } from '../memory/held';
+import { Budget, StreamBuffer, append, consume } from '../memory/stream-buffer';
 import { Status } from '../wire/status';
 import { applyPatches, patchCount, trimPatches } from './patches';
 import { touched } from './edits';
@@ -44,7 +44,7 @@ function copyOut(from: usize, length: usize): void {
  * `limit` is the longest message in bytes.
  */
 export function feed(
-  held: Held,
+  held: StreamBuffer,
   budget: Budget,
   message: u32,
   way: Direction,

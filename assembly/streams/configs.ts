@@ -3,7 +3,7 @@
  * plugin's configuration and keeps it as long as a stream lives under it. One that is loaded takes the place of the one in force. When a
  * former one comes back that Envoy still has, nobody tells: streams begin under it, and under the other no more (docs/decisions/0013).
  */
-import { vmBudget } from '../memory/held';
+import { vmBudget } from '../memory/stream-buffer';
 import { ConfigReader } from '../tenant/config';
 import { Resolver } from '../tenant/identity';
 

@@ -10,7 +10,7 @@ import {
   writeProperty,
 } from '../host/host';
 import { isPlainText } from '../keys/text';
-import { Budget } from '../memory/held';
+import { Budget } from '../memory/stream-buffer';
 import { RequestKind, classify } from '../policy/classify';
 import {
   because,

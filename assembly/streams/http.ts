@@ -13,7 +13,7 @@ import {
   sendReply,
 } from '../host/host';
 import { isPlainText } from '../keys/text';
-import { Budget, Held, append, consume } from '../memory/held';
+import { Budget, StreamBuffer, append, consume } from '../memory/stream-buffer';
 import { pathBytes } from '../policy/classify';
 import { answerOf, bodyOf, decisionOf, endpoint, findEndpoint, reasonOf } from '../policy/endpoints';
 import { NO_RULE } from '../policy/names';
@@ -86,7 +86,7 @@ function onTarget(stream: Stream, plain: usize): bool {
 }
 
 /** Keeps a piece of a body until it is whole. */
-function keep(stream: Stream, held: Held, budget: Budget, buffer: Buffer, size: u32): Status {
+function keep(stream: Stream, held: StreamBuffer, budget: Budget, buffer: Buffer, size: u32): Status {
   if (size == 0) return Status.OK;
   if (held.length + size > stream.maxMessageBytes) return Status.TOO_LONG;
   if (!readBuffer(buffer, size)) return Status.MALFORMED;
@@ -145,7 +145,7 @@ export function onHttpAnswerBody(stream: Stream, budget: Budget, size: u32, last
   return true;
 }
 
-function onWholeAnswer(stream: Stream, held: Held, size: u32): Status {
+function onWholeAnswer(stream: Stream, held: StreamBuffer, size: u32): Status {
   const shape = stream.failed ? 0 : answerOf(<u32>stream.endpoint);
   if (shape == 0) {
     if (isPlainText(held.at, held.length)) replaceBuffer(Buffer.RESPONSE_BODY, size, held.at, held.length);

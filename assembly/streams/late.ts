@@ -6,7 +6,7 @@
  * Only calls that are refused by their headers wait: nothing of them was forwarded.
  */
 import { actAs, increment, sendReply } from '../host/host';
-import { Budget } from '../memory/held';
+import { Budget } from '../memory/stream-buffer';
 import { now } from './clock';
 import { refusedLateTotal } from './metrics';
 import { Stream, eachStream } from './stream';

@@ -1,7 +1,7 @@
 /** The filter's counters and gauges. Envoy shows them at /stats/prometheus. They have no labels: a name of a tenant in one would be for all who see Envoy's statistics. */
 import { MetricType } from '../host/abi';
 import { add, defineMetric, increment } from '../host/host';
-import { vmBudget } from '../memory/held';
+import { vmBudget } from '../memory/stream-buffer';
 import { streamCount } from './stream';
 
 let streamsTotal: u32 = 0;

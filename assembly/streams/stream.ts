@@ -1,6 +1,6 @@
 /** One HTTP stream's state, pooled; found by Envoy's context id. */
 import { Space } from '../keys/space';
-import { Budget, Held, release } from '../memory/held';
+import { Budget, StreamBuffer, release } from '../memory/stream-buffer';
 import { Trial } from '../tenant/tenant';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 
@@ -63,8 +63,8 @@ export class Stream {
   lateLength: usize;
   lateCode: u32;
   lateGrpc: i32;
-  request: Held = new Held();
-  response: Held = new Held();
+  request: StreamBuffer = new StreamBuffer();
+  response: StreamBuffer = new StreamBuffer();
   exchange: Exchange = new Exchange();
   next: Stream | null;
 }

@@ -1,6 +1,6 @@
 /** One tenant of the configuration. */
 import { Space, freeSpace } from '../keys/space';
-import { Budget } from '../memory/held';
+import { Budget } from '../memory/stream-buffer';
 import { Ascii, ascii } from '../wire/bytes';
 
 const ETCD_PREFIX: Ascii = ascii('/tidb-mesh/');

@@ -1,14 +1,14 @@
 /**
- * What is kept between callbacks of a stream: the bytes of a frame that has not come whole. Counted per VM and per tenant, so that
- * memory never runs out under the filter.
+ * Bytes that outlive a callback: a frame that has not arrived whole. They are counted per VM and per tenant, so that the VM never runs
+ * out of memory.
  */
 
 /** Grows by pages of this size. */
 const STEP: usize = 4096;
-/** A buffer no larger than this stays with its stream for the next partial frame. */
+/** A buffer up to this size stays with its stream for the next partial frame. */
 const KEEP: usize = 16 * 1024;
 
-/** One owner's count against its limit, in bytes. */
+/** Bytes in use by one owner, and its limit. */
 @unmanaged
 export class Budget {
   used: usize;
@@ -19,17 +19,17 @@ export class Budget {
 }
 
 @unmanaged
-export class Held {
+export class StreamBuffer {
   at: usize;
   length: usize;
   capacity: usize;
 }
 
-/** The budget of this VM; the tenant's comes with each call. */
+/** The budget of this VM. The tenant's is a parameter of each call. */
 export const vmBudget: Budget = new Budget();
 
-/** Appends to what is held. `wanted` is the whole length that is expected in the end. False when a limit would be passed. */
-export function append(h: Held, p: usize, length: usize, wanted: usize, tenant: Budget): bool {
+/** Appends bytes. `wanted` is the whole length that is expected. False if a limit would be exceeded. */
+export function append(h: StreamBuffer, p: usize, length: usize, wanted: usize, tenant: Budget): bool {
   const need = h.length + length;
   if (need > h.capacity) {
     let capacity = max<usize>(need, min<usize>(h.capacity * 2, wanted));
@@ -50,7 +50,7 @@ export function append(h: Held, p: usize, length: usize, wanted: usize, tenant: 
   return true;
 }
 
-/** Counts bytes that are held elsewhere for a stream; `more` may be negative. False when a limit is passed: end the stream. */
+/** Counts bytes that a stream holds elsewhere; `more` may be negative. False if a limit is exceeded: end the stream. */
 export function charge(more: isize, tenant: Budget): bool {
   vmBudget.used += more;
   tenant.used += more;
@@ -58,14 +58,14 @@ export function charge(more: isize, tenant: Budget): bool {
 }
 
 /** Drops the first `count` bytes. */
-export function consume(h: Held, count: usize, tenant: Budget): void {
+export function consume(h: StreamBuffer, count: usize, tenant: Budget): void {
   h.length -= count;
   if (h.length != 0) memory.copy(h.at, h.at + count, h.length);
   else if (h.capacity > KEEP) release(h, tenant);
 }
 
-/** Gives the memory back. */
-export function release(h: Held, tenant: Budget): void {
+/** Frees the buffer. */
+export function release(h: StreamBuffer, tenant: Budget): void {
   if (h.at == 0) return;
   heap.free(h.at);
   vmBudget.used -= h.capacity;

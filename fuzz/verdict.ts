@@ -6,7 +6,7 @@ import type { JudgedField } from '../src-ts/schema/judgement.ts';
 import type { Way } from '../test/unit/filter.ts';
 import { compare, concat, EMPTY, hex } from '../test/harness/model/bytes.ts';
 import { clientGroup, objectionToOwn } from '../test/harness/model/groups.ts';
-import { isPlainText, READER, WITHHELD } from '../test/harness/model/walker.ts';
+import { mayQuoteKeys, READER, WITHHELD } from '../test/harness/model/walker.ts';
 import { readVarint } from '../test/harness/model/wire.ts';
 import { INSIDE, LATEST, NO_TIMESTAMP_LIMIT } from './facts.ts';
 import { Flag, type Message, type Schema } from './schema.ts';
@@ -316,7 +316,7 @@ export class Verdict {
         return 'came out';
       case 'TEXT': {
         const text = Buffer.from(n.bytes).toString('latin1');
-        return text === WITHHELD || isPlainText(text) ? undefined : `says ${shown}`;
+        return text === WITHHELD || !mayQuoteKeys(text) ? undefined : `says ${shown}`;
       }
       case 'ETCD_KEY':
         return this.wasNamed(n.bytes) && !isHiddenName(this.space, n.bytes) ? undefined : `shows ${shown}`;

@@ -38,7 +38,7 @@ import {
   tenantNumber,
   useSpace,
 } from '../keys/space';
-import { isPlainText } from '../keys/text';
+import { mayQuoteKeys } from '../keys/text';
 import { alloc, beginWork, reset } from '../memory/arena';
 import { Budget, StreamBuffer, release, vmBudget } from '../memory/stream-buffer';
 import { classify, pathBytes } from '../policy/classify';
@@ -287,7 +287,7 @@ export function mapLease(kind: u32, id: u64): u64 {
 }
 
 export function plainText(at: usize, length: usize): bool {
-  return isPlainText(at, length);
+  return !mayQuoteKeys(at, length);
 }
 
 export function requestKind(

@@ -9,17 +9,17 @@ const SIX: u8 = 0x36;
 const SEVEN: u8 = 0x37;
 
 /**
- * True when the text holds no escapes, no raw bytes and no long run of hex digits that has a letter, begins as a letter does or is longer
+ * True if the text holds an escape, a raw byte, or a long run of hex digits that has a letter, begins as a letter does, or has more
  * than 20 digits.
  */
-export function isPlainText(p: usize, length: usize): bool {
+export function mayQuoteKeys(p: usize, length: usize): bool {
   let run = 0;
   let letters = 0;
   let first: u8 = 0;
   const end = p + length;
   for (; p < end; p++) {
     const c = load<u8>(p);
-    if (c == 0x5c || c >= 0x7f || (c < 0x20 && c != 0x0a && c != 0x09)) return false;
+    if (c == 0x5c || c >= 0x7f || (c < 0x20 && c != 0x0a && c != 0x09)) return true;
     const lower = c | 0x20;
     const letter = lower >= 0x61 && lower <= 0x66;
     if (letter || (c >= 0x30 && c <= 0x39)) {
@@ -27,11 +27,11 @@ export function isPlainText(p: usize, length: usize): bool {
       if (letter) letters++;
       // A u64 in decimal has at most 20 digits; a key in hex that shows no letter in 20 digits has one soon or is longer.
       if (run < MIN_HEX_RUN) continue;
-      if (letters > 0 || first == SIX || first == SEVEN || run > 20) return false;
+      if (letters > 0 || first == SIX || first == SEVEN || run > 20) return true;
     } else {
       run = 0;
       letters = 0;
     }
   }
-  return true;
+  return false;
 }

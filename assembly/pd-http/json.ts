@@ -6,7 +6,7 @@
  * withheld, unless the table says that it is the tenant's own.
  */
 import { Bound, Mapped, decodeEncoded, encodeEncoded, mappedAt, mappedLength } from '../keys/space';
-import { isPlainText } from '../keys/text';
+import { mayQuoteKeys } from '../keys/text';
 import { alloc, isOverspent } from '../memory/arena';
 import { HTTP_MEMBERS, HTTP_SHAPES, Json } from '../schema/http';
 import { textOf } from '../texts/text';
@@ -137,7 +137,7 @@ function value(shape: u32): bool {
   } else if (kind != Json.ANY || c == QUOTE) return text(kind);
   else {
     readWord();
-    if (!isPlainText(textAt, textLength)) fail(Status.MALFORMED);
+    if (mayQuoteKeys(textAt, textLength)) fail(Status.MALFORMED);
     put(textAt, textLength);
   }
   return true;
@@ -170,7 +170,7 @@ function text(kind: u32): bool {
   if (kind == Json.LOWER) return bound(Bound.LOWER);
   if (kind == Json.UPPER) return bound(Bound.UPPER);
   if (kind == Json.ANY) {
-    putText(textAt, isPlainText(textAt, textLength) ? textLength : 0);
+    putText(textAt, !mayQuoteKeys(textAt, textLength) ? textLength : 0);
     return true;
   }
   if (kind == Json.GROUP || kind == Json.LABEL_ID || kind == Json.DELETED_ID) {
@@ -310,7 +310,7 @@ function object(shape: u32): bool {
       seen |= 1 << memberPlace;
       member = memberShape(shape, memberPlace) & ~NEEDED;
     } else if (strict) fail(Status.NAME_OUTSIDE);
-    else if (!isPlainText(textAt, textLength)) fail(Status.MALFORMED);
+    else if (mayQuoteKeys(textAt, textLength)) fail(Status.MALFORMED);
     expect(COLON);
     putByte(COLON);
     const isObject = peek() == OPEN;

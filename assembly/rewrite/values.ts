@@ -25,7 +25,7 @@ import {
   tableIdTag,
   tenantNumber,
 } from '../keys/space';
-import { isPlainText } from '../keys/text';
+import { mayQuoteKeys } from '../keys/text';
 import { alloc } from '../memory/arena';
 import { Role } from '../schema/table';
 import { Status } from '../wire/status';
@@ -132,7 +132,7 @@ export function bytes(role: u32, tag: u32, at: usize, value: usize, length: usiz
       remove(at, end);
       return Status.OK;
     case Role.TEXT:
-      if (!request && !isPlainText(value, length))
+      if (!request && mayQuoteKeys(value, length))
         replaceField(tag, at, end, changetype<usize>(WITHHELD), WITHHELD.length);
       return Status.OK;
     case Role.SELECT:

@@ -9,7 +9,7 @@ import {
   resultLength,
   writeProperty,
 } from '../host/host';
-import { isPlainText } from '../keys/text';
+import { mayQuoteKeys } from '../keys/text';
 import { Budget } from '../memory/stream-buffer';
 import { RequestKind, classify } from '../policy/classify';
 import {
@@ -192,7 +192,7 @@ export function onRequestTrailers(stream: Stream): bool {
 
 /** Errors travel in headers too: a text that may quote keys is withheld. */
 function withhold(map: HeaderMap): void {
-  let plain = isPlainText(valueAt, valueLength);
+  let plain = !mayQuoteKeys(valueAt, valueLength);
   for (let i: usize = 0; plain && i < valueLength; i++) plain = load<u8>(valueAt + i) != PERCENT;
   if (plain) return;
   removeHeader(map, nameAt, nameLength);

@@ -12,7 +12,7 @@ import {
   resultLength,
   sendReply,
 } from '../host/host';
-import { isPlainText } from '../keys/text';
+import { mayQuoteKeys } from '../keys/text';
 import { Budget, StreamBuffer, append, consume } from '../memory/stream-buffer';
 import { pathBytes } from '../policy/classify';
 import { answerOf, bodyOf, decisionOf, endpoint, findEndpoint, reasonOf } from '../policy/endpoints';
@@ -148,7 +148,7 @@ export function onHttpAnswerBody(stream: Stream, budget: Budget, size: u32, last
 function onWholeAnswer(stream: Stream, held: StreamBuffer, size: u32): Status {
   const shape = stream.failed ? 0 : answerOf(<u32>stream.endpoint);
   if (shape == 0) {
-    if (isPlainText(held.at, held.length)) replaceBuffer(Buffer.RESPONSE_BODY, size, held.at, held.length);
+    if (!mayQuoteKeys(held.at, held.length)) replaceBuffer(Buffer.RESPONSE_BODY, size, held.at, held.length);
     else replaceBuffer(Buffer.RESPONSE_BODY, size, changetype<usize>(WITHHELD_JSON), WITHHELD_JSON.length);
     return Status.OK;
   }

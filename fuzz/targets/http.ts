@@ -3,7 +3,7 @@ import { Status, UNLIMITED, type Filter } from '../../test/unit/filter.ts';
 import { compare, concat, hex, unhex } from '../../test/harness/model/bytes.ts';
 import type { Random } from '../../test/harness/model/random.ts';
 import { memcomparable } from '../../test/harness/model/table-codec.ts';
-import { isPlainText } from '../../test/harness/model/walker.ts';
+import { mayQuoteKeys } from '../../test/harness/model/walker.ts';
 import { step, type Input } from '../input.ts';
 import { anyKey, foreignKey, formOf, storedKey } from '../keys.ts';
 import { mutateBytes } from '../mutate.ts';
@@ -339,7 +339,7 @@ function checkRegions(input: Input, bytes: Uint8Array, space: Space, world: Worl
   const given = text.toLowerCase();
   for (const [name, value] of strings(after)) {
     if (name !== 'start_key' && name !== 'end_key') {
-      if (!isPlainText(value) && /^[\x20-\x7e]*$/.test(value) && !/["\\/]/.test(value))
+      if (mayQuoteKeys(value) && /^[\x20-\x7e]*$/.test(value) && !/["\\/]/.test(value))
         throw new Problem(`tells ${value}`);
       continue;
     }

@@ -1,7 +1,7 @@
 /** Texts that may quote keys. */
 import { UNLIMITED } from '../../test/unit/filter.ts';
 import { concat, hex } from '../../test/harness/model/bytes.ts';
-import { isPlainText } from '../../test/harness/model/walker.ts';
+import { mayQuoteKeys } from '../../test/harness/model/walker.ts';
 import { step } from '../input.ts';
 import { foreignKey } from '../keys.ts';
 import { mutateBytes } from '../mutate.ts';
@@ -50,7 +50,7 @@ export const text: Target = {
     world.begin(input);
     return input.steps.map(({ bytes }) => {
       const plain = world.both(input, (filter) => filter.plainText(bytes), String);
-      if (plain !== isPlainText(Buffer.from(bytes).toString('latin1')))
+      if (plain !== !mayQuoteKeys(Buffer.from(bytes).toString('latin1')))
         throw new Problem(`${hex(bytes)} is ${plain ? '' : 'not '}plain`);
       return `plain ${plain}`;
     });

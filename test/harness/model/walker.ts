@@ -83,13 +83,13 @@ export function etcdPrefix(world: World): Uint8Array {
   return new TextEncoder().encode(`/tidb-mesh/${world.name}:`);
 }
 
-/** No escape, no byte that is not printable, no long run of hex. */
-export function isPlainText(text: string): boolean {
-  if (/[^\x20-\x7e\n\t]|\\/.test(text)) return false;
-  return (text.match(/[0-9a-fA-F]+/g) ?? []).every((run) => {
+/** True for an escape, a byte that is not printable, or a long run of hex. */
+export function mayQuoteKeys(text: string): boolean {
+  if (/[^\x20-\x7e\n\t]|\\/.test(text)) return true;
+  return (text.match(/[0-9a-fA-F]+/g) ?? []).some((run) => {
     for (let end = 14; end <= run.length; end++)
-      if (/[a-fA-F]/.test(run.slice(0, end)) || /^[67]/.test(run) || end > 20) return false;
-    return true;
+      if (/[a-fA-F]/.test(run.slice(0, end)) || /^[67]/.test(run) || end > 20) return true;
+    return false;
   });
 }
 
@@ -392,7 +392,7 @@ export class WalkerModel {
         return must(map(space, bytes, lower ? 'lower' : 'upper'));
       }
       case 'TEXT':
-        if (request || isPlainText(typeof value === 'string' ? value : textOf(bytes))) return value;
+        if (request || !mayQuoteKeys(typeof value === 'string' ? value : textOf(bytes))) return value;
         return typeof value === 'string' ? WITHHELD : ascii(WITHHELD);
       case 'ETCD_KEY': {
         const name = (request ? storedName : clientName)(ownerOf(world), textOf(bytes));

@@ -61,7 +61,7 @@ import {
 } from '../policy/methods';
 import { commandFor, isOpen, nameRule, ruleCount } from '../policy/names';
 import { refusesRule } from '../policy/policy-bits';
-import { triedCommand, triedCount, useRefusedCommands } from '../rewrite/batch';
+import { dryRunCommand, dryRunCount, useRefusedCommands } from '../rewrite/batch';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 import { walkNaively } from '../naive';
 import { feed, outputAt, outputChanged, outputLength } from '../rewrite/frames';
@@ -377,13 +377,13 @@ export function policyRule(rule: u32): usize {
   return give(textAt, textLength);
 }
 
-/** Whether the loaded configuration's policy refuses a rule to the tenant with this number, and how far that is on trial (<< 1). */
+/** Whether the loaded configuration's policy refuses a rule to the tenant with this number, and the extent of its dry run (<< 1). */
 export function policyOf(number: u32, rule: u32): u32 {
   const rules = resolver;
   if (rules == null) return 0;
   const tenant = rules.config.tenantOf(number);
   if (tenant == null) return 0;
-  return (refusesRule(tenant.policyBits, rule) ? 1 : 0) | (tenant.trial << 1);
+  return (refusesRule(tenant.policyBits, rule) ? 1 : 0) | (tenant.dryRun << 1);
 }
 
 /** Makes batches obey the loaded configuration's policy for the tenant with this number; none: no policy. */
@@ -392,12 +392,12 @@ export function usePolicy(number: u32): void {
   const rules = resolver;
   if (rules == null) return;
   const tenant = rules.config.tenantOf(number);
-  if (tenant != null) useRefusedCommands(tenant.policyBits, tenant.trial != 0);
+  if (tenant != null) useRefusedCommands(tenant.policyBits, tenant.dryRun != 0);
 }
 
-/** The command that was let through on trial, and how often (<< 16). */
-export function tried(): u32 {
-  return triedCommand | (triedCount << 16);
+/** The command that was let through in a dry run, and how often (<< 16). */
+export function dryRunCommands(): u32 {
+  return dryRunCommand | (dryRunCount << 16);
 }
 
 /** The place of a method that is known. */

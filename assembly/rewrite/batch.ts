@@ -49,20 +49,20 @@ let noteCapacity: u32 = 0;
 
 /** Bits for commands that are refused, see policy/policy-bits; 0: none. */
 let refusedCommands: usize = 0;
-let onTrial: bool = false;
-/** A command on trial that would have been refused, and how many of them; 0 when there was none. */
-export let triedCommand: u32 = 0;
-export let triedCount: u32 = 0;
+let isDryRun: bool = false;
+/** A command in a dry run that would have been refused, and how many of them; 0 when there was none. */
+export let dryRunCommand: u32 = 0;
+export let dryRunCount: u32 = 0;
 
-/** Sets which commands are refused, or let through and counted when they are on trial. */
-export function useRefusedCommands(bits: usize, trial: bool): void {
+/** Sets which commands are refused, or let through and counted when they are in a dry run. */
+export function useRefusedCommands(bits: usize, dryRun: bool): void {
   refusedCommands = bits;
-  onTrial = trial;
-  triedCommand = 0;
-  triedCount = 0;
+  isDryRun = dryRun;
+  dryRunCommand = 0;
+  dryRunCount = 0;
 }
 
-/** True when there are commands that are refused, or on trial. @inline */
+/** True when there are commands that are refused, or in a dry run. @inline */
 export function refusesCommands(): bool {
   return refusedCommands != 0;
 }
@@ -72,9 +72,9 @@ export function isRefusedCommand(command: u32): bool {
   const bits = refusedCommands;
   if (bits == 0 || command > 255) return false;
   if (((load<u8>(bits + ((<usize>command) >> 3)) >> (<u8>(command & 7))) & 1) == 0) return false;
-  if (!onTrial) return true;
-  triedCommand = command;
-  triedCount++;
+  if (!isDryRun) return true;
+  dryRunCommand = command;
+  dryRunCount++;
   return false;
 }
 

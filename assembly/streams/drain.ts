@@ -29,7 +29,7 @@ function isSame(stream: Stream, identity: Identity): bool {
     tenant.prefixBytes.byteLength == <i32>stream.namespaceLength &&
     isSameBytes(changetype<usize>(tenant.prefixBytes), stream.namespaceAt, stream.namespaceLength) &&
     isSameSpace(tenant.space, space) &&
-    tenant.trial == stream.trial &&
+    tenant.dryRun == stream.dryRun &&
     areSamePolicyBits(tenant.policyBits, stream.policyBits)
   );
 }

@@ -8,7 +8,7 @@ import { useLookups } from '../rewrite/region-acts';
 import { useLatestTimestamp, useLongestLease } from '../rewrite/values';
 import { useExchange } from '../rewrite/walker';
 import { grantsLease } from '../schema/messages';
-import { Trial } from '../tenant/tenant';
+import { DryRun } from '../tenant/tenant';
 import { earliestTimestamp, latestTimestamp } from './clock';
 import { Phase, Stream } from './stream';
 
@@ -19,7 +19,7 @@ export function enter(stream: Stream): void {
   useGcLimits(earliestTimestamp(stream.maxHoldBackSeconds), stream.maxHoldBackSeconds);
   useLongestLease(stream.maxEtcdLeaseSeconds);
   useLookups(stream.looksUp);
-  useRefusedCommands(stream.policyBits, stream.trial != Trial.NONE);
+  useRefusedCommands(stream.policyBits, stream.dryRun != DryRun.NONE);
   useNamespace(stream.namespaceAt, stream.namespaceLength, stream.tenantNumber);
   const grants = stream.phase == Phase.MAP && grantsLease(stream.requestMessage);
   useExchange(stream.exchange, grants ? randomLease() : 0);

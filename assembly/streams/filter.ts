@@ -58,7 +58,7 @@ import { countStream } from './metrics';
 import { permit } from './permit';
 import { refuseCaller, refuseForm, refuseMessage } from './refuse';
 import { Phase, Stream } from './stream';
-import { noteTriedCommands } from './trial';
+import { noteDryRunCommands } from './dry-run';
 
 const TENANT_HEADER: Ascii = ascii('x-tidb-mesh-tenant');
 /** Envoy keeps it as the filter state `wasm.tidb_mesh_tenant`. */
@@ -115,7 +115,7 @@ function takeTenant(stream: Stream, identity: Identity): void {
   stream.namespaceLength = tenant.prefixBytes.byteLength;
   stream.budget = tenant.budget;
   stream.policyBits = tenant.policyBits;
-  stream.trial = tenant.trial;
+  stream.dryRun = tenant.dryRun;
   const name = changetype<usize>(tenant.nameBytes);
   addHeader(HeaderMap.REQUEST_HEADERS, TENANT_HEADER, name, tenant.nameBytes.byteLength);
   writeProperty(TENANT_PROPERTY, name, tenant.nameBytes.byteLength);
@@ -157,7 +157,7 @@ function onFrames(stream: Stream, budget: Budget, answer: bool, size: u32, last:
     }
     if (outputChanged) replaceBuffer(buffer, size, outputAt, outputLength);
     if (!answer) {
-      noteTriedCommands(stream);
+      noteDryRunCommands(stream);
       lookUpWanted(stream);
     }
   }

@@ -10,7 +10,7 @@ let newStreams: i64 = 0;
 export let refusedTotal: u32 = 0;
 export let refusedLateTotal: u32 = 0;
 let conflictsTotal: u32 = 0;
-export let triedTotal: u32 = 0;
+export let dryRunTotal: u32 = 0;
 let lookupsTotal: u32 = 0;
 let lookupsFailedTotal: u32 = 0;
 let drainedTotal: u32 = 0;
@@ -33,7 +33,7 @@ export function defineMetrics(): void {
   refusedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_refused_total');
   refusedLateTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_refused_late_total');
   conflictsTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_identity_conflicts_total');
-  triedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_would_be_refused_total');
+  dryRunTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_would_be_refused_total');
   lookupsTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_region_lookups_total');
   lookupsFailedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_region_lookups_failed_total');
   drainedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_streams_drained_total');

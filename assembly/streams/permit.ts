@@ -4,7 +4,7 @@ import { Text } from '../texts/table';
 import { pathAt } from './headers';
 import { refuseCall } from './refuse';
 import { Stream } from './stream';
-import { isTried } from './trial';
+import { passesInDryRun } from './dry-run';
 
 /**
  * True if the call goes on; otherwise it was refused. `rule`: see policy/names. `isOpen`: the tables open it to tenants; if not,
@@ -12,7 +12,7 @@ import { isTried } from './trial';
  */
 export function permit(stream: Stream, rule: u32, isOpen: bool, because: u32, plain: usize): bool {
   if (isOpen && !refusesRule(stream.policyBits, rule)) return true;
-  if (isTried(stream, rule, isOpen, plain)) return true;
+  if (passesInDryRun(stream, rule, isOpen, plain)) return true;
   refuseCall(stream, pathAt, plain, isOpen ? Text.BY_POLICY : because);
   return false;
 }

@@ -1,7 +1,7 @@
 /** One HTTP stream's state, pooled; found by Envoy's context id. */
 import { Space } from '../keys/space';
 import { Budget, StreamBuffer, release } from '../memory/stream-buffer';
-import { Trial } from '../tenant/tenant';
+import { DryRun } from '../tenant/tenant';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 
 export const enum Phase {
@@ -39,9 +39,9 @@ export class Stream {
   maxHoldBackSeconds: u32;
   /** How long its leases in etcd may last, s. */
   maxEtcdLeaseSeconds: u32;
-  /** What policy refuses the tenant, as long as its configuration; 0: nothing. And how far it is on trial. */
+  /** What policy refuses the tenant, as long as its configuration; 0: nothing. And the extent of its dry run. */
   policyBits: usize;
-  trial: Trial;
+  dryRun: DryRun;
   /** PD can be asked whose a region is. */
   looksUp: bool;
   /** Index of the HTTP endpoint. */
@@ -122,7 +122,7 @@ export function openStream(context: u32, root: u32): Stream {
   stream.budget = null;
   stream.space = null;
   stream.policyBits = 0;
-  stream.trial = Trial.NONE;
+  stream.dryRun = DryRun.NONE;
   stream.isGrpc = false;
   stream.isBatch = false;
   stream.beganAt = 0;

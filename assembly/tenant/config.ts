@@ -18,7 +18,7 @@ import { Rules, RulesReader } from './rules';
 import { Tenant } from './tenant';
 import { TextIndex } from './text-index';
 
-export { Tenant, Trial } from './tenant';
+export { Tenant, DryRun } from './tenant';
 
 export class Limits {
   maxMessageBytes: u32 = 64 * 1024 * 1024;

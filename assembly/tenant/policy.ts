@@ -5,7 +5,7 @@ import { beginText, clearText, textAt, textLength } from '../texts/writer';
 import { isSameBytes } from '../wire/bytes';
 import { FieldReader } from './field-reader';
 import { Json, JsonType } from './json';
-import { Tenant, Trial } from './tenant';
+import { Tenant, DryRun } from './tenant';
 import { TextIndex } from './text-index';
 
 const SLASH: u8 = 0x2f;
@@ -139,7 +139,7 @@ export class PolicyReader extends FieldReader {
       const tenant = this.tenants[i];
       if (tenant.number != 0) continue;
       // Unread requests could reach every key, so they pass only while there is no other tenant.
-      tenant.trial = this.tenants.length == 1 ? Trial.ALL : Trial.POLICY;
+      tenant.dryRun = this.tenants.length == 1 ? DryRun.ALL : DryRun.POLICY;
       return;
     }
     this.fail(

@@ -6,8 +6,8 @@ import { Ascii, ascii } from '../wire/bytes';
 const ETCD_PREFIX: Ascii = ascii('/tidb-mesh/');
 const COLON: u8 = 0x3a;
 
-/** How far a tenant is on trial. */
-export const enum Trial {
+/** The extent of a tenant's dry run. */
+export const enum DryRun {
   NONE,
   /** What policy refuses; it is still rewritten. */
   POLICY,
@@ -26,7 +26,7 @@ export class Tenant {
   /** What policy refuses it, see policy/policy-bits; 0: nothing. */
   policyBits: usize = 0;
   /** What is let through, counted and logged, where it would be refused. */
-  trial: Trial = Trial.NONE;
+  dryRun: DryRun = DryRun.NONE;
 
   constructor(
     /** ASCII. */

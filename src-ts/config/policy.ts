@@ -4,7 +4,7 @@ import type { PluginConfig } from './types.ts';
 export interface TenantPolicy {
   /** What it is refused beyond the tables, as it is written. */
   readonly refuse: readonly string[];
-  /** How far that is on trial: `policy` that only, `all` what the tables refuse too. Absent: it is in force. */
+  /** How far that is in a dry run: `policy` that only, `all` what the tables refuse too. Absent: it is in force. */
   readonly trial?: 'policy' | 'all';
 }
 

@@ -225,8 +225,8 @@ const policy = object('What tenants are refused beyond what the filter refuses b
     description: 'What one tenant is refused, by its name.',
   },
 });
-/** Only tenant 0 can be on trial. */
-const onTrial: Schema = {
+/** Only tenant 0 can be in a dry run. */
+const isDryRun: Schema = {
   if: { required: ['dryRun'], properties: { dryRun: { const: true } } },
   then: {
     properties: { tenants: { contains: { required: ['number'], properties: { number: { const: 0 } } } } },
@@ -267,7 +267,7 @@ export const PLUGIN_CONFIG_SCHEMA: Schema = {
       if: { required: ['requirePrincipal'], properties: { requirePrincipal: { const: false } } },
       then: byAnything,
       else: byPrincipal,
-      allOf: [onTrial],
+      allOf: [isDryRun],
     },
   ),
 };

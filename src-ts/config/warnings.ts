@@ -52,7 +52,7 @@ function withoutRule({ tenants, rules }: PluginConfig): Warning[] {
   );
 }
 
-function onTrial({ tenants, dryRun }: PluginConfig): Warning[] {
+function isDryRun({ tenants, dryRun }: PluginConfig): Warning[] {
   if (dryRun !== true) return [];
   const text =
     tenants.length === 1
@@ -69,6 +69,6 @@ export function warningsOf(config: PluginConfig): Warning[] {
     ...chosenInAnyNamespace(rules),
     ...withoutPrincipal(config),
     ...withoutRule(config),
-    ...onTrial(config),
+    ...isDryRun(config),
   ];
 }

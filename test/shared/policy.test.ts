@@ -51,7 +51,7 @@ const FINE = [
 const start = (options: StackOptions): Promise<Stack> =>
   startStack({ startTidbs: false, borders: false, ...options });
 
-describe('a policy for one tenant, on trial for tenant 0', () => {
+describe('a policy for one tenant, in a dry run for tenant 0', () => {
   let stack: Stack;
   beforeAll(async () => {
     stack = await start({

@@ -302,7 +302,7 @@ describe('explain', () => {
     });
   });
 
-  test('what policy refuses the caller, and what is on trial', () => {
+  test('what policy refuses the caller, and what is in a dry run', () => {
     const tenants = [{ name: 'legacy', number: 0 }, ...GOOD.tenants];
     const policy = {
       refuse: ['GET /pd/api/v1/stores'],

@@ -97,7 +97,7 @@ export interface Exports {
   policyRule(rule: number): number;
   policyOf(number: number, rule: number): number;
   usePolicy(number: number): void;
-  tried(): number;
+  dryRunCommands(): number;
   placeOf(at: number, length: number): number;
   latest(timestamp: bigint): void;
   holdBack(oldest: bigint, seconds: number): void;
@@ -402,9 +402,9 @@ export class Filter {
     this.wasm.usePolicy(number);
   }
 
-  /** The command that was let through on trial, and how often. */
-  get tried(): { command: number; count: number } {
-    const found = this.wasm.tried();
+  /** The command that was let through in a dry run, and how often. */
+  get dryRunCommands(): { command: number; count: number } {
+    const found = this.wasm.dryRunCommands();
     return { command: found & 0xffff, count: found >>> 16 };
   }
 

@@ -300,7 +300,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       filter.usePolicy(-1);
     });
 
-    test('on trial they go on, are counted, and are rewritten all the same', () => {
+    test('in a dry run they go on, are counted, and are rewritten all the same', () => {
       expect(filter.config(config({ dryRun: true, policy: { refuse: [SCAN] } }, [LEGACY, ...TENANTS]))).toBe(
         '',
       );
@@ -308,7 +308,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       filter.select(0, 'legacy');
       filter.usePolicy(0);
       expect(sent(batch(commands))).toEqual(['Get', 'Scan', 'Get']);
-      expect(filter.tried).toEqual({ command: 2, count: 1 });
+      expect(filter.dryRunCommands).toEqual({ command: 2, count: 1 });
       const foreign: [string, Fields][] = [['Get', { key: rowKey(100, 1, 1), version: 5n }]];
       expect(sent(batch(foreign))).toEqual(['Empty']);
       filter.usePolicy(1);

@@ -2,15 +2,15 @@
 import { LogLevel } from '../host/abi';
 import { increment, logBytes } from '../host/host';
 import { NO_RULE, nameRule } from '../policy/names';
-import { triedCommand, triedCount } from '../rewrite/batch';
+import { dryRunCommand, dryRunCount } from '../rewrite/batch';
 import { entryOf, nameOf, recordOf } from '../schema/messages';
 import { Msg } from '../schema/table';
-import { Trial } from '../tenant/tenant';
+import { DryRun } from '../tenant/tenant';
 import { Text } from '../texts/table';
 import { addByte, addForeign, addNumber, addText, beginText, textAt, textLength } from '../texts/writer';
 import { now } from './clock';
 import { methodAt, methodLength, pathAt } from './headers';
-import { triedTotal } from './metrics';
+import { dryRunTotal } from './metrics';
 import { Stream } from './stream';
 
 const MAX_METHOD: usize = 16;
@@ -23,10 +23,10 @@ let loggedAt: u64 = 0;
 let unsaid: u32 = 0;
 
 /** True when the stream goes on although it would be refused; what the tables refuse (not `isOpen`) goes on unread. */
-export function isTried(stream: Stream, rule: u32, isOpen: bool, plain: usize): bool {
-  const needed = isOpen ? Trial.POLICY : Trial.ALL;
-  if (stream.trial < needed) return false;
-  increment(triedTotal);
+export function passesInDryRun(stream: Stream, rule: u32, isOpen: bool, plain: usize): bool {
+  const needed = isOpen ? DryRun.POLICY : DryRun.ALL;
+  if (stream.dryRun < needed) return false;
+  increment(dryRunTotal);
   if (!begin()) return true;
   if (rule != NO_RULE) nameRule(rule);
   else {
@@ -39,11 +39,11 @@ export function isTried(stream: Stream, rule: u32, isOpen: bool, plain: usize): 
 }
 
 /** Counts the commands of a batch that went on although they would be refused. */
-export function noteTriedCommands(stream: Stream): void {
-  if (stream.trial == Trial.NONE || triedCount == 0) return;
-  for (let i: u32 = 0; i < triedCount; i++) increment(triedTotal);
+export function noteDryRunCommands(stream: Stream): void {
+  if (stream.dryRun == DryRun.NONE || dryRunCount == 0) return;
+  for (let i: u32 = 0; i < dryRunCount; i++) increment(dryRunTotal);
   if (!begin()) return;
-  addText(nameOf(entryOf(recordOf(Msg.BATCH_REQUEST), triedCommand) >> 16));
+  addText(nameOf(entryOf(recordOf(Msg.BATCH_REQUEST), dryRunCommand) >> 16));
   end();
 }
 

@@ -11,9 +11,9 @@ import { Resolver } from '../tenant/identity';
 const SILENCE_MS: u64 = 2000;
 
 /** One version of a plugin's configuration. */
-export class Generation {
+export class ConfigVersion {
   /** What is in force in its place; null while it is itself. */
-  successor: Generation | null = null;
+  successor: ConfigVersion | null = null;
   /** When it was superseded, ms since 1970. */
   supersededAt: u64 = 0;
   /** When a stream last began under it while there were former ones, ms since 1970; and in which order. */
@@ -46,7 +46,7 @@ export class Generation {
 let serials: u32 = 0;
 let uses: u64 = 0;
 /** In the order of loading. */
-const generations: Generation[] = [];
+const versions: ConfigVersion[] = [];
 /** Managed memory has been let go since the last collection. */
 let garbage = false;
 
@@ -55,65 +55,64 @@ export function configure(root: u32, plugin: string, text: string, now: u64): st
   garbage = true;
   const reader = new ConfigReader(text);
   if (reader.error.length != 0) return reader.error;
-  const generation = new Generation(root, plugin, new Resolver(reader.config));
+  const version = new ConfigVersion(root, plugin, new Resolver(reader.config));
   const place = placeOf(root);
-  if (place < 0) generations.push(generation);
-  else generations[place] = generation;
-  putInForce(generation, now);
+  if (place < 0) versions.push(version);
+  else versions[place] = version;
+  putInForce(version, now);
   return '';
 }
 
 /** All others of its plugin are former ones from now on. */
-function putInForce(generation: Generation, now: u64): void {
-  for (let i = 0; i < generations.length; i++) {
-    const former = generations[i];
-    if (former == generation || former.plugin != generation.plugin) continue;
+function putInForce(version: ConfigVersion, now: u64): void {
+  for (let i = 0; i < versions.length; i++) {
+    const former = versions[i];
+    if (former == version || former.plugin != version.plugin) continue;
     if (former.successor == null) former.supersededAt = now;
-    former.successor = generation;
+    former.successor = version;
   }
-  generation.successor = null;
-  generation.serial = ++serials;
-  vmBudget.limit = generation.resolver.config.limits.heldBytesPerVM;
+  version.successor = null;
+  version.serial = ++serials;
+  vmBudget.limit = version.resolver.config.limits.heldBytesPerVM;
 }
 
 /** The configuration that a stream begins under, or null when the root context has none. */
-export function beginUnder(root: u32, now: u64): Generation | null {
-  const generation = generationOf(root);
-  if (generation != null && hasFormer()) {
-    generation.usedAt = now;
-    generation.lastUse = ++uses;
+export function beginUnder(root: u32, now: u64): ConfigVersion | null {
+  const version = versionOf(root);
+  if (version != null && hasFormer()) {
+    version.usedAt = now;
+    version.lastUse = ++uses;
   }
-  return generation;
+  return version;
 }
 
 /** Puts former configurations in force that have come back. Called on the tick. */
 export function reviewConfigs(now: u64): void {
-  for (let i = 0; i < generations.length; i++)
-    if (generations[i].isBack(now)) putInForce(generations[i], now);
+  for (let i = 0; i < versions.length; i++) if (versions[i].isBack(now)) putInForce(versions[i], now);
 }
 
 /** Where the configuration of a root context is in the list, or -1; that in force is mostly the last. */
 function placeOf(root: u32): i32 {
-  let place = generations.length - 1;
-  while (place >= 0 && unchecked(generations[place]).root != root) place--;
+  let place = versions.length - 1;
+  while (place >= 0 && unchecked(versions[place]).root != root) place--;
   return place;
 }
 
 /** The configuration of a root context, or null when it has none. */
-export function generationOf(root: u32): Generation | null {
+export function versionOf(root: u32): ConfigVersion | null {
   const place = placeOf(root);
-  return place < 0 ? null : unchecked(generations[place]);
+  return place < 0 ? null : unchecked(versions[place]);
 }
 
 /** The rules of a root context, or null when it has none. */
 export function resolverOf(root: u32): Resolver | null {
-  const generation = generationOf(root);
-  return generation == null ? null : generation.resolver;
+  const version = versionOf(root);
+  return version == null ? null : version.resolver;
 }
 
 /** True when some streams may run under a former configuration. */
 export function hasFormer(): bool {
-  return generations.length > 1;
+  return versions.length > 1;
 }
 
 /** Envoy has ended the root context, and with it the last stream under its configuration. */
@@ -121,8 +120,8 @@ export function forgetConfig(root: u32, now: u64): void {
   const place = placeOf(root);
   if (place < 0) return;
   garbage = true;
-  const gone = generations[place];
-  generations.splice(place, 1);
+  const gone = versions[place];
+  versions.splice(place, 1);
   if (gone.successor == null) {
     const heir = lastUsed(gone.plugin);
     if (heir != null) putInForce(heir, now);
@@ -131,12 +130,11 @@ export function forgetConfig(root: u32, now: u64): void {
 }
 
 /** That of the plugin's configurations under which a stream began last, or null when there is none. */
-function lastUsed(plugin: string): Generation | null {
-  let last: Generation | null = null;
-  for (let i = 0; i < generations.length; i++) {
-    const generation = generations[i];
-    if (generation.plugin == plugin && (last == null || generation.lastUse >= last.lastUse))
-      last = generation;
+function lastUsed(plugin: string): ConfigVersion | null {
+  let last: ConfigVersion | null = null;
+  for (let i = 0; i < versions.length; i++) {
+    const version = versions[i];
+    if (version.plugin == plugin && (last == null || version.lastUse >= last.lastUse)) last = version;
   }
   return last;
 }

@@ -8,7 +8,7 @@ import { areSamePolicyBits } from '../policy/policy-bits';
 import { Access, Identity } from '../tenant/identity';
 import { isSameBytes } from '../wire/bytes';
 import { identify } from './callers';
-import { Generation, generationOf, hasFormer, reviewConfigs } from './configs';
+import { ConfigVersion, versionOf, hasFormer, reviewConfigs } from './configs';
 import { countDrained } from './metrics';
 import { Phase, Stream, eachStream } from './stream';
 
@@ -36,9 +36,9 @@ function isSame(stream: Stream, identity: Identity): bool {
 
 function review(stream: Stream): void {
   if (stream.phase == Phase.NEW || stream.phase == Phase.ENDED) return;
-  const generation = generationOf(stream.root);
-  if (generation == null) return;
-  const successor = generation.successor;
+  const version = versionOf(stream.root);
+  if (version == null) return;
+  const successor = version.successor;
   if (successor == null) {
     stream.draining = false;
     return;
@@ -50,7 +50,7 @@ function review(stream: Stream): void {
   }
   if (!stream.draining) return;
   drainingCount++;
-  if (isIdle(stream, generation) || isOverdue(stream, generation, successor)) endDrained(stream);
+  if (isIdle(stream, version) || isOverdue(stream, version, successor)) endDrained(stream);
   stream.bodies = 0;
 }
 
@@ -58,21 +58,21 @@ function review(stream: Stream): void {
  * True if nothing is outstanding: all requests of a batch stream are answered, or nothing has moved on another stream since the last
  * tick. Never true for a stream that began under a former config version, which may be coming back.
  */
-function isIdle(stream: Stream, generation: Generation): bool {
-  if (stream.beganAt > generation.supersededAt) return false;
+function isIdle(stream: Stream, version: ConfigVersion): bool {
+  if (stream.beganAt > version.supersededAt) return false;
   return stream.isBatch ? stream.exchange.outstanding <= 0 : stream.bodies == 0;
 }
 
-function isOverdue(stream: Stream, generation: Generation, successor: Generation): bool {
-  const since = max(generation.supersededAt, stream.beganAt);
+function isOverdue(stream: Stream, version: ConfigVersion, successor: ConfigVersion): bool {
+  const since = max(version.supersededAt, stream.beganAt);
   return now >= since + <u64>successor.resolver.config.limits.drainTimeoutSeconds * 1000;
 }
 
 /** True if a BatchCommands stream must end now, instead of sending its next request. */
 export function isDrained(stream: Stream): bool {
   if (!stream.draining || !stream.isBatch) return false;
-  const generation = generationOf(stream.root);
-  return generation != null && isIdle(stream, generation);
+  const version = versionOf(stream.root);
+  return version != null && isIdle(stream, version);
 }
 
 /** Ends a draining stream. Its client connects again. */

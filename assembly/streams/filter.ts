@@ -72,7 +72,7 @@ const PERCENT: u8 = 0x25;
 /** True when the stream may go on. */
 export function onRequestHeaders(stream: Stream): bool {
   countStream();
-  const generation = beginUnder(stream.root, now);
+  const version = beginUnder(stream.root, now);
   stream.beganAt = now;
   const good = readRequestHeaders();
   const kind = good
@@ -83,11 +83,11 @@ export function onRequestHeaders(stream: Stream): bool {
     refuseForm(stream, Text.FORM);
     return false;
   }
-  if (generation == null) {
+  if (version == null) {
     refuseForm(stream, Text.NO_CONFIGURATION);
     return false;
   }
-  const resolver = generation.resolver;
+  const resolver = version.resolver;
   const identity = identify(resolver, true);
   if (identity.access == Access.REFUSED) {
     refuseCaller(stream, identity);

@@ -1,6 +1,6 @@
 /** Entry of the check build, which judges configurations and callers for the command line with the filter's own code. Not part of the filter. */
 import { alloc, reset } from '../memory/arena';
-import { isOpen, nameRule, ruleCount } from '../policy/names';
+import { isOpen, nameOperation, operationCount } from '../policy/names';
 import { ConfigReader } from '../tenant/config';
 import { addFact, beginCaller } from '../tenant/caller';
 import { FIELD_NAMES, Fact, Field } from '../tenant/facts';
@@ -45,8 +45,8 @@ function written(): ArrayBuffer {
 export function rule(place: u32): usize {
   reset();
   beginText();
-  const isKnown = place < ruleCount();
-  if (isKnown) nameRule(place);
+  const isKnown = place < operationCount();
+  if (isKnown) nameOperation(place);
   store<u32>(result, isKnown && isOpen(place) ? 1 : 0, 8);
   return give(written());
 }

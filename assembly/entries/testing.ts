@@ -59,8 +59,8 @@ import {
   requestMessage,
   responseMessage,
 } from '../policy/methods';
-import { commandFor, isOpen, nameRule, ruleCount } from '../policy/names';
-import { refusesRule } from '../policy/policy-bits';
+import { commandFor, isOpen, nameOperation, operationCount } from '../policy/names';
+import { refusesOperation } from '../policy/policy-bits';
 import { dryRunCommand, dryRunCount, useRefusedCommands } from '../rewrite/batch';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 import { walkNaively } from '../naive';
@@ -369,9 +369,9 @@ export function selectConfigured(number: u32): bool {
 
 /** The name of what the tables decide about, '' behind the last; result: and whether tenants may use it, and its command in a batch. */
 export function policyRule(rule: u32): usize {
-  if (rule >= ruleCount()) return give(0, 0);
+  if (rule >= operationCount()) return give(0, 0);
   beginText();
-  nameRule(rule);
+  nameOperation(rule);
   store<u32>(result, isOpen(rule) ? 1 : 0, 8);
   store<u32>(result, commandFor(rule), 12);
   return give(textAt, textLength);
@@ -383,7 +383,7 @@ export function policyOf(number: u32, rule: u32): u32 {
   if (rules == null) return 0;
   const tenant = rules.config.tenantOf(number);
   if (tenant == null) return 0;
-  return (refusesRule(tenant.policyBits, rule) ? 1 : 0) | (tenant.dryRun << 1);
+  return (refusesOperation(tenant.policyBits, rule) ? 1 : 0) | (tenant.dryRun << 1);
 }
 
 /** Makes batches obey the loaded configuration's policy for the tenant with this number; none: no policy. */

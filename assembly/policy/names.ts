@@ -13,33 +13,33 @@ import { decisionAt, isStreamAt, pathAt, requestAt } from './methods';
 /** Commands of BatchCommands are numbered by the fields of its request. */
 export const COMMANDS: u32 = 256;
 /** Stands for unknown operations. */
-export const NO_RULE: u32 = u32.MAX_VALUE;
+export const NO_OPERATION: u32 = u32.MAX_VALUE;
 
-export function ruleCount(): u32 {
+export function operationCount(): u32 {
   return METHOD_COUNT + HTTP_ENDPOINT_COUNT;
 }
 
-/** Writes a rule's name with texts/writer. */
-export function nameRule(rule: u32): void {
-  if (rule >= METHOD_COUNT) {
-    nameEndpoint(rule - METHOD_COUNT);
+/** Writes an operation's name with texts/writer. */
+export function nameOperation(operation: u32): void {
+  if (operation >= METHOD_COUNT) {
+    nameEndpoint(operation - METHOD_COUNT);
     return;
   }
-  const path = textOf(pathAt(rule));
+  const path = textOf(pathAt(operation));
   addBytes(changetype<usize>(path) + 1, path.length - 1);
 }
 
 /** True if the tables open it to tenants. */
-export function isOpen(rule: u32): bool {
-  if (rule >= METHOD_COUNT) return decisionOf(rule - METHOD_COUNT) != HttpDecision.REFUSE;
-  const decision = decisionAt(rule);
+export function isOpen(operation: u32): bool {
+  if (operation >= METHOD_COUNT) return decisionOf(operation - METHOD_COUNT) != HttpDecision.REFUSE;
+  const decision = decisionAt(operation);
   return decision == Decision.PASS || decision == Decision.MAP;
 }
 
 /** The command of BatchCommands with the same request type as this method; 0 if there is none. */
-export function commandFor(rule: u32): u32 {
-  if (rule >= METHOD_COUNT || isStreamAt(rule)) return 0;
-  const request = requestAt(rule);
+export function commandFor(operation: u32): u32 {
+  if (operation >= METHOD_COUNT || isStreamAt(operation)) return 0;
+  const request = requestAt(operation);
   const batch = recordOf(Msg.BATCH_REQUEST);
   if (request == 0) return 0;
   for (let command: u32 = 1; command < COMMANDS; command++)

@@ -2,10 +2,10 @@
  * What policy refuses to one tenant, as bits: made when a configuration is loaded, read per request.
  *
  *   heap:  u8 x 32   a bit for each command of BatchCommands
- *          u8 x ...  a bit for each rule, see names.ts
+ *          u8 x ...  a bit for each operation, see names.ts
  */
 import { isSameBytes } from '../wire/bytes';
-import { COMMANDS, ruleCount } from './names';
+import { COMMANDS, operationCount } from './names';
 
 const COMMAND_BYTES: usize = (<usize>COMMANDS) >> 3;
 
@@ -26,7 +26,7 @@ function set(bits: usize, i: u32): void {
 }
 
 function sizeOfPolicyBits(): usize {
-  return COMMAND_BYTES + ((<usize>ruleCount() + 7) >> 3);
+  return COMMAND_BYTES + ((<usize>operationCount() + 7) >> 3);
 }
 
 /** New bits that refuse nothing. They are unmanaged. */
@@ -37,15 +37,15 @@ export function newPolicyBits(): usize {
   return policyBits;
 }
 
-/** Refuses a rule and, unless it is 0, a command. */
-export function setRefused(policyBits: usize, rule: u32, command: u32): void {
-  set(policyBits + COMMAND_BYTES, rule);
+/** Refuses an operation and, unless it is 0, a command. */
+export function setRefused(policyBits: usize, operation: u32, command: u32): void {
+  set(policyBits + COMMAND_BYTES, operation);
   if (command != 0) set(policyBits, command);
 }
 
-/** True if these bits refuse a rule; 0 refuses none. */
-export function refusesRule(policyBits: usize, rule: u32): bool {
-  return policyBits != 0 && isSet(policyBits + COMMAND_BYTES, rule);
+/** True if these bits refuse an operation; 0 refuses none. */
+export function refusesOperation(policyBits: usize, operation: u32): bool {
+  return policyBits != 0 && isSet(policyBits + COMMAND_BYTES, operation);
 }
 
 /** True if both refuse the same. */

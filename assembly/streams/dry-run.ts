@@ -1,7 +1,7 @@
 /** `dryRun`: what tenant 0 would be refused is let through, counted, and logged in a line a second at most. A line holds no keys. */
 import { LogLevel } from '../host/abi';
 import { increment, logBytes } from '../host/host';
-import { NO_RULE, nameRule } from '../policy/names';
+import { NO_OPERATION, nameOperation } from '../policy/names';
 import { dryRunCommand, dryRunCount } from '../rewrite/batch';
 import { entryOf, nameOf, recordOf } from '../schema/messages';
 import { Msg } from '../schema/table';
@@ -23,12 +23,12 @@ let loggedAt: u64 = 0;
 let unsaid: u32 = 0;
 
 /** True when the stream goes on although it would be refused; what the tables refuse (not `isOpen`) goes on unread. */
-export function passesInDryRun(stream: Stream, rule: u32, isOpen: bool, plain: usize): bool {
+export function passesInDryRun(stream: Stream, operation: u32, isOpen: bool, plain: usize): bool {
   const needed = isOpen ? DryRun.POLICY : DryRun.ALL;
   if (stream.dryRun < needed) return false;
   increment(dryRunTotal);
   if (!begin()) return true;
-  if (rule != NO_RULE) nameRule(rule);
+  if (operation != NO_OPERATION) nameOperation(operation);
   else {
     addForeign(methodAt, methodLength, MAX_METHOD);
     addByte(SPACE);

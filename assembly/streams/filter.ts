@@ -20,7 +20,7 @@ import {
   requestMessage,
   responseMessage,
 } from '../policy/methods';
-import { NO_RULE } from '../policy/names';
+import { NO_OPERATION } from '../policy/names';
 import { feed, outputAt, outputChanged, outputLength } from '../rewrite/frames';
 import { WITHHELD } from '../rewrite/names';
 import { countExchange } from '../rewrite/exchange';
@@ -125,7 +125,7 @@ function onGrpcCall(stream: Stream): bool {
   const known = findMethod(pathAt, pathLength);
   const isOpen = known && (decision == Decision.PASS || decision == Decision.MAP);
   const why = known ? because : Text.UNKNOWN_METHOD;
-  if (!permit(stream, known ? methodPlace : NO_RULE, isOpen, why, pathLength)) return false;
+  if (!permit(stream, known ? methodPlace : NO_OPERATION, isOpen, why, pathLength)) return false;
   if (!isOpen || decision == Decision.PASS) {
     stream.phase = Phase.PASS;
     return true;

@@ -1,6 +1,6 @@
 /** Reads the policy and dryRun of a pluginConfig and resolves them to bits. A policy can only take away; an entry without effect is an error. */
-import { commandFor, isOpen, nameRule, ruleCount } from '../policy/names';
-import { newPolicyBits, refusesRule, setRefused } from '../policy/policy-bits';
+import { commandFor, isOpen, nameOperation, operationCount } from '../policy/names';
+import { newPolicyBits, refusesOperation, setRefused } from '../policy/policy-bits';
 import { beginText, clearText, textAt, textLength } from '../texts/writer';
 import { isSameBytes } from '../wire/bytes';
 import { FieldReader } from './field-reader';
@@ -16,18 +16,18 @@ const TENANT_FIELDS: string[] = ['refuse'];
 
 /** The effect of an entry of a list. */
 const enum Found {
-  NO_RULE,
+  NO_OPERATION,
   NOTHING_NEW,
   ADDED,
 }
 
-/** The names of all rules, in order. Writing them for each of ten thousand tenants would take seconds. */
+/** The names of all operations, in order. Writing them for each of ten thousand tenants would take seconds. */
 function namesOfRules(): ArrayBuffer[] {
   const names: ArrayBuffer[] = [];
   beginText();
-  for (let rule: u32 = 0; rule < ruleCount(); rule++) {
+  for (let operation: u32 = 0; operation < operationCount(); operation++) {
     clearText();
-    nameRule(rule);
+    nameOperation(operation);
     const name = new ArrayBuffer(<i32>textLength);
     memory.copy(changetype<usize>(name), textAt, textLength);
     names.push(name);
@@ -39,7 +39,7 @@ function namesOfRules(): ArrayBuffer[] {
 function reasonAgainst(item: Json, found: Found): string {
   if (item.type != JsonType.STRING) return 'must be a text';
   const entry = '"' + item.text + '"';
-  return found == Found.NO_RULE
+  return found == Found.NO_OPERATION
     ? entry + ' is no method or endpoint'
     : entry + ' is refused already; leave it out';
 }
@@ -110,25 +110,25 @@ export class PolicyReader extends FieldReader {
   private refuse(at: usize, length: usize, first: i32, count: i32): Found {
     const isFamily = length > 1 && load<u8>(at + length - 1) == STAR && load<u8>(at + length - 2) == SLASH;
     const size = isFamily ? length - 1 : length;
-    let found = Found.NO_RULE;
+    let found = Found.NO_OPERATION;
     for (let i = 0; i < this.ruleNames.length; i++) {
       const name = this.ruleNames[i];
       const nameLength = <usize>name.byteLength;
       if (isFamily ? nameLength < size : nameLength != size) continue;
       if (!isSameBytes(changetype<usize>(name), at, size)) continue;
-      found = max<Found>(found, this.refuseRule(<u32>i, first, count));
+      found = max<Found>(found, this.refuseOperation(<u32>i, first, count));
     }
     return found;
   }
 
-  private refuseRule(rule: u32, first: i32, count: i32): Found {
+  private refuseOperation(operation: u32, first: i32, count: i32): Found {
     let found = Found.NOTHING_NEW;
-    if (!isOpen(rule)) return found;
+    if (!isOpen(operation)) return found;
     for (let i = first; i < first + count; i++) {
       const tenant = this.tenants[i];
-      if (refusesRule(tenant.policyBits, rule)) continue;
+      if (refusesOperation(tenant.policyBits, operation)) continue;
       if (tenant.policyBits == 0) tenant.policyBits = newPolicyBits();
-      setRefused(tenant.policyBits, rule, commandFor(rule));
+      setRefused(tenant.policyBits, operation, commandFor(operation));
       found = Found.ADDED;
     }
     return found;

@@ -216,7 +216,9 @@ export class Maker {
       case 'RANGE_END':
         return bound();
       case 'ENC_START':
-      case 'ENC_END': {
+      case 'ENC_END':
+      case 'PLACE_START':
+      case 'PLACE_END': {
         const raw = bound();
         return raw.length === 0 && random.chance(90) ? raw : this.form(raw);
       }

@@ -84,6 +84,11 @@ export class Space {
     return model.encodeEncoded(this.reference, key, bound);
   }
 
+  /** Undefined when it has a place that the model does not know. */
+  encodePlace(key: Uint8Array, bound: 'lower' | 'upper'): Result | undefined {
+    return model.encodePlace(this.reference, key, bound);
+  }
+
   decodeEncoded(key: Uint8Array, bound: Bound): Result {
     return model.decodeEncoded(this.reference, key, bound);
   }

@@ -33,7 +33,7 @@ const PLANS = new Map([
   [103n, 'tipb.DAGRequest'],
   [105n, 'tipb.ChecksumRequest'],
 ]);
-const BOUNDS = new Set(['RANGE_START', 'RANGE_END', 'ENC_START', 'ENC_END']);
+const BOUNDS = new Set(['RANGE_START', 'RANGE_END', 'ENC_START', 'ENC_END', 'PLACE_START', 'PLACE_END']);
 function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
   return bytes.length >= prefix.length && compare(bytes.subarray(0, prefix.length), prefix) === 0;
 }
@@ -186,6 +186,15 @@ export class Verdict {
     return this.space.contains(key) || compare(key, this.space.behind) === 0;
   }
 
+  /** True for bytes, an encoded key or not, between the space's bounds as PD has them. */
+  private isPlace(bytes: Uint8Array): boolean {
+    const [first, behind] = [this.space.first, this.space.behind].map((key) =>
+      this.space.toForm(key, 'store'),
+    );
+    const isBelow = this.space.isTenant0 ? bytes.length === 0 : compare(bytes, first!) < 0;
+    return !isBelow && compare(bytes, behind!) <= 0;
+  }
+
   /** A field of a request on its way to the store. */
   private sent(field: JudgedField, n: Node): string | undefined {
     const { role } = field;
@@ -202,6 +211,11 @@ export class Verdict {
       if (key === undefined) return `sends ${shown}, which is no encoded key`;
       const good = role === 'ENC_KEY' ? this.space.contains(key) : this.insideOrEnd(key);
       return good ? undefined : `reaches ${shown}, outside`;
+    }
+    if (role === 'PLACE_START' || role === 'PLACE_END') {
+      const good =
+        this.isPlace(n.bytes) || (n.bytes.length === 0 && this.space.isTenant0 && role === 'PLACE_START');
+      return good ? undefined : `asks for regions at ${shown}, outside`;
     }
     switch (role) {
       case 'DROP':

@@ -22,6 +22,7 @@ import {
   decodeKey,
   decodeStart,
   encodeEncoded,
+  encodePlace,
   encodeKey,
   encodeLower,
   encodeUpper,
@@ -69,7 +70,7 @@ import { jsonAt, jsonLength, rewriteAnswer, rewriteBody } from '../pd-http/json'
 import { beginRewrite, findLayout, fits } from '../rewrite/known-layouts';
 import { Layout } from '../rewrite/layout';
 import { applyPatches, patchCount } from '../rewrite/patches';
-import { queryAt, queryLength, rewriteQuery } from '../pd-http/query';
+import { KeyForm, queryAt, queryLength, rewriteQuery } from '../pd-http/query';
 import { touched } from '../rewrite/edits';
 import { mapTarget, targetAt, targetLength, targetProblem } from '../pd-http/target';
 import { useLookups } from '../rewrite/region-acts';
@@ -231,7 +232,7 @@ export function method(at: usize, length: usize): usize {
   return giveAscii(textOf(because));
 }
 
-/** One mapping of the selected space: 0 encodeKey, 1 encodeLower, 2 encodeUpper, 3 decodeKey, 4 decodeStart, 5 decodeEnd, 6.. encoded forms. */
+/** One mapping of the selected space: 0 encodeKey, 1 encodeLower, 2 encodeUpper, 3 decodeKey, 4 decodeStart, 5 decodeEnd, 6.. encoded forms, 12.. places. */
 export function map(kind: u32, at: usize, length: usize): usize {
   let mapped: u32 = Mapped.BROKEN;
   switch (kind) {
@@ -262,6 +263,10 @@ export function map(kind: u32, at: usize, length: usize): usize {
     case 10:
     case 11:
       mapped = decodeEncoded(at, length, kind - 9);
+      break;
+    case 12:
+    case 13:
+      mapped = encodePlace(at, length, kind - 11);
   }
   store<u32>(result, mapped, 8);
   return mapped == Mapped.REPLACED ? give(mappedAt, mappedLength) : give(at, length);
@@ -334,7 +339,7 @@ const END: Ascii = ascii('end_key');
 
 /** A query with the range `key`, `end_key`. */
 export function query(at: usize, length: usize, hex: bool): usize {
-  store<u32>(result, rewriteQuery(at, length, START, END, hex), 8);
+  store<u32>(result, rewriteQuery(at, length, START, END, hex ? KeyForm.HEX : KeyForm.ESCAPED), 8);
   return give(queryAt, queryLength);
 }
 

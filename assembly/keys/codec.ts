@@ -37,6 +37,12 @@ export function encodeUpper(p: usize, length: usize): Mapped {
   return codec == Codec.PREFIX ? prefix.encodeUpper(p, length) : tenantZero.encodeUpper(p, length);
 }
 
+/** Where a client's key lies among the store's regions. Every key has a place, and order is kept: never OUTSIDE. */
+export function encodePlaceOf(p: usize, length: usize): Mapped {
+  if (codec == Codec.TABLE) return table.encodePlace(p, length);
+  return codec == Codec.PREFIX ? prefix.encodeKey(p, length) : tenantZero.encodePlace(p, length);
+}
+
 /** A store's key to the client's. OUTSIDE: another tenant's. */
 export function decodeKey(p: usize, length: usize): Mapped {
   if (codec == Codec.TABLE) return table.decodeKey(p, length);

@@ -7,6 +7,8 @@ import { alloc } from '../memory/arena';
 
 const GROUP: usize = 8;
 const ENCODED_GROUP: usize = 9;
+/** Marker of a group that holds padding only. */
+const NO_KEY_BYTES: u8 = 0xf7;
 
 /** Length of the last result of `decode` or `encode`. */
 export let resultLength: usize = 0;
@@ -43,6 +45,40 @@ export function decode(p: usize, length: usize): usize {
     return out;
   }
   return 0;
+}
+
+/** True when `decodeCeiling` was given a whole encoded key. */
+export let isExact: bool = false;
+
+/**
+ * The least key whose encoded form is not below these bytes, whatever they are, in the arena: all bytes have a place among encoded keys.
+ *
+ *   whole groups with marker FF | rest        the rest is the last group of an encoded key, or not
+ */
+export function decodeCeiling(p: usize, length: usize): usize {
+  const out = alloc(length + GROUP);
+  const end = p + length;
+  let to = out;
+  while (end - p >= ENCODED_GROUP && load<u8>(p, GROUP) == 0xff) {
+    store<u64>(to, load<u64>(p));
+    p += ENCODED_GROUP;
+    to += GROUP;
+  }
+  const rest = end - p;
+  let kept = min<usize>(rest, GROUP);
+  memory.copy(to, p, kept);
+  // Encoding puts zeros behind a key: it is not below the rest if it is not below what the rest begins with.
+  while (kept > 0 && load<u8>(to + kept - 1) == 0) kept--;
+  isExact = false;
+  if (rest >= ENCODED_GROUP && load<u8>(p, GROUP) >= NO_KEY_BYTES) {
+    const named = <usize>(load<u8>(p, GROUP) - NO_KEY_BYTES);
+    isExact = rest == ENCODED_GROUP && kept <= named;
+    if (isExact) kept = named;
+    // The key that would end here is below the bytes behind it.
+    else if (kept <= named) kept = named + 1;
+  }
+  resultLength = to + kept - out;
+  return out;
 }
 
 /** Encodes into the arena. */

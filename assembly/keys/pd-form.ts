@@ -7,7 +7,7 @@
  *   raw prefix (API V1)                 plain           plain
  *   raw keyspace (API V2)               plain           memcomparable     client-go internal/apicodec NewCodecV1, NewCodecV2
  */
-import { Codec, codec, decode, encode } from './codec';
+import { Codec, codec, decode, encode, encodePlaceOf } from './codec';
 import { Bound, Mapped, mappedAt, mappedLength, replacedBy, unbounded } from './mapped';
 import * as memcomparable from './memcomparable';
 import { KeyRange, compareBytes } from './range';
@@ -52,11 +52,39 @@ export function encodeEncoded(p: usize, length: usize, bound: Bound): Mapped {
     if (raw == 0) return Mapped.BROKEN;
     rawLength = memcomparable.resultLength;
   }
+  // The encoded empty key lies before everything, unlike an absent end.
+  if (bound == Bound.UPPER && rawLength == 0 && length != 0) bound = Bound.LOWER;
   // Tenant 0 begins where the store does: its first region is looked up by the empty key.
   if (codec == Codec.TENANT_ZERO && rawLength == 0 && bound == Bound.KEY) return Mapped.SAME;
   const mapped = encode(raw, rawLength, bound);
   if (mapped == Mapped.OUTSIDE || mapped == Mapped.SAME || !storeEncodes) return mapped;
   return reencode(mapped, raw, rawLength);
+}
+
+/**
+ * Where a client's bound of a range of regions lies in the store: there is a region for every key, in order. Neither OUTSIDE nor BROKEN. An
+ * empty lower bound is the space's first key, an empty upper one its end.
+ */
+export function encodePlace(p: usize, length: usize, bound: Bound): Mapped {
+  if (length == 0 && bound == Bound.UPPER) return encodeEncoded(p, length, bound);
+  if (codec == Codec.TABLE && table.tagEncoded(p, length)) return Mapped.IN_PLACE;
+  let raw = p;
+  let rawLength = length;
+  let isBetween = false;
+  if (clientEncodes && length != 0) {
+    raw = memcomparable.decodeCeiling(p, length);
+    rawLength = memcomparable.resultLength;
+    isBetween = !memcomparable.isExact;
+  }
+  const mapped = encodePlaceOf(raw, rawLength);
+  if (mapped == Mapped.SAME || !storeEncodes) return mapped;
+  reencode(mapped, raw, rawLength);
+  if (isBetween && rawLength != 0) {
+    // Below the key's encoded form, and not below that of any other key before it.
+    const marker = mappedAt + mappedLength - 1;
+    store<u8>(marker, load<u8>(marker) - 1);
+  }
+  return Mapped.REPLACED;
 }
 
 /** A store's key or boundary in PD's form to the client's. */

@@ -22,7 +22,7 @@ import { LIMIT, T, writeBound } from './tidb-keys';
 
 export { decodeEnd, decodeKey, decodeStart, encodeKey, encodeLower, encodeUpper } from './codec';
 export { Bound, Mapped, mappedAt, mappedLength } from './mapped';
-export { decodeEncoded, encodeEncoded, ownsRegion } from './pd-form';
+export { decodeEncoded, encodeEncoded, encodePlace, ownsRegion } from './pd-form';
 
 /** Kinds of requests that a space serves, as the schema's flags of messages have them. */
 export const TXN: u32 = 2048;

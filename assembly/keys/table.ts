@@ -11,7 +11,7 @@
 import { alloc } from '../memory/arena';
 import { Mapped, mappedAt, mappedLength, replacedBy, unbounded } from './mapped';
 import { isEncoded } from './memcomparable';
-import { BOUND_BYTES, LIMIT, T, behindT, writeBound } from './tidb-keys';
+import { BOUND_BYTES, LIMIT, T, behindT, writeBound, writeFarPlace } from './tidb-keys';
 
 export const MIN_TENANT: u32 = 1;
 /** With 32767 the tenant's end would leave the `t` space. */
@@ -83,6 +83,12 @@ export function encodeLower(p: usize, length: usize): Mapped {
 /** A range's upper bound; empty and what lies above every key are the tenant's end. */
 export function encodeUpper(p: usize, length: usize): Mapped {
   return length == 0 ? writeBound(high) : encodeLower(p, length);
+}
+
+/** Where a logical key lies among the regions: one above every key lies in the tenant's last region. */
+export function encodePlace(p: usize, length: usize): Mapped {
+  const mapped = encodeKey(p, length);
+  return mapped == Mapped.OUTSIDE ? writeFarPlace(low, p, length) : mapped;
 }
 
 /** A physical key back to the logical one. OUTSIDE: another tenant's. */

@@ -5,7 +5,7 @@
  *   [------------------ tenant 0 ------------------) | tenants 1, 2, ...
  */
 import { Mapped, unbounded } from './mapped';
-import { LIMIT, T, behindT, writeBound } from './tidb-keys';
+import { FIRST, LIMIT, T, behindT, writeBound, writeFarPlace } from './tidb-keys';
 
 /** True for what lies among the tenants. */
 export function behind(p: usize, length: usize): bool {
@@ -27,6 +27,11 @@ export function encodeLower(p: usize, length: usize): Mapped {
 /** A range's upper bound; empty is the tenant's end. */
 export function encodeUpper(p: usize, length: usize): Mapped {
   return length == 0 || behind(p, length) ? writeBound(LIMIT) : Mapped.SAME;
+}
+
+/** Where a key lies among the regions: one among the tenants lies behind tenant 0's last key. */
+export function encodePlace(p: usize, length: usize): Mapped {
+  return behind(p, length) ? writeFarPlace(FIRST, p, length) : Mapped.SAME;
 }
 
 /** A store's region or range start. OUTSIDE: it starts among the tenants. */

@@ -9,6 +9,8 @@ import { Mapped, replacedBy } from './mapped';
 export const T: u8 = 0x74;
 /** The eight bytes behind `t` in the first key that no TiDB writes, as one big-endian number. */
 export const LIMIT: u64 = 0x8001000000000000;
+/** The same in the first key with a table id. */
+export const FIRST: u64 = 0x8000000000000000;
 /** Length of `t` and a whole table id; TiKV's coprocessor refuses shorter bounds. */
 export const BOUND_BYTES: usize = 9;
 
@@ -26,4 +28,21 @@ export function writeBound(v: u64): Mapped {
   store<u8>(at, T);
   store<u64>(at, bswap<u64>(v), 1);
   return replacedBy(at, BOUND_BYTES);
+}
+
+/** Bytes in front of a far place: more bytes FF than any key that TiDB writes has behind its tag. */
+const FAR_BYTES: usize = 64;
+
+/**
+ * A place in the last region of the keys with the tag of these eight bytes, for a key that no TiDB writes. Order is kept.
+ *
+ *   't' tag:2 FF:61 | key
+ */
+export function writeFarPlace(v: u64, p: usize, length: usize): Mapped {
+  const at = alloc(FAR_BYTES + length);
+  memory.fill(at, 0xff, FAR_BYTES);
+  store<u8>(at, T);
+  store<u16>(at, bswap<u16>(<u16>(v >> 48)), 1);
+  memory.copy(at + FAR_BYTES, p, length);
+  return replacedBy(at, FAR_BYTES + length);
 }

@@ -42,6 +42,7 @@ const HOPELESS_TRUST: u32 = 64;
 const LEARNABLE: u32 =
   Flag.RANGE |
   Flag.ENCODED_RANGE |
+  Flag.PLACES |
   Flag.EXACT_KEY |
   Flag.NEEDS |
   Flag.LENIENT |
@@ -223,6 +224,8 @@ function bytes(entry: u32, at: usize, length: usize, depth: i32): bool {
     case Role.ENC_KEY:
     case Role.ENC_START:
     case Role.ENC_END:
+    case Role.PLACE_START:
+    case Role.PLACE_END:
       return key(regularOf(true, request), at, length);
     default:
       return false;

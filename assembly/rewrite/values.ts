@@ -19,6 +19,7 @@ import {
   encodeEncoded,
   encodeKey,
   encodeLower,
+  encodePlace,
   encodeUpper,
   keyspaceId,
   mapsTableIds,
@@ -42,6 +43,16 @@ import { sawServiceId, sawServiceSafePoint, sawServiceTtl } from './service-safe
 export const enum Direction {
   REQUEST,
   RESPONSE,
+}
+
+/** What a range is a range of. */
+export const enum BoundForm {
+  /** Raw keys. */
+  RAW,
+  /** Keys in PD's form. */
+  ENCODED,
+  /** The same, and every key has a place in it. */
+  PLACE,
 }
 
 /** TiDB's table ids fit into this many bits. */
@@ -88,14 +99,16 @@ export function useLongestLease(seconds: i64): void {
 }
 
 /** One bound of a range; `value` is where the field's bytes begin, [at, end) the field, both at the message's end when absent. */
-export function bound(encoded: bool, lower: bool, field: u32, at: usize, value: usize, end: usize): Status {
+export function bound(form: BoundForm, lower: bool, field: u32, at: usize, value: usize, end: usize): Status {
   const length = at == end ? 0 : end - value;
   let mapped: Mapped;
   if (direction == Direction.REQUEST) {
-    if (encoded) mapped = encodeEncoded(value, length, lower ? Bound.LOWER : Bound.UPPER);
+    if (form == BoundForm.PLACE) mapped = encodePlace(value, length, lower ? Bound.LOWER : Bound.UPPER);
+    else if (form == BoundForm.ENCODED)
+      mapped = encodeEncoded(value, length, lower ? Bound.LOWER : Bound.UPPER);
     else mapped = lower ? encodeLower(value, length) : encodeUpper(value, length);
   } else {
-    if (encoded) mapped = decodeEncoded(value, length, lower ? Bound.LOWER : Bound.UPPER);
+    if (form != BoundForm.RAW) mapped = decodeEncoded(value, length, lower ? Bound.LOWER : Bound.UPPER);
     else mapped = lower ? decodeStart(value, length) : decodeEnd(value, length);
     if (mapped == Mapped.OUTSIDE) return Status.DROP;
   }

@@ -67,6 +67,7 @@ import { actsOnRegion, beginRegion } from './region-acts';
 import { GROUP_KEY_FIELD, groupRange, hasGroupSettings, isGroupKey } from './resource-groups';
 import { beginService, serviceSafePoint } from './service-safe-point';
 import {
+  BoundForm,
   Direction,
   bound,
   bytes,
@@ -300,12 +301,14 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         switch (role) {
           case Role.RANGE_START:
           case Role.ENC_START:
+          case Role.PLACE_START:
             level.startAt = at;
             level.startBytes = value;
             level.startTo = p;
             continue;
           case Role.RANGE_END:
           case Role.ENC_END:
+          case Role.PLACE_END:
             level.endAt = at;
             level.endBytes = value;
             level.endTo = p;
@@ -392,6 +395,12 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   return Status.OK;
 }
 
+/** @inline */
+function boundForm(flags: u32): BoundForm {
+  if (flags & Flag.PLACES) return BoundForm.PLACE;
+  return flags & Flag.ENCODED_RANGE ? BoundForm.ENCODED : BoundForm.RAW;
+}
+
 /** What a message asks for behind its last field. */
 function finish(message: u32, flags: u32, level: Level, end: usize, seen: u64): Status {
   const self = recordOf(message);
@@ -399,11 +408,11 @@ function finish(message: u32, flags: u32, level: Level, end: usize, seen: u64): 
   const endField = endFieldOf(self);
   const request = direction == Direction.REQUEST;
   if (flags & (Flag.RANGE | Flag.ENCODED_RANGE)) {
-    const encoded = (flags & Flag.ENCODED_RANGE) != 0;
+    const form = boundForm(flags);
     let status = Status.OK;
     if (startField != 0) {
       status = bound(
-        encoded,
+        form,
         !level.reverse,
         startField,
         level.startAt == 0 ? end : level.startAt,
@@ -413,7 +422,7 @@ function finish(message: u32, flags: u32, level: Level, end: usize, seen: u64): 
     }
     if (status == Status.OK && endField != 0) {
       status = bound(
-        encoded,
+        form,
         level.reverse,
         endField,
         level.endAt == 0 ? end : level.endAt,

@@ -31,6 +31,7 @@ export const enum Flag {
   NAMED_VALUE = 524288,
   SERVICE = 1048576,
   OWNERS = 2097152,
+  PLACES = 4194304,
   /** Those that ask for something before the first field. */
   BEGINS = OWNERS | NEEDS | ACTS_ALWAYS | ACTS_WITHOUT_KEYS | SERVICE | HAS_CONTEXT | CONTEXT | BATCH,
   /** And behind the last one. */

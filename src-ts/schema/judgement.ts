@@ -112,12 +112,16 @@ const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?
   SERVICE_TTL: { scalars: SIGNED },
 };
 
+const RANGE_STARTS = ['RANGE_START', 'ENC_START', 'PLACE_START'];
+
 /** Roles of which a message has one at most: the walker keeps one place for each. */
 const SINGLE = new Set([
   'RANGE_START',
   'RANGE_END',
   'ENC_START',
   'ENC_END',
+  'PLACE_START',
+  'PLACE_END',
   'REVERSE',
   'ETCD_END',
   'RESOURCE_PATH',
@@ -299,9 +303,9 @@ function judgeMessage(message: DescMessage, options: Options, problems: string[]
     if (SINGLE.has(role) && (seen.has(role) || (field.fieldKind === 'list' && role !== 'BATCH_IDS')))
       problems.push(`${name}: a message has one field of role ${role} at most`);
     if (role === 'KEY' && field.fieldKind !== 'list') {
-      if (seen.has('RANGE_START') || seen.has('ENC_START') || exactKeys++ > 0)
+      if (RANGE_STARTS.some((start) => seen.has(start)) || exactKeys++ > 0)
         problems.push(`${name}: a message has one exact key or a range, not both`);
-    } else if ((role === 'RANGE_START' || role === 'ENC_START') && exactKeys > 0)
+    } else if (RANGE_STARTS.includes(role) && exactKeys > 0)
       problems.push(`${name}: a message has one exact key or a range, not both`);
     seen.add(role);
     const essential = options.has(field, 'essential');

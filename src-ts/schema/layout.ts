@@ -36,7 +36,7 @@ const SERVER_STREAMING = 2;
 /** A message's flag is set when one of its fields has one of these roles. */
 const FLAGS: readonly (readonly [number, readonly string[]])[] = [
   [1 << 0, ['RANGE_START', 'RANGE_END']],
-  [1 << 1, ['ENC_START', 'ENC_END']],
+  [1 << 1, ['ENC_START', 'ENC_END', 'PLACE_START', 'PLACE_END']],
   [1 << 2, ['REVERSE']],
   [1 << 3, ['BATCH_IDS']],
   [1 << 4, ['LEASE_GRANT_ID']],
@@ -46,6 +46,7 @@ const FLAGS: readonly (readonly [number, readonly string[]])[] = [
   [1 << 10, ['SAFE_POINT_OUT']],
   [1 << 19, ['ETCD_VALUE']],
   [1 << 20, ['SERVICE_ID']],
+  [1 << 22, ['PLACE_START', 'PLACE_END']],
 ];
 /** Has both a key in etcd and an ETCD_END: without a key it starts at the tenant's first one. */
 const NAME_RANGE = 1 << 7;
@@ -67,8 +68,16 @@ const REFUSAL_KINDS: Record<string, number> = { 'kvrpcpb.KeyError': 1, 'errorpb.
 const REFUSAL_TEXT = 2;
 
 const ETCD_KEYS = ['ETCD_KEY', 'ETCD_READ_KEY'];
-const STARTS = ['API_VERSION', 'RANGE_START', 'ENC_START', ...ETCD_KEYS, 'RESOURCE_PATH', 'SAFE_POINT_OUT'];
-const ENDS = ['KEYSPACE_ID', 'RANGE_END', 'ENC_END', 'ETCD_END', 'RESOURCE_END'];
+const STARTS = [
+  'API_VERSION',
+  'RANGE_START',
+  'ENC_START',
+  'PLACE_START',
+  ...ETCD_KEYS,
+  'RESOURCE_PATH',
+  'SAFE_POINT_OUT',
+];
+const ENDS = ['KEYSPACE_ID', 'RANGE_END', 'ENC_END', 'PLACE_END', 'ETCD_END', 'RESOURCE_END'];
 
 /** Roles that the walker does nothing about, in either direction. */
 const IDLE = new Set(['ROLE_UNSPECIFIED', 'OPAQUE', 'NAME']);

@@ -48,7 +48,7 @@ const SHAPES_DOC = `/**
  * 16384 acts on its context's region, 32768 does so when it has no keys, 65536 unknown fields pass,
  * 131072 its first field is a request context, 262144 the start field must be there,
  * 524288 a value under a name in etcd, 1048576 a service safe point,
- * 2097152 of tenant 0 it passes unread.
+ * 2097152 of tenant 0 it passes unread, 4194304 its encoded range is one of regions: every key has a place in it.
  *
  * A request context's start field is its API version, its end field the keyspace's id.
  * Kinds: 0 none, 1 kvrpcpb.KeyError (its abort), 2 a text, 3 errorpb.Error (its message).

@@ -82,6 +82,19 @@ test('SHOW TABLE REGIONS shows several of the own table, side by side', async ()
   });
 });
 
+test.each([
+  ['information_schema', 'tables'],
+  ['metrics_schema', 'up'],
+  ['performance_schema', 'setup_actors'],
+])('SHOW TABLE %s.%s REGIONS, whose keys no tenant writes, shows the last region', async (schema, table) => {
+  await inAll(stack, async (session, tenant) => {
+    const regions = await session.query(`SHOW TABLE ${schema}.${table} REGIONS`);
+    const caller = await Caller.of(stack, tenant);
+    const last = (await caller.regions()).at(-1)!;
+    expect(new Set(numbers(regions, 'REGION_ID'))).toEqual(new Set([Number(last.id)]));
+  });
+});
+
 describe('scans over several regions', () => {
   const cases: [string, string, number[]][] = [
     ['a whole scan', 'SELECT id FROM t', ids],

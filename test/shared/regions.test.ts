@@ -69,6 +69,50 @@ describe('regions', () => {
     expect(bytes.toString('hex')).not.toContain(beta);
   });
 
+  test('every key lies in the region that is shown for it, also behind the last key of all', async () => {
+    const all = await callers.alpha.regions();
+    const texts = [
+      '',
+      '00',
+      '6d',
+      '74',
+      '7480',
+      '748000ffffffffffff',
+      '748001',
+      '74c0',
+      '74c000000000000001',
+    ];
+    texts.push('75', '7a', 'ff', 'ffffffffffffffffff');
+    const keys: Buffer[] = texts.map((text) => Buffer.from(text, 'hex'));
+    keys.push(rowKey(TABLE, 1), rowKey(TABLE, 2, 1));
+    for (const key of keys) {
+      const wanted = all.find(
+        ({ start, end }) =>
+          Buffer.compare(start, key) <= 0 && (end.length === 0 || Buffer.compare(key, end) < 0),
+      )!;
+      const form = memcomparable(key);
+      const { id, start, end } = await callers.alpha.regionOf(key);
+      expect([key.toString('hex'), id, start, end]).toEqual([
+        key.toString('hex'),
+        wanted.id,
+        wanted.start,
+        wanted.end,
+      ]);
+      expect(idsOf(await scan({ startKey: form, limit: 1 }))).toEqual([wanted.id]);
+      const path = `/pd/api/v1/region/key/${[...form].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('')}`;
+      const overHttp = await callers.alpha.http(path);
+      expect([overHttp.status, BigInt((JSON.parse(overHttp.body) as { id: number }).id)]).toEqual([
+        200,
+        wanted.id,
+      ]);
+    }
+    // Bytes that are no encoded key have a place as well.
+    for (const key of ['74c0', '75', '7a', 'ff'].map((text) => Buffer.from(text, 'hex'))) {
+      const { fields } = await callers.alpha.pd('GetRegion', { header, regionKey: key });
+      expect((fields!['region'] as Fields)['id']).toBe(all.at(-1)!.id);
+    }
+  });
+
   test('before the first one there is none, before the second the first', async () => {
     const before = async (key: Uint8Array): Promise<Fields | undefined> => {
       const types: [string, string] = ['pdpb.GetRegionRequest', 'pdpb.GetRegionResponse'];

@@ -48,7 +48,7 @@ export enum Mapped {
   BROKEN,
 }
 
-/** The mappings of `map`; KEY, LOWER and UPPER also exist in PD's memcomparable form. */
+/** The mappings of `map`; KEY, LOWER and UPPER also exist in PD's memcomparable form, and bounds of ranges of regions. */
 export const MAP = {
   encodeKey: 0,
   encodeLower: 1,
@@ -62,6 +62,8 @@ export const MAP = {
   decodeEncodedKey: 9,
   decodeEncodedStart: 10,
   decodeEncodedEnd: 11,
+  encodePlaceLower: 12,
+  encodePlaceUpper: 13,
 } as const;
 export type MapName = keyof typeof MAP;
 

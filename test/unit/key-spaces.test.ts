@@ -14,7 +14,8 @@ import * as model from '../harness/model/key-spaces.ts';
 import type { KeySpace } from '../harness/model/key-spaces.ts';
 import { Random } from '../harness/model/random.ts';
 import { messageId } from '../harness/model/schema.ts';
-import { BROKEN, memcomparable, OUTSIDE, type Result, TAGGABLE } from '../harness/model/table-codec.ts';
+import { ADVERSARIAL, edges, mutated, randomKey, ROW, sorted, table } from '../harness/model/some-keys.ts';
+import { BROKEN, memcomparable, OUTSIDE, type Result } from '../harness/model/table-codec.ts';
 import { bytes, scalar } from '../harness/model/wire.ts';
 
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -49,85 +50,9 @@ const CHOICES: SpaceChoice[] = [
 const SPACES = CHOICES.map(model.spaceOf);
 const NAMED = SPACES.map((space): [string, KeySpace] => [space.name, space]);
 
-/** `t`, a table id as TiDB writes it, and more. */
-function table(id: bigint, rest = ''): Uint8Array {
-  const bytes = new Uint8Array(9);
-  bytes[0] = 0x74;
-  new DataView(bytes.buffer).setBigUint64(1, BigInt.asUintN(64, id) ^ (1n << 63n));
-  return concat(bytes, unhex(rest));
-}
-
-const ROW = '5f72 8000000000000001';
-const MAX_INT64 = (1n << 63n) - 1n;
-const ADVERSARIAL: Uint8Array[] = [
-  EMPTY,
-  ...['00', '0000', '61', '6d', '6d44423a3100', '6dff', '72', '73', '74', '7400', '747f', '7480', '75'].map(
-    unhex,
-  ),
-  ...['748000', '748000000000', '7480000000000000', '748000000000000000', '7480000000000001'].map(unhex),
-  ...['748000ffff', '748001', '74800100', '748001000000000000', '748002', '7481', '74ff', '78', 'ff'].map(
-    unhex,
-  ),
-  ...['ffff', 'ffffffffffffffff', 'ffffffffffffffffff', 'ff'.repeat(17)].map(unhex),
-  ...['72000000', '72000001', '78000000', '78000001', '780000ff', '78ffffff', '79000000'].map(unhex),
-  ...[0n, 1n, 2n, (1n << 48n) - 2n, (1n << 48n) - 1n, 1n << 48n, MAX_INT64, -1n].flatMap((id) => [
-    table(id),
-    table(id, ROW),
-    table(id, 'ff'),
-  ]),
-  ...[6, 7, 8, 9, 10, 15, 16, 17, 24].flatMap((length) => [
-    new Uint8Array(length),
-    new Uint8Array(length).fill(0x61),
-    new Uint8Array(length).fill(0xff),
-    concat([0x6d], new Uint8Array(length - 1)),
-  ]),
-];
-
-function mutated(random: Random, key: Uint8Array): Uint8Array {
-  const copy = Uint8Array.from(key);
-  if (copy.length > 0)
-    copy[random.below(copy.length)] = random.pick([0, 1, 0x74, 0x80, 0xfe, 0xff, random.below(256)]);
-  return copy;
-}
-
-function randomKey(random: Random): Uint8Array {
-  switch (random.below(6)) {
-    case 0:
-      return concat([0x6d], random.bytes(random.below(20)));
-    case 1:
-      return table(random.bigint(48), hex(random.bytes(random.below(24))));
-    case 2:
-      return table(random.bigint(48), ROW).subarray(0, random.below(18));
-    case 3:
-      return random.bytes(random.below(30));
-    default:
-      return mutated(random, random.pick(ADVERSARIAL));
-  }
-}
-
-/** Sorted, each once. */
-function sorted(keys: Uint8Array[]): Uint8Array[] {
-  return [...keys]
-    .sort(compare)
-    .filter((key, i, all) => i === 0 || compare(key, all[i - 1] as Uint8Array) !== 0);
-}
-
 function logicalKeys(seed: number, count: number): Uint8Array[] {
   const random = new Random(seed);
   return sorted([...ADVERSARIAL, ...Array.from({ length: count }, () => randomKey(random))]);
-}
-
-/** Places at and around the edges of a space. */
-function edges({ first, behind }: KeySpace): Uint8Array[] {
-  return [first, behind].flatMap((edge) => [
-    edge,
-    concat(edge, [0]),
-    concat(edge, TAGGABLE),
-    concat(edge, [0x74, 0xff]),
-    edge.subarray(0, -1),
-    edge.subarray(0, 3),
-    concat(edge, new Uint8Array(9).fill(0xff)),
-  ]);
 }
 
 /** Raw keys of the store: of this space, around its edges, of the other kinds, and whatever else. */
@@ -167,6 +92,8 @@ const EXPECTED: Record<MapName, Expected> = {
   decodeEncodedKey: (space, key) => model.decodeEncoded(space, key, 'key'),
   decodeEncodedStart: (space, key) => model.decodeEncoded(space, key, 'lower'),
   decodeEncodedEnd: (space, key) => model.decodeEncoded(space, key, 'upper'),
+  encodePlaceLower: (space, key) => model.encodePlace(space, key, 'lower') ?? BROKEN,
+  encodePlaceUpper: (space, key) => model.encodePlace(space, key, 'upper') ?? BROKEN,
 };
 
 function agree(filter: Filter, space: KeySpace, names: MapName[], keys: Uint8Array[]): void {
@@ -322,6 +249,8 @@ describe.each(BUILD_NAMES)('the %s build agrees with the model', (build) => {
     const decode: MapName[] = ['decodeEncodedKey', 'decodeEncodedStart', 'decodeEncodedEnd'];
     agree(filter, space, encode, [EMPTY, ...logical.map(memcomparable)]);
     agree(filter, space, decode, [EMPTY, ...physical.map(memcomparable)]);
+    const clientForms = logical.map((key) => (space.clientEncodes ? memcomparable(key) : key));
+    agree(filter, space, ['encodePlaceLower', 'encodePlaceUpper'], [EMPTY, ...clientForms]);
     // The other form than the one that is expected, and encodings cut short. Keys that look like two groups are patched unseen.
     const odd = [...logical, ...physical, ...physical.map((key) => memcomparable(key).subarray(0, -1))];
     const strange = odd.filter((key) => key.length < 18 || key[8] !== 0xff);
@@ -359,6 +288,40 @@ describe('laws', () => {
     expect(encoded.map(hex)).toEqual(
       images.map((image) => hex(space.storeEncodes ? memcomparable(image) : image)),
     );
+  });
+
+  test.each(NAMED)('%s: all bytes have a place among the keys of the space', (_name, space) => {
+    filter.selectSpace(space.choice);
+    const random = new Random(17);
+    // Behind the border of the very first key lies all.
+    const keys = own(space, 17, 40).filter((key) => key.length > 0);
+    const borders = keys.map((key) => ({
+      key: clientForm(space, key),
+      stored: model.stored(space, map('encodeLower', key) as Uint8Array),
+    }));
+    // Encodings, what is next to them, and what has nothing to do with them.
+    const forms = logicalKeys(18, 40).flatMap((key) => [
+      clientForm(space, key),
+      memcomparable(key).subarray(0, -1),
+      concat(memcomparable(key), [random.below(256)]),
+      mutated(random, memcomparable(key)),
+      key,
+    ]);
+    const places = sorted(forms)
+      .filter((bytes) => bytes.length > 0)
+      .map((bytes) => ({ bytes, place: map('encodePlaceLower', bytes) as Uint8Array }));
+    for (const { bytes, place } of places) {
+      expect(hex(map('encodePlaceUpper', bytes) as Uint8Array)).toBe(hex(place));
+      const isIn =
+        compare(place, model.stored(space, space.first)) >= 0 &&
+        compare(place, model.stored(space, space.behind)) < 0;
+      if (!isIn) expect(`${hex(bytes)} -> ${hex(place)}`).toBe('a place in the space');
+      for (const { key, stored } of borders) {
+        const isBehind = compare(bytes, key) >= 0;
+        if (compare(place, stored) >= 0 !== isBehind)
+          expect(`${hex(bytes)} -> ${hex(place)}, ${hex(key)} -> ${hex(stored)}`).toBe(`${isBehind}`);
+      }
+    }
   });
 
   test.each(NAMED)('%s: what is decoded is what was encoded', (_name, space) => {

@@ -49,6 +49,11 @@ export class Caller {
     return this.call(this.stack.pd.meshAddress, `/pdpb.PD/${method}`, types, fields, metadata);
   }
 
+  /** GET of PD's HTTP API. */
+  http(path: string): Promise<{ status: number; body: string }> {
+    return callHttp(this.stack.pd.meshAddress, this.certs, path);
+  }
+
   /** A method of another service of PD: its path without the first slash. */
   pdService(path: string, types: [string, string], fields: Fields): Promise<Answer> {
     return this.call(this.stack.pd.meshAddress, `/${path}`, types, fields, {});

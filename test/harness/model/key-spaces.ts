@@ -143,10 +143,31 @@ const DECODE = { key: 'decodeKey', lower: 'decodeStart', upper: 'decodeEnd' } as
 export function encodeEncoded(space: KeySpace, bytes: Uint8Array, bound: Bound): Result {
   const raw = space.clientEncodes && bytes.length > 0 ? fromMemcomparable(bytes) : bytes;
   if (raw === undefined) return BROKEN;
+  // The encoded empty key is a key before all others, not the absence of an end.
+  if (raw.length === 0 && bytes.length > 0 && bound === 'upper') bound = 'lower';
   // Nothing lies before tenant 0: the empty key is where its first region begins.
   if (space.first.length === 0 && raw.length === 0 && bound !== 'upper') return bytes;
   const mapped = space[ENCODE[bound]](raw);
   return mapped instanceof Uint8Array && space.storeEncodes ? memcomparable(mapped) : mapped;
+}
+
+/** Bytes FF between a tag and a key that the tenant cannot write. */
+const FAR = new Uint8Array(61).fill(0xff);
+
+/** Where a bound of a range of regions lies; undefined for bytes that are no encoded key, which have a place too. */
+export function encodePlace(
+  space: KeySpace,
+  bytes: Uint8Array,
+  bound: 'lower' | 'upper',
+): Uint8Array | undefined {
+  const raw = space.clientEncodes && bytes.length > 0 ? fromMemcomparable(bytes) : bytes;
+  if (raw === undefined) return undefined;
+  const place =
+    raw.length === 0 || space.takes(raw)
+      ? encodeEncoded(space, bytes, bound)
+      : memcomparable(concat(space.first.length > 0 ? space.first : [0x74, 0x80, 0x00], FAR, raw));
+  if (typeof place === 'string') throw new Error(`${hex(bytes)} has no place`);
+  return place;
 }
 
 /** The encoded form without its last marker and padding: what everything that begins with these bytes begins with. */

@@ -148,6 +148,8 @@ export class MessageMaker {
         return random.chance(30) ? EMPTY : request ? anyKey(random) : storedKey(world, random);
       case 'ENC_START':
       case 'ENC_END':
+      case 'PLACE_START':
+      case 'PLACE_END':
         return random.chance(30)
           ? EMPTY
           : pdKey(request ? anyKey(random) : storedKey(world, random), way, world);

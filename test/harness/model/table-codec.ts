@@ -104,6 +104,8 @@ const DECODE = { key: decodeKey, lower: decodeStart, upper: decodeEnd };
 export function encodeEncoded(tenant: number, bytes: Uint8Array, bound: Bound): Result {
   const raw = bytes.length === 0 ? EMPTY : fromMemcomparable(bytes);
   if (raw === undefined) return BROKEN;
+  // The encoded empty key is a key before all others, not the absence of an end.
+  if (raw.length === 0 && bytes.length > 0 && bound === 'upper') bound = 'lower';
   const mapped = ENCODE[bound](tenant, raw);
   return mapped instanceof Uint8Array ? memcomparable(mapped) : mapped;
 }

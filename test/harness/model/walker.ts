@@ -13,6 +13,7 @@ import {
   COPROCESSOR,
   decodeEncoded,
   encodeEncoded,
+  encodePlace,
   RAW,
   TXN,
   type KeySpace,
@@ -183,7 +184,7 @@ export class WalkerModel {
         view.clear(field);
         continue;
       }
-      const isBound = /^(RANGE|ENC)_(START|END)$/.test(name);
+      const isBound = /^(RANGE|ENC|PLACE)_(START|END)$/.test(name);
       if (field.fieldKind === 'list') {
         if (name === 'BATCH_IDS') continue;
         if (name === 'REGION_ACT') {
@@ -391,6 +392,9 @@ export class WalkerModel {
         const map = request ? encodeEncoded : decodeEncoded;
         return must(map(space, bytes, lower ? 'lower' : 'upper'));
       }
+      case 'PLACE_START':
+      case 'PLACE_END':
+        return must(encodePlace(space, bytes, role === 'PLACE_START' ? 'lower' : 'upper') ?? BROKEN);
       case 'TEXT':
         if (request || !mayQuoteKeys(typeof value === 'string' ? value : textOf(bytes))) return value;
         return typeof value === 'string' ? WITHHELD : ascii(WITHHELD);

@@ -1,15 +1,29 @@
-/** Key ranges in the query of PD's HTTP API: two parameters that hold a range in PD's memcomparable form. */
-import { Bound, Mapped, encodeEncoded, mappedAt, mappedLength } from '../keys/space';
+/** Ranges of regions in the query of PD's HTTP API: two parameters in PD's memcomparable form. */
+import { Bound, Mapped, encodePlace, mappedAt, mappedLength } from '../keys/space';
 import { alloc } from '../memory/arena';
 import { escapedLength, readHex, unescape, writeEscaped, writeHex } from '../wire/escape';
 import { Status } from '../wire/status';
-import { Ascii, equals } from '../wire/bytes';
+import { Ascii, ascii, equals } from '../wire/bytes';
+
+/** How keys are written. */
+export const enum KeyForm {
+  /** Bytes with percent-escapes. */
+  ESCAPED,
+  HEX,
+  /** Hex where the query says `format=hex`, else escaped. */
+  BY_FORMAT,
+  /** It cannot be told. */
+  UNREADABLE,
+}
 
 export let queryAt: usize = 0;
 export let queryLength: usize = 0;
 
 const AMPERSAND: u8 = 0x26;
 const EQUALS: u8 = 0x3d;
+
+const FORMAT: Ascii = ascii('format');
+const HEX: Ascii = ascii('hex');
 
 /** Where one parameter's value is: set by `find`. */
 let valueAt: usize = 0;
@@ -45,6 +59,23 @@ function hasEscapedName(p: usize, end: usize): bool {
   return false;
 }
 
+/** The form that a query gives to keys: ESCAPED, HEX or UNREADABLE. */
+export function formOf(p: usize, length: usize): KeyForm {
+  const end = p + length;
+  if (hasEscapedName(p, end)) return KeyForm.UNREADABLE;
+  const found = find(p, end, FORMAT);
+  if (found == 0) return KeyForm.ESCAPED;
+  const value = unescape(valueAt, valueLength);
+  if (found > 1 || value == 0) return KeyForm.UNREADABLE;
+  return equals(value, escapedLength, HEX) ? KeyForm.HEX : KeyForm.ESCAPED;
+}
+
+/** A key out of a path or a query into the arena, of `escapedLength`; 0 when it is not written in this form. */
+export function readKey(p: usize, length: usize, form: KeyForm): usize {
+  const bytes = unescape(p, length);
+  return bytes == 0 || form == KeyForm.ESCAPED ? bytes : readHex(bytes, escapedLength);
+}
+
 function appendBytes(to: usize, p: usize, length: usize): usize {
   memory.copy(to, p, length);
   return to + length;
@@ -54,22 +85,21 @@ function appendBytes(to: usize, p: usize, length: usize): usize {
 let boundAt: usize = 0;
 let boundLength: usize = 0;
 
-/** Maps one bound. False on bad escapes or bytes that are no encoded key. */
-function mapBound(p: usize, end: usize, name: Ascii, bound: Bound, hex: bool): bool {
+/** Maps one bound. False when it is not written in this form, or is there twice. */
+function mapBound(p: usize, end: usize, name: Ascii, bound: Bound, form: KeyForm): bool {
   if (find(p, end, name) > 1) return false;
   boundAt = 0;
   boundLength = valueLength;
   if (boundLength != 0) {
-    boundAt = hex ? readHex(valueAt, boundLength) : unescape(valueAt, boundLength);
+    boundAt = readKey(valueAt, boundLength, form);
     if (boundAt == 0) return false;
     boundLength = escapedLength;
   }
-  const mapped = encodeEncoded(boundAt, boundLength, bound);
-  if (mapped == Mapped.REPLACED) {
+  if (encodePlace(boundAt, boundLength, bound) == Mapped.REPLACED) {
     boundAt = mappedAt;
     boundLength = mappedLength;
   }
-  return mapped != Mapped.BROKEN;
+  return true;
 }
 
 /** Bytes that `name=value` takes at most: an escaped byte is three characters. */
@@ -77,34 +107,38 @@ function roomFor(name: Ascii, valueBytes: usize): usize {
   return name.length + 1 + valueBytes * 3;
 }
 
-function appendBound(to: usize, name: Ascii, at: usize, length: usize, hex: bool): usize {
+function appendBound(to: usize, name: Ascii, at: usize, length: usize, form: KeyForm): usize {
   to = appendBytes(to, changetype<usize>(name), name.length);
   store<u8>(to++, EQUALS);
-  return hex ? writeHex(to, at, length) : writeEscaped(to, at, length);
+  return form == KeyForm.HEX ? writeHex(to, at, length) : writeEscaped(to, at, length);
 }
 
 /**
  * Builds the query that goes on, in the arena: both bounds mapped (and put in where absent), every other parameter as it was.
- * MALFORMED: a bound twice, an escape cut short, or bytes that are no encoded key.
+ * By format, they go on escaped and without it: not every PD knows it. MALFORMED: a bound twice, or one that is not written in this form.
  */
-export function rewriteQuery(p: usize, length: usize, start: Ascii, stop: Ascii, hex: bool): Status {
+export function rewriteQuery(p: usize, length: usize, start: Ascii, stop: Ascii, form: KeyForm): Status {
   const end = p + length;
   if (hasEscapedName(p, end)) return Status.MALFORMED;
-  if (!mapBound(p, end, start, Bound.LOWER, hex)) return Status.MALFORMED;
+  const isByFormat = form == KeyForm.BY_FORMAT;
+  const given = isByFormat ? formOf(p, length) : form;
+  if (given == KeyForm.UNREADABLE || !mapBound(p, end, start, Bound.LOWER, given)) return Status.MALFORMED;
   const lowerAt = boundAt;
   const lowerLength = boundLength;
-  if (!mapBound(p, end, stop, Bound.UPPER, hex)) return Status.MALFORMED;
+  if (!mapBound(p, end, stop, Bound.UPPER, given)) return Status.MALFORMED;
   // What else is in the query comes behind, each part with one more `&`.
   const out = alloc(roomFor(start, lowerLength) + 1 + roomFor(stop, boundLength) + length + 1);
-  let to = appendBound(out, start, lowerAt, lowerLength, hex);
+  let to = appendBound(out, start, lowerAt, lowerLength, form);
   store<u8>(to++, AMPERSAND);
-  to = appendBound(to, stop, boundAt, boundLength, hex);
+  to = appendBound(to, stop, boundAt, boundLength, form);
   while (p < end) {
     let next = p;
     while (next < end && load<u8>(next) != AMPERSAND) next++;
     let sign = p;
     while (sign < next && load<u8>(sign) != EQUALS) sign++;
-    if (next > p && !equals(p, sign - p, start) && !equals(p, sign - p, stop)) {
+    const isMapped =
+      equals(p, sign - p, start) || equals(p, sign - p, stop) || (isByFormat && equals(p, sign - p, FORMAT));
+    if (next > p && !isMapped) {
       store<u8>(to++, AMPERSAND);
       to = appendBytes(to, p, next - p);
     }

@@ -1,5 +1,5 @@
 /** The path and query of a request to PD's HTTP API, as they go on. */
-import { Bound, Mapped, encodeEncoded, mappedAt, mappedLength } from '../keys/space';
+import { Bound, Mapped, encodePlace, mappedAt, mappedLength } from '../keys/space';
 import { alloc } from '../memory/arena';
 import {
   Segment,
@@ -19,7 +19,7 @@ import { Text } from '../texts/table';
 import { Ascii, ascii, equals } from '../wire/bytes';
 import { escapedLength, unescape, writeEscaped } from '../wire/escape';
 import { Status } from '../wire/status';
-import { queryAt, queryLength, rewriteQuery } from './query';
+import { KeyForm, formOf, queryAt, queryLength, readKey, rewriteQuery } from './query';
 import { encodeGroup, encodeLabelId, nameAt, nameLength } from './rule-names';
 
 const QUESTION: u8 = 0x3f;
@@ -44,13 +44,12 @@ function problem(status: Status, text: u32): Status {
 let keyAt: usize = 0;
 let keyLength: usize = 0;
 
-function mapKey(): bool {
-  keyAt = unescape(segmentAt, segmentLength);
+function mapKey(form: KeyForm): bool {
+  if (form == KeyForm.UNREADABLE) return false;
+  keyAt = readKey(segmentAt, segmentLength, form);
   if (keyAt == 0) return false;
   keyLength = escapedLength;
-  const mapped = encodeEncoded(keyAt, keyLength, Bound.KEY);
-  if (mapped == Mapped.BROKEN || mapped == Mapped.OUTSIDE) return false;
-  if (mapped == Mapped.REPLACED) {
+  if (encodePlace(keyAt, keyLength, Bound.LOWER) == Mapped.REPLACED) {
     keyAt = mappedAt;
     keyLength = mappedLength;
   }
@@ -83,11 +82,11 @@ function replaceSegment(path: usize, plain: usize, at: usize, length: usize, esc
   targetLength = to + behind - targetAt;
 }
 
-function mapSegment(path: usize, plain: usize): Status {
+function mapSegment(path: usize, plain: usize, form: KeyForm): Status {
   targetAt = path;
   targetLength = plain;
   if (segment == Segment.KEY) {
-    if (!mapKey()) return problem(Status.MALFORMED, Text.KEY_UNREADABLE);
+    if (!mapKey(form)) return problem(Status.MALFORMED, Text.KEY_UNREADABLE);
     replaceSegment(path, plain, keyAt, keyLength, true);
   } else if (segment == Segment.LABEL_ID) {
     if (!mapLabelId()) return problem(Status.MALFORMED, Text.ID_UNREADABLE);
@@ -108,31 +107,36 @@ function appendQuery(at: usize, length: usize): void {
   targetLength += 1 + length;
 }
 
+function rangeForm(kind: u32): KeyForm {
+  if (kind == HttpQuery.HEX_RANGE) return KeyForm.HEX;
+  return kind == HttpQuery.RANGE ? KeyForm.ESCAPED : KeyForm.BY_FORMAT;
+}
+
 /**
  * Maps the target of the endpoint that was found last. `plain` is the path's length without its query. MALFORMED: it cannot be read;
  * NAME_OUTSIDE: it is not for tenants.
  */
 export function mapTarget(path: usize, plain: usize, length: usize): Status {
-  const status = mapSegment(path, plain);
-  if (status != Status.OK) return status;
   const kind = queryOf(endpoint);
   let query = path + plain + 1;
   let size = plain < length ? length - plain - 1 : 0;
-  if (kind == HttpQuery.DROPPED) return Status.OK;
+  const status = mapSegment(path, plain, kind == HttpQuery.FORMAT ? formOf(query, size) : KeyForm.ESCAPED);
+  if (status != Status.OK) return status;
+  if (kind == HttpQuery.DROPPED || kind == HttpQuery.FORMAT) return Status.OK;
   if (kind == HttpQuery.NONE && plain < length) return problem(Status.MALFORMED, Text.NO_QUERY);
   if (kind == HttpQuery.PARTIAL && !equals(query, size, PARTIAL))
     return problem(Status.NAME_OUTSIDE, reasonOf(endpoint));
-  if (kind == HttpQuery.RANGE || kind == HttpQuery.HEX_RANGE) {
+  if (kind == HttpQuery.RANGE || kind == HttpQuery.HEX_RANGE || kind == HttpQuery.RANGE_BY_FORMAT) {
     if (decisionOf(endpoint) == HttpDecision.REGIONS) {
       targetAt = changetype<usize>(REGIONS_BY_KEY);
       targetLength = REGIONS_BY_KEY.length;
       query = changetype<usize>(NO_LIMIT);
       size = NO_LIMIT.length;
     }
-    const hex = kind == HttpQuery.HEX_RANGE;
+    const form = rangeForm(kind);
     const start = textOf(startNameOf(endpoint));
     const end = textOf(endNameOf(endpoint));
-    if (rewriteQuery(query, size, start, end, hex) != Status.OK)
+    if (rewriteQuery(query, size, start, end, form) != Status.OK)
       return problem(Status.MALFORMED, Text.QUERY_UNREADABLE);
     query = queryAt;
     size = queryLength;

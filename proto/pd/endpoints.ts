@@ -28,20 +28,21 @@ export type Shape =
 export interface RangeQuery {
   readonly start: string;
   readonly end: string;
-  /** As hex; else escaped bytes. */
-  readonly hex?: boolean;
+  /** As hex, or as hex where the query says `format=hex`; else as escaped bytes. */
+  readonly hex?: true | 'format';
 }
 
 /**
  * Segments of a path: `*` one as it is, `{group}`, `{label-id}` and `{key}` (the last one of its path, with escapes) mapped, `**` whatever is left.
- * A query stays as it is where nothing is said: `none` refuses one, `dropped` leaves it out, `partial` must be `partial=true`.
+ * A query stays as it is where nothing is said: `none` refuses one, `dropped` leaves it out, `partial` must be `partial=true`. With `format`
+ * it may say that the key in the path is hex, `format=hex`, and is left out.
  */
 export interface Endpoint {
   readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE' | 'PUT' | '*';
   readonly path: string;
   /** pass: nothing in it is a tenant's. map: as said. answer: by the filter itself, with `text`. regions: as `regions/key` over the tenant's range. */
   readonly decision: 'pass' | 'map' | 'answer' | 'regions' | 'refuse';
-  readonly query?: 'none' | 'dropped' | 'partial' | RangeQuery;
+  readonly query?: 'none' | 'dropped' | 'partial' | 'format' | RangeQuery;
   readonly body?: Shape;
   /** Of a success; absent: a text that may not quote keys, like that of every error. */
   readonly answer?: Shape;
@@ -155,7 +156,7 @@ const map = (
   path: string,
   more: Omit<Endpoint, 'method' | 'path' | 'decision'> = {},
 ): Endpoint => ({ method, path, decision: 'map', ...more });
-const REGIONS_BY_KEY: RangeQuery = { start: 'key', end: 'end_key' };
+const REGIONS_BY_KEY: RangeQuery = { start: 'key', end: 'end_key', hex: 'format' };
 
 export const ENDPOINTS: readonly Endpoint[] = [
   pass(`${V1}/ping`),
@@ -180,8 +181,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   map('GET', `${V1}/regions/key`, { query: REGIONS_BY_KEY, answer: 'any' }),
   { method: 'GET', path: `${V1}/regions`, decision: 'regions', query: REGIONS_BY_KEY, answer: 'any' },
   map('GET', `${V1}/region/id/*`, { answer: 'any' }),
-  // A query would say that the key has another form.
-  map('GET', `${V1}/region/key/{key}`, { query: 'dropped', answer: 'any' }),
+  map('GET', `${V1}/region/key/{key}`, { query: 'format', answer: 'any' }),
   map('GET', `${V1}/regions/store/*`, { answer: 'any' }),
   map('GET', `${V1}/regions/sibling/*`, { answer: 'any' }),
   refuse(`${V1}/regions/check/hist-size`, TOP),

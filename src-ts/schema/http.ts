@@ -13,7 +13,16 @@ export const HTTP_ROOT = '/pd/api/';
 
 export const METHODS = ['*', 'GET', 'POST', 'PATCH', 'DELETE', 'PUT'] as const;
 export const DECISIONS = ['pass', 'map', 'answer', 'regions', 'refuse'] as const;
-export const QUERIES = ['kept', 'none', 'dropped', 'partial', 'range', 'hex range'] as const;
+export const QUERIES = [
+  'kept',
+  'none',
+  'dropped',
+  'partial',
+  'range',
+  'hex range',
+  'format',
+  'range by format',
+] as const;
 export const KINDS = [
   'any',
   'text',
@@ -97,6 +106,7 @@ function template(endpoint: Endpoint): string {
   if ((decision === 'answer') !== (text !== undefined)) problem('an answer has a text');
   if (decision === 'refuse' && endpoint.because === undefined) problem('a refusal needs a reason');
   if (decision !== 'refuse' && method === '*') problem('only a refusal is for all methods');
+  if (query === 'format' && segments.at(-1) !== '{key}') problem('its format is that of a key in the path');
   if (decision === 'regions' && typeof query !== 'object') problem('it needs the range of regions/key');
   return segments.map((segment) => SEGMENTS[segment] ?? segment).join('/');
 }
@@ -146,7 +156,10 @@ function kindOf(kind: (typeof KINDS)[number]): number {
 }
 
 function queryOf(query: Endpoint['query']): number {
-  const range = (one: RangeQuery): (typeof QUERIES)[number] => (one.hex === true ? 'hex range' : 'range');
+  const range = ({ hex }: RangeQuery): (typeof QUERIES)[number] => {
+    if (hex === undefined) return 'range';
+    return hex === 'format' ? 'range by format' : 'hex range';
+  };
   return QUERIES.indexOf(query === undefined ? 'kept' : typeof query === 'string' ? query : range(query));
 }
 

@@ -95,12 +95,49 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     ['DELETE', 'config/rule_group/pd', 'config/rule_group/tidb-mesh:alpha:pd'],
     ['POST', 'config/placement-rule?partial=true', 'config/placement-rule?partial=true'],
     ['GET', 'regions/store/1?x=1', 'regions/store/1?x=1'],
-    ['GET', `region/key/${'%6D'}%00%00%00%00%00%00%00%F8?format=hex`, undefined],
+    ['GET', `region/key/${'%6D'}%00%00%00%00%00%00%00%F8?x=1`, undefined],
   ])('%s %s goes on', (method, path, wanted) => {
     const { status, text } = filter.http(method, `${V1}/${path}`);
     expect(Status[status]).toBe('OK');
     if (wanted !== undefined) expect(text).toBe(`${V1}/${wanted}`);
     else expect(text).not.toContain('?');
+  });
+
+  describe('keys in hex, where the query says so', () => {
+    const escaped = (hex: string): string => hex.toUpperCase().replace(/../g, '%$&');
+    const [from, to] = [escaped(OWN.start_key), escaped(OWN.end_key)];
+    test.each([
+      [`region/key/${FROM}?format=hex`, `region/key/${from}`],
+      [`region/key/${FROM.toUpperCase()}?a=b&format=h%65x`, `region/key/${from}`],
+      [`region/key/${escaped(FROM)}?format=raw`, `region/key/${from}`],
+      [`region/key/${escaped(FROM)}?format=`, `region/key/${from}`],
+      [
+        `regions/key?key=${FROM}&end_key=${TO}&format=hex&limit=3`,
+        `regions/key?key=${from}&end_key=${to}&limit=3`,
+      ],
+      [
+        `regions/key?format=hex&limit=3`,
+        `regions/key?key=${escaped(WHOLE.start_key)}&end_key=${escaped(WHOLE.end_key)}&limit=3`,
+      ],
+      // These know no format: PD reads the bytes as they are.
+      [`stats/region?start_key=${escaped(FROM)}&end_key=${escaped(TO)}&format=hex`, undefined],
+    ])('%s', (path, wanted) => {
+      const { status, text } = filter.http('GET', `${V1}/${path}`);
+      expect(Status[status]).toBe('OK');
+      if (wanted === undefined) expect(text).toContain(`start_key=${from}&end_key=${to}&format=hex`);
+      else expect(text).toBe(`${V1}/${wanted}`);
+    });
+
+    test.each([
+      `region/key/${FROM}?format=hex&format=raw`,
+      `region/key/${FROM}?f%6Frmat=hex`,
+      `region/key/${FROM.slice(1)}?format=hex`,
+      `region/key/${escaped(FROM)}?format=hex`,
+      `regions/key?key=${FROM.slice(1)}&format=hex`,
+      `regions/key?key=${FROM}&format=hex&format=hex`,
+    ])('refuses %s', (path) => {
+      expect(Status[filter.http('GET', `${V1}/${path}`).status]).toBe('MALFORMED');
+    });
   });
 
   test('a rule’s id in the path', () => {
@@ -118,7 +155,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     ['DELETE', 'config/placement-rule/x?', 'MALFORMED'],
     ['POST', 'config/placement-rule', 'NAME_OUTSIDE'],
     ['POST', 'config/placement-rule?partial=true&x', 'NAME_OUTSIDE'],
-    ['GET', 'region/key/%6D', 'MALFORMED'],
+    ['GET', 'region/key/%6', 'MALFORMED'],
     ['GET', 'stats/region?start_key=%7', 'MALFORMED'],
   ])('%s %s does not', (method, path, wanted) => {
     expect(Status[filter.http(method, `${V1}/${path}`).status]).toBe(wanted);

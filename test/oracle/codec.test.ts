@@ -44,7 +44,7 @@ const KEYED = {
     'SplitRegion',
     'StoreSafeTS',
   ],
-  raw: ['RawGet', 'RawPut', 'RawBatchPut', 'RawScan', 'RawChecksum', 'RawCompareAndSwap', 'SplitRegion'],
+  raw: ['RawGet', 'RawPut', 'RawBatchPut', 'RawScan', 'RawCompareAndSwap', 'SplitRegion'],
 };
 const WAYS = ['request', 'response'] as const;
 const PD_CALLS = ['GetRegion', 'GetPrevRegion', 'GetRegionByID', 'ScanRegions', 'BatchScanRegions'];

@@ -1,7 +1,14 @@
 /** proto/ is complete and consistent, and the filter's table is what it says. */
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { create, createFileRegistry, fromBinary, setExtension, toBinary } from '@bufbuild/protobuf';
+import {
+  create,
+  createFileRegistry,
+  fromBinary,
+  ScalarType,
+  setExtension,
+  toBinary,
+} from '@bufbuild/protobuf';
 import type { DescExtension, FileRegistry } from '@bufbuild/protobuf';
 import {
   DescriptorProtoSchema,
@@ -160,7 +167,7 @@ describe('generated table', () => {
     ['kvrpcpb.ScanLockRequest', 0b1 | TXN | HAS_CONTEXT | OWNERS, 3, 5],
     ['coprocessor.KeyRange', 0b1, 1, 2],
     ['metapb.Region', 0b10, 2, 3],
-    ['pdpb.GetRegionRequest', 0b10 | OWNERS, 2, 0],
+    ['pdpb.GetRegionRequest', 0b10 | OWNERS | (1 << 22), 2, 0],
     ['tikvpb.BatchCommandsRequest', 0b1000, 0, 0],
     ['etcdserverpb.LeaseGrantRequest', 0b10000, 0, 0],
     ['pdpb.UpdateGCSafePointRequest', 0b100000 | OWNERS, 0, 0],
@@ -236,6 +243,7 @@ describe('judgement', () => {
     ['/tikvpb.Tikv/IsAlive', 'PASS'],
     ['/tikvpb.Tikv/RawGet', 'MAP'],
     ['/tikvpb.Tikv/RawBatchScan', 'REFUSE'],
+    ['/tikvpb.Tikv/RawChecksum', 'REFUSE'],
     ['/tikvpb.Tikv/KvGC', 'REFUSE'],
     ['/tikvpb.Tikv/PhysicalScanLock', 'REFUSE'],
     ['/tikvpb.Tikv/MvccGetByStartTs', 'REFUSE'],
@@ -260,6 +268,42 @@ describe('judgement', () => {
     ['/grpc.health.v1.Health/Check', 'PASS'],
   ])('%s: %s', (path, decision) => expect(method(path).decision).toBe(decision));
 
+  test('numbers in answers that count keys or bytes as the store has them are known, and on a page', () => {
+    const messages = new Map(judgement.messages.map((message) => [message.name, message]));
+    const reached = new Set<string>();
+    const reach = (name: string | undefined): void => {
+      if (name === undefined || reached.has(name)) return;
+      reached.add(name);
+      messages.get(name)?.fields.forEach((one) => reach(one.message));
+    };
+    for (const { decision, response } of judgement.methods) if (decision === 'MAP') reach(response);
+    const counts = [...reached].flatMap((name) =>
+      registry
+        .getMessage(name)!
+        .fields.filter((one) => one.scalar !== undefined && one.scalar !== ScalarType.BOOL)
+        .filter((one) => one.scalar !== ScalarType.STRING && one.scalar !== ScalarType.BYTES)
+        .filter((one) => /byte|size|keys|kvs|len|crc|checksum|sum$|total_(kv|ver)|scaninfo/i.test(one.name))
+        .map((one) => `${name}.${one.name}`),
+    );
+    // One that is not here needs a judgement: the tenant's own number, or one of docs/what-tenants-share.md.
+    expect(counts.sort()).toEqual([
+      'errorpb.RaftEntryTooLarge.entry_size',
+      'import_sstpb.SSTMeta.crc32',
+      'import_sstpb.SSTMeta.length',
+      'import_sstpb.SSTMeta.total_bytes',
+      'import_sstpb.SSTMeta.total_kvs',
+      'kvrpcpb.LockInfo.txn_size',
+      'kvrpcpb.MvccLock.txn_size',
+      'kvrpcpb.ScanDetailV2.processed_versions_size',
+      'kvrpcpb.ScanDetailV2.rocksdb_block_read_byte',
+      'kvrpcpb.ScanDetailV2.total_versions',
+      'kvrpcpb.ScanInfo.read_bytes',
+      'resource_manager.Consumption.read_bytes',
+      'resource_manager.Consumption.write_bytes',
+      'resource_manager.RunawayRule.processed_keys',
+    ]);
+  });
+
   test.each([
     ['kvrpcpb.Mutation.key', 'KEY'],
     ['kvrpcpb.PrewriteRequest.secondaries', 'KEY'],
@@ -278,7 +322,7 @@ describe('judgement', () => {
     ['coprocessor.Request.data', 'DAG'],
     ['coprocessor.StoreBatchTaskResponse.data', 'SELECT'],
     ['deadlock.WaitForEntry.key', 'KEY_DROP'],
-    ['pdpb.GetRegionRequest.region_key', 'ENC_START'],
+    ['pdpb.GetRegionRequest.region_key', 'PLACE_START'],
     ['pdpb.ScatterRegionRequest.region', 'DROP'],
     ['pdpb.UpdateServiceGCSafePointRequest.service_id', 'SERVICE_ID'],
     ['tikvpb.BatchCommandsRequest.Request.BroadcastTxnStatus', 'EMPTIED'],

@@ -63,7 +63,7 @@ var commands = []command{
 	{cmd: tikvrpc.CmdRawScan, method: "RawScan", needs: rawSpace},
 	{cmd: tikvrpc.CmdRawGetKeyTTL, method: "RawGetKeyTTL", needs: rawSpace},
 	{cmd: tikvrpc.CmdRawCompareAndSwap, method: "RawCompareAndSwap", needs: rawSpace},
-	{cmd: tikvrpc.CmdRawChecksum, method: "RawChecksum", needs: rawSpace},
+	{cmd: tikvrpc.CmdRawChecksum, method: "RawChecksum", refused: true},
 
 	{cmd: tikvrpc.CmdUnsafeDestroyRange, method: "UnsafeDestroyRange"},
 	{cmd: tikvrpc.CmdRegisterLockObserver, method: "RegisterLockObserver", refused: true},

@@ -34,12 +34,14 @@ export class Messages {
   readonly registry: FileRegistry;
   private readonly methods: ReadonlyMap<string, JudgedMethod>;
   private readonly names: readonly string[];
+  private readonly variants: ReadonlyMap<string, string>;
 
   constructor() {
     this.registry = readDescriptors();
     const judgement: Judgement = judge(this.registry);
     this.methods = new Map(judgement.methods.map((method) => [method.path, method]));
     this.names = layOut(judgement).names;
+    this.variants = new Map(judgement.messages.map(({ name, standsFor }) => [name, standsFor]));
   }
 
   /** @throws Error when proto/ has no such method. */
@@ -58,6 +60,11 @@ export class Messages {
 
   name(id: number): string {
     return this.names[id] ?? '';
+  }
+
+  /** Upstream's name of a message. */
+  standsFor(name: string): string {
+    return this.variants.get(name) ?? name;
   }
 
   desc(name: string): DescMessage {

@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
-import { chmod, copyFile, readdir, readFile, rm } from 'node:fs/promises';
+import { chmod, copyFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ensureBuilt, RELEASE, ROOT } from '../../../src-ts/wasm/builds.ts';
@@ -276,6 +276,29 @@ export async function buildTool(name: string, module: 'tidb' | 'istio' = 'tidb')
   return join(folder, name);
 }
 
+/** Where Rust's tools are missing, what needs them is skipped. */
+export function hasCargo(): boolean {
+  return spawnSync('cargo', ['--version'], { stdio: 'ignore' }).status === 0;
+}
+
+/** The Rust program under test/harness/servers/wire-forms with the messages of this FileDescriptorSet. Gives its path. */
+export async function buildWireForms(descriptors: Uint8Array): Promise<string> {
+  const name = 'wire-forms';
+  const crate = join(SERVERS, name);
+  const sources = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'src/main.rs'];
+  const key = digest(descriptors, ...(await Promise.all(sources.map((path) => readFile(join(crate, path))))));
+  const folder = await cached({ name, key }, async (into) => {
+    const [given, target] = [join(into, 'descriptors.binpb'), join(into, 'target')];
+    await writeFile(given, descriptors);
+    await command(buildLog(name), 'cargo', ['build', '--locked', '--target-dir', target], crate, {
+      WIRE_FORMS_DESCRIPTORS: given,
+    });
+    await copyFile(join(target, 'debug', name), join(into, name));
+    await rm(target, { recursive: true });
+  });
+  return join(folder, name);
+}
+
 async function toolEntry(name: string, module: string): Promise<CacheEntry> {
   const key = digest(
     await readFile(join(SERVERS, module, 'go.mod')),
@@ -349,13 +372,22 @@ function buildLog(name: string): string {
 let installs: Reaper | undefined;
 
 /** Runs a command to its end, its output in the log. A failure carries the log's end and path. */
-async function command(logPath: string, program: string, args: string[], cwd?: string): Promise<void> {
+async function command(
+  logPath: string,
+  program: string,
+  args: string[],
+  cwd?: string,
+  env: Record<string, string> = {},
+): Promise<void> {
   const log = openSync(logPath, 'w');
   try {
     const code = await new Promise<number | null>((done, failed) => {
       installs ??= startReaper(`install-${process.pid}-${Date.now()}`);
-      const env = { ...process.env, ...installs.env };
-      const child = spawn(program, args, { cwd, env, stdio: ['ignore', log, log] });
+      const child = spawn(program, args, {
+        cwd,
+        env: { ...process.env, ...installs.env, ...env },
+        stdio: ['ignore', log, log],
+      });
       child.once('error', failed);
       child.once('exit', done);
     });

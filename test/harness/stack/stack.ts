@@ -38,6 +38,8 @@ export interface StackOptions {
   borders?: boolean;
   /** Bytes at which the store splits a region; small for tests. Default: the store's own. */
   regionSize?: number;
+  /** How the store encodes its answers: as TiKV does, or as Go does. Default `tikv`. */
+  wire?: 'tikv' | 'go';
   /** Envoy's worker threads. Default 2. */
   concurrency?: number;
   /** The wasm module, instead of build/release.wasm. */
@@ -246,6 +248,7 @@ async function startServers(
             `--advertise=${storeAddress}`,
             `--inspect=${HOST}:${inspectPort}`,
             `--data=${join(run.data, 'store')}`,
+            `--wire=${options.wire ?? 'tikv'}`,
             ...(options.regionSize === undefined ? [] : [`--region-size=${options.regionSize}`]),
           ],
         });

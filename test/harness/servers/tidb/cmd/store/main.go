@@ -36,11 +36,12 @@ type options struct {
 	logLevel   string
 	api        apiMode
 	status     string
+	wire       wireFormat
 }
 
 func main() {
 	var opts options
-	var api string
+	var api, wire string
 	flags := pflag.NewFlagSet("store", pflag.ExitOnError)
 	flags.StringVar(&opts.pd, "pd", "127.0.0.1:2379", "PD endpoints, host:port, separated by commas")
 	flags.StringVar(&opts.listen, "listen", "127.0.0.1:20160", "address to serve gRPC on")
@@ -51,8 +52,16 @@ func main() {
 	flags.StringVar(&opts.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&api, "api", string(apiV1), "v1: transactions; raw: RawKV with lifetimes; v2: keyspaces")
 	flags.StringVar(&opts.status, "status", "", "address of TiKV's status API; none when empty")
+	flags.StringVar(&wire, "wire", string(wireTiKV), "how answers are encoded; tikv: as rust-protobuf does; go: as Go does")
 	_ = flags.Parse(os.Args[1:])
-	opts.api = apiMode(api)
+	opts.api, opts.wire = apiMode(api), wireFormat(wire)
+	if flags.Arg(0) == "wire-forms" {
+		if err := answerWireForms(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "store wire-forms:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(opts); err != nil {
 		fmt.Fprintln(os.Stderr, "store:", err)
 		os.Exit(1)
@@ -65,6 +74,8 @@ func run(opts options) error {
 		return errors.New("--data is missing")
 	case !opts.api.known():
 		return fmt.Errorf("--api %q is not v1, raw or v2", opts.api)
+	case !opts.wire.known():
+		return fmt.Errorf("--wire %q is not tikv or go", opts.wire)
 	case opts.regionSize <= 0:
 		return fmt.Errorf("--region-size %d is not positive", opts.regionSize)
 	}
@@ -96,7 +107,7 @@ func run(opts options) error {
 		return err
 	}
 	service := newService(eng, stats)
-	server := newGRPCServer(service)
+	server := newGRPCServer(service, opts.wire)
 	failed := make(chan error, 3)
 	go func() { failed <- server.Serve(listener) }()
 	for address, handler := range map[string]http.Handler{

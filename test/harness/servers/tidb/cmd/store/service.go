@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -54,8 +55,13 @@ func newService(eng *engine, stats *counters) *service {
 	return s
 }
 
-func newGRPCServer(s *service) *grpc.Server {
+func newGRPCServer(s *service, wire wireFormat) *grpc.Server {
+	codec := encoding.GetCodec("proto")
+	if wire == wireTiKV {
+		codec = tikvCodec{codec}
+	}
 	server := grpc.NewServer(
+		grpc.ForceServerCodec(codec),
 		grpc.MaxRecvMsgSize(math.MaxInt32),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.InitialWindowSize(2<<20),

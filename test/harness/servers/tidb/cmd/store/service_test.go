@@ -37,7 +37,7 @@ func testStoreOf(t *testing.T, api apiMode) (*engine, *counters, *grpc.ClientCon
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := newGRPCServer(newService(eng, stats))
+	server := newGRPCServer(newService(eng, stats), wireTiKV)
 	go func() { _ = server.Serve(listener) }()
 	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

@@ -226,14 +226,6 @@ func (s *service) coprocessorTask(ctx context.Context, method string, req *copro
 	return resp.(*coprocessor.Response), nil
 }
 
-// KvPrewrite shields the prewrites whose commit timestamp is chosen here from readers.
-func (s *service) KvPrewrite(ctx context.Context, req *kvrpcpb.PrewriteRequest) (*kvrpcpb.PrewriteResponse, error) {
-	if req.UseAsyncCommit || req.TryOnePc {
-		defer s.pending.begin(mutationKeys(req.Mutations))()
-	}
-	return s.Server.KvPrewrite(ctx, req)
-}
-
 // KvScanLock narrows unistore's answer, which is that of the whole region, to the request's range.
 func (s *service) KvScanLock(ctx context.Context, req *kvrpcpb.ScanLockRequest) (*kvrpcpb.ScanLockResponse, error) {
 	whole := *req

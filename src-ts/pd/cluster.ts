@@ -48,6 +48,14 @@ export async function safePoints(pd: Endpoint): Promise<{ safePoint: bigint; ser
   };
 }
 
+/** When the cluster got its first store, ms since 1970; 0 where PD does not say. */
+export async function bootstrapTime(pd: Endpoint): Promise<number> {
+  const { raft_bootstrap_time: time } = (await pd.http('GET', `${V1}/cluster/status`)) as {
+    raft_bootstrap_time?: string;
+  };
+  return Date.parse(time ?? '') || 0;
+}
+
 export async function version(pd: Endpoint): Promise<string> {
   return ((await pd.http('GET', `${V1}/version`)) as { version: string }).version;
 }

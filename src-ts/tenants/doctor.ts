@@ -3,15 +3,48 @@ import { safePoints, stores, version } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { millisOf } from '../pd/timestamp.ts';
 import { missingBorders } from './borders.ts';
+import { FIRST_ROUND_MS, firstRound, type FirstRound } from './first-round.ts';
 import { ageText, holders, type Holder } from './holders.ts';
 import { conflict, registered, type Registered } from './registry.ts';
 import type { Tenant } from './tenant.ts';
 
+export type Level = 'ok' | 'warning' | 'wrong';
+
+/** In the order in which they are shown. */
+export const GROUPS = ['storage layer', 'tenants', 'pluginConfig', 'garbage collection'] as const;
+export type Group = (typeof GROUPS)[number];
+
+/** What can be found. docs/doctor.md has a section for each code. */
+export const CODES = {
+  STORES: 'storage layer',
+  STORE_VERSIONS: 'storage layer',
+  STORE_NOT_UP: 'storage layer',
+  TENANTS: 'tenants',
+  NO_TENANTS: 'tenants',
+  BOUNDARY_MISSING: 'tenants',
+  NUMBER_TWICE: 'tenants',
+  KEYS_OVERLAP: 'tenants',
+  CONFIG: 'pluginConfig',
+  CONFIG_DIFFERS: 'pluginConfig',
+  CONFIG_UNKNOWN_TENANT: 'pluginConfig',
+  CONFIG_LACKS_TENANT: 'pluginConfig',
+  GC_HOLDER: 'garbage collection',
+  GC_HOLDER_WITHOUT_LEASE: 'garbage collection',
+  GC_SAFE_POINT: 'garbage collection',
+  GC_FIRST_ROUND: 'garbage collection',
+  GC_NO_COLLECTOR: 'garbage collection',
+} as const satisfies Record<string, Group>;
+export type Code = keyof typeof CODES;
+
 export interface Finding {
-  readonly level: 'ok' | 'wrong';
+  readonly level: Level;
+  readonly code: Code;
+  readonly group: Group;
   readonly what: string;
   /** What to do; '' where nothing has to be done. */
   readonly remedy: string;
+  /** The section that explains it. */
+  readonly link: string;
 }
 
 export interface DoctorOptions {
@@ -21,8 +54,17 @@ export interface DoctorOptions {
   readonly configured?: readonly Tenant[];
 }
 
-const ok = (what: string): Finding => ({ level: 'ok', what, remedy: '' });
-const wrong = (what: string, remedy: string): Finding => ({ level: 'wrong', what, remedy });
+const finding = (level: Level, code: Code, what: string, remedy: string): Finding => ({
+  level,
+  code,
+  group: CODES[code],
+  what,
+  remedy,
+  link: `docs/doctor.md#${code.toLowerCase()}`,
+});
+const ok = (code: Code, what: string): Finding => finding('ok', code, what, '');
+const warning = (code: Code, what: string, remedy: string): Finding => finding('warning', code, what, remedy);
+const wrong = (code: Code, what: string, remedy: string): Finding => finding('wrong', code, what, remedy);
 
 /** Everything that was looked at, in the order of the looking. */
 export async function examine(pd: Endpoint, options: DoctorOptions): Promise<Finding[]> {
@@ -44,26 +86,38 @@ async function versions(pd: Endpoint): Promise<Finding[]> {
     kinds.length > 1
       ? [
           wrong(
+            'STORE_VERSIONS',
             facts,
             'the stores have different versions: finish the upgrade before tenants are added or moved',
           ),
         ]
-      : [ok(facts)];
+      : [ok('STORES', facts)];
   for (const store of all)
     if (store.state !== 'Up')
       findings.push(
-        wrong(`store ${store.id} (${store.address}) is ${store.state}`, 'bring it up, or take it out of PD'),
+        wrong(
+          'STORE_NOT_UP',
+          `store ${store.id} (${store.address}) is ${store.state}`,
+          'bring it up, or take it out of PD',
+        ),
       );
   return findings;
 }
 
 async function borders(pd: Endpoint, tenants: readonly Registered[]): Promise<Finding[]> {
   if (tenants.length === 0)
-    return [wrong('PD knows no tenants', 'add each one: tidb-mesh tenants add NAME, or --config FILE --all')];
+    return [
+      wrong(
+        'NO_TENANTS',
+        'PD knows no tenants',
+        'add each one: tidb-mesh tenants add NAME, or --config FILE --all',
+      ),
+    ];
   const missing = await missingBorders(pd, tenants);
   if (missing.length === 0)
     return [
       ok(
+        'TENANTS',
         `${tenants.length} ${tenants.length === 1 ? 'tenant' : 'tenants'}, all borders are borders of regions`,
       ),
     ];
@@ -77,6 +131,7 @@ async function borders(pd: Endpoint, tenants: readonly Registered[]): Promise<Fi
       .map(({ name }) => name);
     const whose = [tenant, ...neighbours].join(' and ');
     return wrong(
+      'BOUNDARY_MISSING',
       `region ${region} reaches over the ${which} border of ${tenant}: it holds keys of ${neighbours.length > 0 ? whose : `${tenant} and of others`}`,
       `wait for PD to split it; if it stays: see that region ${region} has a leader and that PD's schedulers are not halted. Until then requests that act on a whole region are turned away`,
     );
@@ -90,6 +145,7 @@ function overlaps(tenants: readonly Registered[]): Finding[] {
       if (a.number !== undefined && a.number === b.number)
         findings.push(
           wrong(
+            'NUMBER_TWICE',
             `${a.name} and ${b.name} both have number ${a.number}`,
             'remove the one that is not in the pluginConfig, before either writes',
           ),
@@ -97,6 +153,7 @@ function overlaps(tenants: readonly Registered[]): Finding[] {
       else if (Buffer.compare(a.start, b.end) < 0 && Buffer.compare(b.start, a.end) < 0)
         findings.push(
           wrong(
+            'KEYS_OVERLAP',
             `the key spaces of ${a.name} and ${b.name} overlap`,
             'correct the region label rule of one of them',
           ),
@@ -111,10 +168,13 @@ function configuration(tenants: readonly Registered[], configured: readonly Tena
     const rule = tenants.find(({ name }) => name === tenant.name);
     const against = conflict(tenant, tenants);
     if (against !== undefined)
-      findings.push(wrong(`the pluginConfig and PD differ: ${against}`, 'correct the pluginConfig'));
+      findings.push(
+        wrong('CONFIG_DIFFERS', `the pluginConfig and PD differ: ${against}`, 'correct the pluginConfig'),
+      );
     else if (!rule)
       findings.push(
         wrong(
+          'CONFIG_UNKNOWN_TENANT',
           `${tenant.name} is in the pluginConfig, but PD does not know it: its borders are not kept`,
           `tidb-mesh tenants add ${tenant.name} --number ${tenant.number} --with-data`,
         ),
@@ -124,11 +184,12 @@ function configuration(tenants: readonly Registered[], configured: readonly Tena
     if (!configured.some((tenant) => tenant.name === name))
       findings.push(
         wrong(
+          'CONFIG_LACKS_TENANT',
           `PD knows ${name}, which the pluginConfig does not list`,
           `list it, or: tidb-mesh tenants remove ${name}`,
         ),
       );
-  return findings.length > 0 ? findings : [ok('the pluginConfig lists the tenants that PD knows')];
+  return findings.length > 0 ? findings : [ok('CONFIG', 'the pluginConfig lists the tenants that PD knows')];
 }
 
 function describe({ kind, tenant, id, since }: Holder): string {
@@ -152,23 +213,18 @@ async function garbageCollection(pd: Endpoint, maxAgeSeconds: number): Promise<F
   const tooOld = (since: number): boolean => now - since > maxAgeSeconds * 1000;
   for (const holder of holding) {
     const what = `holds garbage collection back: ${describe(holder)}`;
-    if (tooOld(holder.since)) findings.push(wrong(what, remedyFor(holder)));
+    if (tooOld(holder.since)) findings.push(wrong('GC_HOLDER', what, remedyFor(holder)));
     else if (holder.kind === 'transaction' && !holder.expires)
       findings.push(
         wrong(
+          'GC_HOLDER_WITHOUT_LEASE',
           `${what}; its entry has no lease`,
           "it stays when its TiDB is gone: delete the key from PD's etcd",
         ),
       );
-    else findings.push(ok(what));
+    else findings.push(ok('GC_HOLDER', what));
   }
-  if (safePoint === 0n)
-    findings.push(
-      wrong(
-        "PD's safe point has never moved: garbage is not collected",
-        "run one TiDB of the storage layer's own, which collects it for all",
-      ),
-    );
+  if (safePoint === 0n) findings.push(beforeFirstRound(await firstRound(pd), now));
   else {
     const since = millisOf(safePoint);
     const what = `PD's safe point is ${ageText(since, now)} old`;
@@ -176,13 +232,36 @@ async function garbageCollection(pd: Endpoint, maxAgeSeconds: number): Promise<F
     findings.push(
       tooOld(since)
         ? wrong(
+            'GC_SAFE_POINT',
             what,
             blamed
               ? 'see who holds it back, above'
               : "nobody holds it back: see that the storage layer's own TiDB runs, and its log for gc_worker",
           )
-        : ok(what),
+        : ok('GC_SAFE_POINT', what),
     );
   }
   return findings;
+}
+
+const RUN_ONE = "run one TiDB of the storage layer's own, which collects garbage for all";
+
+/** Judges a safe point that has never moved: it does not before the first round. `now` is in ms. */
+export function beforeFirstRound({ bootstrapped, collecting }: FirstRound, now: number): Finding {
+  if (collecting === undefined) {
+    const what = "no TiDB of the storage layer's own runs: nobody collects garbage";
+    const judge = now < bootstrapped + FIRST_ROUND_MS ? warning : wrong;
+    return judge('GC_NO_COLLECTOR', what, RUN_ONE);
+  }
+  const due = collecting + FIRST_ROUND_MS;
+  if (now < due)
+    return ok(
+      'GC_FIRST_ROUND',
+      `no garbage collection has run yet; the first round is due within ${ageText(now, due)}`,
+    );
+  return wrong(
+    'GC_FIRST_ROUND',
+    `PD's safe point has never moved, and the first round was due ${ageText(due, now)} ago`,
+    "see the log of the storage layer's own TiDB for gc_worker, and its tidb_gc_enable and tidb_gc_run_interval",
+  );
 }

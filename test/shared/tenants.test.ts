@@ -314,16 +314,41 @@ describe('doctor', () => {
     });
     const { code, out } = await doctor();
     expect(code).toBe(1);
-    expect(out).toMatch(/WRONG {2}holds garbage collection back: service br-7 of tenant alpha, 30 h back/);
+    expect(out).toMatch(/WRONG {4}holds garbage collection back: service br-7 of tenant alpha, 30 h back/);
     expect(out).toMatch(/tidb-mesh%3Aalpha%3Abr-7/);
     expect(out).toMatch(/oldest transaction of TiDB c0ffee of tenant gamma, 5 h old; its entry has no lease/);
-    expect(out).toMatch(/ok {5}PD .*store/);
+    expect(out).toMatch(/ok {7}PD .*store/);
     expect(out).toMatch(/all borders are borders of regions/);
     const long = await doctor('--max-age', '40h', '--json');
     const findings = JSON.parse(long.out) as { level: string; what: string }[];
     expect(findings.find(({ what }) => what.includes('br-7'))?.level).toBe('ok');
     const { out: listed } = await tenants('list');
     expect(listed).toMatch(/^alpha .*service br-7, 30 h$/m);
+  });
+
+  test('knows when the first round of garbage collection is due', async () => {
+    const judged = async (code: string): Promise<string | undefined> => {
+      const findings = JSON.parse((await doctor('--json')).out) as { code: string; level: string }[];
+      return findings.find((finding) => finding.code === code)?.level;
+    };
+    const started = (ago: number): Promise<unknown> =>
+      pd.grpc(
+        {
+          path: '/etcdserverpb.KV/Put',
+          request: message('etcdserverpb.PutRequest'),
+          answer: message('etcdserverpb.PutResponse'),
+        },
+        {
+          key: Buffer.from('/tidb/server/info/own'),
+          value: Buffer.from(JSON.stringify({ start_timestamp: Math.floor((Date.now() - ago) / 1000) })),
+        },
+      );
+    // The storage layer is minutes old, and none of its own TiDBs has come yet.
+    expect(await judged('GC_NO_COLLECTOR')).toBe('warning');
+    await started(0);
+    expect([await judged('GC_NO_COLLECTOR'), await judged('GC_FIRST_ROUND')]).toEqual([undefined, 'ok']);
+    await started(HOUR);
+    expect(await judged('GC_FIRST_ROUND')).toBe('wrong');
   });
 
   test('says where the pluginConfig and PD differ', async () => {

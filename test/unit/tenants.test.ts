@@ -1,6 +1,6 @@
 /** What `tidb-mesh tenants` and `doctor` know without servers: where key spaces lie, who is who in PD's rules, files, numbers. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DescMessage } from '@bufbuild/protobuf';
@@ -10,6 +10,7 @@ import * as PD from '../../src-ts/pd/generated/pd/pdpb_pb.ts';
 import * as KV from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';
 import { isTenantsOwn } from '../../src-ts/tenants/belongings.ts';
 import { tenantsOfFile } from '../../src-ts/tenants/config-file.ts';
+import { beforeFirstRound, CODES } from '../../src-ts/tenants/doctor.ts';
 import { ageText } from '../../src-ts/tenants/holders.ts';
 import { conflict, registeredIn, ruleOf } from '../../src-ts/tenants/registry.ts';
 import { columns } from '../../src-ts/tenants/show.ts';
@@ -21,6 +22,7 @@ import {
   spaceOf,
   type Tenant,
 } from '../../src-ts/tenants/tenant.ts';
+import { ROOT } from '../../src-ts/wasm/builds.ts';
 import { message } from '../harness/support/messages.ts';
 import { buildFilter, Filter, type SpaceChoice } from './filter.ts';
 
@@ -130,6 +132,28 @@ describe("PD's rules", () => {
     const found = conflict(tenant, known);
     if (wanted) expect(found).toMatch(wanted);
     else expect(found).toBeUndefined();
+  });
+});
+
+describe('doctor', () => {
+  test('docs/doctor.md explains every code, and no other', () => {
+    const page = readFileSync(join(ROOT, 'docs/doctor.md'), 'utf8');
+    expect([...page.matchAll(/^## (\S+)$/gm)].map(([, code]) => code)).toEqual(Object.keys(CODES));
+  });
+
+  const MINUTE = 60_000;
+  const NOW = 1_700_000_000_000;
+  test.each<[string, number, number | undefined, string, string]>([
+    ['a new storage layer without a TiDB', 2, undefined, 'warning', 'GC_NO_COLLECTOR'],
+    ['an old one without a TiDB', 60, undefined, 'wrong', 'GC_NO_COLLECTOR'],
+    ['a new one', 12, 11, 'ok', 'GC_FIRST_ROUND'],
+    ['one whose TiDB has just been started', 600, 1, 'ok', 'GC_FIRST_ROUND'],
+    ['one whose TiDB does not collect', 60, 59, 'wrong', 'GC_FIRST_ROUND'],
+  ])('a safe point that never moved: %s', (_, age, running, level, code) => {
+    const collecting = running === undefined ? undefined : NOW - running * MINUTE;
+    const found = beforeFirstRound({ bootstrapped: NOW - age * MINUTE, collecting }, NOW);
+    expect(found).toMatchObject({ level, code, link: `docs/doctor.md#${code.toLowerCase()}` });
+    expect(found.remedy === '').toBe(level === 'ok');
   });
 });
 

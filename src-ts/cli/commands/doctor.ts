@@ -2,7 +2,7 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { tenantsOfFile } from '../../tenants/config-file.ts';
 import { run, UsageError, withPd, type ConnectionOptions } from '../../tenants/connection.ts';
-import { examine } from '../../tenants/doctor.ts';
+import { examine, GROUPS, type Finding, type Level } from '../../tenants/doctor.ts';
 import { print, printJson } from '../../tenants/show.ts';
 
 const HELP = `
@@ -10,7 +10,14 @@ It looks at versions and stores, at the tenants' borders and the regions that re
 collection: PD's safe point, and by name every backup, changefeed and transaction that holds it back.
 With --config it also compares the pluginConfig with what PD knows. It changes nothing.
 
-Exit code: 0 all is well, 1 something is wrong (each line says what to do) or PD does not answer, 2 wrong command line.`;
+Each finding is ok, a warning, or wrong, and has a code that docs/doctor.md explains. Before the first round of garbage
+collection is due, a safe point that has never moved is ok.
+
+Exit code: 0 nothing is wrong, 1 something is wrong or PD does not answer, 2 wrong command line.
+
+Examples:
+  tidb-mesh doctor --pd http://pd:2379
+  tidb-mesh doctor --config mesh.yaml --pd https://pd:2379 --cert op.pem --key op.key --ca ca.pem`;
 
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 };
 
@@ -32,16 +39,31 @@ export function register(program: Command): void {
           maxAgeSeconds: options.maxAge,
           ...(options.config === undefined ? {} : { configured: read(options.config) }),
         });
-        const count = findings.filter(({ level }) => level === 'wrong').length;
         if (options.json) printJson(findings);
-        else {
-          for (const { level, what, remedy } of findings)
-            print(level === 'ok' ? `  ok     ${what}` : `  WRONG  ${what}\n         → ${remedy}`);
-          print(count === 0 ? 'all is well' : `${count} ${count === 1 ? 'thing is' : 'things are'} wrong`);
-        }
-        return count > 0 ? 1 : 0;
+        else print(reportOf(findings));
+        return findings.some(({ level }) => level === 'wrong') ? 1 : 0;
       }),
     );
+}
+
+const MARKS: Record<Level, string> = { ok: 'ok', warning: 'warning', wrong: 'WRONG' };
+const MARK_WIDTH = 9;
+
+/** The findings by group, and a line that counts them. */
+function reportOf(findings: readonly Finding[]): string {
+  const lines: string[] = [];
+  for (const group of GROUPS) {
+    const some = findings.filter((finding) => finding.group === group);
+    if (some.length > 0) lines.push(group);
+    for (const { level, code, what, remedy, link } of some) {
+      lines.push(`  ${MARKS[level].padEnd(MARK_WIDTH)}${what} [${code}]`);
+      if (level !== 'ok') for (const more of [`→ ${remedy}`, `  ${link}`]) lines.push(`           ${more}`);
+    }
+  }
+  const counts = (['wrong', 'warning', 'ok'] as const).map(
+    (level) => `${findings.filter((finding) => finding.level === level).length} ${level}`,
+  );
+  return [...lines, counts.join(', ')].join('\n');
 }
 
 function parseAge(text: string): number {

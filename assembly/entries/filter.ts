@@ -15,9 +15,9 @@ import {
   onResponseTrailers,
 } from '../streams/filter';
 import { answerLate, forgetLate } from '../streams/late';
-import { onLookup } from '../streams/lookups';
 import { defineMetrics, recordMetrics } from '../streams/metrics';
 import { closeStream, findStream, openStream } from '../streams/stream';
+import { onLookup, wakeForgotten } from '../streams/waiting';
 import { proxy_set_tick_period_milliseconds } from '@gcoredev/proxy-wasm-sdk-as/assembly/imports';
 
 const TICK_MS: u32 = 1000;
@@ -62,6 +62,7 @@ export function proxy_on_tick(_root: u32): void {
   readClock();
   answerLate();
   reviewStreams(now);
+  wakeForgotten();
   recordMetrics(drainingCount);
 }
 

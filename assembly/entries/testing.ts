@@ -171,7 +171,7 @@ export function lookups(possible: bool): void {
 
 /** As if PD had said whether the region lies inside the selected tenant. */
 export function learn(region: u64, version: u64, inside: bool): void {
-  learnRegion(region, version, tenantNumber(), inside);
+  learnRegion(region, version, inside);
 }
 
 /** The i-th region that was wanted, or 0. */

@@ -2,6 +2,7 @@
 import {
   proxy_add_header_map_value,
   proxy_close_stream,
+  proxy_continue_stream,
   proxy_define_metric,
   proxy_get_buffer_bytes,
   proxy_get_current_time_nanoseconds,
@@ -49,6 +50,11 @@ export function readBuffer(type: Buffer, length: u32): bool {
 export function replaceBuffer(type: Buffer, oldLength: u32, at: usize, length: usize): void {
   // The SDK's declaration says pointers to a pointer; the ABI takes the bytes themselves.
   proxy_set_buffer_bytes(type, 0, oldLength, at, length);
+}
+
+/** Puts bytes behind those of a body. */
+export function appendToBuffer(type: Buffer, at: usize, length: usize): void {
+  proxy_set_buffer_bytes(type, u32.MAX_VALUE, 0, at, length);
 }
 
 /** All headers in one call: count:u32 | (name length:u32 value length:u32) x count | (name 0 value 0) x count */
@@ -116,6 +122,11 @@ export function currentTime(): u64 {
 /** Makes the calls that follow those of another context: a stream, or the root that outlives it. */
 export function actAs(context: u32): void {
   proxy_set_effective_context(context);
+}
+
+/** Lets the request go on whose body callback has paused it; of the context that calls are made as. */
+export function continueRequest(): void {
+  proxy_continue_stream(0);
 }
 
 /** Resets the stream of the context that calls are made as. */

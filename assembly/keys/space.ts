@@ -73,6 +73,8 @@ export class Space {
   /** The furthest border, in that form, at which a region of the space may end. */
   lastBorder: usize;
   lastBorderLength: usize;
+  /** The same for all spaces that are the same part of the store, of whatever configuration. */
+  place: u64;
 
   constructor(number: u32, codec: Codec, mode: Mode, keys: KeyRange) {
     this.serial = ++lastSerial;
@@ -87,7 +89,21 @@ export class Space {
     this.stored = keys;
     this.lastBorder = keys.endAt;
     this.lastBorderLength = keys.endLength;
+    this.place = placeOf(this);
   }
+}
+
+/** Both borders that `ownsRegion` asks for, as one number: FNV-1a, 64 bits. */
+function placeOf(space: Space): u64 {
+  const start = hashOn(0xcbf29ce484222325, space.stored.at, space.stored.length);
+  return hashOn(start, space.lastBorder, space.lastBorderLength) | 1;
+}
+
+/** The length goes first, so that no two pairs of borders are the same bytes. */
+function hashOn(hash: u64, p: usize, length: usize): u64 {
+  hash = (hash ^ (<u64>length)) * 0x100000001b3;
+  for (let i: usize = 0; i < length; i++) hash = (hash ^ (<u64>load<u8>(p + i))) * 0x100000001b3;
+  return hash;
 }
 
 /** True when both are the same part of the store, reached in the same way. */
@@ -111,6 +127,7 @@ function encodeStored(space: Space, end: usize, endLength: usize): void {
   const border = memcomparable.encode(end, endLength);
   space.lastBorderLength = memcomparable.resultLength;
   space.lastBorder = keepBytes(border, space.lastBorderLength);
+  space.place = placeOf(space);
 }
 
 /** `t` and the two bytes of tenant `n`'s tag. */
@@ -221,6 +238,11 @@ export function tenantNumber(): u32 {
 /** Tells the space in use from all others, those of older configurations included. @inline */
 export function spaceSerial(): u64 {
   return current.serial;
+}
+
+/** The part of the store that the space in use is, whatever configuration it is of; not 0. @inline */
+export function spacePlace(): u64 {
+  return current.place;
 }
 
 /** True when the store sees other table ids than the tenant does. */

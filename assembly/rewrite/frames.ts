@@ -9,6 +9,7 @@ import { Budget, StreamBuffer, append, consume } from '../memory/stream-buffer';
 import { Status } from '../wire/status';
 import { applyPatches, patchCount, trimPatches } from './patches';
 import { touched } from './edits';
+import { beginActs, unknownCount } from './regions';
 import { Direction } from './values';
 import { newLength, rewrite } from './walker';
 
@@ -19,6 +20,8 @@ export let outputAt: usize = 0;
 export let outputLength: usize = 0;
 /** False when the bytes that were fed go on as they are. */
 export let outputChanged: bool = false;
+/** The first message that was fed is held: it acts on regions of which nothing is known yet. */
+export let frameWaits: bool = false;
 
 let outputCapacity: usize = 0;
 
@@ -34,6 +37,12 @@ function reserve(size: usize): usize {
   return outputAt + outputLength;
 }
 
+function copyOf(from: usize, length: usize): usize {
+  const to = alloc(length);
+  memory.copy(to, from, length);
+  return to;
+}
+
 function copyOut(from: usize, length: usize): void {
   memory.copy(reserve(length), from, length);
   outputLength += length;
@@ -41,7 +50,7 @@ function copyOut(from: usize, length: usize): void {
 
 /**
  * Takes the next `length` bytes of a body. On OK the output variables say what goes on; on anything else nothing may.
- * `limit` is the longest message in bytes.
+ * `limit` is the longest message in bytes. `mayWait`: the first message is held as it came when whose its regions are is not known.
  */
 export function feed(
   held: StreamBuffer,
@@ -51,7 +60,10 @@ export function feed(
   p: usize,
   length: usize,
   limit: u32,
+  mayWait: bool = false,
 ): Status {
+  frameWaits = false;
+  beginActs();
   outputAt = 0;
   outputLength = 0;
   outputCapacity = 0;
@@ -74,12 +86,18 @@ export function feed(
     const size = bswap<u32>(load<u32>(at, 1));
     if (size > limit) return Status.TOO_LONG;
     if (<usize>size > end - at - FRAME_HEADER) break;
-    const body = at + FRAME_HEADER;
+    const next = at + FRAME_HEADER + size;
+    // What may be walked again must stay as it is.
+    const body = mayWait ? copyOf(at + FRAME_HEADER, size) : at + FRAME_HEADER;
     const status = rewrite(message, body, size, way);
     if (status != Status.OK) return status;
+    if (mayWait && unknownCount != 0 && at == source) {
+      frameWaits = true;
+      break;
+    }
     if (newLength > <usize>limit) return Status.TOO_LONG;
     if (isOverspent()) return Status.TOO_MANY_CHANGES;
-    if (patchCount > 0) {
+    if (patchCount > 0 || mayWait) {
       if (!spliced) {
         spliced = true;
         copyOut(source, at - source);
@@ -94,7 +112,7 @@ export function feed(
       if (spliced) copyOut(at, FRAME_HEADER + size);
       patched = patched || touched;
     }
-    at = body + size;
+    at = next;
   }
   const rest = end - at;
   outputChanged = spliced || patched || resumed || rest > 0;

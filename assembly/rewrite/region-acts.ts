@@ -1,13 +1,13 @@
 /**
  * Requests that act on a whole region without naming keys. They go on untouched only when the region, in the version that the request
- * names, is known to lie inside the tenant. Otherwise the version becomes 0, which no region ever has: the store itself answers
- * EpochNotMatch, the client asks again, and meanwhile PD says whose the region is.
+ * names, is known to lie inside the tenant. One that is not known is waited for where nobody else waits along (streams/waiting.ts).
+ * Otherwise the version becomes 0, which no region ever has: the store itself answers EpochNotMatch, the client asks again, and meanwhile
+ * PD says whose the region is.
  */
-import { tenantNumber } from '../keys/space';
 import { Status } from '../wire/status';
 import { writePaddedVarint } from '../wire/varint';
 import { setTouched } from './edits';
-import { Verdict, verdictAt } from './regions';
+import { Verdict, countTurnedAway, verdictAt } from './regions';
 
 let region: u64 = 0;
 let version: u64 = 0;
@@ -44,7 +44,8 @@ export function sawVersion(value: u64, at: usize, end: usize): void {
 export function actsOnRegion(): Status {
   if (!canLookUp) return Status.REGION_NOT_PROVEN;
   if (region == 0 || versionAt == 0) return Status.REGION_NOT_NAMED;
-  if (verdictAt(region, version, tenantNumber()) == Verdict.INSIDE) return Status.OK;
+  if (verdictAt(region, version) == Verdict.INSIDE) return Status.OK;
+  countTurnedAway();
   // Lengths around it are settled by now: a zero as long as the version was.
   writePaddedVarint(versionAt, 0, <i32>(versionEnd - versionAt));
   setTouched(true);

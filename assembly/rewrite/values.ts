@@ -36,7 +36,7 @@ import { Exchange } from './exchange';
 import { WITHHELD, isConfigPath, isSegment } from './names';
 import { stripPartitionIds } from '../rows/partition-id';
 import { sawRegion, sawVersion } from './region-acts';
-import { Verdict, verdictNow } from './regions';
+import { Verdict, countTurnedAway, verdictNow } from './regions';
 import { group, groupKey } from './resource-groups';
 import { sawServiceId, sawServiceSafePoint, sawServiceTtl } from './service-safe-point';
 
@@ -225,7 +225,7 @@ export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: 
       if (request) sawVersion(value, valueAt, end);
       break;
     case Role.REGION_ACT:
-      if (request && verdictNow(value, tenantNumber()) != Verdict.INSIDE) result = 0;
+      if (request && !mayAct(value)) result = 0;
       break;
     case Role.TABLE_ID:
       if (!request || !mapsTableIds()) break;
@@ -262,6 +262,13 @@ export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: 
   return Status.OK;
 }
 
+/** True for a region that PD may act on for the tenant. */
+function mayAct(region: u64): bool {
+  if (verdictNow(region) == Verdict.INSIDE) return true;
+  countTurnedAway();
+  return false;
+}
+
 /** One number of a list, in a field of its own: [at, end) is the field. */
 export function listed(role: u32, at: usize, end: usize, value: u64): Status {
   switch (role) {
@@ -269,8 +276,7 @@ export function listed(role: u32, at: usize, end: usize, value: u64): Status {
     case Role.NAME:
       return Status.OK;
     case Role.REGION_ACT:
-      if (direction == Direction.REQUEST && verdictNow(value, tenantNumber()) != Verdict.INSIDE)
-        remove(at, end);
+      if (direction == Direction.REQUEST && !mayAct(value)) remove(at, end);
       return Status.OK;
     default:
       return Status.MALFORMED;
@@ -298,7 +304,7 @@ function packedRegions(tag: u32, at: usize, value: usize, end: usize): Status {
     const region = readVarint(value, end);
     if (varintEnd == 0) return Status.MALFORMED;
     value = varintEnd;
-    if (verdictNow(region, tenantNumber()) == Verdict.INSIDE) to = writeVarint(to, region);
+    if (mayAct(region)) to = writeVarint(to, region);
   }
   replaceField(tag, at, end, kept, to - kept);
   return Status.OK;

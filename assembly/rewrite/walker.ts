@@ -64,8 +64,10 @@ import {
   unreservePatch,
 } from './patches';
 import { actsOnRegion, beginRegion } from './region-acts';
+import { isLearning } from './regions';
 import { GROUP_KEY_FIELD, groupRange, hasGroupSettings, isGroupKey } from './resource-groups';
 import { beginService, serviceSafePoint } from './service-safe-point';
+import { learnShown } from './shown-regions';
 import {
   BoundForm,
   Direction,
@@ -131,6 +133,7 @@ export function rewrite(message: u32, p: usize, length: usize, way: Direction): 
   fieldCount = 0;
   if (way == Direction.RESPONSE && exchange.count > 0 && !(flagsOf(recordOf(message)) & Flag.BATCH))
     useAnswerColumns(pendingColumns(exchange, 0));
+  if (isLearning && way == Direction.RESPONSE) learnShown(message, p, length);
   beginRewrite();
   if (followAlone(message, p, length)) {
     newLength = length + grown;

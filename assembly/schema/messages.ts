@@ -32,6 +32,9 @@ export const enum Flag {
   SERVICE = 1048576,
   OWNERS = 2097152,
   PLACES = 4194304,
+  ACTS_BY_ID = 8388608,
+  /** Those that may act on a whole region. */
+  ACTS = ACTS_ALWAYS | ACTS_WITHOUT_KEYS | ACTS_BY_ID,
   /** Those that ask for something before the first field. */
   BEGINS = OWNERS | NEEDS | ACTS_ALWAYS | ACTS_WITHOUT_KEYS | SERVICE | HAS_CONTEXT | CONTEXT | BATCH,
   /** And behind the last one. */
@@ -103,6 +106,11 @@ export function nameOf(message: u32): u32 {
 /** True for the message whose absent lease id must be filled in. */
 export function grantsLease(message: u32): bool {
   return (flagsOf(recordOf(message)) & Flag.LEASE_GRANT) != 0;
+}
+
+/** True for a request that may act on a whole region. */
+export function mayActOnRegions(message: u32): bool {
+  return (flagsOf(recordOf(message)) & Flag.ACTS) != 0;
 }
 
 /** Where a response takes the reason of a refusal: the field | kind << 8, see SHAPES. */

@@ -4,6 +4,7 @@
  * former one comes back that Envoy still has, nobody tells: streams begin under it, and under the other no more (docs/decisions/0013).
  */
 import { vmBudget } from '../memory/stream-buffer';
+import { doubtRegions } from '../rewrite/regions';
 import { ConfigReader } from '../tenant/config';
 import { Resolver } from '../tenant/identity';
 
@@ -59,6 +60,7 @@ export function configure(root: u32, plugin: string, text: string, now: u64): st
   const place = placeOf(root);
   if (place < 0) versions.push(version);
   else versions[place] = version;
+  doubtRegions();
   putInForce(version, now);
   return '';
 }

@@ -24,7 +24,9 @@ import { NO_OPERATION } from '../policy/names';
 import { feed, outputAt, outputChanged, outputLength } from '../rewrite/frames';
 import { WITHHELD } from '../rewrite/names';
 import { countExchange } from '../rewrite/exchange';
+import { turnedAwayCount } from '../rewrite/regions';
 import { Direction } from '../rewrite/values';
+import { mayActOnRegions } from '../schema/messages';
 import { Decision, Msg } from '../schema/table';
 import { Text } from '../texts/table';
 import { Access, Identity } from '../tenant/identity';
@@ -54,11 +56,12 @@ import {
 } from './headers';
 import { onHttpAnswer, onHttpAnswerBody, onHttpBody, onHttpCall } from './http';
 import { lookUpWanted } from './lookups';
-import { countStream } from './metrics';
+import { countStream, countTurnedAway } from './metrics';
 import { permit } from './permit';
 import { refuseCaller, refuseForm, refuseMessage } from './refuse';
 import { Phase, Stream } from './stream';
 import { noteDryRunCommands } from './dry-run';
+import { onActing } from './waiting';
 
 const TENANT_HEADER: Ascii = ascii('x-tidb-mesh-tenant');
 /** Envoy keeps it as the filter state `wasm.tidb_mesh_tenant`. */
@@ -133,6 +136,7 @@ function onGrpcCall(stream: Stream): bool {
   stream.phase = Phase.MAP;
   stream.requestMessage = requestMessage;
   stream.isBatch = requestMessage == Msg.BATCH_COMMANDS_REQUEST;
+  stream.acts = mayActOnRegions(requestMessage);
   stream.responseMessage = responseMessage;
   return true;
 }
@@ -158,7 +162,8 @@ function onFrames(stream: Stream, budget: Budget, answer: bool, size: u32, last:
     if (outputChanged) replaceBuffer(buffer, size, outputAt, outputLength);
     if (!answer) {
       noteDryRunCommands(stream);
-      lookUpWanted(stream);
+      countTurnedAway(turnedAwayCount);
+      lookUpWanted(stream, null);
     }
   }
   if (last && held.length > 0) {
@@ -179,13 +184,16 @@ export function onRequestBody(stream: Stream, size: u32, last: bool): bool {
   if (stream.phase == Phase.ENDED) return false;
   if (budget == null) return true;
   if (stream.phase == Phase.HTTP) return onHttpBody(stream, budget, size, last);
-  return stream.phase != Phase.MAP || onFrames(stream, budget, false, size, last);
+  if (stream.phase != Phase.MAP) return true;
+  return stream.acts ? onActing(stream, budget, size, last) : onFrames(stream, budget, false, size, last);
 }
 
 export function onRequestTrailers(stream: Stream): bool {
   if (stream.phase == Phase.ENDED) return false;
   // Only a body that is held back has bytes here: trailers have come in the place of its end.
   if (stream.request.length == 0) return true;
+  const budget = stream.budget;
+  if (budget != null && stream.acts) return onActing(stream, budget, 0, true);
   refuseMessage(stream, Status.TRUNCATED, false);
   return false;
 }

@@ -1,6 +1,6 @@
 /**
- * Asks PD whose a region is, on the root context, so that no stream waits: the request that needed to know has gone on as one that the
- * store itself turns away, and its client comes back.
+ * Asks PD whose a region is, on the root context, so that a lookup outlives the stream that it was sent for. Streams that nobody shares
+ * wait for it, see waiting.ts; a request on a shared one has gone on as one that the store itself turns away, and its client comes back.
  */
 import { Buffer } from '../host/abi';
 import { actAs, httpGet, readBuffer, resultAt, resultLength } from '../host/host';
@@ -17,27 +17,42 @@ import {
 } from '../pd-http/region-answer';
 import { clearWanted, learnRegion, wantedCount, wantedRegion } from '../rewrite/regions';
 import { Ascii, ascii } from '../wire/bytes';
+import { now } from './clock';
+import { Config } from '../tenant/config';
 import { resolverOf } from './configs';
 import { countLookup } from './metrics';
 import { Stream } from './stream';
 
 /** Lookups in flight in one VM; what does not fit is asked for again by the client's next try. */
-const MAX_LOOKUPS: u32 = 64;
+const MAX_LOOKUPS: u32 = 256;
 const TIMEOUT_MS: u32 = 2000;
+/** Envoy gives no answer for a root context that has ended meanwhile. */
+const FORGOTTEN_MS: u64 = 2 * <u64>TIMEOUT_MS;
 const PATH: Ascii = ascii('/pd/api/v1/region/id/');
 const MAX_DIGITS: usize = 20;
 
-/** region:u64 | tenant:u32 | token:u32, packed from the front */
-const ENTRY_BYTES: usize = 16;
-const inFlight: usize = memory.data(1024, 8);
+/** region:u64 | sent at, ms:u64 | tenant:u32 | root:u32 | token:u32 | 0:u32, packed from the front */
+const ENTRY_BYTES: usize = 32;
+const inFlight: usize = memory.data(8192, 8);
 let count: u32 = 0;
 
-function asked(region: u64, tenant: u32): bool {
+/** @inline */
+function entryAt(i: u32): usize {
+  return inFlight + <usize>i * ENTRY_BYTES;
+}
+
+/** The token of a lookup on its way; 0 when there is none. */
+function sentFor(region: u64, stream: Stream): u32 {
   for (let i: u32 = 0; i < count; i++) {
-    const at = inFlight + <usize>i * ENTRY_BYTES;
-    if (load<u64>(at) == region && load<u32>(at, 8) == tenant) return true;
+    const at = entryAt(i);
+    if (
+      load<u64>(at) == region &&
+      load<u32>(at, 16) == stream.tenantNumber &&
+      load<u32>(at, 20) == stream.root
+    )
+      return load<u32>(at, 24);
   }
-  return false;
+  return 0;
 }
 
 /** Writes a number in decimal and gives the place behind it. */
@@ -47,43 +62,49 @@ function writeDecimal(to: usize, value: u64): usize {
   return to + 1;
 }
 
-/** Sends for what the message that was walked last wanted to know. */
-export function lookUpWanted(stream: Stream): void {
+/** Sends a lookup; 0 when it cannot be sent. */
+function send(region: u64, stream: Stream, config: Config): u32 {
+  if (count == MAX_LOOKUPS) return 0;
+  const path = alloc(PATH.length + MAX_DIGITS);
+  memory.copy(path, changetype<usize>(PATH), PATH.length);
+  const end = writeDecimal(path + PATH.length, region);
+  actAs(stream.root);
+  const token = httpGet(config.pdCluster, config.pdAuthority, path, end - path, TIMEOUT_MS);
+  actAs(stream.context);
+  countLookup(token != 0);
+  if (token == 0) return 0;
+  const at = entryAt(count++);
+  store<u64>(at, region);
+  store<u64>(at, now, 8);
+  store<u32>(at, stream.tenantNumber, 16);
+  store<u32>(at, stream.root, 20);
+  store<u32>(at, token, 24);
+  return token;
+}
+
+/** Sends for what was wanted since the last call. Calls with the token of each lookup that is on its way, if `each` is given. */
+export function lookUpWanted(stream: Stream, each: ((stream: Stream, token: u32) => bool) | null): void {
   if (wantedCount == 0) return;
   const resolver = resolverOf(stream.root);
   if (resolver != null && resolver.config.pdCluster.byteLength != 0) {
-    const config = resolver.config;
-    actAs(stream.root);
-    for (let i: u32 = 0; i < wantedCount && count < MAX_LOOKUPS; i++) {
+    for (let i: u32 = 0; i < wantedCount; i++) {
       const region = wantedRegion(i);
-      if (asked(region, stream.tenantNumber)) continue;
-      const path = alloc(PATH.length + MAX_DIGITS);
-      memory.copy(path, changetype<usize>(PATH), PATH.length);
-      const end = writeDecimal(path + PATH.length, region);
-      const token = httpGet(config.pdCluster, config.pdAuthority, path, end - path, TIMEOUT_MS);
-      countLookup(token != 0);
-      if (token == 0) break;
-      const at = inFlight + <usize>count * ENTRY_BYTES;
-      store<u64>(at, region);
-      store<u32>(at, stream.tenantNumber, 8);
-      store<u32>(at, token, 12);
-      count++;
+      let token = sentFor(region, stream);
+      if (token == 0) token = send(region, stream, resolver.config);
+      if (token == 0 || (each != null && !each(stream, token))) break;
     }
-    actAs(stream.context);
   }
   clearWanted();
 }
 
-/** PD has answered, or has not in time (`size` 0). */
-export function onLookup(root: u32, token: u32, size: u32): void {
-  let at = inFlight;
-  const end = inFlight + <usize>count * ENTRY_BYTES;
-  while (at < end && load<u32>(at, 12) != token) at += ENTRY_BYTES;
-  if (at == end) return;
-  const region = load<u64>(at);
-  const number = load<u32>(at, 8);
-  count--;
-  memory.copy(at, inFlight + <usize>count * ENTRY_BYTES, ENTRY_BYTES);
+/** Takes what PD has answered, or that it has not in time (`size` 0). */
+export function takeAnswer(root: u32, token: u32, size: u32): void {
+  let i: u32 = 0;
+  while (i < count && load<u32>(entryAt(i), 24) != token) i++;
+  if (i == count) return;
+  const region = load<u64>(entryAt(i));
+  const number = load<u32>(entryAt(i), 16);
+  forget(i);
   if (size == 0 || !readBuffer(Buffer.HTTP_CALL_RESPONSE_BODY, size)) return;
   if (!readRegion(resultAt, resultLength) || regionId != region) return;
   const resolver = resolverOf(root);
@@ -91,5 +112,21 @@ export function onLookup(root: u32, token: u32, size: u32): void {
   const tenant = resolver.config.tenantOf(number);
   if (tenant == null) return;
   useSpace(tenant.space);
-  learnRegion(region, regionVersion, number, ownsRegion(startAt, startLength, endAt, endLength));
+  learnRegion(region, regionVersion, ownsRegion(startAt, startLength, endAt, endLength));
+}
+
+function forget(i: u32): void {
+  count--;
+  memory.copy(entryAt(i), entryAt(count), ENTRY_BYTES);
+}
+
+/** Gives up one lookup whose answer will not come, and its token; 0 when there is none. */
+export function takeForgotten(): u32 {
+  for (let i: u32 = 0; i < count; i++) {
+    if (load<u64>(entryAt(i), 8) + FORGOTTEN_MS >= now) continue;
+    const token = load<u32>(entryAt(i), 24);
+    forget(i);
+    return token;
+  }
+  return 0;
 }

@@ -13,6 +13,7 @@ let conflictsTotal: u32 = 0;
 export let dryRunTotal: u32 = 0;
 let lookupsTotal: u32 = 0;
 let lookupsFailedTotal: u32 = 0;
+let turnedAwayTotal: u32 = 0;
 let drainedTotal: u32 = 0;
 let streamsDraining: u32 = 0;
 let heldBytes: u32 = 0;
@@ -36,6 +37,7 @@ export function defineMetrics(): void {
   dryRunTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_would_be_refused_total');
   lookupsTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_region_lookups_total');
   lookupsFailedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_region_lookups_failed_total');
+  turnedAwayTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_region_acts_turned_away_total');
   drainedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_streams_drained_total');
   streamsDraining = defineMetric(MetricType.GAUGE, 'tidbmesh_streams_draining');
   heldBytes = defineMetric(MetricType.GAUGE, 'tidbmesh_held_bytes');
@@ -51,6 +53,11 @@ export function countStream(): void {
 /** A question to PD, or one that Envoy could not send. */
 export function countLookup(sent: bool): void {
   increment(sent ? lookupsTotal : lookupsFailedTotal);
+}
+
+/** Acts on regions have gone on as ones that the store or PD turns away. */
+export function countTurnedAway(acts: u32): void {
+  if (acts != 0) add(turnedAwayTotal, acts);
 }
 
 /** A caller was refused because its principal and its metadata, or two sources of its metadata, disagree. */

@@ -50,6 +50,16 @@ export class Stream {
   failed: bool;
   /** A stream of BatchCommands. */
   isBatch: bool;
+  /** Its request may act on whole regions, and waits until it is known whose they are, see waiting.ts. */
+  acts: bool;
+  /** The end of its request has come. */
+  isWhole: bool;
+  /** Lookups that it waits for. */
+  lookups: u32;
+  /** Regions of which nothing was known when it began to wait last. */
+  unknown: u32;
+  /** When it began to wait, ms since 1970. */
+  waitsSince: u64;
   /** When its headers came, ms since 1970. */
   beganAt: u64;
   /** Its caller is somebody else under the configuration in force, or nobody: it is to end. */
@@ -125,6 +135,11 @@ export function openStream(context: u32, root: u32): Stream {
   stream.dryRun = DryRun.NONE;
   stream.isGrpc = false;
   stream.isBatch = false;
+  stream.acts = false;
+  stream.isWhole = false;
+  stream.lookups = 0;
+  stream.unknown = u32.MAX_VALUE;
+  stream.waitsSince = 0;
   stream.beganAt = 0;
   stream.draining = false;
   stream.reviewed = 0;

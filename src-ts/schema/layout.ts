@@ -47,6 +47,7 @@ const FLAGS: readonly (readonly [number, readonly string[]])[] = [
   [1 << 19, ['ETCD_VALUE']],
   [1 << 20, ['SERVICE_ID']],
   [1 << 22, ['PLACE_START', 'PLACE_END']],
+  [1 << 23, ['REGION_ACT']],
 ];
 /** Has both a key in etcd and an ETCD_END: without a key it starts at the tenant's first one. */
 const NAME_RANGE = 1 << 7;

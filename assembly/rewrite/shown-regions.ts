@@ -1,0 +1,60 @@
+/**
+ * Learns whose regions are from the answers that show them, before their bounds are mapped: PD's to questions for regions, and the
+ * store's to a split. Only where requests act on regions, see `isLearning`: it costs as much as following the layout of a list does.
+ */
+import { ownsRegion } from '../keys/space';
+import { Msg } from '../schema/table';
+import { findField, findVarint, foundEnd } from './find';
+import { hasRegion, learnRegion } from './regions';
+
+/** metapb.Region and its RegionEpoch. */
+const ID: u32 = 1;
+const START_KEY: u32 = 2;
+const END_KEY: u32 = 3;
+const EPOCH: u32 = 4;
+const VERSION: u32 = 2;
+/** pdpb.Region.region */
+const INNER: u32 = 1;
+
+/** Reads an answer as the store or PD gave it. */
+export function learnShown(message: u32, p: usize, length: usize): void {
+  const end = p + length;
+  switch (message) {
+    case Msg.GET_REGION_RESPONSE:
+      learnEach(p, end, 2, false);
+      break;
+    case Msg.SCAN_REGIONS_RESPONSE:
+      learnEach(p, end, 4, true);
+      break;
+    case Msg.BATCH_SCAN_REGIONS_RESPONSE:
+      learnEach(p, end, 2, true);
+      break;
+    case Msg.SPLIT_REGION_RESPONSE:
+      // left, right and the list of all.
+      for (let field: u32 = 2; field <= 4; field++) learnEach(p, end, field, false);
+  }
+}
+
+/** Learns the regions in the fields of this number; `nested`: PD's, which has a leader beside the region. */
+function learnEach(p: usize, end: usize, field: u32, nested: bool): void {
+  while ((p = findField(p, end, field)) != 0) {
+    const behind = foundEnd;
+    if (!nested) learn(p, behind);
+    else if ((p = findField(p, behind, INNER)) != 0) learn(p, foundEnd);
+    p = behind;
+  }
+}
+
+function learn(p: usize, end: usize): void {
+  const region = findVarint(p, end, ID);
+  const epoch = findField(p, end, EPOCH);
+  if (region == 0 || epoch == 0) return;
+  const version = findVarint(epoch, foundEnd, VERSION);
+  const start = findField(p, end, START_KEY);
+  const startLength = start == 0 ? 0 : foundEnd - start;
+  const stop = findField(p, end, END_KEY);
+  const stopLength = stop == 0 ? 0 : foundEnd - stop;
+  const inside = ownsRegion(start, startLength, stop, stopLength);
+  // What is others' matters only where it was taken for the tenant's.
+  if (version != 0 && (inside || hasRegion(region))) learnRegion(region, version, inside);
+}

@@ -1,0 +1,134 @@
+/**
+ * Requests that act on a whole region and come on a stream of their own wait until PD has said whose the region is. Envoy keeps the
+ * stream; the message waits in the filter, as one that has not come whole does, and counts against the same limits.
+ *
+ *   body  -> walked on a copy -> all known ----------------------------------> goes on
+ *                             -> some unknown: lookups, the callback pauses -> their answers -> walked again
+ *
+ * It goes on without an answer, as one that the store or PD turns away, when a round of lookups has told nothing new, when too many wait,
+ * and after WAIT_MS.
+ */
+import { Buffer } from '../host/abi';
+import {
+  actAs,
+  appendToBuffer,
+  continueRequest,
+  readBuffer,
+  replaceBuffer,
+  resultAt,
+  resultLength,
+} from '../host/host';
+import { Budget, append } from '../memory/stream-buffer';
+import { feed, frameWaits, outputAt, outputChanged, outputLength } from '../rewrite/frames';
+import { turnedAwayCount, unknownCount } from '../rewrite/regions';
+import { Direction } from '../rewrite/values';
+import { Status } from '../wire/status';
+import { now } from './clock';
+import { enter } from './enter';
+import { lookUpWanted, takeAnswer, takeForgotten } from './lookups';
+import { countTurnedAway } from './metrics';
+import { refuseMessage } from './refuse';
+import { Phase, Stream, findStream } from './stream';
+
+/** A request waits no longer than this, whatever its lookups do. */
+const WAIT_MS: u64 = 5000;
+
+/** Which stream waits for which lookup: token:u32 | context:u32, packed from the front. A stream may be gone when its answer comes. */
+const MAX_WAITS: u32 = 4096;
+const waits: usize = memory.data(32768, 8);
+let waitCount: u32 = 0;
+
+/** Notes that the stream waits for a lookup; false when too many wait. */
+function wait(stream: Stream, token: u32): bool {
+  if (waitCount == MAX_WAITS) return false;
+  const at = waits + ((<usize>waitCount) << 3);
+  store<u32>(at, token);
+  store<u32>(at, stream.context, 4);
+  waitCount++;
+  stream.lookups++;
+  return true;
+}
+
+/** A piece of the body of a request that may act on regions. True when the stream may go on. */
+export function onActing(stream: Stream, budget: Budget, size: u32, last: bool): bool {
+  const held = stream.request;
+  stream.isWhole = stream.isWhole || last;
+  if (size > 0 && !readBuffer(Buffer.REQUEST_BODY, size)) return refuse(stream, Status.MALFORMED);
+  const length = size > 0 ? resultLength : 0;
+  if (stream.lookups > 0) {
+    if (!append(held, resultAt, length, held.length + length, budget))
+      return refuse(stream, Status.HELD_TOO_MUCH);
+    if (size > 0) replaceBuffer(Buffer.REQUEST_BODY, size, 0, 0);
+    return false;
+  }
+  enter(stream);
+  const message = stream.requestMessage;
+  const limit = stream.maxMessageBytes;
+  let status = feed(held, budget, message, Direction.REQUEST, resultAt, length, limit, true);
+  if (status == Status.OK && frameWaits) {
+    if (size > 0) replaceBuffer(Buffer.REQUEST_BODY, size, 0, 0);
+    size = 0;
+    if (mayWait(stream)) return false;
+    status = feed(held, budget, message, Direction.REQUEST, 0, 0, limit, false);
+  }
+  if (status != Status.OK) return refuse(stream, status);
+  if (outputChanged) {
+    if (size > 0) replaceBuffer(Buffer.REQUEST_BODY, size, outputAt, outputLength);
+    else appendToBuffer(Buffer.REQUEST_BODY, outputAt, outputLength);
+  }
+  countTurnedAway(turnedAwayCount);
+  lookUpWanted(stream, null);
+  return !stream.isWhole || held.length == 0 || refuse(stream, Status.TRUNCATED);
+}
+
+function refuse(stream: Stream, status: Status): bool {
+  refuseMessage(stream, status, false);
+  return false;
+}
+
+/** Sends for what the message does not know. False when it cannot wait: its last lookups told nothing, or there is none to wait for. */
+function mayWait(stream: Stream): bool {
+  if (stream.unknown == u32.MAX_VALUE) stream.waitsSince = now;
+  if (unknownCount >= stream.unknown || now > stream.waitsSince + WAIT_MS) return false;
+  stream.unknown = unknownCount;
+  lookUpWanted(stream, wait);
+  return stream.lookups > 0;
+}
+
+/** PD has answered a lookup, or has not in time (`size` 0). */
+export function onLookup(root: u32, token: u32, size: u32): void {
+  takeAnswer(root, token, size);
+  wake(token);
+}
+
+/** Called on the tick. */
+export function wakeForgotten(): void {
+  for (let token = takeForgotten(); token != 0; token = takeForgotten()) wake(token);
+}
+
+/** Those that waited for this lookup, and for no other any more, go on. */
+function wake(token: u32): void {
+  let i: u32 = 0;
+  while (i < waitCount) {
+    const at = waits + ((<usize>i) << 3);
+    if (load<u32>(at) != token) {
+      i++;
+      continue;
+    }
+    const stream = findStream(load<u32>(at, 4));
+    waitCount--;
+    store<u64>(at, load<u64>(waits + ((<usize>waitCount) << 3)));
+    if (stream != null && --stream.lookups == 0) goOn(stream);
+  }
+}
+
+/**
+ * Its body's end may still be on its way: then the stream goes on in that callback. Envoy 1.40 loses what comes to a filter that has let
+ * a paused body go on from outside of one.
+ */
+function goOn(stream: Stream): void {
+  const budget = stream.budget;
+  if (budget == null || stream.phase != Phase.MAP || !stream.isWhole) return;
+  actAs(stream.context);
+  if (onActing(stream, budget, 0, true)) continueRequest();
+}

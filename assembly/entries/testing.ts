@@ -65,7 +65,7 @@ import { refusesOperation } from '../policy/policy-bits';
 import { dryRunCommand, dryRunCount, useRefusedCommands } from '../rewrite/batch';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 import { walkNaively } from '../naive';
-import { feed, outputAt, outputChanged, outputLength } from '../rewrite/frames';
+import { feed, frameWaits, outputAt, outputChanged, outputLength } from '../rewrite/frames';
 import { jsonAt, jsonLength, rewriteAnswer, rewriteBody } from '../pd-http/json';
 import { beginRewrite, findLayout, fits } from '../rewrite/known-layouts';
 import { Layout } from '../rewrite/layout';
@@ -74,7 +74,15 @@ import { KeyForm, queryAt, queryLength, rewriteQuery } from '../pd-http/query';
 import { touched } from '../rewrite/edits';
 import { mapTarget, targetAt, targetLength, targetProblem } from '../pd-http/target';
 import { useLookups } from '../rewrite/region-acts';
-import { clearWanted, learnRegion, wantedCount, wantedRegion } from '../rewrite/regions';
+import {
+  clearWanted,
+  doubtRegions,
+  learnRegion,
+  setRegionClock,
+  turnedAwayCount,
+  wantedCount,
+  wantedRegion,
+} from '../rewrite/regions';
 import { useGcLimits } from '../rewrite/gc-limits';
 import { useDirection, useLatestTimestamp, useLongestLease } from '../rewrite/values';
 import { failedField, failedMessage, newLength, rewrite, useExchange } from '../rewrite/walker';
@@ -179,6 +187,16 @@ export function wanted(i: u32): u64 {
   return i < wantedCount ? wantedRegion(i) : 0;
 }
 
+/** Sets the time that regions are learned at, ms. */
+export function regionClock(ms: u64): void {
+  setRegionClock(ms);
+}
+
+/** As if another configuration had been loaded. */
+export function doubt(): void {
+  doubtRegions();
+}
+
 export function forgetWanted(): void {
   clearWanted();
 }
@@ -215,12 +233,14 @@ export function knows(type: u32, at: usize, length: usize, way: u32): u32 {
   return layout != 0 && fits(changetype<Layout>(layout), at, length) ? 1 : 0;
 }
 
-/** Feeds a piece of a body; result: at, length, status, changed. */
-export function body(type: u32, at: usize, length: usize, way: u32, limit: u32): usize {
-  let status = feed(held, budget, type, way, at, length, limit);
+/** Feeds a piece of a body; result: at, length, status, changed, waits, acts that are turned away. */
+export function body(type: u32, at: usize, length: usize, way: u32, limit: u32, mayWait: bool): usize {
+  let status = feed(held, budget, type, way, at, length, limit, mayWait);
   if (!countExchange(exchange, budget) && status == Status.OK) status = Status.HELD_TOO_MUCH;
   store<u32>(result, status, 8);
   store<u32>(result, outputChanged ? 1 : 0, 12);
+  store<u32>(result, frameWaits ? 1 : 0, 16);
+  store<u32>(result, turnedAwayCount, 20);
   return status == 0 ? give(outputAt, outputLength) : give(0, 0);
 }
 

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import {
   connect,
+  constants,
   type ClientHttp2Session,
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
@@ -17,6 +18,8 @@ import { startRun, waitHealthy, type Run, type ServerProcess } from '../harness/
 import { silent } from '../harness/stack/progress.ts';
 import { standardPluginConfig } from '../harness/stack/stack.ts';
 import { startUpstream, unframe, type Upstream } from './upstream.ts';
+
+const { NGHTTP2_CANCEL } = constants;
 
 export const TENANTS = [
   { name: 'alpha', number: 1 },
@@ -58,6 +61,8 @@ export interface Around {
 export interface OpenStream {
   write(piece: Buffer): void;
   end(): void;
+  /** Resets it, as a client does whose time is up. */
+  reset(): void;
   /** Whole messages that have come. */
   readonly messages: Buffer[];
   readonly closed: boolean;
@@ -88,6 +93,7 @@ export class Caller {
     return {
       write: (piece) => void stream.write(piece),
       end: () => void stream.end(),
+      reset: () => stream.close(NGHTTP2_CANCEL),
       get messages() {
         return unframe(Buffer.concat(parts));
       },

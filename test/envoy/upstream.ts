@@ -34,8 +34,10 @@ export interface Upstream {
   echo: ((id: bigint) => Buffer) | undefined;
   /** Writes a piece on the newest open stream. */
   send(piece: Buffer): void;
-  /** The body of HTTP answers, or the pieces that it is written in. */
-  httpAnswer: string | string[];
+  /** The body of HTTP answers, or the pieces that it is written in; or what makes it of the request's path. */
+  httpAnswer: string | string[] | ((url: string) => string);
+  /** HTTP requests are answered once this has resolved. */
+  httpHold: Promise<void>;
   httpStatus: number;
   stop(): Promise<void>;
 }
@@ -122,8 +124,9 @@ export async function startUpstream(): Promise<Upstream> {
       });
       response.setHeader('content-type', 'application/json');
       response.statusCode = upstream.httpStatus;
-      const answer = upstream.httpAnswer;
-      if (typeof answer === 'string') return void response.end(answer);
+      const given = upstream.httpAnswer;
+      const answer = typeof given === 'function' ? given(request.url ?? '') : given;
+      if (typeof answer === 'string') return void upstream.httpHold.then(() => response.end(answer));
       const writeFrom = (index: number): void => {
         if (index === answer.length) response.end();
         // Pieces must not be joined on the way.
@@ -141,6 +144,7 @@ export async function startUpstream(): Promise<Upstream> {
     echo: undefined,
     send: (piece) => newest && write(newest, piece),
     httpAnswer: '{}',
+    httpHold: Promise.resolve(),
     httpStatus: 200,
     async stop() {
       http.closeAllConnections();

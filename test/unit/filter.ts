@@ -108,11 +108,13 @@ export interface Exports {
   learn(region: bigint, version: bigint, inside: number): void;
   wanted(index: number): bigint;
   forgetWanted(): void;
+  regionClock(ms: bigint): void;
+  doubt(): void;
   heldBytes(): number;
   pending(): number;
   message(type: number, at: number, length: number, way: number): number;
   knows(type: number, at: number, length: number, way: number): number;
-  body(type: number, at: number, length: number, way: number, limit: number): number;
+  body(type: number, at: number, length: number, way: number, limit: number, mayWait: number): number;
   method(at: number, length: number): number;
   map(kind: number, at: number, length: number): number;
   plainText(at: number, length: number): number;
@@ -328,6 +330,16 @@ export class Filter {
     this.wasm.forgetWanted();
   }
 
+  /** The time at which regions are learned and asked for, ms. */
+  set regionClock(ms: number) {
+    this.wasm.regionClock(BigInt(ms));
+  }
+
+  /** As if another configuration had been loaded. */
+  doubtRegions(): void {
+    this.wasm.doubt();
+  }
+
   get heldBytes(): number {
     return this.wasm.heldBytes();
   }
@@ -358,12 +370,17 @@ export class Filter {
     bytes: Uint8Array,
     way: Way,
     limit = UNLIMITED,
-  ): { status: Status; changed: boolean; bytes: Uint8Array } {
+    mayWait = false,
+  ): { status: Status; changed: boolean; waits: boolean; turnedAway: number; bytes: Uint8Array } {
     this.wasm.reset();
-    const result = this.wasm.body(type, this.put(bytes), bytes.length, way === 'request' ? 0 : 1, limit);
+    const direction = way === 'request' ? 0 : 1;
+    const at = this.put(bytes);
+    const result = this.wasm.body(type, at, bytes.length, direction, limit, mayWait ? 1 : 0);
     return {
       status: this.word(result, 2),
       changed: this.word(result, 3) !== 0,
+      waits: this.word(result, 4) !== 0,
+      turnedAway: this.word(result, 5),
       bytes: this.given(result),
     };
   }

@@ -15,10 +15,21 @@ import { keep, KEPT, readKept, readResults, resultsOf, writeResults, type Result
 import { machine } from './machine.ts';
 import { memory, MESSAGES } from './memory.ts';
 import { rewriter } from './rewriter.ts';
+import { statements } from './statements.ts';
 import { sysbench } from './sysbench.ts';
 import { short, tableOf, type Row } from './rows.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [rewriter, growth, memory, envoy, calls, etcd, sysbench, figures];
+const BENCHMARKS: readonly Benchmark[] = [
+  rewriter,
+  growth,
+  memory,
+  envoy,
+  calls,
+  etcd,
+  sysbench,
+  statements,
+  figures,
+];
 
 interface Options {
   json?: string;

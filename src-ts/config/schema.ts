@@ -47,7 +47,7 @@ const list = (description: string, items: Schema, more: Schema = {}): Schema => 
 const mode = (description: string): Schema => ({ enum: ['txn', 'raw'], description });
 
 const keyspace = object(
-  "A keyspace of TiKV's API V2 that the tenant's keys go into, instead of the table codec.",
+  "Puts the tenant's keys into a keyspace of TiKV's API V2 instead of using the table codec.",
   ['id', 'mode'],
   {
     id: whole(0, 0xffffff, 'The keyspace id. One tenant for each id and mode.'),
@@ -56,11 +56,11 @@ const keyspace = object(
 );
 
 const prefix = object(
-  'Bytes in front of every key, instead of the table codec; for applications that do not use the coprocessor.',
+  'Puts bytes in front of every key instead of using the table codec. For applications that do not use the coprocessor.',
   ['mode'],
   {
-    text: text('The bytes as a text, in UTF-8; at most 128 bytes.'),
-    hex: text('The bytes in hex; at most 128 bytes, not all FF.', { pattern: '^([0-9a-fA-F]{2})+$' }),
+    text: text('The bytes as text, in UTF-8. At most 128 bytes.'),
+    hex: text('The bytes in hex. At most 128 bytes, not all FF.', { pattern: '^([0-9a-fA-F]{2})+$' }),
     mode: mode('`txn` for transactions, `raw` for RawKV.'),
   },
   { oneOf: [{ required: ['text'] }, { required: ['hex'] }] },
@@ -74,7 +74,7 @@ const tenant = object(
     number: whole(
       0,
       32766,
-      'It is in every key (table codec) and every lease: never change it, and never give it to another tenant. 0, at most once: the keys that are there already, untouched.',
+      "Part of every key (table codec) and every lease. Never change it, and never give it to another tenant. 0 stands for the store's existing keys; at most one tenant has it.",
     ),
     keyspace,
     prefix,
@@ -91,18 +91,18 @@ const FACTS = ['workload', 'namespace', 'cluster', 'app'];
 
 const conditions = (whose: string): Schema =>
   object(
-    `Patterns over the metadata of ${whose}; all must match.`,
+    `Patterns over the metadata of ${whose}. All must match.`,
     [],
     {
       workload: text('The name of its workload, such as a Deployment or StatefulSet.'),
       namespace: text('Its namespace.'),
-      cluster: text("The mesh's name of the cluster that it runs in."),
-      app: text('What Istio calls its app; its label `app`.'),
+      cluster: text("The mesh's name for its cluster."),
+      app: text("Istio's name for its app: the label `app`."),
       labels: {
         type: 'object',
         minProperties: 1,
         additionalProperties: { type: 'string', minLength: 1 },
-        description: 'Labels by their names.',
+        description: 'Patterns over its labels, by the names of the labels.',
       },
     },
     { minProperties: 1 },
@@ -125,17 +125,17 @@ const capturesFacts: Schema = { anyOf: [capturesIn('peer'), capturesIn('node')] 
 const isSystem: Schema = { required: ['system'], properties: { system: { const: true } } };
 
 const rule = object(
-  'Says who callers are: by {tenant} in a pattern, by `tenant`, or by `system`. In a pattern `*` is any run of characters without `/`, and `{tenant}` captures the name of a tenant.',
+  'A caller rule maps callers to a tenant, by {tenant} in a pattern or by `tenant`, or to `system`. In a pattern, `*` is any text without `/`, and `{tenant}` captures the name of a tenant.',
   [],
   {
     principal: text("A pattern over the URI of the caller's certificate."),
-    peer: conditions('the calling workload, as Istio hands it on'),
-    node: conditions('the workload beside which this Envoy runs, as it was started with'),
-    tenant: text('The tenant, where the principal captures none.'),
+    peer: conditions('the calling workload, as Istio passes it on'),
+    node: conditions("this Envoy's own workload"),
+    tenant: text('The tenant, if no pattern captures one.'),
     system: {
       type: 'boolean',
       default: false,
-      description: 'PD, TiKV, operators: passed untouched and unread.',
+      description: 'True for PD, TiKV and operators: their streams pass unread.',
     },
   },
   {
@@ -177,33 +177,33 @@ const byAnything: Schema = {
   },
 };
 
-const limits = object('What the filter holds and waits for at most.', [], {
-  maxMessageBytes: bytes('The longest gRPC message or HTTP answer that is rewritten.', 64 * MIB),
-  heldBytesPerVM: bytes("Unfinished messages in one worker's memory.", 256 * MIB),
-  heldBytesPerTenant: bytes("Unfinished messages of one tenant in one worker's memory.", 128 * MIB),
-  maxTsDriftSeconds: whole(1, YEAR, 'How far beyond the clock a timestamp in a request may lie.', 600),
+const limits = object('Limits of memory and time.', [], {
+  maxMessageBytes: bytes('The longest gRPC message or HTTP body that the filter rewrites.', 64 * MIB),
+  heldBytesPerVM: bytes("Bytes of unfinished messages in one worker's memory.", 256 * MIB),
+  heldBytesPerTenant: bytes("Bytes of one tenant's unfinished messages in one worker's memory.", 128 * MIB),
+  maxTsDriftSeconds: whole(1, YEAR, 'How far in the future a timestamp in a request may be.', 600),
   maxHoldBackSeconds: whole(
     1,
     YEAR,
-    "How far back a tenant may hold the store's garbage collection, and for how long without saying so again.",
+    "How far back a tenant may hold the store's garbage collection, and for how long without renewing it.",
     DAY,
   ),
   maxEtcdLeaseSeconds: whole(
     1,
     YEAR,
-    "The longest lease in PD's etcd that a tenant is granted; who wants a longer one gets this.",
+    "The longest lease in PD's etcd. A request for a longer one gets this, and the answer says so.",
     DAY,
   ),
   drainTimeoutSeconds: whole(
     0,
     DAY,
-    'How long a stream goes on whose caller a new configuration makes somebody else; it ends earlier when nothing is outstanding.',
+    'How long a stream may go on whose caller a new config version maps differently. It ends earlier if nothing is outstanding.',
     30,
   ),
 });
 
 const pd = object(
-  'How the filter asks PD whose a region is. Without it, requests that act on a whole region are refused. `tidb-mesh render` fills it in.',
+  "Tells the filter how to ask PD for a region's boundaries. Without it, requests that act on a whole region are refused. `tidb-mesh render` fills it in.",
   ['cluster'],
   {
     cluster: text("The Envoy cluster that reaches PD's HTTP API over HTTP/1.1."),
@@ -214,18 +214,18 @@ const pd = object(
 const refuse = (whom: string): Schema => ({
   type: 'array',
   uniqueItems: true,
-  description: `What ${whom} refused beyond what every tenant is, by the names of docs/surface.md: \`tikvpb.Tikv/KvDeleteRange\`, \`GET /pd/api/v1/regions\`, or with \`/*\` at the end all below. A method is refused inside batches too.`,
+  description: `Operations that ${whom} refused besides those that every tenant is, by the names of docs/surface.md: \`tikvpb.Tikv/KvDeleteRange\`, \`GET /pd/api/v1/regions\`. A name that ends in \`/*\` stands for all below it. A method is refused inside batches, too.`,
   items: text('The name of a method or of an endpoint.'),
 });
-const policy = object('What tenants are refused beyond what the filter refuses by itself.', [], {
+const policy = object('Refuses operations to tenants beyond what the filter refuses by itself.', [], {
   refuse: refuse('all tenants are'),
   tenants: {
     type: 'object',
     additionalProperties: object('One tenant.', [], { refuse: refuse('this tenant is') }),
-    description: 'What one tenant is refused, by its name.',
+    description: 'Operations that single tenants are refused, by the names of the tenants.',
   },
 });
-/** Only tenant 0 can be in a dry run. */
+/** A dry run needs a tenant 0. */
 const isDryRun: Schema = {
   if: { required: ['dryRun'], properties: { dryRun: { const: true } } },
   then: {
@@ -237,13 +237,13 @@ export const PLUGIN_CONFIG_SCHEMA: Schema = {
   $schema: 'http://json-schema.org/draft-07/schema#',
   title: 'TiDB Mesh pluginConfig',
   ...object(
-    'What the TiDB Mesh filter is configured with: its tenants, and who they are.',
+    'Configures the TiDB Mesh filter: tenants, caller rules, limits.',
     ['tenants'],
     {
       $schema: text('Where this schema is, for editors. The filter does not read it.'),
       tenants: list('The tenants of this storage layer.', tenant),
       rules: list(
-        "Who callers are; the first rule whose principal matches counts, and a caller that none matches is refused. Without rules a tenant's name is the namespace in the trust domain cluster.local: `spiffe://cluster.local/ns/{tenant}/sa/*`. At most 1,000.",
+        'Caller rules. The first rule whose principal matches counts. A caller that no rule matches is refused. Without rules, the namespace in the trust domain cluster.local is the tenant: `spiffe://cluster.local/ns/{tenant}/sa/*`. At most 1,000.',
         rule,
         { maxItems: 1000 },
       ),
@@ -251,7 +251,7 @@ export const PLUGIN_CONFIG_SCHEMA: Schema = {
         type: 'boolean',
         default: true,
         description:
-          "No certificate, no access; the principal alone selects the rule, and peer and node can only refuse. False only on the tenants' side, where the first rule counts of which everything matches.",
+          "True: a caller without a certificate is refused, the principal alone selects the rule, and peer and node can only refuse. False, on the tenants' side only: the first rule that matches completely counts.",
       },
       limits,
       pd,
@@ -260,7 +260,7 @@ export const PLUGIN_CONFIG_SCHEMA: Schema = {
         type: 'boolean',
         default: false,
         description:
-          'What tenant 0 would be refused goes on, counted (`tidbmesh_would_be_refused_total`) and logged: what `policy` says; while it is the only tenant, every method and endpoint, unread.',
+          'Lets through, counts (`tidbmesh_would_be_refused_total`) and logs what tenant 0 would be refused: what `policy` refuses and, while it is the only tenant, every other operation, unread.',
       },
     },
     {

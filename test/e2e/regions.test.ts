@@ -264,3 +264,46 @@ describe('views of regions and keys', () => {
     expect(answer.bytes.includes(marker('beta'))).toBe(false);
   });
 });
+
+/*
+ * TiDB asks PD to scatter each new region, then for the operator that does it. One that is refused is asked for again, seconds later: so
+ * each region is scattered once, and nothing is turned away.
+ */
+describe('statements that split regions wait for nobody', () => {
+  const turnedAway = async (): Promise<number> => {
+    const found = await stack.envoy!.stats(/tidbmesh_region_acts_turned_away_total$/);
+    return [...found.values()].reduce((sum, count) => sum + count, 0);
+  };
+  /** Calls that PD has answered. */
+  const answered = async (method: string): Promise<number> => {
+    const metrics = await (await fetch(`${stack.pd.directUrl}/metrics`)).text();
+    const lines = metrics.split('\n').filter((line) => line.startsWith('grpc_server_handled_total{'));
+    return lines
+      .filter((line) => line.includes(`grpc_method="${method}"`))
+      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+  };
+
+  test.each([
+    ['SPLIT TABLE', 'SPLIT TABLE many.t BETWEEN (0) AND (1000000) REGIONS 16', 15],
+    ['SPLIT TABLE INDEX', 'SPLIT TABLE many.t INDEX by_g BETWEEN (0, 0) AND (1000000, 0) REGIONS 8', 8],
+    ['SPLIT TABLE BY', 'SPLIT TABLE many.t BY (2000000), (3000000), (4000000)', 3],
+    ['a pre-split table', 'CREATE TABLE many.pre (a INT) SHARD_ROW_ID_BITS = 4 PRE_SPLIT_REGIONS = 3', 8],
+    [
+      'a pre-split table that is scattered as a whole',
+      'CREATE TABLE many.whole (id BIGINT PRIMARY KEY AUTO_RANDOM(5)) PRE_SPLIT_REGIONS = 3',
+      8,
+    ],
+  ])('%s', (_, sql, least) =>
+    withSessions(stack, 'alpha', 1, 'many', async (session) => {
+      await session!.query('SET tidb_wait_split_region_finish = 1');
+      if (sql.includes('AUTO_RANDOM')) await session!.query("SET tidb_scatter_region = 'table'");
+      const before = [await turnedAway(), await answered('ScatterRegion')];
+      const [row] = await session!.query(sql);
+      const scattered = (await answered('ScatterRegion')) - before[1]!;
+      expect((await turnedAway()) - before[0]!).toBe(0);
+      if (row) expect(scattered).toBe(Number(row['TOTAL_SPLIT_REGION']));
+      expect(scattered).toBeGreaterThanOrEqual(least - 1);
+      expect(scattered).toBeLessThanOrEqual(least + 1);
+    }),
+  );
+});

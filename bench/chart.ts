@@ -38,21 +38,24 @@ interface Standing {
 function standingsOf(results: Results): Standing[] {
   const drawn = ({ budget, ratio, rounds }: Row): boolean =>
     budget !== undefined && ratio > 0 && rounds.every((round) => round > 0);
-  return Object.entries(results)
-    .filter(([, { curves }]) => curves.length === 0)
-    .flatMap(([benchmark, { rows }]) =>
-      rows.filter(drawn).map((row): Standing => {
-        const against = (value: number): number => (row.atMost ? row.budget! / value : value / row.budget!);
-        const rounds = row.rounds.map(against);
-        return {
-          label: row.name.startsWith(benchmark) ? row.name : `${benchmark}/${row.name}`,
-          ok: row.ok ?? false,
-          middle: against(row.ratio),
-          worst: Math.min(...rounds),
-          best: Math.max(...rounds),
-        };
-      }),
-    );
+  return (
+    Object.entries(results)
+      // Statements have a page of their own.
+      .filter(([name, { curves }]) => curves.length === 0 && name !== 'statements')
+      .flatMap(([benchmark, { rows }]) =>
+        rows.filter(drawn).map((row): Standing => {
+          const against = (value: number): number => (row.atMost ? row.budget! / value : value / row.budget!);
+          const rounds = row.rounds.map(against);
+          return {
+            label: row.name.startsWith(benchmark) ? row.name : `${benchmark}/${row.name}`,
+            ok: row.ok ?? false,
+            middle: against(row.ratio),
+            worst: Math.min(...rounds),
+            best: Math.max(...rounds),
+          };
+        }),
+      )
+  );
 }
 
 const ROW_HEIGHT = 20;

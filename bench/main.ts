@@ -15,6 +15,7 @@ import { keep, KEPT, readKept, readResults, resultsOf, writeResults, type Result
 import { machine } from './machine.ts';
 import { memory, MESSAGES } from './memory.ts';
 import { rewriter } from './rewriter.ts';
+import { writeStatementsPage } from './statements-page.ts';
 import { statements } from './statements.ts';
 import { sysbench } from './sysbench.ts';
 import { short, tableOf, type Row } from './rows.ts';
@@ -95,15 +96,16 @@ const unknown = command.args.find((name) => name !== CHART && !names.includes(na
 if (unknown !== undefined) command.error(`error: no benchmark '${unknown}'; there are ${names.join(', ')}`);
 const chosen = BENCHMARKS.filter(({ name }) => command.args.length === 0 || command.args.includes(name));
 
-/** Draws what is kept. */
-function drawKept(): void {
+/** Draws what is kept, and writes its page. */
+async function drawKept(): Promise<void> {
   const kept = readKept();
   if (kept === undefined) return command.error(`error: ${KEPT_NAME} is not there; write it with --keep`);
   draw(kept);
+  await writeStatementsPage(kept);
 }
 
 if (command.args.includes(CHART)) {
-  drawKept();
+  await drawKept();
   process.exit();
 }
 
@@ -149,4 +151,4 @@ process.stdout.write(
   ].join('\n'),
 );
 if (options.json !== undefined) writeResults(options.json, now);
-if (options.keep) drawKept();
+if (options.keep) await drawKept();

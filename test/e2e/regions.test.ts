@@ -289,14 +289,14 @@ describe('statements that split regions wait for nobody', () => {
     ['SPLIT TABLE BY', 'SPLIT TABLE many.t BY (2000000), (3000000), (4000000)', 3],
     ['a pre-split table', 'CREATE TABLE many.pre (a INT) SHARD_ROW_ID_BITS = 4 PRE_SPLIT_REGIONS = 3', 8],
     [
-      'a pre-split table that is scattered as a whole',
-      'CREATE TABLE many.whole (id BIGINT PRIMARY KEY AUTO_RANDOM(5)) PRE_SPLIT_REGIONS = 3',
+      'a pre-split table of random ids',
+      'CREATE TABLE many.random (id BIGINT PRIMARY KEY AUTO_RANDOM(5)) PRE_SPLIT_REGIONS = 3',
       8,
     ],
   ])('%s', (_, sql, least) =>
     withSessions(stack, 'alpha', 1, 'many', async (session) => {
       await session!.query('SET tidb_wait_split_region_finish = 1');
-      if (sql.includes('AUTO_RANDOM')) await session!.query("SET tidb_scatter_region = 'table'");
+      await session!.query("SET tidb_scatter_region = 'table'");
       const before = [await turnedAway(), await answered('ScatterRegion')];
       const [row] = await session!.query(sql);
       const scattered = (await answered('ScatterRegion')) - before[1]!;

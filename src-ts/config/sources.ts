@@ -13,7 +13,7 @@ import {
   type Node,
   type Scalar,
 } from 'yaml';
-import { isMeshFile, readMeshFile } from '../manifests/mesh-file.ts';
+import { isMeshFile, readMeshFile, type MeshFile } from '../manifests/mesh-file.ts';
 import { pdOf } from '../manifests/storage.ts';
 
 export interface Position {
@@ -27,6 +27,10 @@ export interface ConfigSource {
   readonly kind: string;
   /** The JSON text that the filter gets. */
   readonly text: string;
+  /** Of a mesh file: what it says besides. */
+  readonly mesh?: MeshFile;
+  /** Why nobody reads it where it lies. */
+  readonly problem?: string;
   /** Where the field at a path like `rules[0].principal` lies, or the nearest that is there. */
   locate(path: string): Position;
   /** Where a line and column of `text` lie; the start of the configuration where the file has it in another form. */
@@ -85,18 +89,12 @@ function jsonSource(kind: string, text: string, shift: (at: Position) => Positio
   };
 }
 
-/** A pluginConfig that is a YAML value; `extra` is what rendering adds to it. */
-function valueSource(
-  kind: string,
-  node: Node,
-  lines: LineCounter,
-  extra: object,
-  document: Document,
-): ConfigSource {
+/** A pluginConfig that is a YAML value. */
+function valueSource(kind: string, node: Node, lines: LineCounter, document: Document): ConfigSource {
   const start = positionIn(lines, node.range?.[0] ?? 0);
   return {
     kind,
-    text: JSON.stringify({ ...(node.toJS(document) as object), ...extra }),
+    text: JSON.stringify(node.toJS(document)),
     place: () => start,
     locate: (path) => positionIn(lines, offsetAt(node, path)),
   };
@@ -138,14 +136,15 @@ const CONFIG_AT: Record<string, readonly string[]> = {
 /** Finds the pluginConfigs of a file. Throws a MeshFileError for a broken mesh file, an Error for a manifest that is no YAML. */
 export function configSources(source: string): ConfigSource[] {
   const lines = new LineCounter();
-  const documents = parseAllDocuments(source, { lineCounter: lines, keepSourceTokens: false }) as Document[];
+  const documents = parseAllDocuments(source, { lineCounter: lines, merge: true }) as Document[];
   const objects = documents.filter((document) => isMap(document.contents) && document.has('kind'));
   if (objects.length === 0) {
     const [document] = documents;
     if (document && document.errors.length === 0 && isMeshFile(document.toJS())) {
       const mesh = readMeshFile(source);
       const node = document.get('pluginConfig', true) as unknown as Node;
-      return [valueSource('mesh file', node, lines, { pd: pdOf(mesh) }, document)];
+      const text = JSON.stringify({ ...mesh.pluginConfig, pd: pdOf(mesh) });
+      return [{ ...valueSource('mesh file', node, lines, document), text, mesh }];
     }
     return [jsonSource('pluginConfig', source, (at) => at)];
   }
@@ -155,6 +154,10 @@ export function configSources(source: string): ConfigSource[] {
     if (kind === 'EnvoyFilter') return inEnvoyFilter(name, document, source, lines);
     const at = CONFIG_AT[kind];
     const node = at && (document.getIn(at, true) as Node | undefined);
-    return isMap(node) ? [valueSource(name, node, lines, {}, document)] : [];
+    if (isScalar(node) && node.value !== null) {
+      const problem = `${at?.join('.')}: must be an object, not a text: Istio takes no other form`;
+      return [{ ...valueSource(name, node, lines, document), problem }];
+    }
+    return isMap(node) ? [valueSource(name, node, lines, document)] : [];
   });
 }

@@ -1,6 +1,7 @@
 /** Judges the pluginConfigs of a file: the filter's verdict, where it lies, and what was probably meant. */
 import type { Judge } from './judge.ts';
 import { configSources, type ConfigSource, type Position } from './sources.ts';
+import { unserved } from './served.ts';
 import { suggestion } from './suggest.ts';
 import type { PluginConfig } from './types.ts';
 import { warningsOf } from './warnings.ts';
@@ -38,14 +39,25 @@ function namesIn(text: string): string[] {
 }
 
 function findingsOf(source: ConfigSource, judge: Judge): Finding[] {
+  if (source.problem !== undefined)
+    return [{ severity: 'error', ...source.locate(''), path: '', text: source.problem }];
   const line = judge.configure(source.text);
-  if (line === '')
-    return warningsOf(JSON.parse(source.text) as PluginConfig).map(({ path, text }) => ({
-      severity: 'warning',
-      ...source.locate(path),
-      path,
-      text: `${path}: ${text}`,
-    }));
+  if (line === '') {
+    const unmatched = source.mesh ? unserved(source.mesh) : [];
+    const known = new Set(unmatched.map(({ path }) => path));
+    const warnings = warningsOf(JSON.parse(source.text) as PluginConfig).filter(
+      ({ path }) => !known.has(path),
+    );
+    return [
+      ...unmatched.map((one) => ({ ...source.locate(one.path), ...one })),
+      ...warnings.map(({ path, text }) => ({
+        severity: 'warning' as const,
+        ...source.locate(path),
+        path,
+        text: `${path}: ${text}`,
+      })),
+    ];
+  }
   const place = placeIn(line);
   const path = place ? '' : pathIn(line);
   const meant = suggestion(line, namesIn(source.text), () => judge.refusable());

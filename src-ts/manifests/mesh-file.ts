@@ -63,7 +63,7 @@ export function isMeshFile(value: unknown): boolean {
 
 /** Reads a mesh file (YAML, so JSON too) without checking its pluginConfig. @throws MeshFileError */
 export function readMeshFile(source: string): MeshFile {
-  const document = parseDocument(source);
+  const document = parseDocument(source, { merge: true });
   const [error] = document.errors;
   if (error) throw new MeshFileError(error.message);
   const root = record(document.toJS(), 'mesh file', FIELDS);
@@ -75,17 +75,30 @@ export function readMeshFile(source: string): MeshFile {
   if (typeof pluginConfig !== 'object' || pluginConfig === null || Array.isArray(pluginConfig))
     fail('pluginConfig', 'must be an object');
   if ('pd' in pluginConfig) fail('pluginConfig.pd', 'follows from "storage": leave it out here');
+  const namespace = text(storage['namespace'], 'storage.namespace', DNS_LABEL, 'the name of a namespace');
+  const trustDomain = text(root['trustDomain'], 'trustDomain', DNS_NAME, 'a trust domain', DEFAULT_DOMAIN);
   return {
     storage: {
-      namespace: text(storage['namespace'], 'storage.namespace', DNS_LABEL, 'the name of a namespace'),
+      namespace,
       cluster: text(storage['cluster'], 'storage.cluster', DNS_LABEL, 'the name of a TidbCluster'),
     },
-    trustDomain: text(root['trustDomain'], 'trustDomain', DNS_NAME, 'a trust domain', DEFAULT_DOMAIN),
+    trustDomain,
     clusterDomain: text(root['clusterDomain'], 'clusterDomain', DNS_NAME, 'a DNS domain', DEFAULT_DOMAIN),
     alsoTrusted: trusted.map((one, i) =>
       text(one, `alsoTrusted[${i}]`, PRINCIPAL, 'a principal like cluster.local/ns/monitoring/sa/prometheus'),
     ),
     image: text(root['image'], 'image', IMAGE, 'an image like registry.example.com/tidb-mesh', DEFAULT_IMAGE),
-    pluginConfig: pluginConfig as PluginConfig,
+    pluginConfig: withRules(pluginConfig as PluginConfig, trustDomain, namespace),
   };
+}
+
+/**
+ * Without rules, those that the mesh file's own trust domain and namespace give: the storage layer's workloads are system principals,
+ * and elsewhere the namespace is the tenant. The filter's own default knows neither.
+ */
+function withRules(config: PluginConfig, trustDomain: string, namespace: string): PluginConfig {
+  if (config.rules !== undefined || config.requirePrincipal === false) return config;
+  const accounts = (ns: string): string => `spiffe://${trustDomain}/ns/${ns}/sa/*`;
+  const rules = [{ principal: accounts(namespace), system: true }, { principal: accounts('{tenant}') }];
+  return { ...config, rules };
 }

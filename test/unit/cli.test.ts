@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Judge } from '../../src-ts/config/judge.ts';
+import { configSources } from '../../src-ts/config/sources.ts';
 import { judgeFile } from '../../src-ts/config/validate.ts';
 import type { PluginConfig } from '../../src-ts/config/types.ts';
 import { ROOT } from '../../src-ts/wasm/builds.ts';
@@ -148,6 +149,74 @@ describe('validate', () => {
   ])('a field of a %s', (kind, inner) => {
     const yaml = `kind: ${kind}\nspec:\n  ${inner}\n`;
     expect(first(yaml)).toMatchObject({ severity: 'error', path: 'rulez' });
+  });
+
+  test('a WasmPlugin with a text says what is wrong with it', () => {
+    expect(first('kind: WasmPlugin\nspec:\n  pluginConfig: |\n    {"tenants": []}\n')).toMatchObject({
+      severity: 'error',
+      text: 'spec.pluginConfig: must be an object, not a text: Istio takes no other form',
+      line: 3,
+    });
+  });
+
+  describe('a mesh file', () => {
+    const mesh = (rules: object[] | undefined, trustDomain?: string): string =>
+      JSON.stringify({
+        storage: { namespace: 'storage', cluster: 'c' },
+        ...(trustDomain === undefined ? {} : { trustDomain }),
+        pluginConfig: { tenants: GOOD.tenants, ...(rules ? { rules } : {}) },
+      });
+    const found = (...args: Parameters<typeof mesh>): string[] =>
+      judgeFile(mesh(...args), judge).flatMap(({ findings }) =>
+        findings.map(({ severity, path }) => `${severity} ${path}`),
+      );
+    const rulesOf = (before: string): object[] => [
+      { principal: `${before}/ns/storage/sa/*`, system: true },
+      { principal: `${before}/ns/{tenant}/sa/*` },
+    ];
+    const NOBODY = ['error rules', 'error tenants[0]', 'error tenants[1]'];
+
+    test.each<[string, string[], object[] | undefined, string?]>([
+      ['rules of its trust domain', [], rulesOf('spiffe://corp.example'), 'corp.example'],
+      ['rules of any trust domain', [], rulesOf('spiffe://*'), 'corp.example'],
+      ['no rules', [], undefined, 'corp.example'],
+      [
+        'rules of another trust domain',
+        ['warning rules[0].principal', 'warning rules[1].principal', ...NOBODY],
+        rulesOf('spiffe://cluster.local'),
+        'corp.example',
+      ],
+      [
+        'rules as alsoTrusted writes them',
+        ['error rules[0].principal', 'error rules[1].principal', ...NOBODY],
+        rulesOf('cluster.local'),
+      ],
+      ['no system rule', ['error rules'], rulesOf('spiffe://cluster.local').slice(1)],
+      ['no rule for tenants', NOBODY.slice(1), rulesOf('spiffe://cluster.local').slice(0, 1)],
+    ])('with %s', (_, expected, ...args) => {
+      expect(found(...args)).toEqual(expected);
+    });
+
+    test('without rules serves its own trust domain, PD and TiKV as well', () => {
+      const [source] = configSources(mesh(undefined, 'corp.example'));
+      expect(judge.configure(source!.text)).toBe('');
+      const access = (ns: string): string =>
+        judge.resolve({ principal: `spiffe://corp.example/ns/${ns}/sa/x` }).access;
+      expect([access('storage'), access('alpha'), access('other')]).toEqual(['system', 'tenant', 'refused']);
+    });
+
+    test('is not rendered when nobody is served', () => {
+      const path = file('nobody.json', mesh(rulesOf('cluster.local')));
+      const { status, stderr } = run('render', path, '--out', join(folder, 'nobody'), '--no-code');
+      expect([status, stderr]).toEqual([1, expect.stringContaining('write "spiffe://cluster.local/ns/')]);
+    });
+
+    test("may use YAML's merge key", () => {
+      const yaml =
+        'storage: { namespace: storage, cluster: c }\npluginConfig:\n  tenants:\n' +
+        '    - &one { name: alpha, number: 1 }\n    - { <<: *one, name: beta, number: 2 }\n';
+      expect(judgeFile(yaml, judge)).toMatchObject([{ kind: 'mesh file', findings: [] }]);
+    });
   });
 
   test('a manifest without a configuration holds none', () => {

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Option, type Command } from 'commander';
 import pc from 'picocolors';
+import { unserved } from '../../config/served.ts';
 import { WITHOUT_CODE, codeOf, releaseWasm } from '../../manifests/code.ts';
 import { MeshFileError, readMeshFile } from '../../manifests/mesh-file.ts';
 import { PARTS, render, type Part, type RenderedFile } from '../../manifests/render.ts';
@@ -41,6 +42,8 @@ async function run(meshPath: string, options: Options): Promise<void> {
       throw error;
     }
   })();
+  const [unmatched] = unserved(mesh).filter(({ severity }) => severity === 'error');
+  if (unmatched) throw new Refusal(`${meshPath}: ${unmatched.text}; ${unmatched.suggestion}`);
   const code = options.code ? codeOf(await releaseWasm()) : WITHOUT_CODE;
   const files = render(mesh, code, options.only ?? PARTS);
   const states = files.map((file) => ({ path: file.path, state: stateOf(options.out, file) }));

@@ -1,0 +1,85 @@
+/** Finds callers of a mesh file that no rule can match: the storage layer's own workloads, and tenants. */
+import type { MeshFile } from '../manifests/mesh-file.ts';
+import type { RuleConfig } from './types.ts';
+
+export interface Unserved {
+  readonly severity: 'error' | 'warning';
+  /** Like `rules[1].principal`. */
+  readonly path: string;
+  readonly text: string;
+  readonly suggestion: string;
+}
+
+const SCHEME = 'spiffe://';
+const CAPTURE = '{tenant}';
+/** Service accounts are the last part of a principal; which ones there are, a mesh file does not say. */
+const PARTS = /^spiffe:\/\/([^/]*)\/ns\/([^/]*)\/sa\/./;
+
+/** Whether a pattern without slashes can stand for a text. */
+function matches(pattern: string, text: string): boolean {
+  const escaped = pattern.replace(/[.+?^$()|[\]\\]/g, '\\$&');
+  return new RegExp(`^${escaped.replaceAll('*', '.*').replaceAll(CAPTURE, '.+')}$`).test(text);
+}
+
+/** Whether a rule can match some service account of a namespace; of any namespace without one. */
+function canMatch({ principal }: RuleConfig, trustDomain: string, namespace?: string): boolean {
+  if (principal === undefined) return true;
+  const [, domain, ns] = PARTS.exec(principal) ?? [];
+  // Not the form of Istio's principals, but a pattern may match them.
+  if (domain === undefined || ns === undefined)
+    return principal.startsWith(SCHEME) && matches(principal.split('/')[2] ?? '', trustDomain);
+  return matches(domain, trustDomain) && (namespace === undefined || matches(ns, namespace));
+}
+
+function badRule({ principal }: RuleConfig, i: number, trustDomain: string): Unserved[] {
+  if (principal === undefined || canMatch({ principal }, trustDomain)) return [];
+  const path = `rules[${i}].principal`;
+  if (!principal.includes('://'))
+    return [
+      {
+        severity: 'error',
+        path,
+        text: `${path}: matches nobody: a principal begins with ${SCHEME}`,
+        suggestion: `write "${SCHEME}${principal}"`,
+      },
+    ];
+  const other = principal.split('/')[2] ?? '';
+  return [
+    {
+      severity: 'warning',
+      path,
+      text: `${path}: names the trust domain "${other}", and the mesh file's trustDomain is "${trustDomain}"`,
+      suggestion: `write "${principal.replace(`${SCHEME}${other}`, `${SCHEME}${trustDomain}`)}", or set trustDomain to "${other}"`,
+    },
+  ];
+}
+
+/** What of a mesh file is served to nobody; nothing for one that is right. */
+export function unserved({ trustDomain, storage, pluginConfig }: MeshFile): Unserved[] {
+  const { tenants, rules = [] } = pluginConfig;
+  const found = rules.flatMap((rule, i) => badRule(rule, i, trustDomain));
+  const storageAccounts = `${SCHEME}${trustDomain}/ns/${storage.namespace}/sa/*`;
+  if (!rules.some((rule) => rule.system === true && canMatch(rule, trustDomain, storage.namespace)))
+    found.push({
+      severity: 'error',
+      path: 'rules',
+      text: `rules: no system rule matches the storage layer's own PD and TiKV in namespace "${storage.namespace}"`,
+      suggestion: `put this rule first: {"principal": "${storageAccounts}", "system": true}`,
+    });
+  const serves = (name: string): boolean =>
+    rules.some(
+      (rule) =>
+        rule.system !== true &&
+        (rule.tenant === undefined ? JSON.stringify(rule).includes(CAPTURE) : rule.tenant === name) &&
+        canMatch(rule, trustDomain),
+    );
+  for (const [i, { name }] of tenants.entries())
+    if (!serves(name))
+      found.push({
+        severity: 'error',
+        path: `tenants[${i}]`,
+        text: `tenants[${i}]: no rule matches a workload of tenant "${name}" in the trust domain "${trustDomain}"`,
+        suggestion: `add a rule: {"principal": "${SCHEME}${trustDomain}/ns/${CAPTURE}/sa/*"}`,
+      });
+  return found;
+}

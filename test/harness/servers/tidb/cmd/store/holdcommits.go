@@ -85,9 +85,12 @@ func (h *commitHold) concerns(req *kvrpcpb.CommitRequest) bool {
 	return inside
 }
 
-// KvCommit is unistore's, behind the hold.
+// KvCommit is unistore's, behind the hold and after the trace of keys that were only locked.
 func (s *service) KvCommit(ctx context.Context, req *kvrpcpb.CommitRequest) (*kvrpcpb.CommitResponse, error) {
 	if err := s.holding.wait(ctx, req); err != nil {
+		return nil, err
+	}
+	if err := s.engine.keepOnlyLocked(req.Keys, req.StartVersion, req.CommitVersion); err != nil {
 		return nil, err
 	}
 	return s.Server.KvCommit(ctx, req)

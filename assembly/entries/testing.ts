@@ -63,6 +63,7 @@ import {
 import { commandFor, isOpen, nameOperation, operationCount } from '../policy/names';
 import { refusesOperation } from '../policy/policy-bits';
 import { dryRunCommand, dryRunCount, useRefusedCommands } from '../rewrite/batch';
+import { failedField, failedMessage, useDirection, useExchange } from '../rewrite/current';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 import { walkNaively } from '../naive';
 import { feed, frameWaits, outputAt, outputChanged, outputLength } from '../rewrite/frames';
@@ -84,8 +85,8 @@ import {
   wantedRegion,
 } from '../rewrite/regions';
 import { useGcLimits } from '../rewrite/gc-limits';
-import { useDirection, useLatestTimestamp, useLongestLease } from '../rewrite/values';
-import { failedField, failedMessage, newLength, rewrite, useExchange } from '../rewrite/walker';
+import { useLatestTimestamp, useLongestLease } from '../rewrite/values';
+import { newLength, rewrite } from '../rewrite/walker';
 import { textOf } from '../texts/text';
 import { Status } from '../wire/status';
 import { addFact, beginCaller, setHeader } from '../tenant/caller';
@@ -227,7 +228,7 @@ export function message(type: u32, at: usize, length: usize, way: u32): usize {
 
 /** 1 when such a message would not be walked, because one like it was before. */
 export function knows(type: u32, at: usize, length: usize, way: u32): u32 {
-  useDirection(way, exchange, 0);
+  useDirection(way);
   beginRewrite();
   const layout = findLayout(type, at, length);
   return layout != 0 && fits(changetype<Layout>(layout), at, length) ? 1 : 0;

@@ -25,10 +25,10 @@ export function endIds(level: Level): void {
   level.idsAt = 0;
 }
 
-/** Goes on to the next id of the batch that ends at `end`, and leaves it in `givenId`. False when there is none, or no number. */
-export function nextId(level: Level, end: usize): bool {
+/** Goes on to the next id of the batch, and leaves it in `givenId`. False when there is none, or no number. */
+export function nextId(level: Level): bool {
   while (level.idsAt == level.idsEnd) {
-    const piece = findNumbers(level.idsAt, end, BATCH_IDS);
+    const piece = findNumbers(level.idsAt, level.end, BATCH_IDS);
     if (piece == 0) return false;
     level.idsAt = piece;
     level.idsEnd = foundEnd;

@@ -117,14 +117,14 @@ export function noteRefusal(command: u32, status: Status): void {
   note((command << 8) | status, 0, 0);
 }
 
-/** Joins the notes with the ids that the batch, which ends at `end`, gives its requests, and keeps them for the answers. */
-export function rememberNotes(exchange: Exchange, level: Level, end: usize): Status {
+/** Joins the notes with the ids that the batch gives its requests, and keeps them for the answers. */
+export function rememberNotes(exchange: Exchange, level: Level): Status {
   let position: i32 = 0;
   beginIds(level);
   for (let i: u32 = 0; i < noteCount; i++) {
     const at = notes + <usize>i * NOTE_BYTES;
     const wanted = load<i32>(at);
-    for (; position <= wanted; position++) if (!nextId(level, end)) return Status.MALFORMED;
+    for (; position <= wanted; position++) if (!nextId(level)) return Status.MALFORMED;
     if (!remember(exchange, givenId, load<u32>(at, 4), load<usize>(at, 8), load<usize>(at, 12)))
       return Status.TOO_MANY_PENDING;
   }

@@ -4,6 +4,7 @@ import { alloc } from '../memory/arena';
 import { Status } from '../wire/status';
 import { writeVarint } from '../wire/varint';
 import { addPatch } from './patches';
+import { Span } from './span';
 
 /** Room for a tag and a length in front of a field's new bytes. */
 const HEADER_BYTES: usize = 10;
@@ -41,10 +42,10 @@ export function replaceScalar(tag: u32, at: usize, end: usize, value: u64): void
   replace(at, end, field, to - field);
 }
 
-/** Puts what a key's mapping did into the field [at, end). */
-export function settle(mapped: Mapped, tag: u32, at: usize, end: usize): Status {
+/** Puts what a key's mapping did into its field. */
+export function settle(mapped: Mapped, tag: u32, field: Span): Status {
   if (mapped == Mapped.IN_PLACE) touched = true;
-  else if (mapped == Mapped.REPLACED) replaceField(tag, at, end, mappedAt, mappedLength);
+  else if (mapped == Mapped.REPLACED) replaceField(tag, field.at, field.end, mappedAt, mappedLength);
   else if (mapped == Mapped.BROKEN) return Status.MALFORMED;
   return Status.OK;
 }

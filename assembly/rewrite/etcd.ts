@@ -7,32 +7,19 @@ import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { replaceField } from './edits';
 import { oldestTimestamp } from './gc-limits';
+import { Span } from './span';
 
 const MAX_DIGITS: usize = 20;
 /** Where BR says that it restores, before it does anything else (TiDB: br/pkg/utils/register.go). */
 const RESTORE: Ascii = ascii('/tidb/brie/import/restore/');
 
-/**
- * Maps the range of names whose key spans [at, to) with its bytes from `key` on, all at `end` (the message's) when absent, and the same
- * of its end.
- */
-export function nameRange(
-  keyField: u32,
-  at: usize,
-  key: usize,
-  to: usize,
-  endField: u32,
-  endAt: usize,
-  endKey: usize,
-  endTo: usize,
-  reads: bool,
-): Status {
-  const endLength = endTo - endKey;
-  const mapped = encodeNameRange(key, to - key, endKey, endLength, reads);
+/** Maps the range of names from `name` on up to `last`, which has no bytes where one name is meant. */
+export function nameRange(nameField: u32, name: Span, lastField: u32, last: Span, reads: bool): Status {
+  const mapped = encodeNameRange(name.bytes, name.length, last.bytes, last.length, reads);
   if (mapped == Mapped.OUTSIDE) return Status.NAME_OUTSIDE;
   if (mapped != Mapped.REPLACED) return Status.OK;
-  replaceField((keyField << 3) | 2, at, to, namedAt, namedLength);
-  if (endLength != 0) replaceField((endField << 3) | 2, endAt, endTo, namedEndAt, namedEndLength);
+  replaceField((nameField << 3) | 2, name.at, name.end, namedAt, namedLength);
+  if (last.length != 0) replaceField((lastField << 3) | 2, last.at, last.end, namedEndAt, namedEndLength);
   return Status.OK;
 }
 
@@ -52,23 +39,15 @@ function readDecimal(p: usize, length: usize): u64 {
  * What is put under a key. One that says since when a TiDB reads takes a timestamp, with a lease that takes it away when the TiDB is
  * gone, and not further back than GC may be held. One that says that a restore runs is refused. Other keys take any value.
  */
-export function namedValue(
-  key: usize,
-  keyLength: usize,
-  valueField: u32,
-  at: usize,
-  value: usize,
-  to: usize,
-  lease: u64,
-): Status {
-  if (startsWith(key, keyLength, RESTORE)) return Status.FILE_BACKUP;
-  if (!isReadSince(key, keyLength)) return Status.OK;
-  const timestamp = readDecimal(value, to - value);
+export function namedValue(name: Span, valueField: u32, value: Span, lease: u64): Status {
+  if (startsWith(name.bytes, name.length, RESTORE)) return Status.FILE_BACKUP;
+  if (!isReadSince(name.bytes, name.length)) return Status.OK;
+  const timestamp = readDecimal(value.bytes, value.length);
   if (timestamp == u64.MAX_VALUE || lease == 0) return Status.READ_SINCE;
   if (timestamp >= oldestTimestamp) return Status.OK;
   const digits = alloc(MAX_DIGITS);
   let from = digits + MAX_DIGITS;
   for (let rest = oldestTimestamp; rest != 0; rest /= 10) store<u8>(--from, 0x30 + <u8>(rest % 10));
-  replaceField((valueField << 3) | 2, at, to, from, digits + MAX_DIGITS - from);
+  replaceField((valueField << 3) | 2, value.at, value.end, from, digits + MAX_DIGITS - from);
   return Status.OK;
 }

@@ -10,7 +10,7 @@ import { Status } from '../wire/status';
 import { applyPatches, patchCount, trimPatches } from './patches';
 import { touched } from './edits';
 import { beginActs, unknownCount } from './regions';
-import { Direction } from './values';
+import { Direction } from './current';
 import { newLength, rewrite } from './walker';
 
 const FRAME_HEADER: usize = 5;

@@ -15,7 +15,9 @@ import { replace, setTouched } from './edits';
 import { isKnownContext } from './known-contexts';
 import { Check, EDIT_STEP, LAYOUT_BYTES, LONGEST, Layout, SHORTEST } from './layout';
 import { addPatch } from './patches';
-import { Direction, direction, isTimely } from './values';
+import { Span } from './span';
+import { Direction, direction } from './current';
+import { isTimely } from './values';
 
 /** Others that may claim the place of a layout that is followed all the time, before it is given away. */
 const MOST_TRUST: u32 = 16;
@@ -34,8 +36,9 @@ export let rewriteSerial: u32 = 0;
 /** Key space and direction of it. */
 export let layoutSpace: u64 = 0;
 
-/** Behind the last message that `followRun` followed. */
+/** Behind the last message that `followRun` followed, and how many fields lie in all of them. */
 export let runEnd: usize = 0;
+export let runFields: u32 = 0;
 
 /** Another message begins: the patches of the one before are of no use any more. */
 export function beginRewrite(): void {
@@ -125,18 +128,13 @@ export function followAlone(message: u32, p: usize, length: usize): bool {
 }
 
 /**
- * Follows the messages of a list that begins with the field at `at`, whose tag ends at `lengthAt` and whose message spans [value, next),
- * as long as one has the layout of the one before. Gives their number.
+ * Follows the messages of a list that begins with this field, as long as one has the layout of the one before, within what ends at `end`.
+ * Gives their number.
  */
-export function followRun(
-  message: u32,
-  at: usize,
-  lengthAt: usize,
-  value: usize,
-  next: usize,
-  end: usize,
-): u32 {
-  const length = next - value;
+export function followRun(message: u32, field: Span, end: usize): u32 {
+  const at = field.at;
+  const value = field.bytes;
+  const length = field.length;
   const found = findLayout(message, value, length);
   if (found == 0) return 0;
   const layout = changetype<Layout>(found);
@@ -159,7 +157,8 @@ export function followRun(
   if (count == 0) return 0;
   trust(layout);
   runEnd = p;
-  if (layout.growth != 0) rebuild(layout, at, lengthAt, value, length, end);
+  runFields = count * layout.fields;
+  if (layout.growth != 0) rebuild(layout, at, field.lengthAt, value, length, end);
   else if (layout.tags != 0) for (let body = value; body < p; body += header + length) tagKeys(layout, body);
   return count;
 }

@@ -12,7 +12,7 @@ import {
 } from '../keys/regular';
 import { mapsTableIds } from '../keys/space';
 import { Flag, Kind, endFieldOf, entryOf, flagsOf, recordOf, startFieldOf } from '../schema/messages';
-import { Msg, Role } from '../schema/table';
+import { Role } from '../schema/table';
 import { readVarint, varintEnd } from '../wire/varint';
 import { isKnownContext } from './known-contexts';
 import { layoutOf, layoutPlace, layoutSpace, rewriteSerial } from './known-layouts';
@@ -32,7 +32,7 @@ import {
 } from './layout';
 import { columnsAt } from '../rows/output-columns';
 import { patchAt, patchCount } from './patches';
-import { Direction, direction } from './values';
+import { Direction, direction } from './current';
 
 /** Others that must claim its place before a layout gives way, at first and when it could not be learned. */
 const FIRST_TRUST: u32 = 4;
@@ -47,7 +47,8 @@ const LEARNABLE: u32 =
   Flag.NEEDS |
   Flag.LENIENT |
   Flag.HAS_CONTEXT |
-  Flag.REQUIRED_LIST;
+  Flag.REQUIRED_LIST |
+  Flag.COMMAND;
 
 const VECTOR: usize = 16;
 
@@ -129,7 +130,6 @@ function learn(message: u32, p: usize, end: usize, depth: i32): bool {
   const self = recordOf(message);
   const flags = flagsOf(self);
   if (flags & ~LEARNABLE || depth >= MAX_NESTING) return false;
-  if (message == Msg.PUT_RESOURCE_GROUP || message == Msg.CHECKSUM_REQUEST) return false;
   let seen: u64 = 0;
   while (p < end) {
     const at = p;
@@ -200,7 +200,8 @@ function bytes(entry: u32, at: usize, length: usize, depth: i32): bool {
   const request = direction == Direction.REQUEST;
   if (((entry >> 8) & 7) == Kind.MESSAGE) {
     if (role != Role.ROLE_UNSPECIFIED) return false;
-    if (entry >> 16 != Msg.CONTEXT) return learn(entry >> 16, at, at + length, depth + 1);
+    if (!(flagsOf(recordOf(entry >> 16)) & Flag.CONTEXT))
+      return learn(entry >> 16, at, at + length, depth + 1);
     return request && isKnownContext(at, length) && check(Check.CONTEXT, at, length);
   }
   if (((entry >> 8) & 7) != Kind.BYTES) return false;

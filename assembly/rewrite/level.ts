@@ -1,25 +1,26 @@
-/** What the fields of a message leave for its end: one of these for each level of nesting, so that walking stays within few variables. */
+/** The message that is being walked, and what its fields leave for its end: one of these for each level of nesting. */
+import { Span } from './span';
 
 @unmanaged
 export class Level {
-  /** Where the message begins. */
+  /** The field that is being read; a range's first bound, a name or a path; its other bound, or the value that belongs to the name. */
+  private field16: v128;
+  private first16: v128;
+  private last16: v128;
+  /** Singular fields that were met: by their number below 64, from 64 on by their number less 64. */
+  seen: u64;
+  seenHigh: u64;
+  copType: u64;
+  message: u32;
+  depth: i32;
+  /** Where the message begins and ends. */
   start: usize;
+  end: usize;
   /** Patches before those of this message. */
   firstPatch: u32;
-  /** Singular fields from 64 on that were met, by their number less 64. */
-  seenHigh: u64;
-  /** A range's first bound, a name, a path: where its field begins, its bytes begin, and both end; 0 while it was not met. */
-  startAt: usize;
-  startBytes: usize;
-  startTo: usize;
-  /** A range's other bound, or the value that belongs to the name. */
-  endAt: usize;
-  endBytes: usize;
-  endTo: usize;
   /** Where the next id of a batch is looked for, and where the piece ends that holds it, see batch-ids.ts; 0 when none is wanted. */
   idsAt: usize;
   idsEnd: usize;
-  copType: u64;
   /** Messages in a request of a batch. */
   members: u32;
   /** The range runs backwards. */
@@ -31,32 +32,53 @@ export class Level {
   /** The name is read only. */
   reads: bool;
 
-  begin(start: usize, firstPatch: u32): void {
-    this.start = start;
-    this.firstPatch = firstPatch;
+  @inline
+  get field(): Span {
+    return changetype<Span>(changetype<usize>(this));
+  }
+
+  @inline
+  get first(): Span {
+    return changetype<Span>(changetype<usize>(this) + 16);
+  }
+
+  @inline
+  get last(): Span {
+    return changetype<Span>(changetype<usize>(this) + 32);
+  }
+
+  @inline
+  begin(message: u32, start: usize, end: usize, depth: i32, firstPatch: u32): void {
+    const nothing = i64x2.splat(0);
+    v128.store(changetype<usize>(this), nothing, 16);
+    v128.store(changetype<usize>(this), nothing, 32);
     this.seenHigh = 0;
-    this.startAt = 0;
-    this.startBytes = 0;
-    this.startTo = 0;
-    this.endAt = 0;
-    this.endBytes = 0;
-    this.endTo = 0;
+    this.copType = 0;
+    this.message = message;
+    this.depth = depth;
+    this.start = start;
+    this.end = end;
+    this.firstPatch = firstPatch;
     this.idsAt = 0;
     this.idsEnd = 0;
-    this.copType = 0;
     this.members = 0;
     this.reverse = false;
     this.keyed = false;
     this.listed = false;
     this.reads = false;
   }
+
+  /** True when the message's singular field of this number was met; once all of its fields were read. */
+  has(field: u32): bool {
+    return (((field < 64 ? this.seen : this.seenHigh) >> ((<u64>field) & 63)) & 1) != 0;
+  }
 }
 
 /** Deepest nesting; upstream's deepest message has 9 levels. */
 export const MAX_DEPTH: i32 = 32;
 
-const LEVELS_BYTES: usize = 2112;
-const levels: usize = memory.data(2112, 16);
+const LEVELS_BYTES: usize = 3696;
+const levels: usize = memory.data(3696, 16);
 
 /** `depth` is 0 to MAX_DEPTH. */
 export function levelAt(depth: i32): Level {

@@ -8,6 +8,7 @@ import { Status } from '../wire/status';
 import { writePaddedVarint } from '../wire/varint';
 import { setTouched } from './edits';
 import { Verdict, countTurnedAway, verdictAt } from './regions';
+import { Span } from './span';
 
 let region: u64 = 0;
 let version: u64 = 0;
@@ -34,10 +35,10 @@ export function sawRegion(id: u64): void {
   region = id;
 }
 
-export function sawVersion(value: u64, at: usize, end: usize): void {
+export function sawVersion(value: u64, field: Span): void {
   version = value;
-  versionAt = at;
-  versionEnd = end;
+  versionAt = field.bytes;
+  versionEnd = field.end;
 }
 
 /** The request that began last does act on its region. */

@@ -18,14 +18,18 @@ import {
 import { Mapped } from '../keys/mapped';
 import { tenantNumber } from '../keys/space';
 import { alloc } from '../memory/arena';
+import { Msg } from '../schema/table';
 import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { replaceField } from './edits';
 import { findField, findVarint, foundEnd } from './find';
 import { CONTROLLER, isSegment } from './names';
+import { Span } from './span';
 
 /** meta_storagepb.KeyValue.key */
 export const GROUP_KEY_FIELD: u32 = 1;
+/** What lies under the key of a group. */
+export const GROUP_MESSAGE: u32 = Msg.RESOURCE_GROUP;
 
 const ROOT: Ascii = ascii('resource_group/');
 const SETTINGS: Ascii = ascii('resource_group/settings/');
@@ -36,49 +40,45 @@ const RU_SETTINGS_FIELD: u32 = 3;
 const ONLY_FIELD: u32 = 1;
 const RU_MODE: u64 = 1;
 
-/** The name of a group in the field [at, end). `own`: a request would make, change or delete it. */
-export function group(
-  request: bool,
-  own: bool,
-  tag: u32,
-  at: usize,
-  value: usize,
-  length: usize,
-  end: usize,
-): Status {
-  if (!request) return settled(decodeGroup(value, length), Status.DROP, tag, at, end);
+/** The name of a group in a field. `own`: a request would make, change or delete it. */
+export function group(request: bool, own: bool, tag: u32, field: Span): Status {
+  const value = field.bytes;
+  const length = field.length;
+  if (!request) return settled(decodeGroup(value, length), Status.DROP, tag, field);
   if (own) {
     // PD joins the name to a path, and cleans the path.
     if (length == 0 || !isSegment(value, length)) return Status.GROUP_NAME;
     if (isSharedGroup(value, length) && tenantNumber() != 0) return Status.GROUP_SHARED;
   }
-  const status = settled(encodeGroup(value, length), Status.NAME_OUTSIDE, tag, at, end);
+  const status = settled(encodeGroup(value, length), Status.NAME_OUTSIDE, tag, field);
   return own && status == Status.OK && tenantNumber() != 0 && groupLength > MAX_GROUP_BYTES
     ? Status.GROUP_NAME
     : status;
 }
 
-function settled(mapped: Mapped, outside: Status, tag: u32, at: usize, end: usize): Status {
+function settled(mapped: Mapped, outside: Status, tag: u32, field: Span): Status {
   if (mapped == Mapped.OUTSIDE) return outside;
-  if (mapped == Mapped.REPLACED) replaceField(tag, at, end, groupAt, groupLength);
+  if (mapped == Mapped.REPLACED) replaceField(tag, field.at, field.end, groupAt, groupLength);
   return Status.OK;
 }
 
 /** A key of the meta storage in an answer: the tenant's own groups and what all share; everything else leaves it. */
-export function groupKey(tag: u32, at: usize, value: usize, length: usize, end: usize): Status {
+export function groupKey(tag: u32, field: Span): Status {
+  const value = field.bytes;
+  const length = field.length;
   if (equals(value, length, CONTROLLER)) return Status.OK;
   if (!isGroupKey(value, length)) return Status.DROP;
   const name = value + SETTINGS.length;
-  return settledKey(decodeGroup(name, length - SETTINGS.length), Status.DROP, tag, at, end);
+  return settledKey(decodeGroup(name, length - SETTINGS.length), Status.DROP, tag, field);
 }
 
-function settledKey(mapped: Mapped, outside: Status, tag: u32, at: usize, end: usize): Status {
+function settledKey(mapped: Mapped, outside: Status, tag: u32, field: Span): Status {
   if (mapped == Mapped.OUTSIDE) return outside;
   if (mapped != Mapped.REPLACED) return Status.OK;
   const key = alloc(SETTINGS.length + groupLength);
   memory.copy(key, changetype<usize>(SETTINGS), SETTINGS.length);
   memory.copy(key + SETTINGS.length, groupAt, groupLength);
-  replaceField(tag, at, end, key, SETTINGS.length + groupLength);
+  replaceField(tag, field.at, field.end, key, SETTINGS.length + groupLength);
   return Status.OK;
 }
 
@@ -87,20 +87,18 @@ export function isGroupKey(key: usize, length: usize): bool {
   return <i32>length > SETTINGS.length && startsWith(key, length, SETTINGS);
 }
 
-/**
- * What a request reads of the meta storage: its key in the field [at, to), with its bytes from `key` on, and its range's end, empty for
- * one key.
- */
-export function groupRange(tag: u32, at: usize, key: usize, to: usize, last: usize, lastTo: usize): Status {
-  const length = to - key;
-  if (last != lastTo)
-    return startsWith(key, length, ROOT) && startsWith(last, lastTo - last, ROOT)
+/** What a request reads of the meta storage: from `path` on up to `last`, which has no bytes where one key is meant. */
+export function groupRange(field: u32, path: Span, last: Span): Status {
+  const key = path.bytes;
+  const length = path.length;
+  if (last.length != 0)
+    return startsWith(key, length, ROOT) && startsWith(last.bytes, last.length, ROOT)
       ? Status.OK
       : Status.NAME_OUTSIDE;
   if (equals(key, length, CONTROLLER)) return Status.OK;
   if (!isGroupKey(key, length)) return Status.NAME_OUTSIDE;
   const name = key + SETTINGS.length;
-  return settledKey(encodeGroup(name, length - SETTINGS.length), Status.NAME_OUTSIDE, tag, at, to);
+  return settledKey(encodeGroup(name, length - SETTINGS.length), Status.NAME_OUTSIDE, (field << 3) | 2, path);
 }
 
 /** True when the group in this request to put one has the settings without which PD stops. */

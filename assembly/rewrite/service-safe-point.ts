@@ -16,6 +16,7 @@ import { writeVarint } from '../wire/varint';
 import { replace, replaceField } from './edits';
 import { Exchange } from './exchange';
 import { longestHold, oldestTimestamp } from './gc-limits';
+import { Span } from './span';
 
 const GC_WORKER: Ascii = ascii('gc_worker');
 /** A service safe point that nobody sets. */
@@ -47,24 +48,22 @@ export function beginService(): void {
   safePointAt = 0;
 }
 
-/** The field spans [at, end), its bytes begin at `value`. */
-export function sawServiceId(at: usize, value: usize, end: usize): void {
-  idAt = at;
-  id = value;
-  idEnd = end;
+export function sawServiceId(field: Span): void {
+  idAt = field.at;
+  id = field.bytes;
+  idEnd = field.end;
 }
 
-/** The number lies at [valueAt, end). */
-export function sawServiceTtl(value: u64, valueAt: usize, end: usize): void {
+export function sawServiceTtl(value: u64, field: Span): void {
   ttl = <i64>value;
-  ttlAt = valueAt;
-  ttlEnd = end;
+  ttlAt = field.bytes;
+  ttlEnd = field.end;
 }
 
-export function sawServiceSafePoint(value: u64, valueAt: usize, end: usize): void {
+export function sawServiceSafePoint(value: u64, field: Span): void {
   safePoint = value;
-  safePointAt = valueAt;
-  safePointEnd = end;
+  safePointAt = field.bytes;
+  safePointEnd = field.end;
 }
 
 /** PD joins the id to a path, and shows it in logs. */

@@ -31,19 +31,15 @@ import { alloc } from '../memory/arena';
 import { Role } from '../schema/table';
 import { Status } from '../wire/status';
 import { readVarint, varintEnd, writeVarint } from '../wire/varint';
+import { Direction, answerColumns, direction, exchange, leaseSeed } from './current';
 import { remove, replace, replaceField, setTouched, settle } from './edits';
-import { Exchange } from './exchange';
 import { WITHHELD, isConfigPath, isSegment } from './names';
 import { stripPartitionIds } from '../rows/partition-id';
 import { sawRegion, sawVersion } from './region-acts';
 import { Verdict, countTurnedAway, verdictNow } from './regions';
 import { group, groupKey } from './resource-groups';
 import { sawServiceId, sawServiceSafePoint, sawServiceTtl } from './service-safe-point';
-
-export const enum Direction {
-  REQUEST,
-  RESPONSE,
-}
+import { Span } from './span';
 
 /** What a range is a range of. */
 export const enum BoundForm {
@@ -61,27 +57,10 @@ const TABLE_ID_BITS: u64 = 48;
 /** PD's clients ask for 10,000 at most. */
 const MAX_TSO_COUNT: u64 = 1 << 14;
 
-export let direction: Direction = Direction.REQUEST;
-let exchange: Exchange = changetype<Exchange>(0);
-let leaseSeed: u64 = 0;
-/** Layout for the answer being walked; 0 when its request did not ask for `_tidb_tid`. */
-let answerColumns: usize = 0;
 /** The latest timestamp that a tenant may name: milliseconds since 1970 << 18, as PD makes them. */
 let latestTimestamp: u64 = u64.MAX_VALUE;
 /** The longest lease in etcd that a tenant may take, in seconds. */
 let longestLease: i64 = i64.MAX_VALUE;
-
-/** Sets what the next message is walked with. */
-export function useDirection(way: Direction, x: Exchange, randomLease: u64): void {
-  direction = way;
-  exchange = x;
-  leaseSeed = randomLease;
-  answerColumns = 0;
-}
-
-export function useAnswerColumns(columns: usize): void {
-  answerColumns = columns;
-}
 
 /** Sets how late a timestamp may be. */
 export function useLatestTimestamp(latest: u64): void {
@@ -98,9 +77,10 @@ export function useLongestLease(seconds: i64): void {
   longestLease = seconds;
 }
 
-/** One bound of a range; `value` is where the field's bytes begin, [at, end) the field, both at the message's end when absent. */
-export function bound(form: BoundForm, lower: bool, field: u32, at: usize, value: usize, end: usize): Status {
-  const length = at == end ? 0 : end - value;
+/** One bound of a range, in the field `number`; absent, it stands at the message's end. */
+export function bound(form: BoundForm, lower: bool, number: u32, field: Span): Status {
+  const value = field.bytes;
+  const length = field.length;
   let mapped: Mapped;
   if (direction == Direction.REQUEST) {
     if (form == BoundForm.PLACE) mapped = encodePlace(value, length, lower ? Bound.LOWER : Bound.UPPER);
@@ -112,11 +92,13 @@ export function bound(form: BoundForm, lower: bool, field: u32, at: usize, value
     else mapped = lower ? decodeStart(value, length) : decodeEnd(value, length);
     if (mapped == Mapped.OUTSIDE) return Status.DROP;
   }
-  return settle(mapped, (field << 3) | 2, at, end);
+  return settle(mapped, (number << 3) | 2, field);
 }
 
-/** A bytes or string field with a role. [at, end) is the whole field. */
-export function bytes(role: u32, tag: u32, at: usize, value: usize, length: usize, end: usize): Status {
+/** A bytes or string field with a role. */
+export function bytes(role: u32, tag: u32, field: Span): Status {
+  const value = field.bytes;
+  const length = field.length;
   const request = direction == Direction.REQUEST;
   switch (role) {
     case Role.NAME:
@@ -132,21 +114,21 @@ export function bytes(role: u32, tag: u32, at: usize, value: usize, length: usiz
     case Role.REWRITE_NEW:
       if (request) {
         const mapped = encodeKey(value, length);
-        return mapped == Mapped.OUTSIDE ? Status.KEY_OUTSIDE : settle(mapped, tag, at, end);
+        return mapped == Mapped.OUTSIDE ? Status.KEY_OUTSIDE : settle(mapped, tag, field);
       }
-      return decoded(decodeKey(value, length), role == Role.KEY_DROP, tag, at, end, length);
+      return decoded(decodeKey(value, length), role == Role.KEY_DROP, tag, field);
     case Role.ENC_KEY:
       if (request) {
         const mapped = encodeEncoded(value, length, Bound.KEY);
-        return mapped == Mapped.OUTSIDE ? Status.KEY_OUTSIDE : settle(mapped, tag, at, end);
+        return mapped == Mapped.OUTSIDE ? Status.KEY_OUTSIDE : settle(mapped, tag, field);
       }
-      return decoded(decodeEncoded(value, length, Bound.KEY), false, tag, at, end, length);
+      return decoded(decodeEncoded(value, length, Bound.KEY), false, tag, field);
     case Role.DROP:
-      remove(at, end);
+      remove(field.at, field.end);
       return Status.OK;
     case Role.TEXT:
       if (!request && mayQuoteKeys(value, length))
-        replaceField(tag, at, end, changetype<usize>(WITHHELD), WITHHELD.length);
+        replaceField(tag, field.at, field.end, changetype<usize>(WITHHELD), WITHHELD.length);
       return Status.OK;
     case Role.SELECT:
       if (request || answerColumns == 0) return Status.OK;
@@ -154,15 +136,15 @@ export function bytes(role: u32, tag: u32, at: usize, value: usize, length: usiz
       return stripPartitionIds(value, length, answerColumns, tenantNumber());
     case Role.ETCD_KEY:
     case Role.ETCD_READ_KEY:
-      return named(request ? encodeName(value, length) : decodeName(value, length), tag, at, end);
+      return named(request ? encodeName(value, length) : decodeName(value, length), tag, field);
     case Role.SERVICE_ID:
-      if (request) sawServiceId(at, value, end);
+      if (request) sawServiceId(field);
       return Status.OK;
     case Role.GROUP:
     case Role.OWN_GROUP:
-      return group(request, role == Role.OWN_GROUP, tag, at, value, length, end);
+      return group(request, role == Role.OWN_GROUP, tag, field);
     case Role.RESOURCE_KEY:
-      return groupKey(tag, at, value, length, end);
+      return groupKey(tag, field);
     case Role.SEGMENT:
       return !request || isSegment(value, length) ? Status.OK : Status.NAME_OUTSIDE;
     case Role.CONFIG_PATH:
@@ -174,22 +156,22 @@ export function bytes(role: u32, tag: u32, at: usize, value: usize, length: usiz
 }
 
 /** A key in etcd: one that is reserved is refused, one that is another tenant's leaves the answer. */
-function named(mapped: Mapped, tag: u32, at: usize, end: usize): Status {
+function named(mapped: Mapped, tag: u32, field: Span): Status {
   if (mapped == Mapped.OUTSIDE) return direction == Direction.REQUEST ? Status.NAME_OUTSIDE : Status.DROP;
-  if (mapped == Mapped.REPLACED) replaceField(tag, at, end, namedAt, namedLength);
+  if (mapped == Mapped.REPLACED) replaceField(tag, field.at, field.end, namedAt, namedLength);
   return Status.OK;
 }
 
 /** An exact key of an answer. Another tenant's is blanked, or takes its message with it. */
-function decoded(mapped: Mapped, drops: bool, tag: u32, at: usize, end: usize, length: usize): Status {
-  if (mapped != Mapped.OUTSIDE) return settle(mapped, tag, at, end);
+function decoded(mapped: Mapped, drops: bool, tag: u32, field: Span): Status {
+  if (mapped != Mapped.OUTSIDE) return settle(mapped, tag, field);
   if (drops) return Status.DROP;
-  if (length != 0) replaceField(tag, at, end, 0, 0);
+  if (field.length != 0) replaceField(tag, field.at, field.end, 0, 0);
   return Status.OK;
 }
 
-/** A varint field with a role. [at, end) is the whole field, the value begins at `valueAt`. */
-export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: u64): Status {
+/** A varint field with a role. */
+export function scalar(role: u32, field: Span, value: u64): Status {
   const request = direction == Direction.REQUEST;
   let result = value;
   switch (role) {
@@ -209,10 +191,10 @@ export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: 
       if (request) result = keyspaceId();
       break;
     case Role.SERVICE_TTL:
-      if (request) sawServiceTtl(value, valueAt, end);
+      if (request) sawServiceTtl(value, field);
       break;
     case Role.SERVICE_SAFE_POINT:
-      if (request) sawServiceSafePoint(value, valueAt, end);
+      if (request) sawServiceSafePoint(value, field);
       break;
     case Role.TIMESTAMP_OR_MAX:
     case Role.TIMESTAMP:
@@ -222,7 +204,7 @@ export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: 
       if (request) sawRegion(value);
       break;
     case Role.REGION_VERSION:
-      if (request) sawVersion(value, valueAt, end);
+      if (request) sawVersion(value, field);
       break;
     case Role.REGION_ACT:
       if (request && !mayAct(value)) result = 0;
@@ -247,7 +229,7 @@ export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: 
       if (request && value > MAX_TSO_COUNT) return Status.TSO_COUNT;
       break;
     case Role.DROP:
-      remove(at, end);
+      remove(field.at, field.end);
       return Status.OK;
     case Role.OPAQUE:
     case Role.NAME:
@@ -258,7 +240,7 @@ export function scalar(role: u32, at: usize, valueAt: usize, end: usize, value: 
   if (result == value) return Status.OK;
   const to = alloc(16);
   const size = writeVarint(to, result) - to;
-  replace(valueAt, end, to, size);
+  replace(field.bytes, field.end, to, size);
   return Status.OK;
 }
 
@@ -269,35 +251,37 @@ function mayAct(region: u64): bool {
   return false;
 }
 
-/** One number of a list, in a field of its own: [at, end) is the field. */
-export function listed(role: u32, at: usize, end: usize, value: u64): Status {
+/** One number of a list, in a field of its own. */
+export function listed(role: u32, field: Span, value: u64): Status {
   switch (role) {
     case Role.OPAQUE:
     case Role.NAME:
       return Status.OK;
     case Role.REGION_ACT:
-      if (direction == Direction.REQUEST && !mayAct(value)) remove(at, end);
+      if (direction == Direction.REQUEST && !mayAct(value)) remove(field.at, field.end);
       return Status.OK;
     default:
       return Status.MALFORMED;
   }
 }
 
-/** Some numbers of a list in one field: [at, end) is the field, its numbers begin at `value`. */
-export function packed(role: u32, tag: u32, at: usize, value: usize, end: usize): Status {
+/** Some numbers of a list in one field. */
+export function packed(role: u32, tag: u32, field: Span): Status {
   switch (role) {
     case Role.OPAQUE:
     case Role.NAME:
       return Status.OK;
     case Role.REGION_ACT:
-      return direction == Direction.REQUEST ? packedRegions(tag, at, value, end) : Status.OK;
+      return direction == Direction.REQUEST ? packedRegions(tag, field) : Status.OK;
     default:
       return Status.MALFORMED;
   }
 }
 
 /** A packed list of regions to act on: those that are not known to be the tenant's leave it. */
-function packedRegions(tag: u32, at: usize, value: usize, end: usize): Status {
+function packedRegions(tag: u32, field: Span): Status {
+  const end = field.end;
+  let value = field.bytes;
   const kept = alloc(end - value);
   let to = kept;
   while (value < end) {
@@ -306,6 +290,6 @@ function packedRegions(tag: u32, at: usize, value: usize, end: usize): Status {
     value = varintEnd;
     if (mayAct(region)) to = writeVarint(to, region);
   }
-  replaceField(tag, at, end, kept, to - kept);
+  replaceField(tag, field.at, end, kept, to - kept);
   return Status.OK;
 }

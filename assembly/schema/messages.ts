@@ -33,6 +33,9 @@ export const enum Flag {
   OWNERS = 2097152,
   PLACES = 4194304,
   ACTS_BY_ID = 8388608,
+  COMMAND = 16777216,
+  GROUP_SETTINGS = 33554432,
+  CHECKSUM_RULE = 67108864,
   /** Those that may act on a whole region. */
   ACTS = ACTS_ALWAYS | ACTS_WITHOUT_KEYS | ACTS_BY_ID,
   /** Those that ask for something before the first field. */
@@ -49,7 +52,9 @@ export const enum Flag {
     REQUIRED_LIST |
     ACTS_ALWAYS |
     ACTS_WITHOUT_KEYS |
-    CONTEXT,
+    CONTEXT |
+    GROUP_SETTINGS |
+    CHECKSUM_RULE,
 }
 
 /** What else an entry says of its field. */

@@ -3,7 +3,7 @@ import { Grpc, LogLevel } from '../host/abi';
 import { increment, logBytes, sendReply } from '../host/host';
 import { alloc } from '../memory/arena';
 import { grpcStatus, httpStatus } from '../policy/refusals';
-import { failedField, failedMessage } from '../rewrite/walker';
+import { failedField, failedMessage } from '../rewrite/current';
 import { nameOf } from '../schema/messages';
 import { Text } from '../texts/table';
 import { addBytes, addNumber, addText, beginText, textAt, textLength } from '../texts/writer';

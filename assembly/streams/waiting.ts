@@ -21,7 +21,7 @@ import {
 import { Budget, append } from '../memory/stream-buffer';
 import { feed, frameWaits, outputAt, outputChanged, outputLength } from '../rewrite/frames';
 import { turnedAwayCount, unknownCount } from '../rewrite/regions';
-import { Direction } from '../rewrite/values';
+import { Direction } from '../rewrite/current';
 import { Status } from '../wire/status';
 import { now } from './clock';
 import { enter } from './enter';

@@ -50,6 +50,8 @@ export interface JudgedMessage {
   readonly lenient: boolean;
   /** Of tenant 0 it passes unread. */
   readonly owners: boolean;
+  /** A name of mesh.Ending: what the walker does behind its last field. */
+  readonly ending: string;
   /** Upstream's message that this is a variant of; otherwise its own name. */
   readonly standsFor: string;
 }
@@ -146,6 +148,7 @@ class Options {
   readonly decisions: DescEnum;
   private readonly capabilities: DescEnum;
   private readonly acts: DescEnum;
+  private readonly endings: DescEnum;
   private readonly registry: FileRegistry;
 
   constructor(registry: FileRegistry) {
@@ -155,6 +158,7 @@ class Options {
     this.decisions = enumeration('mesh.Decision');
     this.capabilities = enumeration('mesh.Capability');
     this.acts = enumeration('mesh.ActsOnRegion');
+    this.endings = enumeration('mesh.Ending');
   }
 
   /** The value of an option of this file's package; undefined where it is not set. */
@@ -178,6 +182,10 @@ class Options {
 
   actsOnRegion(message: DescMessage): string {
     return nameOf(this.acts, Number(this.get(message, 'acts_on_region') ?? 0));
+  }
+
+  endingOf(message: DescMessage): string {
+    return nameOf(this.endings, Number(this.get(message, 'ending') ?? 0));
   }
 
   standsFor(message: DescMessage): string {
@@ -333,6 +341,7 @@ function judgeMessage(message: DescMessage, options: Options, problems: string[]
     actsOnRegion: options.actsOnRegion(message),
     lenient: options.has(message, 'lenient'),
     owners: options.has(message, 'owners'),
+    ending: options.endingOf(message),
     standsFor: options.standsFor(message),
   };
   if (judged.actsOnRegion !== 'NEVER' && contextOf(judged) === undefined)

@@ -25,7 +25,6 @@ const MAX_PLACE = 1 << 16;
 
 const REPEATED = 1 << 11;
 const ESSENTIAL = 1 << 12;
-const INERT = 1 << 13;
 const PACKABLE = 1 << 14;
 
 const LAST_OF_FAR = 1 << 16;
@@ -40,7 +39,6 @@ const FLAGS: readonly (readonly [number, readonly string[]])[] = [
   [1 << 2, ['REVERSE']],
   [1 << 3, ['BATCH_IDS']],
   [1 << 4, ['LEASE_GRANT_ID']],
-  [1 << 5, ['SAFE_POINT_IN']],
   [1 << 6, ['API_VERSION']],
   [1 << 8, ['RESOURCE_PATH']],
   [1 << 10, ['SAFE_POINT_OUT']],
@@ -48,6 +46,8 @@ const FLAGS: readonly (readonly [number, readonly string[]])[] = [
   [1 << 20, ['SERVICE_ID']],
   [1 << 22, ['PLACE_START', 'PLACE_END']],
   [1 << 23, ['REGION_ACT']],
+  // Of the commands that it could hold it holds one.
+  [1 << 24, ['EMPTIED']],
 ];
 /** Has both a key in etcd and an ETCD_END: without a key it starts at the tenant's first one. */
 const NAME_RANGE = 1 << 7;
@@ -56,6 +56,7 @@ const EXACT_KEY = 1 << 9;
 
 /** What a request asks of its key space, by mesh.Capability. */
 const NEEDS: Record<string, number> = { TXN: 1 << 11, RAW: 1 << 12, COPROCESSOR: 1 << 13 };
+const ENDINGS: Record<string, number> = { PLAIN: 0, GROUP_SETTINGS: 1 << 25, CHECKSUM_RULE: 1 << 26 };
 const ACTS: Record<string, number> = { NEVER: 0, ALWAYS: 1 << 14, WITHOUT_KEYS: 1 << 15 };
 const LENIENT = 1 << 16;
 /** Field 1 is a kvrpcpb.Context. */
@@ -79,9 +80,6 @@ const STARTS = [
   'SAFE_POINT_OUT',
 ];
 const ENDS = ['KEYSPACE_ID', 'RANGE_END', 'ENC_END', 'PLACE_END', 'ETCD_END', 'RESOURCE_END'];
-
-/** Roles that the walker does nothing about, in either direction. */
-const IDLE = new Set(['ROLE_UNSPECIFIED', 'OPAQUE', 'NAME']);
 
 export interface Layout {
   readonly messages: readonly number[];
@@ -112,7 +110,6 @@ export function layOut(judgement: Judgement): Layout {
   fits(names.length, MAX_MESSAGES, 'messages');
   const ids = new Map(names.map((name, id) => [name, id]));
   const idOf = (name: string | undefined): number => (name === undefined ? 0 : must(ids.get(name), name));
-  const inert = inertMessages(judgement.messages);
   const texts = joinTexts([
     ...names,
     ...judgement.methods.flatMap(({ path, because }) => [path, because]),
@@ -131,7 +128,7 @@ export function layOut(judgement: Judgement): Layout {
     const item = far.length / FAR_WORDS;
     for (const field of message.fields) {
       const role = must(judgement.roles.get(field.role), field.role);
-      const entry = entryOf(field, role, idOf(field.message), inert);
+      const entry = entryOf(field, role, idOf(field.message));
       if (field.number < FIRST_FAR_FIELD) entries[field.number - 1] = entry;
       else far.push(field.number, entry);
       fits(field.number, LAST_FAR_FIELD, `${message.name}.${field.name}`);
@@ -253,6 +250,7 @@ export function flagsOf(message: JudgedMessage): number {
   if (exactKey(message) !== undefined) flags |= EXACT_KEY;
   for (const need of message.needs) flags |= must(NEEDS[need], need);
   flags |= must(ACTS[message.actsOnRegion], message.actsOnRegion);
+  flags |= must(ENDINGS[message.ending], message.ending);
   if (message.lenient) flags |= LENIENT;
   if (message.owners) flags |= OWNERS;
   if (contextOf(message)?.number === 1) flags |= HAS_CONTEXT;
@@ -272,26 +270,11 @@ function refusalOf(message: JudgedMessage): number {
   return field.number | (kind << 8);
 }
 
-function entryOf(field: JudgedField, role: number, message: number, inert: ReadonlySet<string>): number {
+function entryOf(field: JudgedField, role: number, message: number): number {
   const scalar = field.kind !== Kind.BYTES && field.kind !== Kind.MESSAGE;
   let entry = role | (field.kind << 8) | (message << 16);
   if (field.repeated) entry |= REPEATED;
   if (field.essential) entry |= ESSENTIAL;
-  if (field.message !== undefined && inert.has(field.message)) entry |= INERT;
   if (field.repeated && scalar) entry |= PACKABLE;
   return entry >>> 0;
-}
-
-/** Messages in whose whole subtree no field has a role to act on. */
-function inertMessages(messages: readonly JudgedMessage[]): Set<string> {
-  const inert = new Set(messages.map((message) => message.name));
-  let size = 0;
-  // Messages may contain themselves: take away until nothing changes.
-  do {
-    size = inert.size;
-    for (const message of messages)
-      if (message.fields.some((f) => !IDLE.has(f.role) || (f.message !== undefined && !inert.has(f.message))))
-        inert.delete(message.name);
-  } while (inert.size !== size);
-  return inert;
 }

@@ -92,6 +92,11 @@ function messageSection(message: JudgedMessage): string[] {
   ];
 }
 
+const ENDINGS: Record<string, string> = {
+  GROUP_SETTINGS: 'Refused without the settings on which PD relies',
+  CHECKSUM_RULE: "Gets the rule by which keys count as the client's own",
+};
+
 const ACTS: Readonly<Record<string, string>> = {
   ALWAYS: 'Acts on the whole region that it names',
   WITHOUT_KEYS: 'Acts on the whole region that it names when it has no keys',
@@ -105,6 +110,8 @@ function notesOn(message: JudgedMessage): string[] {
   if (acts !== undefined) notes.push(acts);
   if (message.lenient) notes.push('Fields that are not listed pass');
   if (message.owners) notes.push('Of tenant 0 it passes unread');
+  const ending = ENDINGS[message.ending];
+  if (ending !== undefined) notes.push(ending);
   return notes;
 }
 

@@ -45,7 +45,7 @@ const SHAPES_DOC = `/**
  * What messages have in common. 8 bytes per shape:
  * flags:32 | start field or 0:8 | end field or 0:8 | field that takes the reason of a refusal inside a batch:8 | kind of it:8
  *
- * Flags: 1 raw range, 2 encoded range, 4 can be reversed, 8 batch with ids, 16 lease grant, 32 takes a safe point,
+ * Flags: 1 raw range, 2 encoded range, 4 can be reversed, 8 batch with ids, 16 lease grant,
  * 64 request context, 128 etcd range, 256 path of the meta storage,
  * 512 has one exact key, which is the start field, 1024 answers a safe point in the start field,
  * 2048 needs a key space for transactions, 4096 for RawKV, 8192 one that the coprocessor can read,
@@ -53,18 +53,18 @@ const SHAPES_DOC = `/**
  * 131072 its first field is a request context, 262144 the start field must be there,
  * 524288 a value under a name in etcd, 1048576 a service safe point,
  * 2097152 of tenant 0 it passes unread, 4194304 its encoded range is one of regions: every key has a place in it.
- * 8388608 acts on regions that its fields name.
+ * 8388608 acts on regions that its fields name, 16777216 holds one command of a batch,
+ * 33554432 needs the settings of a resource group, 67108864 gets a checksum's rule.
  *
  * A request context's start field is its API version, its end field the keyspace's id.
  * Kinds: 0 none, 1 kvrpcpb.KeyError (its abort), 2 a text, 3 errorpb.Error (its message).
  */`;
 const FIELDS_DOC = `/**
  * The near fields of a message: one u32 per number from 0 to the last near one, messages that are alike laid over each other:
- * role:8 | kind:3 | repeated:1 | essential:1 | inert:1 | packable:1 | 0:1 | message id:16, from the lowest bit up
+ * role:8 | kind:3 | repeated:1 | essential:1 | 0:1 | packable:1 | 0:1 | message id:16, from the lowest bit up
  *
  * The entry of number 0 may be another message's.
  * Kinds: 0 unknown field, 1 varint, 2 fixed64, 3 bytes or string, 4 message, 5 fixed32.
- * Inert: the message in this field holds no role to act on, however deep.
  */`;
 const FAR_DOC = `/** The few fields with high numbers. 8 bytes per item: number:16 | 1 when it is its message's last:16 | entry as in FIELDS:32 */`;
 const METHODS_DOC = `/**

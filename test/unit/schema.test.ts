@@ -170,7 +170,10 @@ describe('generated table', () => {
     ['pdpb.GetRegionRequest', 0b10 | OWNERS | (1 << 22), 2, 0],
     ['tikvpb.BatchCommandsRequest', 0b1000, 0, 0],
     ['etcdserverpb.LeaseGrantRequest', 0b10000, 0, 0],
-    ['pdpb.UpdateGCSafePointRequest', 0b100000 | OWNERS, 0, 0],
+    ['pdpb.UpdateGCSafePointRequest', OWNERS, 0, 0],
+    ['resource_manager.PutResourceGroupRequest', 1 << 25, 0, 0],
+    ['tipb.ChecksumRequest', (1 << 16) | (1 << 26), 0, 0],
+    ['tikvpb.BatchCommandsRequest.Request', 1 << 24, 0, 0],
     ['kvrpcpb.Context', 0b1000000, 21, 32],
     ['etcdserverpb.RangeRequest', 0b10000000, 1, 2],
     ['etcdserverpb.Compare', 0b10000000, 3, 64],
@@ -188,15 +191,6 @@ describe('generated table', () => {
     ['kvrpcpb.CommitRequest', TXN | HAS_CONTEXT, 0, 0],
   ])('%s has flags %i, start field %i, end field %i', (message, flags, start, end) => {
     expect(shape(message)).toEqual([flags, start, end]);
-  });
-
-  test('a submessage is inert only when nothing below it has a role to act on', () => {
-    const inert = (message: string, number: number): boolean => ((entry(message, number) >>> 13) & 1) === 1;
-    expect(inert('kvrpcpb.GetResponse', 6)).toBe(true); // exec_details_v2
-    expect(inert('kvrpcpb.Context', 23)).toBe(true); // trace_context
-    expect(inert('kvrpcpb.GetRequest', 1)).toBe(false); // context: api_version
-    expect(inert('kvrpcpb.GetResponse', 1)).toBe(false); // region_error
-    expect(inert('etcdserverpb.RequestOp', 4)).toBe(false); // request_txn, which contains itself
   });
 
   test('a repeated number may be packed, repeated bytes and messages may not', () => {

@@ -1,0 +1,17 @@
+/** What a request's message asks for before its fields are read, by its flags. */
+import { capabilities } from '../keys/space';
+import { Flag } from '../schema/messages';
+import { Status } from '../wire/status';
+import { fail, setNamesRegion } from './current';
+import { Level } from './level';
+import { beginRegion } from './region-acts';
+import { beginService } from './service-safe-point';
+
+export function beginRequest(level: Level, flags: u32): Status {
+  if (flags & Flag.NEEDS & ~capabilities()) return fail(Status.WRONG_SPACE, level.message, 0);
+  const acts = (flags & (Flag.ACTS_ALWAYS | Flag.ACTS_WITHOUT_KEYS)) != 0;
+  if (acts) beginRegion();
+  if (flags & Flag.SERVICE) beginService();
+  if (flags & Flag.HAS_CONTEXT) setNamesRegion(acts);
+  return Status.OK;
+}

@@ -1,0 +1,52 @@
+/** Fields that the filter adds where a message has none. */
+import { encodeLease } from '../../keys/namespace';
+import { apiVersion, keyspaceId } from '../../keys/space';
+import { alloc } from '../../memory/arena';
+import { endFieldOf, entryOf, recordOf, startFieldOf } from '../../schema/messages';
+import { writeVarint } from '../../wire/varint';
+import { CHECKSUM_RULE, appendChecksumRule } from '../checksum';
+import { exchange, leaseSeed } from '../current';
+import { replaceField, replaceScalar } from '../edits';
+import { Level } from '../level';
+
+/** The context is field 1 of every request that has one. */
+export const CONTEXT_FIELD: u32 = 1;
+/** etcdserverpb.LeaseGrantRequest.ID */
+const LEASE_ID_FIELD: u32 = 2;
+
+function addNumber(level: Level, field: u32, value: u64): void {
+  if (field != 0 && !level.has(field)) replaceScalar(field << 3, level.end, level.end, value);
+}
+
+/** The safe point that the request's client believes in. */
+export function addSafePoint(level: Level): void {
+  addNumber(level, startFieldOf(recordOf(level.message)), exchange.remembered);
+}
+
+/** A lease id of the tenant's own: one that is left to etcd could be anybody's. */
+export function addLease(level: Level): void {
+  addNumber(level, LEASE_ID_FIELD, encodeLease(leaseSeed));
+}
+
+/** What a request's context says of the key space. */
+export function addContextFields(level: Level): void {
+  if (apiVersion() == 0) return;
+  const self = recordOf(level.message);
+  addNumber(level, startFieldOf(self), apiVersion());
+  addNumber(level, endFieldOf(self), keyspaceId());
+}
+
+/** A context that says the same, for a request that has none. */
+export function addContext(level: Level): void {
+  if (apiVersion() == 0 || level.has(CONTEXT_FIELD)) return;
+  const context = recordOf(entryOf(recordOf(level.message), CONTEXT_FIELD) >> 16);
+  const at = alloc(32);
+  let to = writeVarint(writeVarint(at, startFieldOf(context) << 3), apiVersion());
+  to = writeVarint(writeVarint(to, endFieldOf(context) << 3), keyspaceId());
+  replaceField((CONTEXT_FIELD << 3) | 2, level.end, level.end, at, to - at);
+}
+
+/** The rule by which keys count as the client's own. */
+export function addChecksumRule(level: Level): void {
+  if (!level.has(CHECKSUM_RULE)) appendChecksumRule(level.end);
+}

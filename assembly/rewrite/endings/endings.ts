@@ -1,0 +1,61 @@
+/** What a message asks for behind its last field, by its flags: one function for each kind of ending, in the order in which they are held. */
+import { apiVersion } from '../../keys/space';
+import { Flag, startFieldOf } from '../../schema/messages';
+import { Status } from '../../wire/status';
+import { noteCount, rememberNotes } from '../batch';
+import { Direction, direction, exchange, fail } from '../current';
+import { Level } from '../level';
+import { addChecksumRule, addContext, addContextFields, addLease, addSafePoint } from './additions';
+import { endNames } from './names';
+import { endRange } from './range';
+import { endRegion, rememberUnchanged } from './region';
+import { requireFields, requireSettings } from './required';
+
+/** True when nothing is to be done at the end of this message: of most. @inline */
+export function endsPlainly(flags: u32, self: usize, seen: u64): bool {
+  return !(
+    flags & Flag.ENDS ||
+    (flags & Flag.EXACT_KEY && !((seen >> (<u64>startFieldOf(self))) & 1)) ||
+    (flags & Flag.HAS_CONTEXT && !(seen & 2) && apiVersion() != 0) ||
+    (flags & Flag.BATCH && noteCount > 0)
+  );
+}
+
+export function endMessage(level: Level, flags: u32): Status {
+  if (flags & (Flag.RANGE | Flag.ENCODED_RANGE)) {
+    const status = endRange(level, flags);
+    if (status != Status.OK) return status;
+  }
+  if (direction == Direction.RESPONSE) {
+    if (flags & Flag.SAFE_POINT_OUT) addSafePoint(level);
+    return Status.OK;
+  }
+  return endRequest(level, flags);
+}
+
+function endRequest(level: Level, flags: u32): Status {
+  let status = requireFields(level, flags);
+  if (status != Status.OK) return status;
+  if (flags & Flag.LEASE_GRANT) addLease(level);
+  if (flags & (Flag.NAME_RANGE | Flag.NAMED_VALUE | Flag.SERVICE | Flag.RESOURCE_PATH)) {
+    status = endNames(level, flags);
+    if (status != Status.OK) return status;
+  }
+  status = requireSettings(level, flags);
+  if (status != Status.OK) return status;
+  if (flags & (Flag.ACTS_ALWAYS | Flag.ACTS_WITHOUT_KEYS)) {
+    status = endRegion(level, flags);
+    if (status != Status.OK) return status;
+  }
+  if (flags & Flag.CONTEXT) {
+    rememberUnchanged(level);
+    addContextFields(level);
+  }
+  if (flags & Flag.HAS_CONTEXT) addContext(level);
+  if (flags & Flag.CHECKSUM_RULE) addChecksumRule(level);
+  if (flags & Flag.BATCH && noteCount > 0) {
+    status = rememberNotes(exchange, level);
+    if (status != Status.OK) return fail(status, level.message, 0);
+  }
+  return Status.OK;
+}

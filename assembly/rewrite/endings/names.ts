@@ -1,0 +1,29 @@
+/** Names in PD's etcd and meta storage whose fields are judged together. */
+import { Flag, endFieldOf, recordOf, startFieldOf } from '../../schema/messages';
+import { Status } from '../../wire/status';
+import { exchange, fail } from '../current';
+import { nameRange, namedValue } from '../etcd';
+import { findVarint } from '../find';
+import { Level } from '../level';
+import { groupRange } from '../resource-groups';
+import { serviceSafePoint } from '../service-safe-point';
+
+/** etcdserverpb.PutRequest.value and lease */
+const VALUE_FIELD: u32 = 2;
+const LEASE_FIELD: u32 = 3;
+
+export function endNames(level: Level, flags: u32): Status {
+  const self = recordOf(level.message);
+  const startField = startFieldOf(self);
+  // An absent name is the first one of all.
+  level.first.standAt(level.end);
+  let status: Status;
+  if (flags & Flag.SERVICE) status = serviceSafePoint(exchange);
+  else if (flags & Flag.NAMED_VALUE) {
+    const lease = findVarint(level.start, level.end, LEASE_FIELD);
+    status = namedValue(level.first, VALUE_FIELD, level.last, lease);
+  } else if (flags & Flag.NAME_RANGE)
+    status = nameRange(startField, level.first, endFieldOf(self), level.last, level.reads);
+  else status = groupRange(startField, level.first, level.last);
+  return status == Status.OK ? status : fail(status, level.message, startField);
+}

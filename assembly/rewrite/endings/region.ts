@@ -1,0 +1,28 @@
+/** Requests that act on the region that their context names, and contexts that need not be walked again. */
+import { Flag, endFieldOf, recordOf, startFieldOf } from '../../schema/messages';
+import { Status } from '../../wire/status';
+import { fail, namesRegion } from '../current';
+import { rememberContext } from '../known-contexts';
+import { Level } from '../level';
+import { patchCount } from '../patches';
+import { actsOnRegion } from '../region-acts';
+
+export function endRegion(level: Level, flags: u32): Status {
+  if (!(flags & Flag.ACTS_ALWAYS) && level.keyed) return Status.OK;
+  const status = actsOnRegion();
+  return status == Status.OK ? status : fail(status, level.message, 0);
+}
+
+/** A context in which nothing was changed, and nothing is to be added, is known from now on. */
+export function rememberUnchanged(level: Level): void {
+  const self = recordOf(level.message);
+  if (
+    !namesRegion &&
+    patchCount == level.firstPatch &&
+    level.end != level.start &&
+    !level.has(startFieldOf(self)) &&
+    !level.has(endFieldOf(self)) &&
+    level.seen != 0
+  )
+    rememberContext(level.start, level.end - level.start);
+}

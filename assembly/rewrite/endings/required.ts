@@ -1,0 +1,23 @@
+/** What a request must say: absent, upstream would take it for everything. */
+import { Flag, recordOf, startFieldOf } from '../../schema/messages';
+import { Status } from '../../wire/status';
+import { fail } from '../current';
+import { Level } from '../level';
+import { hasGroupSettings } from '../resource-groups';
+
+/** Absent, an exact key would be the store's empty key, and a path the whole of the meta storage. */
+export function requireFields(level: Level, flags: u32): Status {
+  if (!(flags & (Flag.EXACT_KEY | Flag.RESOURCE_PATH))) return Status.OK;
+  const field = startFieldOf(recordOf(level.message));
+  if (level.has(field)) return Status.OK;
+  return fail(flags & Flag.EXACT_KEY ? Status.KEY_OUTSIDE : Status.NAME_OUTSIDE, level.message, field);
+}
+
+/** A list without which a request means the whole store, and settings without which PD stops. */
+export function requireSettings(level: Level, flags: u32): Status {
+  if (flags & Flag.GROUP_SETTINGS && !hasGroupSettings(level.start, level.end))
+    return fail(Status.GROUP_SETTINGS, level.message, 0);
+  if (flags & Flag.REQUIRED_LIST && !level.listed)
+    return fail(Status.RANGES_MISSING, level.message, startFieldOf(recordOf(level.message)));
+  return Status.OK;
+}

@@ -1,0 +1,34 @@
+/** The data of a coprocessor request: what its answer must know of a plan is kept, and what names a table or a key is walked. */
+import { mapsTableIds } from '../keys/space';
+import { columnsAt, columnsLength, findPartitionId } from '../rows/output-columns';
+import { Msg } from '../schema/table';
+import { Status } from '../wire/status';
+import { batchIndex, noteColumns } from './batch';
+import { exchange, fail } from './current';
+import { remember } from './exchange';
+import { findVarint } from './find';
+import { Level } from './level';
+
+/** coprocessor.Request.tp, and its values for a plan with executors and for a checksum (tipb DAG and Checksum). */
+const TYPE_FIELD: u32 = 2;
+const DAG: u64 = 103;
+const CHECKSUM: u64 = 105;
+
+/** The message that the field of `level` holds by its request's type; 0 when nothing in it is read. */
+export function planMessage(level: Level): u32 {
+  if (level.copType == 0) level.copType = findVarint(level.field.end, level.end, TYPE_FIELD);
+  if (level.copType == CHECKSUM) return Msg.CHECKSUM_REQUEST;
+  return level.copType == DAG && mapsTableIds() ? Msg.DAG_REQUEST : 0;
+}
+
+/** Keeps for the answer where a plan asks for `_tidb_tid`. */
+export function keepColumns(level: Level): Status {
+  if (level.copType != DAG) return Status.OK;
+  const status = findPartitionId(level.field.bytes, level.field.length);
+  if (status != Status.OK) return fail(status, level.message, 0);
+  if (columnsAt == 0) return Status.OK;
+  if (batchIndex >= 0) noteColumns(columnsAt, columnsLength);
+  else if (!remember(exchange, 0, 0, columnsAt, columnsLength))
+    return fail(Status.TOO_MANY_PENDING, level.message, 0);
+  return Status.OK;
+}

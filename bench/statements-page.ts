@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { pathOf, withReference } from '../src-ts/docs/page.ts';
 import type { Results } from './kept.ts';
-import type { Row } from './rows.ts';
+import { short, type Row } from './rows.ts';
 import { EXPLAINED } from './statements-explained.ts';
 import { DIRECT_ERROR, DIRECT_MS, TENANT_ERROR, TENANT_MS } from './statements.ts';
 
@@ -39,9 +39,11 @@ export function statementsReference(results: Results): string {
   if (found === undefined) throw new Error('no times of statements are kept');
   const lines = found.rows.map(lineOf);
   const missed = lines.filter(({ row }) => !row.ok);
-  const { cpu, cores, measured } = found.machine;
+  const { cpu, cores, measured, load } = found.machine;
+  const rounds = Math.max(...lines.map(({ row }) => row.rounds.length));
   const parts = [
-    `Measured on ${measured.slice(0, 10)} with ${cpu}, ${cores} cores. ` +
+    `Measured on ${measured.slice(0, 10)} with ${cpu}, ${cores} cores, which had other work as well ` +
+      `(load ${short(load)} at the start), in ${rounds} round${rounds === 1 ? '' : 's'}. ` +
       `${lines.length - missed.length} of ${lines.length} statements are within the budget.`,
   ];
   for (const kind of new Set(lines.map((line) => line.kind))) {

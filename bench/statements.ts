@@ -68,7 +68,8 @@ async function connect(stack: Stack): Promise<Session> {
 }
 
 function rowsToLoad(): Readable {
-  return Readable.from(Array.from({ length: LOADED_ROWS }, (_, i) => `${i},${i % 7},row ${i}\n`));
+  const rows = Array.from({ length: LOADED_ROWS }, (_, i) => `${i},${i % 7},row ${i}\n`);
+  return Readable.from([Buffer.from(rows.join(''))]);
 }
 
 async function send(session: Session, sql: string): Promise<void> {

@@ -54,7 +54,9 @@ export function statementsReference(results: Results): string {
   if (missed.length > 0) {
     parts.push('## Over the budget');
     parts.push(
-      missed.map((line) => `- **${line.name}**: ${EXPLAINED[line.name] ?? 'not explained yet.'}`).join('\n'),
+      missed
+        .map((line) => `- **${line.name}**: ${EXPLAINED[line.name] ?? 'not looked into yet.'}`)
+        .join('\n'),
     );
   }
   return parts.join('\n\n');

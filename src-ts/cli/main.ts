@@ -1,4 +1,5 @@
 /** The `tidb-mesh` command. Each subcommand is a module of its own in commands/. */
+import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { register as doctor } from './commands/doctor.ts';
 import { register as explain } from './commands/explain.ts';
@@ -11,7 +12,12 @@ import { EXIT, Refusal } from './outcome.ts';
 
 const COMMANDS = [validate, explain, render, tenants, doctor, oci, schema];
 
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
 const program = new Command('tidb-mesh')
+  .version(version)
   .description('Many TiDB clusters on one storage layer: checks and renders what the mesh is made of.')
   .showHelpAfterError('(tidb-mesh --help shows how)')
   .addHelpText('after', '\nExit codes: 0 all is well, 1 refused or different, 2 wrong usage.');

@@ -59,6 +59,11 @@ describe('the command', () => {
       expect(stdout).toContain(`  ${name}`);
   });
 
+  test('says its version, which is that of package.json', () => {
+    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+    expect(run('--version')).toMatchObject({ status: 0, stdout: `${version}\n` });
+  });
+
   test.each([
     [['bogus']],
     [['render', 'x.yaml']],

@@ -43,10 +43,9 @@ export async function ensurePackages() {
   if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;
   const start = Date.now();
   console.log('  ...  Install the npm packages');
-  // Not npm ci: it refuses a lock file that lacks packages for other platforms, as npm itself writes it.
-  const args = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'];
+  const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error'];
   if ((await runCommand('npm', args)) !== 0) {
-    console.error('npm install failed; see its messages above.');
+    console.error('npm ci failed; see its messages above.');
     process.exit(1);
   }
   console.log(`  ok   Install the npm packages [${((Date.now() - start) / 1000).toFixed(1)}s]`);

@@ -54,7 +54,14 @@ import {
   valueAt,
   valueLength,
 } from './headers';
-import { onHttpAnswer, onHttpAnswerBody, onHttpBody, onHttpCall } from './http';
+import {
+  onHttpAnswer,
+  onHttpAnswerBody,
+  onHttpAnswerTrailers,
+  onHttpBody,
+  onHttpCall,
+  onHttpTrailers,
+} from './http';
 import { lookUpWanted } from './lookups';
 import { countStream, countTurnedAway } from './metrics';
 import { permit } from './permit';
@@ -190,9 +197,10 @@ export function onRequestBody(stream: Stream, size: u32, last: bool): bool {
 
 export function onRequestTrailers(stream: Stream): bool {
   if (stream.phase == Phase.ENDED) return false;
-  // Only a body that is held back has bytes here: trailers have come in the place of its end.
-  if (stream.request.length == 0) return true;
   const budget = stream.budget;
+  if (budget != null && stream.phase == Phase.HTTP) return onHttpTrailers(stream, budget);
+  if (stream.request.length == 0) return true;
+  // Other frames that are whole have gone on: what is held of them is a part of one.
   if (budget != null && stream.acts) return onActing(stream, budget, 0, true);
   refuseMessage(stream, Status.TRUNCATED, false);
   return false;
@@ -240,8 +248,10 @@ export function onResponseBody(stream: Stream, size: u32, last: bool): bool {
 }
 
 export function onResponseTrailers(stream: Stream): bool {
-  if (stream.phase == Phase.ENDED || stream.budget == null) return true;
+  const budget = stream.budget;
+  if (stream.phase == Phase.ENDED || budget == null) return true;
   if (stream.isGrpc) scrubAnswer(HeaderMap.RESPONSE_TRAILERS);
+  if (stream.phase == Phase.HTTP) return onHttpAnswerTrailers(stream, budget);
   if (stream.response.length == 0) return true;
   refuseMessage(stream, Status.TRUNCATED, true);
   return false;

@@ -46,6 +46,8 @@ import { Phase, Stream } from './stream';
 const PATH: Ascii = ascii(':path');
 const STATUS: Ascii = ascii(':status');
 const CONTENT_LENGTH: Ascii = ascii('content-length');
+/** No JSON begins so: alone, it would be refused. */
+const STAND_IN: Ascii = ascii('!');
 /** First digit of a status. */
 const SUCCESS: u8 = 0x32;
 /** What stands for an error that may quote keys: a JSON string, as PD's own errors are. */
@@ -85,28 +87,53 @@ function onTarget(stream: Stream, plain: usize): bool {
   return false;
 }
 
-/** Keeps a piece of a body until it is whole. */
+/** Bytes that Envoy keeps of a body of which some is held. */
+function standInBytes(held: StreamBuffer): u32 {
+  return held.length > 0 ? STAND_IN.length : 0;
+}
+
+/** Keeps a piece of a body until it is whole. What stands for the pieces before lies in front of it. */
 function keep(stream: Stream, held: StreamBuffer, budget: Budget, buffer: Buffer, size: u32): Status {
-  if (size == 0) return Status.OK;
-  if (held.length + size > stream.maxMessageBytes) return Status.TOO_LONG;
-  if (!readBuffer(buffer, size)) return Status.MALFORMED;
-  return append(held, resultAt, resultLength, held.length + size, budget) ? Status.OK : Status.HELD_TOO_MUCH;
+  const before = standInBytes(held);
+  if (size <= before) return Status.OK;
+  const length = held.length + size - before;
+  if (length > stream.maxMessageBytes) return Status.TOO_LONG;
+  if (!readBuffer(buffer, size) || resultLength < size) return Status.MALFORMED;
+  return append(held, resultAt + before, size - before, length, budget) ? Status.OK : Status.HELD_TOO_MUCH;
+}
+
+/**
+ * Leaves something in Envoy in the place of what is held: trailers may come instead of a last piece, and then only a body of which Envoy
+ * keeps some bytes can be replaced. True when nothing is held, and the stream may go on.
+ */
+function leaveStandIn(held: StreamBuffer, buffer: Buffer, size: u32): bool {
+  if (held.length == 0) return true;
+  replaceBuffer(buffer, size, changetype<usize>(STAND_IN), STAND_IN.length);
+  return false;
 }
 
 /** A piece of a request's body. True when the stream may go on. */
 export function onHttpBody(stream: Stream, budget: Budget, size: u32, last: bool): bool {
-  const shape = bodyOf(<u32>stream.endpoint);
-  if (shape == 0) return true;
+  if (bodyOf(<u32>stream.endpoint) == 0) return true;
   const held = stream.request;
-  let status = keep(stream, held, budget, Buffer.REQUEST_BODY, size);
-  if (status == Status.OK && !last) {
-    replaceBuffer(Buffer.REQUEST_BODY, size, 0, 0);
-    return true;
-  }
-  if (status == Status.OK) {
-    enter(stream);
-    status = rewriteBody(shape - 1, held.at, held.length);
-  }
+  const status = keep(stream, held, budget, Buffer.REQUEST_BODY, size);
+  if (status == Status.OK && !last) return leaveStandIn(held, Buffer.REQUEST_BODY, size);
+  if (status == Status.OK) return onWholeBody(stream, budget, size);
+  refuseBody(stream, status);
+  return false;
+}
+
+/** Trailers, which say that the body is whole. True when the stream may go on. */
+export function onHttpTrailers(stream: Stream, budget: Budget): bool {
+  if (bodyOf(<u32>stream.endpoint) == 0) return true;
+  return onWholeBody(stream, budget, standInBytes(stream.request));
+}
+
+/** The whole body is held; `size` bytes in Envoy stand for it. */
+function onWholeBody(stream: Stream, budget: Budget, size: u32): bool {
+  const held = stream.request;
+  enter(stream);
+  const status = rewriteBody(bodyOf(<u32>stream.endpoint) - 1, held.at, held.length);
   if (status != Status.OK) {
     refuseBody(stream, status);
     return false;
@@ -128,15 +155,24 @@ export function onHttpAnswer(stream: Stream): void {
 /** A piece of an answer's body. True when the stream may go on. */
 export function onHttpAnswerBody(stream: Stream, budget: Budget, size: u32, last: bool): bool {
   const held = stream.response;
-  let status = keep(stream, held, budget, Buffer.RESPONSE_BODY, size);
-  if (status == Status.OK && !last) {
-    replaceBuffer(Buffer.RESPONSE_BODY, size, 0, 0);
-    return true;
-  }
-  if (status == Status.OK) {
-    enter(stream);
-    status = onWholeAnswer(stream, held, size);
-  }
+  const status = keep(stream, held, budget, Buffer.RESPONSE_BODY, size);
+  if (status == Status.OK && !last) return leaveStandIn(held, Buffer.RESPONSE_BODY, size);
+  if (status == Status.OK) return onWholeAnswer(stream, budget, size);
+  refuseMessage(stream, status, true);
+  return false;
+}
+
+/** An answer's trailers, which say that its body is whole. True when the stream may go on. */
+export function onHttpAnswerTrailers(stream: Stream, budget: Budget): bool {
+  const held = stream.response;
+  return held.length == 0 || onWholeAnswer(stream, budget, standInBytes(held));
+}
+
+/** The whole answer is held; `size` bytes in Envoy stand for it. */
+function onWholeAnswer(stream: Stream, budget: Budget, size: u32): bool {
+  const held = stream.response;
+  enter(stream);
+  const status = answer(stream, held, size);
   if (status != Status.OK) {
     refuseMessage(stream, status, true);
     return false;
@@ -145,7 +181,7 @@ export function onHttpAnswerBody(stream: Stream, budget: Budget, size: u32, last
   return true;
 }
 
-function onWholeAnswer(stream: Stream, held: StreamBuffer, size: u32): Status {
+function answer(stream: Stream, held: StreamBuffer, size: u32): Status {
   const shape = stream.failed ? 0 : answerOf(<u32>stream.endpoint);
   if (shape == 0) {
     if (!mayQuoteKeys(held.at, held.length)) replaceBuffer(Buffer.RESPONSE_BODY, size, held.at, held.length);

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { principalOf, type CertFiles } from '../harness/stack/certs.ts';
 import { standardPluginConfig } from '../harness/stack/stack.ts';
 import { memcomparable, tablePrefix } from '../harness/support/keys.ts';
-import { startMesh, TENANTS, type Mesh } from './mesh.ts';
+import { startMesh, TENANTS, type Caller, type Mesh, type Outcome } from './mesh.ts';
 
 const V1 = '/pd/api/v1';
 const BUNDLES = `${V1}/config/placement-rule`;
@@ -136,6 +136,82 @@ describe('a body', () => {
     const pieces = [SENT.slice(0, -1), ' '.repeat(LIMIT - SENT.length), ']'];
     expect((await send('POST', `${BUNDLES}?partial=true`, pieces)).status).toBe(200);
     expect(mesh.upstream.requests[0]?.body).toBe(STORED);
+  });
+});
+
+describe('over HTTP/2, a body that ends with trailers', () => {
+  const path = `${BUNDLES}?partial=true`;
+  const options = { headers: { 'content-type': 'application/json' }, trailers: { 'x-end': '1' } };
+  const cuts = [0, 1, 2, 40, SENT.length - 1, SENT.length];
+  const pieces = (cut: number): Buffer[] =>
+    [SENT.slice(0, cut), SENT.slice(cut)].filter((piece) => piece !== '').map((piece) => Buffer.from(piece));
+  /** PD as it is, and a PD that speaks HTTP/2 and gets the trailers. */
+  let toPd: Caller;
+  beforeAll(() => {
+    toPd = mesh.httpCaller(alpha);
+  });
+
+  test.each(cuts)('goes on as the tenant’s own, cut at %i', async (cut) => {
+    const { httpStatus } = await toPd.call(path, pieces(cut), options);
+    expect(httpStatus).toBe(200);
+    expect(mesh.upstream.requests.at(-1)).toMatchObject({ method: 'POST', url: path, body: STORED });
+
+    expect((await mesh.alpha.call(path, pieces(cut), options)).httpStatus).toBe(200);
+    const { body, trailers } = mesh.upstream.calls.at(-1)!;
+    expect([body.toString(), trailers['x-end']]).toEqual([STORED, '1']);
+  });
+
+  test('byte by byte', async () => {
+    const bytes = [...SENT].map((one) => Buffer.from(one));
+    expect((await toPd.call(path, bytes, options)).httpStatus).toBe(200);
+    expect(mesh.upstream.requests.at(-1)).toMatchObject({ body: STORED });
+  });
+
+  test.each<[string, string[], number, RegExp]>([
+    ['cut short', [SENT.slice(0, -1)], 400, /not the JSON/],
+    ['with something behind', [SENT, '1'], 400, /not the JSON/],
+    ['of nothing', [], 400, /not the JSON/],
+    ['with a name of others', [JSON.stringify([bundle('a/b')])], 403, /not for tenants/],
+    ['longer than the limit', Array<string>(40).fill(' '.repeat(LIMIT / 20)), 413, /maxMessageBytes/],
+  ])('%s is refused, and nothing reaches PD', async (_, parts, wanted, why) => {
+    const sent = parts.map((part) => Buffer.from(part));
+    const { httpStatus, body } = await toPd.call(path, sent, options);
+    expect(httpStatus).toBe(wanted);
+    expect(JSON.parse(body.toString())).toMatch(why);
+    expect(mesh.upstream.requests).toEqual([]);
+    expect((await toPd.call(path, [Buffer.from(SENT)], options)).httpStatus).toBe(200);
+  });
+
+  test('as long as the limit passes', async () => {
+    const parts = [SENT.slice(0, -1), ' '.repeat(LIMIT - SENT.length), ']'].map((part) => Buffer.from(part));
+    expect((await toPd.call(path, parts, options)).httpStatus).toBe(200);
+    expect(mesh.upstream.requests.at(-1)).toMatchObject({ body: STORED });
+  });
+
+  describe('an answer', () => {
+    const ALL = JSON.stringify([bundle('pd'), bundle('tidb-mesh:beta:g', 2), bundle('tidb-mesh:alpha:g', 1)]);
+    const headers = { ':method': 'GET', 'content-type': 'application/json' };
+    const ask = (parts: string[]): Promise<Outcome> => {
+      mesh.upstream.answer = () => ({
+        pieces: parts.map((part) => Buffer.from(part)),
+        trailers: { 'x-end': '2' },
+      });
+      return mesh.alpha.call(BUNDLES, [], { headers });
+    };
+
+    test.each([1, 100, ALL.length - 1])('shows one’s own, cut at %i', async (cut) => {
+      const got = await ask([ALL.slice(0, cut), ALL.slice(cut)]);
+      expect([got.httpStatus, got.body.toString(), got.headers['x-end']]).toEqual([200, SENT, '2']);
+    });
+
+    test.each([
+      ['cut short', [ALL.slice(0, -1)]],
+      ['longer than the limit', [ALL.slice(0, -1), ' '.repeat(LIMIT), ']']],
+    ])('%s never reaches the tenant', async (_, parts) => {
+      const got = await ask(parts);
+      expect(got.body.toString()).not.toMatch(/beta|7480/);
+      expect(got.headers['x-end']).toBeUndefined();
+    });
   });
 });
 

@@ -32,6 +32,9 @@ export interface Outcome {
   text: string;
   messages: Buffer[];
   httpStatus: number;
+  /** The answer's bytes, and its headers and trailers. */
+  body: Buffer;
+  headers: IncomingHttpHeaders;
 }
 
 export interface Mesh {
@@ -45,6 +48,8 @@ export interface Mesh {
   alpha: Caller;
   beta: Caller;
   caller(certs: CertFiles): Caller;
+  /** The same to the listener with an HTTP/1.1 upstream. */
+  httpCaller(certs: CertFiles): Caller;
   /** A statistic of Envoy. */
   stat(name: RegExp): Promise<number>;
   stop(): Promise<void>;
@@ -155,6 +160,8 @@ export class Caller {
           text: decodeURIComponent(String(found['grpc-message'] ?? '')),
           messages: unframe(Buffer.concat(parts)),
           httpStatus: Number(found[':status'] ?? 0),
+          body: Buffer.concat(parts),
+          headers: found,
         });
       });
       const write = (index: number): void => {
@@ -255,11 +262,14 @@ export async function startMesh(
     return response.ok ? true : undefined;
   });
   const callers: Caller[] = [];
-  const caller = (files: CertFiles): Caller => {
-    const made = new Caller(ports.store, files);
-    callers.push(made);
-    return made;
-  };
+  const callerOf =
+    (port: number) =>
+    (files: CertFiles): Caller => {
+      const made = new Caller(port, files);
+      callers.push(made);
+      return made;
+    };
+  const caller = callerOf(ports.store);
   return {
     upstream,
     configure,
@@ -269,6 +279,7 @@ export async function startMesh(
     alpha: caller(await certs.client(principalOf('alpha'))),
     beta: caller(await certs.client(principalOf('beta'))),
     caller,
+    httpCaller: callerOf(ports.pd),
     async stat(name) {
       const response = await fetch(`http://127.0.0.1:${ports.admin}/stats`);
       let total = 0;

@@ -15,6 +15,9 @@ export interface Received {
   headers: GrpcHeaders;
   /** Whole messages, without their frame headers. */
   messages: Buffer[];
+  /** The bytes of the whole body, and its trailers. */
+  body: Buffer;
+  trailers: GrpcHeaders;
 }
 
 /** How a gRPC call is answered: pieces of body as they are written, then trailers. */
@@ -79,15 +82,23 @@ function write(stream: ServerHttp2Stream, piece: Buffer): void {
 }
 
 function onStream(upstream: Upstream, stream: ServerHttp2Stream, headers: GrpcHeaders): void {
-  const call: Received = { path: String(headers[':path']), headers, messages: [] };
+  const call: Received = {
+    path: String(headers[':path']),
+    headers,
+    messages: [],
+    body: Buffer.alloc(0),
+    trailers: {},
+  };
   upstream.calls.push(call);
   newest = stream;
   const parts: Buffer[] = [];
   stream.on('error', () => {});
+  stream.on('trailers', (trailers: GrpcHeaders) => (call.trailers = trailers));
   stream.on('data', (part: Buffer) => {
     parts.push(part);
     const known = call.messages.length;
-    call.messages = unframe(Buffer.concat(parts));
+    call.body = Buffer.concat(parts);
+    call.messages = unframe(call.body);
     if (call.path !== BATCH || !upstream.echo) return;
     for (const message of call.messages.slice(known)) {
       const { requestIds } = decode('tikvpb.BatchCommandsRequest', message);

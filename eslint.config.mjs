@@ -3,19 +3,24 @@ import tseslint from 'typescript-eslint';
 /** assembly/ folders from the lowest up; each may import only from those before it (DESIGN: dependencies point one way). */
 const LAYERS = {
   memory: [],
-  wire: ['memory', 'texts'],
-  schema: [],
+  wire: ['memory'],
+  schema: ['wire'],
   texts: ['memory', 'wire', 'schema'],
   keys: ['memory', 'wire'],
   rows: ['memory', 'wire'],
   rewrite: ['memory', 'wire', 'schema', 'texts', 'keys', 'rows'],
   policy: ['wire', 'schema', 'texts', 'host/abi'],
   'pd-http': ['memory', 'wire', 'schema', 'texts', 'keys', 'policy'],
-  tenant: ['memory', 'wire', 'texts', 'keys', 'policy'],
+  tenant: ['memory', 'wire', 'schema', 'texts', 'keys', 'policy'],
   host: ['memory', 'wire'],
 };
 
 const ALL = [...Object.keys(LAYERS), 'streams', 'entries'];
+
+for (const [name, allowed] of Object.entries(LAYERS))
+  for (const path of allowed.filter((one) => one !== 'host/abi'))
+    if (ALL.indexOf(path) >= ALL.indexOf(name))
+      throw new Error(`${name} may not import from ${path}: it is no lower layer`);
 
 /** Forbids imports from every folder that the layer may not know. */
 const layer = ([name, allowed]) => {

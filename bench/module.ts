@@ -91,8 +91,13 @@ export class HostedModule {
   private isReplaced = false;
   private readonly pluginName = utf8.encode('bench');
 
-  /** The last refusal's text. */
+  /** The last refusal's text, and what an access log shows as its details. */
   refusal = '';
+  details = '';
+  /** Lines of Envoy's log. */
+  readonly logged: { readonly level: number; readonly text: string }[] = [];
+  /** What the filter has set for streams, the newest value of each. */
+  readonly properties = new Map<string, string>();
   /** Milliseconds since 1970, as the filter sees it. */
   clock = Date.now();
 
@@ -165,12 +170,21 @@ export class HostedModule {
         this.isReplaced = true;
         return OK;
       },
-      proxy_send_local_response: (_code: number, _d: number, _dl: number, at: number, size: number) => {
+      proxy_send_local_response: (
+        _code: number,
+        details: number,
+        detailsLength: number,
+        at: number,
+        size: number,
+      ): number => {
         this.refusal = this.read(at, size);
+        this.details = this.read(details, detailsLength);
         return OK;
       },
-      proxy_log: (_level: number, at: number, size: number): number => {
-        this.refusal = this.read(at, size);
+      proxy_log: (level: number, at: number, size: number): number => {
+        const line = this.read(at, size);
+        this.logged.push({ level, text: line });
+        this.refusal = line;
         return OK;
       },
       proxy_define_metric: (_type: number, at: number, size: number, result: number): number => {
@@ -192,7 +206,10 @@ export class HostedModule {
       proxy_http_call: () => NOT_FOUND,
       proxy_set_effective_context: ok,
       proxy_set_tick_period_milliseconds: ok,
-      proxy_set_property: ok,
+      proxy_set_property: (name: number, nameLength: number, at: number, size: number): number => {
+        this.properties.set(this.read(name, nameLength), this.read(at, size));
+        return OK;
+      },
       proxy_add_header_map_value: ok,
       proxy_replace_header_map_value: ok,
       proxy_remove_header_map_value: ok,

@@ -15,6 +15,7 @@ import {
   onResponseTrailers,
 } from '../streams/filter';
 import { answerLate, forgetLate } from '../streams/late';
+import { flushRefusals } from '../streams/refusal-log';
 import { defineMetrics, recordMetrics } from '../streams/metrics';
 import { closeStream, findStream, openStream } from '../streams/stream';
 import { onLookup, wakeForgotten } from '../streams/waiting';
@@ -63,6 +64,7 @@ export function proxy_on_tick(_root: u32): void {
   answerLate();
   reviewStreams(now);
   wakeForgotten();
+  flushRefusals();
   recordMetrics(drainingCount);
 }
 

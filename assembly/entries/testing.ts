@@ -73,7 +73,7 @@ import { Layout } from '../rewrite/layout';
 import { applyPatches, patchCount } from '../rewrite/patches';
 import { KeyForm, queryAt, queryLength, rewriteQuery } from '../pd-http/query';
 import { touched } from '../rewrite/edits';
-import { mapTarget, targetAt, targetLength, targetProblem } from '../pd-http/target';
+import { mapTarget, targetAt, targetLength } from '../pd-http/target';
 import { useLookups } from '../rewrite/region-acts';
 import {
   clearWanted,
@@ -87,6 +87,7 @@ import {
 import { useGcLimits } from '../rewrite/gc-limits';
 import { useLatestTimestamp, useLongestLease } from '../rewrite/values';
 import { newLength, rewrite } from '../rewrite/walker';
+import { sentenceOf } from '../schema/statuses';
 import { textOf } from '../texts/text';
 import { Status } from '../wire/status';
 import { addFact, beginCaller, setHeader } from '../tenant/caller';
@@ -334,13 +335,11 @@ export function httpTarget(m: usize, mLength: usize, p: usize, pLength: usize): 
   store<u32>(result, u32.MAX_VALUE, 12);
   if (!findEndpoint(m, mLength, p, plain)) return give(0, 0);
   store<u32>(result, decisionOf(endpoint), 12);
-  if (!isMapped(endpoint)) {
-    return giveAscii(textOf(reasonOf(endpoint)));
-  }
+  if (!isMapped(endpoint)) return giveAscii(textOf(reasonOf(endpoint)));
   const status = mapTarget(p, plain, pLength);
   store<u32>(result, status, 8);
   if (status == Status.OK) return give(targetAt, targetLength);
-  return giveAscii(textOf(targetProblem));
+  return giveAscii(textOf(status == Status.NOT_FOR_TENANTS ? reasonOf(endpoint) : sentenceOf(status)));
 }
 
 /** The body of the endpoint that `httpTarget` found last. */

@@ -91,9 +91,19 @@ export function writeProperty(name: Ascii, value: usize, length: usize): void {
   proxy_set_property(changetype<usize>(name), name.length, value, length);
 }
 
-/** Ends the stream: with a gRPC status when `grpc` is not -1, else with the HTTP status and the text as its body. */
-export function sendReply(code: u32, grpc: i32, text: usize, length: usize): void {
-  proxy_send_local_response(code, changetype<usize>(DETAILS), DETAILS.length, text, length, 0, 0, <u32>grpc);
+/**
+ * Ends the stream: with a gRPC status when `grpc` is not -1, else with the HTTP status and the text as its body; by a reset when the
+ * answer's headers have gone on. `details` is for access logs.
+ */
+export function sendReply(
+  code: u32,
+  grpc: i32,
+  text: usize,
+  length: usize,
+  details: usize,
+  detailsLength: usize,
+): void {
+  proxy_send_local_response(code, details, detailsLength, text, length, 0, 0, <u32>grpc);
 }
 
 export function log(level: LogLevel, text: string): void {
@@ -182,7 +192,12 @@ const AUTHORITY: Ascii = ascii(':authority');
 
 export function defineMetric(type: MetricType, name: string): u32 {
   const bytes = String.UTF8.encode(name);
-  proxy_define_metric(type, changetype<usize>(bytes), bytes.byteLength, answer);
+  return defineMetricAt(type, changetype<usize>(bytes), bytes.byteLength);
+}
+
+/** The same for a name of ASCII bytes. */
+export function defineMetricAt(type: MetricType, name: usize, length: usize): u32 {
+  proxy_define_metric(type, name, length, answer);
   return load<u32>(answer);
 }
 
@@ -194,5 +209,3 @@ export function increment(metric: u32): void {
 export function add(metric: u32, amount: i64): void {
   proxy_increment_metric(metric, amount);
 }
-
-const DETAILS: Ascii = ascii('tidb_mesh_refused');

@@ -7,7 +7,6 @@ import {
   endNameOf,
   endpoint,
   queryOf,
-  reasonOf,
   segment,
   segmentAt,
   segmentLength,
@@ -15,7 +14,6 @@ import {
 } from '../policy/endpoints';
 import { HttpDecision, HttpQuery } from '../schema/http';
 import { textOf } from '../texts/text';
-import { Text } from '../texts/table';
 import { Ascii, ascii, equals } from '../wire/bytes';
 import { escapedLength, unescape, writeEscaped } from '../wire/escape';
 import { Status } from '../wire/status';
@@ -32,14 +30,6 @@ const PARTIAL: Ascii = ascii('partial=true');
 /** What goes on, in the arena or where it was. */
 export let targetAt: usize = 0;
 export let targetLength: usize = 0;
-/** Why it does not, a text. */
-export let targetProblem: u32 = 0;
-
-function problem(status: Status, text: u32): Status {
-  targetProblem = text;
-  return status;
-}
-
 /** The key in the path, mapped and escaped, at `nameAt`. */
 let keyAt: usize = 0;
 let keyLength: usize = 0;
@@ -86,13 +76,13 @@ function mapSegment(path: usize, plain: usize, form: KeyForm): Status {
   targetAt = path;
   targetLength = plain;
   if (segment == Segment.KEY) {
-    if (!mapKey(form)) return problem(Status.MALFORMED, Text.KEY_UNREADABLE);
+    if (!mapKey(form)) return Status.KEY_UNREADABLE;
     replaceSegment(path, plain, keyAt, keyLength, true);
   } else if (segment == Segment.LABEL_ID) {
-    if (!mapLabelId()) return problem(Status.MALFORMED, Text.ID_UNREADABLE);
+    if (!mapLabelId()) return Status.ID_UNREADABLE;
     replaceSegment(path, plain, keyAt, keyLength, true);
   } else if (segment == Segment.GROUP) {
-    if (!encodeGroup(segmentAt, segmentLength)) return problem(Status.NAME_OUTSIDE, Text.NAME_OUTSIDE);
+    if (!encodeGroup(segmentAt, segmentLength)) return Status.NAME_OUTSIDE;
     replaceSegment(path, plain, nameAt, nameLength, false);
   }
   return Status.OK;
@@ -113,8 +103,8 @@ function rangeForm(kind: u32): KeyForm {
 }
 
 /**
- * Maps the target of the endpoint that was found last. `plain` is the path's length without its query. MALFORMED: it cannot be read;
- * NAME_OUTSIDE: it is not for tenants.
+ * Maps the target of the endpoint that was found last. `plain` is the path's length without its query. NOT_FOR_TENANTS: for the
+ * endpoint's own reason.
  */
 export function mapTarget(path: usize, plain: usize, length: usize): Status {
   const kind = queryOf(endpoint);
@@ -123,9 +113,8 @@ export function mapTarget(path: usize, plain: usize, length: usize): Status {
   const status = mapSegment(path, plain, kind == HttpQuery.FORMAT ? formOf(query, size) : KeyForm.ESCAPED);
   if (status != Status.OK) return status;
   if (kind == HttpQuery.DROPPED || kind == HttpQuery.FORMAT) return Status.OK;
-  if (kind == HttpQuery.NONE && plain < length) return problem(Status.MALFORMED, Text.NO_QUERY);
-  if (kind == HttpQuery.PARTIAL && !equals(query, size, PARTIAL))
-    return problem(Status.NAME_OUTSIDE, reasonOf(endpoint));
+  if (kind == HttpQuery.NONE && plain < length) return Status.QUERY_REFUSED;
+  if (kind == HttpQuery.PARTIAL && !equals(query, size, PARTIAL)) return Status.NOT_FOR_TENANTS;
   if (kind == HttpQuery.RANGE || kind == HttpQuery.HEX_RANGE || kind == HttpQuery.RANGE_BY_FORMAT) {
     if (decisionOf(endpoint) == HttpDecision.REGIONS) {
       targetAt = changetype<usize>(REGIONS_BY_KEY);
@@ -136,8 +125,7 @@ export function mapTarget(path: usize, plain: usize, length: usize): Status {
     const form = rangeForm(kind);
     const start = textOf(startNameOf(endpoint));
     const end = textOf(endNameOf(endpoint));
-    if (rewriteQuery(query, size, start, end, form) != Status.OK)
-      return problem(Status.MALFORMED, Text.QUERY_UNREADABLE);
+    if (rewriteQuery(query, size, start, end, form) != Status.OK) return Status.QUERY_UNREADABLE;
     query = queryAt;
     size = queryLength;
   }

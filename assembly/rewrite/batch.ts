@@ -7,15 +7,15 @@
 import { alloc } from '../memory/arena';
 import { entryOf, recordOf, refusalOf } from '../schema/messages';
 import { Msg } from '../schema/table';
-import { Text } from '../texts/table';
-import { textOf } from '../texts/text';
-import { Ascii } from '../wire/bytes';
-import { explain } from '../wire/explain';
+import { isSingle } from '../schema/statuses';
+import { writeStatus } from '../texts/statuses';
+import { textAt, textLength } from '../texts/writer';
 import { Status } from '../wire/status';
 import { readVarint, varintEnd, writeVarint } from '../wire/varint';
 import { beginIds, givenId, nextId } from './batch-ids';
 import { Exchange, remember } from './exchange';
 import { Level } from './level';
+import { countRefusal } from './refusal-counts';
 
 /** BatchCommandsRequest.requests and BatchCommandsResponse.responses. */
 export const BATCH_MESSAGES: u32 = 1;
@@ -115,6 +115,7 @@ export function noteColumns(columns: usize, length: usize): void {
 export function noteRefusal(command: u32, status: Status): void {
   while (noteCount > 0 && load<i32>(notes + <usize>(noteCount - 1) * NOTE_BYTES) == batchIndex) noteCount--;
   note((command << 8) | status, 0, 0);
+  countRefusal(status);
 }
 
 /** Joins the notes with the ids that the batch gives its requests, and keeps them for the answers. */
@@ -139,24 +140,7 @@ export function commandOf(p: usize, end: usize): u32 {
 
 /** True when a request that ends with this status can be refused by itself, while the others of its batch go on. */
 export function isRefusable(status: Status, command: u32): bool {
-  switch (status) {
-    case Status.KEY_OUTSIDE:
-    case Status.NAME_OUTSIDE:
-    case Status.UNKNOWN_FIELD:
-    case Status.DUPLICATE:
-    case Status.GROUP:
-    case Status.TOO_DEEP:
-    case Status.TIMESTAMP_AHEAD:
-    case Status.WRONG_SPACE:
-    case Status.NOT_FOR_TENANTS:
-    case Status.REGION_NOT_NAMED:
-    case Status.REGION_NOT_PROVEN:
-    case Status.RANGES_MISSING:
-    case Status.BY_POLICY:
-      break;
-    default:
-      return false;
-  }
+  if (!isSingle(status)) return false;
   const entry = entryOf(recordOf(Msg.BATCH_RESPONSE), command);
   return entry != 0 && refusalOf(entry >> 16) >> 8 != Refusal.NONE;
 }
@@ -194,23 +178,15 @@ export function buildEmptyCommand(): void {
   builtLength = EMPTY_COMMAND_BYTES;
 }
 
-/** Appends a text to what is built. */
-function say(text: Ascii): void {
-  memory.copy(back, changetype<usize>(text), text.length);
-  back += text.length;
-}
-
 /** Builds the field `responses` that tells a client why its request was refused. */
 export function buildRefusal(refusal: u32): void {
   const command = refusal >> 8;
   const place = refusalOf(entryOf(recordOf(Msg.BATCH_RESPONSE), command) >> 16);
   const kind = place >> 8;
-  const name = textOf(Text.NAME);
-  const sentence = textOf(explain(refusal & 0xff));
-  front = alloc(HEADERS + name.length + sentence.length) + HEADERS;
-  back = front;
-  say(name);
-  say(sentence);
+  writeStatus(refusal & 0xff);
+  front = alloc(HEADERS + textLength) + HEADERS;
+  back = front + textLength;
+  memory.copy(front, textAt, textLength);
   if (kind == Refusal.KEY_ERROR) wrap(KEY_ERROR_ABORT);
   else if (kind == Refusal.REGION_ERROR) wrap(REGION_ERROR_MESSAGE);
   wrap(place & 0xff);

@@ -39,8 +39,15 @@ export function setNamesRegion(names: bool): void {
   namesRegion = names;
 }
 
+/** What failed before is over: what fails next may have no place. */
+export function forgetFailure(): void {
+  failedMessage = 0;
+  failedField = 0;
+}
+
 /** The message cannot go on: notes where, and returns the status. */
 export function fail(status: Status, message: u32, field: u32): Status {
+  if (status == Status.DROP) return status;
   failedMessage = message;
   failedField = field;
   return status;

@@ -40,7 +40,16 @@ import {
 } from './batch';
 import { BATCH_IDS, beginIds, endIds, givenId, nextId } from './batch-ids';
 import { beginRequest } from './beginnings';
-import { Direction, direction, exchange, fail, namesRegion, useAnswerColumns, useDirection } from './current';
+import {
+  Direction,
+  direction,
+  exchange,
+  fail,
+  forgetFailure,
+  namesRegion,
+  useAnswerColumns,
+  useDirection,
+} from './current';
 import { remove, replace, setTouched } from './edits';
 import { CONTEXT_FIELD } from './endings/additions';
 import { endMessage, endsPlainly } from './endings/endings';
@@ -371,6 +380,7 @@ function batchRequest(level: Level, entry: u32): Status {
   if (!isRefusable(status, command)) return status;
   truncatePatches(before);
   noteRefusal(command, status);
+  forgetFailure();
   buildEmptyRequest();
   replace(field.at, field.end, builtAt, builtLength);
   return Status.OK;

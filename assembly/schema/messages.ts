@@ -1,5 +1,5 @@
 /** Questions that the code asks of the generated tables; how the tables lie is known here only. */
-import { FAR, FIELDS, MESSAGES, SHAPES } from './table';
+import { FAR, FIELD_NAMES, FIELD_NAMES_FROM, FIELDS, MESSAGES, SHAPES } from './table';
 
 /** Kinds of fields, see FIELDS. */
 export const enum Kind {
@@ -106,6 +106,17 @@ function farEntry(item: usize, field: u32): u32 {
 /** The message's full name, a text. */
 export function nameOf(message: u32): u32 {
   return load<u16>(recordOf(message), 6);
+}
+
+/** A field's name, a text; 0 for a field that the schema does not know. For refusals: it is searched for. */
+export function fieldNameOf(message: u32, field: u32): u32 {
+  const from = FIELD_NAMES_FROM + ((<usize>message) << 1);
+  const end = <u32>load<u16>(from, 2);
+  for (let i = <u32>load<u16>(from); i < end; i++) {
+    const item = FIELD_NAMES + ((<usize>i) << 2);
+    if (<u32>load<u16>(item) == field) return load<u16>(item, 2);
+  }
+  return 0;
 }
 
 /** True for the message whose absent lease id must be filled in. */

@@ -10,7 +10,9 @@ import { isSameBytes } from '../wire/bytes';
 import { identify } from './callers';
 import { ConfigVersion, versionOf, hasFormer, reviewConfigs } from './configs';
 import { countDrained } from './metrics';
+import { reportEnding } from './refusal-log';
 import { Phase, Stream, eachStream } from './stream';
+import { Status } from '../wire/status';
 
 /** Streams that are draining, as of the last tick. */
 export let drainingCount: u32 = 0;
@@ -80,6 +82,7 @@ export function endDrained(stream: Stream): void {
   stream.phase = Phase.ENDED;
   countDrained();
   actAs(stream.context);
+  reportEnding(stream, Status.DRAINED);
   endStream();
 }
 

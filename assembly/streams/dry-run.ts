@@ -7,16 +7,19 @@ import { entryOf, nameOf, recordOf } from '../schema/messages';
 import { Msg } from '../schema/table';
 import { DryRun } from '../tenant/tenant';
 import { Text } from '../texts/table';
-import { addByte, addForeign, addNumber, addText, beginText, textAt, textLength } from '../texts/writer';
+import {
+  addText,
+  beginText,
+  fillNumber,
+  fillWritten,
+  textAt,
+  textLength,
+  writeTemplate,
+} from '../texts/writer';
 import { now } from './clock';
-import { methodAt, methodLength, pathAt } from './headers';
 import { dryRunTotal } from './metrics';
 import { Stream } from './stream';
-
-const MAX_METHOD: usize = 16;
-
-const SLASH: u8 = 0x2f;
-const SPACE: u8 = 0x20;
+import { nameUnknown } from './unknown';
 
 let loggedAt: u64 = 0;
 /** What was not logged since the last line. */
@@ -29,11 +32,7 @@ export function passesInDryRun(stream: Stream, operation: u32, isOpen: bool, pla
   increment(dryRunTotal);
   if (!begin()) return true;
   if (operation != NO_OPERATION) nameOperation(operation);
-  else {
-    addForeign(methodAt, methodLength, MAX_METHOD);
-    addByte(SPACE);
-    addUnknown(pathAt, plain);
-  }
+  else nameUnknown(plain);
   end();
   return true;
 }
@@ -55,35 +54,13 @@ function begin(): bool {
   }
   loggedAt = now;
   beginText();
-  addText(Text.NAME);
-  addText(Text.TRIED);
   return true;
 }
 
 function end(): void {
-  if (unsaid != 0) {
-    addText(Text.TRIED_MORE);
-    addNumber(unsaid);
-  }
+  fillWritten(0);
+  fillNumber(1, unsaid);
+  writeTemplate(unsaid == 0 ? Text.TRIED : Text.TRIED_MORE);
   unsaid = 0;
   logBytes(LogLevel.WARN, textAt, textLength);
-}
-
-/** An unknown path, `/pd/api/v1/config` or `/pdpb.PD/GetRegion`: four segments at most, letters and - . _ and the digit behind a v. */
-function addUnknown(p: usize, length: usize): void {
-  let slashes = 0;
-  let before: u32 = 0;
-  for (let i: usize = 0; i < length; i++) {
-    const c = load<u8>(p + i);
-    const isLetter = (c | 0x20) >= 0x61 && (c | 0x20) <= 0x7a;
-    const isDigit = c >= 0x30 && c <= 0x39;
-    if (
-      c == SLASH
-        ? ++slashes > 4
-        : !isLetter && c != 0x2d && c != 0x2e && c != 0x5f && !(isDigit && before == 0x76)
-    )
-      return;
-    addByte(c);
-    before = c;
-  }
 }

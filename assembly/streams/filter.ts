@@ -28,7 +28,6 @@ import { Direction } from '../rewrite/current';
 import { turnedAwayCount } from '../rewrite/regions';
 import { mayActOnRegions } from '../schema/messages';
 import { Decision, Msg } from '../schema/table';
-import { Text } from '../texts/table';
 import { Access, Identity } from '../tenant/identity';
 import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
@@ -65,7 +64,7 @@ import {
 import { lookUpWanted } from './lookups';
 import { countStream, countTurnedAway } from './metrics';
 import { permit } from './permit';
-import { refuseCaller, refuseForm, refuseMessage } from './refuse';
+import { refuse, refuseCaller, refuseMessage } from './refuse';
 import { Phase, Stream } from './stream';
 import { noteDryRunCommands } from './dry-run';
 import { onActing } from './waiting';
@@ -90,11 +89,11 @@ export function onRequestHeaders(stream: Stream): bool {
     : RequestKind.REFUSED;
   stream.isGrpc = kind == RequestKind.GRPC;
   if (kind == RequestKind.REFUSED || upgrades) {
-    refuseForm(stream, Text.FORM);
+    refuse(stream, Status.FORM);
     return false;
   }
   if (version == null) {
-    refuseForm(stream, Text.NO_CONFIGURATION);
+    refuse(stream, Status.NO_CONFIGURATION);
     return false;
   }
   const resolver = version.resolver;
@@ -121,6 +120,8 @@ function takeTenant(stream: Stream, identity: Identity): void {
   if (tenant == null) return;
   stream.tenantNumber = tenant.number;
   stream.space = tenant.space;
+  stream.nameAt = changetype<usize>(tenant.nameBytes);
+  stream.nameLength = tenant.nameBytes.byteLength;
   stream.namespaceAt = changetype<usize>(tenant.prefixBytes);
   stream.namespaceLength = tenant.prefixBytes.byteLength;
   stream.budget = tenant.budget;
@@ -134,7 +135,7 @@ function takeTenant(stream: Stream, identity: Identity): void {
 function onGrpcCall(stream: Stream): bool {
   const known = findMethod(pathAt, pathLength);
   const isOpen = known && (decision == Decision.PASS || decision == Decision.MAP);
-  const why = known ? because : Text.UNKNOWN_METHOD;
+  const why = known ? because : 0;
   if (!permit(stream, known ? methodPlace : NO_OPERATION, isOpen, why, pathLength)) return false;
   if (!isOpen || decision == Decision.PASS) {
     stream.phase = Phase.PASS;
@@ -234,9 +235,10 @@ function scrubAnswer(map: HeaderMap): bool {
 export function onResponseHeaders(stream: Stream): bool {
   if (stream.phase == Phase.ENDED || stream.budget == null) return true;
   if (stream.phase == Phase.HTTP) onHttpAnswer(stream);
-  if (!stream.isGrpc || scrubAnswer(HeaderMap.RESPONSE_HEADERS) || stream.phase != Phase.MAP) return true;
-  refuseMessage(stream, Status.MALFORMED, true);
-  return false;
+  const isReadable = !stream.isGrpc || scrubAnswer(HeaderMap.RESPONSE_HEADERS) || stream.phase != Phase.MAP;
+  if (!isReadable) refuseMessage(stream, Status.MALFORMED, true);
+  stream.answered = isReadable;
+  return isReadable;
 }
 
 export function onResponseBody(stream: Stream, size: u32, last: bool): bool {

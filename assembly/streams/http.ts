@@ -19,7 +19,7 @@ import { answerOf, bodyOf, decisionOf, endpoint, findEndpoint, reasonOf } from '
 import { NO_OPERATION } from '../policy/names';
 import { jsonAt, jsonLength, rewriteAnswer, rewriteBody } from '../pd-http/json';
 import { WITHHELD } from '../rewrite/names';
-import { mapTarget, targetAt, targetLength, targetProblem } from '../pd-http/target';
+import { mapTarget, targetAt, targetLength } from '../pd-http/target';
 import { HttpDecision } from '../schema/http';
 import { METHOD_COUNT } from '../schema/table';
 import { textOf } from '../texts/text';
@@ -40,7 +40,7 @@ import {
   valueLength,
 } from './headers';
 import { permit } from './permit';
-import { refuseBody, refuseCall, refuseForm, refuseMessage } from './refuse';
+import { refuse, refuseBody, refuseCall, refuseMessage } from './refuse';
 import { Phase, Stream } from './stream';
 
 const PATH: Ascii = ascii(':path');
@@ -50,6 +50,8 @@ const CONTENT_LENGTH: Ascii = ascii('content-length');
 const STAND_IN: Ascii = ascii('!');
 /** First digit of a status. */
 const SUCCESS: u8 = 0x32;
+/** For access logs: the filter's own answer. */
+const ANSWERED: Ascii = ascii('tidb_mesh_answered');
 /** What stands for an error that may quote keys: a JSON string, as PD's own errors are. */
 const WITHHELD_JSON: Ascii = ascii('"tidb-mesh: the text of this error is withheld"\n');
 
@@ -67,7 +69,14 @@ export function onHttpCall(stream: Stream): bool {
   if (decision == HttpDecision.ANSWER) {
     stream.phase = Phase.ENDED;
     const answer = textOf(reasonOf(endpoint));
-    sendReply(200, Grpc.NONE, changetype<usize>(answer), answer.length);
+    sendReply(
+      200,
+      Grpc.NONE,
+      changetype<usize>(answer),
+      answer.length,
+      changetype<usize>(ANSWERED),
+      ANSWERED.length,
+    );
     return false;
   }
   stream.phase = Phase.HTTP;
@@ -82,8 +91,8 @@ function onTarget(stream: Stream, plain: usize): bool {
     replaceHeader(HeaderMap.REQUEST_HEADERS, PATH, targetAt, targetLength);
     return true;
   }
-  if (status == Status.MALFORMED) refuseForm(stream, targetProblem);
-  else refuseCall(stream, pathAt, plain, targetProblem);
+  if (status == Status.NOT_FOR_TENANTS) refuseCall(stream, status, reasonOf(endpoint), plain);
+  else refuse(stream, status);
   return false;
 }
 

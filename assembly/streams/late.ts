@@ -7,6 +7,10 @@
  */
 import { actAs, increment, sendReply } from '../host/host';
 import { Budget } from '../memory/stream-buffer';
+import { grpcStatusOf, httpStatusOf } from '../schema/statuses';
+import { writeDetails } from '../texts/statuses';
+import { textAt, textLength } from '../texts/writer';
+import { Status } from '../wire/status';
 import { now } from './clock';
 import { refusedLateTotal } from './metrics';
 import { Stream, eachStream } from './stream';
@@ -29,12 +33,11 @@ export function isTooMany(budget: Budget | null): bool {
 }
 
 /** Keeps the answer of a stream, which must have ended, for the next tick. */
-export function answerLater(stream: Stream, code: u32, grpc: i32, text: usize, length: usize): void {
+export function answerLater(stream: Stream, status: Status, text: usize, length: usize): void {
   stream.lateAt = heap.alloc(length);
   memory.copy(stream.lateAt, text, length);
   stream.lateLength = length;
-  stream.lateCode = code;
-  stream.lateGrpc = grpc;
+  stream.lateStatus = status;
   lateCount++;
   increment(refusedLateTotal);
 }
@@ -50,7 +53,9 @@ export function forgetLate(stream: Stream): void {
 function answer(stream: Stream): void {
   if (stream.lateAt == 0) return;
   actAs(stream.context);
-  sendReply(stream.lateCode, stream.lateGrpc, stream.lateAt, stream.lateLength);
+  const status = stream.lateStatus;
+  writeDetails(status);
+  sendReply(httpStatusOf(status), grpcStatusOf(status), stream.lateAt, stream.lateLength, textAt, textLength);
   forgetLate(stream);
 }
 

@@ -1,7 +1,13 @@
 /** The filter's counters and gauges. Envoy shows them at /stats/prometheus. They have no labels: a name of a tenant in one would be for all who see Envoy's statistics. */
 import { MetricType } from '../host/abi';
-import { add, defineMetric, increment } from '../host/host';
+import { add, defineMetric, defineMetricAt, increment } from '../host/host';
 import { vmBudget } from '../memory/stream-buffer';
+import { takeRefusals } from '../rewrite/refusal-counts';
+import { codeOf } from '../schema/statuses';
+import { STATUS_COUNT } from '../schema/table';
+import { Text } from '../texts/table';
+import { fillText, textAt, textLength, writeTemplate } from '../texts/writer';
+import { Status } from '../wire/status';
 import { streamCount } from './stream';
 
 let streamsTotal: u32 = 0;
@@ -76,10 +82,28 @@ export function countDrained(): void {
   increment(drainedTotal);
 }
 
+/** Metrics of refusals by status, plus one: made when the first one is refused. */
+const refusedBy: usize = memory.data(512, 4);
+
+function recordRefusals(): void {
+  for (let status: u32 = Status.MALFORMED; status < STATUS_COUNT; status++) {
+    const count = takeRefusals(status);
+    if (count == 0) continue;
+    const at = refusedBy + ((<usize>status) << 2);
+    if (load<u32>(at) == 0) {
+      fillText(0, codeOf(status));
+      writeTemplate(Text.METRIC);
+      store<u32>(at, defineMetricAt(MetricType.COUNTER, textAt, textLength) + 1);
+    }
+    add(load<u32>(at) - 1, count);
+  }
+}
+
 /** Called on the tick. */
 export function recordMetrics(draining: u32): void {
   if (newStreams != 0) add(streamsTotal, newStreams);
   newStreams = 0;
+  recordRefusals();
   drainingShare = share(streamsDraining, drainingShare, draining);
   heldShare = share(heldBytes, heldShare, vmBudget.used);
   memoryShare = share(memoryBytes, memoryShare, (<i64>memory.size()) << 16);

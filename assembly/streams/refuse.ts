@@ -1,34 +1,28 @@
 /** Ends a stream with a reason: a gRPC status, or 403 with a JSON text as PD's own errors are. */
 import { Grpc, LogLevel } from '../host/abi';
-import { increment, logBytes, sendReply } from '../host/host';
+import { increment, sendReply } from '../host/host';
 import { alloc } from '../memory/arena';
-import { grpcStatus, httpStatus } from '../policy/refusals';
-import { failedField, failedMessage } from '../rewrite/current';
-import { nameOf } from '../schema/messages';
+import { failedField, failedMessage, forgetFailure } from '../rewrite/current';
+import { grpcStatusOf, httpStatusOf } from '../schema/statuses';
+import { fillPlace, fillStatus, writeDetails, writeStatus } from '../texts/statuses';
 import { Text } from '../texts/table';
-import { addBytes, addNumber, addText, beginText, textAt, textLength } from '../texts/writer';
-import { Identity, Reason } from '../tenant/identity';
+import { fill, fillText, textAt, textLength, writeTemplate } from '../texts/writer';
+import { Identity } from '../tenant/identity';
 import { writeRefusal } from '../tenant/refusal';
-import { explain } from '../wire/explain';
 import { Status } from '../wire/status';
-import { now } from './clock';
+import { pathAt } from './headers';
 import { answerLater, isTooMany } from './late';
 import { countConflict, refusedTotal } from './metrics';
+import { reportRefusal, reportRefusedCaller } from './refusal-log';
 import { Phase, Stream } from './stream';
 
 const QUOTE: u8 = 0x22;
 const BACKSLASH: u8 = 0x5c;
 const NEW_LINE: u8 = 0x0a;
 
-/** Callers whose sources disagree come again and again: at most one of them is logged in so many ms. */
-const LOG_PAUSE_MS: u64 = 5000;
-let loggedAt: u64 = 0;
-
-function isTimeToLog(): bool {
-  if (loggedAt != 0 && now < loggedAt + LOG_PAUSE_MS) return false;
-  loggedAt = now;
-  return true;
-}
+/** As much of a path as a text shows. */
+const MOST_PATH: usize = 256;
+const BAD_GATEWAY: u32 = 502;
 
 /** What is sent. */
 let replyAt: usize = 0;
@@ -49,9 +43,13 @@ function quote(): void {
   replyLength = to - replyAt;
 }
 
-function end(stream: Stream, code: u32, grpc: i32): void {
+/** Ends the stream with what was written, under a status; `answer`: for an answer. */
+function end(stream: Stream, status: Status, answer: bool): void {
   finish(stream);
-  sendReply(code, grpc, replyAt, replyLength);
+  writeDetails(status);
+  const code = answer ? BAD_GATEWAY : httpStatusOf(status);
+  const grpc = answer ? Grpc.INTERNAL : grpcStatusOf(status);
+  sendReply(code, grpc, replyAt, replyLength, textAt, textLength);
 }
 
 function finish(stream: Stream): void {
@@ -64,54 +62,50 @@ function finish(stream: Stream): void {
 
 /** Refuses a caller that the rules refuse. */
 export function refuseCaller(stream: Stream, identity: Identity): void {
+  const status = identity.reason;
+  const isConflict = status == Status.IDENTITY_CONFLICT || status == Status.PEER_UNREADABLE;
+  if (isConflict) countConflict();
   writeRefusal(identity);
-  if (identity.reason == Reason.DISAGREE || identity.reason == Reason.UNREADABLE) {
-    countConflict();
-    if (isTimeToLog()) logBytes(LogLevel.WARN, textAt, textLength);
+  reportRefusedCaller(status, isConflict ? LogLevel.WARN : LogLevel.INFO);
+  end(stream, status, false);
+}
+
+/** Refuses a method or an endpoint and says which. `because`: why, a text; 0 for the status's own. */
+export function refuseCall(stream: Stream, status: Status, because: u32, plain: usize): void {
+  reportRefusal(stream, status, false);
+  fillStatus(status);
+  if (because != 0) fillText(1, because);
+  fill(2, pathAt, min<usize>(plain, MOST_PATH));
+  writeTemplate(Text.REFUSED_CALL);
+  if (!isTooMany(stream.budget)) {
+    end(stream, status, false);
+    return;
   }
-  end(stream, 403, Grpc.PERMISSION_DENIED);
-}
-
-/** Refuses a method or an endpoint and says which. */
-export function refuseCall(stream: Stream, at: usize, length: usize, because: u32): void {
-  beginText();
-  addText(Text.NAME);
-  addBytes(at, min<usize>(length, 256));
-  addText(Text.COLON);
-  addText(because == 0 ? Text.NOT_FOR_TENANTS_AT_ALL : because);
-  if (!isTooMany(stream.budget)) return end(stream, 403, Grpc.PERMISSION_DENIED);
   finish(stream);
-  answerLater(stream, 403, Grpc.PERMISSION_DENIED, replyAt, replyLength);
+  answerLater(stream, status, replyAt, replyLength);
 }
 
-/** A request that could be read in two ways. */
-export function refuseForm(stream: Stream, text: u32): void {
-  beginText();
-  addText(Text.NAME);
-  addText(text);
-  end(stream, 400, Grpc.INVALID_ARGUMENT);
+/** Refuses a request for what it is. */
+export function refuse(stream: Stream, status: Status): void {
+  reportRefusal(stream, status, false);
+  writeStatus(status);
+  end(stream, status, false);
 }
 
 /** Refuses the JSON of an HTTP request. */
 export function refuseBody(stream: Stream, status: Status): void {
-  beginText();
-  addText(Text.NAME);
-  if (status == Status.MALFORMED) addText(Text.BODY_UNREADABLE);
-  else addText(status == Status.NAME_OUTSIDE ? Text.BODY_NAMES : explain(status));
-  end(stream, httpStatus(status), Grpc.NONE);
+  const isNames = status == Status.NAME_OUTSIDE;
+  refuse(stream, status == Status.MALFORMED ? Status.BODY_UNREADABLE : isNames ? Status.BODY_NAMES : status);
 }
 
 /** Ends a stream whose bytes cannot be rewritten. */
 export function refuseMessage(stream: Stream, status: Status, answer: bool): void {
-  beginText();
-  addText(answer ? Text.ANSWER : Text.NAME);
-  addText(explain(status));
-  if (status == Status.UNKNOWN_FIELD || status == Status.DUPLICATE || status == Status.GROUP) {
-    addText(Text.PLACE);
-    addText(nameOf(failedMessage));
-    addText(Text.FIELD);
-    addNumber(failedField);
-    addText(Text.PLACE_END);
-  }
-  end(stream, answer ? 502 : httpStatus(status), answer ? Grpc.INTERNAL : grpcStatus(status));
+  reportRefusal(stream, status, answer);
+  fillStatus(status);
+  if (failedField != 0) {
+    fillPlace(2, failedMessage, failedField);
+    writeTemplate(answer ? Text.ANSWER_REFUSED_AT : Text.REFUSED_AT);
+  } else writeTemplate(answer ? Text.ANSWER_REFUSED : Text.REFUSED);
+  forgetFailure();
+  end(stream, status, answer);
 }

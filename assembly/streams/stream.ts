@@ -1,7 +1,9 @@
 /** One HTTP stream's state, pooled; found by Envoy's context id. */
 import { Space } from '../keys/space';
 import { Budget, StreamBuffer, release } from '../memory/stream-buffer';
+import { NO_OPERATION } from '../policy/names';
 import { DryRun } from '../tenant/tenant';
+import { Status } from '../wire/status';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 
 export const enum Phase {
@@ -28,6 +30,9 @@ export class Stream {
   tenantNumber: u32;
   /** The tenant's, as long as its configuration; null until it is known. */
   space: Space | null;
+  /** The tenant's name, as long as its configuration. */
+  nameAt: usize;
+  nameLength: usize;
   namespaceAt: usize;
   namespaceLength: usize;
   /** The tenant's; null until it is known. */
@@ -44,6 +49,10 @@ export class Stream {
   dryRun: DryRun;
   /** PD can be asked whose a region is. */
   looksUp: bool;
+  /** The method or endpoint, see policy/names; NO_OPERATION: none that the tables know. */
+  operation: u32;
+  /** The answer's headers have gone on: the caller can read no refusal any more. */
+  answered: bool;
   /** Index of the HTTP endpoint. */
   endpoint: i32;
   /** The HTTP answer is no success. */
@@ -71,8 +80,7 @@ export class Stream {
   /** A refusal that waits for the next tick, on the heap; 0: none. See late.ts. */
   lateAt: usize;
   lateLength: usize;
-  lateCode: u32;
-  lateGrpc: i32;
+  lateStatus: Status;
   request: StreamBuffer = new StreamBuffer();
   response: StreamBuffer = new StreamBuffer();
   exchange: Exchange = new Exchange();
@@ -131,6 +139,9 @@ export function openStream(context: u32, root: u32): Stream {
   stream.phase = Phase.NEW;
   stream.budget = null;
   stream.space = null;
+  stream.nameLength = 0;
+  stream.operation = NO_OPERATION;
+  stream.answered = false;
   stream.policyBits = 0;
   stream.dryRun = DryRun.NONE;
   stream.isGrpc = false;

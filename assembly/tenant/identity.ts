@@ -23,6 +23,7 @@ import { CallerCache } from './caller-cache';
 import { captureAt, captureLength, isPrintable, matches } from './pattern';
 import { findMetadata, metadataAt, metadataLength, openMetadata } from './peer-metadata';
 import { Condition, Rule, Rules } from './rules';
+import { Status } from '../wire/status';
 
 export const enum Access {
   REFUSED,
@@ -30,28 +31,11 @@ export const enum Access {
   SYSTEM,
 }
 
-/** Why a caller is refused. */
-export const enum Reason {
-  NONE,
-  NO_PRINCIPAL,
-  TOO_LONG,
-  ODD_CHARACTERS,
-  NO_RULE,
-  /** `rule` captures a name that no tenant has. */
-  UNKNOWN_TENANT,
-  /** `rule` asks for a fact that is not known. */
-  FACT_ABSENT,
-  /** A fact contradicts `rule`, another fact, or another source of the same fact. */
-  DISAGREE,
-  /** Its metadata is unreadable or ambiguous. */
-  UNREADABLE,
-}
-
 /** The verdict on the caller that was resolved last. */
 export class Identity {
   access: Access = Access.REFUSED;
   tenant: Tenant | null = null;
-  reason: Reason = Reason.NONE;
+  reason: Status = Status.OK;
   /** The rule that decided; -1: none, or the verdict came from the cache. */
   rule: i32 = -1;
   /** For some reasons: the fact, and whether it is the peer's. */
@@ -91,7 +75,7 @@ export class Resolver {
     const identity = this.identity;
     const known = this.known;
     makeKey();
-    identity.reason = Reason.NONE;
+    identity.reason = Status.OK;
     identity.tenant = null;
     if (known.find(keyAt, keyLength)) {
       this.accept(known.tenant);
@@ -105,7 +89,7 @@ export class Resolver {
 
   /** The same without the cache, so that it names the rule. */
   resolveAnew(): Identity {
-    this.identity.reason = Reason.NONE;
+    this.identity.reason = Status.OK;
     this.identity.tenant = null;
     this.judge();
     return this.identity;
@@ -117,7 +101,7 @@ export class Resolver {
     this.identity.tenant = place < 0 ? null : this.config.tenants[place];
   }
 
-  private refuse(reason: Reason): bool {
+  private refuse(reason: Status): bool {
     this.identity.reason = reason;
     return false;
   }
@@ -125,9 +109,9 @@ export class Resolver {
   private judge(): void {
     this.identity.access = Access.REFUSED;
     this.identity.rule = -1;
-    if (principalLength == 0 && this.rules.requirePrincipal) this.refuse(Reason.NO_PRINCIPAL);
-    else if (principalLength > MAX_PRINCIPAL_BYTES) this.refuse(Reason.TOO_LONG);
-    else if (!isPrintable(principalAt, principalLength)) this.refuse(Reason.ODD_CHARACTERS);
+    if (principalLength == 0 && this.rules.requirePrincipal) this.refuse(Status.NO_PRINCIPAL);
+    else if (principalLength > MAX_PRINCIPAL_BYTES) this.refuse(Status.PRINCIPAL_TOO_LONG);
+    else if (!isPrintable(principalAt, principalLength)) this.refuse(Status.PRINCIPAL_ODD);
     else if (this.rules.requirePrincipal) this.byPrincipal();
     else this.byFirst();
   }
@@ -143,7 +127,7 @@ export class Resolver {
       first = index;
       break;
     }
-    if (first < 0) this.refuse(Reason.NO_RULE);
+    if (first < 0) this.refuse(Status.NO_RULE);
     else this.apply(first);
   }
 
@@ -155,18 +139,18 @@ export class Resolver {
       if (this.apply(i)) return;
       // A mismatch leaves the caller to later rules; a contradiction does not.
       const identity = this.identity;
-      const next = identity.reason == Reason.FACT_ABSENT || identity.reason == Reason.NONE;
+      const next = identity.reason == Status.FACT_MISSING || identity.reason == Status.OK;
       if (!next) return;
     }
     this.identity.rule = -1;
-    this.refuse(Reason.NO_RULE);
+    this.refuse(Status.NO_RULE);
   }
 
   /** True if the conditions of a rule whose principal matches hold, too. */
   private apply(index: i32): bool {
     const rule = this.rules.list[index];
     const identity = this.identity;
-    identity.reason = Reason.NONE;
+    identity.reason = Status.OK;
     identity.rule = index;
     this.nameLength = 0;
     if (rule.principal.byteLength != 0 && matches(rule.principal, principalAt, principalLength)) {
@@ -184,7 +168,7 @@ export class Resolver {
       const place = this.config.placeOf(this.nameAt, this.nameLength);
       if (place < 0) {
         this.see(this.nameAt, this.nameLength);
-        return this.refuse(Reason.UNKNOWN_TENANT);
+        return this.refuse(Status.UNKNOWN_TENANT);
       }
       this.accept(place);
     }
@@ -199,7 +183,7 @@ export class Resolver {
   private disagree(at: usize, length: usize): bool {
     this.identity.expectedAt = at;
     this.identity.expectedLength = length;
-    return this.refuse(Reason.DISAGREE);
+    return this.refuse(Status.IDENTITY_CONFLICT);
   }
 
   private peerHolds(rule: Rule): bool {
@@ -207,14 +191,14 @@ export class Resolver {
     if (conditions.length == 0) return true;
     this.identity.isPeer = true;
     if (hasManyHeaders || (headerLength != 0 && !openMetadata(headerAt, headerLength)))
-      return this.refuse(Reason.UNREADABLE);
+      return this.refuse(Status.PEER_UNREADABLE);
     for (let i = 0; i < conditions.length; i++) {
       const place = conditions[i].fact;
       const fact = this.rules.peer[place];
       this.identity.fact = fact;
       this.see(factAt(place), factLength(place));
       if (headerLength != 0) {
-        if (!findMetadata(fact)) return this.refuse(Reason.UNREADABLE);
+        if (!findMetadata(fact)) return this.refuse(Status.PEER_UNREADABLE);
         const stated = factLength(place);
         if (metadataLength != 0) this.see(metadataAt, metadataLength);
         if (stated != 0 && metadataLength != 0 && !isSame(factAt(place), stated, metadataAt, metadataLength))
@@ -243,7 +227,7 @@ export class Resolver {
     const at = this.identity.foundAt;
     const length = this.identity.foundLength;
     const pattern = condition.pattern;
-    if (length == 0) return this.refuse(Reason.FACT_ABSENT);
+    if (length == 0) return this.refuse(Status.FACT_MISSING);
     if (length > MAX_FACT_BYTES || !isPrintable(at, length) || !matches(pattern, at, length)) {
       // Without requirePrincipal such facts distinguish rules: a later rule may match.
       if (!this.rules.requirePrincipal) return false;

@@ -1,10 +1,18 @@
-/** Builds a text of ASCII parts in the arena; what goes beyond MAX_TEXT is left out. */
+/** Builds a text of ASCII in the arena; what goes beyond MAX_TEXT is left out. */
 import { alloc } from '../memory/arena';
 import { Ascii } from '../wire/bytes';
 import { textOf } from './text';
 
 const MAX_TEXT: usize = 1024;
 const QUESTION_MARK: u8 = 0x3f;
+const OPEN: u8 = 0x7b;
+const CLOSE: u8 = 0x7d;
+const ZERO: u8 = 0x30;
+
+/** The values of a template's places: pointer:usize, length:usize. */
+const PLACES: usize = 7;
+const VALUE_BYTES: usize = 8;
+const values: usize = memory.data(56, 4);
 
 export let textAt: usize = 0;
 export let textLength: usize = 0;
@@ -49,4 +57,54 @@ export function addForeign(p: usize, length: usize, most: usize): void {
     const c = load<u8>(p + i);
     addByte(c < 0x20 || c > 0x7e || c == 0x22 || c == 0x5c ? QUESTION_MARK : c);
   }
+}
+
+/** Gives a place of the next template its value, which must stay where it is until then. */
+export function fill(place: usize, p: usize, length: usize): void {
+  const value = values + place * VALUE_BYTES;
+  store<usize>(value, p);
+  store<usize>(value, length, 4);
+}
+
+/** A text that the filter knows. */
+export function fillText(place: usize, text: u32): void {
+  const value = textOf(text);
+  fill(place, changetype<usize>(value), value.length);
+}
+
+/** What has been written since `beginText`. */
+export function fillWritten(place: usize): void {
+  fill(place, textAt, textLength);
+}
+
+export function fillNumber(place: usize, value: u32): void {
+  beginText();
+  addNumber(value);
+  fillWritten(place);
+}
+
+/** Writes a template, {0} and on replaced by the values of these places. Other braces stay. */
+export function addTemplate(text: u32): void {
+  const template = textOf(text);
+  const at = changetype<usize>(template);
+  const length = <usize>template.length;
+  for (let i: usize = 0; i < length; i++) {
+    const c = load<u8>(at + i);
+    if (c == OPEN && i + 2 < length && load<u8>(at + i + 2) == CLOSE) {
+      const place = <usize>load<u8>(at + i + 1) - ZERO;
+      if (place < PLACES) {
+        const value = values + place * VALUE_BYTES;
+        addBytes(load<usize>(value), load<usize>(value, 4));
+        i += 2;
+        continue;
+      }
+    }
+    addByte(c);
+  }
+}
+
+/** Begins a text with a template. */
+export function writeTemplate(text: u32): void {
+  beginText();
+  addTemplate(text);
 }

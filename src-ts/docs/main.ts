@@ -3,10 +3,12 @@ import { writeFileSync } from 'node:fs';
 import { commandsReference } from './commands.ts';
 import { configurationReference } from './configuration.ts';
 import { pathOf, withReference } from './page.ts';
+import { refusalsReference } from './refusals.ts';
 
 const PAGES = [
   ['configuration.md', configurationReference()],
   ['commands.md', await commandsReference()],
+  ['refusals.md', refusalsReference()],
 ] as const;
 
 for (const [page, reference] of PAGES) {

@@ -1,7 +1,7 @@
 /** Lays a judgement out as the flat tables that the filter's walker reads. `table.ts` explains the layout to the filter's side. */
 import { httpTexts, layOutHttp, type HttpLayout } from './http.ts';
 import { contextOf, Kind, type JudgedField, type JudgedMessage, type Judgement } from './judgement.ts';
-import { SENTENCES } from './sentences.ts';
+import { layOutStatuses, statusTexts } from './statuses.ts';
 import { joinTexts, type Texts } from './texts.ts';
 
 /** u16 per message: first entry in `fields`, last near field | shape << 8, first item in `far` or 0, place of its name in the texts. */
@@ -87,6 +87,9 @@ export interface Layout {
   readonly fields: readonly number[];
   readonly far: readonly number[];
   readonly methods: readonly number[];
+  readonly statuses: readonly number[];
+  readonly fieldNames: readonly number[];
+  readonly fieldNamesFrom: readonly number[];
   /** Names of messages, paths, reasons and what the filter says by itself. */
   readonly texts: Texts;
   /** PD's HTTP API. */
@@ -113,7 +116,8 @@ export function layOut(judgement: Judgement): Layout {
   const texts = joinTexts([
     ...names,
     ...judgement.methods.flatMap(({ path, because }) => [path, because]),
-    ...SENTENCES.values(),
+    ...statusTexts(),
+    ...judgement.messages.flatMap(({ fields }) => fields.map(({ name }) => name)),
     ...httpTexts(),
   ]);
   fits(texts.bytes.length, MAX_PLACE, 'texts');
@@ -162,9 +166,24 @@ export function layOut(judgement: Judgement): Layout {
         idOf(method.response) | (streaming << 12),
       ];
     });
-  const laid = { messages, shapes: shapes.words, fields: [0, ...fields], far: [0, 0, ...far], methods };
+  const statuses = layOutStatuses(placeOf);
+  const fieldNames = judgement.messages.flatMap((message) =>
+    message.fields.map(({ number, name }) => [number, placeOf(name)] as const),
+  );
+  let named = 0;
+  const fieldNamesFrom = [0, 0, ...judgement.messages.map(({ fields }) => (named += fields.length))];
+  const laid = {
+    messages,
+    shapes: shapes.words,
+    fields: [0, ...fields],
+    far: [0, 0, ...far],
+    methods,
+    statuses,
+    fieldNames: fieldNames.flat(),
+    fieldNamesFrom,
+  };
   const words = laid.shapes.length + laid.fields.length + laid.far.length;
-  const bytes = words * 4 + (messages.length + methods.length) * 2 + texts.bytes.length;
+  const bytes = words * 4 + (messages.length + methods.length + statuses.length) * 2 + texts.bytes.length;
   const http = layOutHttp(placeOf);
   return { ...laid, http, texts, names, bytes };
 }

@@ -4,6 +4,7 @@ import { readDescriptors } from './descriptors.ts';
 import { judge } from './judgement.ts';
 import { layOut } from './layout.ts';
 import { HTTP_TABLE_FILE } from './http-table.ts';
+import { STATUS_FILE, statusText } from './statuses.ts';
 import { TABLE_FILE, TEXTS_FILE, httpText, tableText, textsText } from './table.ts';
 
 try {
@@ -12,6 +13,7 @@ try {
   writeFileSync(TABLE_FILE, await tableText(judgement, layout));
   writeFileSync(HTTP_TABLE_FILE, await httpText(layout));
   writeFileSync(TEXTS_FILE, await textsText(layout));
+  writeFileSync(STATUS_FILE, await statusText());
   console.log(
     `assembly/schema/table.ts: ${judgement.methods.length} methods, ${judgement.messages.length} messages, ${layout.bytes} bytes`,
   );

@@ -76,7 +76,7 @@ function refusalOf(answer: Answer): string {
 }
 
 function expectRefused(answer: Answer): void {
-  expect(refusalOf(answer)).toMatch(/^tidb-mesh: /);
+  expect(refusalOf(answer)).toMatch(/^tidb-mesh\[[A-Z_]+\]: /);
   expectNothingOf('beta', answer);
 }
 

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { rowKey } from '../harness/support/keys.ts';
 import { ticked } from '../harness/support/tick.ts';
@@ -39,14 +40,14 @@ const cases: [string, Buffer, number, RegExp][] = [
     'a singular field twice',
     frame(Buffer.concat([getRequest(key), getRequest(key)])),
     3,
-    /twice \(kvrpcpb\.GetRequest field 2\)/,
+    /^tidb-mesh\[DUPLICATE\]: .*there twice; .*\(field key of kvrpcpb\.GetRequest\)$/,
   ],
   ['a group', frame(Buffer.from([0x13, 0x14])), 3, /group/],
   [
     'an unknown field',
     frame(Buffer.concat([getRequest(key), bytesField(15, key)])),
     3,
-    /kvrpcpb\.GetRequest field 15.*|newer/,
+    /^tidb-mesh\[UNKNOWN_FIELD\]: .*\(field 15 of kvrpcpb\.GetRequest\)$/,
   ],
   ['no key', frame(Buffer.alloc(0)), 7, /outside of the tenant/],
   ["a neighbour's key", frame(getRequest(rowKey(70, 1, 2))), 7, /outside of the tenant/],
@@ -108,17 +109,31 @@ describe('partial frames', () => {
 });
 
 describe('bad answers', () => {
-  test.each<[string, Buffer]>([
-    ['malformed', frame(Buffer.from([0x1a, 0x7f]))],
-    ['cut short', frame(Buffer.alloc(3), 0, 100)],
-    ['compressed', frame(Buffer.alloc(3), 1)],
-  ])('%s: the stream ends, nothing of it arrives', async (_name, piece) => {
+  const inAnswer = 'for an answer of the storage layer';
+  test.each<[string, string, Buffer, RegExp]>([
+    ['malformed', 'MALFORMED', frame(Buffer.from([0x1a, 0x7f])), /\(field value of kvrpcpb\.GetResponse\)$/],
+    ['cut short', 'TRUNCATED', frame(Buffer.alloc(3), 0, 100), /ended inside a message/],
+    ['compressed', 'COMPRESSED', frame(Buffer.alloc(3), 1), /compressed/],
+    ['too long', 'TOO_LONG', frame(Buffer.alloc(3), 0, LIMIT + 1), /limits\.maxMessageBytes/],
+  ])('%s: the stream ends, nothing of it arrives, and operators see why', async (_name, code, piece, why) => {
     mesh.upstream.answer = () => ({ pieces: [piece] });
-    const outcome = await mesh.alpha.call(GET, [good]);
-    expect(outcome.status).not.toBe(0);
-    expect(outcome.messages).toEqual([]);
+    for (let i = 0; i < 2; i++) {
+      const outcome = await mesh.alpha.call(GET, [good]);
+      expect(outcome.status).not.toBe(0);
+      expect(outcome).toMatchObject({ text: '', messages: [] });
+    }
     mesh.upstream.answer = () => ({ pieces: [frame(Buffer.alloc(0))] });
     await expectGoodCall();
+
+    await ticked();
+    const log = await readFile(mesh.logPath, 'utf8');
+    const lines = log.split('\n').filter((line) => line.includes(`tidb-mesh[${code}]: reset`));
+    expect(lines).toEqual([expect.stringMatching(why)]);
+    expect(lines[0]).toContain(`the stream of tikvpb.Tikv/KvGet for tenant alpha, ${inAnswer}: `);
+    const accesses = (await mesh.accesses()).filter(({ refusal }) => refusal === code);
+    expect(accesses).toHaveLength(2);
+    expect(accesses[0]).toMatchObject({ tenant: 'alpha', details: `tidb_mesh_refused[${code}]`, path: GET });
+    expect(await mesh.prometheus()).toContain(`tidbmesh_refused{code="${code}"} 2\n`);
   });
 
   test("an unknown field and a neighbour's key leave the answer", async () => {

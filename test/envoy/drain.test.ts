@@ -139,7 +139,9 @@ test('a stream whose tenant is refused more ends; a new one is answered by the p
   again.write(get(3n));
   await until(() => again.messages.length === 1, 5);
   const { responses } = decode('tikvpb.BatchCommandsResponse', again.messages[0]!);
-  expect(responses[0].cmd.value.error.abort).toBe('tidb-mesh: refused by pluginConfig.policy');
+  expect(responses[0].cmd.value.error.abort).toBe(
+    'tidb-mesh[BY_POLICY]: refused by pluginConfig.policy; ask the operators of the storage layer',
+  );
   again.end();
   beta.end();
 });

@@ -50,6 +50,10 @@ export interface Mesh {
   caller(certs: CertFiles): Caller;
   /** The same to the listener with an HTTP/1.1 upstream. */
   httpCaller(certs: CertFiles): Caller;
+  /** Entries of the access log, oldest first. */
+  accesses(): Promise<Record<string, string | number | null>[]>;
+  /** All statistics as Prometheus reads them. */
+  prometheus(): Promise<string>;
   /** A statistic of Envoy. */
   stat(name: RegExp): Promise<number>;
   stop(): Promise<void>;
@@ -231,6 +235,7 @@ export async function startEnvoy(
     command: binaries.envoy,
     args: [
       ...['--config-path', config, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'warning'],
+      ...['--file-flush-interval-msec', '50'],
       ...['--service-node', 'test', '--service-cluster', 'test'],
     ],
   });
@@ -280,6 +285,13 @@ export async function startMesh(
     beta: caller(await certs.client(principalOf('beta'))),
     caller,
     httpCaller: callerOf(ports.pd),
+    async accesses() {
+      const lines = (await readFile(join(run.logs, 'envoy-access.log'), 'utf8')).split('\n');
+      return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as Record<string, string>);
+    },
+    async prometheus() {
+      return (await fetch(`http://127.0.0.1:${ports.admin}/stats/prometheus`)).text();
+    },
     async stat(name) {
       const response = await fetch(`http://127.0.0.1:${ports.admin}/stats`);
       let total = 0;

@@ -74,7 +74,7 @@ describe('what is called', () => {
     async (path) => {
       const { status, body } = await http(path);
       expect(status).toBe(403);
-      expect(JSON.parse(body)).toMatch(/^tidb-mesh: \/.*: ./);
+      expect(JSON.parse(body)).toMatch(/^tidb-mesh\[[A-Z_]+\]: \/.*: ./);
       expect(mesh.upstream.requests).toHaveLength(0);
     },
   );

@@ -180,7 +180,7 @@ meshSuite('two tenants in a mesh', () => {
         // Envoy refuses what is malformed, the filter the rest.
         expect([lines, answer.toString('latin1')]).toEqual([
           lines,
-          expect.stringMatching(/^(HTTP\/1\.1 (400|431) [^]*|HTTP\/1\.1 403 [^]*tidb-mesh: [^]*)$/),
+          expect.stringMatching(/^(HTTP\/1\.1 (400|431) [^]*|HTTP\/1\.1 403 [^]*tidb-mesh\[[A-Z_]+\]: [^]*)$/),
         ]);
         expect(answer.toString('latin1')).not.toContain('HTTP/1.1 200');
       }
@@ -206,7 +206,7 @@ meshSuite('two tenants in a mesh', () => {
       const by = (as: Member): Target => target(mesh.pd, PD_PORT, as, alpn);
       if (!agreesOn('h2', alpn)) {
         expect(await getHttp1(by(mesh.store), VERSION)).toMatch(/^HTTP\/1.1 200 .*"version"/s);
-        expect(await getHttp1(by(mallory), VERSION)).toMatch(/^HTTP\/1.1 403 .*tidb-mesh: /s);
+        expect(await getHttp1(by(mallory), VERSION)).toMatch(/^HTTP\/1.1 403 .*tidb-mesh\[[A-Z_]+\]: /s);
       }
       if (!agreesOn('http/1.1', alpn)) {
         expect((await callUnary(by(mesh.store), GET_MEMBERS)).status).toBe(0);
@@ -402,6 +402,6 @@ function bytesPassedThrough(member: Member): number {
 
 function expectRefused(call: GrpcOutcome): void {
   expect([PERMISSION_DENIED, UNAUTHENTICATED]).toContain(call.status);
-  expect(call.message).toMatch(/^tidb-mesh: /);
+  expect(call.message).toMatch(/^tidb-mesh\[[A-Z_]+\]: /);
   expect(call.body).toHaveLength(0);
 }

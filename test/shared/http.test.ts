@@ -212,7 +212,7 @@ test.each([
 ])('%s %s: 403, with a JSON text that says why', async (method, path, body) => {
   const answer = await call('alpha', method, path, body);
   expect(answer.status).toBe(403);
-  expect(JSON.parse(answer.body)).toMatch(/^tidb-mesh: /);
+  expect(JSON.parse(answer.body)).toMatch(/^tidb-mesh\[[A-Z_]+\]: /);
   expect(await rules()).toEqual(before);
 });
 
@@ -233,7 +233,7 @@ describe('bodies', () => {
     const answer = await call('alpha', 'POST', BUNDLES, body);
     expect(answer.status).toBe(wanted);
     // Nothing comes past the filter as it came: PD itself says what it lacks.
-    if (body !== '') expect(JSON.parse(answer.body)).toMatch(/^tidb-mesh: /);
+    if (body !== '') expect(JSON.parse(answer.body)).toMatch(/^tidb-mesh\[[A-Z_]+\]: /);
     expect(await rules()).toEqual(before);
   });
 
@@ -293,7 +293,7 @@ describe('bodies', () => {
         get('version') +
         `${head(BUNDLES, 'content-length: 3')}[1]`,
     );
-    for (let i = 0; i < 100 && !/tidb-mesh: /.test(seen); i++) await sleep(50);
+    for (let i = 0; i < 100 && !/tidb-mesh\[[A-Z_]+\]: /.test(seen); i++) await sleep(50);
     socket.destroy();
     const statuses = [...seen.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => Number(status));
     expect(statuses).toEqual([200, 200, 200, 400]);

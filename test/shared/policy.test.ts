@@ -9,7 +9,7 @@ import { rowKey } from '../harness/support/keys.ts';
 import { ticked } from '../harness/support/tick.ts';
 
 const SCAN: [string, string] = ['kvrpcpb.ScanRequest', 'kvrpcpb.ScanResponse'];
-const BY_POLICY = /refused by pluginConfig\.policy/;
+const BY_POLICY = 'refused by pluginConfig.policy; ask the operators of the storage layer';
 
 /** The filter's counters, summed over Envoy's workers. */
 async function counter(stack: Stack, name: string): Promise<number> {
@@ -79,10 +79,10 @@ describe('a policy for one tenant, in a dry run for tenant 0', () => {
     const caller = await Caller.of(stack, 'alpha');
     const { unary, message, batch } = await scans(caller);
     expect(unary).toBe('PERMISSION_DENIED');
-    expect(message).toBe('tidb-mesh: /tikvpb.Tikv/KvScan: refused by pluginConfig.policy');
+    expect(message).toBe(`tidb-mesh[BY_POLICY]: /tikvpb.Tikv/KvScan: ${BY_POLICY}`);
     expect(batch).toEqual([
       ['Get', undefined],
-      ['Scan', 'tidb-mesh: refused by pluginConfig.policy'],
+      ['Scan', `tidb-mesh[BY_POLICY]: ${BY_POLICY}`],
       ['Get', undefined],
     ]);
     await expect(caller.regions()).rejects.toThrow(BY_POLICY);
@@ -100,7 +100,7 @@ describe('a policy for one tenant, in a dry run for tenant 0', () => {
       const { status, body } = await http(stack, tenant, '/pd/api/v1/stores');
       expect([status, JSON.parse(body)]).toEqual([
         403,
-        'tidb-mesh: /pd/api/v1/stores: refused by pluginConfig.policy',
+        `tidb-mesh[BY_POLICY]: /pd/api/v1/stores: ${BY_POLICY}`,
       ]);
       expect((await http(stack, tenant, '/pd/api/v1/version')).status).toBe(200);
     }

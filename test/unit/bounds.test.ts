@@ -30,7 +30,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     filter.newStream();
   });
 
-  function statusOf(message: string, input: Uint8Array): string {
+  function statusOf(message: string, input: Uint8Array): string | undefined {
     return Status[filter.message(messageId(message), input, 'request').status];
   }
 
@@ -112,7 +112,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
   });
 
   test('the length of a message: limits.maxMessageBytes', () => {
-    const feed = (limit: number): string =>
+    const feed = (limit: number): string | undefined =>
       Status[filter.body(messageId(GET), frame(KEY), 'request', limit).status];
     expect(feed(KEY.length)).toBe('OK');
     expect(feed(KEY.length - 1)).toBe('TOO_LONG');
@@ -121,7 +121,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
   test.each(['limits.heldBytesPerVM', 'limits.heldBytesPerTenant'])('held bytes: %s', (limit) => {
     // Held in pages of 4096 bytes.
     const cut = frame(bytes(2, new Uint8Array(5000))).subarray(0, 5000);
-    const feed = (bytesHeld: number): string => {
+    const feed = (bytesHeld: number): string | undefined => {
       filter.newStream(
         limit.endsWith('VM') ? bytesHeld : UNLIMITED,
         limit.endsWith('VM') ? UNLIMITED : bytesHeld,

@@ -357,7 +357,7 @@ describe('explain', () => {
     expect(of('beta')).toMatchObject({
       access: 'refused',
       rule: 1,
-      refusal: expect.stringContaining('"alpha" against "beta"') as unknown,
+      refusal: expect.stringContaining('"alpha" is expected and "beta" was found') as unknown,
     });
     expect(judge.resolve({ principal })).toMatchObject({ access: 'refused', rule: 1 });
   });

@@ -566,25 +566,27 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       [[{ principal: 'spiffe://a', tenant: 'beta' }], 'SPIFFE://a'],
     ])('%j does not match %s', (rules, principal) => {
       expect(identify(rules, principal)).toBe(
-        `REFUSED tidb-mesh: principal ${principal}: no rule matches it; add one to pluginConfig.rules, for example {"principal": "${principal}", "tenant": "<name>"}`,
+        `REFUSED tidb-mesh[NO_RULE]: no rule matches principal ${principal}; add one to pluginConfig.rules, for example {"principal": "${principal}", "tenant": "<name>"}`,
       );
     });
 
     test('a captured tenant that is not listed is refused, even when a later rule would match', () => {
       const rules = [{ principal: `${P}/{tenant}/sa/*` }, { principal: `${P}/*/sa/*`, system: true }];
       expect(identify(rules, `${P}/gamma/sa/x`)).toBe(
-        `REFUSED tidb-mesh: principal ${P}/gamma/sa/x: rules[0] makes it tenant "gamma", which pluginConfig.tenants does not list; add {"name": "gamma", "number": <a free number>} there`,
+        `REFUSED tidb-mesh[UNKNOWN_TENANT]: rules[0] makes principal ${P}/gamma/sa/x the tenant "gamma", which pluginConfig.tenants does not list; add {"name": "gamma", "number": <a free number>} there`,
       );
     });
 
     test('nobody', () => {
-      expect(identify(RULES, '')).toMatch(/^REFUSED tidb-mesh: the caller has no principal .*mutual TLS$/);
+      expect(identify(RULES, '')).toMatch(
+        /^REFUSED tidb-mesh\[NO_PRINCIPAL\]: the caller has no principal .*mutual TLS$/,
+      );
     });
 
     test('a refusal can be put into a header, whatever the principal holds', () => {
       expect(identify(RULES, 'spiffe://é\n\0')).toMatch(/^REFUSED [\x20-\x7e]*$/);
       expect(identify(RULES, 'x'.repeat(2049))).toBe(
-        'REFUSED tidb-mesh: the principal is longer than 2048 bytes',
+        'REFUSED tidb-mesh[PRINCIPAL_TOO_LONG]: the principal is longer than 2048 bytes; take a certificate with a shorter one',
       );
     });
 

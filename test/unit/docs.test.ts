@@ -4,6 +4,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from '@jest/globals';
 import { commandsReference, subcommands } from '../../src-ts/docs/commands.ts';
+import { refusalsReference } from '../../src-ts/docs/refusals.ts';
 import { configurationReference } from '../../src-ts/docs/configuration.ts';
 import { pathOf, RENEW, withReference } from '../../src-ts/docs/page.ts';
 
@@ -101,4 +102,5 @@ test(`the references are current (${RENEW})`, async () => {
     expect(readFileSync(pathOf(page), 'utf8')).toBe(await withReference(page, reference));
   await isCurrent('configuration.md', configurationReference());
   await isCurrent('commands.md', await commandsReference());
+  await isCurrent('refusals.md', refusalsReference());
 });

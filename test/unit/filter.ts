@@ -1,43 +1,11 @@
 /** The filter's pure parts in Node: the test build of assembly/ behind a small typed surface. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Status } from '../../src-ts/schema/statuses.ts';
 import { ensureBuilt, ROOT, TESTING } from '../../src-ts/wasm/builds.ts';
 
-/** As in assembly/wire/status.ts. */
-export enum Status {
-  OK,
-  DROP,
-  MALFORMED,
-  DUPLICATE,
-  GROUP,
-  UNKNOWN_FIELD,
-  KEY_OUTSIDE,
-  NAME_OUTSIDE,
-  TOO_DEEP,
-  COMPRESSED,
-  TOO_LONG,
-  HELD_TOO_MUCH,
-  TRUNCATED,
-  ROW_DATA,
-  TOO_MANY_PENDING,
-  SERVICE_ID,
-  TOO_MANY_CHANGES,
-  TOO_MANY_FIELDS,
-  TIMESTAMP_AHEAD,
-  WRONG_SPACE,
-  NOT_FOR_TENANTS,
-  REGION_NOT_NAMED,
-  REGION_NOT_PROVEN,
-  RANGES_MISSING,
-  READ_SINCE,
-  HELD_BACK,
-  GROUP_NAME,
-  GROUP_SHARED,
-  GROUP_SETTINGS,
-  TSO_COUNT,
-  FILE_BACKUP,
-  BY_POLICY,
-}
+export { Status };
+type Status = number;
 
 /** As in assembly/keys/mapped.ts. */
 export enum Mapped {

@@ -145,18 +145,18 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     const { text } = filter.http('DELETE', `${V1}/config/region-label/rule/schema%2fd%2Ft%C3%BC`);
     expect(decoded(text)).toBe('tidb-mesh:alpha:schema/d/t\u00fc');
     for (const id of ['%2e%2e%2Fx', 'a%2', 'a%zz', 'tidb-mesh%2Falpha', 'a+b', '..'])
-      expect(Status[filter.http('GET', `${V1}/config/region-label/rule/${id}`).status]).toBe('MALFORMED');
+      expect(Status[filter.http('GET', `${V1}/config/region-label/rule/${id}`).status]).toBe('ID_UNREADABLE');
   });
 
   test.each([
     ['GET', 'config/placement-rule/tiflash', 'NAME_OUTSIDE'],
     ['GET', 'config/placement-rule/a=b', 'NAME_OUTSIDE'],
-    ['DELETE', 'config/placement-rule/x?regexp', 'MALFORMED'],
-    ['DELETE', 'config/placement-rule/x?', 'MALFORMED'],
-    ['POST', 'config/placement-rule', 'NAME_OUTSIDE'],
-    ['POST', 'config/placement-rule?partial=true&x', 'NAME_OUTSIDE'],
-    ['GET', 'region/key/%6', 'MALFORMED'],
-    ['GET', 'stats/region?start_key=%7', 'MALFORMED'],
+    ['DELETE', 'config/placement-rule/x?regexp', 'QUERY_REFUSED'],
+    ['DELETE', 'config/placement-rule/x?', 'QUERY_REFUSED'],
+    ['POST', 'config/placement-rule', 'NOT_FOR_TENANTS'],
+    ['POST', 'config/placement-rule?partial=true&x', 'NOT_FOR_TENANTS'],
+    ['GET', 'region/key/%6', 'KEY_UNREADABLE'],
+    ['GET', 'stats/region?start_key=%7', 'QUERY_UNREADABLE'],
   ])('%s %s does not', (method, path, wanted) => {
     expect(Status[filter.http(method, `${V1}/${path}`).status]).toBe(wanted);
   });

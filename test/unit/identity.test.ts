@@ -252,10 +252,10 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
   test('without rules the namespace is the tenant, in the trust domain cluster.local', () => {
     expect(load(undefined)).toBe('');
     expect(who(ALPHA)).toBe('alpha');
-    expect(who(`${TD}/gamma/sa/tidb`)).toMatch(/makes it tenant "gamma"/);
-    expect(who('spiffe://other.domain/ns/alpha/sa/tidb')).toMatch(/no rule matches it/);
+    expect(who(`${TD}/gamma/sa/tidb`)).toMatch(/the tenant "gamma"/);
+    expect(who('spiffe://other.domain/ns/alpha/sa/tidb')).toMatch(/no rule matches /);
     // Whoever may make service accounts in some namespace must not become a tenant by that.
-    expect(who(`${TD}/other/sa/alpha-tidb`)).toMatch(/makes it tenant "other"/);
+    expect(who(`${TD}/other/sa/alpha-tidb`)).toMatch(/the tenant "other"/);
   });
 
   describe('the peer may refuse, never choose', () => {
@@ -276,25 +276,25 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       [
         'another tenant by its label',
         { peer: { ...good, [LABEL_FACT]: 'beta' } },
-        /: rules\[0\] asks for peer.labels\["tidb-mesh.io\/tenant"\]: "alpha" against "beta"$/,
+        /: for peer.labels\["tidb-mesh.io\/tenant"\] of rules\[0\] "alpha" is expected and "beta" was found/,
       ],
       [
         'another tenant by its workload',
         { peer: { ...good, workload: 'beta-tidb' } },
-        /peer.workload: "alpha" against "beta-tidb"$/,
+        /peer.workload of rules\[\d\] "alpha" is expected and "beta-tidb" was found/,
       ],
       [
         'a workload that does not match',
         { peer: { ...good, workload: 'alpha-pd' } },
-        /peer.workload: "\{tenant\}-tidb" against "alpha-pd"$/,
+        /peer.workload of rules\[\d\] "\{tenant\}-tidb" is expected and "alpha-pd" was found/,
       ],
       [
         'no label',
         { peer: { workload: 'alpha-tidb' } },
-        /rules\[0\] asks for peer.labels\["tidb-mesh.io\/tenant"\], which is not known of it$/,
+        /^tidb-mesh\[FACT_MISSING\]: rules\[0\] asks principal .* for peer.labels\["tidb-mesh.io\/tenant"\], which is not known; /,
       ],
-      ['nothing', {}, /rules\[0\] asks for peer.workload, which is not known of it$/],
-      ['no principal', { principal: '', peer: good }, /^tidb-mesh: the caller has no principal/],
+      ['nothing', {}, /rules\[0\] asks .* for peer.workload, which is not known/],
+      ['no principal', { principal: '', peer: good }, /^tidb-mesh\[[A-Z_]+\]: the caller has no principal/],
     ])('%s', (_name, caller, reason) => {
       load(RULES);
       expect(who({ principal: ALPHA, ...caller })).toMatch(reason);
@@ -307,16 +307,16 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       ]);
       expect(who({ principal: SHARED, peer: { app: 'one' } })).toBe('alpha');
       for (const app of ['two', '', 'x'.repeat(254)])
-        expect(who({ principal: SHARED, peer: { app } })).toMatch(
-          /^tidb-mesh: principal .*rules\[0\] asks for peer.app/,
-        );
+        expect(who({ principal: SHARED, peer: { app } })).toMatch(/^tidb-mesh\[[A-Z_]+\]: .*peer.app/);
       expect(who(`${TD}/databases/sa/other`)).toBe('beta');
     });
 
     test('a tenant that is named and a label that is captured must agree', () => {
       load([{ principal: SHARED, peer: { labels: { [LABEL]: '{tenant}' } }, tenant: 'alpha' }]);
       expect(who({ principal: SHARED, peer: { [LABEL_FACT]: 'alpha' } })).toBe('alpha');
-      expect(who({ principal: SHARED, peer: { [LABEL_FACT]: 'beta' } })).toMatch(/"alpha" against "beta"$/);
+      expect(who({ principal: SHARED, peer: { [LABEL_FACT]: 'beta' } })).toMatch(
+        /"alpha" is expected and "beta" was found/,
+      );
     });
 
     test('each caller is judged by all that is known of it, again and again', () => {
@@ -358,7 +358,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     test('must agree with what the proxy knows', () => {
       load(RULES);
       expect(who({ principal: ALPHA, header: GOOD, peer: { workload: 'beta-tidb' } })).toBe(
-        `tidb-mesh: principal ${ALPHA}: what is known of it disagrees: rules[0] asks for peer.workload: "beta-tidb" against "alpha-tidb"`,
+        `tidb-mesh[IDENTITY_CONFLICT]: what is known of principal ${ALPHA} disagrees: for peer.workload of rules[0] "beta-tidb" is expected and "alpha-tidb" was found; correct the rule or the workload`,
       );
       expect(who({ principal: `${TD}/beta/sa/x`, header: GOOD })).toMatch(/disagrees/);
     });
@@ -391,7 +391,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     ])('is refused: %s', (_name, header) => {
       load(RULES);
       expect(who({ principal: ALPHA, header })).toBe(
-        `tidb-mesh: principal ${ALPHA}: its x-envoy-peer-metadata cannot be read, or in two ways`,
+        `tidb-mesh[PEER_UNREADABLE]: principal ${ALPHA} sends an x-envoy-peer-metadata header that cannot be read, or several; send one as Istio does`,
       );
     });
 
@@ -401,11 +401,11 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       for (let i = 0; i < plain.length; i++) {
         expect(
           who({ principal: `${TD}/beta/sa/x`, header: plain.subarray(0, i).toString('base64') }),
-        ).toMatch(/^tidb-mesh: /);
+        ).toMatch(/^tidb-mesh\[[A-Z_]+\]: /);
         const changed = Buffer.from(plain);
         changed[i] = changed[i]! ^ 0x55;
         expect(who({ principal: `${TD}/beta/sa/x`, header: changed.toString('base64') })).toMatch(
-          /^tidb-mesh: /,
+          /^tidb-mesh\[[A-Z_]+\]: /,
         );
       }
       expect(who({ principal: ALPHA, header: GOOD })).toBe('alpha');
@@ -425,7 +425,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       expect(who({ node: { workload: 'beta-tidb', namespace: 'databases' } })).toBe('beta');
       load2([{ node: { workload: '{tenant}-tidb', namespace: 'databases' } }]);
       expect(who({ node: { workload: 'beta-tidb', namespace: 'other' } })).toMatch(
-        /^tidb-mesh: a caller without a principal: no rule matches it/,
+        /^tidb-mesh\[NO_RULE\]: no rule matches a caller without a principal/,
       );
     });
 
@@ -438,8 +438,8 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       expect(who({ principal: `${TD}/storage/sa/pd` })).toBe('SYSTEM');
       expect(who({ principal: SHARED, peer: { app: 'alpha' } })).toBe('alpha');
       expect(who({ peer: { app: 'two' } })).toBe('beta');
-      expect(who({ peer: { app: 'alpha' } })).toMatch(/no rule matches it/);
-      expect(who({})).toMatch(/no rule matches it/);
+      expect(who({ peer: { app: 'alpha' } })).toMatch(/no rule matches /);
+      expect(who({})).toMatch(/no rule matches /);
     });
 
     test('captures that disagree do not fall through', () => {

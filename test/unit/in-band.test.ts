@@ -32,14 +32,14 @@ function answers(commands: readonly Command[], ids: readonly bigint[]): Uint8Arr
 
 /** Cases that must be refused: the command, its fields, where its response says so, a word of the reason. */
 const REFUSED: [string, string, Fields, (response: Fields) => unknown, RegExp][] = [
-  ['a point get', 'Get', { key: FOREIGN }, (r) => r['error'].abort, /key space/],
+  ['a point get', 'Get', { key: FOREIGN }, (r) => r['error'].abort, /key range/],
   ['a scan in the future', 'Scan', { version: LATER }, (r) => r['error'].abort, /maxTsDriftSeconds/],
   [
     'a prewrite',
     'Prewrite',
     { mutations: [{ key: OWN }, { key: FOREIGN }], primaryLock: OWN },
     (r) => r['errors'][0].abort,
-    /key space/,
+    /key range/,
   ],
   [
     'a commit in the future',
@@ -53,7 +53,7 @@ const REFUSED: [string, string, Fields, (response: Fields) => unknown, RegExp][]
     'PessimisticLock',
     { mutations: [{ key: FOREIGN }], primaryLock: OWN },
     (r) => r['errors'][0].abort,
-    /key space/,
+    /key range/,
   ],
   [
     'a coprocessor request in the future',
@@ -107,7 +107,7 @@ describe.each(BUILD_NAMES)('the %s build', (name) => {
       const { responses } = decode('tikvpb.BatchCommandsResponse', got.bytes);
       expect(responses[0].cmd.case).toBe(command);
       expect(reason(responses[0].cmd.value as Fields)).toMatch(why);
-      expect(reason(responses[0].cmd.value as Fields)).toMatch(/^tidb-mesh: /);
+      expect(reason(responses[0].cmd.value as Fields)).toMatch(/^tidb-mesh\[[A-Z_]+\]: /);
       for (const i of [1, 2]) expect(responses[i].cmd).toMatchObject({ case: 'Get', value });
       expect(filter.pending).toBe(0);
     },

@@ -186,7 +186,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     return filter.message(id.request, ask(dag, type), 'request').status;
   }
 
-  function receive(data: Uint8Array): string {
+  function receive(data: Uint8Array): string | undefined {
     const got = filter.message(id.response, answer(data), 'response');
     return got.status === Status.OK ? hex(got.bytes) : Status[got.status];
   }

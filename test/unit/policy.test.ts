@@ -268,7 +268,12 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       const { responses } = decode('tikvpb.BatchCommandsResponse', got.bytes);
       expect(responses[0].cmd).toMatchObject({
         case: 'Scan',
-        value: { error: { abort: 'tidb-mesh: refused by pluginConfig.policy' } },
+        value: {
+          error: {
+            abort:
+              'tidb-mesh[BY_POLICY]: refused by pluginConfig.policy; ask the operators of the storage layer',
+          },
+        },
       });
       filter.usePolicy(2);
       expect(sent(batch(commands))).toEqual(['Get', 'Scan', 'Get']);

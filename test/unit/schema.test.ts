@@ -32,6 +32,7 @@ import {
   SHAPE_WORDS,
 } from '../../src-ts/schema/layout.ts';
 import type { Layout } from '../../src-ts/schema/layout.ts';
+import { STATUS_FILE, statusText } from '../../src-ts/schema/statuses.ts';
 import { surfaceText } from '../../src-ts/schema/surface.ts';
 import { TABLE_FILE, tableText, TEXTS_FILE, textsText } from '../../src-ts/schema/table.ts';
 import { textAt } from '../../src-ts/schema/texts.ts';
@@ -101,6 +102,7 @@ describe('generated table', () => {
   test('is current: npm run schema would change nothing', async () => {
     expect(readFileSync(TABLE_FILE, 'utf8')).toBe(await tableText(judgement, layout));
     expect(readFileSync(TEXTS_FILE, 'utf8')).toBe(await textsText(layout));
+    expect(readFileSync(STATUS_FILE, 'utf8')).toBe(await statusText());
   });
 
   test('is the same for a second run of the compiler', async () => {

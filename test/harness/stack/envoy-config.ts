@@ -46,6 +46,10 @@ export function envoyBootstrap(options: EnvoyOptions): object {
   return {
     ...(options.node ? { node: options.node } : {}),
     admin: { address: address(ports.admin) },
+    // The code of a refusal is a label, see docs/refusals.md.
+    stats_config: {
+      stats_tags: [{ tag_name: 'code', regex: '^wasmcustom\\.tidbmesh_refused(\\.code\\.([A-Z_]+))$' }],
+    },
     static_resources: {
       listeners: [
         listener('pd', ports.pd, options, [
@@ -202,6 +206,7 @@ function accessLog(chain: string, path: string): object {
           status: '%RESPONSE_CODE%',
           grpcStatus: '%GRPC_STATUS(NUMBER)%',
           details: '%RESPONSE_CODE_DETAILS%',
+          refusal: '%FILTER_STATE(wasm.tidb_mesh_refusal:PLAIN)%',
           flags: '%RESPONSE_FLAGS%',
           cluster: '%UPSTREAM_CLUSTER%',
           received: '%BYTES_RECEIVED%',

@@ -1,0 +1,34 @@
+/** What proto/mesh/statuses.ts says of a status. */
+import { Status } from '../wire/status';
+import { STATUSES } from './table';
+
+const STATUS_BYTES: usize = 8;
+const GRPC_MASK: u32 = 0xff;
+const SINGLE: u32 = 1 << 8;
+
+function word(status: Status, i: usize): u32 {
+  return load<u16>(STATUSES + <usize>status * STATUS_BYTES + (i << 1));
+}
+
+/** Its code, a text. */
+export function codeOf(status: Status): u32 {
+  return word(status, 0);
+}
+
+/** What the caller is told, a text. */
+export function sentenceOf(status: Status): u32 {
+  return word(status, 1);
+}
+
+export function httpStatusOf(status: Status): u32 {
+  return word(status, 2);
+}
+
+export function grpcStatusOf(status: Status): i32 {
+  return <i32>(word(status, 3) & GRPC_MASK);
+}
+
+/** True when one request of a batch can be refused with it, while the others go on. */
+export function isSingle(status: Status): bool {
+  return (word(status, 3) & SINGLE) != 0;
+}

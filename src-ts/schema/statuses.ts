@@ -23,6 +23,7 @@ export const Status = Object.fromEntries(
     [number, name],
   ]),
 ) as Readonly<Record<Name, number>> & { readonly [status: number]: string };
+export type Status = number;
 
 /** Every text that the filter says by itself. */
 export function statusTexts(): string[] {

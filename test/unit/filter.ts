@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import { Status } from '../../src-ts/schema/statuses.ts';
 import { ensureBuilt, ROOT, TESTING } from '../../src-ts/wasm/builds.ts';
 
-export { Status };
-type Status = number;
+export { Status } from '../../src-ts/schema/statuses.ts';
 
 /** As in assembly/keys/mapped.ts. */
 export enum Mapped {

@@ -204,6 +204,7 @@ export class HostedModule {
       },
       // Nothing to ask PD through.
       proxy_http_call: () => NOT_FOUND,
+      proxy_continue_stream: ok,
       proxy_set_effective_context: ok,
       proxy_set_tick_period_milliseconds: ok,
       proxy_set_property: (name: number, nameLength: number, at: number, size: number): number => {

@@ -112,6 +112,14 @@ export class Space {
     return this.isTenant0 && compare(border, memcomparable(this.behind)) < 0;
   }
 
+  /** True for bytes, an encoded key or not, between the space's bounds as PD has them: where a look-up of regions may ask. */
+  holdsPlace(bytes: Uint8Array): boolean {
+    const isBelow = this.isTenant0
+      ? bytes.length === 0
+      : compare(bytes, this.toForm(this.first, 'store')) < 0;
+    return !isBelow && compare(bytes, this.toForm(this.behind, 'store')) <= 0;
+  }
+
   contains(key: Uint8Array): boolean {
     return compare(key, this.first) >= 0 && compare(key, this.behind) < 0;
   }

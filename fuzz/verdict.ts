@@ -186,15 +186,6 @@ export class Verdict {
     return this.space.contains(key) || compare(key, this.space.behind) === 0;
   }
 
-  /** True for bytes, an encoded key or not, between the space's bounds as PD has them. */
-  private isPlace(bytes: Uint8Array): boolean {
-    const [first, behind] = [this.space.first, this.space.behind].map((key) =>
-      this.space.toForm(key, 'store'),
-    );
-    const isBelow = this.space.isTenant0 ? bytes.length === 0 : compare(bytes, first!) < 0;
-    return !isBelow && compare(bytes, behind!) <= 0;
-  }
-
   /** A field of a request on its way to the store. */
   private sent(field: JudgedField, n: Node): string | undefined {
     const { role } = field;
@@ -214,7 +205,8 @@ export class Verdict {
     }
     if (role === 'PLACE_START' || role === 'PLACE_END') {
       const good =
-        this.isPlace(n.bytes) || (n.bytes.length === 0 && this.space.isTenant0 && role === 'PLACE_START');
+        this.space.holdsPlace(n.bytes) ||
+        (n.bytes.length === 0 && this.space.isTenant0 && role === 'PLACE_START');
       return good ? undefined : `asks for regions at ${shown}, outside`;
     }
     switch (role) {

@@ -271,8 +271,8 @@ const REFUSED: Case[] = [
   },
   {
     name: 'an encoded key that is none',
-    message: 'pdpb.GetRegionRequest',
-    input: bytes(2, LOGICAL),
+    message: 'cdcpb.ChangeDataRequest',
+    input: bytes(5, LOGICAL),
     status: Status.MALFORMED,
   },
   {

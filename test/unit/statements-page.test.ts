@@ -1,4 +1,4 @@
-/** docs/statements.md is what was measured last, and that is of the statements that the tests run. Times are not compared. */
+/** docs/refused-statements.md is what was measured last, and that is of the statements that the tests run. Times are not compared. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from '@jest/globals';
 import {

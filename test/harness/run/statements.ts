@@ -1,6 +1,6 @@
 /**
  * `npm run refusals`: runs every statement that meets a refusal as a tenant and on a cluster of its own, and says how each ended; with
- * `-- --write` it writes docs/statements.json and docs/statements.md.
+ * `-- --write` it writes docs/refused-statements.json and docs/refused-statements.md.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,11 +1,11 @@
-/** docs/statements.md, made of what was measured last: docs/statements.json. */
+/** docs/refused-statements.md, made of what was measured last: docs/refused-statements.json. */
 import { join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
 import { ROOT } from '../../../src-ts/wasm/builds.ts';
 import type { Outcome, Statement } from './statements.ts';
 
-export const STATEMENTS_JSON = join(ROOT, 'docs', 'statements.json');
-export const STATEMENTS_PAGE = join(ROOT, 'docs', 'statements.md');
+export const STATEMENTS_JSON = join(ROOT, 'docs', 'refused-statements.json');
+export const STATEMENTS_PAGE = join(ROOT, 'docs', 'refused-statements.md');
 
 /** How a statement ended. */
 export interface Ended {

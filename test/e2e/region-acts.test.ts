@@ -163,7 +163,9 @@ describe.each([
   test('a request that names no region is refused', async () => {
     const { key, startTs } = await lockRow('beta');
     const answer = await callers.alpha.batch('ResolveLock', { startVersion: startTs });
-    expect(answer.fields).toMatchObject({ error: { abort: expect.stringMatching(/^tidb-mesh\[[A-Z_]+\]: .*region/) } });
+    expect(answer.fields).toMatchObject({
+      error: { abort: expect.stringMatching(/^tidb-mesh\[[A-Z_]+\]: .*region/) },
+    });
     expect(await isLocked('beta', key)).toBe(true);
   });
 

@@ -180,7 +180,9 @@ meshSuite('two tenants in a mesh', () => {
         // Envoy refuses what is malformed, the filter the rest.
         expect([lines, answer.toString('latin1')]).toEqual([
           lines,
-          expect.stringMatching(/^(HTTP\/1\.1 (400|431) [^]*|HTTP\/1\.1 403 [^]*tidb-mesh\[[A-Z_]+\]: [^]*)$/),
+          expect.stringMatching(
+            /^(HTTP\/1\.1 (400|431) [^]*|HTTP\/1\.1 403 [^]*tidb-mesh\[[A-Z_]+\]: [^]*)$/,
+          ),
         ]);
         expect(answer.toString('latin1')).not.toContain('HTTP/1.1 200');
       }

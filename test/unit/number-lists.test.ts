@@ -186,7 +186,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       expect(shown['requestIds']).toEqual(answered);
       for (const [at, i] of order.entries()) {
         const { value } = (shown['responses'] as Fields[])[at]!['cmd'];
-        if (kind(i) === 1) expect(value.error.abort).toMatch(/key space/);
+        if (kind(i) === 1) expect(value.error.abort).toMatch(/^tidb-mesh\[KEY_OUTSIDE\]: /);
         else if (kind(i) === 0) expect(Buffer.from(value.value as Uint8Array).toString()).toBe('v');
         else expect(Buffer.from(value.data as Uint8Array).readBigUInt64LE(12)).toBe(9n);
       }

@@ -194,13 +194,13 @@ describe.each([
     expect(answer.status).toBe('OK');
     expect(found[0]).toMatchObject({
       case: 'Get',
-      fields: { error: { abort: expect.stringMatching(/key space/) } },
+      fields: { error: { abort: expect.stringMatching(/^tidb-mesh\[KEY_OUTSIDE\]: /) } },
     });
     expect(found[1]?.case).toBe('Get');
     expect(found[1]?.fields['error']).toBeUndefined();
     expect(found[2]).toMatchObject({
       case: 'Prewrite',
-      fields: { errors: [{ abort: expect.stringMatching(/key space/) }] },
+      fields: { errors: [{ abort: expect.stringMatching(/^tidb-mesh\[KEY_OUTSIDE\]: /) }] },
     });
     expect(found[3]).toMatchObject({
       case: 'Coprocessor',

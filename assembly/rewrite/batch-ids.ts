@@ -1,31 +1,32 @@
 /**
- * The ids of a batch, one for each of its messages, in their order. Encoders write them packed (Go), one by one (TiKV's, in Rust) or in
- * several pieces, before the messages, behind or between them. They are looked for when one is wanted: most batches are not asked.
+ * Reads the ids of a batch: one for each of its messages, in the same order. Go encodes them packed. TiKV's Rust encodes them one by one.
+ * Other encoders may write several pieces. The ids may come before, behind or between the messages. Most batches need no id, so ids are
+ * searched only on demand.
  *
- * A batch with fewer ids than messages has no reading: whoever wants the missing one ends the stream. Ids without a message mean nothing.
+ * A batch with fewer ids than messages is ambiguous: the stream ends when a missing id is needed. Ids without a message mean nothing.
  */
 import { readVarint, varintEnd } from '../wire/varint';
 import { findNumbers, foundEnd } from './find';
 import { Level } from './level';
 
-/** Both messages' request_ids. */
+/** Field request_ids of both messages. */
 export const BATCH_IDS: u32 = 2;
 
 /** The id that `nextId` found. */
 export let givenId: u64 = 0;
 
-/** The ids of the batch will be wanted. */
+/** Starts reading the ids of the batch. */
 export function beginIds(level: Level): void {
   level.idsAt = level.start;
   level.idsEnd = level.start;
 }
 
-/** The ids of the batch are wanted no more. */
+/** Stops reading the ids of the batch. */
 export function endIds(level: Level): void {
   level.idsAt = 0;
 }
 
-/** Goes on to the next id of the batch, and leaves it in `givenId`. False when there is none, or no number. */
+/** Reads the next id of the batch into `givenId`. False when there is none, or when it is not a number. */
 export function nextId(level: Level): bool {
   while (level.idsAt == level.idsEnd) {
     const piece = findNumbers(level.idsAt, level.end, BATCH_IDS);

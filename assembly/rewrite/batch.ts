@@ -1,8 +1,8 @@
 /**
- * BatchCommands: what the answers of one batch must know of its requests. Ids come behind the requests mostly, so what is found in
- * a request is listed by its place first and joined with its id at the batch's end.
+ * BatchCommands: keeps what the answers of a batch need to know about its requests. Ids mostly come behind the requests. So a note
+ * holds the index of its request first, and gets the request's id at the end of the batch.
  *
- * A refused request goes on as `Empty` under its own id; its answer becomes the refusal that its client understands as final.
+ * A refused request goes on as `Empty` under its own id. Its answer is replaced by a refusal that the client takes as final.
  */
 import { alloc } from '../memory/arena';
 import { entryOf, recordOf, refusalOf } from '../schema/messages';
@@ -20,11 +20,11 @@ import { countRefusal } from './refusal-counts';
 /** BatchCommandsRequest.requests and BatchCommandsResponse.responses. */
 export const BATCH_MESSAGES: u32 = 1;
 
-/** A request that asks for nothing: field 255, empty. */
+/** The `Empty` command, which asks for nothing: field 255 with no bytes. */
 const EMPTY_COMMAND: u32 = 0x000ffa;
 const EMPTY_COMMAND_BYTES: usize = 3;
 
-/** Which field of a response takes the refusal, see refusalOf. */
+/** Which field of a response carries the refusal, see refusalOf. */
 const enum Refusal {
   NONE,
   KEY_ERROR,
@@ -39,22 +39,22 @@ const BYTES_WIRE: u32 = 2;
 const NOTE_BYTES: usize = 16;
 const FIRST_NOTES: u32 = 16;
 
-/** Index in the list of the request that is being walked; -1 outside of a batch. */
+/** Index in the batch of the request that is being walked; -1 outside a batch. */
 export let batchIndex: i32 = -1;
 
-/** What was noted of this batch: index:u32 | refusal:u32 | columns:u32 | length:u32, in the arena. */
+/** Notes about this batch, in the arena: index:u32 | refusal:u32 | columns:u32 | length:u32 */
 let notes: usize = 0;
 export let noteCount: u32 = 0;
 let noteCapacity: u32 = 0;
 
-/** Bits for commands that are refused, see policy/policy-bits; 0: none. */
+/** One bit for each refused command, see policy/policy-bits; 0 when none is refused. */
 let refusedCommands: usize = 0;
 let isDryRun: bool = false;
-/** A command in a dry run that would have been refused, and how many of them; 0 when there was none. */
+/** The last command that dryRun let through, and the number of such commands; 0 when there was none. */
 export let dryRunCommand: u32 = 0;
 export let dryRunCount: u32 = 0;
 
-/** Sets which commands are refused, or let through and counted when they are in a dry run. */
+/** Sets which commands are refused. With dryRun they are let through and counted. */
 export function useRefusedCommands(bits: usize, dryRun: bool): void {
   refusedCommands = bits;
   isDryRun = dryRun;
@@ -62,7 +62,7 @@ export function useRefusedCommands(bits: usize, dryRun: bool): void {
   dryRunCount = 0;
 }
 
-/** True when there are commands that are refused, or in a dry run. @inline */
+/** True when some commands are refused, or counted by dryRun. @inline */
 export function refusesCommands(): bool {
   return refusedCommands != 0;
 }
@@ -84,7 +84,7 @@ export function beginBatch(): void {
   noteCapacity = 0;
 }
 
-/** Goes on to the next message, or by so many. */
+/** Moves on by this number of messages. */
 export function passInBatch(messages: u32): void {
   batchIndex += messages;
 }
@@ -104,21 +104,21 @@ function note(refusal: u32, columns: usize, length: usize): void {
   store<usize>(at, length, 12);
 }
 
-/** Notes the column layout of the plan in the current request. */
+/** Notes the column layout that the current request's plan asks for. */
 export function noteColumns(columns: usize, length: usize): void {
   const copy = alloc(length);
   memory.copy(copy, columns, length);
   note(0, copy, length);
 }
 
-/** Notes that the current request, of this command, is refused; what was noted of it before is void. */
+/** Notes that the current request, with this command, is refused. Drops its earlier notes. */
 export function noteRefusal(command: u32, status: Status): void {
   while (noteCount > 0 && load<i32>(notes + <usize>(noteCount - 1) * NOTE_BYTES) == batchIndex) noteCount--;
   note((command << 8) | status, 0, 0);
   countRefusal(status);
 }
 
-/** Joins the notes with the ids that the batch gives its requests, and keeps them for the answers. */
+/** Joins the notes with the ids of their requests, and keeps them for the answers. */
 export function rememberNotes(exchange: Exchange, level: Level): Status {
   let position: i32 = 0;
   beginIds(level);
@@ -132,13 +132,13 @@ export function rememberNotes(exchange: Exchange, level: Level): Status {
   return Status.OK;
 }
 
-/** The command of a request or response of a batch: the number of its first field; 0 when there is none. */
+/** The command of a request or response in a batch: the number of its first field. 0 when there is none. */
 export function commandOf(p: usize, end: usize): u32 {
   const tag = readVarint(p, end);
   return varintEnd == 0 ? 0 : <u32>(tag >> 3);
 }
 
-/** True when a request that ends with this status can be refused by itself, while the others of its batch go on. */
+/** True when a request can be refused alone with this status, while the others of its batch go on. */
 export function isRefusable(status: Status, command: u32): bool {
   if (!isSingle(status)) return false;
   const entry = entryOf(recordOf(Msg.BATCH_RESPONSE), command);
@@ -148,9 +148,9 @@ export function isRefusable(status: Status, command: u32): bool {
 export let builtAt: usize = 0;
 export let builtLength: usize = 0;
 
-/** Room in front of a message for its own tag and length and those around it. */
+/** Room in front of a message for its tag and length, and for those of the messages around it. */
 const HEADERS: usize = 48;
-/** Place of the first byte that is written: messages are built from their innermost part outwards. */
+/** Where the message begins so far: messages are built from the inside out. */
 let front: usize = 0;
 let back: usize = 0;
 
@@ -161,7 +161,7 @@ function wrap(field: u32): void {
   memory.copy(front, header, to - header);
 }
 
-/** Builds the field `requests` that stands for a refused request. */
+/** Builds the field `requests` that replaces a refused request. */
 export function buildEmptyRequest(): void {
   back = alloc(HEADERS + 8) + HEADERS + EMPTY_COMMAND_BYTES;
   front = back - EMPTY_COMMAND_BYTES;
@@ -171,7 +171,7 @@ export function buildEmptyRequest(): void {
   builtLength = back - front;
 }
 
-/** Builds the command that goes in the place of one that must not reach the store: the field itself, inside its request. */
+/** Builds the command that replaces one that must not reach the store. The result is the command's field, inside its request. */
 export function buildEmptyCommand(): void {
   builtAt = alloc(8);
   store<u32>(builtAt, EMPTY_COMMAND);

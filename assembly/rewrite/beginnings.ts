@@ -1,4 +1,4 @@
-/** What a request's message asks for before its fields are read, by its flags. */
+/** Does what a request's message needs before its fields are read. The message's flags say what. */
 import { capabilities } from '../keys/space';
 import { Flag } from '../schema/messages';
 import { Status } from '../wire/status';

@@ -1,6 +1,6 @@
 /**
- * Maps checksums (tipb.ChecksumRequest): a rule makes the store compute what an unshared one would, over keys without the tenant's
- * prefix. tikv/src/coprocessor/checksum.rs: a key must begin with new_prefix, which counts as old_prefix.
+ * Maps checksums (tipb.ChecksumRequest). A rule makes the store compute what a store of the tenant's own would: over keys without the
+ * tenant's prefix. A key must begin with new_prefix, and is counted as if it began with old_prefix (tikv/src/coprocessor/checksum.rs).
  *
  *   table codec      old 't' 80 00   new 't' 80+n:2
  *   keyspace codec   old ''          new 'x' id:3
@@ -22,7 +22,7 @@ function writeBytes(at: usize, tag: u32, bytes: usize, length: usize): usize {
   return to + length;
 }
 
-/** Inserts the rule at the end of a request that has none. */
+/** Inserts the rule at the end of a request that has no rule. */
 export function appendChecksumRule(end: usize): void {
   const rule = alloc(64);
   let to = rule;

@@ -1,4 +1,4 @@
-/** Changes to the message that is being walked: fields replaced, inserted and taken out. */
+/** Changes the message that is being walked: replaces, inserts and removes fields. */
 import { Mapped, mappedAt, mappedLength } from '../keys/space';
 import { alloc } from '../memory/arena';
 import { Status } from '../wire/status';
@@ -9,24 +9,24 @@ import { Span } from './span';
 /** Room for a tag and a length in front of a field's new bytes. */
 const HEADER_BYTES: usize = 10;
 
-/** True when bytes of the message were patched where they lie. */
+/** True when bytes of the message were changed in place. */
 export let touched: bool = false;
 
 export function setTouched(value: bool): void {
   touched = value;
 }
 
-/** Takes [at, end) out. */
+/** Removes [at, end). */
 export function remove(at: usize, end: usize): void {
   addPatch(at, end, 0, 0);
 }
 
-/** Puts `length` bytes at `bytes` in the place of [at, end). */
+/** Replaces [at, end) by the `length` bytes at `bytes`. */
 export function replace(at: usize, end: usize, bytes: usize, length: usize): void {
   addPatch(at, end, bytes, length);
 }
 
-/** Replaces the field [at, end), which may be empty (an insertion), by tag, length and the given bytes. */
+/** Replaces the field [at, end) by tag, length and the given bytes. An empty [at, end) means an insertion. */
 export function replaceField(tag: u32, at: usize, end: usize, value: usize, length: usize): void {
   const field = alloc(HEADER_BYTES + length);
   let to = writeVarint(writeVarint(field, tag), length);
@@ -42,7 +42,7 @@ export function replaceScalar(tag: u32, at: usize, end: usize, value: u64): void
   replace(at, end, field, to - field);
 }
 
-/** Puts what a key's mapping did into its field. */
+/** Writes the result of a key's mapping into its field. */
 export function settle(mapped: Mapped, tag: u32, field: Span): Status {
   if (mapped == Mapped.IN_PLACE) touched = true;
   else if (mapped == Mapped.REPLACED) replaceField(tag, field.at, field.end, mappedAt, mappedLength);

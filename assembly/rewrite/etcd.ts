@@ -1,4 +1,4 @@
-/** Requests to PD's etcd whose fields must be judged together: ranges of names, and what is put under a name. */
+/** Maps fields of requests to PD's etcd that must be checked together: ranges of names, and the value that is put under a name. */
 import { encodeNameRange, namedAt, namedEndAt, namedEndLength, namedLength } from '../keys/namespace';
 import { Mapped } from '../keys/mapped';
 import { isReadSince } from '../keys/read-since';
@@ -10,10 +10,10 @@ import { oldestTimestamp } from './gc-limits';
 import { Span } from './span';
 
 const MAX_DIGITS: usize = 20;
-/** Where BR says that it restores, before it does anything else (TiDB: br/pkg/utils/register.go). */
+/** Where BR announces a restore, before it does anything else (TiDB: br/pkg/utils/register.go). */
 const RESTORE: Ascii = ascii('/tidb/brie/import/restore/');
 
-/** Maps the range of names from `name` on up to `last`, which has no bytes where one name is meant. */
+/** Maps the range of names from `name` to `last`. `last` has no bytes when the range is one name. */
 export function nameRange(nameField: u32, name: Span, lastField: u32, last: Span, reads: bool): Status {
   const mapped = encodeNameRange(name.bytes, name.length, last.bytes, last.length, reads);
   if (mapped == Mapped.OUTSIDE) return Status.NAME_OUTSIDE;
@@ -23,7 +23,7 @@ export function nameRange(nameField: u32, name: Span, lastField: u32, last: Span
   return Status.OK;
 }
 
-/** The decimal number of `length` digits at `p`; u64.MAX_VALUE when it is none or too large. */
+/** Reads the decimal number of `length` digits at `p`. u64.MAX_VALUE when it is no number, or too large. */
 function readDecimal(p: usize, length: usize): u64 {
   if (length == 0 || length > MAX_DIGITS) return u64.MAX_VALUE;
   let value: u64 = 0;
@@ -36,8 +36,11 @@ function readDecimal(p: usize, length: usize): u64 {
 }
 
 /**
- * What is put under a key. One that says since when a TiDB reads takes a timestamp, with a lease that takes it away when the TiDB is
- * gone, and not further back than GC may be held. One that says that a restore runs is refused. Other keys take any value.
+ * Checks the value that is put under a key:
+ * - A key that says since when a TiDB reads must hold a timestamp and have a lease. The lease removes it when the TiDB is gone.
+ *   A timestamp further back than the tenant may hold GC is raised to that limit.
+ * - A key that announces a restore is refused.
+ * - Any other key takes any value.
  */
 export function namedValue(name: Span, valueField: u32, value: Span, lease: u64): Status {
   if (startsWith(name.bytes, name.length, RESTORE)) return Status.FILE_BACKUP;

@@ -1,8 +1,8 @@
-/** Notes about requests that their answers need. They are kept per stream, bounded, and freed with the stream. */
+/** Keeps notes about requests that their answers need. They are kept per stream, limited, and freed with the stream. */
 
 import { Budget, charge } from '../memory/stream-buffer';
 
-/** Notes on one stream at most. client-go sends a few hundred requests at once. */
+/** Maximum of notes on one stream. client-go sends a few hundred requests at once. */
 export const MAX_PENDING: u32 = 4096;
 
 const ENTRY_BYTES: usize = 16;
@@ -10,19 +10,19 @@ const ENTRY_BYTES: usize = 16;
 /** One note: id:u64 | columns:u32 (heap) or 0 | refusal:u32 or 0 */
 @unmanaged
 export class Exchange {
-  /** The u64 that SAFE_POINT_IN took out of a unary request. */
+  /** The safe point that SAFE_POINT_IN took out of a unary request. */
   remembered: u64;
-  /** Requests of a batch stream that are not answered yet. */
+  /** Requests of a batch stream that have no answer yet. */
   outstanding: i32;
   entries: usize;
   count: u32;
   capacity: u32;
-  /** Heap bytes in use, and how many of them the budgets count. */
+  /** Heap bytes in use, and how many of them the budgets have counted. */
   heldBytes: usize;
   counted: usize;
 }
 
-/** Counts the notes against the limits. False: end the stream. */
+/** Counts the notes against the limits. False: the stream must end. */
 export function countExchange(x: Exchange, tenant: Budget): bool {
   const more = <isize>x.heldBytes - <isize>x.counted;
   x.counted = x.heldBytes;
@@ -44,8 +44,8 @@ export function clearExchange(x: Exchange): void {
 }
 
 /**
- * Keeps for the answer with this id (0 on a unary stream) a copy of the column layout of `length` bytes, or that the request was
- * refused. False at MAX_PENDING.
+ * Keeps a note for the answer with this id, which is 0 on a unary stream. The note is a copy of the column layout of `length` bytes, or
+ * the request's refusal. False when there are already MAX_PENDING notes.
  */
 export function remember(x: Exchange, id: u64, refusal: u32, columns: usize, length: usize): bool {
   if (x.count == x.capacity) {
@@ -78,7 +78,7 @@ export function pendingIndex(x: Exchange, id: u64): i32 {
   return -1;
 }
 
-/** Why a pending request was refused: command << 8 | Status; 0 when it was not. */
+/** Why a pending request was refused: command << 8 | Status; 0 when it was not refused. */
 export function pendingRefusal(x: Exchange, index: i32): u32 {
   return load<u32>(x.entries + <usize>index * ENTRY_BYTES, 12);
 }

@@ -1,20 +1,22 @@
-/** Finds one field of a message by its number, without a schema; what cannot be read is not there. */
+/** Finds a field of a message by its number, without a schema. An unreadable field counts as absent. */
 import { readVarint, varintEnd } from '../wire/varint';
 
-/** Where the field that was found last ends. */
+/** End of the field that was found last. */
 export let foundEnd: usize = 0;
-/** The number in it, where it holds one. */
+/** Value of that field, when it holds a number. */
 let foundValue: u64 = 0;
 
 const VARINT: u32 = 1 << 0;
 const BYTES: u32 = 1 << 2;
 
-/** Where the bytes of the first length-delimited field `wanted` begin; 0 when there is none or the walk itself will fail. */
+/**
+ * Where the bytes of the first length-delimited field `wanted` begin. 0 when there is none, or when walking the message will fail anyway.
+ */
 export function findField(p: usize, end: usize, wanted: u32): usize {
   return find(p, end, wanted, BYTES);
 }
 
-/** The same of the first piece of a list of varints: a packed field, or the one number of a field that is not packed. */
+/** The same for the first piece of a list of varints: a packed field, or a field with one number. */
 export function findNumbers(p: usize, end: usize, wanted: u32): usize {
   return find(p, end, wanted, VARINT | BYTES);
 }

@@ -1,6 +1,6 @@
 /**
- * gRPC's length-prefixed messages in a body that comes in pieces: flag:u8 length:u32 (big endian) message. A frame is rewritten and
- * goes on only when it is whole; the rest waits.
+ * Splits a body into gRPC's length-prefixed messages: flag:u8 length:u32 (big endian) message. The body comes in pieces. A frame is
+ * rewritten and sent on once it is complete; the rest is kept.
  *
  * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
  */
@@ -15,17 +15,17 @@ import { newLength, rewrite } from './walker';
 
 const FRAME_HEADER: usize = 5;
 
-/** What goes on in place of the bytes that were fed. */
+/** The bytes that replace those that were fed. */
 export let outputAt: usize = 0;
 export let outputLength: usize = 0;
-/** False when the bytes that were fed go on as they are. */
+/** False when the fed bytes go on unchanged. */
 export let outputChanged: bool = false;
-/** The first message that was fed is held: it acts on regions of which nothing is known yet. */
+/** True when the first message is held, because it acts on regions that are not known yet. */
 export let frameWaits: bool = false;
 
 let outputCapacity: usize = 0;
 
-/** Room for `size` more bytes of output, in the arena. */
+/** Reserves `size` more bytes of output, in the arena. */
 function reserve(size: usize): usize {
   const need = outputLength + size;
   if (need > outputCapacity) {
@@ -49,8 +49,9 @@ function copyOut(from: usize, length: usize): void {
 }
 
 /**
- * Takes the next `length` bytes of a body. On OK the output variables say what goes on; on anything else nothing may.
- * `limit` is the longest message in bytes. `mayWait`: the first message is held as it came when whose its regions are is not known.
+ * Takes the next `length` bytes of a body. On OK, the output variables say what to forward. On any other status, forward nothing.
+ * `limit` is the longest allowed message, in bytes. With `mayWait`, the first message is held unchanged while the owner of its regions is
+ * unknown.
  */
 export function feed(
   held: StreamBuffer,
@@ -87,7 +88,7 @@ export function feed(
     if (size > limit) return Status.TOO_LONG;
     if (<usize>size > end - at - FRAME_HEADER) break;
     const next = at + FRAME_HEADER + size;
-    // What may be walked again must stay as it is.
+    // A held message is walked again, so its bytes must not change.
     const body = mayWait ? copyOf(at + FRAME_HEADER, size) : at + FRAME_HEADER;
     const status = rewrite(message, body, size, way);
     if (status != Status.OK) return status;
@@ -117,7 +118,7 @@ export function feed(
   const rest = end - at;
   outputChanged = spliced || patched || resumed || rest > 0;
   if (resumed) {
-    // The held bytes are about to move or to be freed.
+    // The held bytes are about to be moved or freed.
     if (!spliced && at > source) copyOut(source, at - source);
     consume(held, at - source, budget);
     return Status.OK;
@@ -129,7 +130,7 @@ export function feed(
   return rest == 0 || append(held, at, rest, frameBytes(at, rest), budget) ? Status.OK : Status.HELD_TOO_MUCH;
 }
 
-/** Bytes of the frame that begins at `p`, as far as its header has come. */
+/** Length of the frame that begins at `p`, as far as its header has arrived. */
 function frameBytes(p: usize, length: usize): usize {
   return length < FRAME_HEADER ? FRAME_HEADER : FRAME_HEADER + bswap<u32>(load<u32>(p, 1));
 }

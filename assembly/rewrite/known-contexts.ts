@@ -1,11 +1,11 @@
 /**
  * Remembers request contexts that need no change. Most requests of a TiDB to a region begin with the same hundred bytes. Comparing them
- * takes a tenth of walking them. Measured on a batch of 128 gets: see docs/performance.md.
+ * takes a tenth of the time of walking them. Measured on a batch of 128 gets: see docs/performance.md.
  */
 import { spaceSerial } from '../keys/space';
 import { isSameLong } from '../wire/bytes';
 
-/** One known context: the key space's serial:u64 | length:u32 | unused:u32 | its bytes */
+/** One known context: serial of the key range:u64 | length:u32 | unused:u32 | its bytes */
 const ENTRY_BYTES: usize = 256;
 const HEADER_BYTES: usize = 16;
 const LONGEST: usize = ENTRY_BYTES - HEADER_BYTES;
@@ -13,14 +13,14 @@ const SHORTEST: usize = 16;
 const ENTRY_BITS: u64 = 6;
 const entries: usize = memory.data(16384, 16);
 
-/** The place of the context that was looked up last. */
+/** Where the context that was looked up last is kept. */
 let place: usize = 0;
 
-/** True if these bytes are known for the key range in use. */
+/** True when these bytes are known for the key range in use. */
 export function isKnownContext(p: usize, length: usize): bool {
   place = 0;
   if (length < SHORTEST || length > LONGEST) return false;
-  // A context begins with its region's id, and its middle distinguishes statements.
+  // A context begins with its region's id. Its middle differs between statements.
   const mixed =
     (load<u64>(p) ^ rotl<u64>(load<u64>(p + (length >> 1)), 32) ^ spaceSerial()) * 0x9e3779b97f4a7c15;
   place = entries + <usize>(mixed >> (64 - ENTRY_BITS)) * ENTRY_BYTES;
@@ -31,7 +31,7 @@ export function isKnownContext(p: usize, length: usize): bool {
   );
 }
 
-/** Remembers the context that was looked up last and not found. */
+/** Remembers the context that was just looked up and not found. */
 export function rememberContext(p: usize, length: usize): void {
   if (place == 0) return;
   store<u64>(place, spaceSerial());

@@ -1,9 +1,9 @@
 /**
- * Messages with the layout of one that was walked. A batch of gets, the rows of a scan, the mutations of a prewrite are hundreds of
- * messages that differ in keys, values and numbers only: comparing a message's structure with one that is known, checking its keys and
- * patching them takes a fifth of walking it. Measured: see docs/performance.md.
+ * Rewrites messages that have the layout of a message walked before. A batch of gets, the rows of a scan and the mutations of a prewrite
+ * hold hundreds of messages. They differ only in keys, values and numbers. Comparing a message with a known layout, checking its keys and
+ * patching them takes a fifth of the time of walking it. Measured: see docs/performance.md.
  *
- * Nothing is followed in part: first everything is compared and checked, then all is changed. What does not fit is walked.
+ * A message is followed completely or not at all: everything is compared and checked before anything is changed. Others are walked.
  */
 import { Regular, isRegular } from '../keys/regular';
 import { spaceSerial } from '../keys/space';
@@ -19,28 +19,28 @@ import { Span } from './span';
 import { Direction, direction } from './current';
 import { isTimely } from './values';
 
-/** Others that may claim the place of a layout that is followed all the time, before it is given away. */
+/** How often other messages must claim the place of a layout in constant use before it is replaced. */
 const MOST_TRUST: u32 = 16;
-/** Messages that are followed before the limits are asked for again. */
+/** Messages that are followed before the limits are checked again. */
 const LONGEST_RUN: u32 = 1024;
 
-/** Bytes that are copied at once; more of them than this are left to the engine. */
+/** Bytes that are copied at once. Longer copies are left to the engine. */
 const AHEAD: usize = 16;
 const LONGEST_AHEAD: usize = 512;
 
 const PLACE_BITS: u64 = 6;
 const places: usize = memory.data(LAYOUT_BYTES << (<usize>PLACE_BITS), 16);
 
-/** Counts what is rewritten; not 0 while anything is. */
+/** Number of the current rewriting; not 0 during one. */
 export let rewriteSerial: u32 = 0;
-/** Key space and direction of it. */
+/** Identifies the tenant's key range and the direction of the current rewriting. */
 export let layoutSpace: u64 = 0;
 
-/** Behind the last message that `followRun` followed, and how many fields lie in all of them. */
+/** End of the last message that `followRun` followed, and the number of fields in all of them. */
 export let runEnd: usize = 0;
 export let runFields: u32 = 0;
 
-/** Another message begins: the patches of the one before are of no use any more. */
+/** Begins another message: patches of the previous one are no longer valid. */
 export function beginRewrite(): void {
   if (++rewriteSerial == 0) rewriteSerial = 1;
   layoutSpace = (spaceSerial() << 1) | (<u64>direction);
@@ -51,13 +51,13 @@ export function layoutOf(message: u32, p: usize, length: usize): u64 {
   return ((<u64>message) << 48) | ((<u64>load<u8>(p)) << 40) | (<u64>length);
 }
 
-/** The only place for what has this key. @inline */
+/** The only place for a layout with this key. @inline */
 export function layoutPlace(space: u64, what: u64): Layout {
   const mixed = (what ^ (space << 17)) * 0x9e3779b97f4a7c15;
   return changetype<Layout>(places + <usize>(mixed >> (64 - PLACE_BITS)) * LAYOUT_BYTES);
 }
 
-/** The layout that the message may have, see `fits`; 0 when none is known. */
+/** The layout that the message may have, to be checked with `fits`; 0 when none is known. */
 export function findLayout(message: u32, p: usize, length: usize): usize {
   if (length - SHORTEST > LONGEST - SHORTEST) return 0;
   const what = layoutOf(message, p, length);
@@ -99,21 +99,21 @@ export function fits(layout: Layout, p: usize, length: usize): bool {
   return same == 0 || isSameLong(p + <usize>layout.sameAt, layout.same(), same);
 }
 
-/** Maps the keys of a message that fits, where they lie. @inline */
+/** Maps in place the keys of a message that fits. @inline */
 function tagKeys(layout: Layout, p: usize): void {
   const tag = tagOf(direction == Direction.REQUEST);
   for (let at = layout.tagged(0), end = layout.tagged(layout.tags); at < end; at += 2)
     store<u16>(p + <usize>load<u16>(at), tag, 1);
 }
 
-/** Notes that a layout is in use. */
+/** Records a use of a layout. */
 function trust(layout: Layout): void {
   layout.followedIn = rewriteSerial;
   if (layout.trust < MOST_TRUST) layout.trust++;
   if (layout.tags != 0) setTouched(true);
 }
 
-/** Follows a message by itself, with patches where it grows. False: it must be walked. */
+/** Follows a single message, with patches where it grows. False: walk it. */
 export function followAlone(message: u32, p: usize, length: usize): bool {
   const found = findLayout(message, p, length);
   if (found == 0 || !fits(changetype<Layout>(found), p, length)) return false;
@@ -128,8 +128,8 @@ export function followAlone(message: u32, p: usize, length: usize): bool {
 }
 
 /**
- * Follows the messages of a list that begins with this field, as long as one has the layout of the one before, within what ends at `end`.
- * Gives their number.
+ * Follows the messages of a list, from this field on. Stops at `end`, or where a message has another layout than the one before.
+ * Returns the number of messages followed.
  */
 export function followRun(message: u32, field: Span, end: usize): u32 {
   const at = field.at;
@@ -139,7 +139,7 @@ export function followRun(message: u32, field: Span, end: usize): u32 {
   if (found == 0) return 0;
   const layout = changetype<Layout>(found);
   const header = value - at;
-  // Behind the first one a header is compared whole: tag and length.
+  // From the second message on, tag and length are compared together.
   const mask: u32 = header >= 4 ? 0xffffffff : ((<u32>1) << ((<u32>header) << 3)) - 1;
   const headerBytes = load<u32>(at) & mask;
   let count: u32 = 0;
@@ -163,7 +163,7 @@ export function followRun(message: u32, field: Span, end: usize): u32 {
   return count;
 }
 
-/** Writes the run from `at` to `runEnd` anew, grown as the layout says. */
+/** Rewrites the run from `at` to `runEnd`, grown as the layout says. */
 function rebuild(layout: Layout, at: usize, lengthAt: usize, value: usize, length: usize, end: usize): void {
   const skip = value - at;
   const step = skip + length;
@@ -190,7 +190,7 @@ function rebuild(layout: Layout, at: usize, lengthAt: usize, value: usize, lengt
       to += <usize>load<u32>(edit, 4);
       from = body + <usize>load<u16>(edit, 2);
     }
-    // Nothing is read behind the list.
+    // Do not read past the end of the list.
     if (end - behind >= AHEAD) copyAhead(to, from, behind - from);
     else memory.copy(to, from, behind - from);
     to += behind - from;
@@ -198,7 +198,7 @@ function rebuild(layout: Layout, at: usize, lengthAt: usize, value: usize, lengt
   replace(at, runEnd, out, total);
 }
 
-/** Copies `length` bytes, and reads and writes up to AHEAD of others behind them. */
+/** Copies `length` bytes. Reads and writes up to AHEAD more bytes behind them. */
 function copyAhead(to: usize, from: usize, length: usize): void {
   if (length > LONGEST_AHEAD) {
     memory.copy(to, from, length);

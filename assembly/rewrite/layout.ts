@@ -1,30 +1,30 @@
 /**
- * A layout: what messages of one type and one length have in common that are walked in the same way. Bytes that tell fields, lengths
- * and choices apart are compared under a mask; of the others each is checked as the walker would check it, or matters to nobody.
+ * A layout: what messages of one type and length have in common when they are walked the same way. A mask selects the bytes that determine
+ * fields, lengths and choices; these are compared. Every other byte is checked as the walker would check it, or does not matter.
  */
 
 @unmanaged
 export class Layout {
-  /** The key space and the direction; 0 for none. */
+  /** Key range of the tenant and direction; 0 for none. */
   space: u64;
   /** Type, first byte and length of the message. */
   what: u64;
-  /** How many others must claim this place before it is given away. */
+  /** How many others must still claim this place before the layout is replaced. */
   trust: u32;
-  /** Fields, as the walker counts them. */
+  /** Number of fields, as the walker counts them. */
   fields: u32;
   /** Bytes by which the message grows. */
   growth: i32;
-  /** The rewriting in which it was followed last. */
+  /** The rewriting in which the layout was followed last. */
   followedIn: u32;
   vectors: u8;
   checks: u8;
   tags: u8;
   edits: u8;
-  /** Nothing is known but that such messages cannot be learned. */
+  /** True when the only thing known is that such messages cannot be learned. */
   isHopeless: bool;
 
-  /** A part that is the same in all of them, a coprocessor's plan: its place in the message and its length; 0 when there is none. */
+  /** A part that is equal in all such messages, such as a coprocessor's plan: its offset and length; 0 when there is none. */
   sameAt: u16;
   sameLength: u16;
 
@@ -34,7 +34,7 @@ export class Layout {
     return changetype<usize>(this) + VECTORS + ((<usize>i) << 5);
   }
 
-  /** Where the i-th vector lies in the message: u16 */
+  /** Offset of the i-th vector in the message: u16 */
   @inline
   offset(i: u32): usize {
     return changetype<usize>(this) + OFFSETS + ((<usize>i) << 1);
@@ -46,46 +46,46 @@ export class Layout {
     return changetype<usize>(this) + CHECKS + ((<usize>i) << 3);
   }
 
-  /** Where the i-th of the keys begins that are patched where they lie: u16 */
+  /** Offset of the i-th key that is patched in place: u16 */
   @inline
   tagged(i: u32): usize {
     return changetype<usize>(this) + TAGGED + ((<usize>i) << 1);
   }
 
-  /** The bytes that are the same. */
+  /** The bytes that are equal in all such messages. */
   @inline
   same(): usize {
     return changetype<usize>(this) + SAME;
   }
 
-  /** The i-th edit, which puts `length` bytes in the place of [from, to): from:u16 to:u16 length:u32 bytes:EDIT_BYTES */
+  /** The i-th edit. It replaces [from, to) by `length` bytes: from:u16 to:u16 length:u32 bytes:EDIT_BYTES */
   @inline
   edit(i: u32): usize {
     return changetype<usize>(this) + EDITS + <usize>i * EDIT_STEP;
   }
 }
 
-/** What is asked of the bytes that are free; with Regular's values for keys. */
+/** What is checked of bytes that may differ. For keys, the values of Regular. */
 export const enum Check {
   CONTEXT = 16,
   TIMESTAMP = 17,
   TIMESTAMP_OR_MAX = 18,
 }
 
-/** Messages within each other. */
+/** Deepest nesting of messages in a layout. */
 export const MAX_NESTING: i32 = 8;
-/** Offsets are u16; what is longer spends its time elsewhere. */
+/** Longest message: offsets are u16. A longer one spends its time elsewhere. */
 export const LONGEST: usize = 4096;
-/** Two vectors, which may overlap. */
+/** Shortest message: two vectors, which may overlap. */
 export const SHORTEST: usize = 32;
 
-/** Bytes of the part that is the same; it is compared sixteen at once. */
+/** Least length of the equal part, which is compared sixteen bytes at a time. */
 export const LEAST_SAME: usize = 16;
 export const MOST_SAME: usize = 512;
 export const MAX_VECTORS: u32 = 12;
 export const MAX_CHECKS: u32 = 24;
 export const MAX_EDITS: u32 = 24;
-/** Most bytes that one edit puts in: the tag and the length of a field, and a prefix of four. */
+/** Maximum of bytes that one edit inserts: tag and length of a field, and a prefix of four. */
 export const EDIT_BYTES: usize = 16;
 
 export const EDIT_STEP: usize = 8 + EDIT_BYTES;

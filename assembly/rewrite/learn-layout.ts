@@ -1,6 +1,6 @@
 /**
- * Learns the layout of a message that the walker has just let through: goes over it once more by the same tables, and gives up at
- * whatever is not plainly the same for all messages of that structure.
+ * Learns the layout of a message that the walker has just let through. Reads it again with the same tables. Gives up at anything that may
+ * differ between messages of that structure.
  */
 import {
   Regular,
@@ -34,11 +34,11 @@ import { columnsAt } from '../rows/output-columns';
 import { patchAt, patchCount } from './patches';
 import { Direction, direction } from './current';
 
-/** Others that must claim its place before a layout gives way, at first and when it could not be learned. */
+/** How many others must claim the place of a new layout before it is replaced: when it was learned, and when it could not be. */
 const FIRST_TRUST: u32 = 4;
 const HOPELESS_TRUST: u32 = 64;
 
-/** What a message may have that is learned: all of it follows from its structure. */
+/** Flags that a learned message may have: what they ask for follows from the message's structure. */
 const LEARNABLE: u32 =
   Flag.RANGE |
   Flag.ENCODED_RANGE |
@@ -55,14 +55,14 @@ const VECTOR: usize = 16;
 const draft: Layout = changetype<Layout>(memory.data(LAYOUT_BYTES, 16));
 let begin: usize = 0;
 let size: usize = 0;
-/** Where the newest vector lies in the message. */
+/** Offset of the newest vector in the message. */
 let vectorAt: usize = 0;
 
-/** True when the message is to be learned once it has been walked: nothing is known of its like, or what is in its place is given up. */
+/** True when the message is to be learned after its walk: no such message is known, or the layout in its place is given up. */
 export function wouldLearn(message: u32, p: usize, length: usize): bool {
   if (length - SHORTEST > LONGEST - SHORTEST || flagsOf(recordOf(message)) & ~LEARNABLE) return false;
   const layout = layoutPlace(layoutSpace, layoutOf(message, p, length));
-  // Patches of the message that is being rewritten may point to its edits.
+  // Patches of the current message may point to this layout's edits.
   if (layout.followedIn == rewriteSerial) return false;
   if (layout.trust == 0) return true;
   layout.trust--;
@@ -70,8 +70,8 @@ export function wouldLearn(message: u32, p: usize, length: usize): bool {
 }
 
 /**
- * Learns the message of `length` bytes at `p`, which has been walked with status OK and without following others: it grows by `growth`,
- * with the patches from `firstPatch` on. Keys may be patched already where they lie.
+ * Learns the message of `length` bytes at `p`. It was walked with status OK, without following others. It grows by `growth`, with the
+ * patches from `firstPatch` on. Its keys may already be patched in place.
  */
 export function learnLayout(message: u32, p: usize, length: usize, firstPatch: u32, growth: i32): void {
   const space = layoutSpace;
@@ -87,12 +87,12 @@ export function learnLayout(message: u32, p: usize, length: usize, firstPatch: u
   memory.copy(changetype<usize>(layoutPlace(space, what)), changetype<usize>(draft), LAYOUT_BYTES);
 }
 
-/** The bits of the byte at `at` that are in `mask` must be as they are. */
+/** Requires the bits `mask` of the byte at `at` to be as they are. */
 function fix(at: usize, mask: u8): bool {
   const offset = at - begin;
   if (draft.vectors == 0 || offset >= vectorAt + VECTOR) {
     if (draft.vectors == <u8>MAX_VECTORS) return false;
-    // Nothing is read behind the message.
+    // Do not read past the end of the message.
     vectorAt = min<usize>(offset, size - VECTOR);
     store<u16>(draft.offset(draft.vectors), <u16>vectorAt);
     draft.vectors++;
@@ -108,7 +108,7 @@ function fixAll(from: usize, to: usize): bool {
   return true;
 }
 
-/** A varint whose value is free, and its length is not. The tenth byte has one bit only. */
+/** Fixes the length of a varint and leaves its value free. The tenth byte has only one bit. */
 function fixLength(from: usize, to: usize): bool {
   for (let at = from; at < to; at++) if (!fix(at, at - from == 9 ? 0xff : 0x80)) return false;
   return true;
@@ -167,7 +167,7 @@ function learn(message: u32, p: usize, end: usize, depth: i32): bool {
     if (((entry >> 8) & 7) == Kind.UNKNOWN) return false;
   }
   if (!(flags & (Flag.RANGE | Flag.ENCODED_RANGE))) return true;
-  // A bound that is not there is put in.
+  // An absent bound is inserted.
   const bounds = ((<u64>1) << startFieldOf(self)) | ((<u64>1) << endFieldOf(self));
   return (bounds & ~seen & ~1) == 0;
 }
@@ -194,7 +194,7 @@ function number(entry: u32, from: usize, to: usize): bool {
   }
 }
 
-/** A field of bytes, a text or a message. */
+/** Learns a field of bytes, a text or a message. */
 function bytes(entry: u32, at: usize, length: usize, depth: i32): bool {
   const role = entry & 0xff;
   const request = direction == Direction.REQUEST;
@@ -235,12 +235,15 @@ function bytes(entry: u32, at: usize, length: usize, depth: i32): bool {
 
 function key(kind: Regular, at: usize, length: usize): bool {
   if (kind == Regular.NONE || length < shortestRegular(kind)) return false;
-  // What is patched in place is so already, and checked when the layout is followed.
+  // A key patched in place has its final form already. It is checked when the layout is followed.
   if ((kind == Regular.PREFIXED || kind == Regular.TENANT_ZERO) && !isRegular(kind, at, length)) return false;
   return check(kind, at, length);
 }
 
-/** A coprocessor's plan is learned with all its bytes: a statement's is the same again and again. Its answer may need to know nothing of it. */
+/**
+ * Learns a coprocessor's plan with all its bytes: a statement sends the same plan again and again. False when the answer needs to know
+ * something of the plan.
+ */
 function plan(at: usize, length: usize): bool {
   if (length < LEAST_SAME || length > MOST_SAME || draft.sameLength != 0) return false;
   if (mapsTableIds() && columnsAt != 0) return false;
@@ -251,8 +254,8 @@ function plan(at: usize, length: usize): bool {
 }
 
 /**
- * Keeps the walker's patches. All of them follow from what is compared, but for the keys: those that get a prefix or lose it keep the
- * rest of their bytes, and there is nothing to be kept of others.
+ * Keeps the walker's patches. Everything except the keys follows from the compared bytes. A key that gains or loses a prefix keeps its
+ * other bytes. Any other change of a key cannot be kept.
  */
 function keepEdits(firstPatch: u32): bool {
   const kind = regularOf(false, direction == Direction.REQUEST);
@@ -268,7 +271,7 @@ function keepEdits(firstPatch: u32): bool {
       to -= tail;
       length -= tail;
     }
-    // A message that was dropped went because of its key, and one with another key stays.
+    // A message dropped for its key would stay with another key.
     else if (length == 0) return false;
     if (draft.edits == <u8>MAX_EDITS || length > EDIT_BYTES) return false;
     const edit = draft.edit(draft.edits);
@@ -281,7 +284,7 @@ function keepEdits(firstPatch: u32): bool {
   return true;
 }
 
-/** Length of the key that ends at `end`; 0 when none does. */
+/** Length of the key that ends at `end`; 0 when there is none. */
 function keyLength(end: usize): usize {
   for (let i: u32 = 0; i < <u32>draft.checks; i++) {
     const entry = load<u64>(draft.check(i));

@@ -1,13 +1,13 @@
-/** The message that is being walked, and what its fields leave for its end: one of these for each level of nesting. */
+/** State of a message that is being walked, and what its fields leave for its end. There is one for each level of nesting. */
 import { Span } from './span';
 
 @unmanaged
 export class Level {
-  /** The field that is being read; a range's first bound, a name or a path; its other bound, or the value that belongs to the name. */
+  /** The field that is being read. Then a range's first bound, a name or a path. Then the other bound, or the name's value. */
   private field16: v128;
   private first16: v128;
   private last16: v128;
-  /** Singular fields that were met: by their number below 64, from 64 on by their number less 64. */
+  /** Bits of the singular fields that were met: by number below 64; from 64 on by number minus 64. */
   seen: u64;
   seenHigh: u64;
   copType: u64;
@@ -16,20 +16,20 @@ export class Level {
   /** Where the message begins and ends. */
   start: usize;
   end: usize;
-  /** Patches before those of this message. */
+  /** Number of patches before those of this message. */
   firstPatch: u32;
-  /** Where the next id of a batch is looked for, and where the piece ends that holds it, see batch-ids.ts; 0 when none is wanted. */
+  /** Where the search for a batch's next id goes on, and where the current piece of ids ends. 0 when no id is needed. See batch-ids.ts. */
   idsAt: usize;
   idsEnd: usize;
-  /** Messages in a request of a batch. */
+  /** Number of commands in a request of a batch. */
   members: u32;
   /** The range runs backwards. */
   reverse: bool;
-  /** A key was there. */
+  /** True when a key was met. */
   keyed: bool;
-  /** The field that a required list begins in was there. */
+  /** True when the first field of a required list was met. */
   listed: bool;
-  /** The name is read only. */
+  /** True when the name is only read. */
   reads: bool;
 
   @inline
@@ -68,19 +68,19 @@ export class Level {
     this.reads = false;
   }
 
-  /** True when the message's singular field of this number was met; once all of its fields were read. */
+  /** True when the message's singular field of this number was met. Valid once all fields are read. */
   has(field: u32): bool {
     return (((field < 64 ? this.seen : this.seenHigh) >> ((<u64>field) & 63)) & 1) != 0;
   }
 }
 
-/** Deepest nesting; upstream's deepest message has 9 levels. */
+/** Deepest allowed nesting. Upstream's deepest message has 9 levels. */
 export const MAX_DEPTH: i32 = 32;
 
 const LEVELS_BYTES: usize = 3696;
 const levels: usize = memory.data(3696, 16);
 
-/** `depth` is 0 to MAX_DEPTH. */
+/** The state of nesting level `depth`, 0 to MAX_DEPTH. */
 export function levelAt(depth: i32): Level {
   if (offsetof<Level>() * (<usize>MAX_DEPTH + 1) > LEVELS_BYTES) ERROR('the levels need more room');
   return changetype<Level>(levels + <usize>depth * offsetof<Level>());

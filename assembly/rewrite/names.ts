@@ -1,4 +1,4 @@
-/** Tests names in PD's protocols that tenants may use. */
+/** Checks which names in PD's protocols tenants may use. */
 import { Ascii, ascii, equals } from '../wire/bytes';
 
 /** Replaces a text of the storage layer that may quote keys. */
@@ -7,16 +7,16 @@ export const WITHHELD: Ascii = ascii(
 );
 
 const GLOBAL_CONFIG: Ascii = ascii('/global/config/');
-/** How TiDBs count request units; one for the whole store. */
+/** Where TiDB reads how request units are counted; one value for the whole store. */
 export const CONTROLLER: Ascii = ascii('resource_group/controller');
 
-/** True for one segment of a path. PD joins such names to a path, and `..` would lead out of it. */
+/** True for a single segment of a path. PD joins such names to a path, and `..` would lead out of it. */
 export function isSegment(p: usize, length: usize): bool {
   for (let i: usize = 0; i < length; i++) if (load<u8>(p + i) == 0x2f) return false;
   return !(length == 2 && load<u16>(p) == 0x2e2e) && !(length == 1 && load<u8>(p) == 0x2e);
 }
 
-/** Paths of PD's global configuration that TiDB reads. An empty one means `/global/config/`. */
+/** True for a path of PD's global configuration that TiDB reads. An empty path means `/global/config/`. */
 export function isConfigPath(p: usize, length: usize): bool {
   return length == 0 || equals(p, length, GLOBAL_CONFIG) || equals(p, length, CONTROLLER);
 }

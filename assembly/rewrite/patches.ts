@@ -1,6 +1,6 @@
 /**
- * The changes of one message that alter its length: [from, to) of the source is replaced by `length` bytes at `bytes`.
- * Kept in order of `from`, applied in one pass.
+ * Keeps the changes that alter a message's length: [from, to) of the source is replaced by `length` bytes at `bytes`.
+ * They are ordered by `from` and applied in one pass.
  */
 
 /** from:u32 to:u32 bytes:u32 length:u32 */
@@ -11,7 +11,7 @@ let list: usize = 0;
 let capacity: u32 = 0;
 
 export let patchCount: u32 = 0;
-/** Bytes by which all patches together make the message longer. Every change to the list keeps it. */
+/** Bytes by which all patches together make the message longer. Every change to the list updates it. */
 export let grown: i32 = 0;
 
 export function clearPatches(): void {
@@ -24,12 +24,12 @@ function growthOf(at: usize): i32 {
   return load<i32>(at, 12) - (load<i32>(at, 4) - load<i32>(at));
 }
 
-/** Rolls back all patches from `count` on: a message that is dropped whole. */
+/** Rolls back all patches from `count` on, for a message that is dropped. */
 export function truncatePatches(count: u32): void {
   while (patchCount > count) grown -= growthOf(patchAt(--patchCount));
 }
 
-/** Forgets a patch that was reserved last and not set. @inline */
+/** Removes the last patch, which was reserved and not set. @inline */
 export function unreservePatch(): void {
   patchCount--;
 }
@@ -45,7 +45,7 @@ function grow(): void {
   capacity = next;
 }
 
-/** Adds a patch; range bounds are known only at their message's end, so it may have to move before newer ones. */
+/** Adds a patch. A range's bounds are known only at its message's end, so the patch may have to go before newer ones. */
 export function addPatch(from: usize, to: usize, bytes: usize, length: usize): void {
   if (patchCount == capacity) grow();
   let at = list + <usize>patchCount * PATCH_BYTES;
@@ -61,7 +61,7 @@ export function addPatch(from: usize, to: usize, bytes: usize, length: usize): v
   grown += <i32>length - <i32>(to - from);
 }
 
-/** Reserves a patch at `from`, behind all others, with nothing to change yet. */
+/** Reserves the last place in the list for a patch at `from` that changes nothing yet. */
 export function reservePatch(from: usize): void {
   if (patchCount == capacity) grow();
   const at = list + <usize>patchCount * PATCH_BYTES;
@@ -80,12 +80,12 @@ export function setPatch(index: u32, to: usize, bytes: usize, length: usize): vo
   store<usize>(at, length, 12);
 }
 
-/** One patch, by its place in the list: from, to, bytes and length behind each other. @inline */
+/** The patch with this index: from, to, bytes and length, one after the other. @inline */
 export function patchAt(index: u32): usize {
   return list + <usize>index * PATCH_BYTES;
 }
 
-/** Copies [source, source + length) to `target` with all patches applied; gives the place behind the result. */
+/** Copies [source, source + length) to `target` with all patches applied. Returns the end of the result. */
 export function applyPatches(source: usize, length: usize, target: usize): usize {
   let cursor = source;
   for (let at = list, end = list + <usize>patchCount * PATCH_BYTES; at < end; at += PATCH_BYTES) {
@@ -101,7 +101,7 @@ export function applyPatches(source: usize, length: usize, target: usize): usize
   return target + (source + length - cursor);
 }
 
-/** Frees an unusually long list after the message that needed it. */
+/** Frees an unusually long list after its message. */
 export function trimPatches(): void {
   if (capacity <= FIRST_CAPACITY * 64) return;
   heap.free(list);

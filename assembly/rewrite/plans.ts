@@ -1,4 +1,4 @@
-/** The data of a coprocessor request: what its answer must know of a plan is kept, and what names a table or a key is walked. */
+/** Reads the data of a coprocessor request. Keeps what the answer needs to know of a plan. Walks what names a table or a key. */
 import { mapsTableIds } from '../keys/space';
 import { columnsAt, columnsLength, findPartitionId } from '../rows/output-columns';
 import { Msg } from '../schema/table';
@@ -14,14 +14,14 @@ const TYPE_FIELD: u32 = 2;
 const DAG: u64 = 103;
 const CHECKSUM: u64 = 105;
 
-/** The message that the field of `level` holds by its request's type; 0 when nothing in it is read. */
+/** The type of the message in the field of `level`, by its request's type; 0 when nothing in it is read. */
 export function planMessage(level: Level): u32 {
   if (level.copType == 0) level.copType = findVarint(level.field.end, level.end, TYPE_FIELD);
   if (level.copType == CHECKSUM) return Msg.CHECKSUM_REQUEST;
   return level.copType == DAG && mapsTableIds() ? Msg.DAG_REQUEST : 0;
 }
 
-/** Keeps for the answer where a plan asks for `_tidb_tid`. */
+/** Notes for the answer where a plan asks for `_tidb_tid`. */
 export function keepColumns(level: Level): Status {
   if (level.copType != DAG) return Status.OK;
   const status = findPartitionId(level.field.bytes, level.field.length);

@@ -1,9 +1,9 @@
 /**
- * What is known of whose a region is, for requests that act on a whole region without naming keys. A pair of region id and version
- * never changes its meaning: a split or a merge raises the version (docs/decisions/0005).
+ * Remembers whose a region is, for requests that act on a whole region without naming keys. A pair of region id and version always means
+ * the same keys: a split or a merge raises the version (docs/decisions/0005).
  *
- * A set of buckets of four entries, chosen by the region's id; the oldest of a bucket makes room.
- *   entry: region:u64 | version:u64 | place of the key space:u64 | learned at, ms:44 configuration:19 inside:1
+ * The table has buckets of four entries, chosen by region id. A new entry replaces the oldest of its bucket.
+ *   entry: region:u64 | version:u64 | place of the key range:u64 | learned at, ms:44 configuration:19 inside:1
  */
 import { spacePlace } from '../keys/space';
 
@@ -13,15 +13,15 @@ export const enum Verdict {
   OUTSIDE,
 }
 
-/** Entries in all; a tenant's large transactions and GC rounds go through its regions one by one. */
+/** Number of entries. A tenant's large transactions and GC rounds go through its regions one by one. */
 export const MAX_REGIONS: u32 = 16384;
-/** Regions that one message may ask to look up at once. */
+/** Maximum of regions that one message may look up. */
 export const MAX_WANTED: u32 = 64;
-/** PD is asked anew after so long, for requests that name no version; what was known holds meanwhile. */
+/** Age after which PD is asked again, for requests that name no version. The known answer stays valid meanwhile. */
 export const FRESH_MS: u64 = 30_000;
-/** But no longer than this. */
+/** Age after which a known answer is no longer used. */
 export const STALE_MS: u64 = 600_000;
-/** Answers of PD and TiKV are read for their regions as long after a request that acted on one. */
+/** How long answers of PD and TiKV are read for their regions, after a request that acted on one. */
 export const LEARNING_MS: u64 = 600_000;
 
 const ENTRY_BYTES: usize = 32;
@@ -31,18 +31,18 @@ const CONFIGURATIONS: u64 = (1 << CONFIGURATION_BITS) - 1;
 
 let entries: usize = 0;
 let now: u64 = 0;
-/** Counts configurations: borders of tenants move with them only. */
+/** Number of the current configuration. Boundaries of tenants change only with a configuration. */
 let configuration: u64 = 0;
 let learningUntil: u64 = 0;
 
 const wantedList: usize = memory.data(512, 8);
-/** Regions that the last messages named and of which nothing is known, or nothing new. */
+/** Number of regions to look up: the last messages named them, and they are unknown or known only from long ago. */
 export let wantedCount: u32 = 0;
-/** Of how many that the last message acts on nothing is known: it may have to wait. */
+/** Number of unknown regions that the last message acts on. When it is not 0, the message may have to wait. */
 export let unknownCount: u32 = 0;
-/** Acts that go on as ones that the store or PD itself turns away. */
+/** Number of acts sent on in a form that the store or PD turns away. */
 export let turnedAwayCount: u32 = 0;
-/** Answers are to be read for their regions. */
+/** True while answers are read for their regions. */
 export let isLearning: bool = false;
 
 /** Sets the time, ms since 1970. */
@@ -51,7 +51,7 @@ export function setRegionClock(ms: u64): void {
   isLearning = now < learningUntil;
 }
 
-/** Another configuration is there: what was learned before says nothing more of a region without its version. */
+/** Begins another configuration: earlier answers are no longer valid for a region without its version. */
 export function doubtRegions(): void {
   configuration = (configuration + 1) & CONFIGURATIONS;
 }
@@ -94,7 +94,7 @@ export function learnRegion(region: u64, version: u64, inside: bool): void {
   store<u64>(entry, (((now << CONFIGURATION_BITS) | configuration) << 1) | (inside ? 1 : 0), 24);
 }
 
-/** Any version of the region is known to be inside, or not: a later one that is not must not go unnoticed. */
+/** True when any version of the region is known. A later version that lies outside must then be learned too. */
 export function hasRegion(region: u64): bool {
   if (entries == 0) return false;
   const place = spacePlace();
@@ -116,13 +116,13 @@ function unknown(region: u64): Verdict {
   return Verdict.UNKNOWN;
 }
 
-/** A request acts on regions: what passes from now on is worth reading. */
+/** Starts reading answers for their regions, because a request acts on regions. */
 function beginLearning(): void {
   learningUntil = now + LEARNING_MS;
   isLearning = true;
 }
 
-/** Whose the region was at this version. Not known: it is noted as wanted. */
+/** Whose the region was at this version. An unknown region is added to those to look up. */
 export function verdictAt(region: u64, version: u64): Verdict {
   beginLearning();
   if (entries == 0) return unknown(region);
@@ -136,7 +136,7 @@ export function verdictAt(region: u64, version: u64): Verdict {
   return unknown(region);
 }
 
-/** Whose the region is now, as far as is known; what is not known, or not newly, is noted as wanted. */
+/** Whose the region is now, as far as is known. An unknown region, or one known from long ago, is added to those to look up. */
 export function verdictNow(region: u64): Verdict {
   beginLearning();
   if (entries == 0) return unknown(region);
@@ -155,7 +155,7 @@ export function verdictNow(region: u64): Verdict {
   return isInside(newest) ? Verdict.INSIDE : Verdict.OUTSIDE;
 }
 
-/** The i-th region that is wanted. */
+/** The i-th region to look up. */
 export function wantedRegion(i: u32): u64 {
   return load<u64>(wantedList + ((<usize>i) << 3));
 }
@@ -164,13 +164,13 @@ export function clearWanted(): void {
   wantedCount = 0;
 }
 
-/** Messages are about to be walked that may act on regions. */
+/** Prepares for messages that may act on regions. */
 export function beginActs(): void {
   unknownCount = 0;
   turnedAwayCount = 0;
 }
 
-/** The request that is being walked goes on as one that is turned away. */
+/** Counts the current request as one that the store or PD turns away. */
 export function countTurnedAway(): void {
   turnedAwayCount++;
 }

@@ -1,11 +1,11 @@
 /**
- * Resource groups in PD's protocols: their names, and where the meta storage keeps them.
+ * Maps resource groups in PD's protocols: their names, and their keys in the meta storage.
  *
  *   resource_group/settings/<name>   a resource_manager.ResourceGroup
  *   resource_group/controller        JSON, one for the whole store
  *
- * `default` is shared, and lies among the groups of all tenants: so reads of a range go on as they are, and what is not the tenant's
- * leaves their answers.
+ * All tenants share the group `default`, which lies among all tenants' groups. So reads of a range go on unchanged, and the answer loses
+ * what is not the tenant's.
  */
 import {
   MAX_GROUP_BYTES,
@@ -28,7 +28,7 @@ import { Span } from './span';
 
 /** meta_storagepb.KeyValue.key */
 export const GROUP_KEY_FIELD: u32 = 1;
-/** What lies under the key of a group. */
+/** The message under the key of a group. */
 export const GROUP_MESSAGE: u32 = Msg.RESOURCE_GROUP;
 
 const ROOT: Ascii = ascii('resource_group/');
@@ -40,7 +40,7 @@ const RU_SETTINGS_FIELD: u32 = 3;
 const ONLY_FIELD: u32 = 1;
 const RU_MODE: u64 = 1;
 
-/** The name of a group in a field. `own`: a request would make, change or delete it. */
+/** Maps the name of a group in a field. `own`: the request would make, change or delete the group. */
 export function group(request: bool, own: bool, tag: u32, field: Span): Status {
   const value = field.bytes;
   const length = field.length;
@@ -62,7 +62,7 @@ function settled(mapped: Mapped, outside: Status, tag: u32, field: Span): Status
   return Status.OK;
 }
 
-/** A key of the meta storage in an answer: the tenant's own groups and what all share; everything else leaves it. */
+/** Maps a key of the meta storage in an answer. Only the tenant's own groups and what all tenants share stay. */
 export function groupKey(tag: u32, field: Span): Status {
   const value = field.bytes;
   const length = field.length;
@@ -87,7 +87,7 @@ export function isGroupKey(key: usize, length: usize): bool {
   return <i32>length > SETTINGS.length && startsWith(key, length, SETTINGS);
 }
 
-/** What a request reads of the meta storage: from `path` on up to `last`, which has no bytes where one key is meant. */
+/** Checks a request's read of the meta storage from `path` to `last`. `last` has no bytes when one key is read. */
 export function groupRange(field: u32, path: Span, last: Span): Status {
   const key = path.bytes;
   const length = path.length;
@@ -101,7 +101,7 @@ export function groupRange(field: u32, path: Span, last: Span): Status {
   return settledKey(encodeGroup(name, length - SETTINGS.length), Status.NAME_OUTSIDE, (field << 3) | 2, path);
 }
 
-/** True when the group in this request to put one has the settings without which PD stops. */
+/** True when the request puts a group with the settings that PD needs. PD stops without them. */
 export function hasGroupSettings(p: usize, end: usize): bool {
   let at = findField(p, end, ONLY_FIELD);
   if (at == 0) return false;

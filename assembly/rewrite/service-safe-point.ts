@@ -1,12 +1,12 @@
 /**
- * Service safe points: what a service wants kept from GC, and for how long. PD keeps one for each name, for the whole store.
+ * Maps service safe points: what a service wants kept from GC, and for how long. PD keeps one for each name, for the whole store.
  *
- *   gc_worker   the tenant's own GC: asks with a name that nobody uses and a TTL of 0, which only reads, and is told the lower of what it
- *               wanted and what PD holds
- *   br-...      refused: a backup or a restore begins, and would ask again and again for what no tenant may have; taking one away is fine
- *   any other   kept as "tidb-mesh:" name ":" id, for limits.maxHoldBackSeconds at most and not further back than that
+ *   gc_worker   the tenant's own GC. The request gets a name that nobody uses and a TTL of 0, so it only reads.
+ *               The answer is the lower of what the tenant wanted and what PD holds.
+ *   br-...      refused: a backup or restore begins. It would repeat a request that no tenant may make. Removing one is allowed.
+ *   any other   kept as "tidb-mesh:" name ":" id, for at most limits.maxHoldBackSeconds, and no further back than that
  *
- * PD: server/grpc_service.go (a TTL of 0 or less takes the service's away), pkg/gc/safepoint.go.
+ * PD: server/grpc_service.go (a TTL of 0 or less removes the service's safe point), pkg/gc/safepoint.go.
  */
 import { ownerAt, ownerLength } from '../keys/namespace';
 import { alloc } from '../memory/arena';
@@ -19,9 +19,9 @@ import { longestHold, oldestTimestamp } from './gc-limits';
 import { Span } from './span';
 
 const GC_WORKER: Ascii = ascii('gc_worker');
-/** A service safe point that nobody sets. */
+/** Name of a service safe point that nobody sets. */
 const NOBODY: Ascii = ascii('tidb_mesh_reader');
-/** What BR's services are called, pkg br/pkg/utils in TiDB. */
+/** Prefix of the names of BR's services (TiDB: br/pkg/utils). */
 const BACKUP: Ascii = ascii('br-');
 const OWN: Ascii = ascii('tidb-mesh:');
 const MAX_ID_BYTES: usize = 128;
@@ -66,7 +66,7 @@ export function sawServiceSafePoint(value: u64, field: Span): void {
   safePointEnd = field.end;
 }
 
-/** PD joins the id to a path, and shows it in logs. */
+/** True when the id is a valid one: PD joins it to a path, and shows it in logs. */
 function isServiceId(): bool {
   if (id == idEnd || idEnd - id > MAX_ID_BYTES) return false;
   for (let p = id; p < idEnd; p++) {
@@ -81,7 +81,7 @@ function number(value: u64, at: usize, end: usize): void {
   replace(at, end, bytes, writeVarint(bytes, value) - bytes);
 }
 
-/** Judges the request that was walked. */
+/** Checks and maps the request that was walked. */
 export function serviceSafePoint(exchange: Exchange): Status {
   const tag = (ID_FIELD << 3) | 2;
   if (equals(id, idEnd - id, GC_WORKER)) {

@@ -1,6 +1,6 @@
 /**
- * Learns whose regions are from the answers that show them, before their bounds are mapped: PD's to questions for regions, and the
- * store's to a split. Only where requests act on regions, see `isLearning`: it costs as much as following the layout of a list does.
+ * Learns whose regions are from answers, before their bounds are mapped: PD's answers about regions, and the store's answer to a split.
+ * Answers are read only while requests act on regions (see `isLearning`): reading costs as much as following the layout of a list.
  */
 import { ownsRegion } from '../keys/space';
 import { Msg } from '../schema/table';
@@ -30,12 +30,12 @@ export function learnShown(message: u32, p: usize, length: usize): void {
       learnEach(p, end, 2, true);
       break;
     case Msg.SPLIT_REGION_RESPONSE:
-      // left, right and the list of all.
+      // left, right and regions.
       for (let field: u32 = 2; field <= 4; field++) learnEach(p, end, field, false);
   }
 }
 
-/** Learns the regions in the fields of this number; `nested`: PD's, which has a leader beside the region. */
+/** Learns the regions in the fields of this number. `nested`: the region is inside PD's message, beside its leader. */
 function learnEach(p: usize, end: usize, field: u32, nested: bool): void {
   while ((p = findField(p, end, field)) != 0) {
     const behind = foundEnd;
@@ -55,6 +55,6 @@ function learn(p: usize, end: usize): void {
   const stop = findField(p, end, END_KEY);
   const stopLength = stop == 0 ? 0 : foundEnd - stop;
   const inside = ownsRegion(start, startLength, stop, stopLength);
-  // What is others' matters only where it was taken for the tenant's.
+  // A region outside matters only when an earlier version was known.
   if (version != 0 && (inside || hasRegion(region))) learnRegion(region, version, inside);
 }

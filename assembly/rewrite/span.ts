@@ -7,12 +7,12 @@
 @unmanaged
 export class Span {
   at: usize;
-  /** Of fields that have a length only. */
+  /** Only for fields that have a length. */
   lengthAt: usize;
   bytes: usize;
   end: usize;
 
-  /** Bytes of the field's value. */
+  /** Length of the field's value, in bytes. */
   @inline
   get length(): usize {
     return this.end - this.bytes;
@@ -31,7 +31,7 @@ export class Span {
     v128.store(changetype<usize>(this), v128.load(changetype<usize>(other)));
   }
 
-  /** Was not met: it has no bytes, and would be inserted at the message's end. */
+  /** Makes this an absent field: it has no bytes, and would be inserted at the message's end. */
   standAt(end: usize): void {
     if (this.at == 0) this.set(end, end, end, end);
   }

@@ -1,4 +1,4 @@
-/** What each role means for a field's value, in requests and in answers. */
+/** Maps a field's value by its role, in requests and in answers. */
 import {
   decodeLease,
   decodeName,
@@ -41,13 +41,13 @@ import { group, groupKey } from './resource-groups';
 import { sawServiceId, sawServiceSafePoint, sawServiceTtl } from './service-safe-point';
 import { Span } from './span';
 
-/** What a range is a range of. */
+/** Which form the bounds of a range have. */
 export const enum BoundForm {
   /** Raw keys. */
   RAW,
   /** Keys in PD's form. */
   ENCODED,
-  /** The same, and every key has a place in it. */
+  /** The same, where every key has a place. */
   PLACE,
 }
 
@@ -57,27 +57,27 @@ const TABLE_ID_BITS: u64 = 48;
 /** PD's clients ask for 10,000 at most. */
 const MAX_TSO_COUNT: u64 = 1 << 14;
 
-/** The latest timestamp that a tenant may name: milliseconds since 1970 << 18, as PD makes them. */
+/** The latest timestamp that a tenant may name. Milliseconds since 1970 << 18, as PD makes timestamps. */
 let latestTimestamp: u64 = u64.MAX_VALUE;
 /** The longest lease in etcd that a tenant may take, in seconds. */
 let longestLease: i64 = i64.MAX_VALUE;
 
-/** Sets how late a timestamp may be. */
+/** Sets the latest timestamp that a tenant may name. */
 export function useLatestTimestamp(latest: u64): void {
   latestTimestamp = latest;
 }
 
-/** True for a timestamp that a tenant may name, or for the greatest number where that stands for none. @inline */
+/** True for a timestamp that a tenant may name. With `orMax`, also for the greatest number, which means none. @inline */
 export function isTimely(timestamp: u64, orMax: bool): bool {
   return timestamp <= latestTimestamp || (orMax && timestamp == u64.MAX_VALUE);
 }
 
-/** Sets how many seconds a lease in etcd may last. */
+/** Sets the longest lease in etcd, in seconds. */
 export function useLongestLease(seconds: i64): void {
   longestLease = seconds;
 }
 
-/** One bound of a range, in the field `number`; absent, it stands at the message's end. */
+/** Maps one bound of a range, in the field `number`. An absent bound lies at the message's end. */
 export function bound(form: BoundForm, lower: bool, number: u32, field: Span): Status {
   const value = field.bytes;
   const length = field.length;
@@ -95,7 +95,7 @@ export function bound(form: BoundForm, lower: bool, number: u32, field: Span): S
   return settle(mapped, (number << 3) | 2, field);
 }
 
-/** A bytes or string field with a role. */
+/** Maps a bytes or string field by its role. */
 export function bytes(role: u32, tag: u32, field: Span): Status {
   const value = field.bytes;
   const length = field.length;
@@ -155,14 +155,14 @@ export function bytes(role: u32, tag: u32, field: Span): Status {
   }
 }
 
-/** A key in etcd: one that is reserved is refused, one that is another tenant's leaves the answer. */
+/** Maps a key in etcd. A reserved key is refused. Another tenant's key leaves the answer. */
 function named(mapped: Mapped, tag: u32, field: Span): Status {
   if (mapped == Mapped.OUTSIDE) return direction == Direction.REQUEST ? Status.NAME_OUTSIDE : Status.DROP;
   if (mapped == Mapped.REPLACED) replaceField(tag, field.at, field.end, namedAt, namedLength);
   return Status.OK;
 }
 
-/** An exact key of an answer. Another tenant's is blanked, or takes its message with it. */
+/** Maps an exact key of an answer. Another tenant's key is blanked, or its message is dropped. */
 function decoded(mapped: Mapped, drops: bool, tag: u32, field: Span): Status {
   if (mapped != Mapped.OUTSIDE) return settle(mapped, tag, field);
   if (drops) return Status.DROP;
@@ -170,7 +170,7 @@ function decoded(mapped: Mapped, drops: bool, tag: u32, field: Span): Status {
   return Status.OK;
 }
 
-/** A varint field with a role. */
+/** Maps a varint field by its role. */
 export function scalar(role: u32, field: Span, value: u64): Status {
   const request = direction == Direction.REQUEST;
   let result = value;
@@ -244,14 +244,14 @@ export function scalar(role: u32, field: Span, value: u64): Status {
   return Status.OK;
 }
 
-/** True for a region that PD may act on for the tenant. */
+/** True when PD may act on this region for the tenant. */
 function mayAct(region: u64): bool {
   if (verdictNow(region) == Verdict.INSIDE) return true;
   countTurnedAway();
   return false;
 }
 
-/** One number of a list, in a field of its own. */
+/** Maps one number of a list that is not packed. */
 export function listed(role: u32, field: Span, value: u64): Status {
   switch (role) {
     case Role.OPAQUE:
@@ -265,7 +265,7 @@ export function listed(role: u32, field: Span, value: u64): Status {
   }
 }
 
-/** Some numbers of a list in one field. */
+/** Maps numbers of a packed list. */
 export function packed(role: u32, tag: u32, field: Span): Status {
   switch (role) {
     case Role.OPAQUE:
@@ -278,7 +278,7 @@ export function packed(role: u32, tag: u32, field: Span): Status {
   }
 }
 
-/** A packed list of regions to act on: those that are not known to be the tenant's leave it. */
+/** Maps a packed list of regions to act on. Regions not known to be the tenant's are removed. */
 function packedRegions(tag: u32, field: Span): Status {
   const end = field.end;
   let value = field.bytes;

@@ -1,9 +1,9 @@
 /**
- * Rewrites one protobuf message by the schema's table: steps over the wire bytes, skips what carries no key, patches keys of equal
- * length where they lie and records a patch for everything else. It has one reading of a message only; what has two is refused.
+ * Rewrites one protobuf message by the wire tables. Steps over the wire bytes and skips what carries no key. Patches keys of equal length
+ * in place, and records a patch for every other change. A message must have only one reading: an ambiguous one is refused.
  *
- * The loop reads a field's tag and extent and hands it to the handler of its kind. What a message asks for before its first field and
- * behind its last one says its flags: beginnings.ts, endings/.
+ * The loop reads a field's tag and extent and calls the handler of its kind. The message's flags say what to do before the first field and
+ * after the last one: see beginnings.ts and endings/.
  *
  * Wire format: https://protobuf.dev/programming-guides/encoding/
  */
@@ -76,10 +76,10 @@ import { GROUP_KEY_FIELD, GROUP_MESSAGE, isGroupKey } from './resource-groups';
 import { learnShown } from './shown-regions';
 import { bytes, listed, packed, scalar } from './values';
 
-/** Changes to one message: empty ranges take two bytes on the wire, and a hundred each while they are rewritten. */
+/** Maximum of changes to one message. An empty range takes two bytes on the wire, and a hundred while it is rewritten. */
 export const MAX_PATCHES: u32 = 1 << 20;
 
-/** Fields of one message, all its submessages included. */
+/** Maximum of fields in one message, with all its submessages. */
 export const MAX_FIELDS: u32 = 1 << 24;
 
 /** Wire types. */
@@ -90,21 +90,21 @@ const START_GROUP: u32 = 3;
 const END_GROUP: u32 = 4;
 const FIXED32: u32 = 5;
 
-/** Kind and role of a field of bytes that nobody reads, as an entry has them. */
+/** Kind and role in the entry of a field of bytes that is not read. */
 const KIND_AND_ROLE: u32 = 0x7ff;
 const OPAQUE_BYTES: u32 = (Kind.BYTES << 8) | Role.OPAQUE;
 
-/** The message that is being walked is to be learned: what is in it is walked, too. */
+/** True while a message is walked to be learned: its submessages are walked, not followed. */
 let learns = false;
-/** Fields of messages that have been walked. */
+/** Number of fields walked so far. */
 let fieldCount: u32 = 0;
 
-/** Length of the message after `rewrite` returned OK; equal to the old length when only `touched`. */
+/** Length of the message after `rewrite` returned OK. Equal to the old length when the message was only `touched`. */
 export let newLength: usize = 0;
 
 /**
- * Walks the message of `length` bytes at `p`. On OK: `newLength`, `patchCount` and `touched` say what changed, and
- * `applyPatches` builds the result. On anything else the bytes must not be forwarded.
+ * Walks the message of `length` bytes at `p`. On OK, `newLength`, `patchCount` and `touched` say what changed, and `applyPatches` builds
+ * the result. On any other status, the bytes must not be forwarded.
  */
 export function rewrite(message: u32, p: usize, length: usize, way: Direction): Status {
   useDirection(way);
@@ -120,7 +120,7 @@ export function rewrite(message: u32, p: usize, length: usize, way: Direction): 
   if (!followAlone(message, p, length)) {
     status = walkToLearn(message, p, p + length, 0);
     if (status == Status.DROP) {
-      // The whole answer lies outside: what is left of it is an empty message.
+      // The whole answer lies outside, so an empty message replaces it.
       truncatePatches(0);
       if (length != 0) addPatch(p, p + length, 0, 0);
       status = Status.OK;
@@ -130,7 +130,7 @@ export function rewrite(message: u32, p: usize, length: usize, way: Direction): 
   return status;
 }
 
-/** Walks the message [p, end). DROP: all of it must leave the answer, and its caller rolls back what was changed in it. */
+/** Walks the message [p, end). DROP: the whole message must leave the answer, and the caller rolls back its changes. */
 function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   if (depth > MAX_DEPTH) return fail(Status.TOO_DEEP, message, 0);
   const self = recordOf(message);
@@ -142,7 +142,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
     if (direction == Direction.REQUEST) {
       const status = beginRequest(level, flags);
       if (status != Status.OK) return status;
-      // One that names a region to act on is walked for what it names.
+      // When the request acts on its region, the context must be walked to read it.
       if (flags & Flag.CONTEXT && !namesRegion && isKnownContext(p, end - p)) p = end;
     } else if (flags & Flag.BATCH && exchange.count > 0) beginIds(level);
   }
@@ -177,7 +177,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
       }
     }
 
-    // A field that nobody reads is passed here; any other is handed on with its extent.
+    // Pass a field that is not read. Hand any other to its handler, with its extent.
     let status: Status;
     const valueAt = p;
     switch (tag & 7) {
@@ -249,7 +249,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   return endMessage(level, flags);
 }
 
-/** A number in a field of its own. */
+/** Handles a number in a field of its own. */
 function onNumber(level: Level, entry: u32, field: u32, value: u64): Status {
   const role = entry & 0xff;
   if (role == Role.REVERSE) level.reverse = value != 0;
@@ -261,7 +261,7 @@ function onNumber(level: Level, entry: u32, field: u32, value: u64): Status {
   return Status.OK;
 }
 
-/** A piece of a list of numbers. */
+/** Handles a piece of a list of numbers. */
 function onPacked(level: Level, entry: u32, tag: u32): Status {
   if (!(entry & PACKABLE)) return fail(Status.MALFORMED, level.message, tag >> 3);
   const role = entry & 0xff;
@@ -270,7 +270,7 @@ function onPacked(level: Level, entry: u32, tag: u32): Status {
   return status == Status.OK ? status : fail(status, level.message, tag >> 3);
 }
 
-/** What the schema does not know leaves an answer, and is refused in a request: nobody has judged it. */
+/** Handles a field that the schema does not know: removes it from an answer, refuses it in a request. Its meaning was never judged. */
 function onUnknown(level: Level, flags: u32, field: u32): Status {
   if (flags & Flag.LENIENT) return Status.OK;
   if (direction == Direction.REQUEST) return fail(Status.UNKNOWN_FIELD, level.message, field);
@@ -278,7 +278,7 @@ function onUnknown(level: Level, flags: u32, field: u32): Status {
   return Status.OK;
 }
 
-/** Bytes or a text. What must be judged with other fields waits for the message's end. */
+/** Handles bytes or a text. What must be judged together with other fields waits for the message's end. */
 function onBytes(level: Level, flags: u32, entry: u32, tag: u32): Status {
   const role = entry & 0xff;
   switch (role) {
@@ -313,11 +313,11 @@ function onBytes(level: Level, flags: u32, entry: u32, tag: u32): Status {
   return status == Status.OK ? status : fail(status, level.message, tag >> 3);
 }
 
-/** A submessage: walked, followed with others of its list that are like it, or nobody's to read. */
+/** Handles a submessage. Walks it, follows it with others of its list that are alike, or removes it unread. */
 function onMessage(level: Level, flags: u32, entry: u32, field: u32): Status {
   const request = direction == Direction.REQUEST;
   if (request && flags & Flag.COMMAND) {
-    // One request of a batch holds one command: decoders take the last one, refusals the first.
+    // One request of a batch must hold one command: decoders take the last one, refusals the first.
     if (level.members++ > 0) return fail(Status.DUPLICATE, level.message, field);
     if (isRefusedCommand(field)) return fail(Status.BY_POLICY, level.message, field);
   }
@@ -341,7 +341,7 @@ function onMessage(level: Level, flags: u32, entry: u32, field: u32): Status {
   return nested(level, entry >> 16, entry);
 }
 
-/** A message that is not read: it leaves, or something harmless goes in its place. */
+/** Handles a message that is not read: removes it, or replaces it by something harmless. */
 function onUnread(level: Level, role: u32, field: u32): Status {
   const span = level.field;
   if (direction == Direction.REQUEST) {
@@ -359,18 +359,18 @@ function onUnread(level: Level, role: u32, field: u32): Status {
   return Status.OK;
 }
 
-/** True for a request's context that is known to hold nothing to change. */
+/** True for a request's context that is known to need no change. */
 function isUnchanged(level: Level): bool {
   return !namesRegion && apiVersion() == 0 && isKnownContext(level.field.bytes, level.field.length);
 }
 
-/** Counts messages of a batch that go by. */
+/** Counts messages of a batch that pass. */
 function passCommands(count: u32): void {
   passInBatch(count);
   exchange.outstanding += direction == Direction.REQUEST ? <i32>count : -(<i32>count);
 }
 
-/** One request of a batch. Refused, it goes on as an empty one, and its answer will say why. */
+/** Handles one request of a batch. A refused request is replaced by an empty one, and its answer will say why. */
 function batchRequest(level: Level, entry: u32): Status {
   const before = patchCount;
   const status = nested(level, entry >> 16, entry);
@@ -386,7 +386,7 @@ function batchRequest(level: Level, entry: u32): Status {
   return Status.OK;
 }
 
-/** One response of a batch, with what its request left for it. */
+/** Handles one response of a batch, with the note that its request left. */
 function batchResponse(level: Level, entry: u32): Status {
   if (level.idsAt == 0) return nested(level, entry >> 16, entry);
   if (!nextId(level)) return fail(Status.MALFORMED, level.message, BATCH_IDS);
@@ -407,7 +407,7 @@ function batchResponse(level: Level, entry: u32): Status {
   return status;
 }
 
-/** What lies under a key of the meta storage: without the key nobody knows whose it is. */
+/** Handles the value under a key of the meta storage. Without the key its owner is unknown. */
 function groupValue(level: Level): Status {
   if (level.field.length == 0) return Status.OK;
   const key = findField(level.start, level.end, GROUP_KEY_FIELD);
@@ -415,7 +415,7 @@ function groupValue(level: Level): Status {
   return isGroupKey(key, foundEnd - key) ? nested(level, GROUP_MESSAGE, ESSENTIAL) : Status.OK;
 }
 
-/** A coprocessor request's plan. */
+/** Handles a coprocessor request's plan. */
 function plan(level: Level): Status {
   const message = planMessage(level);
   if (message == 0) return Status.OK;
@@ -423,7 +423,9 @@ function plan(level: Level): Status {
   return status == Status.OK ? nested(level, message, 0) : status;
 }
 
-/** Walks the message in the field that was read last, and fixes its length. DROP is settled here: it leaves alone, or its parent with it. */
+/**
+ * Walks the message in the current field, and corrects its length. A DROP removes the field, or is returned when the parent must go too.
+ */
 function nested(level: Level, message: u32, entry: u32): Status {
   const field = level.field;
   const value = field.bytes;
@@ -432,7 +434,7 @@ function nested(level: Level, message: u32, entry: u32): Status {
   const slot = patchCount;
   const before = grown;
   reservePatch(lengthAt);
-  // Of lists there are many alike.
+  // Lists hold many messages that are alike.
   const status =
     entry & REPEATED
       ? walkToLearn(message, value, end, level.depth + 1)
@@ -455,7 +457,7 @@ function nested(level: Level, message: u32, entry: u32): Status {
   return status;
 }
 
-/** Walks a message, and learns its layout where nothing is known of its like: what is in it is not learned, too. */
+/** Walks a message. Learns its layout when no such message is known; its submessages are not learned then. */
 function walkToLearn(message: u32, p: usize, end: usize, depth: i32): Status {
   if (learns || !wouldLearn(message, p, end - p)) return walk(message, p, end, depth);
   const firstPatch = patchCount;
@@ -467,7 +469,7 @@ function walkToLearn(message: u32, p: usize, end: usize, depth: i32): Status {
   return status;
 }
 
-/** True where all is known from a layout: not of commands that are refused, what was asked for, and how deep it lies. */
+/** True when a layout tells everything: no command may be refused, no id of a batch is needed, and the message is not too deep. */
 function mayFollow(level: Level, flags: u32): bool {
   if (level.depth >= MAX_DEPTH - MAX_NESTING || level.idsAt != 0) return false;
   return !(flags & Flag.BATCH && direction == Direction.REQUEST && refusesCommands());

@@ -1,4 +1,4 @@
-/** Fields that the filter adds where a message has none. */
+/** Adds fields that a message lacks. */
 import { encodeLease } from '../../keys/namespace';
 import { apiVersion, keyspaceId } from '../../keys/space';
 import { alloc } from '../../memory/arena';
@@ -18,17 +18,17 @@ function addNumber(level: Level, field: u32, value: u64): void {
   if (field != 0 && !level.has(field)) replaceScalar(field << 3, level.end, level.end, value);
 }
 
-/** The safe point that the request's client believes in. */
+/** Adds to an answer the safe point that its request held. */
 export function addSafePoint(level: Level): void {
   addNumber(level, startFieldOf(recordOf(level.message)), exchange.remembered);
 }
 
-/** A lease id of the tenant's own: one that is left to etcd could be anybody's. */
+/** Adds a lease id of the tenant's own. An id chosen by etcd could be any tenant's. */
 export function addLease(level: Level): void {
   addNumber(level, LEASE_ID_FIELD, encodeLease(leaseSeed));
 }
 
-/** What a request's context says of the key space. */
+/** Adds to a request's context the fields that name the keyspace. */
 export function addContextFields(level: Level): void {
   if (apiVersion() == 0) return;
   const self = recordOf(level.message);
@@ -36,7 +36,7 @@ export function addContextFields(level: Level): void {
   addNumber(level, endFieldOf(self), keyspaceId());
 }
 
-/** A context that says the same, for a request that has none. */
+/** Adds a context with these fields to a request that has none. */
 export function addContext(level: Level): void {
   if (apiVersion() == 0 || level.has(CONTEXT_FIELD)) return;
   const context = recordOf(entryOf(recordOf(level.message), CONTEXT_FIELD) >> 16);
@@ -46,7 +46,7 @@ export function addContext(level: Level): void {
   replaceField((CONTEXT_FIELD << 3) | 2, level.end, level.end, at, to - at);
 }
 
-/** The rule by which keys count as the client's own. */
+/** Adds the rule that makes keys count as the client's own. */
 export function addChecksumRule(level: Level): void {
   if (!level.has(CHECKSUM_RULE)) appendChecksumRule(level.end);
 }

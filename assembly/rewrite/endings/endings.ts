@@ -1,4 +1,4 @@
-/** What a message asks for behind its last field, by its flags: one function for each kind of ending, in the order in which they are held. */
+/** Does what a message needs after its last field, by its flags. There is one function for each kind of ending, called in order. */
 import { apiVersion } from '../../keys/space';
 import { Flag, startFieldOf } from '../../schema/messages';
 import { Status } from '../../wire/status';
@@ -11,7 +11,7 @@ import { endRange } from './range';
 import { endRegion, rememberUnchanged } from './region';
 import { requireFields, requireSettings } from './required';
 
-/** True when nothing is to be done at the end of this message: of most. @inline */
+/** True when there is nothing to do at this message's end, as for most messages. @inline */
 export function endsPlainly(flags: u32, self: usize, seen: u64): bool {
   return !(
     flags & Flag.ENDS ||

@@ -1,4 +1,4 @@
-/** Names in PD's etcd and meta storage whose fields are judged together. */
+/** Maps names in PD's etcd and meta storage whose fields are judged together. */
 import { Flag, endFieldOf, recordOf, startFieldOf } from '../../schema/messages';
 import { Status } from '../../wire/status';
 import { exchange, fail } from '../current';
@@ -15,7 +15,7 @@ const LEASE_FIELD: u32 = 3;
 export function endNames(level: Level, flags: u32): Status {
   const self = recordOf(level.message);
   const startField = startFieldOf(self);
-  // An absent name is the first one of all.
+  // An absent name means the first name of all.
   level.first.standAt(level.end);
   let status: Status;
   if (flags & Flag.SERVICE) status = serviceSafePoint(exchange);

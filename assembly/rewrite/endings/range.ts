@@ -1,4 +1,4 @@
-/** A range: an absent bound equals an empty one, and which of the two is the lower one may be said behind them. */
+/** Maps a range. An absent bound equals an empty one. A later field may say which of the two is the lower bound. */
 import { Flag, endFieldOf, recordOf, startFieldOf } from '../../schema/messages';
 import { Status } from '../../wire/status';
 import { fail } from '../current';

@@ -1,4 +1,4 @@
-/** Requests that act on the region that their context names, and contexts that need not be walked again. */
+/** Handles requests that act on the region in their context, and contexts that need not be walked again. */
 import { Flag, endFieldOf, recordOf, startFieldOf } from '../../schema/messages';
 import { Status } from '../../wire/status';
 import { fail, namesRegion } from '../current';
@@ -13,7 +13,7 @@ export function endRegion(level: Level, flags: u32): Status {
   return status == Status.OK ? status : fail(status, level.message, 0);
 }
 
-/** A context in which nothing was changed, and nothing is to be added, is known from now on. */
+/** Remembers a context that needed no change and no addition. */
 export function rememberUnchanged(level: Level): void {
   const self = recordOf(level.message);
   if (

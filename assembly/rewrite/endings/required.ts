@@ -1,11 +1,11 @@
-/** What a request must say: absent, upstream would take it for everything. */
+/** Refuses requests without a field whose absence upstream takes to mean everything. */
 import { Flag, recordOf, startFieldOf } from '../../schema/messages';
 import { Status } from '../../wire/status';
 import { fail } from '../current';
 import { Level } from '../level';
 import { hasGroupSettings } from '../resource-groups';
 
-/** Absent, an exact key would be the store's empty key, and a path the whole of the meta storage. */
+/** Requires an exact key or a path. Absent, they mean the store's empty key, or the whole meta storage. */
 export function requireFields(level: Level, flags: u32): Status {
   if (!(flags & (Flag.EXACT_KEY | Flag.RESOURCE_PATH))) return Status.OK;
   const field = startFieldOf(recordOf(level.message));
@@ -13,7 +13,7 @@ export function requireFields(level: Level, flags: u32): Status {
   return fail(flags & Flag.EXACT_KEY ? Status.KEY_OUTSIDE : Status.NAME_OUTSIDE, level.message, field);
 }
 
-/** A list without which a request means the whole store, and settings without which PD stops. */
+/** Requires a list without which a request means the whole store, and settings without which PD stops. */
 export function requireSettings(level: Level, flags: u32): Status {
   if (flags & Flag.GROUP_SETTINGS && !hasGroupSettings(level.start, level.end))
     return fail(Status.GROUP_SETTINGS, level.message, 0);

@@ -1,5 +1,5 @@
 /**
- * TiKV's memcomparable bytes, as PD speaks them (tikv/codec `encode_bytes`):
+ * Encodes and decodes TiKV's memcomparable bytes, which PD uses (tikv/codec `encode_bytes`):
  *
  *   [8 bytes of the key] [marker] ... ; the marker is 0xFF - (padding bytes in this group); all groups but the last have 0xFF
  */
@@ -7,25 +7,25 @@ import { alloc } from '../memory/arena';
 
 const GROUP: usize = 8;
 const ENCODED_GROUP: usize = 9;
-/** Marker of a group that holds padding only. */
+/** Marker of a group that holds only padding. */
 const NO_KEY_BYTES: u8 = 0xf7;
 
 /** Length of the last result of `decode` or `encode`. */
 export let resultLength: usize = 0;
 
-/** True when the bytes are one whole encoded key. */
+/** True when the bytes are exactly one encoded key. */
 export function isEncoded(p: usize, length: usize): bool {
   if (length == 0 || length % ENCODED_GROUP != 0) return false;
   const last = p + length - ENCODED_GROUP;
   for (; p < last; p += ENCODED_GROUP) if (load<u8>(p, GROUP) != 0xff) return false;
   const padding = <usize>(0xff - load<u8>(last, GROUP));
   if (padding == 0 || padding > GROUP) return false;
-  // Padding is zero: what is left of the group when its key bytes are shifted out.
+  // Padding must be zero: check what remains of the group without its key bytes.
   const kept = (GROUP - padding) << 3;
   return kept == 0 ? load<u64>(last) == 0 : load<u64>(last) >> kept == 0;
 }
 
-/** Decodes into the arena; 0 when the bytes are not one whole encoded key. */
+/** Decodes into the arena. 0 when the bytes are not exactly one encoded key. */
 export function decode(p: usize, length: usize): usize {
   if (length == 0 || length % ENCODED_GROUP != 0) return 0;
   const out = alloc(length);
@@ -47,13 +47,13 @@ export function decode(p: usize, length: usize): usize {
   return 0;
 }
 
-/** True when `decodeCeiling` was given a whole encoded key. */
+/** True when the bytes given to `decodeCeiling` were exactly one encoded key. */
 export let isExact: bool = false;
 
 /**
- * The least key whose encoded form is not below these bytes, whatever they are, in the arena: all bytes have a place among encoded keys.
+ * Finds the smallest key whose encoded form is not below these bytes, in the arena. Any bytes have a place among encoded keys.
  *
- *   whole groups with marker FF | rest        the rest is the last group of an encoded key, or not
+ *   whole groups with marker FF | rest        the rest may or may not be the last group of an encoded key
  */
 export function decodeCeiling(p: usize, length: usize): usize {
   const out = alloc(length + GROUP);
@@ -67,14 +67,14 @@ export function decodeCeiling(p: usize, length: usize): usize {
   const rest = end - p;
   let kept = min<usize>(rest, GROUP);
   memory.copy(to, p, kept);
-  // Encoding puts zeros behind a key: it is not below the rest if it is not below what the rest begins with.
+  // Encoding adds zeros behind a key. So zeros at the end of the rest can be left out.
   while (kept > 0 && load<u8>(to + kept - 1) == 0) kept--;
   isExact = false;
   if (rest >= ENCODED_GROUP && load<u8>(p, GROUP) >= NO_KEY_BYTES) {
     const named = <usize>(load<u8>(p, GROUP) - NO_KEY_BYTES);
     isExact = rest == ENCODED_GROUP && kept <= named;
     if (isExact) kept = named;
-    // The key that would end here is below the bytes behind it.
+    // A key that ends here would be below the bytes, so it must be one byte longer.
     else if (kept <= named) kept = named + 1;
   }
   resultLength = to + kept - out;
@@ -101,7 +101,9 @@ export function encode(p: usize, length: usize): usize {
   return out;
 }
 
-/** How many of the first bytes of an encoded key of this length all keys share that begin with it: those in front of the padding. */
+/**
+ * How many bytes at the start of an encoded key are shared by all keys that begin with it: those before the padding. `length` is the key's.
+ */
 export function sharedLength(length: usize): usize {
   return (length / GROUP) * ENCODED_GROUP + (length % GROUP);
 }

@@ -1,6 +1,6 @@
 /**
- * Keys as PD has them, which region errors and SplitRegion's answers share: memcomparable for transactions, and for raw keys only where the
- * store's API version says so. Client and store need not agree.
+ * Maps keys in PD's form, which region errors and SplitRegion's answers use too. The form is memcomparable for transactions. For raw keys
+ * it is so only under API V2. Client and store may use different forms.
  *
  *                                       client          store
  *   table, tenant 0, txn                memcomparable   memcomparable
@@ -15,26 +15,26 @@ import * as table from './table';
 
 let clientEncodes: bool = true;
 let storeEncodes: bool = true;
-/** In the store's form: what every key of the space begins at, and what everything behind it does. */
+/** In the store's form: the bytes at which the key range begins, and those at which it ends. */
 let stored: KeyRange = changetype<KeyRange>(0);
-/** In the store's form: the border that lies furthest behind the space's last key without a key of another in between. */
+/** In the store's form: the furthest boundary behind the tenant's last key, with no key of another tenant before it. */
 let lastBorder: usize = 0;
 let lastBorderLength: usize = 0;
 
-/** Sets which sides have the memcomparable form. */
+/** Sets which sides use the memcomparable form. */
 export function useForms(client: bool, store: bool): void {
   clientEncodes = client;
   storeEncodes = store;
 }
 
-/** Sets where the space lies, in the store's form. */
+/** Sets where the key range lies, in the store's form. */
 export function useStored(range: KeyRange, border: usize, borderLength: usize): void {
   stored = range;
   lastBorder = border;
   lastBorderLength = borderLength;
 }
 
-/** The result of a raw mapping in memcomparable form. */
+/** Encodes the result of a raw mapping in memcomparable form. */
 function reencode(mapped: Mapped, p: usize, length: usize): Mapped {
   const at = mapped == Mapped.REPLACED ? mappedAt : p;
   const size = mapped == Mapped.REPLACED ? mappedLength : length;
@@ -42,7 +42,7 @@ function reencode(mapped: Mapped, p: usize, length: usize): Mapped {
   return replacedBy(encoded, memcomparable.resultLength);
 }
 
-/** A client's key or bound in PD's form to the store's. BROKEN: it is not in that form. */
+/** Maps a client's key or bound in PD's form to the store's. BROKEN: it is not in that form. */
 export function encodeEncoded(p: usize, length: usize, bound: Bound): Mapped {
   if (codec == Codec.TABLE && table.tagEncoded(p, length)) return Mapped.IN_PLACE;
   let raw = p;
@@ -52,9 +52,9 @@ export function encodeEncoded(p: usize, length: usize, bound: Bound): Mapped {
     if (raw == 0) return Mapped.BROKEN;
     rawLength = memcomparable.resultLength;
   }
-  // The encoded empty key lies before everything, unlike an absent end.
+  // The encoded empty key lies before everything. An absent end does not.
   if (bound == Bound.UPPER && rawLength == 0 && length != 0) bound = Bound.LOWER;
-  // Tenant 0 begins where the store does: its first region is looked up by the empty key.
+  // Tenant 0 begins where the store begins. It looks up its first region by the empty key.
   if (codec == Codec.TENANT_ZERO && rawLength == 0 && bound == Bound.KEY) return Mapped.SAME;
   const mapped = encode(raw, rawLength, bound);
   if (mapped == Mapped.OUTSIDE || mapped == Mapped.SAME || !storeEncodes) return mapped;
@@ -62,8 +62,8 @@ export function encodeEncoded(p: usize, length: usize, bound: Bound): Mapped {
 }
 
 /**
- * Where a client's bound of a range of regions lies in the store: there is a region for every key, in order. Neither OUTSIDE nor BROKEN. An
- * empty lower bound is the space's first key, an empty upper one its end.
+ * Maps a client's bound of a range of regions to its place in the store. Every key has a region, in order: never OUTSIDE or BROKEN. An
+ * empty lower bound means the first key of the tenant's key range; an empty upper bound means its end.
  */
 export function encodePlace(p: usize, length: usize, bound: Bound): Mapped {
   if (length == 0 && bound == Bound.UPPER) return encodeEncoded(p, length, bound);
@@ -80,14 +80,14 @@ export function encodePlace(p: usize, length: usize, bound: Bound): Mapped {
   if (mapped == Mapped.SAME || !storeEncodes) return mapped;
   reencode(mapped, raw, rawLength);
   if (isBetween && rawLength != 0) {
-    // Below the key's encoded form, and not below that of any other key before it.
+    // The place must lie below the encoded key, and not below any smaller encoded key.
     const marker = mappedAt + mappedLength - 1;
     store<u8>(marker, load<u8>(marker) - 1);
   }
   return Mapped.REPLACED;
 }
 
-/** A store's key or boundary in PD's form to the client's. */
+/** Maps a store's key or boundary in PD's form to the client's. */
 export function decodeEncoded(p: usize, length: usize, bound: Bound): Mapped {
   if (codec == Codec.TABLE && table.untagEncoded(p, length)) return Mapped.IN_PLACE;
   if (length == 0) return bound == Bound.KEY ? Mapped.OUTSIDE : Mapped.SAME;
@@ -102,12 +102,12 @@ export function decodeEncoded(p: usize, length: usize, bound: Bound): Mapped {
   }
   const mapped = decode(raw, rawLength, bound);
   if (mapped == Mapped.OUTSIDE || mapped == Mapped.SAME) return mapped;
-  // PD writes an open bound, and a space's first key, as ''.
+  // PD writes an open bound, and the first key of a key range, as ''.
   if (mapped == Mapped.REPLACED && (mappedLength == 0 || !clientEncodes)) return mapped;
   return reencode(mapped, raw, rawLength);
 }
 
-/** A boundary that is no encoded key still lies before or behind the tenant; inside, only tenant 0 can be shown it. */
+/** Maps a boundary that is no encoded key. It may still lie before or behind the tenant. Inside, only tenant 0 can see it. */
 function undecodable(p: usize, length: usize, bound: Bound): Mapped {
   if (bound == Bound.KEY) return Mapped.OUTSIDE;
   const lower = bound == Bound.LOWER;
@@ -117,7 +117,9 @@ function undecodable(p: usize, length: usize, bound: Bound): Mapped {
   return codec == Codec.TENANT_ZERO ? Mapped.SAME : Mapped.BROKEN;
 }
 
-/** True when the whole of a region lies inside the space. Its bounds as the store's PD has them, empty where the region is open. */
+/**
+ * True when a whole region lies inside the tenant's key range. The bounds are in PD's form of the store, empty where the region is open.
+ */
 export function ownsRegion(start: usize, startLength: usize, end: usize, endLength: usize): bool {
   return (
     endLength != 0 &&

@@ -1,5 +1,5 @@
 /**
- * A tenant's key space, and the one door to the codecs.
+ * A tenant's key range, and the only way to the codecs.
  *
  *   made from                          keys in the store         PD's form     Context
  *   tableSpace(n)                      't' 80+n:2 ...            see table.ts  API V1
@@ -24,7 +24,7 @@ export { decodeEnd, decodeKey, decodeStart, encodeKey, encodeLower, encodeUpper 
 export { Bound, Mapped, mappedAt, mappedLength } from './mapped';
 export { decodeEncoded, encodeEncoded, encodePlace, ownsRegion } from './pd-form';
 
-/** Kinds of requests that a space serves, as the schema's flags of messages have them. */
+/** Kinds of requests that a key range serves. The values are those of the messages' flags in the wire tables. */
 export const TXN: u32 = 2048;
 export const RAW: u32 = 4096;
 export const COPROCESSOR: u32 = 8192;
@@ -52,10 +52,10 @@ const TAGGED_BYTES: usize = 3;
 
 let lastSerial: u64 = 0;
 
-/** One tenant's space. Made when the configuration is loaded, not changed afterwards. */
+/** One tenant's key range. Made when the configuration is loaded, and never changed. */
 @unmanaged
 export class Space {
-  /** No two spaces ever have the same; not 0. */
+  /** Unique among all key ranges; not 0. */
   serial: u64;
   codec: Codec;
   /** The tenant's number. */
@@ -63,17 +63,17 @@ export class Space {
   capabilities: u32;
   apiVersion: u32;
   keyspaceId: u32;
-  /** PD's form is memcomparable at the client's, the store's side. */
+  /** Whether PD's form of keys is memcomparable: on the client's side, on the store's side. */
   clientEncodes: bool;
   storeEncodes: bool;
-  /** The part [P, E) of the store that is this space and no other's: raw keys. */
+  /** The raw keys [P, E) of the store that belong to this tenant alone. */
   keys: KeyRange;
-  /** The same in the store's form of PD's keys, without the padding that encoding puts behind. */
+  /** The same in the store's form of PD's keys, without the padding of the encoding. */
   stored: KeyRange;
-  /** The furthest border, in that form, at which a region of the space may end. */
+  /** The furthest boundary, in that form, at which a region of the tenant may end. */
   lastBorder: usize;
   lastBorderLength: usize;
-  /** The same for all spaces that are the same part of the store, of whatever configuration. */
+  /** Equal for equal parts of the store, in any configuration. */
   place: u64;
 
   constructor(number: u32, codec: Codec, mode: Mode, keys: KeyRange) {
@@ -93,20 +93,20 @@ export class Space {
   }
 }
 
-/** Both borders that `ownsRegion` asks for, as one number: FNV-1a, 64 bits. */
+/** Hashes both boundaries that `ownsRegion` compares: FNV-1a, 64 bits. */
 function placeOf(space: Space): u64 {
   const start = hashOn(0xcbf29ce484222325, space.stored.at, space.stored.length);
   return hashOn(start, space.lastBorder, space.lastBorderLength) | 1;
 }
 
-/** The length goes first, so that no two pairs of borders are the same bytes. */
+/** Hashes the length first, so that no two pairs of boundaries give the same bytes. */
 function hashOn(hash: u64, p: usize, length: usize): u64 {
   hash = (hash ^ (<u64>length)) * 0x100000001b3;
   for (let i: usize = 0; i < length; i++) hash = (hash ^ (<u64>load<u8>(p + i))) * 0x100000001b3;
   return hash;
 }
 
-/** True when both are the same part of the store, reached in the same way. */
+/** True when both are the same part of the store, accessed in the same way. */
 export function isSameSpace(a: Space, b: Space): bool {
   return (
     a.codec == b.codec &&
@@ -117,7 +117,7 @@ export function isSameSpace(a: Space, b: Space): bool {
   );
 }
 
-/** Completes a space whose store has the memcomparable form; its regions may end at `end`, a raw key. */
+/** Completes a key range whose store uses the memcomparable form. Its regions may end at `end`, a raw key. */
 function encodeStored(space: Space, end: usize, endLength: usize): void {
   const keys = space.keys;
   const from = memcomparable.encode(keys.at, keys.length);
@@ -130,7 +130,7 @@ function encodeStored(space: Space, end: usize, endLength: usize): void {
   space.place = placeOf(space);
 }
 
-/** `t` and the two bytes of tenant `n`'s tag. */
+/** Writes `t` and the two bytes of tenant `n`'s tag. */
 function tagged(n: u32): usize {
   const at = alloc(TAGGED_BYTES);
   store<u8>(at, T);
@@ -138,24 +138,24 @@ function tagged(n: u32): usize {
   return at;
 }
 
-/** What all table tenants may ever take together. */
+/** All keys that table tenants may ever use. */
 export function tableTenants(): KeyRange {
   return newRange(tagged(MIN_TENANT), TAGGED_BYTES, tagged(MAX_TENANT + 1), TAGGED_BYTES);
 }
 
-/** The space of table tenant `number`, MIN_TENANT to MAX_TENANT. */
+/** The key range of table tenant `number`, MIN_TENANT to MAX_TENANT. */
 export function tableSpace(number: u32): Space {
   const start = tagged(number);
   const end = tagged(number + 1);
   const space = new Space(number, Codec.TABLE, Mode.TXN, newRange(start, TAGGED_BYTES, end, TAGGED_BYTES));
   space.capabilities |= COPROCESSOR;
-  // Between `t` tag and the nine bytes of P lie no tenant's keys: a border may be at either.
+  // No tenant has keys between `t` tag and the nine bytes of P, so a region may end at either.
   writeBound(firstOf(number + 1));
   encodeStored(space, mappedAt, mappedLength);
   return space;
 }
 
-/** The space of tenant 0. */
+/** The key range of tenant 0. */
 export function tenantZeroSpace(): Space {
   const space = new Space(0, Codec.TENANT_ZERO, Mode.TXN, newRange(0, 0, tagged(MIN_TENANT), TAGGED_BYTES));
   space.capabilities |= COPROCESSOR;
@@ -164,7 +164,7 @@ export function tenantZeroSpace(): Space {
   return space;
 }
 
-/** The space of a keyspace, id 0 to MAX_KEYSPACE, of an API V2 store. E is P + 1 as a number, as client-go has it. */
+/** The key range of a keyspace in an API V2 store, id 0 to MAX_KEYSPACE. E is P + 1 as a number, as in client-go. */
 export function keyspaceSpace(number: u32, id: u32, mode: Mode): Space {
   const p = alloc(KEYSPACE_BYTES);
   const e = alloc(KEYSPACE_BYTES);
@@ -180,9 +180,9 @@ export function keyspaceSpace(number: u32, id: u32, mode: Mode): Space {
   return space;
 }
 
-/** The space behind a prefix of `length` bytes, not all of which may be FF. */
+/** The key range behind a prefix of `length` bytes. At least one of the bytes must not be FF. */
 export function prefixSpace(number: u32, p: usize, length: usize, mode: Mode): Space {
-  // The last byte that is not FF, raised: everything that begins with the prefix lies before.
+  // Raises the last byte that is not FF: every key that begins with the prefix lies below the result.
   let endLength = length;
   while (endLength > 1 && load<u8>(p + endLength - 1) == 0xff) endLength--;
   const e = alloc(endLength);
@@ -193,7 +193,7 @@ export function prefixSpace(number: u32, p: usize, length: usize, mode: Mode): S
   return space;
 }
 
-/** Gives a space's memory back; nothing may use it any more. */
+/** Frees a key range that is no longer used. */
 export function freeSpace(space: Space): void {
   if (space.storeEncodes) {
     freeRange(space.stored);
@@ -205,7 +205,7 @@ export function freeSpace(space: Space): void {
 
 let current: Space = changetype<Space>(0);
 
-/** Makes this the space that the codecs map for. */
+/** Makes the codecs map for this key range. */
 export function useSpace(space: Space): void {
   current = space;
   useCodec(space.codec);
@@ -215,17 +215,17 @@ export function useSpace(space: Space): void {
   else if (space.codec == Codec.PREFIX) usePrefix(space.keys);
 }
 
-/** What the space in use serves: TXN, RAW, COPROCESSOR. */
+/** What the key range in use serves: TXN, RAW, COPROCESSOR. */
 export function capabilities(): u32 {
   return current.capabilities;
 }
 
-/** kvrpcpb.Context.api_version of requests into the space in use. */
+/** kvrpcpb.Context.api_version of requests into the key range in use. */
 export function apiVersion(): u32 {
   return current.apiVersion;
 }
 
-/** kvrpcpb.Context.keyspace_id of requests into the space in use; 0 under API V1. */
+/** kvrpcpb.Context.keyspace_id of requests into the key range in use; 0 under API V1. */
 export function keyspaceId(): u32 {
   return current.keyspaceId;
 }
@@ -235,22 +235,22 @@ export function tenantNumber(): u32 {
   return current.number;
 }
 
-/** Tells the space in use from all others, those of older configurations included. @inline */
+/** Identifies the key range in use among all others, those of older configurations included. @inline */
 export function spaceSerial(): u64 {
   return current.serial;
 }
 
-/** The part of the store that the space in use is, whatever configuration it is of; not 0. @inline */
+/** Identifies the part of the store in use, in any configuration; not 0. @inline */
 export function spacePlace(): u64 {
   return current.place;
 }
 
-/** True when the store sees other table ids than the tenant does. */
+/** True when the store sees other table ids than the tenant. */
 export function mapsTableIds(): bool {
   return current.codec == Codec.TABLE;
 }
 
-/** What is added to a table id on its way to the store: the tenant's number in the upper 16 bits. */
+/** The number added to a table id on its way to the store: the tenant's number in the upper 16 bits. */
 export function tableIdTag(): u64 {
   return current.codec == Codec.TABLE ? (<u64>current.number) << 48 : 0;
 }

@@ -1,5 +1,5 @@
 /**
- * The table codec: a tenant's keys inside the free bits of TiDB's own key layout.
+ * The table codec puts a tenant's number into the free bits of TiDB's own key layout.
  *
  *   logical  'm...'                              -> 't' 80+n:2 00:6 | 'm...'         (9 bytes longer: everything below T)
  *   logical  't' 80 00 | id:6 (>= 1) | rest      -> 't' 80+n:2 | id:6 | rest         (same length, two bytes patched)
@@ -14,7 +14,7 @@ import { isEncoded } from './memcomparable';
 import { BOUND_BYTES, LIMIT, T, behindT, writeBound, writeFarPlace } from './tidb-keys';
 
 export const MIN_TENANT: u32 = 1;
-/** With 32767 the tenant's end would leave the `t` space. */
+/** The largest tenant number. With 32767 the tenant's end would lie outside the `t` keys. */
 export const MAX_TENANT: u32 = 32766;
 
 /** The eight bytes behind `t` as one big-endian number. */
@@ -33,14 +33,14 @@ export function firstOf(n: u32): u64 {
   return (0x8000 + <u64>n) << 48;
 }
 
-/** Makes tenant `n` the one that the functions below map for. */
+/** Makes the functions below map for tenant `n`. */
 export function useTenant(n: u32): void {
   tag = bswap<u16>(<u16>(0x8000 + n));
   low = firstOf(n);
   high = firstOf(n + 1);
 }
 
-/** `t`, the given tag, and a table id, which is not 0. @inline */
+/** True for `t`, the given tag, and a table id other than 0. @inline */
 function isOfTable(p: usize, expected: u16): bool {
   const behind = load<u64>(p, 1);
   return load<u8>(p) == T && <u16>behind == expected && behind >> 16 != 0;
@@ -54,7 +54,7 @@ function prefixed(p: usize, length: usize): Mapped {
   return replacedBy(at, BOUND_BYTES + length);
 }
 
-/** A logical key to its physical one. OUTSIDE: it is not a TiDB key. */
+/** Maps a logical key to its physical key. OUTSIDE: it is no TiDB key. */
 export function encodeKey(p: usize, length: usize): Mapped {
   if (length >= BOUND_BYTES && isTaggable(p)) {
     store<u16>(p, tag, 1);
@@ -74,24 +74,24 @@ export function encodeKey(p: usize, length: usize): Mapped {
   return prefixed(p, length);
 }
 
-/** A range's lower bound; empty is the tenant's first key, and what lies above every key is the tenant's very end. */
+/** Maps a range's lower bound. Empty means the tenant's first key. A bound above every key means the tenant's end. */
 export function encodeLower(p: usize, length: usize): Mapped {
   const mapped = encodeKey(p, length);
   return mapped == Mapped.OUTSIDE ? writeBound(high) : mapped;
 }
 
-/** A range's upper bound; empty and what lies above every key are the tenant's end. */
+/** Maps a range's upper bound. Empty, or above every key, means the tenant's end. */
 export function encodeUpper(p: usize, length: usize): Mapped {
   return length == 0 ? writeBound(high) : encodeLower(p, length);
 }
 
-/** Where a logical key lies among the regions: one above every key lies in the tenant's last region. */
+/** Maps a logical key to its place among the regions. A key above every TiDB key lies in the tenant's last region. */
 export function encodePlace(p: usize, length: usize): Mapped {
   const mapped = encodeKey(p, length);
   return mapped == Mapped.OUTSIDE ? writeFarPlace(low, p, length) : mapped;
 }
 
-/** A physical key back to the logical one. OUTSIDE: another tenant's. */
+/** Maps a physical key to its logical key. OUTSIDE: it is another tenant's. */
 export function decodeKey(p: usize, length: usize): Mapped {
   if (length >= BOUND_BYTES && isTagged(p)) {
     store<u16>(p, UNTAGGED, 1);
@@ -107,7 +107,7 @@ export function decodeKey(p: usize, length: usize): Mapped {
   return replacedBy(p + BOUND_BYTES, length - BOUND_BYTES);
 }
 
-/** Where a store's boundary lies: -1 at or below P, 1 at or above E, 0 inside. */
+/** Compares a store's boundary with the tenant's range: -1 at or below P, 1 at or above E, 0 inside. */
 function place(p: usize, length: usize): i32 {
   if (length == 0) return -1;
   const first = load<u8>(p);
@@ -120,20 +120,20 @@ function place(p: usize, length: usize): i32 {
 function decodeInside(p: usize, length: usize): Mapped {
   const mapped = decodeKey(p, length);
   if (mapped != Mapped.REPLACED || mappedLength == 0) return mapped;
-  // P + x with x at or above T belongs to no logical key below T: the next one is T itself.
+  // A physical key P + x with x at or above T comes from no logical key. The next logical key is T itself.
   if (load<u8>(mappedAt) < T) return mapped;
   if (load<u8>(mappedAt) == T && behindT(mappedAt, mappedLength) < FIRST_TAGGABLE) return mapped;
   return writeBound(FIRST_TAGGABLE);
 }
 
-/** A store's region or range start as the tenant sees it: clamped to '' below; OUTSIDE when it starts behind the tenant. */
+/** Maps the start of a store's region or range. Below the tenant it becomes ''. OUTSIDE: it lies behind the tenant. */
 export function decodeStart(p: usize, length: usize): Mapped {
   const where = place(p, length);
   if (where < 0) return length == 0 ? Mapped.SAME : unbounded();
   return where > 0 ? Mapped.OUTSIDE : decodeInside(p, length);
 }
 
-/** A store's region or range end as the tenant sees it: clamped to '' above; OUTSIDE when it ends before the tenant. */
+/** Maps the end of a store's region or range. Above the tenant it becomes ''. OUTSIDE: it lies before the tenant. */
 export function decodeEnd(p: usize, length: usize): Mapped {
   if (length == 0) return Mapped.SAME;
   const where = place(p, length);
@@ -142,27 +142,27 @@ export function decodeEnd(p: usize, length: usize): Mapped {
 }
 
 /**
- * True when the tag of an encoded key can be patched where it lies: two groups at least, `t`, the given tag, a table id.
+ * True when the tag of an encoded key can be patched in place: two groups or more, `t`, the given tag, a table id.
  *   't' tag:2 id[0..5] FF id[5] ...
  */
 function patchable(p: usize, length: usize, expected: u16): bool {
   if (length < 18 || load<u8>(p) != T || load<u16>(p, 1) != expected || load<u8>(p, 8) != 0xff) return false;
-  // Five bytes of the id lie behind the tag, the sixth in the next group.
+  // The first group holds five bytes of the id, the next group the sixth.
   const hasId = load<u64>(p) >> 24 != 0 || load<u8>(p, 9) != 0;
   return hasId && isEncoded(p, length);
 }
 
-/** True for a logical key of at least BOUND_BYTES that takes the tag where it lies. @inline */
+/** True when the tag fits in place into this logical key of at least BOUND_BYTES. @inline */
 export function isTaggable(p: usize): bool {
   return isOfTable(p, UNTAGGED);
 }
 
-/** True for a physical key of at least BOUND_BYTES that loses the tag where it lies. @inline */
+/** True when this physical key of at least BOUND_BYTES can lose its tag in place. @inline */
 export function isTagged(p: usize): bool {
   return isOfTable(p, tag);
 }
 
-/** The same of memcomparable keys. */
+/** The same for memcomparable keys. */
 export function isTaggableEncoded(p: usize, length: usize): bool {
   return patchable(p, length, UNTAGGED);
 }
@@ -171,19 +171,19 @@ export function isTaggedEncoded(p: usize, length: usize): bool {
   return patchable(p, length, tag);
 }
 
-/** What belongs behind `t` in a key of the store, and in one of the client. @inline */
+/** The tag behind `t`: in a key of the store, or in a client's key. @inline */
 export function tagOf(stored: bool): u16 {
   return stored ? tag : UNTAGGED;
 }
 
-/** Patches the tag into a memcomparable logical key where it lies. False: it is not of that shape, and nothing was changed. */
+/** Patches the tag into a memcomparable logical key in place. False: the key has another form, and nothing was changed. */
 export function tagEncoded(p: usize, length: usize): bool {
   if (!patchable(p, length, UNTAGGED)) return false;
   store<u16>(p, tag, 1);
   return true;
 }
 
-/** Takes the tag out of a memcomparable physical key where it lies. False: it is not of that shape, and nothing was changed. */
+/** Removes the tag from a memcomparable physical key in place. False: the key has another form, and nothing was changed. */
 export function untagEncoded(p: usize, length: usize): bool {
   if (!patchable(p, length, tag)) return false;
   store<u16>(p, UNTAGGED, 1);

@@ -1,5 +1,5 @@
 /**
- * The layout that TiDB's own keys have, and where it ends (tidb/pkg/tablecodec): `m...`, and `t` with an eight-byte table id, big endian,
+ * The layout of TiDB's own keys, and where it ends (tidb/pkg/tablecodec). Keys are `m...`, or `t` with a table id: eight bytes, big endian,
  * sign bit flipped. Ids lie below 2^48, so every key of an unshared TiDB lies below `t` 80 01.
  */
 import { alloc } from '../memory/arena';
@@ -9,9 +9,9 @@ import { Mapped, replacedBy } from './mapped';
 export const T: u8 = 0x74;
 /** The eight bytes behind `t` in the first key that no TiDB writes, as one big-endian number. */
 export const LIMIT: u64 = 0x8001000000000000;
-/** The same in the first key with a table id. */
+/** The same for the first key with a table id. */
 export const FIRST: u64 = 0x8000000000000000;
-/** Length of `t` and a whole table id; TiKV's coprocessor refuses shorter bounds. */
+/** Length of `t` and a whole table id. TiKV's coprocessor refuses shorter bounds. */
 export const BOUND_BYTES: usize = 9;
 
 /** Bytes 1..8 of a key as a big-endian number, zero padded. */
@@ -22,7 +22,7 @@ export function behindT(p: usize, length: usize): u64 {
   return v;
 }
 
-/** `t` and these eight bytes, in the arena. */
+/** Writes `t` and these eight bytes into the arena. */
 export function writeBound(v: u64): Mapped {
   const at = alloc(16);
   store<u8>(at, T);
@@ -30,11 +30,11 @@ export function writeBound(v: u64): Mapped {
   return replacedBy(at, BOUND_BYTES);
 }
 
-/** Bytes in front of a far place: more bytes FF than any key that TiDB writes has behind its tag. */
+/** Bytes before the key in a far place. They hold more FF bytes than any key of TiDB has behind its tag. */
 const FAR_BYTES: usize = 64;
 
 /**
- * A place in the last region of the keys with the tag of these eight bytes, for a key that no TiDB writes. Order is kept.
+ * Writes a place for a key that no TiDB writes: in the last region of the keys with the tag of these eight bytes. Order is kept.
  *
  *   't' tag:2 FF:61 | key
  */

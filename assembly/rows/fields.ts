@@ -1,19 +1,19 @@
-/** A minimal cursor over protobuf fields for the messages that the schema does not cover (tipb inside coprocessor data). */
+/** Steps over protobuf fields of messages that the schema does not cover: tipb inside coprocessor data. */
 import { readVarint, varintEnd } from '../wire/varint';
 
-/** Wire types of the fields that are read here. */
+/** Wire types that are read here. */
 export const VARINT: u32 = 0;
 export const BYTES: u32 = 2;
 
 export let fieldNumber: u32 = 0;
 export let wireType: u32 = 0;
-/** The field's varint (wire type 0). */
+/** The number in the field (wire type 0). */
 export let varint: u64 = 0;
-/** The field's bytes (wire type 2), or those of its number; a list of varints has the same bytes packed and one by one. */
+/** The bytes in the field (wire type 2), or those of its number. So a list of varints has the same bytes, packed or not. */
 export let bytesAt: usize = 0;
 export let bytesLength: usize = 0;
 
-/** Reads the field at `p` into the variables above and gives the place behind it; 0 when malformed. */
+/** Reads the field at `p` into the variables above. Returns the end of the field; 0 when it is malformed. */
 export function readField(p: usize, end: usize): usize {
   const tag = readVarint(p, end);
   if (varintEnd == 0 || tag > 0xffffffff) return 0;
@@ -38,12 +38,12 @@ export function readField(p: usize, end: usize): usize {
   return p + bytesLength;
 }
 
-/** True for the field that was read last. @inline */
+/** True when the field that was read last has this number and wire type. @inline */
 export function isField(field: u32, wire: u32): bool {
   return fieldNumber == field && wireType == wire;
 }
 
-/** True when the field that was read last holds numbers of the list `field`, packed or one by one. */
+/** True when the field that was read last holds numbers of the list `field`, packed or not. */
 export function holdsNumbers(field: u32): bool {
   return fieldNumber == field && (wireType == VARINT || wireType == BYTES);
 }

@@ -1,8 +1,8 @@
 /**
- * `_tidb_tid`, the partition that a row lies in: where a coprocessor's plan (tipb.DAGRequest) asks for it. TiKV answers it from the row's
- * key, so with the tenant's tag in it; TiDB builds lock keys from it.
+ * Finds where a coprocessor's plan (tipb.DAGRequest) asks for `_tidb_tid`, the partition that a row lies in. TiKV reads it from the row's
+ * key, so it contains the tenant's tag. TiDB builds lock keys from it.
  *
- * A plan scans a table or an index. One whose look-up is pushed down scans both: first the index, then the rows of what was found there.
+ * A plan scans a table or an index. With a pushed-down look-up it scans both: first the index, then the rows found there.
  *
  *   executors   index scan, selection ..., table scan, index look-up, selection ...
  *   answer      rows with the table scan's columns; and, for index entries whose rows lie in other regions, rows with the index's own
@@ -10,7 +10,7 @@
  *
  * Layout kept per request ("columns"):   bytes behind this:u32 | list of the answer's rows | list of each intermediate output
  *   list:   count:u32 | one byte per output column: its fixed width, 0 for variable; PARTITION_ID for ours
- *   A list is empty where the rows do not hold the column.
+ *   A list is empty when the rows do not hold the column.
  *
  * Sources: tipb select.proto, executor.proto, schema.proto (2026-07-16); TiKV tidb_query_executors/src/runner.rs, index_lookup_executor.rs;
  * TiDB pkg/executor/builder.go, pkg/util/chunk/codec.go.
@@ -19,14 +19,14 @@ import { Status } from '../wire/status';
 import { readVarint, varintEnd } from '../wire/varint';
 import { BYTES, VARINT, bytesAt, bytesLength, holdsNumbers, isField, readField, varint } from './fields';
 
-/** `model.ExtraPhysTblID`, and `ExtraPidColID` of older versions. */
+/** `model.ExtraPhysTblID`; older versions call it `ExtraPidColID`. */
 const PHYSICAL_TABLE_COLUMN: i64 = -3;
 const PARTITION_COLUMN: i64 = -2;
 export const PARTITION_ID: u8 = 0xff;
 /** TiDB allows 4096 columns in a table. */
 const MAX_COLUMNS: u32 = 8192;
 const COUNT_BYTES: usize = 4;
-/** Room for all lists of a plan: TiDB asks for two. */
+/** Room for all lists of a plan. TiDB asks for two. */
 const OUTPUT_BYTES: usize = 4 * <usize>MAX_COLUMNS;
 
 /** tipb.DAGRequest */
@@ -38,7 +38,7 @@ const TYPE: u32 = 1;
 const TABLE_SCAN_FIELD: u32 = 2;
 const INDEX_SCAN_FIELD: u32 = 3;
 const PARTITION_TABLE_SCAN_FIELD: u32 = 14;
-/** Their columns. */
+/** Fields of the scans: their columns. */
 const TABLE_COLUMNS: u32 = 2;
 const INDEX_COLUMNS: u32 = 3;
 /** tipb.ColumnInfo */
@@ -60,43 +60,43 @@ const enum Executor {
   INDEX_LOOK_UP = 20,
 }
 
-/** What became of the columns of a scan. */
+/** What happens to the columns of a scan. */
 const enum Rows {
   SCANNED,
-  /** An aggregation answers with its own columns: the scan's never leave the store. */
+  /** An aggregation answers with columns of its own. The scan's columns never leave the store. */
   OWN,
-  /** An executor made others of them, and nobody here knows which. */
+  /** An executor changes the columns in an unknown way. */
   UNKNOWN,
 }
 
-/** The columns of one scan, up to the executor that was read last. */
+/** The columns of one scan, after the executor that was read last. */
 @unmanaged
 class Scan {
-  /** A byte for each column. */
+  /** One byte for each column. */
   widths: usize;
   count: u32;
   rows: Rows;
-  /** The column of the partition's id is one of them. */
+  /** True when one of the columns is the partition's id. */
   holds: bool;
 }
 
-/** The layout found by `findPartitionId`, valid until its next call; 0 when the answer holds no such column. */
+/** The layout that `findPartitionId` found, valid until its next call. 0 when the answer holds no such column. */
 export let columnsAt: usize = 0;
 export let columnsLength: usize = 0;
 
 const scans: usize = memory.data(2 * 16, 8);
-/** The scan whose rows go on, and the one of the index below a look-up. Buffers are kept: a batch may hold very many small plans. */
+/** The scan whose rows go on, and the index scan below a look-up. Buffers are kept: a batch may hold very many small plans. */
 let last: Scan = changetype<Scan>(scans);
 let below: Scan = changetype<Scan>(scans + 16);
 let scanCount: u32 = 0;
-/** Index of the executor that looks rows up; u32.MAX_VALUE when there is none. */
+/** Index of the executor that looks up rows; u32.MAX_VALUE when there is none. */
 let lookUp: u32 = 0;
 
 let output: usize = 0;
 let written: usize = 0;
 let answers: bool = false;
 
-/** Bytes of a value in TiDB's chunk format by MySQL type; 0 is variable. */
+/** Bytes of a value in TiDB's chunk format, by MySQL type. 0 means variable. */
 function fixedWidth(mysqlType: u64): u8 {
   switch (<i32>mysqlType) {
     case 4: // float
@@ -138,10 +138,10 @@ function beginPlan(): void {
   lookUp = u32.MAX_VALUE;
 }
 
-/** A scan begins: what was scanned before is the index of a look-up. */
+/** Begins a scan. The scan before it is the index of a look-up. */
 function beginScan(): void {
   if (++scanCount == 1) return;
-  // Of three scans nobody knows what becomes of the first.
+  // With three scans, it is unknown what happens to the columns of the first.
   const holds = scanCount > 2 && below.holds;
   const spare = below;
   below = last;
@@ -182,7 +182,7 @@ function scanColumns(p: usize, end: usize, list: u32): bool {
   return true;
 }
 
-/** Goes through one executor, the `index`-th; false when it is malformed. */
+/** Reads the `index`-th executor. False when it is malformed. */
 function readExecutor(p: usize, end: usize, index: u32): bool {
   let type: u64 = 0;
   while (p < end) {
@@ -244,7 +244,7 @@ export function findPartitionId(p: usize, length: usize): Status {
   return Status.OK;
 }
 
-/** The list of an intermediate output: the index's columns, where it is the look-up's. */
+/** Writes the list of an intermediate output: the index's columns, when the look-up makes the output. */
 function channel(p: usize, end: usize): Status {
   let executor: u64 = 0;
   for (let at = p; at < end;) {
@@ -255,7 +255,7 @@ function channel(p: usize, end: usize): Status {
   return executor == <u64>lookUp ? list(below, p, end, CHANNEL_OFFSETS) : Status.ROW_DATA;
 }
 
-/** Writes the list of what is answered of a scan's columns: those that the numbers in `field` of the message [p, end) name. */
+/** Writes the list of a scan's columns in the answer. The numbers in `field` of the message [p, end) name them. */
 function list(scan: Scan, p: usize, end: usize, field: u32): Status {
   const out = written;
   if (out + COUNT_BYTES + <usize>MAX_COLUMNS > output + OUTPUT_BYTES) return Status.MALFORMED;

@@ -1,6 +1,6 @@
 /**
- * Takes the tenant's tag out of `_tidb_tid` in the rows of a coprocessor's answer (tipb.SelectResponse), as the layout says that its plan
- * left: see output-columns.ts. What is patched keeps its length.
+ * Removes the tenant's tag from `_tidb_tid` in the rows of a coprocessor's answer (tipb.SelectResponse). The layout that was kept for its
+ * plan says where: see output-columns.ts. Patched values keep their length.
  *
  * Sources: tipb select.proto; TiDB pkg/util/chunk/codec.go and pkg/util/codec/codec.go.
  */
@@ -22,7 +22,7 @@ const OUTPUT_CHUNKS: u32 = 2;
 /** tipb.Chunk */
 const ROWS_DATA: u32 = 3;
 
-/** Strips all rows of an answer; `columns` is what its plan left. */
+/** Strips all rows of an answer. `columns` is the layout kept for its plan. */
 export function stripPartitionIds(p: usize, length: usize, columns: usize, tenant: u32): Status {
   const end = p + length;
   let list = columns + 4;
@@ -32,7 +32,7 @@ export function stripPartitionIds(p: usize, length: usize, columns: usize, tenan
   for (let at = p; at < end;) {
     at = readField(at, end);
     if (!isField(INTERMEDIATE_OUTPUTS, BYTES)) continue;
-    // The i-th of them is what the plan's i-th channel asks for.
+    // The i-th output belongs to the plan's i-th channel.
     list += 4 + load<u32>(list);
     if (list >= listsEnd) return Status.ROW_DATA;
     const inner = stripOutput(
@@ -48,7 +48,7 @@ export function stripPartitionIds(p: usize, length: usize, columns: usize, tenan
   return Status.OK;
 }
 
-/** Strips one output: the chunks in the field `chunks` of the message [p, end), whose columns are in `list`. */
+/** Strips one output: the chunks in field `chunks` of the message [p, end). `list` names their columns. */
 function stripOutput(p: usize, end: usize, list: usize, chunks: u32, encodeType: u32, tenant: u32): Status {
   let encoding = ENCODE_DEFAULT;
   for (let at = p; at < end;) {
@@ -58,7 +58,7 @@ function stripOutput(p: usize, end: usize, list: usize, chunks: u32, encodeType:
   }
   if (load<u32>(list) == 0) return Status.OK;
   if (encoding != ENCODE_CHUNK && encoding != ENCODE_DEFAULT) return Status.ROW_DATA;
-  // A row may go on in the next chunk's data only between whole rows, so each chunk starts at column 0.
+  // Chunks are cut between whole rows only, so each chunk starts at column 0.
   for (let at = p; at < end;) {
     at = readField(at, end);
     if (!isField(chunks, BYTES)) continue;
@@ -77,7 +77,7 @@ function stripOutput(p: usize, end: usize, list: usize, chunks: u32, encodeType:
   return Status.OK;
 }
 
-/** Column after column: rows:u32 nulls:u32 [bitmap] [offsets:i64 x (rows + 1)] data. All little endian. */
+/** Strips columns, one after the other: rows:u32 nulls:u32 [bitmap] [offsets:i64 x (rows + 1)] data. All little endian. */
 function stripChunk(p: usize, end: usize, list: usize, tenant: u32): bool {
   const count = load<u32>(list);
   while (p < end) {
@@ -106,7 +106,7 @@ function stripChunk(p: usize, end: usize, list: usize, tenant: u32): bool {
   return true;
 }
 
-/** Row after row of flagged datums. */
+/** Strips rows of flagged datums, one after the other. */
 function stripRows(p: usize, end: usize, list: usize, tenant: u32): bool {
   const count = load<u32>(list);
   while (p < end) {
@@ -135,7 +135,7 @@ const enum Datum {
   JSON = 10,
 }
 
-/** The sign bit is flipped in INT; VARINT is zigzag. An id is never negative. */
+/** Strips one datum. INT has its sign bit flipped; VARINT is zigzag. An id is never negative. */
 function stripDatum(p: usize, next: usize, tenant: u32): bool {
   const flag = <i32>load<u8>(p);
   if (flag == Datum.NIL) return true;
@@ -146,19 +146,19 @@ function stripDatum(p: usize, next: usize, tenant: u32): bool {
   }
   if (flag != Datum.VARINT) return false;
   const value = readVarint(p + 1, next) >> 1;
-  // Go's varint reader takes padded varints, so the row keeps its length.
+  // Go's varint reader accepts padded varints, so the row keeps its length.
   if (value >> 48 == <u64>tenant)
     writePaddedVarint(p + 1, (value & 0x0000ffffffffffff) << 1, <i32>(next - p - 1));
   return true;
 }
 
-/** Digits of a decimal's part to its bytes, from TiDB's types.MyDecimal. */
+/** Bytes of a part of a decimal with so many digits, as in TiDB's types.MyDecimal. */
 function decimalBytes(digits: i32): usize {
   const rest = digits % 9;
   return <usize>((digits / 9) * 4 + (rest + 1) / 2);
 }
 
-/** The place behind one datum; 0 when it cannot be told. */
+/** The end of a datum; 0 when it is unknown. */
 function skipDatum(p: usize, end: usize): usize {
   const flag = <i32>load<u8>(p++);
   const left = end - p;
@@ -199,7 +199,7 @@ function skipDatum(p: usize, end: usize): usize {
   }
 }
 
-/** TiDB's binary JSON: one type byte, then as types.PeekBytesAsJSON reads it. */
+/** The end of TiDB's binary JSON: a type byte, then a value as types.PeekBytesAsJSON reads it. */
 function skipJson(p: usize, end: usize): usize {
   if (p >= end) return 0;
   const type = <i32>load<u8>(p++);

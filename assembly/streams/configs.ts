@@ -1,26 +1,27 @@
 /**
- * The configurations that Envoy has: one in force for each plugin name, and former ones. Envoy makes a root context for each version of a
- * plugin's configuration and keeps it as long as a stream lives under it. One that is loaded takes the place of the one in force. When a
- * former one comes back that Envoy still has, nobody tells: streams begin under it, and under the other no more (docs/decisions/0013).
+ * Keeps the config versions that Envoy has: for each plugin name one in force, and former ones. Envoy makes a root context for each version
+ * of a plugin's configuration, and keeps it while a stream lives under it. A newly loaded version replaces the one in force. Envoy can
+ * also return to a former version that it still has, without a notice. Then streams begin under the former version, and no more under the
+ * other (docs/decisions/0013).
  */
 import { vmBudget } from '../memory/stream-buffer';
 import { doubtRegions } from '../rewrite/regions';
 import { ConfigReader } from '../tenant/config';
 import { Resolver } from '../tenant/identity';
 
-/** After so long without a stream a configuration is not in force any more, if streams begin under another. Twice the tick. */
+/** A version without a new stream for this long is no longer in force, if streams begin under another. Twice the tick. */
 const SILENCE_MS: u64 = 2000;
 
 /** One version of a plugin's configuration. */
 export class ConfigVersion {
-  /** What is in force in its place; null while it is itself. */
+  /** The version in force in its place; null while this one is in force. */
   successor: ConfigVersion | null = null;
   /** When it was superseded, ms since 1970. */
   supersededAt: u64 = 0;
-  /** When a stream last began under it while there were former ones, ms since 1970; and in which order. */
+  /** When a stream last began under this version while there were former ones, ms since 1970; and its place in the order of uses. */
   usedAt: u64 = 0;
   lastUse: u64 = 0;
-  /** 1 and up, in the order of coming into force. */
+  /** Numbers versions from 1 in the order in which they came into force. */
   serial: u32 = 0;
 
   constructor(
@@ -30,8 +31,9 @@ export class ConfigVersion {
   ) {}
 
   /**
-   * True when streams begin under it and no more under what took its place. Envoy loads a configuration a moment before it is in force:
-   * what begins in that moment, before the clock moves, says nothing.
+   * True when streams begin under this version, and no more under its successor. Envoy loads a configuration a moment before it is in
+   * force.
+   * Streams that begin in that moment, before the clock moves, do not count.
    */
   isBack(now: u64): bool {
     const successor = this.successor;
@@ -46,12 +48,12 @@ export class ConfigVersion {
 
 let serials: u32 = 0;
 let uses: u64 = 0;
-/** In the order of loading. */
+/** All versions in the order of loading. */
 const versions: ConfigVersion[] = [];
-/** Managed memory has been let go since the last collection. */
+/** True when managed memory was released since the last collection. */
 let garbage = false;
 
-/** Takes a pluginConfig for a root context. '' or the reason why it is refused. */
+/** Loads a pluginConfig for a root context. Returns '' or the reason for its refusal. */
 export function configure(root: u32, plugin: string, text: string, now: u64): string {
   garbage = true;
   const reader = new ConfigReader(text);
@@ -65,7 +67,7 @@ export function configure(root: u32, plugin: string, text: string, now: u64): st
   return '';
 }
 
-/** All others of its plugin are former ones from now on. */
+/** Puts a version in force, and makes all others of its plugin former ones. */
 function putInForce(version: ConfigVersion, now: u64): void {
   for (let i = 0; i < versions.length; i++) {
     const former = versions[i];
@@ -78,7 +80,7 @@ function putInForce(version: ConfigVersion, now: u64): void {
   vmBudget.limit = version.resolver.config.limits.heldBytesPerVM;
 }
 
-/** The configuration that a stream begins under, or null when the root context has none. */
+/** The version that a new stream runs under; null when the root context has none. */
 export function beginUnder(root: u32, now: u64): ConfigVersion | null {
   const version = versionOf(root);
   if (version != null && hasFormer()) {
@@ -88,36 +90,36 @@ export function beginUnder(root: u32, now: u64): ConfigVersion | null {
   return version;
 }
 
-/** Puts former configurations in force that have come back. Called on the tick. */
+/** Puts former versions in force to which Envoy has returned. Called on the tick. */
 export function reviewConfigs(now: u64): void {
   for (let i = 0; i < versions.length; i++) if (versions[i].isBack(now)) putInForce(versions[i], now);
 }
 
-/** Where the configuration of a root context is in the list, or -1; that in force is mostly the last. */
+/** Index of a root context's version in the list, or -1. The one in force is mostly the last. */
 function placeOf(root: u32): i32 {
   let place = versions.length - 1;
   while (place >= 0 && unchecked(versions[place]).root != root) place--;
   return place;
 }
 
-/** The configuration of a root context, or null when it has none. */
+/** The version of a root context; null when it has none. */
 export function versionOf(root: u32): ConfigVersion | null {
   const place = placeOf(root);
   return place < 0 ? null : unchecked(versions[place]);
 }
 
-/** The rules of a root context, or null when it has none. */
+/** The caller rules of a root context; null when it has none. */
 export function resolverOf(root: u32): Resolver | null {
   const version = versionOf(root);
   return version == null ? null : version.resolver;
 }
 
-/** True when some streams may run under a former configuration. */
+/** True when some streams may run under a former version. */
 export function hasFormer(): bool {
   return versions.length > 1;
 }
 
-/** Envoy has ended the root context, and with it the last stream under its configuration. */
+/** Forgets the version of a root context that Envoy has ended, and with it the last stream under that version. */
 export function forgetConfig(root: u32, now: u64): void {
   const place = placeOf(root);
   if (place < 0) return;
@@ -131,7 +133,7 @@ export function forgetConfig(root: u32, now: u64): void {
   gone.resolver.free();
 }
 
-/** That of the plugin's configurations under which a stream began last, or null when there is none. */
+/** The version of the plugin under which a stream began last; null when there is none. */
 function lastUsed(plugin: string): ConfigVersion | null {
   let last: ConfigVersion | null = null;
   for (let i = 0; i < versions.length; i++) {
@@ -141,7 +143,7 @@ function lastUsed(plugin: string): ConfigVersion | null {
   return last;
 }
 
-/** Frees what former configurations have left. Only where no caller holds a managed value: at the beginning of a callback. */
+/** Frees what former versions have left. Call it only at the beginning of a callback, where no caller holds a managed value. */
 export function collectGarbage(): void {
   if (!garbage) return;
   garbage = false;

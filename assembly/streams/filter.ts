@@ -1,4 +1,6 @@
-/** One stream's way through the filter: who calls, what is called, then its bodies. Default deny at every step. */
+/**
+ * Takes a stream through the filter: identifies the caller, permits the operation, then rewrites the bodies. Every step denies by default.
+ */
 import { Buffer, HeaderMap } from '../host/abi';
 import {
   addHeader,
@@ -149,7 +151,7 @@ function onGrpcCall(stream: Stream): bool {
   return true;
 }
 
-/** A piece of a gRPC body. True when the stream may go on. */
+/** Handles a piece of a gRPC body. True when the stream may go on. */
 function onFrames(stream: Stream, budget: Budget, answer: bool, size: u32, last: bool): bool {
   const held = answer ? stream.response : stream.request;
   const buffer = answer ? Buffer.RESPONSE_BODY : Buffer.REQUEST_BODY;
@@ -184,7 +186,7 @@ function onFrames(stream: Stream, budget: Budget, answer: bool, size: u32, last:
 export function onRequestBody(stream: Stream, size: u32, last: bool): bool {
   stream.bodies++;
   if (isDrained(stream)) {
-    // Nothing is on its way, and this request has not been sent: the best moment.
+    // Nothing is in transit, and this request is not sent yet: the best moment to end the stream.
     endDrained(stream);
     return false;
   }
@@ -201,13 +203,13 @@ export function onRequestTrailers(stream: Stream): bool {
   const budget = stream.budget;
   if (budget != null && stream.phase == Phase.HTTP) return onHttpTrailers(stream, budget);
   if (stream.request.length == 0) return true;
-  // Other frames that are whole have gone on: what is held of them is a part of one.
+  // All complete frames have gone on, so what is held is part of one frame.
   if (budget != null && stream.acts) return onActing(stream, budget, 0, true);
   refuseMessage(stream, Status.TRUNCATED, false);
   return false;
 }
 
-/** Errors travel in headers too: a text that may quote keys is withheld. */
+/** Withholds texts in headers that may quote keys: errors travel in headers too. */
 function withhold(map: HeaderMap): void {
   let plain = !mayQuoteKeys(valueAt, valueLength);
   for (let i: usize = 0; plain && i < valueLength; i++) plain = load<u8>(valueAt + i) != PERCENT;
@@ -216,7 +218,7 @@ function withhold(map: HeaderMap): void {
   addHeader(map, GRPC_MESSAGE, changetype<usize>(WITHHELD), WITHHELD.length);
 }
 
-/** Takes out of a gRPC answer's headers or trailers what may hold keys; true when they say that its body is gRPC. */
+/** Removes from a gRPC answer's headers or trailers what may hold keys. True when they say that the body is gRPC. */
 function scrubAnswer(map: HeaderMap): bool {
   let isGrpc = false;
   if (!openHeaders(map)) {

@@ -1,6 +1,6 @@
 /**
- * One request to PD's HTTP API. Its path is mapped before it goes on; its body, and its answer, are kept until they are whole. The request's
- * headers go on at once, since paused ones would keep the body back as well: PD acts on no body that is cut off.
+ * Handles a request to PD's HTTP API. Maps its path before it goes on. Keeps its body and its answer until they are complete. The
+ * request's headers go on at once: holding them would hold the body too. PD acts on no incomplete body.
  */
 import { Buffer, Grpc, HeaderMap } from '../host/abi';
 import {
@@ -46,13 +46,13 @@ import { Phase, Stream } from './stream';
 const PATH: Ascii = ascii(':path');
 const STATUS: Ascii = ascii(':status');
 const CONTENT_LENGTH: Ascii = ascii('content-length');
-/** No JSON begins so: alone, it would be refused. */
+/** Replaces a held body in Envoy. No JSON begins so, and PD would refuse it alone. */
 const STAND_IN: Ascii = ascii('!');
-/** First digit of a status. */
+/** First digit of a status of success. */
 const SUCCESS: u8 = 0x32;
-/** For access logs: the filter's own answer. */
+/** Tells access logs that the filter itself answered. */
 const ANSWERED: Ascii = ascii('tidb_mesh_answered');
-/** What stands for an error that may quote keys: a JSON string, as PD's own errors are. */
+/** Replaces an error that may quote keys: a JSON string, as PD's own errors are. */
 const WITHHELD_JSON: Ascii = ascii('"tidb-mesh: the text of this error is withheld"\n');
 
 /** True when the request may go on. */
@@ -96,12 +96,12 @@ function onTarget(stream: Stream, plain: usize): bool {
   return false;
 }
 
-/** Bytes that Envoy keeps of a body of which some is held. */
+/** Bytes that Envoy keeps of a partly held body. */
 function standInBytes(held: StreamBuffer): u32 {
   return held.length > 0 ? STAND_IN.length : 0;
 }
 
-/** Keeps a piece of a body until it is whole. What stands for the pieces before lies in front of it. */
+/** Keeps a piece of a body until the body is complete. In Envoy's buffer the stand-in for earlier pieces comes first. */
 function keep(stream: Stream, held: StreamBuffer, budget: Budget, buffer: Buffer, size: u32): Status {
   const before = standInBytes(held);
   if (size <= before) return Status.OK;
@@ -112,8 +112,8 @@ function keep(stream: Stream, held: StreamBuffer, budget: Budget, buffer: Buffer
 }
 
 /**
- * Leaves something in Envoy in the place of what is held: trailers may come instead of a last piece, and then only a body of which Envoy
- * keeps some bytes can be replaced. True when nothing is held, and the stream may go on.
+ * Replaces what is held by a stand-in in Envoy's buffer. A body may end with trailers, and Envoy replaces a body then only if it still has
+ * some bytes of it. True when nothing is held, and the stream may go on.
  */
 function leaveStandIn(held: StreamBuffer, buffer: Buffer, size: u32): bool {
   if (held.length == 0) return true;
@@ -121,7 +121,7 @@ function leaveStandIn(held: StreamBuffer, buffer: Buffer, size: u32): bool {
   return false;
 }
 
-/** A piece of a request's body. True when the stream may go on. */
+/** Handles a piece of a request's body. True when the stream may go on. */
 export function onHttpBody(stream: Stream, budget: Budget, size: u32, last: bool): bool {
   if (bodyOf(<u32>stream.endpoint) == 0) return true;
   const held = stream.request;
@@ -132,13 +132,13 @@ export function onHttpBody(stream: Stream, budget: Budget, size: u32, last: bool
   return false;
 }
 
-/** Trailers, which say that the body is whole. True when the stream may go on. */
+/** Handles a request's trailers, which complete the body. True when the stream may go on. */
 export function onHttpTrailers(stream: Stream, budget: Budget): bool {
   if (bodyOf(<u32>stream.endpoint) == 0) return true;
   return onWholeBody(stream, budget, standInBytes(stream.request));
 }
 
-/** The whole body is held; `size` bytes in Envoy stand for it. */
+/** Handles a complete body. `size` bytes in Envoy stand for it. */
 function onWholeBody(stream: Stream, budget: Budget, size: u32): bool {
   const held = stream.request;
   enter(stream);
@@ -161,7 +161,7 @@ export function onHttpAnswer(stream: Stream): void {
   }
 }
 
-/** A piece of an answer's body. True when the stream may go on. */
+/** Handles a piece of an answer's body. True when the stream may go on. */
 export function onHttpAnswerBody(stream: Stream, budget: Budget, size: u32, last: bool): bool {
   const held = stream.response;
   const status = keep(stream, held, budget, Buffer.RESPONSE_BODY, size);
@@ -171,13 +171,13 @@ export function onHttpAnswerBody(stream: Stream, budget: Budget, size: u32, last
   return false;
 }
 
-/** An answer's trailers, which say that its body is whole. True when the stream may go on. */
+/** Handles an answer's trailers, which complete its body. True when the stream may go on. */
 export function onHttpAnswerTrailers(stream: Stream, budget: Budget): bool {
   const held = stream.response;
   return held.length == 0 || onWholeAnswer(stream, budget, standInBytes(held));
 }
 
-/** The whole answer is held; `size` bytes in Envoy stand for it. */
+/** Handles a complete answer. `size` bytes in Envoy stand for it. */
 function onWholeAnswer(stream: Stream, budget: Budget, size: u32): bool {
   const held = stream.response;
   enter(stream);

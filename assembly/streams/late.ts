@@ -1,9 +1,9 @@
 /**
- * Delays refusals that are repeated. Some clients answer a refusal with the same call, at once and for ever: TiDB's DDL worker, BR. In
- * each VM a tenant gets AT_ONCE refusals a second at once. The answers to more calls are sent on the next tick, so that a loop costs
- * Envoy little CPU and the client few lines of log.
+ * Delays repeated refusals. Some clients answer a refusal with the same call, at once and for ever: TiDB's DDL worker, BR. In each VM a
+ * tenant gets AT_ONCE refusals per second without delay. Further calls are answered on the next tick. So a loop costs Envoy little CPU and
+ * the client few lines of log.
  *
- * Only calls that are refused by their headers wait: nothing of them was forwarded.
+ * Only calls refused by their headers wait: nothing of them was forwarded.
  */
 import { actAs, increment, sendReply } from '../host/host';
 import { Budget } from '../memory/stream-buffer';
@@ -15,9 +15,9 @@ import { now } from './clock';
 import { refusedLateTotal } from './metrics';
 import { Stream, eachStream } from './stream';
 
-/** Refusals of one tenant, in one second and VM, that are answered at once. */
+/** Refusals that one tenant gets without delay, per second and VM. */
 const AT_ONCE: u32 = 20;
-/** Streams of one VM that wait for their refusal; more are answered at once. */
+/** Maximum of streams in one VM that wait for their refusal. Others are answered at once. */
 const MAX_LATE: u32 = 1024;
 
 let lateCount: u32 = 0;
@@ -32,7 +32,7 @@ export function isTooMany(budget: Budget | null): bool {
   return ++budget.refusals > AT_ONCE && lateCount < MAX_LATE;
 }
 
-/** Keeps the answer of a stream, which must have ended, for the next tick. */
+/** Keeps the answer of a stream for the next tick. The stream must have ended. */
 export function answerLater(stream: Stream, status: Status, text: usize, length: usize): void {
   stream.lateAt = heap.alloc(length);
   memory.copy(stream.lateAt, text, length);
@@ -42,7 +42,7 @@ export function answerLater(stream: Stream, status: Status, text: usize, length:
   increment(refusedLateTotal);
 }
 
-/** Gives back what is kept for a stream that closes. */
+/** Frees what is kept for a stream that closes. */
 export function forgetLate(stream: Stream): void {
   if (stream.lateAt == 0) return;
   heap.free(stream.lateAt);
@@ -59,7 +59,7 @@ function answer(stream: Stream): void {
   forgetLate(stream);
 }
 
-/** Called on the tick. */
+/** Sends all kept answers. Called on the tick. */
 export function answerLate(): void {
   if (lateCount != 0) eachStream(answer);
 }

@@ -1,6 +1,7 @@
 /**
- * Asks PD whose a region is, on the root context, so that a lookup outlives the stream that it was sent for. Streams that nobody shares
- * wait for it, see waiting.ts; a request on a shared one has gone on as one that the store itself turns away, and its client comes back.
+ * Asks PD whose a region is. Asks on the root context, so that a lookup outlives the stream that needed it. A request alone on its stream
+ * waits for the answer, see waiting.ts. A request on a shared stream goes on in a form that the store turns away, and its client tries
+ * again.
  */
 import { Buffer } from '../host/abi';
 import { actAs, httpGet, readBuffer, resultAt, resultLength } from '../host/host';
@@ -23,10 +24,10 @@ import { resolverOf } from './configs';
 import { countLookup } from './metrics';
 import { Stream } from './stream';
 
-/** Lookups in flight in one VM; what does not fit is asked for again by the client's next try. */
+/** Maximum of lookups in flight in one VM. Regions beyond it are asked for again when the client tries again. */
 const MAX_LOOKUPS: u32 = 256;
 const TIMEOUT_MS: u32 = 2000;
-/** Envoy gives no answer for a root context that has ended meanwhile. */
+/** After this time no answer comes: Envoy answers no root context that has ended. */
 const FORGOTTEN_MS: u64 = 2 * <u64>TIMEOUT_MS;
 const PATH: Ascii = ascii('/pd/api/v1/region/id/');
 const MAX_DIGITS: usize = 20;
@@ -41,7 +42,7 @@ function entryAt(i: u32): usize {
   return inFlight + <usize>i * ENTRY_BYTES;
 }
 
-/** The token of a lookup on its way; 0 when there is none. */
+/** The token of a lookup in flight for this region; 0 when there is none. */
 function sentFor(region: u64, stream: Stream): u32 {
   for (let i: u32 = 0; i < count; i++) {
     const at = entryAt(i);
@@ -55,14 +56,14 @@ function sentFor(region: u64, stream: Stream): u32 {
   return 0;
 }
 
-/** Writes a number in decimal and gives the place behind it. */
+/** Writes a number in decimal. Returns the end of it. */
 function writeDecimal(to: usize, value: u64): usize {
   if (value >= 10) to = writeDecimal(to, value / 10);
   store<u8>(to, <u8>(0x30 + (value % 10)));
   return to + 1;
 }
 
-/** Sends a lookup; 0 when it cannot be sent. */
+/** Sends a lookup. Returns its token; 0 when it cannot be sent. */
 function send(region: u64, stream: Stream, config: Config): u32 {
   if (count == MAX_LOOKUPS) return 0;
   const path = alloc(PATH.length + MAX_DIGITS);
@@ -82,7 +83,7 @@ function send(region: u64, stream: Stream, config: Config): u32 {
   return token;
 }
 
-/** Sends for what was wanted since the last call. Calls with the token of each lookup that is on its way, if `each` is given. */
+/** Sends lookups for the wanted regions. Calls `each`, if given, with the token of each lookup in flight. */
 export function lookUpWanted(stream: Stream, each: ((stream: Stream, token: u32) => bool) | null): void {
   if (wantedCount == 0) return;
   const resolver = resolverOf(stream.root);
@@ -97,7 +98,7 @@ export function lookUpWanted(stream: Stream, each: ((stream: Stream, token: u32)
   clearWanted();
 }
 
-/** Takes what PD has answered, or that it has not in time (`size` 0). */
+/** Takes PD's answer. `size` 0 means that PD did not answer in time. */
 export function takeAnswer(root: u32, token: u32, size: u32): void {
   let i: u32 = 0;
   while (i < count && load<u32>(entryAt(i), 24) != token) i++;
@@ -120,7 +121,7 @@ function forget(i: u32): void {
   memory.copy(entryAt(i), entryAt(count), ENTRY_BYTES);
 }
 
-/** Gives up one lookup whose answer will not come, and its token; 0 when there is none. */
+/** Gives up one lookup that gets no answer, and returns its token; 0 when there is none. */
 export function takeForgotten(): u32 {
   for (let i: u32 = 0; i < count; i++) {
     if (load<u64>(entryAt(i), 8) + FORGOTTEN_MS >= now) continue;

@@ -1,4 +1,7 @@
-/** The filter's counters and gauges. Envoy shows them at /stats/prometheus. They have no labels: a name of a tenant in one would be for all who see Envoy's statistics. */
+/**
+ * Keeps the filter's counters and gauges. Envoy shows them at /stats/prometheus. They have no labels, because everyone who sees Envoy's
+ * statistics would see a tenant's name in them.
+ */
 import { MetricType } from '../host/abi';
 import { add, defineMetric, defineMetricAt, increment } from '../host/host';
 import { vmBudget } from '../memory/stream-buffer';
@@ -11,7 +14,7 @@ import { Status } from '../wire/status';
 import { streamCount } from './stream';
 
 let streamsTotal: u32 = 0;
-/** Since the last tick. */
+/** Number of new streams since the last tick. */
 let newStreams: i64 = 0;
 export let refusedTotal: u32 = 0;
 export let refusedLateTotal: u32 = 0;
@@ -27,7 +30,7 @@ let memoryBytes: u32 = 0;
 let streamsActive: u32 = 0;
 let defined = false;
 
-/** What this VM has added to each gauge: every worker has a VM, and a gauge is the sum over them. */
+/** What this VM has added to each gauge. Every worker has a VM, and a gauge is the sum over all VMs. */
 let heldShare: i64 = 0;
 let memoryShare: i64 = 0;
 let activeShare: i64 = 0;
@@ -51,38 +54,38 @@ export function defineMetrics(): void {
   streamsActive = defineMetric(MetricType.GAUGE, 'tidbmesh_streams_active');
 }
 
-/** A stream has begun. Told to Envoy on the tick: a call for each would cost more than the rest of counting. */
+/** Counts a new stream. Envoy is told on the tick, because a call for each would cost more than the rest of counting. */
 export function countStream(): void {
   newStreams++;
 }
 
-/** A question to PD, or one that Envoy could not send. */
+/** Counts a question to PD, or one that Envoy could not send. */
 export function countLookup(sent: bool): void {
   increment(sent ? lookupsTotal : lookupsFailedTotal);
 }
 
-/** Acts on regions have gone on as ones that the store or PD turns away. */
+/** Counts acts on regions that went on in a form that the store or PD turns away. */
 export function countTurnedAway(acts: u32): void {
   if (acts != 0) add(turnedAwayTotal, acts);
 }
 
-/** A caller was refused because its principal and its metadata, or two sources of its metadata, disagree. */
+/** Counts a caller refused because its principal and its metadata disagree, or two sources of its metadata. */
 export function countConflict(): void {
   increment(conflictsTotal);
 }
 
-/** Brings this VM's share of a gauge up to date; gives the new share. */
+/** Updates this VM's share of a gauge. Returns the new share. */
 function share(gauge: u32, old: i64, value: i64): i64 {
   if (value != old) add(gauge, value - old);
   return value;
 }
 
-/** A stream was ended because its caller has become somebody else. */
+/** Counts a stream that was ended because its caller's identity changed. */
 export function countDrained(): void {
   increment(drainedTotal);
 }
 
-/** Metrics of refusals by status, plus one: made when the first one is refused. */
+/** Metrics of refusals by status, plus one. Each is made at its first refusal. */
 const refusedBy: usize = memory.data(512, 4);
 
 function recordRefusals(): void {
@@ -99,7 +102,7 @@ function recordRefusals(): void {
   }
 }
 
-/** Called on the tick. */
+/** Tells Envoy the values since the last tick. Called on the tick. */
 export function recordMetrics(draining: u32): void {
   if (newStreams != 0) add(streamsTotal, newStreams);
   newStreams = 0;

@@ -20,11 +20,11 @@ const QUOTE: u8 = 0x22;
 const BACKSLASH: u8 = 0x5c;
 const NEW_LINE: u8 = 0x0a;
 
-/** As much of a path as a text shows. */
+/** Maximum of a path's bytes that a text shows. */
 const MOST_PATH: usize = 256;
 const BAD_GATEWAY: u32 = 502;
 
-/** What is sent. */
+/** The reply that is sent. */
 let replyAt: usize = 0;
 let replyLength: usize = 0;
 
@@ -43,7 +43,7 @@ function quote(): void {
   replyLength = to - replyAt;
 }
 
-/** Ends the stream with what was written, under a status; `answer`: for an answer. */
+/** Ends the stream with the written text and a status. `answer`: an answer is refused, not a request. */
 function end(stream: Stream, status: Status, answer: bool): void {
   finish(stream);
   writeDetails(status);
@@ -60,7 +60,7 @@ function finish(stream: Stream): void {
   if (!stream.isGrpc) quote();
 }
 
-/** Refuses a caller that the rules refuse. */
+/** Refuses a caller that the caller rules refuse. */
 export function refuseCaller(stream: Stream, identity: Identity): void {
   const status = identity.reason;
   const isConflict = status == Status.IDENTITY_CONFLICT || status == Status.PEER_UNREADABLE;
@@ -70,7 +70,7 @@ export function refuseCaller(stream: Stream, identity: Identity): void {
   end(stream, status, false);
 }
 
-/** Refuses a method or an endpoint and says which. `because`: why, a text; 0 for the status's own. */
+/** Refuses an operation and names it. `because`: the reason, a text; 0 for the status's own sentence. */
 export function refuseCall(stream: Stream, status: Status, because: u32, plain: usize): void {
   reportRefusal(stream, status, false);
   fillStatus(status);

@@ -1,4 +1,4 @@
-/** One HTTP stream's state, pooled; found by Envoy's context id. */
+/** Keeps the state of each HTTP stream. States are pooled, and found by Envoy's context id. */
 import { Space } from '../keys/space';
 import { Budget, StreamBuffer, release } from '../memory/stream-buffer';
 import { NO_OPERATION } from '../policy/names';
@@ -7,13 +7,13 @@ import { Status } from '../wire/status';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 
 export const enum Phase {
-  /** No headers yet. */
+  /** No headers have come yet. */
   NEW,
   /** Bodies pass unread. */
   PASS,
   /** gRPC bodies are rewritten. */
   MAP,
-  /** HTTP: the body and the answer are rewritten when they are whole. */
+  /** An HTTP body and its answer are rewritten once they are complete. */
   HTTP,
   /** A refusal was sent; nothing more goes through. */
   ENDED,
@@ -28,54 +28,54 @@ export class Stream {
   responseMessage: u32;
   isGrpc: bool;
   tenantNumber: u32;
-  /** The tenant's, as long as its configuration; null until it is known. */
+  /** The tenant's key range, which lives as long as its configuration. null until the tenant is known. */
   space: Space | null;
-  /** The tenant's name, as long as its configuration. */
+  /** The tenant's name, which lives as long as its configuration. */
   nameAt: usize;
   nameLength: usize;
   namespaceAt: usize;
   namespaceLength: usize;
-  /** The tenant's; null until it is known. */
+  /** The tenant's budget; null until the tenant is known. */
   budget: Budget | null;
   maxMessageBytes: u32;
-  /** How far in the future its timestamps may be, ms. */
+  /** How far in the future the tenant's timestamps may lie, in ms. */
   maxDriftMs: u64;
-  /** How far back it may hold GC, s. */
+  /** How far back the tenant may hold GC, in seconds. */
   maxHoldBackSeconds: u32;
-  /** How long its leases in etcd may last, s. */
+  /** How long the tenant's leases in etcd may last, in seconds. */
   maxEtcdLeaseSeconds: u32;
-  /** What policy refuses the tenant, as long as its configuration; 0: nothing. And the extent of its dry run. */
+  /** Bits of what policy refuses the tenant, which live as long as its configuration; 0: nothing. Then the scope of its dryRun. */
   policyBits: usize;
   dryRun: DryRun;
-  /** PD can be asked whose a region is. */
+  /** True when PD can be asked whose a region is. */
   looksUp: bool;
-  /** The method or endpoint, see policy/names; NO_OPERATION: none that the tables know. */
+  /** The operation: a method or an endpoint, see policy/names. NO_OPERATION: none that the tables know. */
   operation: u32;
-  /** The answer's headers have gone on: the caller can read no refusal any more. */
+  /** True when the answer's headers have gone on: the caller can no longer read a refusal. */
   answered: bool;
   /** Index of the HTTP endpoint. */
   endpoint: i32;
-  /** The HTTP answer is no success. */
+  /** True when the HTTP answer is no success. */
   failed: bool;
-  /** A stream of BatchCommands. */
+  /** True for a stream of BatchCommands. */
   isBatch: bool;
-  /** Its request may act on whole regions, and waits until it is known whose they are, see waiting.ts. */
+  /** True when the request may act on whole regions. It waits until the owners of the regions are known, see waiting.ts. */
   acts: bool;
-  /** The end of its request has come. */
+  /** True when the end of the request has come. */
   isWhole: bool;
-  /** Lookups that it waits for. */
+  /** Number of lookups that the stream waits for. */
   lookups: u32;
-  /** Regions of which nothing was known when it began to wait last. */
+  /** Number of unknown regions when the stream last began to wait. */
   unknown: u32;
-  /** When it began to wait, ms since 1970. */
+  /** When the stream began to wait, ms since 1970. */
   waitsSince: u64;
-  /** When its headers came, ms since 1970. */
+  /** When the headers came, ms since 1970. */
   beganAt: u64;
-  /** Its caller is somebody else under the configuration in force, or nobody: it is to end. */
+  /** True when the stream is to end, because the caller is another one, or none, under the configuration in force. */
   draining: bool;
-  /** Serial of the configuration that this was found out with. */
+  /** Serial of the configuration that decided this. */
   reviewed: u32;
-  /** Pieces of bodies since the last tick. */
+  /** Number of body pieces since the last tick. */
   bodies: u32;
   /** A refusal that waits for the next tick, on the heap; 0: none. See late.ts. */
   lateAt: usize;
@@ -94,7 +94,7 @@ let mask: u32 = 0;
 let count: u32 = 0;
 let pool: Stream | null = null;
 
-/** Streams in flight. */
+/** Number of open streams. */
 export function streamCount(): u32 {
   return count;
 }
@@ -127,7 +127,7 @@ function growSlots(): void {
   if (old != 0) heap.free(old);
 }
 
-/** A fresh stream for Envoy's context. */
+/** Opens a stream for Envoy's context. */
 export function openStream(context: u32, root: u32): Stream {
   if (slots == 0 || count * 2 > mask) growSlots();
   let stream = pool;
@@ -162,7 +162,7 @@ export function openStream(context: u32, root: u32): Stream {
   return stream;
 }
 
-/** Calls for every stream; none may come or go meanwhile. */
+/** Calls `visit` for every stream. No stream may open or close meanwhile. */
 export function eachStream(visit: (stream: Stream) => void): void {
   if (slots == 0) return;
   for (let i: u32 = 0; i <= mask; i++) {
@@ -180,7 +180,7 @@ export function findStream(context: u32): Stream | null {
   return at == 0 ? null : changetype<Stream>(at);
 }
 
-/** Forgets the stream and gives back all that it held. */
+/** Closes the stream and frees everything it holds. */
 export function closeStream(context: u32): void {
   if (slots == 0) return;
   let i = home(context);

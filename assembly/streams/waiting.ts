@@ -1,12 +1,12 @@
 /**
- * Requests that act on a whole region and come on a stream of their own wait until PD has said whose the region is. Envoy keeps the
- * stream; the message waits in the filter, as one that has not come whole does, and counts against the same limits.
+ * Makes a request that acts on a whole region wait until PD has said whose the region is. Only a request alone on its stream waits. Envoy
+ * keeps the stream. The filter holds the message like an incomplete one, within the same limits.
  *
  *   body  -> walked on a copy -> all known ----------------------------------> goes on
  *                             -> some unknown: lookups, the callback pauses -> their answers -> walked again
  *
- * It goes on without an answer, as one that the store or PD turns away, when a round of lookups has told nothing new, when too many wait,
- * and after WAIT_MS.
+ * The request goes on without an answer, in a form that the store or PD turns away: when a round of lookups told nothing new, when too many
+ * requests wait, and after WAIT_MS.
  */
 import { Buffer } from '../host/abi';
 import {
@@ -30,7 +30,7 @@ import { countTurnedAway } from './metrics';
 import { refuseMessage } from './refuse';
 import { Phase, Stream, findStream } from './stream';
 
-/** A request waits no longer than this, whatever its lookups do. */
+/** The longest time that a request waits, whatever its lookups do. */
 const WAIT_MS: u64 = 5000;
 
 /** Which stream waits for which lookup: token:u32 | context:u32, packed from the front. A stream may be gone when its answer comes. */
@@ -38,7 +38,7 @@ const MAX_WAITS: u32 = 4096;
 const waits: usize = memory.data(32768, 8);
 let waitCount: u32 = 0;
 
-/** Notes that the stream waits for a lookup; false when too many wait. */
+/** Notes that the stream waits for a lookup. False when too many wait. */
 function wait(stream: Stream, token: u32): bool {
   if (waitCount == MAX_WAITS) return false;
   const at = waits + ((<usize>waitCount) << 3);
@@ -49,7 +49,7 @@ function wait(stream: Stream, token: u32): bool {
   return true;
 }
 
-/** A piece of the body of a request that may act on regions. True when the stream may go on. */
+/** Handles a piece of the body of a request that may act on regions. True when the stream may go on. */
 export function onActing(stream: Stream, budget: Budget, size: u32, last: bool): bool {
   const held = stream.request;
   stream.isWhole = stream.isWhole || last;
@@ -86,7 +86,7 @@ function refuse(stream: Stream, status: Status): bool {
   return false;
 }
 
-/** Sends for what the message does not know. False when it cannot wait: its last lookups told nothing, or there is none to wait for. */
+/** Sends lookups for the message's unknown regions. False when the request cannot wait: the last lookups told nothing, or none was sent. */
 function mayWait(stream: Stream): bool {
   if (stream.unknown == u32.MAX_VALUE) stream.waitsSince = now;
   if (unknownCount >= stream.unknown || now > stream.waitsSince + WAIT_MS) return false;
@@ -95,18 +95,18 @@ function mayWait(stream: Stream): bool {
   return stream.lookups > 0;
 }
 
-/** PD has answered a lookup, or has not in time (`size` 0). */
+/** Handles the end of a lookup. `size` 0 means that PD did not answer in time. */
 export function onLookup(root: u32, token: u32, size: u32): void {
   takeAnswer(root, token, size);
   wake(token);
 }
 
-/** Called on the tick. */
+/** Wakes streams whose lookup gets no answer. Called on the tick. */
 export function wakeForgotten(): void {
   for (let token = takeForgotten(); token != 0; token = takeForgotten()) wake(token);
 }
 
-/** Those that waited for this lookup, and for no other any more, go on. */
+/** Continues the streams that waited for this lookup, unless they wait for another one. */
 function wake(token: u32): void {
   let i: u32 = 0;
   while (i < waitCount) {
@@ -123,8 +123,8 @@ function wake(token: u32): void {
 }
 
 /**
- * Its body's end may still be on its way: then the stream goes on in that callback. Envoy 1.40 loses what comes to a filter that has let
- * a paused body go on from outside of one.
+ * Continues a stream. When the body's end is still to come, the stream goes on in the callback for it. Envoy 1.40 loses data that comes to
+ * a filter which has continued a paused body outside such a callback.
  */
 function goOn(stream: Stream): void {
   const budget = stream.budget;

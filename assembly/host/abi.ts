@@ -1,4 +1,4 @@
-/** Numbers of the proxy-wasm ABI 0.2.1, as Envoy's host has them. https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1 */
+/** Numbers of the proxy-wasm ABI 0.2.1, as in Envoy's host. https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1 */
 
 export const enum HeaderMap {
   REQUEST_HEADERS = 0,

@@ -1,7 +1,7 @@
 import { proxy_log } from '@gcoredev/proxy-wasm-sdk-as/assembly/imports';
 import { LogLevel } from './abi';
 
-/** AssemblyScript calls this before a trap. Envoy's log then names the place. */
+/** Logs where the code failed. AssemblyScript calls this before a trap. */
 export function abort(message: string | null, file: string | null, line: u32, column: u32): void {
   const where = (file == null ? '?' : file) + ':' + line.toString() + ':' + column.toString();
   const text = String.UTF8.encode('tidb-mesh: trap at ' + where + ': ' + (message == null ? '' : message));

@@ -1,4 +1,4 @@
-/** The only door to Envoy: every proxy-wasm import is called here. Results lie in the arena and live until the callback ends. */
+/** Makes every call to Envoy: all proxy-wasm imports are used here only. Results lie in the arena and live until the callback ends. */
 import {
   proxy_add_header_map_value,
   proxy_close_stream,
@@ -23,10 +23,10 @@ import { random_get } from './random';
 import { alloc } from '../memory/arena';
 import { Ascii, ascii } from '../wire/bytes';
 
-/** Place for the pointer and the size that the host answers with. */
+/** Where the host writes the pointer and the size of its answer. */
 const answer: usize = memory.data(16, 8);
 
-/** What the last call answered; 0 bytes when there was nothing. */
+/** The answer of the last call; 0 bytes when there was none. */
 export let resultAt: usize = 0;
 export let resultLength: usize = 0;
 
@@ -48,16 +48,16 @@ export function readBuffer(type: Buffer, length: u32): bool {
 
 /** Replaces the first `oldLength` bytes of a body. */
 export function replaceBuffer(type: Buffer, oldLength: u32, at: usize, length: usize): void {
-  // The SDK's declaration says pointers to a pointer; the ABI takes the bytes themselves.
+  // The SDK declares pointers to a pointer. The ABI takes the bytes themselves.
   proxy_set_buffer_bytes(type, 0, oldLength, at, length);
 }
 
-/** Puts bytes behind those of a body. */
+/** Appends bytes to a body. */
 export function appendToBuffer(type: Buffer, at: usize, length: usize): void {
   proxy_set_buffer_bytes(type, u32.MAX_VALUE, 0, at, length);
 }
 
-/** All headers in one call: count:u32 | (name length:u32 value length:u32) x count | (name 0 value 0) x count */
+/** Reads all headers in one call: count:u32 | (name length:u32 value length:u32) x count | (name 0 value 0) x count */
 export function readHeaders(map: HeaderMap): bool {
   clear();
   return take(proxy_get_header_map_pairs(map, answer, answer + 4));
@@ -75,24 +75,24 @@ export function addHeader(map: HeaderMap, name: Ascii, value: usize, length: usi
   proxy_add_header_map_value(map, changetype<usize>(name), name.length, value, length);
 }
 
-/** The URI in the caller's certificate. */
+/** Path of the URI in the caller's certificate. */
 export const PRINCIPAL: Ascii = ascii('connection\0uri_san_peer_certificate');
-/** The name of the plugin that the current root context belongs to. */
+/** Path of the name of the plugin that the current root context belongs to. */
 export const PLUGIN_NAME: Ascii = ascii('plugin_name');
 
-/** A property by its path, parts joined with \0. */
+/** Reads a property by its path, parts joined with \0. */
 export function readProperty(path: Ascii): bool {
   clear();
   return take(proxy_get_property(changetype<usize>(path), path.length, answer, answer + 4));
 }
 
-/** Makes a property of this stream that other filters and access logs can read, as the filter state `wasm.<name>`. */
+/** Sets a property of this stream. Other filters and access logs can read it as the filter state `wasm.<name>`. */
 export function writeProperty(name: Ascii, value: usize, length: usize): void {
   proxy_set_property(changetype<usize>(name), name.length, value, length);
 }
 
 /**
- * Ends the stream: with a gRPC status when `grpc` is not -1, else with the HTTP status and the text as its body; by a reset when the
+ * Ends the stream. Sends a gRPC status when `grpc` is not -1, else the HTTP status with the text as its body. Resets the stream when the
  * answer's headers have gone on. `details` is for access logs.
  */
 export function sendReply(
@@ -111,12 +111,12 @@ export function log(level: LogLevel, text: string): void {
   proxy_log(level, changetype<usize>(bytes), bytes.byteLength);
 }
 
-/** A line in Envoy's log: ASCII bytes. */
+/** Writes a line to Envoy's log: ASCII bytes. */
 export function logBytes(level: LogLevel, at: usize, length: usize): void {
   proxy_log(level, at, length);
 }
 
-/** 48 random bits, never 0. */
+/** Returns 48 random bits, never 0. */
 export function randomLease(): u64 {
   random_get(answer, 8);
   return (load<u64>(answer) & 0x0000ffffffffffff) | 1;
@@ -129,17 +129,17 @@ export function currentTime(): u64 {
   return load<u64>(answer);
 }
 
-/** Makes the calls that follow those of another context: a stream, or the root that outlives it. */
+/** Makes the next calls act for another context: a stream, or the root, which outlives streams. */
 export function actAs(context: u32): void {
   proxy_set_effective_context(context);
 }
 
-/** Lets the request go on whose body callback has paused it; of the context that calls are made as. */
+/** Continues a request that was paused in its body callback. Acts for the context set by `actAs`. */
 export function continueRequest(): void {
   proxy_continue_stream(0);
 }
 
-/** Resets the stream of the context that calls are made as. */
+/** Resets the stream of the context set by `actAs`. */
 export function endStream(): void {
   proxy_close_stream(0);
 }
@@ -156,7 +156,7 @@ function writePair(at: usize, i: u32, to: usize, name: Ascii, value: usize, leng
   return to;
 }
 
-/** Sends a GET to a cluster of Envoy. Gives the token that the answer comes with; 0 when the cluster is not there. */
+/** Sends a GET to a cluster of Envoy. Returns the token of its answer; 0 when there is no such cluster. */
 export function httpGet(
   cluster: ArrayBuffer,
   authority: ArrayBuffer,

@@ -1,4 +1,4 @@
-/** WASI's source of random bytes; Envoy provides it. Kept apart: formatters do not know decorators on functions. */
+/** WASI's source of random bytes, which Envoy provides. It has a file of its own because formatters do not know decorators on functions. */
 
 // @ts-ignore: decorator
 @external('wasi_snapshot_preview1', 'random_get')

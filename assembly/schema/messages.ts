@@ -1,4 +1,4 @@
-/** Questions that the code asks of the generated tables; how the tables lie is known here only. */
+/** Reads the generated wire tables. Only this file knows their layout. */
 import { FAR, FIELD_NAMES, FIELD_NAMES_FROM, FIELDS, MESSAGES, SHAPES } from './table';
 
 /** Kinds of fields, see FIELDS. */
@@ -36,11 +36,11 @@ export const enum Flag {
   COMMAND = 16777216,
   GROUP_SETTINGS = 33554432,
   CHECKSUM_RULE = 67108864,
-  /** Those that may act on a whole region. */
+  /** Flags of requests that may act on a whole region. */
   ACTS = ACTS_ALWAYS | ACTS_WITHOUT_KEYS | ACTS_BY_ID,
-  /** Those that ask for something before the first field. */
+  /** Flags that need work before the first field. */
   BEGINS = OWNERS | NEEDS | ACTS_ALWAYS | ACTS_WITHOUT_KEYS | SERVICE | HAS_CONTEXT | CONTEXT | BATCH,
-  /** And behind the last one. */
+  /** Flags that need work after the last field. */
   ENDS = RANGE |
     ENCODED_RANGE |
     SAFE_POINT_OUT |
@@ -57,7 +57,7 @@ export const enum Flag {
     CHECKSUM_RULE,
 }
 
-/** What else an entry says of its field. */
+/** Other bits of a field's entry. */
 export const REPEATED: u32 = 1 << 11;
 export const ESSENTIAL: u32 = 1 << 12;
 export const PACKABLE: u32 = 1 << 14;
@@ -77,17 +77,17 @@ export function flagsOf(record: usize): u32 {
   return load<u32>(shapeOf(record));
 }
 
-/** The field that a range, a name or the message's one key begins in; 0 when there is none. @inline */
+/** The first field of a range, or the field of a name or of the message's one key; 0 when there is none. @inline */
 export function startFieldOf(record: usize): u32 {
   return load<u8>(shapeOf(record), 4);
 }
 
-/** The field that a range ends in; 0 when there is none. @inline */
+/** The last field of a range; 0 when there is none. @inline */
 export function endFieldOf(record: usize): u32 {
   return load<u8>(shapeOf(record), 5);
 }
 
-/** The entry of a field, see FIELDS; 0 for a field that the schema does not know. `field` is not 0. @inline */
+/** The entry of a field, see FIELDS; 0 when the schema does not know the field. `field` is not 0. @inline */
 export function entryOf(record: usize, field: u32): u32 {
   if (field <= <u32>load<u8>(record, 2))
     return load<u32>(FIELDS + ((<usize>load<u16>(record) + <usize>field) << 2));
@@ -108,7 +108,7 @@ export function nameOf(message: u32): u32 {
   return load<u16>(recordOf(message), 6);
 }
 
-/** A field's name, a text; 0 for a field that the schema does not know. For refusals: it is searched for. */
+/** A field's name, a text; 0 when the schema does not know the field. Slow, because it searches: use it for refusals only. */
 export function fieldNameOf(message: u32, field: u32): u32 {
   const from = FIELD_NAMES_FROM + ((<usize>message) << 1);
   const end = <u32>load<u16>(from, 2);
@@ -119,7 +119,7 @@ export function fieldNameOf(message: u32, field: u32): u32 {
   return 0;
 }
 
-/** True for the message whose absent lease id must be filled in. */
+/** True for the message that gets a lease id when it has none. */
 export function grantsLease(message: u32): bool {
   return (flagsOf(recordOf(message)) & Flag.LEASE_GRANT) != 0;
 }
@@ -129,7 +129,7 @@ export function mayActOnRegions(message: u32): bool {
   return (flagsOf(recordOf(message)) & Flag.ACTS) != 0;
 }
 
-/** Where a response takes the reason of a refusal: the field | kind << 8, see SHAPES. */
+/** The field of a response that takes the reason of a refusal, | kind << 8, see SHAPES. */
 export function refusalOf(message: u32): u32 {
   return load<u16>(shapeOf(recordOf(message)), 6);
 }

@@ -1,4 +1,4 @@
-/** What proto/mesh/statuses.ts says of a status. */
+/** Reads what proto/mesh/statuses.ts says about a status. */
 import { Status } from '../wire/status';
 import { STATUSES } from './table';
 
@@ -10,12 +10,12 @@ function word(status: Status, i: usize): u32 {
   return load<u16>(STATUSES + <usize>status * STATUS_BYTES + (i << 1));
 }
 
-/** Its code, a text. */
+/** The status's code, a text. */
 export function codeOf(status: Status): u32 {
   return word(status, 0);
 }
 
-/** What the caller is told, a text. */
+/** The sentence for the caller, a text. */
 export function sentenceOf(status: Status): u32 {
   return word(status, 1);
 }
@@ -28,7 +28,7 @@ export function grpcStatusOf(status: Status): i32 {
   return <i32>(word(status, 3) & GRPC_MASK);
 }
 
-/** True when one request of a batch can be refused with it, while the others go on. */
+/** True when one request of a batch can be refused with this status, while the others go on. */
 export function isSingle(status: Status): bool {
   return (word(status, 3) & SINGLE) != 0;
 }

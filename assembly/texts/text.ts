@@ -1,4 +1,4 @@
-/** Reads the filter's texts. A text is its place in TEXTS, where it has the form of a constant; 0 is the empty one. */
+/** Reads the filter's texts. A text is identified by its place in TEXTS, where it has the form of a constant. 0 is the empty text. */
 import { Ascii, LENGTH_BYTES } from '../wire/bytes';
 import { TEXTS } from './table';
 

@@ -1,4 +1,4 @@
-/** Builds a text of ASCII in the arena; what goes beyond MAX_TEXT is left out. */
+/** Builds a text of ASCII in the arena. Bytes beyond MAX_TEXT are left out. */
 import { alloc } from '../memory/arena';
 import { Ascii } from '../wire/bytes';
 import { textOf } from './text';
@@ -9,7 +9,7 @@ const OPEN: u8 = 0x7b;
 const CLOSE: u8 = 0x7d;
 const ZERO: u8 = 0x30;
 
-/** The values of a template's places: pointer:usize, length:usize. */
+/** Values for a template's places: pointer:usize, length:usize. */
 const PLACES: usize = 7;
 const VALUE_BYTES: usize = 8;
 const values: usize = memory.data(56, 4);
@@ -22,12 +22,12 @@ export function beginText(): void {
   textLength = 0;
 }
 
-/** Begins again in the place of the text that was begun last. */
+/** Clears the current text, and reuses its memory. */
 export function clearText(): void {
   textLength = 0;
 }
 
-/** One of the texts that the filter knows. */
+/** Adds one of the filter's texts. */
 export function addText(text: u32): void {
   addAscii(textOf(text));
 }
@@ -51,7 +51,7 @@ export function addNumber(value: u32): void {
   addByte(<u8>(0x30 + (value % 10)));
 }
 
-/** What somebody else wrote: at most `most` bytes of it, with '?' for what is not printable ASCII and for quotes and backslashes. */
+/** Adds foreign text, at most `most` bytes of it. Replaces quotes, backslashes and what is not printable ASCII by '?'. */
 export function addForeign(p: usize, length: usize, most: usize): void {
   for (let i: usize = 0; i < min(length, most); i++) {
     const c = load<u8>(p + i);
@@ -59,20 +59,20 @@ export function addForeign(p: usize, length: usize, most: usize): void {
   }
 }
 
-/** Gives a place of the next template its value, which must stay where it is until then. */
+/** Sets the value for a place of the next template. The value must not move until then. */
 export function fill(place: usize, p: usize, length: usize): void {
   const value = values + place * VALUE_BYTES;
   store<usize>(value, p);
   store<usize>(value, length, 4);
 }
 
-/** A text that the filter knows. */
+/** Sets one of the filter's texts for a place. */
 export function fillText(place: usize, text: u32): void {
   const value = textOf(text);
   fill(place, changetype<usize>(value), value.length);
 }
 
-/** What has been written since `beginText`. */
+/** Sets for a place what was written since `beginText`. */
 export function fillWritten(place: usize): void {
   fill(place, textAt, textLength);
 }
@@ -83,7 +83,7 @@ export function fillNumber(place: usize, value: u32): void {
   fillWritten(place);
 }
 
-/** Writes a template, {0} and on replaced by the values of these places. Other braces stay. */
+/** Writes a template, with {0} and so on replaced by the values of these places. Other braces stay. */
 export function addTemplate(text: u32): void {
   const template = textOf(text);
   const at = changetype<usize>(template);

@@ -1,8 +1,8 @@
-/** Files as a command meets them. */
+/** Reads files for commands. */
 import { readFileSync } from 'node:fs';
 import { EXIT, Refusal } from './outcome.ts';
 
-/** The text of a file, or of the standard input for `-`. Refuses with one line. */
+/** Reads a file, or the standard input for `-`. Refuses with one line when it cannot. */
 export function readText(path: string): string {
   try {
     return readFileSync(path === '-' ? 0 : path, 'utf8');

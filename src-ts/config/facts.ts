@@ -1,10 +1,10 @@
-/** What is said on the command line of a workload, and what the filter makes of it. */
+/** Reads the facts about a workload that a command line gives, as the filter uses them. */
 import type { Facts } from './judge.ts';
 
 const FIELDS = ['workload', 'namespace', 'cluster', 'app'] as const;
 const LABEL = 'labels.';
 
-/** `workload=alpha-tidb`, `labels.tidb-mesh.io/tenant=alpha`: adds the fact. Throws with what a fact looks like. */
+/** Adds a fact like `workload=alpha-tidb` or `labels.tidb-mesh.io/tenant=alpha`. Throws an error that shows what a fact looks like. */
 export function addFact(text: string, facts: Facts = {}): Facts {
   const [, name = '', value = ''] = /^([^=]+)=(.+)$/.exec(text) ?? [];
   const field = FIELDS.find((one) => one === name);

@@ -1,4 +1,4 @@
-/** The filter's own judgement of configurations and callers: its code, compiled without the parts that need Envoy. */
+/** Judges configurations and callers with the filter's own code, compiled without the parts that need Envoy. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CHECK, ensureBuilt, ROOT } from '../wasm/builds.ts';
@@ -19,20 +19,20 @@ const ACCESS = ['refused', 'tenant', 'system'] as const;
 
 export interface Verdict {
   readonly access: (typeof ACCESS)[number];
-  /** With access `tenant`. */
+  /** Set when access is `tenant`. */
   readonly tenant?: string;
-  /** With access `refused`: what the caller is told. */
+  /** Set when access is `refused`: what the caller is told. */
   readonly refusal?: string;
-  /** The index of the rule that decided; absent where none did, and for the rule that stands where there are none. */
+  /** The index of the rule that decided. Absent when none did, or when the default rule did because the configuration has no rules. */
   readonly rule?: number;
 }
 
-/** What is known of a workload: like the conditions of a rule, with values for patterns. */
+/** Facts about a workload: like a rule's conditions, with values in place of patterns. */
 export type Facts = FactsConfig;
 
 /** A caller as the filter sees it. */
 export interface Caller {
-  /** The URI of its certificate; '' for a caller without one. */
+  /** The URI of the caller's certificate; '' when it has none. */
   readonly principal: string;
   readonly peer?: Facts;
   readonly node?: Facts;
@@ -44,7 +44,7 @@ const decoder = new TextDecoder();
 export class Judge {
   private constructor(private readonly wasm: Exports) {}
 
-  /** Compiles the code first where it is missing or older than its sources. */
+  /** Loads the filter's code. Compiles it first when it is missing or older than its sources. */
   static async load(): Promise<Judge> {
     await ensureBuilt([CHECK]);
     const module = await WebAssembly.compile(readFileSync(join(ROOT, CHECK.output)));
@@ -75,12 +75,12 @@ export class Judge {
     );
   }
 
-  /** Loads a pluginConfig; '' or the line with which the filter refuses it. */
+  /** Loads a pluginConfig. Returns '' or the line with which the filter refuses it. */
   configure(json: string): string {
     return this.text(this.wasm.configure(...this.put(json)));
   }
 
-  /** The names of all methods and endpoints that the tables let tenants use, and so a policy can refuse. */
+  /** The operations that the tables allow tenants, so that a policy can refuse them. */
   refusable(): string[] {
     const names: string[] = [];
     for (let place = 0; ; place++) {
@@ -91,7 +91,7 @@ export class Judge {
     }
   }
 
-  /** What the configuration that was loaded last says of a caller. */
+  /** The verdict of the last loaded configuration about a caller. */
   resolve(caller: Caller): Verdict {
     const result = this.wasm.resolve(...this.put(JSON.stringify(caller)));
     const view = new DataView(this.wasm.memory.buffer);

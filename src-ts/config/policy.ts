@@ -1,10 +1,10 @@
-/** What `policy` and `dryRun` of a configuration that the filter takes say of one tenant. */
+/** Finds what `policy` and `dryRun` of a valid configuration mean for one tenant. */
 import type { PluginConfig } from './types.ts';
 
 export interface TenantPolicy {
-  /** What it is refused beyond the tables, as it is written. */
+  /** The operations refused beyond the tables, as written. */
   readonly refuse: readonly string[];
-  /** How far that is in a dry run: `policy` that only, `all` what the tables refuse too. Absent: it is in force. */
+  /** The scope of dryRun: `policy` for the policy alone, `all` for the tables' refusals too. Absent: refusals are in force. */
   readonly trial?: 'policy' | 'all';
 }
 

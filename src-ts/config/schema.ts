@@ -1,4 +1,4 @@
-/** The JSON schema of the pluginConfig. assembly/tenant/ reads it at run time; a test holds the two against each other. */
+/** The JSON schema of the pluginConfig. assembly/tenant/ reads the pluginConfig at run time; a test compares the two. */
 
 export type Schema = { readonly [name: string]: unknown };
 
@@ -108,7 +108,7 @@ const conditions = (whose: string): Schema =>
     { minProperties: 1 },
   );
 
-/** A rule in which one of the conditions captures the tenant. */
+/** A rule in which a condition captures the tenant. */
 const capturesIn = (source: string): Schema => ({
   required: [source],
   properties: {
@@ -155,7 +155,7 @@ const rule = object(
   },
 );
 
-/** With requirePrincipal the principal selects the rule, and with it the tenant. */
+/** With requirePrincipal, the principal selects the rule and so the tenant. */
 const byPrincipal: Schema = {
   properties: {
     rules: {
@@ -225,7 +225,7 @@ const policy = object('Refuses operations to tenants beyond what the filter refu
     description: 'Operations that single tenants are refused, by the names of the tenants.',
   },
 });
-/** A dry run needs a tenant 0. */
+/** dryRun needs a tenant 0. */
 const isDryRun: Schema = {
   if: { required: ['dryRun'], properties: { dryRun: { const: true } } },
   then: {
@@ -272,7 +272,7 @@ export const PLUGIN_CONFIG_SCHEMA: Schema = {
   ),
 };
 
-/** What the filter checks and a schema cannot say; `tidb-mesh validate` says it. */
+/** What the filter checks and a schema cannot express. `tidb-mesh validate` reports it. */
 export const BEYOND_THE_SCHEMA: readonly string[] = [
   'a name or a number that two tenants have',
   'key spaces that one store could not serve side by side',
@@ -286,7 +286,7 @@ export const BEYOND_THE_SCHEMA: readonly string[] = [
   'a name that is twice in one object',
 ];
 
-/** As it is published in schema/. */
+/** The schema's text as published in schema/. */
 export function schemaText(): string {
   return `${JSON.stringify(PLUGIN_CONFIG_SCHEMA, null, 2)}\n`;
 }

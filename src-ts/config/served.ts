@@ -12,20 +12,20 @@ export interface Unserved {
 
 const SCHEME = 'spiffe://';
 const CAPTURE = '{tenant}';
-/** Service accounts are the last part of a principal; which ones there are, a mesh file does not say. */
+/** Finds trust domain and namespace of a principal. Its last part is the service account; a mesh file does not say which ones exist. */
 const PARTS = /^spiffe:\/\/([^/]*)\/ns\/([^/]*)\/sa\/./;
 
-/** Whether a pattern without slashes can stand for a text. */
+/** True when a pattern without slashes can match a text. */
 function matches(pattern: string, text: string): boolean {
   const escaped = pattern.replace(/[.+?^$()|[\]\\]/g, '\\$&');
   return new RegExp(`^${escaped.replaceAll('*', '.*').replaceAll(CAPTURE, '.+')}$`).test(text);
 }
 
-/** Whether a rule can match some service account of a namespace; of any namespace without one. */
+/** True when a rule can match some service account of the namespace; without one, of any namespace. */
 function canMatch({ principal }: RuleConfig, trustDomain: string, namespace?: string): boolean {
   if (principal === undefined) return true;
   const [, domain, ns] = PARTS.exec(principal) ?? [];
-  // Not the form of Istio's principals, but a pattern may match them.
+  // This is not the form of Istio's principals, but a pattern may match them.
   if (domain === undefined || ns === undefined)
     return principal.startsWith(SCHEME) && matches(principal.split('/')[2] ?? '', trustDomain);
   return matches(domain, trustDomain) && (namespace === undefined || matches(ns, namespace));
@@ -54,7 +54,7 @@ function badRule({ principal }: RuleConfig, i: number, trustDomain: string): Uns
   ];
 }
 
-/** What of a mesh file is served to nobody; nothing for one that is right. */
+/** What no rule of a mesh file serves; empty for a correct file. */
 export function unserved({ trustDomain, storage, pluginConfig }: MeshFile): Unserved[] {
   const { tenants, rules = [] } = pluginConfig;
   const found = rules.flatMap((rule, i) => badRule(rule, i, trustDomain));

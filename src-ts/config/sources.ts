@@ -1,6 +1,6 @@
 /**
- * Where pluginConfigs are found: in a file of their own (JSON), in a mesh file, or in a manifest (EnvoyFilter, WasmPlugin,
- * TrafficExtension); and where in that file a field of one lies.
+ * Finds pluginConfigs in a file: JSON in a file of its own, a mesh file, or a manifest (EnvoyFilter, WasmPlugin, TrafficExtension). Finds
+ * also where in the file a field of one lies.
  */
 import {
   LineCounter,
@@ -17,27 +17,27 @@ import { isMeshFile, readMeshFile, type MeshFile } from '../manifests/mesh-file.
 import { pdOf } from '../manifests/storage.ts';
 
 export interface Position {
-  /** Both from 1. */
+  /** Line and column count from 1. */
   readonly line: number;
   readonly column: number;
 }
 
 export interface ConfigSource {
-  /** What it was found in, for eyes: `mesh file`, `EnvoyFilter tidb-mesh-pd`. */
+  /** What contains it, for the user: `mesh file`, `EnvoyFilter tidb-mesh-pd`. */
   readonly kind: string;
   /** The JSON text that the filter gets. */
   readonly text: string;
-  /** Of a mesh file: what it says besides. */
+  /** The whole content of a mesh file. */
   readonly mesh?: MeshFile;
-  /** Why nobody reads it where it lies. */
+  /** Why nothing reads it at this place. */
   readonly problem?: string;
-  /** Where the field at a path like `rules[0].principal` lies, or the nearest that is there. */
+  /** Finds the field at a path like `rules[0].principal`, or its nearest parent that exists. */
   locate(path: string): Position;
-  /** Where a line and column of `text` lie; the start of the configuration where the file has it in another form. */
+  /** Finds a line and column of `text` in the file. Returns the start of the configuration when the file holds it in another form. */
   place(at: Position): Position;
 }
 
-/** `rules[0].principal` to ['rules', 0, 'principal']. */
+/** Splits `rules[0].principal` into ['rules', 0, 'principal']. */
 export function pathOf(text: string): (string | number)[] {
   return [...text.matchAll(/\[(\d+)\]|([^.[\]]+)/g)].map(([, index, name]) =>
     index === undefined ? (name ?? '') : Number(index),
@@ -76,7 +76,7 @@ const positionIn = (lines: LineCounter, offset: number): Position => {
   return { line, column: col };
 };
 
-/** A pluginConfig that is JSON in a text of its own. */
+/** A pluginConfig in a JSON text of its own. */
 function jsonSource(kind: string, text: string, shift: (at: Position) => Position): ConfigSource {
   const lines = new LineCounter();
   const [document] = parseAllDocuments(text, { lineCounter: lines });
@@ -100,7 +100,7 @@ function valueSource(kind: string, node: Node, lines: LineCounter, document: Doc
   };
 }
 
-/** How deep the first line of a block scalar is indented. */
+/** Maps a position in a block scalar's text to one in the file. The indentation of the first line counts. */
 function blockStart(scalar: Scalar, source: string, lines: LineCounter): (at: Position) => Position {
   const [from = 0] = scalar.range ?? [];
   const start = positionIn(lines, from);
@@ -133,7 +133,7 @@ const CONFIG_AT: Record<string, readonly string[]> = {
   TrafficExtension: ['spec', 'wasm', 'pluginConfig'],
 };
 
-/** Finds the pluginConfigs of a file. Throws a MeshFileError for a broken mesh file, an Error for a manifest that is no YAML. */
+/** Finds the pluginConfigs of a file. Throws a MeshFileError for a broken mesh file, and an Error for a manifest that is not YAML. */
 export function configSources(source: string): ConfigSource[] {
   const lines = new LineCounter();
   const documents = parseAllDocuments(source, { lineCounter: lines, merge: true }) as Document[];

@@ -1,6 +1,6 @@
-/** Which known name was probably meant. */
+/** Guesses which known name was meant. */
 
-/** Insertions, deletions, replacements and swaps of neighbours that make one text the other. */
+/** Number of insertions, deletions, replacements and swaps of neighbours that turn one text into the other. */
 function distance(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, j) => j)];
   const cell = (i: number, j: number): number => rows[i]?.[j] ?? Infinity;
@@ -17,7 +17,7 @@ function distance(a: string, b: string): number {
   return cell(a.length, b.length);
 }
 
-/** The nearest of the known names, if it is near enough to be a slip of the pen. */
+/** The nearest known name, when it is near enough for a typing error. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const allowed = Math.max(1, Math.floor(name.length / 3));
   const [best] = known
@@ -26,7 +26,10 @@ export function nearest(name: string, known: readonly string[]): string | undefi
   return best !== undefined && best.far <= allowed ? best.one : undefined;
 }
 
-/** What the filter's line about an unknown name probably calls for, or undefined. `tenants` are the names in the configuration, `rules` those of methods and endpoints that a policy can refuse. */
+/**
+ * Suggests a correction for the filter's line about an unknown name; undefined when there is none. `tenants` are the names in the
+ * configuration, `rules` those of the operations that a policy can refuse.
+ */
 export function suggestion(
   line: string,
   tenants: readonly string[],

@@ -1,7 +1,7 @@
-/** Writes a pluginConfig so that a change of one tenant or rule is a change of one line. */
+/** Writes a pluginConfig so that a changed tenant or rule changes one line. */
 import type { PluginConfig } from './types.ts';
 
-/** JSON with one line per field, and one per element where the field is a list. */
+/** Writes JSON with one line per field, or one per element when the field is a list. */
 export function configText(config: PluginConfig): string {
   const fields = Object.entries(config).map(([name, value]) => {
     const text = Array.isArray(value)

@@ -1,4 +1,4 @@
-/** The pluginConfig as its users write it. What each field means is in schema.ts; the filter's own reader decides. */
+/** The pluginConfig as users write it. schema.ts says what each field means; the filter's own reader decides. */
 
 export interface KeyspaceConfig {
   id: number;
@@ -18,7 +18,7 @@ export interface TenantConfig {
   prefix?: PrefixConfig;
 }
 
-/** Patterns over what is known of a workload. */
+/** Patterns for the facts about a workload. */
 export interface FactsConfig {
   workload?: string;
   namespace?: string;
@@ -50,7 +50,7 @@ export interface PdConfig {
   authority?: string;
 }
 
-/** Names of methods and endpoints, as in docs/surface.md; with `/*` at the end all below. */
+/** Names of operations, as in docs/surface.md. `/*` at the end means all below. */
 export interface RefuseConfig {
   refuse?: string[];
 }

@@ -1,4 +1,4 @@
-/** Judges the pluginConfigs of a file: the filter's verdict, where it lies, and what was probably meant. */
+/** Judges the pluginConfigs of a file: the filter's verdict, its place in the file, and what was probably meant. */
 import type { Judge } from './judge.ts';
 import { configSources, type ConfigSource, type Position } from './sources.ts';
 import { unserved } from './served.ts';
@@ -8,9 +8,9 @@ import { warningsOf } from './warnings.ts';
 
 export interface Finding extends Position {
   readonly severity: 'error' | 'warning';
-  /** For an error the filter's own line. */
+  /** For an error, the filter's own line. */
   readonly text: string;
-  /** Like `rules[0].principal`; '' for text that is no JSON. */
+  /** A path like `rules[0].principal`; '' for text that is not JSON. */
   readonly path: string;
   readonly suggestion?: string;
 }
@@ -20,10 +20,10 @@ export interface Judgement {
   readonly findings: readonly Finding[];
 }
 
-/** The path at the beginning of the filter's line, where it names a field. */
+/** The path at the beginning of the filter's line, when it names a field. */
 const pathIn = (line: string): string => /^([^\s:]+): /.exec(line)?.[1] ?? '';
 
-/** JSON that cannot be read: the filter says where in its own text. */
+/** The place of unreadable JSON, from the filter's line: a position in the filter's own text. */
 const placeIn = (line: string): Position | undefined => {
   const found = /line (\d+)[,:]? column (\d+)/.exec(line);
   return found ? { line: Number(found[1]), column: Number(found[2]) } : undefined;

@@ -1,13 +1,13 @@
-/** What the filter takes but its user may not have meant. */
+/** Warns about what is valid but probably not meant. */
 import type { PluginConfig, RuleConfig } from './types.ts';
 
 export interface Warning {
-  /** Like `rules[1]`. */
+  /** A path like `rules[1]`. */
   readonly path: string;
   readonly text: string;
 }
 
-/** The namespace of a SPIFFE principal's pattern. */
+/** The namespace in the pattern of a SPIFFE principal. */
 const namespaceOf = (principal: string): string | undefined => /\/ns\/([^/]*)(\/|$)/.exec(principal)?.[1];
 
 function wideSystem(rules: readonly RuleConfig[]): Warning[] {
@@ -61,7 +61,7 @@ function isDryRun({ tenants, dryRun }: PluginConfig): Warning[] {
   return [{ path: 'dryRun', text }];
 }
 
-/** The warnings for a configuration that the filter takes. */
+/** The warnings for a valid configuration. */
 export function warningsOf(config: PluginConfig): Warning[] {
   const rules = config.rules ?? [];
   return [

@@ -1,4 +1,4 @@
-/** Other questions of the commands to PD over HTTP: stores, safe points, versions, rules and groups by name. */
+/** Asks PD over HTTP about stores, safe points, versions, and rules and groups by name. */
 import type { Endpoint } from './endpoint.ts';
 
 const V1 = '/pd/api/v1';
@@ -31,7 +31,7 @@ export async function stores(pd: Endpoint): Promise<Store[]> {
   }));
 }
 
-/** PD's safe point, by which the stores collect garbage, and the service safe points that hold it back. */
+/** Reads PD's safe point, by which the stores collect garbage, and the service safe points that hold it back. */
 export async function safePoints(pd: Endpoint): Promise<{ safePoint: bigint; services: ServiceSafePoint[] }> {
   const answer = (await pd.http('GET', `${V1}/gc/safepoint`)) as {
     gc_safe_point: string | number;
@@ -48,7 +48,7 @@ export async function safePoints(pd: Endpoint): Promise<{ safePoint: bigint; ser
   };
 }
 
-/** When the cluster got its first store, ms since 1970; 0 where PD does not say. */
+/** When the cluster got its first store, ms since 1970; 0 when PD does not say. */
 export async function bootstrapTime(pd: Endpoint): Promise<number> {
   const { raft_bootstrap_time: time } = (await pd.http('GET', `${V1}/cluster/status`)) as {
     raft_bootstrap_time?: string;
@@ -60,13 +60,13 @@ export async function version(pd: Endpoint): Promise<string> {
   return ((await pd.http('GET', `${V1}/version`)) as { version: string }).version;
 }
 
-/** Ids of placement rules with their groups, `group/id`. None if placement rules are off. */
+/** Ids of placement rules with their groups, `group/id`. Empty when placement rules are off. */
 export async function placementRules(pd: Endpoint): Promise<string[]> {
   try {
     const rules = (await pd.http('GET', `${V1}/config/rules`)) as { group_id: string; id: string }[] | null;
     return (rules ?? []).map((rule) => `${rule.group_id}/${rule.id}`);
   } catch (error) {
-    // PD answers 412 if enable-placement-rules is false.
+    // PD answers 412 when enable-placement-rules is false.
     if ((error as { status?: number }).status === 412) return [];
     throw error;
   }

@@ -1,4 +1,4 @@
-/** Where PD is and with which certificate it is called; one HTTP request and one gRPC call. */
+/** Calls PD at its address with a certificate: HTTP requests and gRPC calls. */
 import { readFileSync } from 'node:fs';
 import { request as plainRequest } from 'node:http';
 import { request as tlsRequest, type RequestOptions } from 'node:https';
@@ -18,29 +18,29 @@ const MAX_TRIES = 3;
 export interface EndpointOptions {
   /** `http://host:port` or `https://host:port`. */
   readonly pd: string;
-  /** PEM files; cert and key only together, and only with https. */
+  /** PEM files. cert and key only together, and only with https. */
   readonly cert?: string | undefined;
   readonly key?: string | undefined;
   readonly ca?: string | undefined;
-  /** The name that the servers' certificates are checked against, where it is not the host's. */
+  /** The name to check the servers' certificates against, when it is not the host's. */
   readonly serverName?: string | undefined;
 }
 
-/** A gRPC method that commands call, with its messages of proto/. */
+/** A gRPC method that commands call, with its messages from proto/. */
 export interface Method<Request extends DescMessage, Answer extends DescMessage> {
   /** `/package.Service/Method` */
   readonly path: string;
   readonly request: Request;
   readonly answer: Answer;
-  /** Both sides stream; one question is asked. */
+  /** True when both sides stream. One question is asked. */
   readonly isStream?: boolean;
 }
 
-/** An answer that says no, or none at all; the message names the call and what to look at. */
+/** A call that failed or got no answer. The message names the call and what to look at. */
 export class CallError extends Error {
   constructor(
     message: string,
-    /** HTTP status or gRPC code; 0 when nothing was answered. */
+    /** HTTP status or gRPC code; 0 when there was no answer. */
     readonly status: number,
   ) {
     super(message);
@@ -48,7 +48,7 @@ export class CallError extends Error {
   }
 }
 
-/** PD's numbers have 64 bits, JavaScript's 53: longer ones become texts. Numbers inside of texts stay. */
+/** Parses JSON with PD's 64-bit numbers, of which JavaScript keeps 53 bits. Longer numbers become texts. Numbers inside texts stay. */
 export function parseJson(text: string): unknown {
   const kept = text.replace(/"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])/g, (token) =>
     token.startsWith('"') ? token : `"${token}"`,
@@ -90,8 +90,9 @@ export class Endpoint {
   }
 
   /**
-   * One HTTP request; `body` is sent as JSON.
-   * @returns the answer's JSON, numbers of 16 digits and more as texts; what PD says of a change may be a text; undefined for 404 with `missing`
+   * Sends one HTTP request; `body` is sent as JSON.
+   * @returns the answer's JSON, with numbers of 16 digits and more as texts. PD may answer a change with plain text. undefined for 404 with
+   * `missing`
    * @throws CallError
    */
   async http(
@@ -112,7 +113,7 @@ export class Endpoint {
   }
 
   /**
-   * One call of a gRPC method.
+   * Calls a gRPC method once.
    * @param address `host:port`; PD's own by default
    * @throws CallError
    */
@@ -142,7 +143,7 @@ export class Endpoint {
     }
   }
 
-  /** Ends all connections. */
+  /** Closes all connections. */
   close(): void {
     for (const client of this.clients.values()) client.close();
     this.clients.clear();

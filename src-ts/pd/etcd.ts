@@ -1,4 +1,4 @@
-/** PD's etcd, spoken to by gRPC on PD's own port: etcdserverpb.KV of etcd's rpc.proto. */
+/** Calls PD's etcd by gRPC on PD's own port: etcdserverpb.KV of etcd's rpc.proto. */
 import type { Endpoint } from './endpoint.ts';
 import {
   DeleteRangeRequestSchema,
@@ -21,11 +21,11 @@ const DELETE_RANGE = {
 export interface Entry {
   readonly key: string;
   readonly value: string;
-  /** 0 when the key does not go by itself. */
+  /** 0 when the key has no lease. */
   readonly lease: bigint;
 }
 
-/** The first key behind all that begin with this one. */
+/** The first key behind all keys with this prefix. */
 function behind(prefix: Buffer): Buffer {
   const end = Buffer.from(prefix);
   end[end.length - 1] = (end.at(-1) ?? 0) + 1;
@@ -37,12 +37,12 @@ function range(prefix: string): { key: Buffer; rangeEnd: Buffer } {
   return { key, rangeEnd: behind(key) };
 }
 
-/** How many keys begin with this. */
+/** Counts the keys with this prefix. */
 export async function countKeys(pd: Endpoint, prefix: string): Promise<number> {
   return Number((await pd.grpc(RANGE, { ...range(prefix), countOnly: true })).count);
 }
 
-/** The keys that begin with this. */
+/** Reads the keys with this prefix. */
 export async function entries(pd: Endpoint, prefix: string): Promise<Entry[]> {
   const { kvs } = await pd.grpc(RANGE, range(prefix));
   return kvs.map(({ key, value, lease }) => ({
@@ -52,7 +52,7 @@ export async function entries(pd: Endpoint, prefix: string): Promise<Entry[]> {
   }));
 }
 
-/** Deletes the keys that begin with this; gives their number. */
+/** Deletes the keys with this prefix. Returns their number. */
 export async function deletePrefix(pd: Endpoint, prefix: string): Promise<number> {
   return Number((await pd.grpc(DELETE_RANGE, range(prefix))).deleted);
 }

@@ -1,6 +1,5 @@
 /**
- * Works through a range of keys at the stores themselves, region by region, as a TiKV client does: PD's numbers are estimates, the stores
- * know.
+ * Works through a range of keys at the stores, region by region, as a TiKV client does. PD has only estimates; the stores have the facts.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -35,11 +34,11 @@ const UNSAFE_DESTROY_RANGE = {
   answer: UnsafeDestroyRangeResponseSchema,
 } as const;
 
-/** A region that is split or elects a leader is there again within seconds. */
+/** How often a region is tried. A region that splits or elects a leader is back within seconds. */
 const TRIES = 30;
 const PAUSE_MS = 500;
 
-/** A range of keys as the store has them, and how PD has them. */
+/** A range of keys in the store's form, and how PD writes them. */
 export interface StoreRange {
   readonly start: Buffer;
   /** Empty for the store's end. */
@@ -47,7 +46,7 @@ export interface StoreRange {
   readonly mode: 'txn' | 'raw';
   /** Set for a keyspace of API V2. */
   readonly keyspaceId: number | undefined;
-  /** From the store's form of a key to PD's, and back; undefined for bytes that are not in PD's form. */
+  /** Maps a key from the store's form to PD's, and back. undefined for bytes that are not in PD's form. */
   toPd(key: Buffer): Buffer;
   fromPd(key: Buffer): Buffer | undefined;
 }
@@ -59,11 +58,11 @@ interface Part {
   readonly context: Context;
   readonly start: Buffer;
   readonly end: Buffer;
-  /** Of the store that leads the region. */
+  /** Address of the store that leads the region. */
   readonly address: string;
 }
 
-/** What to do next: `again` when the region is not there as PD said. */
+/** What to do next. `again`: the region is not where PD said. */
 type Next = 'again' | 'next' | 'stop';
 
 function contextOf(
@@ -115,7 +114,7 @@ async function overRegions(
 }
 
 /**
- * How many keys lie in a range, `limit` at most; a lock counts as one. Deleted keys do not count, whatever is left of their versions.
+ * Counts the keys in a range, up to `limit`. A lock counts as a key. A deleted key does not count, even with old versions left.
  * @throws CallError when a store cannot be asked
  */
 export async function countKeysIn(pd: Endpoint, range: StoreRange, limit: number): Promise<number> {
@@ -131,7 +130,7 @@ export async function countKeysIn(pd: Endpoint, range: StoreRange, limit: number
     } else {
       const { regionError, pairs, error } = await pd.grpc(SCAN, { ...part, version: now }, address);
       if (regionError) return 'again';
-      // An error in the place of all pairs is a lock, too.
+      // An error in place of all pairs means a lock, too.
       count += pairs.length + (error ? 1 : 0);
     }
     return count >= limit ? 'stop' : 'next';
@@ -140,12 +139,13 @@ export async function countKeysIn(pd: Endpoint, range: StoreRange, limit: number
 }
 
 /**
- * Destroys all keys of a range, with all versions and locks, in all replicas: at every store, past Raft, as TiDB does with dropped tables.
- * @returns at how many stores
+ * Destroys all keys of a range, with all versions and locks, in all replicas. Calls every store, past Raft, as TiDB does for dropped
+ * tables.
+ * @returns the number of stores
  * @throws CallError when a store refuses or cannot be asked
  */
 export async function destroyKeysIn(pd: Endpoint, { start, end }: StoreRange): Promise<number> {
-  // The stores would take an empty bound for the whole of what they have.
+  // With an empty bound, the stores would destroy all they have.
   if (start.length === 0 || end.length === 0)
     throw new CallError('a range without both ends is not destroyed', 0);
   const all = (await stores(pd)).filter(({ state }) => state !== 'Tombstone');

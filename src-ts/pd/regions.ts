@@ -1,16 +1,16 @@
-/** Reads regions and region label rules, and changes the rules, by PD's HTTP API. */
+/** Reads regions and region label rules over PD's HTTP API, and changes the rules. */
 import type { Endpoint } from './endpoint.ts';
 
 const V1 = '/pd/api/v1';
 
 export interface Region {
   readonly id: number;
-  /** In PD's form; an empty end has no bound. */
+  /** Keys in PD's form. An empty end means no bound. */
   readonly start: Buffer;
   readonly end: Buffer;
   readonly epoch: { readonly confVer: number; readonly version: number };
   readonly leader: { readonly id: number; readonly storeId: number } | undefined;
-  /** PD's estimates: MiB, and keys. */
+  /** PD's estimates: size in MiB, and number of keys. */
   readonly approximateSize: number;
   readonly approximateKeys: number;
 }
@@ -32,12 +32,12 @@ export interface LabelRule {
   readonly data: readonly { readonly start_key: string; readonly end_key: string }[] | null;
 }
 
-/** Each byte as a percent-escape. */
+/** Writes each byte as a percent-escape. */
 function escaped(key: Uint8Array): string {
   return [...key].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
 }
 
-/** The regions that [start, end) touches, in order. Empty bounds mean everything. */
+/** The regions that overlap [start, end), in order. Empty bounds mean everything. */
 export async function regionsIn(pd: Endpoint, start: Uint8Array, end: Uint8Array): Promise<Region[]> {
   const query = `key=${escaped(start)}&end_key=${escaped(end)}&limit=-1`;
   const answer = (await pd.http('GET', `${V1}/regions/key?${query}`)) as { regions: RegionJson[] | null };
@@ -60,7 +60,7 @@ export async function setLabelRule(pd: Endpoint, rule: LabelRule): Promise<void>
   await pd.http('POST', `${V1}/config/region-label/rule`, { body: rule });
 }
 
-/** False when there was none. */
+/** Deletes a label rule. False when there was none. */
 export async function deleteLabelRule(pd: Endpoint, id: string): Promise<boolean> {
   const path = `${V1}/config/region-label/rule/${encodeURIComponent(id)}`;
   return (await pd.http('DELETE', path, { missing: true })) !== undefined;

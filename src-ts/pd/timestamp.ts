@@ -1,4 +1,4 @@
-/** PD's timestamps: milliseconds since 1970 in the upper bits, a counter in the lower 18 (client-go oracle.ComposeTS). */
+/** Reads PD's timestamps: milliseconds since 1970 in the upper bits, a counter in the lower 18 (client-go oracle.ComposeTS). */
 import type { Endpoint } from './endpoint.ts';
 import { TsoRequestSchema, TsoResponseSchema } from './generated/pd/pdpb_pb.ts';
 
@@ -11,7 +11,7 @@ const TSO = {
   isStream: true,
 } as const;
 
-/** The moment that a timestamp names, ms since 1970. */
+/** The time of a timestamp, ms since 1970. */
 export function millisOf(timestamp: bigint): number {
   return Number(timestamp >> LOGICAL_BITS);
 }
@@ -22,7 +22,7 @@ export async function clusterId(pd: Endpoint): Promise<bigint> {
 }
 
 /**
- * A timestamp of this moment, by pdpb.PD/Tso at PD's leader.
+ * Gets a timestamp of this moment from PD's leader (pdpb.PD/Tso).
  * @throws CallError when `--pd` is not the leader
  */
 export async function timestamp(pd: Endpoint): Promise<bigint> {

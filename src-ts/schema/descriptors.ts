@@ -1,4 +1,4 @@
-/** Compiles proto/ with buf and gives the descriptors, options included. */
+/** Compiles proto/ with buf, and returns the descriptors with their options. */
 import { execFileSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';

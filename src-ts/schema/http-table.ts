@@ -19,7 +19,7 @@ const ENDPOINTS_DOC = `/**
 const SHAPES_DOC = `/** 8 bytes per shape: kind:16 | first member, or the shape of a list's items:16 | members:16 | 1 may be null, 2 is a constraint:16 */`;
 const MEMBERS_DOC = `/** 4 bytes per member: place of its name in the texts:16 | shape:15, must be there:1 */`;
 
-/** Parts of the file, to be joined and formatted. */
+/** The parts of the file, to be joined and formatted. */
 export function httpParts({ endpoints, shapes, members }: HttpLayout): string[] {
   const constants = (names: readonly string[]): [string, number][] =>
     names.map((name, i) => [name.toUpperCase().replaceAll(/[- ]/g, '_'), i]);

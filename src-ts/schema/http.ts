@@ -1,4 +1,4 @@
-/** Lays proto/pd/endpoints.ts out as the flat tables of the filter: endpoints, and the shapes of the JSON in them. */
+/** Lays out proto/pd/endpoints.ts as flat tables for the filter: endpoints, and the shapes of their JSON. */
 import { ENDPOINTS, type Endpoint, type RangeQuery, type Shape } from '../../proto/pd/endpoints.ts';
 
 /** u16 per endpoint, see ENDPOINTS_DOC in http-table.ts. */
@@ -8,7 +8,7 @@ export const SHAPE_WORDS = 4;
 /** u16 per member: place of its name in the texts, shape. */
 export const MEMBER_WORDS = 2;
 
-/** All paths in the filter's table begin so. */
+/** All paths in the filter's table begin with this. */
 export const HTTP_ROOT = '/pd/api/';
 
 export const METHODS = ['*', 'GET', 'POST', 'PATCH', 'DELETE', 'PUT'] as const;
@@ -49,7 +49,7 @@ const NEEDED = 1 << 15;
 const MAX_PLACE = 1 << 16;
 const MAX_MEMBERS = 32;
 
-/** What stands for a mapped segment of a path in the filter's table; `*` and `**` stay. */
+/** How the filter's table writes a mapped segment of a path. `*` and `**` stay. */
 export const SEGMENTS: Readonly<Record<string, string>> = {
   '{group}': '$',
   '{label-id}': '&',
@@ -82,12 +82,15 @@ export function httpTexts(): string[] {
   ];
 }
 
-/** Those below the root; what is not in the table is refused. */
+/** The endpoints below the root. An endpoint that is not in the table is refused. */
 function listed(): Endpoint[] {
   return ENDPOINTS.filter(({ path }) => path.startsWith(HTTP_ROOT));
 }
 
-/** @throws Error when an entry makes no sense. */
+/**
+ * The path as the filter's table writes it.
+ * @throws Error when an entry makes no sense.
+ */
 function template(endpoint: Endpoint): string {
   const { path, method, decision, query, body, answer, text } = endpoint;
   const problem = (why: string): never => {
@@ -111,7 +114,7 @@ function template(endpoint: Endpoint): string {
   return segments.map((segment) => SEGMENTS[segment] ?? segment).join('/');
 }
 
-/** Numbers shapes; equal ones once. */
+/** Numbers the shapes. Equal shapes get the same number. */
 class Shapes {
   readonly words: number[] = [];
   readonly members: number[] = [];
@@ -166,7 +169,7 @@ function queryOf(query: Endpoint['query']): number {
 /** @throws Error when an entry makes no sense or does not fit. */
 export function layOutHttp(placeOf: (text: string) => number): HttpLayout {
   const shapes = new Shapes(placeOf);
-  /** 0: none, else one more than the shape's id. */
+  /** 0 for no shape, else the shape's id plus one. */
   const optional = (shape: Shape | undefined): number => (shape === undefined ? 0 : shapes.idOf(shape) + 1);
   const endpoints = listed().flatMap((endpoint) => {
     const { method, decision, query, body, answer, text, because } = endpoint;
@@ -186,7 +189,7 @@ export function layOutHttp(placeOf: (text: string) => number): HttpLayout {
   return { endpoints, shapes: shapes.words, members: shapes.members };
 }
 
-/** The entry that decides about a path without its query; undefined: refused. */
+/** The entry that decides about a path without its query. undefined: the path is refused. */
 export function endpointFor(method: string, path: string): Endpoint | undefined {
   return ENDPOINTS.find(
     (endpoint) => (endpoint.method === '*' || endpoint.method === method) && matches(endpoint.path, path),

@@ -1,6 +1,6 @@
 /**
- * What proto/ says about the protocols: a decision for each method, a role for each field that a mapped method can reach.
- * Everything is checked here; whoever holds a `Judgement` holds a complete and consistent one.
+ * Reads from proto/ a decision for each method, and a role for each field that a mapped method can reach.
+ * Everything is checked here: a `Judgement` is always complete and consistent.
  */
 import {
   getOption,
@@ -15,7 +15,7 @@ import {
 
 export type Decision = 'MAP' | 'PASS' | 'REFUSE' | 'SYSTEM';
 
-/** How a field lies on the wire. The numbers are those of the generated table. */
+/** How a field lies on the wire. The generated table uses the same numbers. */
 export const Kind = { VARINT: 1, FIXED64: 2, BYTES: 3, MESSAGE: 4, FIXED32: 5 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
@@ -29,9 +29,9 @@ export interface JudgedField {
   /** A name of mesh.Role. */
   readonly role: string;
   readonly essential: boolean;
-  /** Takes the reason of a refusal inside a batch. */
+  /** True when the field takes the reason of a refusal inside a batch. */
   readonly refusal: boolean;
-  /** A request without it is refused. */
+  /** True when a request without the field is refused. */
   readonly requires: boolean;
   /** Full name of the message in this field; undefined for scalars and for messages that are not read. */
   readonly message: string | undefined;
@@ -42,25 +42,25 @@ export interface JudgedMessage {
   readonly name: string;
   /** In the order of their numbers. */
   readonly fields: readonly JudgedField[];
-  /** Names of mesh.Capability: the key spaces that a request is for. */
+  /** Names of mesh.Capability: the key ranges that a request is for. */
   readonly needs: readonly string[];
   /** A name of mesh.ActsOnRegion. */
   readonly actsOnRegion: string;
-  /** Unknown fields pass. */
+  /** True when unknown fields pass. */
   readonly lenient: boolean;
-  /** Of tenant 0 it passes unread. */
+  /** True when the message passes unread for tenant 0. */
   readonly owners: boolean;
-  /** A name of mesh.Ending: what the walker does behind its last field. */
+  /** A name of mesh.Ending: what the walker does after the last field. */
   readonly ending: string;
-  /** Upstream's message that this is a variant of; otherwise its own name. */
+  /** Upstream's message when this is a variant of it; otherwise its own name. */
   readonly standsFor: string;
 }
 
 export interface JudgedMethod {
-  /** As in HTTP: `/tikvpb.Tikv/KvGet`. */
+  /** The path as in HTTP: `/tikvpb.Tikv/KvGet`. */
   readonly path: string;
   readonly decision: Decision;
-  /** One sentence for a caller who is turned away; empty for MAP and PASS. */
+  /** One sentence for a refused caller; empty for MAP and PASS. */
   readonly because: string;
   readonly clientStreaming: boolean;
   readonly serverStreaming: boolean;
@@ -70,16 +70,16 @@ export interface JudgedMethod {
 }
 
 export interface Judgement {
-  /** Name to number, as mesh.Role and mesh.Decision have them. */
+  /** Numbers by name, as in mesh.Role and mesh.Decision. */
   readonly roles: ReadonlyMap<string, number>;
   readonly decisions: ReadonlyMap<string, number>;
-  /** In the order of their paths. */
+  /** Methods in the order of their paths. */
   readonly methods: readonly JudgedMethod[];
-  /** Those that mapped methods reach, in the order of their names. */
+  /** Messages that mapped methods reach, in the order of their names. */
   readonly messages: readonly JudgedMessage[];
 }
 
-/** Stands for every message that is not read. */
+/** Stands for all messages that are not read. */
 const UNREAD = 'mesh.Unread';
 const UNSPECIFIED = 'ROLE_UNSPECIFIED';
 
@@ -87,7 +87,7 @@ const STRINGS = [ScalarType.BYTES, ScalarType.STRING];
 const UNSIGNED = [ScalarType.UINT32, ScalarType.UINT64];
 const SIGNED = [ScalarType.INT32, ScalarType.INT64];
 
-/** What the walker can do with a role: only these types carry it. A role that is missing here goes on bytes and strings. */
+/** The types that may carry a role, as the walker handles them. A role that is missing here goes on bytes and strings. */
 const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?: true }> = {
   DROP: { scalars: [...STRINGS, ...SIGNED], messages: true },
   EMPTIED: { messages: true },
@@ -116,7 +116,7 @@ const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?
 
 const RANGE_STARTS = ['RANGE_START', 'ENC_START', 'PLACE_START'];
 
-/** Roles of which a message has one at most: the walker keeps one place for each. */
+/** Roles that a message may have only once: the walker has one place for each. */
 const SINGLE = new Set([
   'RANGE_START',
   'RANGE_END',
@@ -140,7 +140,7 @@ const SINGLE = new Set([
   'SAFE_POINT_IN',
 ]);
 
-/** Roles that a list of numbers may have: the walker meets them packed and one by one. */
+/** Roles that a list of numbers may have. The walker reads such a list packed or not. */
 const LISTED = new Set(['BATCH_IDS', 'REGION_ACT']);
 
 class Options {
@@ -161,7 +161,7 @@ class Options {
     this.endings = enumeration('mesh.Ending');
   }
 
-  /** The value of an option of this file's package; undefined where it is not set. */
+  /** The value of an option from this file's package; undefined when it is not set. */
   private get(element: DescField | DescMessage | DescMethod, name: string): unknown {
     const option = found(this.registry.getExtension(`mesh.${name}`), `mesh.${name}`);
     return hasOption(element, option) ? getOption(element, option) : undefined;
@@ -218,8 +218,8 @@ function numbersOf(desc: DescEnum): Map<string, number> {
 
 /**
  * Reads and checks the annotations.
- * @throws Error that lists every problem, a line each: methods without a decision, fields without a role, roles on types that
- * cannot carry them.
+ * @throws Error with one line for each problem: a method without a decision, a field without a role, a role on a type that cannot
+ * carry it.
  */
 export function judge(registry: FileRegistry): Judgement {
   const options = new Options(registry);
@@ -260,7 +260,7 @@ export function judge(registry: FileRegistry): Judgement {
   };
 }
 
-/** Order of code units, so that the output is the same under every locale. */
+/** Compares code units, so that the output is the same under every locale. */
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
@@ -349,18 +349,18 @@ function judgeMessage(message: DescMessage, options: Options, problems: string[]
   return judged;
 }
 
-/** The request's context, which names its region, where it has one. */
+/** The request's context, which names its region; undefined when it has none. */
 export function contextOf(message: JudgedMessage): JudgedField | undefined {
   return message.fields.find((field) => field.message === 'kvrpcpb.Context');
 }
 
-/** Commands of a batch whose refusal could not be told: their responses have no field that takes one. */
+/** Commands of a batch whose responses have no field for a refusal. */
 function untellable(messages: ReadonlyMap<string, JudgedMessage>): string[] {
   const commands = messages.get('tikvpb.BatchCommandsRequest.Request')?.fields ?? [];
   const responses = messages.get('tikvpb.BatchCommandsResponse.Response')?.fields ?? [];
   return commands
     .filter(({ name, role, number }) => {
-      // An empty request is never refused, one that is emptied neither.
+      // An empty request is never refused. Nor is one that is emptied.
       if (name === 'Empty' || role === 'EMPTIED') return false;
       const response = messages.get(responses.find((field) => field.number === number)?.message ?? '');
       return response?.fields.some((field) => field.refusal) !== true;
@@ -368,7 +368,7 @@ function untellable(messages: ReadonlyMap<string, JudgedMessage>): string[] {
     .map(({ name }) => `the response to ${name} in a batch has no field that takes a refusal`);
 }
 
-/** What is wrong with this role on this field; undefined when nothing is. */
+/** What is wrong with this role on this field; undefined when it is right. */
 function objection(field: DescField, kind: Kind, role: string): string | undefined {
   if (role === UNSPECIFIED) return kind === Kind.BYTES ? `(${typeOf(field)}) has no role` : undefined;
   const carrier = CARRIERS[role] ?? { scalars: STRINGS };

@@ -1,4 +1,4 @@
-/** Lays a judgement out as the flat tables that the filter's walker reads. `table.ts` explains the layout to the filter's side. */
+/** Lays out a judgement as the flat tables that the filter's walker reads. `table.ts` explains the layout for the filter. */
 import { httpTexts, layOutHttp, type HttpLayout } from './http.ts';
 import { contextOf, Kind, type JudgedField, type JudgedMessage, type Judgement } from './judgement.ts';
 import { layOutStatuses, statusTexts } from './statuses.ts';
@@ -8,12 +8,12 @@ import { joinTexts, type Texts } from './texts.ts';
 export const MESSAGE_WORDS = 4;
 /** u32 per shape: flags, start field | end field << 8 | field of a refusal << 16 | kind of it << 24. */
 export const SHAPE_WORDS = 2;
-/** u32 per far field: number | 1 << 16 when it is its message's last one, entry. */
+/** u32 per far field: number | 1 << 16 for the last one of its message, entry. */
 export const FAR_WORDS = 2;
-/** u16 per method: hash (two), place of its path, of its because, request | decision << 12, response | streaming << 12. */
+/** u16 per method: hash (two), place of its path, place of its reason, request | decision << 12, response | streaming << 12. */
 export const METHOD_WORDS = 6;
 
-/** Fields from here on are looked for, one by one: upstream numbers its late additions 100 and 255. */
+/** Fields from this number on are searched for, one by one. Upstream gives its late additions the numbers 100 and 255. */
 const FIRST_FAR_FIELD = 64;
 const LAST_FAR_FIELD = 1 << 16;
 
@@ -46,24 +46,24 @@ const FLAGS: readonly (readonly [number, readonly string[]])[] = [
   [1 << 20, ['SERVICE_ID']],
   [1 << 22, ['PLACE_START', 'PLACE_END']],
   [1 << 23, ['REGION_ACT']],
-  // Of the commands that it could hold it holds one.
+  // The message holds only one of its possible commands.
   [1 << 24, ['EMPTIED']],
 ];
-/** Has both a key in etcd and an ETCD_END: without a key it starts at the tenant's first one. */
+/** The message has a key in etcd and an ETCD_END. Without a key, its range starts at the tenant's first key. */
 const NAME_RANGE = 1 << 7;
-/** Has one exact key, the start field: absent it would be the empty key of the store, which is no tenant's. */
+/** The message has one exact key, the start field. Absent, it would mean the store's empty key, which belongs to no tenant. */
 const EXACT_KEY = 1 << 9;
 
-/** What a request asks of its key space, by mesh.Capability. */
+/** What a request needs of its key range, by mesh.Capability. */
 const NEEDS: Record<string, number> = { TXN: 1 << 11, RAW: 1 << 12, COPROCESSOR: 1 << 13 };
 const ENDINGS: Record<string, number> = { PLAIN: 0, GROUP_SETTINGS: 1 << 25, CHECKSUM_RULE: 1 << 26 };
 const ACTS: Record<string, number> = { NEVER: 0, ALWAYS: 1 << 14, WITHOUT_KEYS: 1 << 15 };
 const LENIENT = 1 << 16;
 /** Field 1 is a kvrpcpb.Context. */
 const HAS_CONTEXT = 1 << 17;
-/** Of tenant 0 it passes unread. */
+/** The message passes unread for tenant 0. */
 const OWNERS = 1 << 21;
-/** The start field must be there. */
+/** The start field is required. */
 const REQUIRED_LIST = 1 << 18;
 
 const REFUSAL_KINDS: Record<string, number> = { 'kvrpcpb.KeyError': 1, 'errorpb.Error': 3 };
@@ -90,13 +90,13 @@ export interface Layout {
   readonly statuses: readonly number[];
   readonly fieldNames: readonly number[];
   readonly fieldNamesFrom: readonly number[];
-  /** Names of messages, paths, reasons and what the filter says by itself. */
+  /** Names of messages, paths, reasons and the filter's own texts. */
   readonly texts: Texts;
   /** PD's HTTP API. */
   readonly http: HttpLayout;
-  /** Full names; the index is the id. Id 0 is the message that nobody reads. */
+  /** Full names, indexed by id. Id 0 is the message that is not read. */
   readonly names: readonly string[];
-  /** Bytes of the tables together. */
+  /** Bytes of all tables together. */
   readonly bytes: number;
 }
 
@@ -140,12 +140,12 @@ export function layOut(judgement: Judgement): Layout {
     const hasFar = item < far.length / FAR_WORDS;
     if (hasFar) far[far.length - FAR_WORDS] = (far.at(-FAR_WORDS) ?? 0) | LAST_OF_FAR;
     near.push(Array.from(entries, (entry) => entry ?? 0));
-    // Item 0 is nobody's, so that 0 means none.
+    // Item 0 belongs to no message, so that 0 means none.
     return [entries.length | (shapes.idOf(message) << 8), hasFar ? item + 1 : 0, placeOf(message.name)];
   });
   const { all: fields, places } = overlay(near);
   fits(fields.length, MAX_PLACE, 'fields');
-  // `fields` begins with the entry of number 0, which no message has; the message that nobody reads ends there.
+  // `fields` begins with the entry of field number 0, which no message has. The message that is not read ends there.
   const messages = [0, 0, 0, 0, ...rest.flatMap((words, i) => [places[i] ?? 0, ...words])];
   const methods = judgement.methods
     .map((method) => ({ method, hash: fnv1a(new TextEncoder().encode(method.path)) }))
@@ -188,7 +188,7 @@ export function layOut(judgement: Judgement): Layout {
   return { ...laid, http, texts, names, bytes };
 }
 
-/** What messages have in common: their flags and special fields. Shape 0 has none. */
+/** Collects what messages have in common: their flags and special fields. Shape 0 has none. */
 class Shapes {
   readonly words: number[] = [0, 0];
   private readonly ids = new Map([['0 0', 0]]);
@@ -208,13 +208,13 @@ class Shapes {
   }
 }
 
-/** One list that holds all of these, those that are alike or begin where others end laid over each other; and where each begins. */
+/** Joins the lists into one. Equal lists, and lists that begin where others end, share their items. Returns also where each list begins. */
 function overlay(lists: readonly (readonly number[])[]): { all: number[]; places: number[] } {
   const all: number[] = [];
   const places: number[] = [];
   const alike = (list: readonly number[], at: number): boolean =>
     list.every((value, i) => at + i >= all.length || all[at + i] === value);
-  // Long ones first, so that short ones find their place in them.
+  // Long lists come first, so that short ones can lie inside them.
   const order = [...lists.keys()].sort((a, b) => (lists[b]?.length ?? 0) - (lists[a]?.length ?? 0));
   for (const i of order) {
     const list = lists[i] ?? [];
@@ -231,7 +231,10 @@ function must<T>(value: T | undefined, what: string): T {
   return value;
 }
 
-/** The walker notices a singular field that comes twice by one bit each: below 64 its own, above that the number's lowest six bits. */
+/**
+ * Checks that the walker can tell fields apart. It notices a repeated singular field by one bit: below 64 the field's own, above that one
+ * chosen by the number's lowest six bits.
+ */
 function distinguishable(message: JudgedMessage): void {
   const taken = new Map<number, number>();
   for (const { number, repeated } of message.fields) {
@@ -281,7 +284,7 @@ function required(message: JudgedMessage): number | undefined {
   return message.fields.find((field) => field.requires)?.number;
 }
 
-/** The field that takes a refusal | kind << 8; 0 when there is none. */
+/** The field that takes a refusal, | kind << 8; 0 when there is none. */
 function refusalOf(message: JudgedMessage): number {
   const field = message.fields.find(({ refusal }) => refusal);
   if (field === undefined) return 0;

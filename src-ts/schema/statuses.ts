@@ -12,11 +12,11 @@ export const STATUS_WORDS = 4;
 const SINGLE = 1 << 8;
 
 type Name = 'OK' | 'DROP' | Code;
-/** Those that refuse nothing. */
+/** Statuses that refuse nothing. */
 const GOOD = ['OK', 'DROP'] as const;
 const NAMES: readonly Name[] = [...GOOD, ...STATUSES.map(({ code }) => code)];
 
-/** The filter's numbers by name, and the names by number. */
+/** The filter's statuses: numbers by name, and names by number. */
 export const Status = Object.fromEntries(
   NAMES.flatMap((name, number) => [
     [name, number],
@@ -25,12 +25,12 @@ export const Status = Object.fromEntries(
 ) as Readonly<Record<Name, number>> & { readonly [status: number]: string };
 export type Status = number;
 
-/** Every text that the filter says by itself. */
+/** Every text that the filter says by itself: of statuses, and other sentences. */
 export function statusTexts(): string[] {
   return [...STATUSES.flatMap(({ code, sentence }) => [code, sentence]), ...Object.values(SENTENCES)];
 }
 
-/** The table of statuses, by number; those that refuse nothing have no text. */
+/** The table of statuses, by number. Those that refuse nothing have no text. */
 export function layOutStatuses(placeOf: (text: string) => number): number[] {
   const wordsOf = ({ code, sentence, http, grpc, single }: StatusRow): number[] => [
     placeOf(code),

@@ -1,4 +1,4 @@
-/** docs/surface.md: the decision on every method and the role of every field, as a page for people. */
+/** Writes docs/surface.md: the decision on every method and the role of every field. */
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 import {
@@ -16,7 +16,7 @@ import type { JudgedField, JudgedMessage, JudgedMethod, Judgement } from './judg
 import { totalsOf } from './totals.ts';
 
 export const SURFACE_PAGE = fileURLToPath(new URL('../../docs/surface.md', import.meta.url));
-/** What writes the page anew. */
+/** The command that writes the page anew. */
 export const RENEW = 'npm run surface -- --write';
 
 const UNSPECIFIED = 'ROLE_UNSPECIFIED';
@@ -60,7 +60,7 @@ export async function surfacePage(judgement: Judgement): Promise<string> {
   return format(text, { ...(await resolveConfig(SURFACE_PAGE)), filepath: SURFACE_PAGE });
 }
 
-/** In the order of their names, each with its methods. */
+/** The services in the order of their names, each with its methods. */
 function servicesOf(methods: readonly JudgedMethod[]): [string, JudgedMethod[]][] {
   const services = new Map<string, JudgedMethod[]>();
   for (const method of methods) {

@@ -1,4 +1,4 @@
-/** `npm run surface`: what the filter does with every method and every field; with `-- --write` it writes docs/surface.md. */
+/** `npm run surface`: shows what the filter does with every method and every field. `-- --write` writes docs/surface.md. */
 import { writeFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { judge, type Judgement } from './judgement.ts';
 import { SURFACE_PAGE, surfacePage } from './surface-page.ts';
 import { totalsOf, type Counts } from './totals.ts';
 
-/** A line a row, no frames: to be read, searched and compared. */
+/** One line for each row, without frames: easy to read, search and compare. */
 const SIDES = ['top', 'bottom', 'left', 'right', 'mid'];
 const PARTS = ['', '-mid', '-left', '-right'];
 const NO_LINES = Object.fromEntries(SIDES.flatMap((side) => PARTS.map((part) => [side + part, ''])));
@@ -17,7 +17,7 @@ const PLAIN = {
   chars: { ...NO_LINES, middle: '' },
 };
 
-/** The whole matrix as text: methods by decision, fields by role, totals. Numbers and walked messages are counted only. */
+/** The whole matrix as text: methods by decision, fields by role, totals. Numbers and walked messages are only counted. */
 export function surfaceText(judgement: Judgement): string {
   const methods = new Table({ head: ['method', 'decision', 'because'], ...PLAIN });
   for (const method of judgement.methods) methods.push([method.path, method.decision, method.because]);

@@ -1,4 +1,4 @@
-/** Writes the tables as AssemblyScript. */
+/** Writes the wire tables as AssemblyScript. */
 import { fileURLToPath } from 'node:url';
 import type { Judgement } from './judgement.ts';
 import { HTTP_TABLE_FILE, httpParts } from './http-table.ts';
@@ -13,7 +13,7 @@ export const TABLE_FILE = fileURLToPath(new URL('../../assembly/schema/table.ts'
 /** The generated file of texts. */
 export const TEXTS_FILE = fileURLToPath(new URL('../../assembly/texts/table.ts', import.meta.url));
 
-/** Messages that the filter's code must know by name. */
+/** Messages that the filter's code names. */
 const NAMED: readonly (readonly [string, string])[] = [
   ['BATCH_COMMANDS_REQUEST', 'tikvpb.BatchCommandsRequest'],
   ['BATCH_COMMANDS_RESPONSE', 'tikvpb.BatchCommandsResponse'],
@@ -82,7 +82,7 @@ const STATUSES_DOC = `/**
 const FIELD_NAMES_FROM_DOC = `/** By message: the first of its items in FIELD_NAMES; they end where the next message's begin. */`;
 const FIELD_NAMES_DOC = `/** 4 bytes per field, for refusals: number:16 | place of its name in the texts:16 */`;
 
-/** The text of the generated file, formatted as the project's prettier would. */
+/** The text of the generated file, formatted with the project's prettier settings. */
 export async function tableText(judgement: Judgement, layout: Layout): Promise<string> {
   const parts = [
     HEADER,

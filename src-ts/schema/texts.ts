@@ -1,12 +1,12 @@
-/** Joins the texts that the filter knows to one table; `assembly/texts/text.ts` reads it. */
+/** Joins the filter's texts into one table, which `assembly/texts/text.ts` reads. */
 
-/** A text's length lies in front of its bytes, as in front of an Ascii: u32, the lowest byte first. */
+/** A text's length lies before its bytes, as for an Ascii: u32, lowest byte first. */
 const LENGTH_BYTES = 4;
 
 export interface Texts {
   /** All texts; the first one is empty. */
   readonly bytes: readonly number[];
-  /** Where each text begins in `bytes`, with its length. */
+  /** Where each text begins in `bytes`, at its length. */
   readonly places: ReadonlyMap<string, number>;
 }
 

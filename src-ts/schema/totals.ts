@@ -1,7 +1,7 @@
-/** How many methods have which decision, and how many fields which role. */
+/** Counts the methods of each decision, and the fields of each role. */
 import { Kind, type Judgement } from './judgement.ts';
 
-/** Names with how often each occurs, the most frequent first. */
+/** Names and how often each occurs, the most frequent first. */
 export type Counts = readonly (readonly [string, number])[];
 
 export interface Totals {
@@ -13,7 +13,7 @@ export interface Totals {
   readonly walked: number;
   /** Fields without a role that hold a number. */
   readonly plain: number;
-  /** Full names of fields that could carry a key and have no role: judge() lets none pass. */
+  /** Full names of fields that could carry a key and have no role. judge() rejects such fields. */
   readonly unclassified: readonly string[];
 }
 

@@ -1,7 +1,7 @@
-/** AssemblyScript as text: namespaces of constants and tables of numbers. */
+/** Writes AssemblyScript as text: namespaces of constants, and tables of numbers. */
 import { format, resolveConfig } from 'prettier';
 
-/** Joined and formatted as the project's prettier would. */
+/** Joins the parts and formats them with the project's prettier settings. */
 export async function formatted(parts: readonly string[], file: string): Promise<string> {
   const config = await resolveConfig(file);
   return format(parts.join('\n'), { ...config, filepath: file });

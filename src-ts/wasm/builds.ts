@@ -1,6 +1,6 @@
 /**
- * Compiles the filter and its test builds with the AssemblyScript compiler. Beside each output lies a record of all that went into it,
- * by digest: a build is current as long as none of that has changed, whatever the files' times say.
+ * Compiles the filter and its test builds with the AssemblyScript compiler. A record beside each output holds the digests of all inputs.
+ * A build is current while none of them has changed, whatever the files' times say.
  */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
-/** One wasm that is built: its entry, the asconfig target and the output, relative to the project. */
+/** A wasm to build: its entry, the asconfig target and the output, relative to the project. */
 export interface Build {
   readonly name: string;
   readonly args: readonly string[];
@@ -42,10 +42,10 @@ const testing = (target: string, output: string): Build => ({
 /** The filter that users run. */
 export const RELEASE = filter('release', 'build/release.wasm');
 
-/** The filter with names, a source map and its text: for a debugger. No test needs it. */
+/** The filter with names, a source map and its text, for a debugger. No test needs it. */
 export const DEBUG = filter('debug', 'build/debug.wasm', '--sourceMap', '--textFile', 'build/debug.wat');
 
-/** The filter's judgement of configurations and callers, for the command line. */
+/** The code that judges configurations and callers, for the command line. */
 export const CHECK: Build = {
   name: 'check build',
   args: ['assembly/entries/check.ts', '--target', 'release', '--outFile', 'build/check.wasm'],
@@ -76,26 +76,26 @@ export const TRACED: Build = {
 /** What `npm run asbuild` compiles. */
 export const BUILDS: readonly Build[] = [RELEASE, CHECK, TESTING.release, TESTING.debug];
 
-/** What was read for a build: digests by path from the project's root; null for what was looked for and is not there. */
+/** Inputs of a build: digests by path from the project's root. null for a file that was looked for and does not exist. */
 export type Inputs = Record<string, string | null>;
 
 interface BuildRecord {
-  /** Of the arguments and of the compiler with all that is put before it. */
+  /** Digest of the arguments, the compiler and all that runs before it. */
   readonly command: string;
   readonly inputs: Inputs;
 }
 
-/** How many compilers run at a time: each keeps a core busy and takes half a gigabyte. */
+/** How many compilers run at a time. Each keeps a core busy and needs half a gigabyte. */
 const AT_A_TIME = 2;
 const COMPILER = join(ROOT, 'src-ts', 'wasm', 'compiler.ts');
-/** Change what the compiler makes of the same sources. */
+/** Files that change what the compiler makes of the same sources. */
 const TOOLS = ['src-ts/wasm', 'asconfig.json', 'node_modules/assemblyscript/package.json'];
 const run = promisify(execFile);
 
 let running = 0;
 const waiting: (() => void)[] = [];
 
-/** Waits for one of the places. Gives it back to the next one in the queue. */
+/** Waits for a free place, and frees it for the next in the queue. */
 async function inTurn(work: () => Promise<void>): Promise<void> {
   if (running >= AT_A_TIME) await new Promise<void>((resolve) => waiting.push(resolve));
   else running++;
@@ -134,7 +134,7 @@ const commandOf = (build: Build): string => digestOf(JSON.stringify([build.args,
 
 const recordOf = (build: Build): string => join(ROOT, `${build.output}.inputs.json`);
 
-/** True when the output is there and was made of what would be read now. */
+/** True when the output exists and was made from the inputs as they are now. */
 export function isCurrent(build: Build): boolean {
   if (!existsSync(join(ROOT, build.output)) || !existsSync(recordOf(build))) return false;
   try {
@@ -169,13 +169,13 @@ async function compile(build: Build): Promise<void> {
 }
 
 interface Options {
-  /** Compiles what is current as well. */
+  /** True to compile current builds too. */
   readonly force?: boolean;
-  /** Hears of each build that was compiled. */
+  /** Called for each build that was compiled. */
   readonly onBuilt?: (build: Build, seconds: number) => void;
 }
 
-/** Compiles those of the builds that are not current. Throws with the compiler's own text. */
+/** Compiles the builds that are not current. Throws with the compiler's own text. */
 export async function ensureBuilt(
   builds: readonly Build[],
   { force = false, onBuilt = () => undefined }: Options = {},

@@ -1,4 +1,7 @@
-/** The AssemblyScript compiler that inlines what docstrings mark, as a process of its own: its type declarations replace Node's `console`. */
+/**
+ * Runs the AssemblyScript compiler, and inlines the functions that docstrings mark. It is a process of its own, because its type
+ * declarations replace Node's `console`.
+ */
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join, normalize, relative, resolve, sep } from 'node:path';
 import { digestOf, type Inputs } from './builds.ts';
@@ -18,7 +21,7 @@ interface Compiler {
 
 const COMPILER: string = 'assemblyscript/asc';
 const { main } = (await import(COMPILER)) as Compiler;
-/** Ours alone: the file that gets the digests of what was read. */
+/** Our own option: the file for the digests of what was read. */
 const INPUTS = '--inputs';
 const args = process.argv.slice(2);
 const at = args.indexOf(INPUTS);
@@ -37,7 +40,7 @@ const { error } = await main(args, {
     return source === null ? null : decorateInline(source);
   },
   writeFile: async (name, contents, folder) => {
-    // Renamed into its place: whoever reads it at this moment reads a whole file.
+    // Write by renaming, so that a concurrent reader never sees a partial file.
     const path = resolve(folder, name);
     await writeFile(`${path}.${process.pid}`, contents);
     await rename(`${path}.${process.pid}`, path);

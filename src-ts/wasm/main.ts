@@ -1,4 +1,4 @@
-/** `npm run asbuild`: compiles what is not current. `--force` compiles all, `--debug` the filter for a debugger as well. */
+/** `npm run asbuild`: compiles what is not current. `--force` compiles all. `--debug` also compiles the filter for a debugger. */
 import { BUILDS, DEBUG, ensureBuilt } from './builds.ts';
 import { tellBuilt } from './tell.ts';
 

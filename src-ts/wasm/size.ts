@@ -1,4 +1,4 @@
-/** `npm run size`: where the bytes of the release filter go, by wasm section. */
+/** `npm run size`: shows the bytes of the release filter, by wasm section. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';

@@ -1,4 +1,4 @@
-/** `tidb-mesh doctor`: what is wrong with a storage layer that tenants share. */
+/** `tidb-mesh doctor`: finds what is wrong with a storage layer that tenants share. */
 import { InvalidArgumentError, type Command } from 'commander';
 import { tenantsOfFile } from '../../tenants/config-file.ts';
 import { run, UsageError, withPd, type ConnectionOptions } from '../../tenants/connection.ts';
@@ -49,7 +49,7 @@ export function register(program: Command): void {
 const MARKS: Record<Level, string> = { ok: 'ok', warning: 'warning', wrong: 'WRONG' };
 const MARK_WIDTH = 9;
 
-/** The findings by group, and a line that counts them. */
+/** Writes the findings by group, and a line with their numbers. */
 function reportOf(findings: readonly Finding[]): string {
   const lines: string[] = [];
   for (const group of GROUPS) {

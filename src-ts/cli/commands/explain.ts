@@ -1,4 +1,4 @@
-/** `tidb-mesh explain`: what a caller is, by which rule, and why it is refused. */
+/** `tidb-mesh explain`: shows who a caller is, which rule decides, and why it is refused. */
 import { InvalidArgumentError, type Command } from 'commander';
 import pc from 'picocolors';
 import { addFact } from '../../config/facts.ts';
@@ -26,7 +26,7 @@ function fact(text: string, facts?: Facts): Facts {
   }
 }
 
-/** The first configuration of the file, if the filter takes it. */
+/** The first configuration of the file. It must be valid. */
 function configIn(file: string, judge: Judge): PluginConfig {
   try {
     const [source] = configSources(readText(file));

@@ -1,4 +1,4 @@
-/** `tidb-mesh oci`: the filter as an image that Istio's proxy fetches. */
+/** `tidb-mesh oci`: makes the filter an image that Istio's proxy fetches. */
 import type { Command } from 'commander';
 import Table from 'cli-table3';
 import { releaseWasm } from '../../manifests/code.ts';

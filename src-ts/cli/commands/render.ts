@@ -1,4 +1,4 @@
-/** `tidb-mesh render`: from a mesh file to the manifests, on the disk or compared with it. */
+/** `tidb-mesh render`: writes the manifests for a mesh file, or compares them with those on the disk. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Option, type Command } from 'commander';

@@ -1,4 +1,4 @@
-/** `tidb-mesh schema`: the JSON schema of the pluginConfig. */
+/** `tidb-mesh schema`: prints the JSON schema of the pluginConfig. */
 import type { Command } from 'commander';
 import { schemaText } from '../../config/schema.ts';
 

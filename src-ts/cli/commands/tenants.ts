@@ -138,7 +138,7 @@ async function add(pd: Endpoint, name: string | undefined, options: AddOptions):
       done.push(added);
       if (!json) print(describe(added));
     } catch (error) {
-      // With --all, one that is refused does not keep the others back.
+      // With --all, a refused tenant does not hold the others back.
       if (!options.all || !(error instanceof Refusal)) throw error;
       failed.push({ name: tenant.name, error: error.message });
       if (!json) process.stderr.write(`tidb-mesh: ${error.message}\n`);
@@ -154,7 +154,7 @@ async function add(pd: Endpoint, name: string | undefined, options: AddOptions):
   return failed.length > 0 ? 1 : 0;
 }
 
-/** The entry of the pluginConfig. */
+/** The tenant's entry in the pluginConfig. */
 function fragment({ name, number }: Tenant): string {
   return `{ "name": "${name}", "number": ${number} }`;
 }

@@ -1,4 +1,4 @@
-/** `tidb-mesh validate`: what the filter would say of the configuration in a file. */
+/** `tidb-mesh validate`: shows what the filter would say about the configuration in a file. */
 import type { Command } from 'commander';
 import pc from 'picocolors';
 import { Judge } from '../../config/judge.ts';
@@ -18,7 +18,7 @@ function show(file: string, { severity, line, column, text, suggestion }: Findin
   if (suggestion !== undefined) console.log(`  ${pc.cyan('→')} ${suggestion}`);
 }
 
-/** A mesh file that is broken outside of its pluginConfig. */
+/** Reports a mesh file that is broken outside its pluginConfig. */
 function brokenMesh(error: MeshFileError): Judgement[] {
   const finding: Finding = { severity: 'error', line: 1, column: 1, path: '', text: error.message };
   return [{ kind: 'mesh file', findings: [finding] }];

@@ -58,7 +58,7 @@ let size: usize = 0;
 /** Offset of the newest vector in the message. */
 let vectorAt: usize = 0;
 
-/** True when the message is to be learned after its walk: no such message is known, or the layout in its place is given up. */
+/** True when the message is to be learned after its walk: its layout is unknown, and its place in the table is free or given up. */
 export function wouldLearn(message: u32, p: usize, length: usize): bool {
   if (length - SHORTEST > LONGEST - SHORTEST || flagsOf(recordOf(message)) & ~LEARNABLE) return false;
   const layout = layoutPlace(layoutSpace, layoutOf(message, p, length));

@@ -19,7 +19,7 @@ export const MAX_REGIONS: u32 = 16384;
 export const MAX_WANTED: u32 = 64;
 /** Age after which PD is asked again, for requests that name no version. The known answer stays valid meanwhile. */
 export const FRESH_MS: u64 = 30_000;
-/** Age after which a known answer is no longer used. */
+/** Age after which a known answer is no longer used for such requests. */
 export const STALE_MS: u64 = 600_000;
 /** How long answers of PD and TiKV are read for their regions, after a request that acted on one. */
 export const LEARNING_MS: u64 = 600_000;
@@ -36,7 +36,7 @@ let configuration: u64 = 0;
 let learningUntil: u64 = 0;
 
 const wantedList: usize = memory.data(512, 8);
-/** Number of regions to look up: the last messages named them, and they are unknown or known only from long ago. */
+/** Number of regions to look up: the last messages named them, and they are unknown or were last learned too long ago. */
 export let wantedCount: u32 = 0;
 /** Number of unknown regions that the last message acts on. When it is not 0, the message may have to wait. */
 export let unknownCount: u32 = 0;
@@ -71,7 +71,7 @@ function isInside(entry: usize): bool {
   return (load<u8>(entry, 24) & 1) != 0;
 }
 
-/** Remembers whether the region with this version lies inside the key space in use. */
+/** Remembers whether the region with this version lies inside the key range in use. */
 export function learnRegion(region: u64, version: u64, inside: bool): void {
   if (entries == 0) {
     entries = heap.alloc(<usize>MAX_REGIONS * ENTRY_BYTES);
@@ -136,7 +136,9 @@ export function verdictAt(region: u64, version: u64): Verdict {
   return unknown(region);
 }
 
-/** Whose the region is now, as far as is known. An unknown region, or one known from long ago, is added to those to look up. */
+/**
+ * Whose the region is now, as far as is known. A region that is unknown, or was last learned too long ago, is added to those to look up.
+ */
 export function verdictNow(region: u64): Verdict {
   beginLearning();
   if (entries == 0) return unknown(region);

@@ -469,7 +469,9 @@ function walkToLearn(message: u32, p: usize, end: usize, depth: i32): Status {
   return status;
 }
 
-/** True when a layout tells everything: no command may be refused, no id of a batch is needed, and the message is not too deep. */
+/**
+ * True when layouts tell everything. Not when a command may be refused, when an id of a batch is needed, or when the message lies too deep.
+ */
 function mayFollow(level: Level, flags: u32): bool {
   if (level.depth >= MAX_DEPTH - MAX_NESTING || level.idsAt != 0) return false;
   return !(flags & Flag.BATCH && direction == Direction.REQUEST && refusesCommands());

@@ -5,8 +5,8 @@
  *   body  -> walked on a copy -> all known ----------------------------------> goes on
  *                             -> some unknown: lookups, the callback pauses -> their answers -> walked again
  *
- * The request goes on without an answer, in a form that the store or PD turns away: when a round of lookups told nothing new, when too many
- * requests wait, and after WAIT_MS.
+ * The request goes on without an answer when a round of lookups told nothing new, when too many requests wait, and after WAIT_MS. It then
+ * has a form that the store or PD turns away.
  */
 import { Buffer } from '../host/abi';
 import {

@@ -218,8 +218,7 @@ function numbersOf(desc: DescEnum): Map<string, number> {
 
 /**
  * Reads and checks the annotations.
- * @throws Error with one line for each problem: a method without a decision, a field without a role, a role on a type that cannot
- * carry it.
+ * @throws Error with one line for each problem: a method without a decision, a field without a role, a role on a wrong type.
  */
 export function judge(registry: FileRegistry): Judgement {
   const options = new Options(registry);

@@ -28,7 +28,7 @@ export function addLease(level: Level): void {
   addNumber(level, LEASE_ID_FIELD, encodeLease(leaseSeed));
 }
 
-/** Adds to a request's context the fields that name the keyspace. */
+/** Adds API version and keyspace to a request's context. */
 export function addContextFields(level: Level): void {
   if (apiVersion() == 0) return;
   const self = recordOf(level.message);

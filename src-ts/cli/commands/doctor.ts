@@ -26,7 +26,6 @@ interface DoctorOptions extends ConnectionOptions {
   readonly maxAge: number;
 }
 
-/** Adds `doctor` to the program. */
 export function register(program: Command): void {
   withPd(program.command('doctor'))
     .description('say what is wrong with the storage layer, and who holds garbage collection back')

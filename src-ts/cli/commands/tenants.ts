@@ -45,7 +45,6 @@ interface AddOptions extends ConnectionOptions {
   readonly withData?: boolean;
 }
 
-/** Adds `tenants` to the program. */
 export function register(program: Command): void {
   const tenants = program
     .command('tenants')

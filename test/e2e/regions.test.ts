@@ -266,8 +266,8 @@ describe('views of regions and keys', () => {
 });
 
 /*
- * TiDB asks PD to scatter each new region, then for the operator that does it. One that is refused is asked for again, seconds later: so
- * each region is scattered once, and nothing is turned away.
+ * TiDB asks PD to scatter each new region, then for the operator that does it. One that is turned away is asked for again, seconds later:
+ * so nothing may be turned away.
  */
 describe('statements that split regions wait for nobody', () => {
   const turnedAway = async (): Promise<number> => {
@@ -301,9 +301,8 @@ describe('statements that split regions wait for nobody', () => {
       const [row] = await session!.query(sql);
       const scattered = (await answered('ScatterRegion')) - before[1]!;
       expect((await turnedAway()) - before[0]!).toBe(0);
-      if (row) expect(scattered).toBe(Number(row['TOTAL_SPLIT_REGION']));
-      expect(scattered).toBeGreaterThanOrEqual(least - 1);
-      expect(scattered).toBeLessThanOrEqual(least + 1);
+      // At least: client-go asks once more where PD has not heard of a new region yet, with or without the mesh.
+      expect(scattered).toBeGreaterThanOrEqual(row ? Number(row['TOTAL_SPLIT_REGION']) : least - 1);
     }),
   );
 });

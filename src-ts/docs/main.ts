@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { commandsReference } from './commands.ts';
 import { configurationReference } from './configuration.ts';
+import { metricsReference } from './metrics.ts';
 import { pathOf, withReference } from './page.ts';
 import { refusalsReference } from './refusals.ts';
 
@@ -9,6 +10,7 @@ const PAGES = [
   ['configuration.md', configurationReference()],
   ['commands.md', await commandsReference()],
   ['refusals.md', refusalsReference()],
+  ['metrics.md', metricsReference()],
 ] as const;
 
 for (const [page, reference] of PAGES) {

@@ -3,7 +3,9 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from '@jest/globals';
+import { METRICS } from '../../proto/mesh/metrics.ts';
 import { commandsReference, subcommands } from '../../src-ts/docs/commands.ts';
+import { metricsReference } from '../../src-ts/docs/metrics.ts';
 import { refusalsReference } from '../../src-ts/docs/refusals.ts';
 import { configurationReference } from '../../src-ts/docs/configuration.ts';
 import { pathOf, RENEW, withReference } from '../../src-ts/docs/page.ts';
@@ -103,4 +105,18 @@ test(`the references are current (${RENEW})`, async () => {
   await isCurrent('configuration.md', configurationReference());
   await isCurrent('commands.md', await commandsReference());
   await isCurrent('refusals.md', refusalsReference());
+  await isCurrent('metrics.md', metricsReference());
+});
+
+test('every metric of the filter is described, and none that it does not have', () => {
+  const folder = join(ROOT, 'assembly');
+  const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.ts'),
+  );
+  const text = sources.map((file) => readFileSync(join(folder, file), 'utf8')).join('\n');
+  const kept = new Set([...text.matchAll(/['"](tidbmesh_[a-z_]+)/g)].map(([, name]) => name!));
+  // What becomes a label stands in a template among the texts.
+  const texts = readFileSync(join(ROOT, 'proto/mesh/statuses.ts'), 'utf8');
+  for (const [, name] of texts.matchAll(/'(tidbmesh_[a-z_]+)\.[a-z]+\.\{/g)) kept.add(name!);
+  expect(METRICS.map(({ name }) => name).sort()).toEqual([...kept].sort());
 });

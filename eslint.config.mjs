@@ -8,10 +8,11 @@ const LAYERS = {
   texts: ['memory', 'wire', 'schema'],
   keys: ['memory', 'wire'],
   rows: ['memory', 'wire'],
-  rewrite: ['memory', 'wire', 'schema', 'texts', 'keys', 'rows'],
+  terms: ['memory', 'keys'],
+  rewrite: ['memory', 'wire', 'schema', 'texts', 'keys', 'rows', 'terms'],
   policy: ['wire', 'schema', 'texts', 'host/abi'],
   'pd-http': ['memory', 'wire', 'schema', 'texts', 'keys', 'policy'],
-  tenant: ['memory', 'wire', 'schema', 'texts', 'keys', 'policy'],
+  tenant: ['memory', 'wire', 'schema', 'texts', 'keys', 'terms', 'policy'],
   host: ['memory', 'wire'],
 };
 

@@ -9,7 +9,6 @@ import {
   namedAt,
   namedLength,
   reachesReserved,
-  useNamespace,
 } from '../keys/namespace';
 import {
   Mapped,
@@ -37,11 +36,10 @@ import {
   tableIdTag,
   tableSpace,
   tenantNumber,
-  useSpace,
 } from '../keys/space';
 import { mayQuoteKeys } from '../keys/text';
 import { alloc, beginWork, reset } from '../memory/arena';
-import { Budget, StreamBuffer, release, vmBudget } from '../memory/stream-buffer';
+import { StreamBuffer, release, vmBudget } from '../memory/stream-buffer';
 import { classify, pathBytes } from '../policy/classify';
 import {
   answerOf,
@@ -62,8 +60,8 @@ import {
 } from '../policy/methods';
 import { commandFor, isOpen, nameOperation, operationCount } from '../policy/names';
 import { refusesOperation } from '../policy/policy-bits';
-import { dryRunCommand, dryRunCount, useRefusedCommands } from '../rewrite/batch';
-import { failedField, failedMessage, useDirection, useExchange } from '../rewrite/current';
+import { beginDryRun, dryRunCommand, dryRunCount } from '../rewrite/batch';
+import { failedField, failedMessage, install, useDirection } from '../rewrite/current';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 import { walkNaively } from '../naive';
 import { feed, frameWaits, outputAt, outputChanged, outputLength } from '../rewrite/frames';
@@ -74,7 +72,6 @@ import { applyPatches, patchCount } from '../rewrite/patches';
 import { KeyForm, queryAt, queryLength, rewriteQuery } from '../pd-http/query';
 import { touched } from '../rewrite/edits';
 import { mapTarget, targetAt, targetLength } from '../pd-http/target';
-import { useLookups } from '../rewrite/region-acts';
 import {
   clearWanted,
   doubtRegions,
@@ -84,12 +81,11 @@ import {
   wantedCount,
   wantedRegion,
 } from '../rewrite/regions';
-import { useGcLimits } from '../rewrite/gc-limits';
-import { useLatestTimestamp, useLongestLease } from '../rewrite/values';
 import { newLength, rewrite } from '../rewrite/walker';
 import { sentenceOf } from '../schema/statuses';
 import { textOf } from '../texts/text';
 import { Status } from '../wire/status';
+import { DryRun, Terms } from '../terms/terms';
 import { addFact, beginCaller, setHeader } from '../tenant/caller';
 import { ConfigReader } from '../tenant/config';
 import { Access, Resolver } from '../tenant/identity';
@@ -100,7 +96,6 @@ import { Ascii, ascii } from '../wire/bytes';
 export { alloc, reset };
 
 const exchange = new Exchange();
-const budget = new Budget();
 const held = new StreamBuffer();
 const result: usize = memory.data(32, 8);
 
@@ -114,21 +109,33 @@ function giveAscii(text: Ascii): usize {
   return give(changetype<usize>(text), text.length);
 }
 
-let space: Space = changetype<Space>(0);
+/** The selected tenant, and the time of its events. */
+const terms = new Terms(tableSpace(1), 0, 0, 0, 0);
+const budget = terms.budget;
+let space = terms.space;
+let latestTimestamp: u64 = u64.MAX_VALUE;
+let oldestTimestamp: u64 = 0;
+let leaseSeed: u64 = 0;
+
+function begin(): void {
+  install(terms, exchange, latestTimestamp, oldestTimestamp, leaseSeed);
+}
 
 function choose(chosen: Space): void {
-  if (changetype<usize>(space) != 0) freeSpace(space);
+  freeSpace(space);
   space = chosen;
-  useSpace(space);
+  terms.space = chosen;
+  begin();
 }
 
 /** Selects a table tenant, or tenant 0; `prefix` is its prefix in etcd and must outlive the test. */
 export function select(number: u32, prefix: usize, prefixLength: usize, lease: u64): void {
   const copy = heap.alloc(prefixLength);
   memory.copy(copy, prefix, prefixLength);
+  terms.prefixAt = copy;
+  terms.prefixLength = prefixLength;
+  leaseSeed = lease;
   choose(number == 0 ? tenantZeroSpace() : tableSpace(number));
-  useNamespace(copy, prefixLength, number);
-  useExchange(exchange, lease);
 }
 
 /** Gives the selected tenant a keyspace; mode: 0 txn, 1 raw. */
@@ -164,19 +171,22 @@ export function newStream(vmLimit: u32, tenantLimit: u32): void {
 }
 
 export function latest(timestamp: u64): void {
-  useLatestTimestamp(timestamp);
+  latestTimestamp = timestamp;
+  begin();
 }
 
 export function holdBack(oldest: u64, seconds: u32): void {
-  useGcLimits(oldest, seconds);
+  oldestTimestamp = oldest;
+  terms.maxHoldBackSeconds = seconds;
+  begin();
 }
 
 export function longestLease(seconds: i64): void {
-  useLongestLease(seconds);
+  terms.maxLeaseSeconds = seconds;
 }
 
 export function lookups(possible: bool): void {
-  useLookups(possible);
+  terms.looksUp = possible;
 }
 
 /** As if PD had said whether the region lies inside the selected tenant. */
@@ -237,7 +247,8 @@ export function knows(type: u32, at: usize, length: usize, way: u32): u32 {
 
 /** Feeds a piece of a body; result: at, length, status, changed, waits, acts that are turned away. */
 export function body(type: u32, at: usize, length: usize, way: u32, limit: u32, mayWait: bool): usize {
-  let status = feed(held, budget, type, way, at, length, limit, mayWait);
+  terms.maxMessageBytes = limit;
+  let status = feed(held, type, way, at, length, mayWait);
   if (!countExchange(exchange, budget) && status == Status.OK) status = Status.HELD_TOO_MUCH;
   store<u32>(result, status, 8);
   store<u32>(result, outputChanged ? 1 : 0, 12);
@@ -388,7 +399,8 @@ export function selectConfigured(number: u32): bool {
   if (rules == null) return false;
   const tenant = rules.config.tenantOf(number);
   if (tenant == null) return false;
-  useSpace(tenant.space);
+  terms.space = tenant.terms.space;
+  begin();
   return true;
 }
 
@@ -408,16 +420,20 @@ export function policyOf(number: u32, rule: u32): u32 {
   if (rules == null) return 0;
   const tenant = rules.config.tenantOf(number);
   if (tenant == null) return 0;
-  return (refusesOperation(tenant.policyBits, rule) ? 1 : 0) | (tenant.dryRun << 1);
+  return (refusesOperation(tenant.terms.policyBits, rule) ? 1 : 0) | (tenant.terms.dryRun << 1);
 }
 
 /** Makes batches obey the loaded configuration's policy for the tenant with this number; none: no policy. */
 export function usePolicy(number: u32): void {
-  useRefusedCommands(0, false);
+  terms.policyBits = 0;
+  terms.dryRun = DryRun.NONE;
+  beginDryRun();
   const rules = resolver;
   if (rules == null) return;
   const tenant = rules.config.tenantOf(number);
-  if (tenant != null) useRefusedCommands(tenant.policyBits, tenant.dryRun != 0);
+  if (tenant == null) return;
+  terms.policyBits = tenant.terms.policyBits;
+  terms.dryRun = tenant.terms.dryRun;
 }
 
 /** The command that was let through in a dry run, and how often (<< 16). */
@@ -513,7 +529,7 @@ export function bench(type: u32, at: usize, length: usize, out: usize, way: u32,
     reset();
     const copy = alloc(length);
     memory.copy(copy, at, length);
-    const status = feed(held, budget, type, way, copy, length, u32.MAX_VALUE);
+    const status = feed(held, type, way, copy, length);
     if (status != Status.OK) return -(<i32>status);
     memory.copy(out, outputAt, outputLength);
   }

@@ -13,9 +13,6 @@ const KEEP: usize = 16 * 1024;
 export class Budget {
   used: usize;
   limit: usize;
-  /** Calls of its that were refused in the second that began then, see streams/late.ts. */
-  refusals: u32;
-  refusedAt: u64;
 }
 
 @unmanaged

@@ -8,11 +8,13 @@ import { alloc } from '../memory/arena';
 import { entryOf, recordOf, refusalOf } from '../schema/messages';
 import { Msg } from '../schema/table';
 import { isSingle } from '../schema/statuses';
+import { DryRun } from '../terms/terms';
 import { writeStatus } from '../texts/statuses';
 import { textAt, textLength } from '../texts/writer';
 import { Status } from '../wire/status';
 import { readVarint, varintEnd, writeVarint } from '../wire/varint';
 import { beginIds, givenId, nextId } from './batch-ids';
+import { terms } from './current';
 import { Exchange, remember } from './exchange';
 import { Level } from './level';
 import { countRefusal } from './refusal-counts';
@@ -47,32 +49,27 @@ let notes: usize = 0;
 export let noteCount: u32 = 0;
 let noteCapacity: u32 = 0;
 
-/** One bit for each refused command, see policy/policy-bits; 0 when none is refused. */
-let refusedCommands: usize = 0;
-let isDryRun: bool = false;
 /** The last command that dryRun let through, and the number of such commands; 0 when there was none. */
 export let dryRunCommand: u32 = 0;
 export let dryRunCount: u32 = 0;
 
-/** Sets which commands are refused. With dryRun they are let through and counted. */
-export function useRefusedCommands(bits: usize, dryRun: bool): void {
-  refusedCommands = bits;
-  isDryRun = dryRun;
+/** Starts counting the commands that dryRun lets through. */
+export function beginDryRun(): void {
   dryRunCommand = 0;
   dryRunCount = 0;
 }
 
 /** True when some commands are refused, or counted by dryRun. @inline */
 export function refusesCommands(): bool {
-  return refusedCommands != 0;
+  return terms.policyBits != 0;
 }
 
-/** True when this command is refused. */
+/** True when this command is refused. The policy's bits begin with one for each command. */
 export function isRefusedCommand(command: u32): bool {
-  const bits = refusedCommands;
+  const bits = terms.policyBits;
   if (bits == 0 || command > 255) return false;
   if (((load<u8>(bits + ((<usize>command) >> 3)) >> (<u8>(command & 7))) & 1) == 0) return false;
-  if (!isDryRun) return true;
+  if (terms.dryRun == DryRun.NONE) return true;
   dryRunCommand = command;
   dryRunCount++;
   return false;

@@ -1,4 +1,7 @@
-/** State of the message that is being rewritten: its direction, its stream, and what all of its parts need to know. */
+/** What the functions of this folder work for: the tenant and the stream of this event, then the message and its direction. */
+import { useNamespace } from '../keys/namespace';
+import { useSpace } from '../keys/space';
+import { Terms } from '../terms/terms';
 import { Status } from '../wire/status';
 import { Exchange } from './exchange';
 
@@ -8,8 +11,14 @@ export const enum Direction {
 }
 
 export let direction: Direction = Direction.REQUEST;
+/** The terms of the caller's tenant. */
+export let terms: Terms = changetype<Terms>(0);
+/** The notes of the stream. */
 export let exchange: Exchange = changetype<Exchange>(0);
-/** Random bits for a lease id, used when a client lets etcd choose the id. 48 bits, set before each request. */
+/** The latest timestamp that the tenant may name, and the earliest that it may keep from GC. */
+export let latestTimestamp: u64 = u64.MAX_VALUE;
+export let oldestTimestamp: u64 = 0;
+/** Random bits for a lease id, used when a client lets etcd choose the id. 48 bits. */
 export let leaseSeed: u64 = 0;
 /** Column layout of the answer; 0 when its request did not ask for `_tidb_tid`. */
 export let answerColumns: usize = 0;
@@ -20,10 +29,23 @@ export let namesRegion: bool = false;
 export let failedMessage: u32 = 0;
 export let failedField: u32 = 0;
 
-/** Sets the stream's notes and the random bits for the next messages. */
-export function useExchange(x: Exchange, randomLease: u64): void {
-  exchange = x;
+/**
+ * Installs a tenant and a stream for one event: all that comes is rewritten for them. The last three depend on the time of the event:
+ * timestamps, and random bits for a lease or 0.
+ */
+export function install(its: Terms, notes: Exchange, latest: u64, oldest: u64, randomLease: u64): void {
+  terms = its;
+  exchange = notes;
+  latestTimestamp = latest;
+  oldestTimestamp = oldest;
   leaseSeed = randomLease;
+  useSpace(its.space);
+  useNamespace(its.prefixAt, its.prefixLength, its.number);
+}
+
+/** True for a timestamp that the tenant may name. With `orMax`, also for the greatest number, which means none. @inline */
+export function isTimely(timestamp: u64, orMax: bool): bool {
+  return timestamp <= latestTimestamp || (orMax && timestamp == u64.MAX_VALUE);
 }
 
 export function useDirection(way: Direction): void {

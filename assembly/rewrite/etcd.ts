@@ -5,8 +5,8 @@ import { isReadSince } from '../keys/read-since';
 import { alloc } from '../memory/arena';
 import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
+import { oldestTimestamp } from './current';
 import { replaceField } from './edits';
-import { oldestTimestamp } from './gc-limits';
 import { Span } from './span';
 
 const MAX_DIGITS: usize = 20;

@@ -5,12 +5,13 @@
  * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
  */
 import { alloc, beginWork, isOverspent } from '../memory/arena';
-import { Budget, StreamBuffer, append, consume } from '../memory/stream-buffer';
+import { StreamBuffer, append, consume } from '../memory/stream-buffer';
 import { Status } from '../wire/status';
 import { applyPatches, patchCount, trimPatches } from './patches';
 import { touched } from './edits';
 import { beginActs, unknownCount } from './regions';
-import { Direction } from './current';
+import { beginDryRun } from './batch';
+import { Direction, terms } from './current';
 import { newLength, rewrite } from './walker';
 
 const FRAME_HEADER: usize = 5;
@@ -50,21 +51,21 @@ function copyOut(from: usize, length: usize): void {
 
 /**
  * Takes the next `length` bytes of a body. On OK, the output variables say what to forward. On any other status, forward nothing.
- * `limit` is the longest allowed message, in bytes. With `mayWait`, the first message is held unchanged while the owner of its regions is
- * unknown.
+ * With `mayWait`, the first message is held unchanged while the owner of its regions is unknown.
  */
 export function feed(
   held: StreamBuffer,
-  budget: Budget,
   message: u32,
   way: Direction,
   p: usize,
   length: usize,
-  limit: u32,
   mayWait: bool = false,
 ): Status {
+  const budget = terms.budget;
+  const limit = terms.maxMessageBytes;
   frameWaits = false;
   beginActs();
+  beginDryRun();
   outputAt = 0;
   outputLength = 0;
   outputCapacity = 0;

@@ -16,8 +16,7 @@ import { isKnownContext } from './known-contexts';
 import { Check, EDIT_STEP, LAYOUT_BYTES, LONGEST, Layout, SHORTEST } from './layout';
 import { addPatch } from './patches';
 import { Span } from './span';
-import { Direction, direction } from './current';
-import { isTimely } from './values';
+import { Direction, direction, isTimely } from './current';
 
 /** How often other messages must claim the place of a layout in constant use before it is replaced. */
 const MOST_TRUST: u32 = 16;

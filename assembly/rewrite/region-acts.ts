@@ -6,6 +6,7 @@
  */
 import { Status } from '../wire/status';
 import { writePaddedVarint } from '../wire/varint';
+import { terms } from './current';
 import { setTouched } from './edits';
 import { Verdict, countTurnedAway, verdictAt } from './regions';
 import { Span } from './span';
@@ -15,14 +16,6 @@ let version: u64 = 0;
 /** Where the varint of the version lies; 0 when the request has none. */
 let versionAt: usize = 0;
 let versionEnd: usize = 0;
-
-/** False when PD cannot be asked whose a region is: such requests are refused. */
-let canLookUp = false;
-
-/** Sets whether PD can be asked. */
-export function useLookups(possible: bool): void {
-  canLookUp = possible;
-}
 
 /** Begins a request that may act on a region. */
 export function beginRegion(): void {
@@ -43,7 +36,8 @@ export function sawVersion(value: u64, field: Span): void {
 
 /** Handles the current request as one that does act on its region. */
 export function actsOnRegion(): Status {
-  if (!canLookUp) return Status.REGION_NOT_PROVEN;
+  // Nobody could say whose the region is.
+  if (!terms.looksUp) return Status.REGION_NOT_PROVEN;
   if (region == 0 || versionAt == 0) return Status.REGION_NOT_NAMED;
   if (verdictAt(region, version) == Verdict.INSIDE) return Status.OK;
   countTurnedAway();

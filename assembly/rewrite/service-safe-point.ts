@@ -13,9 +13,9 @@ import { alloc } from '../memory/arena';
 import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { writeVarint } from '../wire/varint';
+import { oldestTimestamp, terms } from './current';
 import { replace, replaceField } from './edits';
 import { Exchange } from './exchange';
-import { longestHold, oldestTimestamp } from './gc-limits';
 import { Span } from './span';
 
 const GC_WORKER: Ascii = ascii('gc_worker');
@@ -101,6 +101,7 @@ export function serviceSafePoint(exchange: Exchange): Status {
   memory.copy(name + OWN.length, ownerAt, ownerLength);
   memory.copy(name + OWN.length + ownerLength, id, idEnd - id);
   replaceField(tag, idAt, idEnd, name, length);
-  if (ttl > longestHold) number(longestHold, ttlAt, ttlEnd);
+  const longest = terms.maxHoldBackSeconds;
+  if (ttl > longest) number(longest, ttlAt, ttlEnd);
   return Status.OK;
 }

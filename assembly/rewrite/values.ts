@@ -31,7 +31,7 @@ import { alloc } from '../memory/arena';
 import { Role } from '../schema/table';
 import { Status } from '../wire/status';
 import { readVarint, varintEnd, writeVarint } from '../wire/varint';
-import { Direction, answerColumns, direction, exchange, leaseSeed } from './current';
+import { Direction, answerColumns, direction, exchange, isTimely, leaseSeed, terms } from './current';
 import { remove, replace, replaceField, setTouched, settle } from './edits';
 import { WITHHELD, isConfigPath, isSegment } from './names';
 import { stripPartitionIds } from '../rows/partition-id';
@@ -56,26 +56,6 @@ const TABLE_ID_BITS: u64 = 48;
 
 /** PD's clients ask for 10,000 at most. */
 const MAX_TSO_COUNT: u64 = 1 << 14;
-
-/** The latest timestamp that a tenant may name. Milliseconds since 1970 << 18, as PD makes timestamps. */
-let latestTimestamp: u64 = u64.MAX_VALUE;
-/** The longest lease in etcd that a tenant may take, in seconds. */
-let longestLease: i64 = i64.MAX_VALUE;
-
-/** Sets the latest timestamp that a tenant may name. */
-export function useLatestTimestamp(latest: u64): void {
-  latestTimestamp = latest;
-}
-
-/** True for a timestamp that a tenant may name. With `orMax`, also for the greatest number, which means none. @inline */
-export function isTimely(timestamp: u64, orMax: bool): bool {
-  return timestamp <= latestTimestamp || (orMax && timestamp == u64.MAX_VALUE);
-}
-
-/** Sets the longest lease in etcd, in seconds. */
-export function useLongestLease(seconds: i64): void {
-  longestLease = seconds;
-}
 
 /** Maps one bound of a range, in the field `number`. An absent bound lies at the message's end. */
 export function bound(form: BoundForm, lower: bool, number: u32, field: Span): Status {
@@ -182,7 +162,7 @@ export function scalar(role: u32, field: Span, value: u64): Status {
       else result = encodeLease(value == 0 && role == Role.LEASE_GRANT_ID ? leaseSeed : value);
       break;
     case Role.LEASE_TTL:
-      if (request) result = <u64>min<i64>(<i64>value, longestLease);
+      if (request) result = <u64>min<i64>(<i64>value, terms.maxLeaseSeconds);
       break;
     case Role.API_VERSION:
       if (request) result = apiVersion();

@@ -2,9 +2,6 @@
 import { currentTime } from '../host/host';
 import { setRegionClock } from '../rewrite/regions';
 
-/** PD's timestamps are milliseconds since 1970, above this many bits of a counter. */
-const LOGICAL_BITS: u64 = 18;
-
 /** Milliseconds since 1970; 0 before the first tick. */
 export let now: u64 = 0;
 
@@ -12,15 +9,4 @@ export let now: u64 = 0;
 export function readClock(): void {
   now = currentTime() / 1_000_000;
   setRegionClock(now);
-}
-
-/** The earliest timestamp that a tenant may keep if it may hold GC back by `seconds`. */
-export function earliestTimestamp(seconds: u64): u64 {
-  const span = seconds * 1000;
-  return now < span ? 0 : (now - span) << LOGICAL_BITS;
-}
-
-/** The latest timestamp that a client may send if its clock may run `driftMs` ahead. */
-export function latestTimestamp(driftMs: u64): u64 {
-  return now == 0 ? u64.MAX_VALUE : (now + driftMs) << LOGICAL_BITS;
 }

@@ -6,6 +6,7 @@ import { actAs, endStream } from '../host/host';
 import { isSameSpace } from '../keys/space';
 import { areSamePolicyBits } from '../policy/policy-bits';
 import { Access, Identity } from '../tenant/identity';
+import { Terms } from '../terms/terms';
 import { isSameBytes } from '../wire/bytes';
 import { identify } from './callers';
 import { ConfigVersion, versionOf, hasFormer, reviewConfigs } from './configs';
@@ -19,21 +20,24 @@ export let drainingCount: u32 = 0;
 
 let now: u64 = 0;
 
+/** True if both are the same part of the store, in PD's etcd too, under the same policy. */
+function areSame(one: Terms, other: Terms): bool {
+  return (
+    one.number == other.number &&
+    one.prefixLength == other.prefixLength &&
+    isSameBytes(one.prefixAt, other.prefixAt, one.prefixLength) &&
+    isSameSpace(one.space, other.space) &&
+    one.dryRun == other.dryRun &&
+    areSamePolicyBits(one.policyBits, other.policyBits)
+  );
+}
+
 /** True if the caller has the same key range and policy under the new config version. */
 function isSame(stream: Stream, identity: Identity): bool {
-  if (stream.budget == null) return identity.access == Access.SYSTEM;
+  const terms = stream.terms;
+  if (terms == null) return identity.access == Access.SYSTEM;
   const tenant = identity.tenant;
-  const space = stream.space;
-  if (space == null) return false;
-  if (identity.access != Access.TENANT || tenant == null) return false;
-  return (
-    tenant.number == stream.tenantNumber &&
-    tenant.prefixBytes.byteLength == <i32>stream.namespaceLength &&
-    isSameBytes(changetype<usize>(tenant.prefixBytes), stream.namespaceAt, stream.namespaceLength) &&
-    isSameSpace(tenant.space, space) &&
-    tenant.dryRun == stream.dryRun &&
-    areSamePolicyBits(tenant.policyBits, stream.policyBits)
-  );
+  return identity.access == Access.TENANT && tenant != null && areSame(terms, tenant.terms);
 }
 
 function review(stream: Stream): void {

@@ -5,7 +5,7 @@ import { NO_OPERATION, nameOperation } from '../policy/names';
 import { dryRunCommand, dryRunCount } from '../rewrite/batch';
 import { entryOf, nameOf, recordOf } from '../schema/messages';
 import { Msg } from '../schema/table';
-import { DryRun } from '../tenant/tenant';
+import { DryRun, Terms } from '../terms/terms';
 import { Text } from '../texts/table';
 import {
   addText,
@@ -18,7 +18,6 @@ import {
 } from '../texts/writer';
 import { now } from './clock';
 import { dryRunTotal } from './metrics';
-import { Stream } from './stream';
 import { nameUnknown } from './unknown';
 
 let loggedAt: u64 = 0;
@@ -26,9 +25,9 @@ let loggedAt: u64 = 0;
 let unsaid: u32 = 0;
 
 /** True when the stream goes on although it would be refused; what the tables refuse (not `isOpen`) goes on unread. */
-export function passesInDryRun(stream: Stream, operation: u32, isOpen: bool, plain: usize): bool {
+export function passesInDryRun(terms: Terms, operation: u32, isOpen: bool, plain: usize): bool {
   const needed = isOpen ? DryRun.POLICY : DryRun.ALL;
-  if (stream.dryRun < needed) return false;
+  if (terms.dryRun < needed) return false;
   increment(dryRunTotal);
   if (!begin()) return true;
   if (operation != NO_OPERATION) nameOperation(operation);
@@ -38,8 +37,8 @@ export function passesInDryRun(stream: Stream, operation: u32, isOpen: bool, pla
 }
 
 /** Counts the commands of a batch that went on although they would be refused. */
-export function noteDryRunCommands(stream: Stream): void {
-  if (stream.dryRun == DryRun.NONE || dryRunCount == 0) return;
+export function noteDryRunCommands(terms: Terms): void {
+  if (terms.dryRun == DryRun.NONE || dryRunCount == 0) return;
   for (let i: u32 = 0; i < dryRunCount; i++) increment(dryRunTotal);
   if (!begin()) return;
   addText(nameOf(entryOf(recordOf(Msg.BATCH_REQUEST), dryRunCommand) >> 16));

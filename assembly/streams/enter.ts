@@ -1,26 +1,13 @@
-/** Installs a stream's tenant in the rewriter. */
+/** Begins an event of a stream: everything below streams/ works for its tenant from now on. */
 import { randomLease } from '../host/host';
-import { useNamespace } from '../keys/namespace';
-import { useSpace } from '../keys/space';
-import { useRefusedCommands } from '../rewrite/batch';
-import { useExchange } from '../rewrite/current';
-import { useGcLimits } from '../rewrite/gc-limits';
-import { useLookups } from '../rewrite/region-acts';
-import { useLatestTimestamp, useLongestLease } from '../rewrite/values';
+import { install } from '../rewrite/current';
 import { grantsLease } from '../schema/messages';
-import { DryRun } from '../tenant/tenant';
-import { earliestTimestamp, latestTimestamp } from './clock';
+import { Terms } from '../terms/terms';
+import { now } from './clock';
 import { Phase, Stream } from './stream';
 
-export function enter(stream: Stream): void {
-  const space = stream.space;
-  if (space != null) useSpace(space);
-  useLatestTimestamp(latestTimestamp(stream.maxDriftMs));
-  useGcLimits(earliestTimestamp(stream.maxHoldBackSeconds), stream.maxHoldBackSeconds);
-  useLongestLease(stream.maxEtcdLeaseSeconds);
-  useLookups(stream.looksUp);
-  useRefusedCommands(stream.policyBits, stream.dryRun != DryRun.NONE);
-  useNamespace(stream.namespaceAt, stream.namespaceLength, stream.tenantNumber);
+export function enter(stream: Stream, terms: Terms): void {
   const grants = stream.phase == Phase.MAP && grantsLease(stream.requestMessage);
-  useExchange(stream.exchange, grants ? randomLease() : 0);
+  const lease = grants ? randomLease() : 0;
+  install(terms, stream.exchange, terms.latestTimestamp(now), terms.oldestTimestamp(now), lease);
 }

@@ -12,7 +12,6 @@ import {
   writeProperty,
 } from '../host/host';
 import { mayQuoteKeys } from '../keys/text';
-import { Budget } from '../memory/stream-buffer';
 import { RequestKind, classify } from '../policy/classify';
 import {
   because,
@@ -30,7 +29,8 @@ import { Direction } from '../rewrite/current';
 import { turnedAwayCount } from '../rewrite/regions';
 import { mayActOnRegions } from '../schema/messages';
 import { Decision, Msg } from '../schema/table';
-import { Access, Identity } from '../tenant/identity';
+import { Access } from '../tenant/identity';
+import { Terms } from '../terms/terms';
 import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { identify } from './callers';
@@ -98,47 +98,28 @@ export function onRequestHeaders(stream: Stream): bool {
     refuse(stream, Status.NO_CONFIGURATION);
     return false;
   }
-  const resolver = version.resolver;
-  const identity = identify(resolver, true);
-  if (identity.access == Access.REFUSED) {
-    refuseCaller(stream, identity);
-    return false;
-  }
+  const identity = identify(version.resolver, true);
   if (identity.access == Access.SYSTEM) {
     stream.phase = Phase.PASS;
     return true;
   }
-  takeTenant(stream, identity);
-  stream.maxMessageBytes = resolver.config.limits.maxMessageBytes;
-  stream.maxDriftMs = <u64>resolver.config.limits.maxTsDriftSeconds * 1000;
-  stream.maxHoldBackSeconds = resolver.config.limits.maxHoldBackSeconds;
-  stream.maxEtcdLeaseSeconds = resolver.config.limits.maxEtcdLeaseSeconds;
-  stream.looksUp = resolver.config.pdCluster.byteLength != 0;
-  return stream.isGrpc ? onGrpcCall(stream) : onHttpCall(stream);
-}
-
-function takeTenant(stream: Stream, identity: Identity): void {
   const tenant = identity.tenant;
-  if (tenant == null) return;
-  stream.tenantNumber = tenant.number;
-  stream.space = tenant.space;
-  stream.nameAt = changetype<usize>(tenant.nameBytes);
-  stream.nameLength = tenant.nameBytes.byteLength;
-  stream.namespaceAt = changetype<usize>(tenant.prefixBytes);
-  stream.namespaceLength = tenant.prefixBytes.byteLength;
-  stream.budget = tenant.budget;
-  stream.policyBits = tenant.policyBits;
-  stream.dryRun = tenant.dryRun;
-  const name = changetype<usize>(tenant.nameBytes);
-  addHeader(HeaderMap.REQUEST_HEADERS, TENANT_HEADER, name, tenant.nameBytes.byteLength);
-  writeProperty(TENANT_PROPERTY, name, tenant.nameBytes.byteLength);
+  if (identity.access == Access.REFUSED || tenant == null) {
+    refuseCaller(stream, identity);
+    return false;
+  }
+  const terms = tenant.terms;
+  stream.terms = terms;
+  addHeader(HeaderMap.REQUEST_HEADERS, TENANT_HEADER, terms.nameAt, terms.nameLength);
+  writeProperty(TENANT_PROPERTY, terms.nameAt, terms.nameLength);
+  return stream.isGrpc ? onGrpcCall(stream, terms) : onHttpCall(stream, terms);
 }
 
-function onGrpcCall(stream: Stream): bool {
+function onGrpcCall(stream: Stream, terms: Terms): bool {
   const known = findMethod(pathAt, pathLength);
   const isOpen = known && (decision == Decision.PASS || decision == Decision.MAP);
   const why = known ? because : 0;
-  if (!permit(stream, known ? methodPlace : NO_OPERATION, isOpen, why, pathLength)) return false;
+  if (!permit(stream, terms, known ? methodPlace : NO_OPERATION, isOpen, why, pathLength)) return false;
   if (!isOpen || decision == Decision.PASS) {
     stream.phase = Phase.PASS;
     return true;
@@ -152,7 +133,7 @@ function onGrpcCall(stream: Stream): bool {
 }
 
 /** Handles a piece of a gRPC body. True when the stream may go on. */
-function onFrames(stream: Stream, budget: Budget, answer: bool, size: u32, last: bool): bool {
+function onFrames(stream: Stream, terms: Terms, answer: bool, size: u32, last: bool): bool {
   const held = answer ? stream.response : stream.request;
   const buffer = answer ? Buffer.RESPONSE_BODY : Buffer.REQUEST_BODY;
   if (size > 0) {
@@ -160,20 +141,20 @@ function onFrames(stream: Stream, budget: Budget, answer: bool, size: u32, last:
       refuseMessage(stream, Status.MALFORMED, answer);
       return false;
     }
-    enter(stream);
+    enter(stream, terms);
     const message = answer ? stream.responseMessage : stream.requestMessage;
     const way = answer ? Direction.RESPONSE : Direction.REQUEST;
-    const status = feed(held, budget, message, way, resultAt, resultLength, stream.maxMessageBytes);
-    const counted = countExchange(stream.exchange, budget);
+    const status = feed(held, message, way, resultAt, resultLength);
+    const counted = countExchange(stream.exchange, terms.budget);
     if (status != Status.OK || !counted) {
       refuseMessage(stream, status != Status.OK ? status : Status.HELD_TOO_MUCH, answer);
       return false;
     }
     if (outputChanged) replaceBuffer(buffer, size, outputAt, outputLength);
     if (!answer) {
-      noteDryRunCommands(stream);
+      noteDryRunCommands(terms);
       countTurnedAway(turnedAwayCount);
-      lookUpWanted(stream, null);
+      lookUpWanted(stream, terms, null);
     }
   }
   if (last && held.length > 0) {
@@ -190,21 +171,21 @@ export function onRequestBody(stream: Stream, size: u32, last: bool): bool {
     endDrained(stream);
     return false;
   }
-  const budget = stream.budget;
+  const terms = stream.terms;
   if (stream.phase == Phase.ENDED) return false;
-  if (budget == null) return true;
-  if (stream.phase == Phase.HTTP) return onHttpBody(stream, budget, size, last);
+  if (terms == null) return true;
+  if (stream.phase == Phase.HTTP) return onHttpBody(stream, terms, size, last);
   if (stream.phase != Phase.MAP) return true;
-  return stream.acts ? onActing(stream, budget, size, last) : onFrames(stream, budget, false, size, last);
+  return stream.acts ? onActing(stream, terms, size, last) : onFrames(stream, terms, false, size, last);
 }
 
 export function onRequestTrailers(stream: Stream): bool {
   if (stream.phase == Phase.ENDED) return false;
-  const budget = stream.budget;
-  if (budget != null && stream.phase == Phase.HTTP) return onHttpTrailers(stream, budget);
+  const terms = stream.terms;
+  if (terms != null && stream.phase == Phase.HTTP) return onHttpTrailers(stream, terms);
   if (stream.request.length == 0) return true;
   // All complete frames have gone on, so what is held is part of one frame.
-  if (budget != null && stream.acts) return onActing(stream, budget, 0, true);
+  if (terms != null && stream.acts) return onActing(stream, terms, 0, true);
   refuseMessage(stream, Status.TRUNCATED, false);
   return false;
 }
@@ -235,7 +216,7 @@ function scrubAnswer(map: HeaderMap): bool {
 }
 
 export function onResponseHeaders(stream: Stream): bool {
-  if (stream.phase == Phase.ENDED || stream.budget == null) return true;
+  if (stream.phase == Phase.ENDED || stream.terms == null) return true;
   if (stream.phase == Phase.HTTP) onHttpAnswer(stream);
   const isReadable = !stream.isGrpc || scrubAnswer(HeaderMap.RESPONSE_HEADERS) || stream.phase != Phase.MAP;
   if (!isReadable) refuseMessage(stream, Status.MALFORMED, true);
@@ -245,17 +226,17 @@ export function onResponseHeaders(stream: Stream): bool {
 
 export function onResponseBody(stream: Stream, size: u32, last: bool): bool {
   stream.bodies++;
-  const budget = stream.budget;
-  if (budget == null || stream.phase == Phase.ENDED) return true;
-  if (stream.phase == Phase.MAP) return onFrames(stream, budget, true, size, last);
-  return stream.phase != Phase.HTTP || onHttpAnswerBody(stream, budget, size, last);
+  const terms = stream.terms;
+  if (terms == null || stream.phase == Phase.ENDED) return true;
+  if (stream.phase == Phase.MAP) return onFrames(stream, terms, true, size, last);
+  return stream.phase != Phase.HTTP || onHttpAnswerBody(stream, terms, size, last);
 }
 
 export function onResponseTrailers(stream: Stream): bool {
-  const budget = stream.budget;
-  if (stream.phase == Phase.ENDED || budget == null) return true;
+  const terms = stream.terms;
+  if (stream.phase == Phase.ENDED || terms == null) return true;
   if (stream.isGrpc) scrubAnswer(HeaderMap.RESPONSE_TRAILERS);
-  if (stream.phase == Phase.HTTP) return onHttpAnswerTrailers(stream, budget);
+  if (stream.phase == Phase.HTTP) return onHttpAnswerTrailers(stream, terms);
   if (stream.response.length == 0) return true;
   refuseMessage(stream, Status.TRUNCATED, true);
   return false;

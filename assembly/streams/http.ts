@@ -13,7 +13,7 @@ import {
   sendReply,
 } from '../host/host';
 import { mayQuoteKeys } from '../keys/text';
-import { Budget, StreamBuffer, append, consume } from '../memory/stream-buffer';
+import { StreamBuffer, append, consume } from '../memory/stream-buffer';
 import { pathBytes } from '../policy/classify';
 import { answerOf, bodyOf, decisionOf, endpoint, findEndpoint, reasonOf } from '../policy/endpoints';
 import { NO_OPERATION } from '../policy/names';
@@ -22,6 +22,7 @@ import { WITHHELD } from '../rewrite/names';
 import { mapTarget, targetAt, targetLength } from '../pd-http/target';
 import { HttpDecision } from '../schema/http';
 import { METHOD_COUNT } from '../schema/table';
+import { Terms } from '../terms/terms';
 import { textOf } from '../texts/text';
 import { Ascii, ascii } from '../wire/bytes';
 import { Status } from '../wire/status';
@@ -56,13 +57,13 @@ const ANSWERED: Ascii = ascii('tidb_mesh_answered');
 const WITHHELD_JSON: Ascii = ascii('"tidb-mesh: the text of this error is withheld"\n');
 
 /** True when the request may go on. */
-export function onHttpCall(stream: Stream): bool {
+export function onHttpCall(stream: Stream, terms: Terms): bool {
   const plain = pathBytes(pathAt, pathLength);
   const found = findEndpoint(methodAt, methodLength, pathAt, plain);
   const decision = found ? decisionOf(endpoint) : HttpDecision.REFUSE;
   const isOpen = decision != HttpDecision.REFUSE;
   const operation = found ? METHOD_COUNT + endpoint : NO_OPERATION;
-  if (!permit(stream, operation, isOpen, found ? reasonOf(endpoint) : 0, plain)) return false;
+  if (!permit(stream, terms, operation, isOpen, found ? reasonOf(endpoint) : 0, plain)) return false;
   stream.endpoint = <i32>endpoint;
   stream.phase = Phase.PASS;
   if (!isOpen || decision == HttpDecision.PASS) return true;
@@ -81,11 +82,11 @@ export function onHttpCall(stream: Stream): bool {
   }
   stream.phase = Phase.HTTP;
   stream.failed = false;
-  return onTarget(stream, plain);
+  return onTarget(stream, terms, plain);
 }
 
-function onTarget(stream: Stream, plain: usize): bool {
-  enter(stream);
+function onTarget(stream: Stream, terms: Terms, plain: usize): bool {
+  enter(stream, terms);
   const status = mapTarget(pathAt, plain, pathLength);
   if (status == Status.OK) {
     replaceHeader(HeaderMap.REQUEST_HEADERS, PATH, targetAt, targetLength);
@@ -102,13 +103,15 @@ function standInBytes(held: StreamBuffer): u32 {
 }
 
 /** Keeps a piece of a body until the body is complete. In Envoy's buffer the stand-in for earlier pieces comes first. */
-function keep(stream: Stream, held: StreamBuffer, budget: Budget, buffer: Buffer, size: u32): Status {
+function keep(held: StreamBuffer, terms: Terms, buffer: Buffer, size: u32): Status {
   const before = standInBytes(held);
   if (size <= before) return Status.OK;
   const length = held.length + size - before;
-  if (length > stream.maxMessageBytes) return Status.TOO_LONG;
+  if (length > terms.maxMessageBytes) return Status.TOO_LONG;
   if (!readBuffer(buffer, size) || resultLength < size) return Status.MALFORMED;
-  return append(held, resultAt + before, size - before, length, budget) ? Status.OK : Status.HELD_TOO_MUCH;
+  return append(held, resultAt + before, size - before, length, terms.budget)
+    ? Status.OK
+    : Status.HELD_TOO_MUCH;
 }
 
 /**
@@ -122,33 +125,33 @@ function leaveStandIn(held: StreamBuffer, buffer: Buffer, size: u32): bool {
 }
 
 /** Handles a piece of a request's body. True when the stream may go on. */
-export function onHttpBody(stream: Stream, budget: Budget, size: u32, last: bool): bool {
+export function onHttpBody(stream: Stream, terms: Terms, size: u32, last: bool): bool {
   if (bodyOf(<u32>stream.endpoint) == 0) return true;
   const held = stream.request;
-  const status = keep(stream, held, budget, Buffer.REQUEST_BODY, size);
+  const status = keep(held, terms, Buffer.REQUEST_BODY, size);
   if (status == Status.OK && !last) return leaveStandIn(held, Buffer.REQUEST_BODY, size);
-  if (status == Status.OK) return onWholeBody(stream, budget, size);
+  if (status == Status.OK) return onWholeBody(stream, terms, size);
   refuseBody(stream, status);
   return false;
 }
 
 /** Handles a request's trailers, which complete the body. True when the stream may go on. */
-export function onHttpTrailers(stream: Stream, budget: Budget): bool {
+export function onHttpTrailers(stream: Stream, terms: Terms): bool {
   if (bodyOf(<u32>stream.endpoint) == 0) return true;
-  return onWholeBody(stream, budget, standInBytes(stream.request));
+  return onWholeBody(stream, terms, standInBytes(stream.request));
 }
 
 /** Handles a complete body. `size` bytes in Envoy stand for it. */
-function onWholeBody(stream: Stream, budget: Budget, size: u32): bool {
+function onWholeBody(stream: Stream, terms: Terms, size: u32): bool {
   const held = stream.request;
-  enter(stream);
+  enter(stream, terms);
   const status = rewriteBody(bodyOf(<u32>stream.endpoint) - 1, held.at, held.length);
   if (status != Status.OK) {
     refuseBody(stream, status);
     return false;
   }
   replaceBuffer(Buffer.REQUEST_BODY, size, jsonAt, jsonLength);
-  consume(held, held.length, budget);
+  consume(held, held.length, terms.budget);
   return true;
 }
 
@@ -162,31 +165,31 @@ export function onHttpAnswer(stream: Stream): void {
 }
 
 /** Handles a piece of an answer's body. True when the stream may go on. */
-export function onHttpAnswerBody(stream: Stream, budget: Budget, size: u32, last: bool): bool {
+export function onHttpAnswerBody(stream: Stream, terms: Terms, size: u32, last: bool): bool {
   const held = stream.response;
-  const status = keep(stream, held, budget, Buffer.RESPONSE_BODY, size);
+  const status = keep(held, terms, Buffer.RESPONSE_BODY, size);
   if (status == Status.OK && !last) return leaveStandIn(held, Buffer.RESPONSE_BODY, size);
-  if (status == Status.OK) return onWholeAnswer(stream, budget, size);
+  if (status == Status.OK) return onWholeAnswer(stream, terms, size);
   refuseMessage(stream, status, true);
   return false;
 }
 
 /** Handles an answer's trailers, which complete its body. True when the stream may go on. */
-export function onHttpAnswerTrailers(stream: Stream, budget: Budget): bool {
+export function onHttpAnswerTrailers(stream: Stream, terms: Terms): bool {
   const held = stream.response;
-  return held.length == 0 || onWholeAnswer(stream, budget, standInBytes(held));
+  return held.length == 0 || onWholeAnswer(stream, terms, standInBytes(held));
 }
 
 /** Handles a complete answer. `size` bytes in Envoy stand for it. */
-function onWholeAnswer(stream: Stream, budget: Budget, size: u32): bool {
+function onWholeAnswer(stream: Stream, terms: Terms, size: u32): bool {
   const held = stream.response;
-  enter(stream);
+  enter(stream, terms);
   const status = answer(stream, held, size);
   if (status != Status.OK) {
     refuseMessage(stream, status, true);
     return false;
   }
-  consume(held, held.length, budget);
+  consume(held, held.length, terms.budget);
   return true;
 }
 

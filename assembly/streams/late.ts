@@ -6,9 +6,9 @@
  * Only calls refused by their headers wait: nothing of them was forwarded.
  */
 import { actAs, increment, sendReply } from '../host/host';
-import { Budget } from '../memory/stream-buffer';
 import { grpcStatusOf, httpStatusOf } from '../schema/statuses';
 import { writeDetails } from '../texts/statuses';
+import { Terms } from '../terms/terms';
 import { textAt, textLength } from '../texts/writer';
 import { Status } from '../wire/status';
 import { now } from './clock';
@@ -23,13 +23,13 @@ const MAX_LATE: u32 = 1024;
 let lateCount: u32 = 0;
 
 /** Counts a refusal. True when it must wait for the next tick. The clock moves once a second, with the tick. */
-export function isTooMany(budget: Budget | null): bool {
-  if (budget == null || now == 0) return false;
-  if (budget.refusedAt != now) {
-    budget.refusedAt = now;
-    budget.refusals = 0;
+export function isTooMany(terms: Terms | null): bool {
+  if (terms == null || now == 0) return false;
+  if (terms.refusedAt != now) {
+    terms.refusedAt = now;
+    terms.refusals = 0;
   }
-  return ++budget.refusals > AT_ONCE && lateCount < MAX_LATE;
+  return ++terms.refusals > AT_ONCE && lateCount < MAX_LATE;
 }
 
 /** Keeps the answer of a stream for the next tick. The stream must have ended. */

@@ -20,6 +20,7 @@ import { clearWanted, learnRegion, wantedCount, wantedRegion } from '../rewrite/
 import { Ascii, ascii } from '../wire/bytes';
 import { now } from './clock';
 import { Config } from '../tenant/config';
+import { Terms } from '../terms/terms';
 import { resolverOf } from './configs';
 import { countLookup } from './metrics';
 import { Stream } from './stream';
@@ -43,14 +44,10 @@ function entryAt(i: u32): usize {
 }
 
 /** The token of a lookup in flight for this region; 0 when there is none. */
-function sentFor(region: u64, stream: Stream): u32 {
+function sentFor(region: u64, stream: Stream, terms: Terms): u32 {
   for (let i: u32 = 0; i < count; i++) {
     const at = entryAt(i);
-    if (
-      load<u64>(at) == region &&
-      load<u32>(at, 16) == stream.tenantNumber &&
-      load<u32>(at, 20) == stream.root
-    )
+    if (load<u64>(at) == region && load<u32>(at, 16) == terms.number && load<u32>(at, 20) == stream.root)
       return load<u32>(at, 24);
   }
   return 0;
@@ -64,7 +61,7 @@ function writeDecimal(to: usize, value: u64): usize {
 }
 
 /** Sends a lookup. Returns its token; 0 when it cannot be sent. */
-function send(region: u64, stream: Stream, config: Config): u32 {
+function send(region: u64, stream: Stream, terms: Terms, config: Config): u32 {
   if (count == MAX_LOOKUPS) return 0;
   const path = alloc(PATH.length + MAX_DIGITS);
   memory.copy(path, changetype<usize>(PATH), PATH.length);
@@ -77,21 +74,25 @@ function send(region: u64, stream: Stream, config: Config): u32 {
   const at = entryAt(count++);
   store<u64>(at, region);
   store<u64>(at, now, 8);
-  store<u32>(at, stream.tenantNumber, 16);
+  store<u32>(at, terms.number, 16);
   store<u32>(at, stream.root, 20);
   store<u32>(at, token, 24);
   return token;
 }
 
 /** Sends lookups for the wanted regions. Calls `each`, if given, with the token of each lookup in flight. */
-export function lookUpWanted(stream: Stream, each: ((stream: Stream, token: u32) => bool) | null): void {
+export function lookUpWanted(
+  stream: Stream,
+  terms: Terms,
+  each: ((stream: Stream, token: u32) => bool) | null,
+): void {
   if (wantedCount == 0) return;
   const resolver = resolverOf(stream.root);
   if (resolver != null && resolver.config.pdCluster.byteLength != 0) {
     for (let i: u32 = 0; i < wantedCount; i++) {
       const region = wantedRegion(i);
-      let token = sentFor(region, stream);
-      if (token == 0) token = send(region, stream, resolver.config);
+      let token = sentFor(region, stream, terms);
+      if (token == 0) token = send(region, stream, terms, resolver.config);
       if (token == 0 || (each != null && !each(stream, token))) break;
     }
   }
@@ -112,7 +113,7 @@ export function takeAnswer(root: u32, token: u32, size: u32): void {
   if (resolver == null) return;
   const tenant = resolver.config.tenantOf(number);
   if (tenant == null) return;
-  useSpace(tenant.space);
+  useSpace(tenant.terms.space);
   learnRegion(region, regionVersion, ownsRegion(startAt, startLength, endAt, endLength));
 }
 

@@ -1,6 +1,7 @@
 /** Decides whether a tenant's call goes on: by the tables, then the policy, then the dry run. */
 import { NO_OPERATION } from '../policy/names';
 import { refusesOperation } from '../policy/policy-bits';
+import { Terms } from '../terms/terms';
 import { Status } from '../wire/status';
 import { refuseCall } from './refuse';
 import { Stream } from './stream';
@@ -10,10 +11,17 @@ import { passesInDryRun } from './dry-run';
  * True if the call goes on; otherwise it was refused. `operation`: see policy/names. `isOpen`: the tables open it to tenants; if not,
  * `because` says why, a text, or 0. `plain`: length of the path without its query.
  */
-export function permit(stream: Stream, operation: u32, isOpen: bool, because: u32, plain: usize): bool {
+export function permit(
+  stream: Stream,
+  terms: Terms,
+  operation: u32,
+  isOpen: bool,
+  because: u32,
+  plain: usize,
+): bool {
   stream.operation = operation;
-  if (isOpen && !refusesOperation(stream.policyBits, operation)) return true;
-  if (passesInDryRun(stream, operation, isOpen, plain)) return true;
+  if (isOpen && !refusesOperation(terms.policyBits, operation)) return true;
+  if (passesInDryRun(terms, operation, isOpen, plain)) return true;
   const closed = operation == NO_OPERATION ? Status.UNKNOWN_METHOD : Status.NOT_FOR_TENANTS;
   refuseCall(stream, isOpen ? Status.BY_POLICY : closed, isOpen ? 0 : because, plain);
   return false;

@@ -126,10 +126,11 @@ function mark(status: Status): void {
 export function reportRefusal(stream: Stream, status: Status, answer: bool): void {
   mark(status);
   const isReset = stream.answered;
-  if (stream.budget == null || !isDue(isReset ? status | RESET : status, stream.tenantNumber + 1)) return;
+  const terms = stream.terms;
+  if (terms == null || !isDue(isReset ? status | RESET : status, terms.number + 1)) return;
   fillText(2, answer ? Text.ANSWER : Text.REQUEST);
   fillCalled(3, stream);
-  fill(4, stream.nameAt, stream.nameLength);
+  fill(4, terms.nameAt, terms.nameLength);
   const hasPlace = failedField != 0;
   if (hasPlace) fillPlace(5, failedMessage, failedField);
   fillStatus(status);
@@ -146,10 +147,10 @@ export function reportRefusedCaller(status: Status, level: LogLevel): void {
 /** The same for a stream that ends although nothing is wrong with what it carries. */
 export function reportEnding(stream: Stream, status: Status): void {
   mark(status);
-  const isTenant = stream.budget != null;
-  if (!isDue(status, isTenant ? stream.tenantNumber + 1 : 0)) return;
+  const terms = stream.terms;
+  if (!isDue(status, terms != null ? terms.number + 1 : 0)) return;
   fillCalled(3, stream);
-  if (isTenant) fill(4, stream.nameAt, stream.nameLength);
+  if (terms != null) fill(4, terms.nameAt, terms.nameLength);
   else fillText(4, Text.SYSTEM);
   fillStatus(status);
   writeTemplate(Text.LOG_ENDED);

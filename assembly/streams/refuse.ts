@@ -77,7 +77,7 @@ export function refuseCall(stream: Stream, status: Status, because: u32, plain: 
   if (because != 0) fillText(1, because);
   fill(2, pathAt, min<usize>(plain, MOST_PATH));
   writeTemplate(Text.REFUSED_CALL);
-  if (!isTooMany(stream.budget)) {
+  if (!isTooMany(stream.terms)) {
     end(stream, status, false);
     return;
   }

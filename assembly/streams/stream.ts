@@ -1,8 +1,7 @@
 /** Keeps the state of each HTTP stream. States are pooled, and found by Envoy's context id. */
-import { Space } from '../keys/space';
-import { Budget, StreamBuffer, release } from '../memory/stream-buffer';
+import { StreamBuffer, release } from '../memory/stream-buffer';
 import { NO_OPERATION } from '../policy/names';
-import { DryRun } from '../tenant/tenant';
+import { Terms } from '../terms/terms';
 import { Status } from '../wire/status';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 
@@ -27,28 +26,8 @@ export class Stream {
   requestMessage: u32;
   responseMessage: u32;
   isGrpc: bool;
-  tenantNumber: u32;
-  /** The tenant's key range, which lives as long as its configuration. null until the tenant is known. */
-  space: Space | null;
-  /** The tenant's name, which lives as long as its configuration. */
-  nameAt: usize;
-  nameLength: usize;
-  namespaceAt: usize;
-  namespaceLength: usize;
-  /** The tenant's budget; null until the tenant is known. */
-  budget: Budget | null;
-  maxMessageBytes: u32;
-  /** How far in the future the tenant's timestamps may lie, in ms. */
-  maxDriftMs: u64;
-  /** How far back the tenant may hold GC, in seconds. */
-  maxHoldBackSeconds: u32;
-  /** How long the tenant's leases in etcd may last, in seconds. */
-  maxEtcdLeaseSeconds: u32;
-  /** Bits of what policy refuses the tenant, which live as long as its configuration; 0: nothing. Then the scope of its dryRun. */
-  policyBits: usize;
-  dryRun: DryRun;
-  /** True when PD can be asked whose a region is. */
-  looksUp: bool;
+  /** What is known of the tenant, which lives as long as its configuration. null for a system caller, and until the caller is known. */
+  terms: Terms | null;
   /** The operation: a method or an endpoint, see policy/names. NO_OPERATION: none that the tables know. */
   operation: u32;
   /** True when the answer's headers have gone on: the caller can no longer read a refusal. */
@@ -137,13 +116,9 @@ export function openStream(context: u32, root: u32): Stream {
   stream.context = context;
   stream.root = root;
   stream.phase = Phase.NEW;
-  stream.budget = null;
-  stream.space = null;
-  stream.nameLength = 0;
+  stream.terms = null;
   stream.operation = NO_OPERATION;
   stream.answered = false;
-  stream.policyBits = 0;
-  stream.dryRun = DryRun.NONE;
   stream.isGrpc = false;
   stream.isBatch = false;
   stream.acts = false;
@@ -191,14 +166,14 @@ export function closeStream(context: u32): void {
     i++;
   }
   const stream = changetype<Stream>(load<usize>(slot(i)));
-  const budget = stream.budget;
-  if (budget != null) {
-    release(stream.request, budget);
-    release(stream.response, budget);
-  }
+  const terms = stream.terms;
   clearExchange(stream.exchange);
-  if (budget != null) countExchange(stream.exchange, budget);
-  stream.budget = null;
+  if (terms != null) {
+    release(stream.request, terms.budget);
+    release(stream.response, terms.budget);
+    countExchange(stream.exchange, terms.budget);
+  }
+  stream.terms = null;
   stream.next = pool;
   pool = stream;
   count--;

@@ -18,10 +18,11 @@ import {
   resultAt,
   resultLength,
 } from '../host/host';
-import { Budget, append } from '../memory/stream-buffer';
+import { append } from '../memory/stream-buffer';
 import { feed, frameWaits, outputAt, outputChanged, outputLength } from '../rewrite/frames';
 import { turnedAwayCount, unknownCount } from '../rewrite/regions';
 import { Direction } from '../rewrite/current';
+import { Terms } from '../terms/terms';
 import { Status } from '../wire/status';
 import { now } from './clock';
 import { enter } from './enter';
@@ -50,26 +51,25 @@ function wait(stream: Stream, token: u32): bool {
 }
 
 /** Handles a piece of the body of a request that may act on regions. True when the stream may go on. */
-export function onActing(stream: Stream, budget: Budget, size: u32, last: bool): bool {
+export function onActing(stream: Stream, terms: Terms, size: u32, last: bool): bool {
   const held = stream.request;
   stream.isWhole = stream.isWhole || last;
   if (size > 0 && !readBuffer(Buffer.REQUEST_BODY, size)) return refuse(stream, Status.MALFORMED);
   const length = size > 0 ? resultLength : 0;
   if (stream.lookups > 0) {
-    if (!append(held, resultAt, length, held.length + length, budget))
+    if (!append(held, resultAt, length, held.length + length, terms.budget))
       return refuse(stream, Status.HELD_TOO_MUCH);
     if (size > 0) replaceBuffer(Buffer.REQUEST_BODY, size, 0, 0);
     return false;
   }
-  enter(stream);
+  enter(stream, terms);
   const message = stream.requestMessage;
-  const limit = stream.maxMessageBytes;
-  let status = feed(held, budget, message, Direction.REQUEST, resultAt, length, limit, true);
+  let status = feed(held, message, Direction.REQUEST, resultAt, length, true);
   if (status == Status.OK && frameWaits) {
     if (size > 0) replaceBuffer(Buffer.REQUEST_BODY, size, 0, 0);
     size = 0;
-    if (mayWait(stream)) return false;
-    status = feed(held, budget, message, Direction.REQUEST, 0, 0, limit, false);
+    if (mayWait(stream, terms)) return false;
+    status = feed(held, message, Direction.REQUEST, 0, 0);
   }
   if (status != Status.OK) return refuse(stream, status);
   if (outputChanged) {
@@ -77,7 +77,7 @@ export function onActing(stream: Stream, budget: Budget, size: u32, last: bool):
     else appendToBuffer(Buffer.REQUEST_BODY, outputAt, outputLength);
   }
   countTurnedAway(turnedAwayCount);
-  lookUpWanted(stream, null);
+  lookUpWanted(stream, terms, null);
   return !stream.isWhole || held.length == 0 || refuse(stream, Status.TRUNCATED);
 }
 
@@ -87,11 +87,11 @@ function refuse(stream: Stream, status: Status): bool {
 }
 
 /** Sends lookups for the message's unknown regions. False when the request cannot wait: the last lookups told nothing, or none was sent. */
-function mayWait(stream: Stream): bool {
+function mayWait(stream: Stream, terms: Terms): bool {
   if (stream.unknown == u32.MAX_VALUE) stream.waitsSince = now;
   if (unknownCount >= stream.unknown || now > stream.waitsSince + WAIT_MS) return false;
   stream.unknown = unknownCount;
-  lookUpWanted(stream, wait);
+  lookUpWanted(stream, terms, wait);
   return stream.lookups > 0;
 }
 
@@ -127,8 +127,8 @@ function wake(token: u32): void {
  * a filter which has continued a paused body outside such a callback.
  */
 function goOn(stream: Stream): void {
-  const budget = stream.budget;
-  if (budget == null || stream.phase != Phase.MAP || !stream.isWhole) return;
+  const terms = stream.terms;
+  if (terms == null || stream.phase != Phase.MAP || !stream.isWhole) return;
   actAs(stream.context);
-  if (onActing(stream, budget, 0, true)) continueRequest();
+  if (onActing(stream, terms, 0, true)) continueRequest();
 }

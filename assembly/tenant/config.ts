@@ -9,6 +9,7 @@ import {
   tableSpace,
 } from '../keys/space';
 import { MAX_TENANT } from '../keys/table';
+import { Terms } from '../terms/terms';
 import { FieldReader } from './field-reader';
 import { Json, JsonReader, JsonType } from './json';
 import { cannotShare } from './key-spaces';
@@ -18,7 +19,7 @@ import { Rules, RulesReader } from './rules';
 import { Tenant } from './tenant';
 import { TextIndex } from './text-index';
 
-export { Tenant, DryRun } from './tenant';
+export { Tenant } from './tenant';
 
 export class Limits {
   maxMessageBytes: u32 = 64 * 1024 * 1024;
@@ -57,7 +58,7 @@ export class Config {
     tenant.place = this.tenants.length;
     this.tenants.push(tenant);
     this.names.add(tenant.nameBytes, tenant.place);
-    this.byNumber.set(tenant.number, tenant);
+    this.byNumber.set(tenant.terms.number, tenant);
   }
 
   /** Frees unmanaged memory. No stream may use the configuration any more. */
@@ -140,8 +141,18 @@ export class ConfigReader extends FieldReader {
     if (pd != null) this.pd(pd);
     if (this.error.length == 0)
       this.error = new PolicyReader(json, this.config.tenants, this.config.names).error;
-    for (let i = 0; i < this.config.tenants.length; i++)
-      this.config.tenants[i].budget.limit = this.config.limits.heldBytesPerTenant;
+    for (let i = 0; i < this.config.tenants.length; i++) this.complete(this.config.tenants[i].terms);
+  }
+
+  /** Gives a tenant's terms what is the same for all tenants. */
+  private complete(terms: Terms): void {
+    const limits = this.config.limits;
+    terms.budget.limit = limits.heldBytesPerTenant;
+    terms.maxMessageBytes = limits.maxMessageBytes;
+    terms.maxDriftMs = <u64>limits.maxTsDriftSeconds * 1000;
+    terms.maxHoldBackSeconds = limits.maxHoldBackSeconds;
+    terms.maxLeaseSeconds = limits.maxEtcdLeaseSeconds;
+    terms.looksUp = this.config.pdCluster.byteLength != 0;
   }
 
   private tenants(list: Json | null): void {
@@ -184,7 +195,7 @@ export class ConfigReader extends FieldReader {
       return;
     }
     const space = this.space(json, <u32>number, where);
-    if (space != null) this.config.add(new Tenant(bytes, <u32>number, space));
+    if (space != null) this.config.add(new Tenant(bytes, space));
   }
 
   /** The tenant's key space, or null after an error. */

@@ -76,7 +76,7 @@ function servedTogether(tenants: Tenant[]): string {
   let txn = -1;
   let foreign = -1;
   for (let i = tenants.length - 1; i >= 0; i--) {
-    const space = tenants[i].space;
+    const space = tenants[i].terms.space;
     if (isKeyspace(space)) keyspace = i;
     else if (isRaw(space)) rawPrefix = i;
     else txn = i;
@@ -111,7 +111,7 @@ function disjoint(tenants: Tenant[]): string {
   const owned: Owned[] = [];
   let tables = -1;
   for (let i = 0; i < tenants.length; i++) {
-    const space = tenants[i].space;
+    const space = tenants[i].terms.space;
     if (space.codec != Codec.TABLE) owned.push(new Owned(space.keys, i));
     else if (tables < 0) tables = i;
   }
@@ -132,15 +132,15 @@ function disjoint(tenants: Tenant[]): string {
 
 /** The error for two tenants with common keys. At least one has a prefix or a keyspace; the error says where to change it. */
 function shared(tenants: Tenant[], first: i32, second: i32): string {
-  const blamed = tenants[second].space.codec == Codec.PREFIX ? second : first;
+  const blamed = tenants[second].terms.space.codec == Codec.PREFIX ? second : first;
   const other = blamed == second ? first : second;
   return (
     at(blamed) +
-    field(tenants[blamed].space) +
+    field(tenants[blamed].terms.space) +
     ': its keys would lie among those of ' +
     at(other) +
     ', ' +
-    described(tenants[other].space)
+    described(tenants[other].terms.space)
   );
 }
 

@@ -2,10 +2,11 @@
 import { commandFor, isOpen, nameOperation, operationCount } from '../policy/names';
 import { newPolicyBits, refusesOperation, setRefused } from '../policy/policy-bits';
 import { beginText, clearText, textAt, textLength } from '../texts/writer';
+import { DryRun } from '../terms/terms';
 import { isSameBytes } from '../wire/bytes';
 import { FieldReader } from './field-reader';
 import { Json, JsonType } from './json';
-import { Tenant, DryRun } from './tenant';
+import { Tenant } from './tenant';
 import { TextIndex } from './text-index';
 
 const SLASH: u8 = 0x2f;
@@ -125,10 +126,10 @@ export class PolicyReader extends FieldReader {
     let found = Found.NOTHING_NEW;
     if (!isOpen(operation)) return found;
     for (let i = first; i < first + count; i++) {
-      const tenant = this.tenants[i];
-      if (refusesOperation(tenant.policyBits, operation)) continue;
-      if (tenant.policyBits == 0) tenant.policyBits = newPolicyBits();
-      setRefused(tenant.policyBits, operation, commandFor(operation));
+      const terms = this.tenants[i].terms;
+      if (refusesOperation(terms.policyBits, operation)) continue;
+      if (terms.policyBits == 0) terms.policyBits = newPolicyBits();
+      setRefused(terms.policyBits, operation, commandFor(operation));
       found = Found.ADDED;
     }
     return found;
@@ -136,10 +137,10 @@ export class PolicyReader extends FieldReader {
 
   private dryRun(): void {
     for (let i = 0; i < this.tenants.length; i++) {
-      const tenant = this.tenants[i];
-      if (tenant.number != 0) continue;
+      const terms = this.tenants[i].terms;
+      if (terms.number != 0) continue;
       // Unread requests could reach every key, so they pass only while there is no other tenant.
-      tenant.dryRun = this.tenants.length == 1 ? DryRun.ALL : DryRun.POLICY;
+      terms.dryRun = this.tenants.length == 1 ? DryRun.ALL : DryRun.POLICY;
       return;
     }
     this.fail(

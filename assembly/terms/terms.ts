@@ -1,0 +1,70 @@
+/**
+ * A tenant's terms: all that the filter needs to know of a tenant under one configuration. Made when the configuration is loaded. A stream
+ * points to the terms of its caller, and installs them for each event, see rewrite/current.ts.
+ */
+import { Space } from '../keys/space';
+import { Budget } from '../memory/stream-buffer';
+
+/** The extent of a tenant's dry run. */
+export const enum DryRun {
+  NONE,
+  /** What policy refuses; it is still rewritten. */
+  POLICY,
+  /** The same, and the methods and endpoints that the tables refuse, which pass unread. */
+  ALL,
+}
+
+/** PD's timestamps are milliseconds since 1970, above this many bits of a counter. */
+const LOGICAL_BITS: u64 = 18;
+
+/** It lives as long as its config version. */
+@unmanaged
+export class Terms {
+  /** What policy refuses, see policy/policy-bits; 0: nothing. */
+  policyBits: usize = 0;
+  /** What is let through, counted and logged, where it would be refused. */
+  dryRun: DryRun = DryRun.NONE;
+  /** True when PD can be asked whose a region is. */
+  looksUp: bool = false;
+  /** The longest message or body, in bytes. */
+  maxMessageBytes: u32 = u32.MAX_VALUE;
+  /** How far in the future timestamps may lie, in ms. */
+  maxDriftMs: u64 = 0;
+  /** How far back GC may be held, and for how long without renewing it, in seconds. */
+  maxHoldBackSeconds: i64 = i64.MAX_VALUE;
+  /** How long leases in etcd may last, in seconds. */
+  maxLeaseSeconds: i64 = i64.MAX_VALUE;
+  /** Counts the partial frames and notes that the streams hold. */
+  budget: Budget = new Budget();
+  /** Calls that were refused in the second that began then, see streams/late.ts. */
+  refusals: u32 = 0;
+  refusedAt: u64 = 0;
+
+  constructor(
+    /** The key range. */
+    public space: Space,
+    /** The name, ASCII. */
+    public nameAt: usize,
+    public nameLength: usize,
+    /** The prefix of the keys in etcd. */
+    public prefixAt: usize,
+    public prefixLength: usize,
+  ) {}
+
+  /** The tenant's number. */
+  @inline
+  get number(): u32 {
+    return this.space.number;
+  }
+
+  /** The latest timestamp that a request may name at the time `now`, in ms; 0 before the first tick. */
+  latestTimestamp(now: u64): u64 {
+    return now == 0 ? u64.MAX_VALUE : (now + this.maxDriftMs) << LOGICAL_BITS;
+  }
+
+  /** The earliest timestamp that may be kept from GC. */
+  oldestTimestamp(now: u64): u64 {
+    const span = <u64>this.maxHoldBackSeconds * 1000;
+    return now < span ? 0 : (now - span) << LOGICAL_BITS;
+  }
+}

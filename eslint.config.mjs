@@ -54,6 +54,7 @@ export default tseslint.config(
   },
   {
     files: ['{src-ts,demo,bench,fuzz,test}/**/*.ts'],
+    ignores: ['bench/assembly/**'],
     extends: [...tseslint.configs.strict],
     rules: {
       eqeqeq: 'error',
@@ -67,7 +68,7 @@ export default tseslint.config(
   },
   {
     // AssemblyScript is not type-checked as TypeScript: the rules here need the syntax tree only.
-    files: ['assembly/**/*.ts'],
+    files: ['assembly/**/*.ts', 'bench/assembly/**/*.ts'],
     languageOptions: { parser: tseslint.parser },
     rules: {
       'no-var': 'error',

@@ -9,7 +9,7 @@ import type { Took } from './clock.ts';
 import { typicalMessages, type TypicalMessage } from './messages.ts';
 import { Native } from './native.ts';
 import { median, rowOf, short, tableOf, type Row } from './rows.ts';
-import { BenchWasm, buildBenchWasm, type Loaded } from './wasm.ts';
+import { BenchWasm, buildBenchWasm, type Loaded, NaiveWalk } from './wasm.ts';
 
 /** The names in etcd of the tenant. */
 const PREFIX = '/tidb-mesh/alpha:';
@@ -92,12 +92,10 @@ async function measure(settings: Settings, tell: (detail: string) => void): Prom
       });
       check(message, wasm[0]!.show(loaded[0]!), await native.show(i));
       if (message.name === BATCH) {
-        const [, table] = wasm;
-        const [, ready] = loaded;
-        const { number } = SPACES[1]!.choice;
-        if (!isDeepStrictEqual(table!.showNaive(ready!, number), table!.show(ready!)))
+        const naive = new NaiveWalk(messages[1]![i]!.bytes, SPACES[1]!.choice.number);
+        if (!isDeepStrictEqual(naive.show(), wasm[1]!.show(loaded[1]!)))
           throw new Error(`${message.name}: the walker without care makes something else of it`);
-        sides.set('naive', (times) => table!.naive(ready!, number, times));
+        sides.set('naive', (times) => naive.run(times));
       }
       sides.set('copy', (times) => wasm[0]!.copy(loaded[0]!, times));
       sides.set('native', (times) => native.run(i, times));

@@ -63,7 +63,6 @@ import { refusesOperation } from '../policy/policy-bits';
 import { beginDryRun, dryRunCommand, dryRunCount } from '../rewrite/batch';
 import { failedField, failedMessage, install, useDirection } from '../rewrite/current';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
-import { walkNaively } from '../naive';
 import { feed, frameWaits, outputAt, outputChanged, outputLength } from '../rewrite/frames';
 import { jsonAt, jsonLength, rewriteAnswer, rewriteBody } from '../pd-http/json';
 import { beginRewrite, findLayout, fits } from '../rewrite/known-layouts';
@@ -534,21 +533,6 @@ export function bench(type: u32, at: usize, length: usize, out: usize, way: u32,
     memory.copy(out, outputAt, outputLength);
   }
   return <i32>outputLength;
-}
-
-/** gRPC's frame in front of a message: a flag and its length. */
-const FRAME_BYTES: usize = 5;
-
-/** The same for a framed batch of gets, by the walker that does nothing else. Gives the length of what goes on. */
-export function benchNaive(at: usize, length: usize, out: usize, number: u32, times: u32): i32 {
-  for (let i: u32 = 0; i < times; i++) {
-    reset();
-    const copy = alloc(length);
-    memory.copy(copy, at, length);
-    walkNaively(copy + FRAME_BYTES, copy + length, <u16>number);
-    memory.copy(out, copy, length);
-  }
-  return <i32>length;
 }
 
 /** The copies of `bench` alone. */

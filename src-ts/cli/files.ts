@@ -1,12 +1,72 @@
-/** Reads files for commands. */
+/** Reads the files that commands take. */
 import { readFileSync } from 'node:fs';
-import { EXIT, Refusal } from './outcome.ts';
+import type { Command } from 'commander';
+import { configSources, type ConfigSource } from '../config/sources.ts';
+import { CommandError } from '../errors.ts';
+import { MeshFileError, readMeshFile, type MeshFile } from '../manifests/mesh-file.ts';
+import { tenantsIn } from '../tenants/config-file.ts';
+import type { Tenant } from '../tenants/tenant.ts';
 
-/** Reads a file, or the standard input for `-`. Refuses with one line when it cannot. */
+/** What every command that reads a configuration takes. */
+export const CONFIG_FILE =
+  'a mesh file, a pluginConfig (JSON), or a manifest that holds one; - is the standard input';
+
+/** Adds `--config`, which reads mesh files and pluginConfigs alike. */
+export function withConfig(command: Command, use: string, isRequired = false): Command {
+  const [flags, description] = ['--config <file>', `${use}: ${CONFIG_FILE}`];
+  return isRequired ? command.requiredOption(flags, description) : command.option(flags, description);
+}
+
+/** Reads a file, or the standard input for `-`. */
 export function readText(path: string): string {
   try {
     return readFileSync(path === '-' ? 0 : path, 'utf8');
   } catch (error) {
-    throw new Refusal(`${path}: cannot be read: ${(error as Error).message}`, EXIT.usage);
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'there is no such file' : message;
+    throw new CommandError('FILE', `${path}: ${why}`, 'give the path of a file that can be read', {
+      cause: error,
+    });
+  }
+}
+
+/** Runs what reads a mesh file, and names the file in its errors. */
+function inFile<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof MeshFileError ? invalid(path, error) : error;
+  }
+}
+
+function invalid(path: string, cause: Error): CommandError {
+  const hint = `correct it; this shows the place: tidb-mesh validate ${path}`;
+  return new CommandError('INVALID', `${path}: ${cause.message}`, hint, { cause });
+}
+
+export function readMesh(path: string): MeshFile {
+  const text = readText(path);
+  return inFile(path, () => readMeshFile(text));
+}
+
+/** The first pluginConfig of a file. */
+export function readConfig(path: string): ConfigSource {
+  const text = readText(path);
+  const [source] = inFile(path, () => configSources(text));
+  if (source !== undefined) return source;
+  throw noConfig(path);
+}
+
+export function noConfig(path: string): CommandError {
+  return new CommandError('INVALID', `${path}: holds no pluginConfig`, `give ${CONFIG_FILE}`);
+}
+
+/** The tenants of the first pluginConfig of a file. */
+export function readTenants(path: string): Tenant[] {
+  const { text } = readConfig(path);
+  try {
+    return tenantsIn(text);
+  } catch (error) {
+    throw invalid(path, error as Error);
   }
 }

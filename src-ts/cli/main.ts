@@ -1,40 +1,36 @@
-/** The `tidb-mesh` command. Each subcommand is a module of its own in commands/. */
-import { readFileSync } from 'node:fs';
-import { Command, CommanderError } from 'commander';
-import { register as doctor } from './commands/doctor.ts';
-import { register as explain } from './commands/explain.ts';
-import { register as oci } from './commands/oci.ts';
-import { register as render } from './commands/render.ts';
-import { register as schema } from './commands/schema.ts';
-import { register as tenants } from './commands/tenants.ts';
-import { register as validate } from './commands/validate.ts';
-import { EXIT, Refusal } from './outcome.ts';
+/** The `tidb-mesh` command. Each subcommand is a file in commands/. */
+import { CommanderError } from 'commander';
+import { CommandError } from '../errors.ts';
+import { errorText, formIn } from './output.ts';
+import { makeProgram } from './program.ts';
 
-const COMMANDS = [validate, explain, render, tenants, doctor, oci, schema];
-
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
-
-const program = new Command('tidb-mesh')
-  .version(version)
-  .description('Many TiDB clusters on one storage layer: checks and renders what the mesh is made of.')
-  .showHelpAfterError('(tidb-mesh --help shows how)')
-  .addHelpText('after', '\nExit codes: 0 all is well, 1 refused or different, 2 wrong usage.');
-for (const register of COMMANDS) register(program);
-
-function exitOnUsage(command: Command): void {
-  command.exitOverride();
-  command.commands.forEach(exitOnUsage);
+/** What commander has to say of a command line: `error: …`, and perhaps a guess in parentheses. */
+function usageError({ code, message }: CommanderError): CommandError {
+  if (code === 'commander.help')
+    return new CommandError('USAGE', 'the subcommand is missing', 'name one of those in the help');
+  const [, what = message, guess] =
+    /^(?:error: )?(.*?)\s*(?:\(Did you mean ([^)]*)\?\))?$/s.exec(message) ?? [];
+  const hint = guess === undefined ? 'see the help: add --help to the command' : `did you mean ${guess}?`;
+  return new CommandError('USAGE', what, hint);
 }
-exitOnUsage(program);
 
+function asCommandError(error: unknown): CommandError {
+  if (error instanceof CommandError) return error;
+  if (error instanceof CommanderError) return usageError(error);
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return new CommandError('BUG', text, 'this is a bug in tidb-mesh: report it with these lines', {
+    cause: error,
+  });
+}
+
+const args = process.argv.slice(2);
 try {
-  await program.parseAsync();
+  await makeProgram(args).parseAsync(args, { from: 'user' });
 } catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-  else if (error instanceof Refusal) {
-    console.error(error.message);
-    process.exitCode = error.exit;
-  } else throw error;
+  // The help and the version, which were asked for.
+  if (!(error instanceof CommanderError && error.exitCode === 0)) {
+    const problem = asCommandError(error);
+    process.stderr.write(`${errorText(problem, formIn(args))}\n`);
+    process.exitCode = problem.exit;
+  }
 }

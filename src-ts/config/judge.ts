@@ -1,7 +1,6 @@
 /** Judges configurations and callers with the filter's own code, compiled without the parts that need Envoy. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { CHECK, ensureBuilt, ROOT } from '../wasm/builds.ts';
+import type { Tell } from '../tell.ts';
+import { CHECK, readBuilt } from '../wasm/builds.ts';
 import type { FactsConfig } from './types.ts';
 
 interface Exports {
@@ -45,9 +44,8 @@ export class Judge {
   private constructor(private readonly wasm: Exports) {}
 
   /** Loads the filter's code. Compiles it first when it is missing or older than its sources. */
-  static async load(): Promise<Judge> {
-    await ensureBuilt([CHECK]);
-    const module = await WebAssembly.compile(readFileSync(join(ROOT, CHECK.output)));
+  static async load(tell?: Tell): Promise<Judge> {
+    const module = await WebAssembly.compile(await readBuilt(CHECK, tell));
     const instance = await WebAssembly.instantiate(module, {
       env: {
         abort: () => {

@@ -13,7 +13,7 @@ import {
   type Node,
   type Scalar,
 } from 'yaml';
-import { isMeshFile, readMeshFile, type MeshFile } from '../manifests/mesh-file.ts';
+import { isMeshFile, readMeshFile, valueOf, type MeshFile } from '../manifests/mesh-file.ts';
 import { pdOf } from '../manifests/storage.ts';
 
 export interface Position {
@@ -133,10 +133,13 @@ const CONFIG_AT: Record<string, readonly string[]> = {
   TrafficExtension: ['spec', 'wasm', 'pluginConfig'],
 };
 
-/** Finds the pluginConfigs of a file. Throws a MeshFileError for a broken mesh file, and an Error for a manifest that is not YAML. */
+/** Finds the pluginConfigs of a file. Throws a MeshFileError for a broken mesh file, and for a manifest that is not YAML. */
 export function configSources(source: string): ConfigSource[] {
   const lines = new LineCounter();
   const documents = parseAllDocuments(source, { lineCounter: lines, merge: true }) as Document[];
+  // Of broken JSON, the filter itself says where it ends.
+  const isJson = /^\s*\{/.test(source);
+  if (!isJson) documents.forEach(valueOf);
   const objects = documents.filter((document) => isMap(document.contents) && document.has('kind'));
   if (objects.length === 0) {
     const [document] = documents;

@@ -1,14 +1,10 @@
-/** The `--help` of the command and of all its subcommands, as they print it. */
-import { readdirSync } from 'node:fs';
-import { Command } from 'commander';
+/** The `--help` of the command and of all its subcommands, as they print it, and the codes of their errors. */
+import type { Command } from 'commander';
+import { makeProgram } from '../cli/program.ts';
+import { ERRORS, EXIT_MEANINGS } from '../errors.ts';
 
-const COMMANDS = new URL('../cli/commands/', import.meta.url);
 /** Columns, so that the page does not depend on a terminal. */
 const WIDTH = 98;
-
-interface CommandModule {
-  readonly register: (program: Command) => void;
-}
 
 interface Leaf {
   readonly path: string;
@@ -16,19 +12,27 @@ interface Leaf {
 }
 
 /** Every command that does something, with its full name. */
-export async function subcommands(): Promise<Leaf[]> {
-  const program = new Command('tidb-mesh');
-  for (const file of readdirSync(COMMANDS).sort()) {
-    const module = (await import(new URL(file, COMMANDS).href)) as CommandModule;
-    module.register(program);
-  }
-  return program.commands.flatMap((command) => leaves(command));
+export function subcommands(): Leaf[] {
+  return makeProgram().commands.flatMap((command) => leaves(command));
 }
 
-export async function commandsReference(): Promise<string> {
-  return (await subcommands())
-    .map(({ path, command }) => `### ${path}\n\n\`\`\`\n${helpOf(command)}\n\`\`\``)
-    .join('\n\n');
+export function commandsReference(): string {
+  const commands = subcommands().map(
+    ({ path, command }) => `### ${path}\n\n\`\`\`\n${helpOf(command)}\n\`\`\``,
+  );
+  return [exitCodes(), errorCodes(), ...commands].join('\n\n');
+}
+
+function exitCodes(): string {
+  const rows = Object.entries(EXIT_MEANINGS).map(([code, meaning]) => `| ${code} | ${meaning} |`);
+  return ['### Exit codes', '', '| code | meaning |', '| --- | --- |', ...rows].join('\n');
+}
+
+function errorCodes(): string {
+  const rows = Object.entries(ERRORS).map(
+    ([code, { exit, means }]) => `| \`${code}\` | ${exit} | ${means} |`,
+  );
+  return ['### Error codes', '', '| code | exit code | meaning |', '| --- | --- | --- |', ...rows].join('\n');
 }
 
 function leaves(command: Command, above = ''): Leaf[] {

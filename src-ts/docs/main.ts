@@ -8,7 +8,7 @@ import { refusalsReference } from './refusals.ts';
 
 const PAGES = [
   ['configuration.md', configurationReference()],
-  ['commands.md', await commandsReference()],
+  ['commands.md', commandsReference()],
   ['refusals.md', refusalsReference()],
   ['metrics.md', metricsReference()],
 ] as const;

@@ -1,8 +1,7 @@
 /** The filter's code for the manifests, and what stands for it in those that are checked in. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { compatImage } from '../oci/image.ts';
-import { ensureBuilt, RELEASE, ROOT } from '../wasm/builds.ts';
+import type { Tell } from '../tell.ts';
+import { readBuilt, RELEASE } from '../wasm/builds.ts';
 import type { FilterCode } from './filters.ts';
 
 /** Not base64 and no digest: Istio refuses a manifest with it, so it cannot be applied by mistake (docs/decisions/0004). */
@@ -12,9 +11,8 @@ export const WITHOUT_CODE: FilterCode = {
 };
 
 /** The release build, compiled first where it is missing or older than its sources. */
-export async function releaseWasm(): Promise<Buffer> {
-  await ensureBuilt([RELEASE]);
-  return readFileSync(join(ROOT, RELEASE.output));
+export function releaseWasm(tell?: Tell): Promise<Buffer> {
+  return readBuilt(RELEASE, tell);
 }
 
 export function codeOf(wasm: Buffer): FilterCode {

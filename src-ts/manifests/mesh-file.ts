@@ -1,5 +1,5 @@
 /** The mesh file: users edit it, and all manifests are rendered from it. */
-import { parseDocument } from 'yaml';
+import { parseDocument, type Document } from 'yaml';
 import type { PluginConfig } from '../config/types.ts';
 
 export interface MeshFile {
@@ -32,8 +32,32 @@ const IMAGE = /^[a-z0-9][a-z0-9._:-]*(\/[a-z0-9][a-z0-9._-]*)+(:[\w.-]+)?(@sha25
 export const DEFAULT_DOMAIN = 'cluster.local';
 export const DEFAULT_IMAGE = 'registry.example.com/tidb-mesh';
 
-/** An error in a mesh file outside its pluginConfig: one line that names the field. */
-export class MeshFileError extends Error {}
+/** An error in a mesh file or manifest outside its pluginConfig: one line that names the field, or the place in the file. */
+export class MeshFileError extends Error {
+  constructor(
+    message: string,
+    /** Where text is no YAML, counted from 1. */
+    readonly place?: { readonly line: number; readonly column: number },
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** @throws MeshFileError when the text is no YAML */
+export function valueOf(document: Document | Document.Parsed): unknown {
+  const [error] = document.errors;
+  if (error) {
+    const [{ line, col } = { line: 1, col: 1 }] = error.linePos ?? [];
+    const what = error.message.replace(/ at line \d+, column \d+:[^]*$/, '');
+    throw new MeshFileError(`not valid YAML: ${what}`, { line, column: col });
+  }
+  try {
+    return document.toJS();
+  } catch (cause) {
+    throw new MeshFileError(`not valid YAML: ${(cause as Error).message}`, undefined, { cause });
+  }
+}
 
 function fail(where: string, why: string): never {
   throw new MeshFileError(`${where}: ${why}`);
@@ -63,10 +87,7 @@ export function isMeshFile(value: unknown): boolean {
 
 /** Reads a mesh file (YAML, so JSON too) without checking its pluginConfig. @throws MeshFileError */
 export function readMeshFile(source: string): MeshFile {
-  const document = parseDocument(source, { merge: true });
-  const [error] = document.errors;
-  if (error) throw new MeshFileError(error.message);
-  const root = record(document.toJS(), 'mesh file', FIELDS);
+  const root = record(valueOf(parseDocument(source, { merge: true })), 'mesh file', FIELDS);
   const storage = record(root['storage'], 'storage', STORAGE_FIELDS);
   const trusted = root['alsoTrusted'] ?? [];
   if (!Array.isArray(trusted)) fail('alsoTrusted', 'must be a list of principals');

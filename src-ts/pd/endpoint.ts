@@ -11,9 +11,11 @@ import {
   type MessageShape,
 } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
+import { CommandError } from '../errors.ts';
 
 const TIMEOUT_MS = 10_000;
 const MAX_TRIES = 3;
+const NO_ANSWER: readonly grpc.status[] = [grpc.status.UNAVAILABLE, grpc.status.DEADLINE_EXCEEDED];
 
 export interface EndpointOptions {
   /** `http://host:port` or `https://host:port`. */
@@ -36,16 +38,33 @@ export interface Method<Request extends DescMessage, Answer extends DescMessage>
   readonly isStream?: boolean;
 }
 
-/** A call that failed or got no answer. The message names the call and what to look at. */
-export class CallError extends Error {
+/** A call that failed or got no answer. The message names the call. */
+export class CallError extends CommandError {
   constructor(
     message: string,
-    /** HTTP status or gRPC code; 0 when there was no answer. */
+    /** HTTP status or gRPC code; 0 when there was no answer that can be read. */
     readonly status: number,
+    hint = hintFor(status),
   ) {
-    super(message);
+    super('PD_ERROR', message, hint);
     this.name = 'CallError';
   }
+}
+
+function hintFor(status: number): string {
+  return status === 401 || status === 403 || status === grpc.status.PERMISSION_DENIED
+    ? 'call as a system principal: --cert and --key'
+    : 'see the logs of PD and of the stores';
+}
+
+/** There is nobody at an address, or no answer in time. */
+function unreachable(what: string, address: string, cause: NodeJS.ErrnoException): CommandError {
+  return new CommandError(
+    'UNREACHABLE',
+    `${what}: no answer from ${address}: ${cause.message || (cause.code ?? 'failed')}`,
+    'check the address and that the server runs; outside of the cluster, forward its port first',
+    { cause },
+  );
 }
 
 /** Parses JSON with PD's 64-bit numbers, of which JavaScript keeps 53 bits. Longer numbers become texts. Numbers inside texts stay. */
@@ -61,24 +80,36 @@ export class Endpoint {
   private readonly tls: Pick<RequestOptions, 'ca' | 'cert' | 'key' | 'servername'> | undefined;
   private readonly clients = new Map<string, grpc.Client>();
 
-  /** @throws Error when the options do not fit together or a file cannot be read. */
+  /** @throws CommandError when the options do not fit together or a file cannot be read. */
   constructor(private readonly options: EndpointOptions) {
     const text = options.pd.includes('://') ? options.pd : `http://${options.pd}`;
-    if (!URL.canParse(text)) throw new Error(`--pd ${options.pd}: not a URL; for example http://pd:2379`);
+    if (!URL.canParse(text))
+      throw new CommandError('USAGE', `--pd ${options.pd}: not a URL`, 'write it like http://pd:2379');
     this.url = new URL(text);
     const secure = this.url.protocol === 'https:';
     if (!secure && this.url.protocol !== 'http:')
-      throw new Error(`--pd ${options.pd}: must begin with http:// or https://`);
+      throw new CommandError(
+        'USAGE',
+        `--pd ${options.pd}: is no address of PD`,
+        'begin it with http:// or https://',
+      );
     if ((options.cert === undefined) !== (options.key === undefined))
-      throw new Error('--cert and --key go together: give both or neither');
+      throw new CommandError('USAGE', '--cert and --key go together', 'give both or neither');
     if (!secure && (options.cert ?? options.ca) !== undefined)
-      throw new Error(`--cert, --key and --ca need an https:// address; --pd is ${options.pd}`);
+      throw new CommandError(
+        'USAGE',
+        `--cert, --key and --ca are of no use with --pd ${options.pd}`,
+        'leave them out, or give an https:// address',
+      );
     if (!secure) return;
     const read = (flag: string, file: string): Buffer => {
       try {
         return readFileSync(file);
       } catch (error) {
-        throw new Error(`--${flag} ${file}: ${(error as Error).message}`, { cause: error });
+        const what = `--${flag} ${file}: ${(error as Error).message}`;
+        throw new CommandError('FILE', what, 'give the path of a PEM file that can be read', {
+          cause: error,
+        });
       }
     };
     this.tls = {
@@ -138,6 +169,7 @@ export class Endpoint {
       } catch (error) {
         const { code, details } = error as grpc.ServiceError;
         if (code === grpc.status.UNAVAILABLE && attempt < MAX_TRIES) continue;
+        if (NO_ANSWER.includes(code)) throw unreachable(path, to, error as Error);
         throw new CallError(`${path} at ${to}: ${grpc.status[code] ?? 'failed'}: ${details}`, code);
       }
     }
@@ -164,9 +196,7 @@ export class Endpoint {
         },
       );
       call.on('timeout', () => call.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)));
-      call.on('error', (error) =>
-        reject(new CallError(`${method} ${path}: ${this.url.host} cannot be asked: ${error.message}`, 0)),
-      );
+      call.on('error', (error) => reject(unreachable(`${method} ${path}`, this.url.host, error)));
       call.end(body === undefined ? undefined : JSON.stringify(body));
     });
   }

@@ -97,7 +97,11 @@ async function overRegions(
     if (region?.leader && address !== undefined) {
       const end = reaches(region.end) ? range.end : range.fromPd(region.end);
       if (end === undefined)
-        throw new CallError(`region ${region.id} ends at a key that is not in the form of this key space`, 0);
+        throw new CallError(
+          `region ${region.id} ends at a key that is not in the form of this key range`,
+          0,
+          'run `tidb-mesh doctor`, which names overlapping key ranges',
+        );
       const context = contextOf(region, region.leader, range.keyspaceId);
       next = await visit({ context, start, end, address });
       if (next === 'stop' || (next === 'next' && reaches(region.end))) return;
@@ -106,8 +110,9 @@ async function overRegions(
     tries = next === 'again' ? tries + 1 : 0;
     if (tries >= TRIES)
       throw new CallError(
-        `region ${region?.id ?? '?'} cannot be asked: it has no leader, or changes all the time; try again later`,
+        `region ${region?.id ?? '?'} cannot be asked: it has no leader, or changes all the time`,
         0,
+        'run this again later; `tidb-mesh doctor` names stores that are not up',
       );
     if (next === 'again') await sleep(PAUSE_MS);
   }
@@ -146,14 +151,13 @@ export async function countKeysIn(pd: Endpoint, range: StoreRange, limit: number
  */
 export async function destroyKeysIn(pd: Endpoint, { start, end }: StoreRange): Promise<number> {
   // With an empty bound, the stores would destroy all they have.
-  if (start.length === 0 || end.length === 0)
-    throw new CallError('a range without both ends is not destroyed', 0);
+  if (start.length === 0 || end.length === 0) throw new Error('a range without both ends is not destroyed');
   const all = (await stores(pd)).filter(({ state }) => state !== 'Tombstone');
   for (const { id, address } of all) {
     const answer = await pd.grpc(UNSAFE_DESTROY_RANGE, { startKey: start, endKey: end }, address);
-    if (answer.regionError) throw new CallError(`store ${id} could not destroy the range; try again`, 0);
-    if (answer.error !== '')
-      throw new CallError(`store ${id} could not destroy the range: ${answer.error}`, 0);
+    const why = answer.error || (answer.regionError ? 'its region changed' : '');
+    if (why !== '')
+      throw new CallError(`store ${id} could not destroy the range: ${why}`, 0, 'run this again');
   }
   return all.length;
 }

@@ -1,9 +1,9 @@
 /** Adds a tenant to a storage layer: PD splits regions at its boundaries and never merges across. */
+import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
 import { belongings, isEmpty } from './belongings.ts';
 import { waitForBorders } from './borders.ts';
-import { Refusal } from './refusal.ts';
 import { conflict, registered, registeredIn, ruleId, ruleOf, type Registered } from './registry.ts';
 import { MAX_NUMBER, spaceOf, type Tenant } from './tenant.ts';
 
@@ -32,7 +32,7 @@ export type Wanted = Omit<Tenant, 'number'> & { readonly number?: number | undef
 
 /**
  * Adds one tenant, or finds that it is there.
- * @throws Refusal, CallError
+ * @throws CommandError
  */
 export async function addTenant(pd: Endpoint, wanted: Wanted, options: AddOptions): Promise<Added> {
   const others = await registered(pd);
@@ -42,7 +42,7 @@ export async function addTenant(pd: Endpoint, wanted: Wanted, options: AddOption
       ? await numbered(pd, wanted, others, options)
       : { tenant: { ...wanted, number: wanted.number ?? known?.number ?? 0 }, skipped: [] };
   const against = conflict(tenant, others);
-  if (against !== undefined) throw new Refusal(against);
+  if (against !== undefined) throw new CommandError('REFUSED', against.what, against.hint);
   if (!known && !options.withData && tenant.number !== 0) await proveEmpty(pd, tenant, options);
   const rule = ruleOf(tenant);
   await setLabelRule(pd, rule);
@@ -51,7 +51,11 @@ export async function addTenant(pd: Endpoint, wanted: Wanted, options: AddOption
     const late = conflict(tenant, await registered(pd));
     if (late !== undefined) {
       await deleteLabelRule(pd, ruleId(tenant.name));
-      throw new Refusal(`somebody else was quicker: ${late}; nothing was changed, run this again`);
+      throw new CommandError(
+        'REFUSED',
+        `another operator added a conflicting tenant: ${late.what}; nothing was changed`,
+        'run this again',
+      );
     }
   }
   const borders = registeredIn(rule);
@@ -61,13 +65,14 @@ export async function addTenant(pd: Endpoint, wanted: Wanted, options: AddOption
     options.timeoutMs ?? TIMEOUT_MS,
     (count) =>
       options.tell(
-        `PD is splitting regions at ${count === 1 ? '1 border' : `${count} borders`} of ${tenant.name}`,
+        `PD is splitting regions at ${count === 1 ? '1 boundary' : `${count} boundaries`} of ${tenant.name}`,
       ),
   );
   if (missing.length > 0)
-    throw new Refusal(
-      `${tenant.name} is added, but PD has not split region ${missing.map(({ region }) => region).join(' and ')} at its ` +
-        "border yet; see that its leader is up and that PD's schedulers are not halted, then run this again: it goes on waiting",
+    throw new CommandError(
+      'REFUSED',
+      `${tenant.name} is added, but PD has not yet split region ${missing.map(({ region }) => region).join(' and ')} at its boundary`,
+      "check that the region has a leader and that PD's schedulers are not halted, then run this again: it goes on waiting",
     );
   return { tenant, isNew: !known, skipped };
 }
@@ -86,23 +91,26 @@ async function numbered(
     const tenant: Tenant = { ...wanted, number };
     const inTable = !wanted.keyspace && !wanted.prefix;
     if (!inTable || options.withData || (await isEmpty(pd, spaceOf(tenant)))) return { tenant, skipped };
-    options.tell(`number ${number} is nobody's, but keys lie in its range: trying the next`);
+    options.tell(`number ${number} belongs to no tenant, but keys lie in its range: trying the next`);
     skipped.push(number);
   }
-  throw new Refusal(
-    skipped.length < MAX_SKIPPED
-      ? `all ${MAX_NUMBER} numbers are taken`
-      : `the first ${MAX_SKIPPED} numbers that are nobody's have keys in their ranges; give --number, or add those tenants first (tenants add --config FILE --all --with-data)`,
+  if (skipped.length < MAX_SKIPPED)
+    throw new CommandError('REFUSED', `all ${MAX_NUMBER} numbers are taken`, 'remove a tenant first');
+  throw new CommandError(
+    'REFUSED',
+    `the first ${MAX_SKIPPED} numbers that no tenant has are not free: keys lie in their ranges`,
+    'give --number, or add the tenants of those keys first: tidb-mesh tenants add --all --config FILE --with-data',
   );
 }
 
 async function proveEmpty(pd: Endpoint, tenant: Tenant, { tell }: AddOptions): Promise<void> {
-  tell(`asking the stores whether the key space of ${tenant.name} is empty`);
+  tell(`asking the stores whether the key range of ${tenant.name} is empty`);
   const there = await belongings(pd, tenant);
   if (there.length === 0) return;
   const counts = there.map(({ count, what }) => `${count} ${what}`).join(', ');
-  throw new Refusal(
-    `${tenant.name} (number ${tenant.number}) would not begin empty: ${counts}. If they are this tenant's own, as when it ran before it was ` +
-      'added here, say --with-data; if they are left of another one, take another number or name, or clear them with `tidb-mesh tenants empty`',
+  throw new CommandError(
+    'REFUSED',
+    `${tenant.name} (number ${tenant.number}) would not begin empty: ${counts}`,
+    'add --with-data if they are its own, because it ran before it was added here; if another tenant left them, take another number or name, or destroy them: tidb-mesh tenants empty',
   );
 }

@@ -107,18 +107,14 @@ async function versions(pd: Endpoint): Promise<Finding[]> {
 async function borders(pd: Endpoint, tenants: readonly Registered[]): Promise<Finding[]> {
   if (tenants.length === 0)
     return [
-      wrong(
-        'NO_TENANTS',
-        'PD knows no tenants',
-        'add each one: tidb-mesh tenants add NAME, or --config FILE --all',
-      ),
+      wrong('NO_TENANTS', 'PD knows no tenants', 'add them: tidb-mesh tenants add --all --config FILE'),
     ];
   const missing = await missingBorders(pd, tenants);
   if (missing.length === 0)
     return [
       ok(
         'TENANTS',
-        `${tenants.length} ${tenants.length === 1 ? 'tenant' : 'tenants'}, all borders are borders of regions`,
+        `${tenants.length} ${tenants.length === 1 ? 'tenant' : 'tenants'}, regions are split at all boundaries`,
       ),
     ];
   return missing.map(({ tenant, which, region }) => {
@@ -132,7 +128,7 @@ async function borders(pd: Endpoint, tenants: readonly Registered[]): Promise<Fi
     const whose = [tenant, ...neighbours].join(' and ');
     return wrong(
       'BOUNDARY_MISSING',
-      `region ${region} reaches over the ${which} border of ${tenant}: it holds keys of ${neighbours.length > 0 ? whose : `${tenant} and of others`}`,
+      `region ${region} spans the ${which} boundary of ${tenant}: it holds keys of ${neighbours.length > 0 ? whose : `${tenant} and of others`}`,
       `wait for PD to split it; if it stays: see that region ${region} has a leader and that PD's schedulers are not halted. Until then requests that act on a whole region are turned away`,
     );
   });
@@ -154,7 +150,7 @@ function overlaps(tenants: readonly Registered[]): Finding[] {
         findings.push(
           wrong(
             'KEYS_OVERLAP',
-            `the key spaces of ${a.name} and ${b.name} overlap`,
+            `the key ranges of ${a.name} and ${b.name} overlap`,
             'correct the region label rule of one of them',
           ),
         );
@@ -169,13 +165,17 @@ function configuration(tenants: readonly Registered[], configured: readonly Tena
     const against = conflict(tenant, tenants);
     if (against !== undefined)
       findings.push(
-        wrong('CONFIG_DIFFERS', `the pluginConfig and PD differ: ${against}`, 'correct the pluginConfig'),
+        wrong(
+          'CONFIG_DIFFERS',
+          `the pluginConfig and PD differ: ${against.what}`,
+          'correct the pluginConfig',
+        ),
       );
     else if (!rule)
       findings.push(
         wrong(
           'CONFIG_UNKNOWN_TENANT',
-          `${tenant.name} is in the pluginConfig, but PD does not know it: its borders are not kept`,
+          `${tenant.name} is in the pluginConfig, but PD does not know it: regions are not split at its boundaries`,
           `tidb-mesh tenants add ${tenant.name} --number ${tenant.number} --with-data`,
         ),
       );

@@ -78,8 +78,15 @@ export function ruleId(name: string): string {
   return PREFIX + name;
 }
 
-/** One sentence about a rule in PD that conflicts with the tenant, by name or range; undefined if there is none. */
-export function conflict(tenant: Tenant, others: readonly Registered[]): string | undefined {
+/** A tenant cannot be added as it is. */
+export interface Conflict {
+  readonly what: string;
+  /** What to do. */
+  readonly hint: string;
+}
+
+/** The rule in PD that conflicts with the tenant, by name or range; undefined if there is none. */
+export function conflict(tenant: Tenant, others: readonly Registered[]): Conflict | undefined {
   const space = spaceOf(tenant);
   const start = pdKey(space, space.start);
   const end = pdKey(space, space.end);
@@ -88,12 +95,21 @@ export function conflict(tenant: Tenant, others: readonly Registered[]): string 
     const numbered = other.number === tenant.number || other.number === undefined;
     if (other.name === tenant.name) {
       if (same && numbered) continue;
-      return `tenant ${tenant.name} has number ${other.number ?? '?'} (${other.keySpace}) already; a tenant keeps its number and key space: add it as it is, or take another name`;
+      return {
+        what: `tenant ${tenant.name} has number ${other.number ?? '?'} (${other.keySpace}) already`,
+        hint: 'add it with that number and key range, which a tenant keeps, or take another name',
+      };
     }
     if (other.number === tenant.number)
-      return `number ${tenant.number} is tenant ${other.name}'s; leave --number out to get a free one`;
+      return {
+        what: `number ${tenant.number} is tenant ${other.name}'s`,
+        hint: 'take another number; without --number it gets a free one',
+      };
     if (Buffer.compare(start, other.end) < 0 && Buffer.compare(other.start, end) < 0)
-      return `the key space of ${tenant.name} (${space.text}) would lie among the keys of tenant ${other.name} (${other.keySpace})`;
+      return {
+        what: `the key range of ${tenant.name} (${space.text}) would lie among the keys of tenant ${other.name} (${other.keySpace})`,
+        hint: 'take another number, keyspace or prefix',
+      };
   }
   return undefined;
 }

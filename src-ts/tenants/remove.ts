@@ -1,4 +1,5 @@
 /** Removes tenants from a storage layer: first their belongings, then their boundaries. */
+import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { deletePlacementGroup, deleteResourceGroup, placementRules, resourceGroups } from '../pd/cluster.ts';
 import { deletePrefix, entries } from '../pd/etcd.ts';
@@ -15,25 +16,23 @@ import {
   type Belonging,
 } from './belongings.ts';
 import { holders } from './holders.ts';
-import { Refusal } from './refusal.ts';
 import { registered, ruleId } from './registry.ts';
 import { fromMemcomparable, type KeySpace, type Tenant } from './tenant.ts';
 
 /** The tenant cannot be removed, because something of it is left. */
-export class NotEmpty extends Refusal {
-  constructor(
-    readonly tenant: string,
-    readonly there: readonly Belonging[],
-  ) {
-    const lines = there.map(({ what, count, remedy }) => `  ${count} ${what}: ${remedy}`);
-    super(`tenant ${tenant} is not empty; nothing was changed\n${lines.join('\n')}`);
-    this.name = 'NotEmpty';
-  }
+function notEmpty(tenant: string, there: readonly Belonging[]): CommandError {
+  const counts = there.map(({ what, count }) => `${count} ${what}`).join(', ');
+  const remedies = there.map(({ what, remedy }) => `${what}: ${remedy}`).join('\n');
+  return new CommandError(
+    'NOT_EMPTY',
+    `tenant ${tenant} is not empty: ${counts}; nothing was changed`,
+    `remove these first\n${remedies}`,
+  );
 }
 
 /**
  * The key range of a tenant that PD knows, from its rule, decoded.
- * @throws Refusal for a rule that cannot be read
+ * @throws CommandError for a rule that cannot be read
  */
 async function known(pd: Endpoint, name: string): Promise<{ tenant: Tenant; space: KeySpace } | undefined> {
   const found = (await registered(pd)).find((tenant) => tenant.name === name);
@@ -44,7 +43,11 @@ async function known(pd: Endpoint, name: string): Promise<{ tenant: Tenant; spac
   const decode = (key: Buffer): Buffer => {
     const plain = memcomparable && key.length > 0 ? fromMemcomparable(key) : key;
     if (!plain)
-      throw new Refusal(`the region label rule ${ruleId(name)} has a border that is no key; set it anew`);
+      throw new CommandError(
+        'REFUSED',
+        `the region label rule ${ruleId(name)} has a boundary that is no key`,
+        `delete the rule in PD, then: tidb-mesh tenants add ${name}`,
+      );
     return plain;
   };
   const space: KeySpace = {
@@ -61,7 +64,7 @@ async function known(pd: Endpoint, name: string): Promise<{ tenant: Tenant; spac
 /**
  * Removes a tenant that has no belongings left.
  * @returns false if there was none
- * @throws NotEmpty, CallError
+ * @throws CommandError
  */
 export async function removeTenant(
   pd: Endpoint,
@@ -71,18 +74,22 @@ export async function removeTenant(
   const found = await known(pd, name);
   if (!found) {
     const left = await namedThings(pd, name);
-    if (left.length > 0) throw new NotEmpty(name, left);
+    if (left.length > 0) throw notEmpty(name, left);
     return false;
   }
   // Tenant 0's keys are the cluster's own and stay. Only the boundary is removed.
   if (found.tenant.number !== 0) {
     tell(`asking the stores whether anything of ${name} is left`);
     const there = await belongings(pd, found.tenant, found.space);
-    if (there.length > 0) throw new NotEmpty(name, there);
+    if (there.length > 0) throw notEmpty(name, there);
   }
   await deleteLabelRule(pd, ruleId(name));
   if ((await registered(pd)).some((tenant) => tenant.name === name))
-    throw new Refusal(`PD still has the region label rule of ${name}: somebody has added it again meanwhile`);
+    throw new CommandError(
+      'REFUSED',
+      `PD has the region label rule of ${name} again: another operator added it meanwhile`,
+      'see who did, then run this again',
+    );
   return true;
 }
 
@@ -111,7 +118,7 @@ async function deleteRules(pd: Endpoint, { name, number }: Tenant): Promise<numb
 
 /**
  * Destroys all keys of a tenant for good, in the stores and in etcd, and what PD keeps for its tables and users. The tenant stays added.
- * @throws Refusal while one of its TiDBs is running, and for tenant 0
+ * @throws CommandError while one of its TiDBs is running, and for tenant 0
  */
 export async function emptyTenant(
   pd: Endpoint,
@@ -119,26 +126,32 @@ export async function emptyTenant(
   tell: (line: string) => void,
 ): Promise<Emptied> {
   const found = await known(pd, name);
-  if (!found) throw new Refusal(`there is no tenant ${name}; \`tidb-mesh tenants list\` shows all`);
+  if (!found)
+    throw new CommandError('REFUSED', `there is no tenant ${name}`, 'see all: tidb-mesh tenants list');
   const { tenant, space } = found;
   if (tenant.number === 0 || space.start.length === 0)
-    throw new Refusal(
-      `${name} owns the keys that were there before the mesh; they are not destroyed from here`,
+    throw new CommandError(
+      'REFUSED',
+      `${name} owns the keys that were there before the mesh; this command does not destroy them`,
+      'drop its databases with its own TiDB',
     );
   const servers = (await entries(pd, etcdPrefix(name) + SERVER_INFO)).filter(({ lease }) => lease !== 0n);
   const running = (await holders(pd)).filter((holder) => holder.tenant === name && holder.expires);
   if (servers.length > 0 || running.length > 0)
-    throw new Refusal(
-      `${servers.length + running.length} entries of running TiDBs, backups or changefeeds of ${name} are there; stop them first (what a server leaves ` +
-        'goes by itself within a minute or two)',
+    throw new CommandError(
+      'REFUSED',
+      `${name} still has ${servers.length + running.length} entries of running TiDBs, backups or changefeeds`,
+      'stop them first; the entries of a stopped server expire within two minutes',
     );
   tell(`destroying the keys of ${name}`);
   const stores = await destroyKeysIn(pd, rangeOf(space));
   const etcdKeys = await deletePrefix(pd, etcdPrefix(name));
   const rules = await deleteRules(pd, tenant);
   if (!(await isEmpty(pd, space)))
-    throw new Refusal(
-      `keys of ${name} are there again: something still writes to it; stop that and run this again`,
+    throw new CommandError(
+      'REFUSED',
+      `${name} has keys again: something still writes to it`,
+      'stop that, then run this again',
     );
   return { stores, etcdKeys, rules };
 }

@@ -8,8 +8,12 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import type { Tell } from '../tell.ts';
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+
+/** Missing in the npm package, which holds the builds instead. */
+const SOURCES = join(ROOT, 'assembly');
 
 /** A wasm to build: its entry, the asconfig target and the output, relative to the project. */
 export interface Build {
@@ -166,6 +170,15 @@ async function compile(build: Build): Promise<void> {
   } finally {
     rmSync(inputs, { force: true });
   }
+}
+
+/** The bytes of a build, compiled first where it is missing or older than its sources. A packed command has no sources. */
+export async function readBuilt(build: Build, tell: Tell = () => undefined): Promise<Buffer<ArrayBuffer>> {
+  if (existsSync(SOURCES) && !isCurrent(build)) {
+    tell('compiling the filter, once');
+    await ensureBuilt([build]);
+  }
+  return readFileSync(join(ROOT, build.output));
 }
 
 interface Options {

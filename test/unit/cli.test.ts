@@ -4,10 +4,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { CONFIG_FILE } from '../../src-ts/cli/files.ts';
 import { Judge } from '../../src-ts/config/judge.ts';
 import { configSources } from '../../src-ts/config/sources.ts';
 import { judgeFile } from '../../src-ts/config/validate.ts';
 import type { PluginConfig } from '../../src-ts/config/types.ts';
+import { subcommands } from '../../src-ts/docs/commands.ts';
 import { ROOT } from '../../src-ts/wasm/builds.ts';
 
 let folder: string;
@@ -72,12 +74,74 @@ describe('the command', () => {
   ])('ends with 2 on %j', (args) => {
     const { status, stderr } = run(...args);
     expect(status).toBe(2);
-    expect(stderr).toMatch(/^error: /);
+    expect(stderr).toMatch(/^error: .* \[USAGE\]\n  → .+\n$/s);
   });
 
-  test('a file that is not there ends with 2 and a line', () => {
-    const { status, stderr } = run('validate', join(folder, 'absent.json'));
-    expect([status, stderr.split('\n').length]).toEqual([2, 2]);
+  test('guesses what a misspelt subcommand means', () => {
+    expect(run('tenatns', 'list').stderr).toContain('→ did you mean tenants?');
+    expect(run('tenants', 'lst').stderr).toContain('→ did you mean list?');
+    expect(run('tenants')).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('the subcommand is missing'),
+    });
+  });
+
+  test('a file that is not there ends with 2, what is wrong and what to do', () => {
+    const path = join(folder, 'absent.json');
+    expect(run('validate', path)).toEqual({
+      status: 2,
+      stdout: '',
+      stderr: `error: ${path}: there is no such file [FILE]\n  → give the path of a file that can be read\n`,
+    });
+  });
+
+  test.each([[['-o', 'json']], [['--output=json']], [['--json']]])('errors are JSON with %j', (form) => {
+    for (const args of [['validate', join(folder, 'absent.json')], ['doctor'], ['bogus'], ['tenants']]) {
+      const { status, stdout, stderr } = run(...args, ...form);
+      expect(stdout).toBe('');
+      expect(JSON.parse(stderr)).toEqual({
+        code: expect.stringMatching(/^(USAGE|FILE)$/),
+        message: expect.stringMatching(/./),
+        hint: expect.stringMatching(/./),
+        exit: status,
+      });
+    }
+  });
+
+  test('a PD that does not answer has an exit code of its own', () => {
+    for (const args of [['doctor'], ['tenants', 'list'], ['tenants', 'add', 'alpha']]) {
+      const { status, stderr } = run(...args, '--pd', 'http://127.0.0.1:1');
+      expect([status, stderr.split('\n')]).toEqual([
+        3,
+        [
+          expect.stringMatching(
+            /^error: GET .*: no answer from 127\.0\.0\.1:1: .*ECONNREFUSED.* \[UNREACHABLE\]$/,
+          ),
+          expect.stringMatching(/^  → check the address/),
+          '',
+        ],
+      ]);
+    }
+  });
+
+  describe.each(subcommands().map(({ path, command }) => [path, command] as const))('%s', (path, command) => {
+    let help = '';
+    command.configureOutput({ writeOut: (text) => (help += text), getOutHelpWidth: () => 200 });
+    command.outputHelp();
+
+    test('shows examples of itself, exit codes and --output', () => {
+      expect(help).toMatch(new RegExp(`\\nExamples:\\n(.*\\n)*  .*tidb-mesh ${path}`));
+      expect(help).toMatch(/\nExit codes:\n {2}0 {2}.+\n {2}1 {2}.+\n {2}2 {2}/);
+      expect(help).toMatch(/-o, --output <form> .*"table", "json"/);
+      expect(/ {2}3 {2}PD or a store does not answer/.test(help)).toBe(help.includes('--pd <url>'));
+    });
+
+    test('reads mesh files and pluginConfigs alike, and says so', () => {
+      const files = command.options
+        .filter(({ long }) => long === '--config')
+        .map(({ description }) => description);
+      for (const description of files) expect(description).toContain(CONFIG_FILE);
+    });
   });
 
   test('validate: the place, the line of the filter, the suggestion', () => {
@@ -93,7 +157,7 @@ describe('the command', () => {
 
   test('validate takes what render makes, and the mesh file', () => {
     const { status, stdout } = run('validate', 'manifests/mesh.yaml');
-    expect([status, stdout]).toEqual([0, '✓ manifests/mesh.yaml: mesh file: the filter takes it\n']);
+    expect([status, stdout]).toEqual([0, '✓ manifests/mesh.yaml: mesh file: valid\n']);
   });
 
   test('explain: 0 for a tenant, 1 for a caller that is refused', () => {
@@ -117,7 +181,9 @@ describe('the command', () => {
     writeFileSync(path, readFileSync(path, 'utf8').replace('STRICT', 'PERMISSIVE'));
     const { status, stdout, stderr } = render('--check');
     expect([status, stdout]).toEqual([1, expect.stringContaining('base/access.yaml  different')]);
-    expect(stderr).toBe('1 of 4 files are not as manifests/mesh.yaml renders them\n');
+    expect(stderr).toBe(
+      `error: 1 of 4 files are not as manifests/mesh.yaml renders them [DIFFERENT]\n  → render them again: tidb-mesh render manifests/mesh.yaml --out ${out}\n`,
+    );
   });
 });
 
@@ -126,6 +192,23 @@ describe('validate', () => {
 
   test('JSON that is none: where the filter stopped', () => {
     expect(first('{\n  "tenants": [,]\n}')).toMatchObject({ line: 2, column: 15, path: '' });
+  });
+
+  test.each([
+    ['a mesh file', 'storage:\n  namespace: [\npluginConfig: {}\n', '3:1'],
+    ['a manifest', 'kind: WasmPlugin\nspec:\n  pluginConfig: {a: *x}\n', '1:1'],
+  ])('%s that is no YAML: where', (_, text, place) => {
+    const path = file('broken.yaml', text);
+    const { status, stdout } = run('validate', path);
+    expect([status, stdout]).toEqual([1, expect.stringContaining(`${path}:${place} error not valid YAML: `)]);
+    for (const args of [
+      ['explain', '--principal', 'x'],
+      ['doctor', '--pd', 'http://127.0.0.1:1'],
+    ])
+      expect(run(...args, '--config', path)).toMatchObject({
+        status: 1,
+        stderr: expect.stringMatching(/not valid YAML: .* \[INVALID\]\n {2}→ correct it/) as unknown,
+      });
   });
 
   test('a field of a mesh file', () => {

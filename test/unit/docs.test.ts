@@ -80,8 +80,8 @@ test('every npm script that a page names exists', () => {
   expect(named.filter(({ match }) => !(match in scripts))).toEqual([]);
 });
 
-test('every subcommand of tidb-mesh that a page names exists', async () => {
-  const known = (await subcommands()).map(({ path }) => path);
+test('every subcommand of tidb-mesh that a page names exists', () => {
+  const known = subcommands().map(({ path }) => path);
   const exists = (words: string): boolean =>
     known.some((path) => `${words} `.startsWith(`${path} `) || `${path} `.startsWith(`${words} `));
   const named = found(/(?:npx tidb-mesh|`tidb-mesh) ([a-z]+(?: (?:add|list|empty|remove))?)/g);
@@ -103,7 +103,7 @@ test(`the references are current (${RENEW})`, async () => {
   const isCurrent = async (page: string, reference: string): Promise<void> =>
     expect(readFileSync(pathOf(page), 'utf8')).toBe(await withReference(page, reference));
   await isCurrent('configuration.md', configurationReference());
-  await isCurrent('commands.md', await commandsReference());
+  await isCurrent('commands.md', commandsReference());
   await isCurrent('refusals.md', refusalsReference());
   await isCurrent('metrics.md', metricsReference());
 });

@@ -9,11 +9,11 @@ import * as RPC from '../../src-ts/pd/generated/etcd/rpc_pb.ts';
 import * as PD from '../../src-ts/pd/generated/pd/pdpb_pb.ts';
 import * as KV from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';
 import { isTenantsOwn } from '../../src-ts/tenants/belongings.ts';
-import { tenantsOfFile } from '../../src-ts/tenants/config-file.ts';
+import { readTenants } from '../../src-ts/cli/files.ts';
+import { table } from '../../src-ts/cli/output.ts';
 import { beforeFirstRound, CODES } from '../../src-ts/tenants/doctor.ts';
 import { ageText } from '../../src-ts/tenants/holders.ts';
 import { conflict, registeredIn, ruleOf } from '../../src-ts/tenants/registry.ts';
-import { columns } from '../../src-ts/tenants/show.ts';
 import {
   fromMemcomparable,
   memcomparable,
@@ -126,11 +126,11 @@ describe("PD's rules", () => {
     [
       'the same name and number in another key space',
       { name: 'alpha', number: 1, keyspace: { id: 9, mode: 'txn' } },
-      /keeps its number and key space/,
+      /which a tenant keeps/,
     ],
   ])('%s', (_, tenant, wanted) => {
     const found = conflict(tenant, known);
-    if (wanted) expect(found).toMatch(wanted);
+    if (wanted) expect(`${found?.what}; ${found?.hint}`).toMatch(wanted);
     else expect(found).toBeUndefined();
   });
 });
@@ -173,13 +173,15 @@ describe('configuration files', () => {
   test.each([
     ['a pluginConfig', { tenants: two, rules: [] }],
     ['a WasmPlugin', { kind: 'WasmPlugin', spec: { pluginConfig: { tenants: two } } }],
-    ['an object with a pluginConfig', { pluginConfig: { tenants: two } }],
+    ['a mesh file', { storage: { namespace: 's', cluster: 'c' }, pluginConfig: { tenants: two } }],
   ])('%s', (_, value) => {
-    expect(tenantsOfFile(file(value))).toEqual(two);
+    expect(readTenants(file(value))).toEqual(two);
   });
 
   test.each<[string, unknown, RegExp]>([
-    ['no JSON', '{', /must hold the pluginConfig as JSON/],
+    ['no JSON', '{', /config\.json: .*JSON/],
+    ['a broken mesh file', { pluginConfig: { tenants: two } }, /storage: must be a mapping/],
+    ['no pluginConfig', { kind: 'Service' }, /holds no pluginConfig/],
     ['no tenants', { rules: [] }, /holds no "tenants"/],
     ['a tenant that is a text', { tenants: ['alpha'] }, /tenants\[0\]: must be an object/],
     ['a bad name', { tenants: [{ name: 'Alpha', number: 1 }] }, /tenants\[0\]: "Alpha" is no tenant's name/],
@@ -194,7 +196,7 @@ describe('configuration files', () => {
       /tenants\[1\] has the name or the number of tenants\[0\]/,
     ],
   ])('%s is refused', (_, value, wanted) => {
-    expect(() => tenantsOfFile(file(value))).toThrow(wanted);
+    expect(() => readTenants(file(value))).toThrow(wanted);
   });
 
   test.each<[string, object, RegExp]>([
@@ -271,12 +273,10 @@ describe('small things', () => {
   });
 
   test('columns are as wide as their widest cell', () => {
-    expect(
-      columns([
-        ['NAME', 'N'],
-        ['alphabet', '12'],
-        ['b', ''],
-      ]),
-    ).toBe('NAME      N\nalphabet  12\nb');
+    const rows = [
+      ['alphabet', '12'],
+      ['b', ''],
+    ];
+    expect(table(['NAME', 'N'], rows)).toBe('NAME      N\nalphabet  12\nb');
   });
 });

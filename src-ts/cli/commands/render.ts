@@ -1,24 +1,66 @@
 /** `tidb-mesh render`: writes the manifests for a mesh file, or compares them with those on the disk. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { Option, type Command } from 'commander';
+import { Option } from 'commander';
 import pc from 'picocolors';
 import { unserved } from '../../config/served.ts';
+import { CommandError, EXIT } from '../../errors.ts';
 import { WITHOUT_CODE, codeOf, releaseWasm } from '../../manifests/code.ts';
-import { MeshFileError, readMeshFile } from '../../manifests/mesh-file.ts';
-import { PARTS, render, type Part, type RenderedFile } from '../../manifests/render.ts';
-import { readText } from '../files.ts';
-import { Refusal } from '../outcome.ts';
+import { PARTS, render as renderFiles, type Part, type RenderedFile } from '../../manifests/render.ts';
+import type { Definition, Result } from '../definition.ts';
+import { readMesh } from '../files.ts';
 
 interface Options {
-  out: string;
-  only?: Part[];
-  check?: true;
-  code: boolean;
-  json?: true;
+  readonly out: string;
+  readonly only?: Part[];
+  readonly check?: true;
+  readonly code: boolean;
 }
 
 type State = 'same' | 'different' | 'missing';
+
+export const render: Definition<Options, [string]> = {
+  name: 'render',
+  summary: 'write the manifests that a mesh file stands for',
+  about: 'Files that are already as they must be stay untouched. Other files in the folder are left alone.',
+  examples: [
+    [
+      'tidb-mesh render mesh.yaml --out build/manifests',
+      'then: kubectl apply --server-side -k build/manifests/envoyfilter',
+    ],
+    ['tidb-mesh render mesh.yaml --out build/manifests --check', 'in CI: are they current?'],
+    'tidb-mesh render mesh.yaml --out build/manifests --only base wasmplugin',
+  ],
+  exits: { [EXIT.failed]: 'the mesh file is not valid, or a file differs with --check' },
+  define: (command) =>
+    command
+      .argument('<meshfile>', 'the mesh file; - is the standard input')
+      .requiredOption('--out <folder>', 'where the files go')
+      .addOption(new Option('--only <part...>', 'these parts only').choices(PARTS))
+      .option('--check', 'write nothing; exit with 1 if a file is missing or differs')
+      .option('--no-code', "leave the filter's code out, as the manifests in this repository do"),
+  run: async ({ options, args: [meshPath], tell }) => {
+    const mesh = readMesh(meshPath);
+    const [unmatched] = unserved(mesh).filter(({ severity }) => severity === 'error');
+    if (unmatched) throw new CommandError('INVALID', `${meshPath}: ${unmatched.text}`, unmatched.suggestion);
+    const code = options.code ? codeOf(await releaseWasm(tell)) : WITHOUT_CODE;
+    const files = renderFiles(mesh, code, options.only ?? PARTS);
+    const states = files.map((file) => ({ path: file.path, state: stateOf(options.out, file) }));
+    const changed = files.filter((_, i) => states[i]?.state !== 'same');
+    if (options.check !== true) changed.forEach((file) => write(options.out, file));
+    const result: Result = {
+      value: { out: options.out, written: !options.check, files: states },
+      text: states.map(({ path, state }) => lineOf(options, path, state)).join('\n'),
+    };
+    if (!options.check || changed.length === 0) return result;
+    const error = new CommandError(
+      'DIFFERENT',
+      `${changed.length} of ${files.length} files are not as ${meshPath} renders them`,
+      `render them again: tidb-mesh render ${meshPath} --out ${options.out}`,
+    );
+    return { ...result, exit: error.exit, errors: [error] };
+  },
+};
 
 function stateOf(folder: string, { path, text }: RenderedFile): State {
   const onDisk = join(folder, path);
@@ -32,51 +74,7 @@ function write(folder: string, { path, text }: RenderedFile): void {
   writeFileSync(onDisk, text);
 }
 
-async function run(meshPath: string, options: Options): Promise<void> {
-  const source = readText(meshPath);
-  const mesh = (() => {
-    try {
-      return readMeshFile(source);
-    } catch (error) {
-      if (error instanceof MeshFileError) throw new Refusal(`${meshPath}: ${error.message}`);
-      throw error;
-    }
-  })();
-  const [unmatched] = unserved(mesh).filter(({ severity }) => severity === 'error');
-  if (unmatched) throw new Refusal(`${meshPath}: ${unmatched.text}; ${unmatched.suggestion}`);
-  const code = options.code ? codeOf(await releaseWasm()) : WITHOUT_CODE;
-  const files = render(mesh, code, options.only ?? PARTS);
-  const states = files.map((file) => ({ path: file.path, state: stateOf(options.out, file) }));
-  if (options.check !== true) files.forEach((file) => write(options.out, file));
-  if (options.json) console.log(JSON.stringify({ out: options.out, written: !options.check, files: states }));
-  else
-    for (const { path, state } of states) {
-      const mark = state === 'same' ? pc.dim('=') : options.check ? pc.red('≠') : pc.green('✓');
-      console.log(
-        `${mark} ${join(options.out, path)}${options.check && state !== 'same' ? `  ${state}` : ''}`,
-      );
-    }
-  const stale = states.filter(({ state }) => state !== 'same').length;
-  if (options.check && stale > 0)
-    throw new Refusal(`${stale} of ${files.length} files are not as ${meshPath} renders them`);
-}
-
-export function register(program: Command): void {
-  program
-    .command('render')
-    .description('writes the manifests that a mesh file stands for')
-    .argument('<meshfile>', 'the mesh file, or - for the standard input; manifests/mesh.yaml is an example')
-    .requiredOption('--out <folder>', 'where the files go; others there are left alone')
-    .addOption(new Option('--only <part...>', `these parts only: ${PARTS.join(', ')}`).choices(PARTS))
-    .option('--check', 'writes nothing; exit code 1 when a file is missing or different')
-    .option('--no-code', "leaves the filter's code out, as the manifests in this repository do")
-    .option('--json', 'the result as JSON')
-    .addHelpText(
-      'after',
-      `
-Example:
-  npx tidb-mesh render mesh.yaml --out build/manifests
-  kubectl apply --server-side -k build/manifests/envoyfilter`,
-    )
-    .action(run);
+function lineOf({ out, check }: Options, path: string, state: State): string {
+  const mark = state === 'same' ? pc.dim('=') : check ? pc.red('≠') : pc.green('✓');
+  return `${mark} ${join(out, path)}${check && state !== 'same' ? `  ${state}` : ''}`;
 }

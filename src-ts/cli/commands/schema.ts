@@ -1,18 +1,13 @@
 /** `tidb-mesh schema`: prints the JSON schema of the pluginConfig. */
-import type { Command } from 'commander';
-import { schemaText } from '../../config/schema.ts';
+import { PLUGIN_CONFIG_SCHEMA, schemaText } from '../../config/schema.ts';
+import type { Definition } from '../definition.ts';
 
-export function register(program: Command): void {
-  program
-    .command('schema')
-    .description('prints the JSON schema of the pluginConfig, for editors')
-    .addHelpText(
-      'after',
-      `
-An editor completes and checks a pluginConfig that begins with {"$schema": "<path or URL of the schema>", …}.
-What a schema cannot say, such as a number that two tenants share, \`tidb-mesh validate\` does.`,
-    )
-    .action(() => {
-      process.stdout.write(schemaText());
-    });
-}
+export const schema: Definition<object, []> = {
+  name: 'schema',
+  summary: 'print the JSON schema of the pluginConfig, for editors',
+  about: `An editor completes and checks a pluginConfig that begins with {"$schema": "<path or URL>", …}.
+\`tidb-mesh validate\` also finds what a schema cannot say, such as a number that two tenants share.
+Both forms of --output are JSON.`,
+  examples: ['tidb-mesh schema > plugin-config.schema.json'],
+  run: () => ({ value: PLUGIN_CONFIG_SCHEMA, text: schemaText().trimEnd() }),
+};

@@ -1,75 +1,62 @@
 /** `tidb-mesh validate`: shows what the filter would say about the configuration in a file. */
-import type { Command } from 'commander';
 import pc from 'picocolors';
 import { Judge } from '../../config/judge.ts';
 import { judgeFile, type Finding, type Judgement } from '../../config/validate.ts';
+import { EXIT } from '../../errors.ts';
 import { MeshFileError } from '../../manifests/mesh-file.ts';
-import { readText } from '../files.ts';
-import { EXIT, Refusal } from '../outcome.ts';
+import type { Definition } from '../definition.ts';
+import { CONFIG_FILE, noConfig, readText } from '../files.ts';
 
-interface Options {
-  json?: true;
-  strict?: true;
-}
+export const validate: Definition<{ readonly strict?: true }, [string]> = {
+  name: 'validate',
+  summary: "judge a configuration with the filter's own code",
+  about: `Each error is the line that the filter itself logs, with its place in the file. The filter rejects a
+configuration as a whole: Envoy then goes on with the one before.`,
+  examples: [
+    'tidb-mesh validate mesh.yaml',
+    ['tidb-mesh validate --strict mesh.yaml', 'in CI'],
+    ['kubectl get envoyfilter -n storage tidb-mesh-pd -o yaml | tidb-mesh validate -', 'what is in force'],
+  ],
+  exits: { [EXIT.ok]: 'valid', [EXIT.failed]: 'not valid' },
+  define: (command) => command.argument('<file>', CONFIG_FILE).option('--strict', 'treat warnings as errors'),
+  run: async ({ options, args: [file], tell }) => {
+    const judgements = judge(readText(file), await Judge.load(tell));
+    if (judgements.length === 0) throw noConfig(file);
+    const findings = judgements.flatMap((one) => one.findings);
+    const errors = findings.filter(({ severity }) => severity === 'error').length;
+    const valid = options.strict ? findings.length === 0 : errors === 0;
+    return {
+      value: { file, valid, judgements },
+      text: judgements.flatMap((one) => linesOf(file, one)).join('\n'),
+      exit: valid ? EXIT.ok : EXIT.failed,
+    };
+  },
+};
 
-function show(file: string, { severity, line, column, text, suggestion }: Finding): void {
-  const mark = severity === 'error' ? pc.red('error') : pc.yellow('warning');
-  console.log(`${pc.bold(`${file}:${line}:${column}`)} ${mark} ${text}`);
-  if (suggestion !== undefined) console.log(`  ${pc.cyan('→')} ${suggestion}`);
-}
-
-/** Reports a mesh file that is broken outside its pluginConfig. */
-function brokenMesh(error: MeshFileError): Judgement[] {
-  const finding: Finding = { severity: 'error', line: 1, column: 1, path: '', text: error.message };
-  return [{ kind: 'mesh file', findings: [finding] }];
-}
-
-async function judge(text: string): Promise<Judgement[]> {
+function judge(text: string, by: Judge): Judgement[] {
   try {
-    return judgeFile(text, await Judge.load());
+    return judgeFile(text, by);
   } catch (error) {
     if (error instanceof MeshFileError) return brokenMesh(error);
     throw error;
   }
 }
 
-async function run(file: string, options: Options): Promise<void> {
-  const judgements = await judge(readText(file));
-  if (judgements.length === 0)
-    throw new Refusal(
-      `${file}: holds no pluginConfig: no EnvoyFilter, WasmPlugin or TrafficExtension with one`,
-    );
-  const findings = judgements.flatMap((one) => one.findings);
-  const errors = findings.filter(({ severity }) => severity === 'error').length;
-  const valid = options.strict ? findings.length === 0 : errors === 0;
-  if (options.json) console.log(JSON.stringify({ file, valid, judgements }));
-  else
-    for (const { kind, findings } of judgements) {
-      for (const finding of findings) show(file, finding);
-      if (findings.every(({ severity }) => severity !== 'error'))
-        console.log(`${pc.green('✓')} ${file}: ${kind}: the filter takes it`);
-    }
-  process.exitCode = valid ? EXIT.ok : EXIT.refused;
+/** Reports a mesh file that is broken outside its pluginConfig. */
+function brokenMesh(error: MeshFileError): Judgement[] {
+  const place = error.place ?? { line: 1, column: 1 };
+  const finding: Finding = { severity: 'error', ...place, path: '', text: error.message };
+  return [{ kind: 'mesh file', findings: [finding] }];
 }
 
-export function register(program: Command): void {
-  program
-    .command('validate')
-    .description("judges a configuration with the filter's own code")
-    .argument(
-      '<file>',
-      'a pluginConfig (JSON), a mesh file, or a manifest that holds one; - is the standard input',
-    )
-    .option('--strict', 'warnings are errors')
-    .option('--json', 'the findings as JSON')
-    .addHelpText(
-      'after',
-      `
-Each error is the line that the filter itself logs, with its place in the file. The filter refuses a configuration
-as a whole: Envoy then goes on with the one before.
+function linesOf(file: string, { kind, findings }: Judgement): string[] {
+  const isValid = findings.every(({ severity }) => severity !== 'error');
+  const lines = findings.flatMap((finding) => describe(file, finding));
+  return isValid ? [...lines, `${pc.green('✓')} ${file}: ${kind}: valid`] : lines;
+}
 
-Example:
-  npx tidb-mesh validate manifests/mesh.yaml`,
-    )
-    .action(run);
+function describe(file: string, { severity, line, column, text, suggestion }: Finding): string[] {
+  const mark = severity === 'error' ? pc.red('error') : pc.yellow('warning');
+  const what = `${pc.bold(`${file}:${line}:${column}`)} ${mark} ${text}`;
+  return suggestion === undefined ? [what] : [what, `  ${pc.cyan('→')} ${suggestion}`];
 }

@@ -1,0 +1,30 @@
+/** All commands, in the order of the help. CONTRIBUTING.md says how to add one. */
+import type { Definition } from '../definition.ts';
+import { doctor } from './doctor.ts';
+import { explain } from './explain.ts';
+import { oci } from './oci.ts';
+import { render } from './render.ts';
+import { schema } from './schema.ts';
+import { addTenants } from './tenants/add.ts';
+import { emptyTenants } from './tenants/empty.ts';
+import { listTenantsCommand } from './tenants/list.ts';
+import { removeTenants } from './tenants/remove.ts';
+import { validate } from './validate.ts';
+
+/** Words that only hold other commands. */
+export const GROUPS: Readonly<Record<string, string>> = {
+  tenants: 'add, list, empty and remove the tenants of a storage layer',
+};
+
+export const COMMANDS: readonly Definition[] = [
+  validate,
+  explain,
+  render,
+  addTenants,
+  listTenantsCommand,
+  emptyTenants,
+  removeTenants,
+  doctor,
+  oci,
+  schema,
+];

@@ -1,0 +1,29 @@
+/** `tidb-mesh tenants empty`: destroys all data of a tenant. */
+import { CommandError, EXIT } from '../../../errors.ts';
+import { emptyTenant } from '../../../tenants/remove.ts';
+import { pdCommand } from '../../pd.ts';
+import { parseName } from './names.ts';
+
+export const emptyTenants = pdCommand<{ readonly confirm?: string }, [string]>({
+  name: 'tenants empty',
+  summary: 'destroy all data of a tenant',
+  about: `Destroys every key of the tenant in the stores, with all versions, and its keys in PD's etcd. There is
+no way back: take a backup first. It is refused while one of its TiDBs, backups or changefeeds runs.
+The tenant stays added.`,
+  examples: ['tidb-mesh tenants empty alpha --confirm alpha --pd http://pd:2379'],
+  exits: { [EXIT.failed]: 'refused' },
+  define: (command) =>
+    command
+      .argument('<name>', "the tenant's name", parseName)
+      .option('--confirm <name>', "the tenant's name once more"),
+  run: async (pd, { args: [name], options, tell }) => {
+    if (options.confirm !== name)
+      throw new CommandError('USAGE', `this destroys all data of ${name}`, `say so with --confirm ${name}`);
+    const emptied = await emptyTenant(pd, name, tell);
+    const { stores, etcdKeys, rules } = emptied;
+    return {
+      value: { name, ...emptied },
+      text: `${name} is empty: its keys at ${stores} ${stores === 1 ? 'store' : 'stores'} and ${etcdKeys} keys in PD's etcd are destroyed, and ${rules} of its rules and resource groups`,
+    };
+  },
+});

@@ -1,0 +1,41 @@
+/** What commands that ask PD have in common: the options by which they find it, and an exit code of their own. */
+import type { Command } from 'commander';
+import { EXIT, EXIT_MEANINGS } from '../errors.ts';
+import { Endpoint, type EndpointOptions } from '../pd/endpoint.ts';
+import type { Call, Definition, Result } from './definition.ts';
+
+/** A command that gets a connection to PD. */
+interface PdDefinition<Options, Args> extends Omit<Definition<Options, Args>, 'run'> {
+  readonly run: (pd: Endpoint, call: Call<Options, Args>) => Result | Promise<Result>;
+}
+
+function withPd(command: Command): Command {
+  return command
+    .requiredOption('--pd <url>', "address of PD's leader, http://host:2379 or https://host:2379")
+    .option('--cert <file>', 'certificate of a system principal, PEM; with https')
+    .option('--key <file>', 'its key, PEM')
+    .option('--ca <file>', "authority of the servers' certificates, PEM")
+    .option('--server-name <name>', "name in the servers' certificates, if it is not the host's");
+}
+
+/** Makes a command of one that asks PD. */
+export function pdCommand<Options extends object, Args>(
+  definition: PdDefinition<Options, Args>,
+): Definition<Options & EndpointOptions, Args> {
+  return {
+    ...definition,
+    exits: { ...definition.exits, [EXIT.unreachable]: EXIT_MEANINGS[EXIT.unreachable] },
+    define: (command) => {
+      definition.define?.(command);
+      withPd(command);
+    },
+    run: async (call) => {
+      const pd = new Endpoint(call.options);
+      try {
+        return await definition.run(pd, call);
+      } finally {
+        pd.close();
+      }
+    },
+  };
+}

@@ -143,6 +143,7 @@ async function measure(settings: Settings, tell: (detail: string) => void): Prom
   const chosen = STATEMENTS.filter(
     ({ kind, name }) => only === undefined || new RegExp(only, 'i').test(`${kind}: ${name}`),
   );
+  if (chosen.length === 0) throw new Error(`TIDB_MESH_STATEMENTS=${only}: no statement matches`);
   const cases = chosen.map((statement): Case => ({ statement, runs: { 'plain Envoy': [], filter: [] } }));
   const sides = new Map<Way, Side>();
   try {

@@ -42,6 +42,12 @@ const layer = ([name, allowed]) => {
   };
 };
 
+const TRAPS = [
+  { selector: 'ThrowStatement', message: 'A trap ends every stream of the worker: return a status.' },
+  { selector: 'TSNonNullExpression', message: 'A trap ends every stream of the worker: test for null.' },
+  { selector: "CallExpression[callee.name='assert']", message: 'A trap ends every stream of the worker.' },
+];
+
 export default tseslint.config(
   {
     ignores: [
@@ -73,19 +79,22 @@ export default tseslint.config(
     rules: {
       'no-var': 'error',
       'prefer-const': 'error',
+      'no-restricted-syntax': ['error', ...TRAPS],
+    },
+  },
+  ...Object.entries(LAYERS).map(layer),
+  {
+    files: ['assembly/rewrite/**/*.ts', 'assembly/entries/**/*.ts'],
+    ignores: ['assembly/rewrite/fast-path/*'],
+    rules: {
       'no-restricted-syntax': [
         'error',
-        { selector: 'ThrowStatement', message: 'A trap ends every stream of the worker: return a status.' },
+        ...TRAPS,
         {
-          selector: 'TSNonNullExpression',
-          message: 'A trap ends every stream of the worker: test for null.',
-        },
-        {
-          selector: "CallExpression[callee.name='assert']",
-          message: 'A trap ends every stream of the worker.',
+          selector: 'ImportDeclaration[source.value=/fast-path\\u002F(?!fast-path$)/]',
+          message: 'The fast path can be left out: use fast-path/fast-path.',
         },
       ],
     },
   },
-  ...Object.entries(LAYERS).map(layer),
 );

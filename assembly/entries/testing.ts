@@ -65,8 +65,7 @@ import { failedField, failedMessage, install, useDirection } from '../rewrite/cu
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 import { feed, frameWaits, outputAt, outputChanged, outputLength } from '../rewrite/frames';
 import { jsonAt, jsonLength, rewriteAnswer, rewriteBody } from '../pd-http/json';
-import { beginRewrite, findLayout, fits } from '../rewrite/known-layouts';
-import { Layout } from '../rewrite/layout';
+import * as fastPath from '../rewrite/fast-path/fast-path';
 import { applyPatches, patchCount } from '../rewrite/patches';
 import { KeyForm, queryAt, queryLength, rewriteQuery } from '../pd-http/query';
 import { touched } from '../rewrite/edits';
@@ -239,9 +238,7 @@ export function message(type: u32, at: usize, length: usize, way: u32): usize {
 /** 1 when such a message would not be walked, because one like it was before. */
 export function knows(type: u32, at: usize, length: usize, way: u32): u32 {
   useDirection(way);
-  beginRewrite();
-  const layout = findLayout(type, at, length);
-  return layout != 0 && fits(changetype<Layout>(layout), at, length) ? 1 : 0;
+  return fastPath.knows(type, at, length) ? 1 : 0;
 }
 
 /** Feeds a piece of a body; result: at, length, status, changed, waits, acts that are turned away. */

@@ -55,10 +55,7 @@ import { CONTEXT_FIELD } from './endings/additions';
 import { endMessage, endsPlainly } from './endings/endings';
 import { forget, pendingColumns, pendingIndex, pendingRefusal } from './exchange';
 import { findField, foundEnd } from './find';
-import { isKnownContext } from './known-contexts';
-import { beginRewrite, followAlone, followRun, runEnd, runFields } from './known-layouts';
-import { MAX_NESTING } from './layout';
-import { learnLayout, wouldLearn } from './learn-layout';
+import * as fastPath from './fast-path/fast-path';
 import { Level, MAX_DEPTH, levelAt } from './level';
 import {
   addPatch,
@@ -115,9 +112,9 @@ export function rewrite(message: u32, p: usize, length: usize, way: Direction): 
   if (way == Direction.RESPONSE && exchange.count > 0 && !(flagsOf(recordOf(message)) & Flag.BATCH))
     useAnswerColumns(pendingColumns(exchange, 0));
   if (isLearning && way == Direction.RESPONSE) learnShown(message, p, length);
-  beginRewrite();
+  fastPath.begin();
   let status = Status.OK;
-  if (!followAlone(message, p, length)) {
+  if (!fastPath.followAlone(message, p, length)) {
     status = walkToLearn(message, p, p + length, 0);
     if (status == Status.DROP) {
       // The whole answer lies outside, so an empty message replaces it.
@@ -143,7 +140,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
       const status = beginRequest(level, flags);
       if (status != Status.OK) return status;
       // When the request acts on its region, the context must be walked to read it.
-      if (flags & Flag.CONTEXT && !namesRegion && isKnownContext(p, end - p)) p = end;
+      if (flags & Flag.CONTEXT && !namesRegion && fastPath.isKnownContext(p, end - p)) p = end;
     } else if (flags & Flag.BATCH && exchange.count > 0) beginIds(level);
   }
 
@@ -325,10 +322,10 @@ function onMessage(level: Level, flags: u32, entry: u32, field: u32): Status {
   const inBatch = flags & Flag.BATCH && field == BATCH_MESSAGES;
   if (flags & Flag.REQUIRED_LIST && field == startFieldOf(recordOf(level.message))) level.listed = true;
   if (entry & REPEATED && !learns && mayFollow(level, flags)) {
-    const run = followRun(entry >> 16, level.field, level.end);
+    const run = fastPath.followRun(entry >> 16, level.field, level.end);
     if (run > 0) {
-      level.field.end = runEnd;
-      fieldCount += run - 1 + runFields;
+      level.field.end = fastPath.runEnd;
+      fieldCount += run - 1 + fastPath.runFields;
       if (inBatch) passCommands(run);
       return Status.OK;
     }
@@ -361,7 +358,7 @@ function onUnread(level: Level, role: u32, field: u32): Status {
 
 /** True for a request's context that is known to need no change. */
 function isUnchanged(level: Level): bool {
-  return !namesRegion && apiVersion() == 0 && isKnownContext(level.field.bytes, level.field.length);
+  return !namesRegion && apiVersion() == 0 && fastPath.isKnownContext(level.field.bytes, level.field.length);
 }
 
 /** Counts messages of a batch that pass. */
@@ -459,13 +456,13 @@ function nested(level: Level, message: u32, entry: u32): Status {
 
 /** Walks a message. Learns its layout when no such message is known; its submessages are not learned then. */
 function walkToLearn(message: u32, p: usize, end: usize, depth: i32): Status {
-  if (learns || !wouldLearn(message, p, end - p)) return walk(message, p, end, depth);
+  if (learns || !fastPath.wouldLearn(message, p, end - p)) return walk(message, p, end, depth);
   const firstPatch = patchCount;
   const before = grown;
   learns = true;
   const status = walk(message, p, end, depth);
   learns = false;
-  if (status == Status.OK) learnLayout(message, p, end - p, firstPatch, grown - before);
+  if (status == Status.OK) fastPath.learn(message, p, end - p, firstPatch, grown - before);
   return status;
 }
 
@@ -473,6 +470,6 @@ function walkToLearn(message: u32, p: usize, end: usize, depth: i32): Status {
  * True when layouts tell everything. Not when a command may be refused, when an id of a batch is needed, or when the message lies too deep.
  */
 function mayFollow(level: Level, flags: u32): bool {
-  if (level.depth >= MAX_DEPTH - MAX_NESTING || level.idsAt != 0) return false;
+  if (level.depth >= MAX_DEPTH - fastPath.nesting() || level.idsAt != 0) return false;
   return !(flags & Flag.BATCH && direction == Direction.REQUEST && refusesCommands());
 }

@@ -37,11 +37,14 @@ const filter = (target: string, output: string, ...more: string[]): Build => ({
   output,
 });
 
-const testing = (target: string, output: string): Build => ({
-  name: `test build (${target})`,
-  args: ['assembly/entries/testing.ts', '--target', target, '--outFile', output],
-  output,
-});
+const testing = (kind: string, target = kind, ...more: string[]): Build => {
+  const output = `build/testing.${kind}.wasm`;
+  return {
+    name: `test build (${kind})`,
+    args: ['assembly/entries/testing.ts', '--target', target, '--outFile', output, ...more],
+    output,
+  };
+};
 
 /** The filter that users run. */
 export const RELEASE = filter('release', 'build/release.wasm');
@@ -58,24 +61,15 @@ export const CHECK: Build = {
 
 /** The filter's pure parts with more exports, for tests and benchmarks. */
 export const TESTING = {
-  release: testing('release', 'build/testing.release.wasm'),
-  debug: testing('debug', 'build/testing.debug.wasm'),
+  release: testing('release'),
+  debug: testing('debug'),
 } as const;
 
+/** The test build without the fast path: it walks every message. See assembly/rewrite/fast-path/fast-path.ts. */
+export const WALKING = testing('walking', 'release', '--use', 'WITHOUT_FAST_PATH=1');
+
 /** The test build on AssemblyScript's traced runtime, which reports each call of its allocator. */
-export const TRACED: Build = {
-  name: 'test build (traced)',
-  args: [
-    'assembly/entries/testing.ts',
-    '--target',
-    'release',
-    '--use',
-    'ASC_RTRACE=1',
-    '--outFile',
-    'build/testing.traced.wasm',
-  ],
-  output: 'build/testing.traced.wasm',
-};
+export const TRACED = testing('traced', 'release', '--use', 'ASC_RTRACE=1');
 
 /** What `npm run asbuild` compiles. */
 export const BUILDS: readonly Build[] = [RELEASE, CHECK, TESTING.release, TESTING.debug];

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Status } from '../../src-ts/schema/statuses.ts';
-import { ensureBuilt, ROOT, TESTING } from '../../src-ts/wasm/builds.ts';
+import { ensureBuilt, ROOT, TESTING, WALKING } from '../../src-ts/wasm/builds.ts';
 
 export { Status } from '../../src-ts/schema/statuses.ts';
 
@@ -45,8 +45,11 @@ export interface SpaceChoice {
 }
 
 export type Way = 'request' | 'response';
-export type BuildName = 'debug' | 'release';
+const BUILDS = { ...TESTING, walking: WALKING };
+export type BuildName = keyof typeof BUILDS;
 export const BUILD_NAMES: readonly BuildName[] = ['debug', 'release'];
+/** With the one that has no fast path. What messages become is compared in all of them. */
+export const ALL_BUILD_NAMES: readonly BuildName[] = [...BUILD_NAMES, 'walking'];
 
 /** What the test build exports, see assembly/entries/testing.ts. */
 export interface Exports {
@@ -135,7 +138,7 @@ export const LEASE_SEED = 0x123456789abcn;
 
 /** Compiles the test builds when a source is newer. */
 export async function buildFilter(): Promise<void> {
-  await ensureBuilt(Object.values(TESTING));
+  await ensureBuilt(Object.values(BUILDS));
 }
 
 const text = new TextEncoder();
@@ -148,8 +151,7 @@ function bytesOf(value: Uint8Array | string): Uint8Array {
 const modules = new Map<BuildName, WebAssembly.Module>();
 
 function moduleOf(name: BuildName): WebAssembly.Module {
-  const compiled =
-    modules.get(name) ?? new WebAssembly.Module(readFileSync(join(ROOT, TESTING[name].output)));
+  const compiled = modules.get(name) ?? new WebAssembly.Module(readFileSync(join(ROOT, BUILDS[name].output)));
   modules.set(name, compiled);
   return compiled;
 }

@@ -5,7 +5,7 @@ import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
 import { judge, type JudgedMessage, type Judgement } from '../../src-ts/schema/judgement.ts';
 import { layOut, type Layout } from '../../src-ts/schema/layout.ts';
 import {
-  BUILD_NAMES,
+  ALL_BUILD_NAMES,
   buildFilter,
   Filter,
   LEASE_SEED,
@@ -76,7 +76,7 @@ function newWorld(choice: SpaceChoice = SPACES[0]!): World {
   };
 }
 
-describe.each(BUILD_NAMES)('the %s build', (build) => {
+describe.each(ALL_BUILD_NAMES)('the %s build', (build) => {
   let filter: Filter;
   beforeAll(() => {
     filter = new Filter(build);

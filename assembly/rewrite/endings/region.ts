@@ -2,7 +2,7 @@
 import { Flag, endFieldOf, recordOf, startFieldOf } from '../../schema/messages';
 import { Status } from '../../wire/status';
 import { fail, namesRegion } from '../current';
-import { rememberContext } from '../known-contexts';
+import * as fastPath from '../fast-path/fast-path';
 import { Level } from '../level';
 import { patchCount } from '../patches';
 import { actsOnRegion } from '../region-acts';
@@ -24,5 +24,5 @@ export function rememberUnchanged(level: Level): void {
     !level.has(endFieldOf(self)) &&
     level.seen != 0
   )
-    rememberContext(level.start, level.end - level.start);
+    fastPath.rememberContext(level.start, level.end - level.start);
 }

@@ -3,11 +3,19 @@
  * will run, and those that need a rare build compile it themselves.
  */
 import { fuzzBuild } from '../../../fuzz/build.ts';
-import { CHECK, ensureBuilt, RELEASE, TESTING, TRACED, type Build } from '../../../src-ts/wasm/builds.ts';
+import {
+  CHECK,
+  ensureBuilt,
+  RELEASE,
+  TESTING,
+  TRACED,
+  WALKING,
+  type Build,
+} from '../../../src-ts/wasm/builds.ts';
 import { tellBuilt } from '../../../src-ts/wasm/tell.ts';
 
 const [project = 'unit', some] = process.argv.slice(2);
-const testing = Object.values(TESTING);
+const testing = [...Object.values(TESTING), WALKING];
 const NEEDS: Record<string, readonly Build[]> = {
   unit: some === undefined ? [...testing, TRACED, CHECK, RELEASE] : testing,
   oracle: [...testing, RELEASE],

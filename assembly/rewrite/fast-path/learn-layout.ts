@@ -2,18 +2,11 @@
  * Learns the layout of a message that the walker has just let through. Reads it again with the same tables. Gives up at anything that may
  * differ between messages of that structure.
  */
-import {
-  Regular,
-  isRegular,
-  isTaggedInPlace,
-  regularOf,
-  regularTail,
-  shortestRegular,
-} from '../keys/regular';
-import { mapsTableIds } from '../keys/space';
-import { Flag, Kind, endFieldOf, entryOf, flagsOf, recordOf, startFieldOf } from '../schema/messages';
-import { Role } from '../schema/table';
-import { readVarint, varintEnd } from '../wire/varint';
+import { Regular, isRegular, isTaggedInPlace, regularOf, regularTail, shortestRegular } from './regular';
+import { mapsTableIds } from '../../keys/space';
+import { Flag, Kind, endFieldOf, entryOf, flagsOf, recordOf, startFieldOf } from '../../schema/messages';
+import { Role } from '../../schema/table';
+import { readVarint, varintEnd } from '../../wire/varint';
 import { isKnownContext } from './known-contexts';
 import { layoutOf, layoutPlace, layoutSpace, rewriteSerial } from './known-layouts';
 import {
@@ -30,9 +23,9 @@ import {
   MOST_SAME,
   SHORTEST,
 } from './layout';
-import { columnsAt } from '../rows/output-columns';
-import { patchAt, patchCount } from './patches';
-import { Direction, direction } from './current';
+import { columnsAt } from '../../rows/output-columns';
+import { patchAt, patchCount } from '../patches';
+import { Direction, direction } from '../current';
 
 /** How many others must claim the place of a new layout before it is replaced: when it was learned, and when it could not be. */
 const FIRST_TRUST: u32 = 4;

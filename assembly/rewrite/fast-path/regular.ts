@@ -1,9 +1,9 @@
 /** Regular keys: they map as nearly all keys do. Whether a key is regular can be tested before anything is changed. */
-import * as tenantZero from './tenant-zero';
-import { Codec, codec } from './codec';
-import * as prefix from './prefix';
-import * as table from './table';
-import { BOUND_BYTES } from './tidb-keys';
+import * as tenantZero from '../../keys/tenant-zero';
+import { Codec, codec } from '../../keys/codec';
+import * as prefix from '../../keys/prefix';
+import * as table from '../../keys/table';
+import { BOUND_BYTES } from '../../keys/tidb-keys';
 
 /** What makes a key regular, and how it is mapped. */
 export const enum Regular {

@@ -5,18 +5,18 @@
  *
  * A message is followed completely or not at all: everything is compared and checked before anything is changed. Others are walked.
  */
-import { Regular, isRegular } from '../keys/regular';
-import { spaceSerial } from '../keys/space';
-import { isTaggable, isTagged, tagOf } from '../keys/table';
-import { alloc } from '../memory/arena';
-import { isSameLong } from '../wire/bytes';
-import { readVarint, writeVarint } from '../wire/varint';
-import { replace, setTouched } from './edits';
+import { Regular, isRegular } from './regular';
+import { spaceSerial } from '../../keys/space';
+import { isTaggable, isTagged, tagOf } from '../../keys/table';
+import { alloc } from '../../memory/arena';
+import { isSameLong } from '../../wire/bytes';
+import { readVarint, writeVarint } from '../../wire/varint';
+import { replace, setTouched } from '../edits';
 import { isKnownContext } from './known-contexts';
 import { Check, EDIT_STEP, LAYOUT_BYTES, LONGEST, Layout, SHORTEST } from './layout';
-import { addPatch } from './patches';
-import { Span } from './span';
-import { Direction, direction, isTimely } from './current';
+import { addPatch } from '../patches';
+import { Span } from '../span';
+import { Direction, direction, isTimely } from '../current';
 
 /** How often other messages must claim the place of a layout in constant use before it is replaced. */
 const MOST_TRUST: u32 = 16;
@@ -57,7 +57,7 @@ export function layoutPlace(space: u64, what: u64): Layout {
 }
 
 /** The layout that the message may have, to be checked with `fits`; 0 when none is known. */
-export function findLayout(message: u32, p: usize, length: usize): usize {
+function findLayout(message: u32, p: usize, length: usize): usize {
   if (length - SHORTEST > LONGEST - SHORTEST) return 0;
   const what = layoutOf(message, p, length);
   const layout = layoutPlace(layoutSpace, what);
@@ -66,8 +66,14 @@ export function findLayout(message: u32, p: usize, length: usize): usize {
     : 0;
 }
 
+/** True when the message would be followed. */
+export function isKnown(message: u32, p: usize, length: usize): bool {
+  const found = findLayout(message, p, length);
+  return found != 0 && fits(changetype<Layout>(found), p, length);
+}
+
 /** True when the message has this layout and all its keys are regular. */
-export function fits(layout: Layout, p: usize, length: usize): bool {
+function fits(layout: Layout, p: usize, length: usize): bool {
   for (let at = layout.vector(0), end = layout.vector(layout.vectors), i: u32 = 0; at < end; at += 32, i++) {
     const found = v128.load(p + <usize>load<u16>(layout.offset(i)));
     if (v128.any_true(v128.and(v128.xor(found, v128.load(at, 16)), v128.load(at)))) return false;
@@ -114,9 +120,8 @@ function trust(layout: Layout): void {
 
 /** Follows a single message, with patches where it grows. False: walk it. */
 export function followAlone(message: u32, p: usize, length: usize): bool {
-  const found = findLayout(message, p, length);
-  if (found == 0 || !fits(changetype<Layout>(found), p, length)) return false;
-  const layout = changetype<Layout>(found);
+  const layout = changetype<Layout>(findLayout(message, p, length));
+  if (changetype<usize>(layout) == 0 || !fits(layout, p, length)) return false;
   trust(layout);
   tagKeys(layout, p);
   for (let i: u32 = 0, n = <u32>layout.edits; i < n; i++) {

@@ -8,7 +8,7 @@ const LAYERS = {
   texts: ['memory', 'wire', 'schema'],
   keys: ['memory', 'wire'],
   rows: ['memory', 'wire'],
-  terms: ['memory', 'keys'],
+  terms: ['memory', 'wire', 'schema', 'keys'],
   rewrite: ['memory', 'wire', 'schema', 'texts', 'keys', 'rows', 'terms'],
   policy: ['wire', 'schema', 'texts', 'host/abi'],
   'pd-http': ['memory', 'wire', 'schema', 'texts', 'keys', 'policy'],

@@ -65,6 +65,8 @@ const ANSWER_HEADERS = headerPairs([
   ['content-type', 'application/grpc'],
 ]);
 
+const NOBODY = new Uint8Array();
+
 /** Compiled once, so that all instances are as warm as the first. */
 let compiled: WebAssembly.Module | undefined;
 
@@ -83,7 +85,8 @@ export class HostedModule {
   private readonly values = new Map<string, number>();
 
   private requestHeaders: Uint8Array = new Uint8Array();
-  private caller: Uint8Array = new Uint8Array();
+  /** The URIs of the callers' certificates, by stream. */
+  private readonly callers = new Map<number, Uint8Array>();
   private body: Uint8Array = new Uint8Array();
   private readonly room = new Uint8Array(ROOM);
   /** How many bytes of the body went on. */
@@ -98,6 +101,9 @@ export class HostedModule {
   readonly logged: { readonly level: number; readonly text: string }[] = [];
   /** What the filter has set for streams, the newest value of each. */
   readonly properties = new Map<string, string>();
+  /** Contexts of streams that the filter has reset. */
+  readonly ended: number[] = [];
+  private acting = 0;
   /** Milliseconds since 1970, as the filter sees it. */
   clock = Date.now();
 
@@ -157,7 +163,7 @@ export class HostedModule {
         this.look();
         // `connection` is the only property of a stream here, `plugin_name` the only other one.
         const first = this.view[path];
-        if (first === 0x63) return this.give(this.caller, at, size);
+        if (first === 0x63) return this.give(this.callers.get(this.acting) ?? NOBODY, at, size);
         return first === 0x70 && length === 11 ? this.give(this.pluginName, at, size) : NOT_FOUND;
       },
       proxy_get_buffer_bytes: (_type: number, _start: number, _max: number, at: number, size: number) =>
@@ -205,7 +211,10 @@ export class HostedModule {
       // Nothing to ask PD through.
       proxy_http_call: () => NOT_FOUND,
       proxy_continue_stream: ok,
-      proxy_set_effective_context: ok,
+      proxy_set_effective_context: (context: number): number => {
+        this.acting = context;
+        return OK;
+      },
       proxy_set_tick_period_milliseconds: ok,
       proxy_set_property: (name: number, nameLength: number, at: number, size: number): number => {
         this.properties.set(this.read(name, nameLength), this.read(at, size));
@@ -214,7 +223,10 @@ export class HostedModule {
       proxy_add_header_map_value: ok,
       proxy_replace_header_map_value: ok,
       proxy_remove_header_map_value: ok,
-      proxy_close_stream: ok,
+      proxy_close_stream: (): number => {
+        this.ended.push(this.acting);
+        return OK;
+      },
     };
   }
 
@@ -240,10 +252,16 @@ export class HostedModule {
 
   /** A stream with its headers through. Throws when it is refused. */
   open(caller: Uint8Array, headers: Uint8Array): number {
+    return this.openUnder(this.root, caller, headers);
+  }
+
+  /** The same under a former configuration, by its context. */
+  openUnder(root: number, caller: Uint8Array, headers: Uint8Array): number {
     const context = ++this.contexts;
-    this.caller = caller;
+    this.callers.set(context, caller);
+    this.acting = context;
     this.requestHeaders = headers;
-    this.wasm.proxy_on_context_create(context, this.root);
+    this.wasm.proxy_on_context_create(context, root);
     if (this.wasm.proxy_on_request_headers(context, 0, 0) !== CONTINUE) throw new Error(this.refusal);
     return context;
   }
@@ -275,6 +293,7 @@ export class HostedModule {
   }
 
   close(context: number): void {
+    this.callers.delete(context);
     this.wasm.proxy_on_delete(context);
   }
 }

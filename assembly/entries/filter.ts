@@ -17,6 +17,7 @@ import {
 import { answerLate, forgetLate } from '../streams/late';
 import { flushRefusals } from '../streams/refusal-log';
 import { defineMetrics, recordMetrics } from '../streams/metrics';
+import { endClosedStreams } from '../streams/states';
 import { closeStream, findStream, openStream } from '../streams/stream';
 import { onLookup, wakeForgotten } from '../streams/waiting';
 import { proxy_set_tick_period_milliseconds } from '@gcoredev/proxy-wasm-sdk-as/assembly/imports';
@@ -63,6 +64,7 @@ export function proxy_on_tick(_root: u32): void {
   readClock();
   answerLate();
   reviewStreams(now);
+  endClosedStreams();
   wakeForgotten();
   flushRefusals();
   recordMetrics(drainingCount);

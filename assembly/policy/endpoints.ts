@@ -15,6 +15,7 @@ const WORDS: u32 = 7;
 const ROOT: Ascii = ascii('/pd/api/');
 /** In the order of their numbers in the table, from 1. */
 const METHODS: Ascii[] = [ascii('GET'), ascii('POST'), ascii('PATCH'), ascii('DELETE'), ascii('PUT')];
+const GET: u32 = 1;
 const NOT_FOUND: u32 = u32.MAX_VALUE;
 
 const STAR: u8 = 0x2a;
@@ -45,6 +46,11 @@ function word(place: u32, i: usize): u32 {
 
 export function decisionOf(place: u32): u32 {
   return (word(place, 1) >> 4) & 15;
+}
+
+/** True for GET. */
+export function isGet(place: u32): bool {
+  return (word(place, 1) & 15) == GET;
 }
 
 /** HttpQuery. */

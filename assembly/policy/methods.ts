@@ -11,7 +11,7 @@ export let because: u32 = 0;
 /** Its index in METHODS. */
 export let methodPlace: u32 = 0;
 
-const RECORD_BYTES: usize = 12;
+const RECORD_BYTES: usize = 14;
 const ID_BITS: u32 = 12;
 const ID_MASK: u32 = 0xfff;
 
@@ -36,6 +36,11 @@ export function requestAt(place: u32): u32 {
 /** True if one side may send several messages. */
 export function isStreamAt(place: u32): bool {
   return (<u32>load<u16>(recordAt(place), 10)) >> ID_BITS != 0;
+}
+
+/** What a call of it is for, see Call. */
+export function callAt(place: u32): u32 {
+  return load<u16>(recordAt(place), 12);
 }
 
 /** The path that was found last. Calls of one method come in series, and looking a name up takes longer than comparing it. */

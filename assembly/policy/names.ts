@@ -4,11 +4,11 @@
  */
 import { HTTP_ENDPOINT_COUNT, HttpDecision } from '../schema/http';
 import { entryOf, recordOf } from '../schema/messages';
-import { Decision, METHOD_COUNT, Msg } from '../schema/table';
+import { Call, Decision, METHOD_COUNT, Msg } from '../schema/table';
 import { textOf } from '../texts/text';
 import { addBytes } from '../texts/writer';
-import { decisionOf, nameEndpoint } from './endpoints';
-import { decisionAt, isStreamAt, pathAt, requestAt } from './methods';
+import { decisionOf, isGet, nameEndpoint } from './endpoints';
+import { callAt, decisionAt, isStreamAt, pathAt, requestAt } from './methods';
 
 /** Commands of BatchCommands are numbered by the fields of its request. */
 export const COMMANDS: u32 = 256;
@@ -34,6 +34,13 @@ export function isOpen(operation: u32): bool {
   if (operation >= METHOD_COUNT) return decisionOf(operation - METHOD_COUNT) != HttpDecision.REFUSE;
   const decision = decisionAt(operation);
   return decision == Decision.PASS || decision == Decision.MAP;
+}
+
+/** What a call of an operation is for, see Call. PD's HTTP API changes something unless it is asked with GET. */
+export function callFor(operation: u32): u32 {
+  if (operation == NO_OPERATION) return Call.OTHER;
+  if (operation < METHOD_COUNT) return callAt(operation);
+  return isGet(operation - METHOD_COUNT) ? Call.PD : Call.WRITE;
 }
 
 /** The command of BatchCommands with the same request type as this method; 0 if there is none. */

@@ -8,6 +8,7 @@ import { alloc } from '../memory/arena';
 import { entryOf, recordOf, refusalOf } from '../schema/messages';
 import { Msg } from '../schema/table';
 import { isSingle } from '../schema/statuses';
+import { State, commandClosedBy } from '../terms/state';
 import { DryRun } from '../terms/terms';
 import { writeStatus } from '../texts/statuses';
 import { textAt, textLength } from '../texts/writer';
@@ -61,11 +62,17 @@ export function beginDryRun(): void {
 
 /** True when some commands are refused, or counted by dryRun. @inline */
 export function refusesCommands(): bool {
-  return terms.policyBits != 0;
+  return terms.policyBits != 0 || terms.account.state != State.ACTIVE;
 }
 
-/** True when this command is refused. The policy's bits begin with one for each command. */
-export function isRefusedCommand(command: u32): bool {
+/** Why this command is refused by the tenant's state or by policy; OK if it is not. */
+export function refusalOfCommand(command: u32): Status {
+  const status = commandClosedBy(terms.account.state, command);
+  return status == Status.OK && isRefusedCommand(command) ? Status.BY_POLICY : status;
+}
+
+/** True when policy refuses this command. Its bits begin with one for each command. */
+function isRefusedCommand(command: u32): bool {
   const bits = terms.policyBits;
   if (bits == 0 || command > 255) return false;
   if (((load<u8>(bits + ((<usize>command) >> 3)) >> (<u8>(command & 7))) & 1) == 0) return false;

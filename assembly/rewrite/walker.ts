@@ -33,9 +33,9 @@ import {
   builtLength,
   commandOf,
   isRefusable,
-  isRefusedCommand,
   noteRefusal,
   passInBatch,
+  refusalOfCommand,
   refusesCommands,
 } from './batch';
 import { BATCH_IDS, beginIds, endIds, givenId, nextId } from './batch-ids';
@@ -316,7 +316,8 @@ function onMessage(level: Level, flags: u32, entry: u32, field: u32): Status {
   if (request && flags & Flag.COMMAND) {
     // One request of a batch must hold one command: decoders take the last one, refusals the first.
     if (level.members++ > 0) return fail(Status.DUPLICATE, level.message, field);
-    if (isRefusedCommand(field)) return fail(Status.BY_POLICY, level.message, field);
+    const refused = refusalOfCommand(field);
+    if (refused != Status.OK) return fail(refused, level.message, field);
   }
   if ((entry & 0xff) != Role.ROLE_UNSPECIFIED) return onUnread(level, entry & 0xff, field);
   const inBatch = flags & Flag.BATCH && field == BATCH_MESSAGES;

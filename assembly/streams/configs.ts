@@ -8,6 +8,8 @@ import { vmBudget } from '../memory/stream-buffer';
 import { doubtRegions } from '../rewrite/regions';
 import { ConfigReader } from '../tenant/config';
 import { Resolver } from '../tenant/identity';
+import { Terms } from '../terms/terms';
+import { Accounts, accountsOf } from './accounts';
 
 /** A version without a new stream for this long is no longer in force, if streams begin under another. Twice the tick. */
 const SILENCE_MS: u64 = 2000;
@@ -24,11 +26,27 @@ export class ConfigVersion {
   /** Numbers versions from 1 in the order in which they came into force. */
   serial: u32 = 0;
 
+  private accounts: Accounts;
+
   constructor(
     public root: u32,
     public plugin: string,
     public resolver: Resolver,
-  ) {}
+  ) {
+    this.accounts = accountsOf(plugin);
+  }
+
+  /** Gives the terms of one of its tenants their account. */
+  openAccount(terms: Terms): void {
+    const successor = this.successor;
+    const inForce = successor == null ? this : successor;
+    this.accounts.open(terms, inForce.resolver.config);
+  }
+
+  /** Makes its states those that count. */
+  useStates(): void {
+    this.accounts.useConfig(this.resolver.config);
+  }
 
   /**
    * True when streams begin under this version, and no more under its successor. Envoy loads a configuration a moment before it is in
@@ -77,6 +95,7 @@ function putInForce(version: ConfigVersion, now: u64): void {
   }
   version.successor = null;
   version.serial = ++serials;
+  version.useStates();
   vmBudget.limit = version.resolver.config.limits.heldBytesPerVM;
 }
 

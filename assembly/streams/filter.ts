@@ -109,6 +109,7 @@ export function onRequestHeaders(stream: Stream): bool {
     return false;
   }
   const terms = tenant.terms;
+  version.openAccount(terms);
   stream.terms = terms;
   addHeader(HeaderMap.REQUEST_HEADERS, TENANT_HEADER, terms.nameAt, terms.nameLength);
   writeProperty(TENANT_PROPERTY, terms.nameAt, terms.nameLength);

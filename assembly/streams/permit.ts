@@ -1,6 +1,7 @@
-/** Decides whether a tenant's call goes on: by the tables, then the policy, then the dry run. */
-import { NO_OPERATION } from '../policy/names';
+/** Decides whether a tenant's call goes on: by the tables, the tenant's state, the policy, and the dry run. */
+import { NO_OPERATION, callFor } from '../policy/names';
 import { refusesOperation } from '../policy/policy-bits';
+import { closedBy } from '../terms/state';
 import { Terms } from '../terms/terms';
 import { Status } from '../wire/status';
 import { refuseCall } from './refuse';
@@ -20,9 +21,14 @@ export function permit(
   plain: usize,
 ): bool {
   stream.operation = operation;
+  const closed = isOpen ? closedBy(terms.account.state, callFor(operation)) : Status.OK;
+  if (closed != Status.OK) {
+    refuseCall(stream, closed, 0, plain);
+    return false;
+  }
   if (isOpen && !refusesOperation(terms.policyBits, operation)) return true;
   if (passesInDryRun(terms, operation, isOpen, plain)) return true;
-  const closed = operation == NO_OPERATION ? Status.UNKNOWN_METHOD : Status.NOT_FOR_TENANTS;
-  refuseCall(stream, isOpen ? Status.BY_POLICY : closed, isOpen ? 0 : because, plain);
+  const unserved = operation == NO_OPERATION ? Status.UNKNOWN_METHOD : Status.NOT_FOR_TENANTS;
+  refuseCall(stream, isOpen ? Status.BY_POLICY : unserved, isOpen ? 0 : because, plain);
   return false;
 }

@@ -16,6 +16,7 @@ import { cannotShare } from './key-spaces';
 import { isTenantName } from './pattern';
 import { PolicyReader } from './policy';
 import { Rules, RulesReader } from './rules';
+import { State } from '../terms/state';
 import { Tenant } from './tenant';
 import { TextIndex } from './text-index';
 
@@ -80,7 +81,9 @@ const ROOT_FIELDS: string[] = [
   'dryRun',
   '$schema',
 ];
-const TENANT_FIELDS: string[] = ['name', 'number', 'keyspace', 'prefix'];
+const TENANT_FIELDS: string[] = ['name', 'number', 'state', 'keyspace', 'prefix'];
+/** In the order of State. */
+const STATES: string[] = ['active', 'read-only', 'suspended'];
 const KEYSPACE_FIELDS: string[] = ['id', 'mode'];
 const PREFIX_FIELDS: string[] = ['text', 'hex', 'mode'];
 const LIMIT_FIELDS: string[] = [
@@ -194,8 +197,25 @@ export class ConfigReader extends FieldReader {
       this.fail(where + '.number', what + ': two tenants would share one key space');
       return;
     }
+    const state = this.state(json, <u32>number, where);
     const space = this.space(json, <u32>number, where);
-    if (space != null) this.config.add(new Tenant(bytes, space));
+    if (space == null) return;
+    const tenant = new Tenant(bytes, space);
+    tenant.terms.state = state;
+    this.config.add(tenant);
+  }
+
+  private state(json: Json, number: u32, where: string): State {
+    const member = json.get('state');
+    if (member == null) return State.ACTIVE;
+    const state = member.type == JsonType.STRING ? STATES.indexOf(member.text) : -1;
+    if (state < 0) this.fail(where + '.state', 'must be "active", "read-only" or "suspended"');
+    else if (number == 0 && state != State.ACTIVE)
+      this.fail(
+        where + '.state',
+        'tenant 0 must stay "active": its TiDBs may lead the garbage collection of the whole store',
+      );
+    return max(state, 0);
   }
 
   /** The tenant's key space, or null after an error. */

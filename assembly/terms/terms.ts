@@ -4,6 +4,8 @@
  */
 import { Space } from '../keys/space';
 import { Budget } from '../memory/stream-buffer';
+import { Account, NO_ACCOUNT } from './account';
+import { State } from './state';
 
 /** The extent of a tenant's dry run. */
 export const enum DryRun {
@@ -24,6 +26,10 @@ export class Terms {
   policyBits: usize = 0;
   /** What is let through, counted and logged, where it would be refused. */
   dryRun: DryRun = DryRun.NONE;
+  /** What the configuration says; what counts is the account's. */
+  state: State = State.ACTIVE;
+  /** What the VM keeps of the tenant. */
+  account: Account = NO_ACCOUNT;
   /** True when PD can be asked whose a region is. */
   looksUp: bool = false;
   /** The longest message or body, in bytes. */

@@ -93,6 +93,12 @@ export const enum Status {
   /** The operators refuse this method or endpoint to this tenant by `policy`. */
   BY_POLICY,
 
+  /** The operators have set `state` of this tenant to `read-only`, and the call would change something. */
+  TENANT_READ_ONLY,
+
+  /** The operators have set `state` of this tenant to `suspended`. */
+  TENANT_SUSPENDED,
+
   /** Envoy, PD and the filter could read the method, the path or the content type differently. */
   FORM,
 

@@ -310,6 +310,28 @@ const MESSAGES = [
     means: 'The operators refuse this method or endpoint to this tenant by `policy`.',
     remedy: 'Operators: take it out of `policy`. The tenant: do without it.',
   },
+  {
+    code: 'TENANT_READ_ONLY',
+    sentence:
+      'the tenant is read-only, so nothing can be written; ask the operators of the storage layer to make it active',
+    grpc: 'PERMISSION_DENIED',
+    http: 403,
+    single: true,
+    means:
+      'The operators have set `state` of this tenant to `read-only`, and the call would change something.',
+    remedy:
+      'Operators: set `state` to `active`. The tenant: reads go on; docs/states.md says what else does.',
+  },
+  {
+    code: 'TENANT_SUSPENDED',
+    sentence:
+      'the tenant is suspended, so all its requests are refused; ask the operators of the storage layer to make it active',
+    grpc: 'PERMISSION_DENIED',
+    http: 403,
+    single: true,
+    means: 'The operators have set `state` of this tenant to `suspended`.',
+    remedy: 'Operators: set `state` to `active`. The tenant: wait until they have.',
+  },
 ] as const satisfies readonly StatusRow[];
 
 /** Of calls: their method, path, query or JSON. */

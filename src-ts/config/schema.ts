@@ -76,13 +76,22 @@ const tenant = object(
       32766,
       "Part of every key (table codec) and every lease. Never change it, and never give it to another tenant. 0 stands for the store's existing keys; at most one tenant has it.",
     ),
+    state: {
+      enum: ['active', 'read-only', 'suspended'],
+      default: 'active',
+      description:
+        '`read-only` refuses writes, `suspended` all that reads or writes; both hold for open streams, too. See docs/states.md. Tenant 0 must stay `active`.',
+    },
     keyspace,
     prefix,
   },
   {
     not: { required: ['keyspace', 'prefix'] },
     if: { properties: { number: { const: 0 } } },
-    then: { not: { anyOf: [{ required: ['keyspace'] }, { required: ['prefix'] }] } },
+    then: {
+      not: { anyOf: [{ required: ['keyspace'] }, { required: ['prefix'] }] },
+      properties: { state: { const: 'active' } },
+    },
   },
 );
 

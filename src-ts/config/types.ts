@@ -14,6 +14,7 @@ export interface PrefixConfig {
 export interface TenantConfig {
   name: string;
   number: number;
+  state?: 'active' | 'read-only' | 'suspended';
   keyspace?: KeyspaceConfig;
   prefix?: PrefixConfig;
 }

@@ -62,6 +62,8 @@ export interface JudgedMethod {
   readonly decision: Decision;
   /** One sentence for a refused caller; empty for MAP and PASS. */
   readonly because: string;
+  /** A name of mesh.Kind: what the call is for. KIND_UNSPECIFIED for REFUSE and SYSTEM. */
+  readonly kind: string;
   readonly clientStreaming: boolean;
   readonly serverStreaming: boolean;
   /** Full names of the messages; undefined unless the decision is MAP. */
@@ -70,9 +72,10 @@ export interface JudgedMethod {
 }
 
 export interface Judgement {
-  /** Numbers by name, as in mesh.Role and mesh.Decision. */
+  /** Numbers by name, as in mesh.Role, mesh.Decision and mesh.Kind. */
   readonly roles: ReadonlyMap<string, number>;
   readonly decisions: ReadonlyMap<string, number>;
+  readonly kinds: ReadonlyMap<string, number>;
   /** Methods in the order of their paths. */
   readonly methods: readonly JudgedMethod[];
   /** Messages that mapped methods reach, in the order of their names. */
@@ -82,6 +85,7 @@ export interface Judgement {
 /** Stands for all messages that are not read. */
 const UNREAD = 'mesh.Unread';
 const UNSPECIFIED = 'ROLE_UNSPECIFIED';
+const NO_KIND = 'KIND_UNSPECIFIED';
 
 const STRINGS = [ScalarType.BYTES, ScalarType.STRING];
 const UNSIGNED = [ScalarType.UINT32, ScalarType.UINT64];
@@ -146,6 +150,7 @@ const LISTED = new Set(['BATCH_IDS', 'REGION_ACT']);
 class Options {
   readonly roles: DescEnum;
   readonly decisions: DescEnum;
+  readonly kinds: DescEnum;
   private readonly capabilities: DescEnum;
   private readonly acts: DescEnum;
   private readonly endings: DescEnum;
@@ -156,6 +161,7 @@ class Options {
     const enumeration = (name: string): DescEnum => found(registry.getEnum(name), name);
     this.roles = enumeration('mesh.Role');
     this.decisions = enumeration('mesh.Decision');
+    this.kinds = enumeration('mesh.Kind');
     this.capabilities = enumeration('mesh.Capability');
     this.acts = enumeration('mesh.ActsOnRegion');
     this.endings = enumeration('mesh.Ending');
@@ -194,6 +200,10 @@ class Options {
 
   decisionOf(method: DescMethod): string {
     return nameOf(this.decisions, Number(this.get(method, 'decision') ?? 0));
+  }
+
+  kindOf(method: DescMethod): string {
+    return nameOf(this.kinds, Number(this.get(method, 'kind') ?? 0));
   }
 
   becauseOf(method: DescMethod): string {
@@ -254,6 +264,7 @@ export function judge(registry: FileRegistry): Judgement {
   return {
     roles: numbersOf(options.roles),
     decisions: numbersOf(options.decisions),
+    kinds: numbersOf(options.kinds),
     methods: methods.sort((a, b) => compare(a.path, b.path)),
     messages: [...messages.values()].sort((a, b) => compare(a.name, b.name)),
   };
@@ -268,8 +279,9 @@ function judgeMethod(method: DescMethod, options: Options, problems: string[]): 
   const path = `/${method.parent.typeName}/${method.name}`;
   const decision = options.decisionOf(method);
   const because = options.becauseOf(method);
+  const kind = options.kindOf(method);
   const mapped = decision === 'MAP';
-  const kind = method.methodKind;
+  const { methodKind } = method;
   if (decision !== 'MAP' && decision !== 'PASS' && decision !== 'REFUSE' && decision !== 'SYSTEM') {
     problems.push(`${path} has no decision`);
     return undefined;
@@ -279,6 +291,8 @@ function judgeMethod(method: DescMethod, options: Options, problems: string[]): 
     problems.push(
       `${path} ${turnsAway ? 'does not say because of what' : `is ${decision} and needs no because`}`,
     );
+  if (turnsAway !== (kind === NO_KIND))
+    problems.push(`${path} ${turnsAway ? `is ${decision} and needs no kind` : 'has no kind'}`);
   for (const message of [method.input, method.output])
     if (mapped === (message.typeName === UNREAD))
       problems.push(`${path} is ${decision}: ${message.typeName} is not what it can read`);
@@ -286,8 +300,9 @@ function judgeMethod(method: DescMethod, options: Options, problems: string[]): 
     path,
     decision,
     because,
-    clientStreaming: kind === 'client_streaming' || kind === 'bidi_streaming',
-    serverStreaming: kind === 'server_streaming' || kind === 'bidi_streaming',
+    kind,
+    clientStreaming: methodKind === 'client_streaming' || methodKind === 'bidi_streaming',
+    serverStreaming: methodKind === 'server_streaming' || methodKind === 'bidi_streaming',
     request: mapped ? method.input.typeName : undefined,
     response: mapped ? method.output.typeName : undefined,
   };

@@ -10,8 +10,8 @@ export const MESSAGE_WORDS = 4;
 export const SHAPE_WORDS = 2;
 /** u32 per far field: number | 1 << 16 for the last one of its message, entry. */
 export const FAR_WORDS = 2;
-/** u16 per method: hash (two), place of its path, place of its reason, request | decision << 12, response | streaming << 12. */
-export const METHOD_WORDS = 6;
+/** u16 per method: hash (two), place of its path, place of its reason, request | decision << 12, response | streaming << 12, kind. */
+export const METHOD_WORDS = 7;
 
 /** Fields from this number on are searched for, one by one. Upstream gives its late additions the numbers 100 and 255. */
 const FIRST_FAR_FIELD = 64;
@@ -87,6 +87,8 @@ export interface Layout {
   readonly fields: readonly number[];
   readonly far: readonly number[];
   readonly methods: readonly number[];
+  /** By command of BatchCommands. */
+  readonly commandKinds: readonly number[];
   readonly statuses: readonly number[];
   readonly fieldNames: readonly number[];
   readonly fieldNamesFrom: readonly number[];
@@ -164,8 +166,10 @@ export function layOut(judgement: Judgement): Layout {
         placeOf(method.because),
         idOf(method.request) | (decision << 12),
         idOf(method.response) | (streaming << 12),
+        must(judgement.kinds.get(method.kind), method.kind),
       ];
     });
+  const commandKinds = kindsOfCommands(judgement);
   const statuses = layOutStatuses(placeOf);
   const fieldNames = judgement.messages.flatMap((message) =>
     message.fields.map(({ number, name }) => [number, placeOf(name)] as const),
@@ -178,14 +182,30 @@ export function layOut(judgement: Judgement): Layout {
     fields: [0, ...fields],
     far: [0, 0, ...far],
     methods,
+    commandKinds,
     statuses,
     fieldNames: fieldNames.flat(),
     fieldNamesFrom,
   };
   const words = laid.shapes.length + laid.fields.length + laid.far.length;
-  const bytes = words * 4 + (messages.length + methods.length + statuses.length) * 2 + texts.bytes.length;
+  const bytes = words * 4 + (messages.length + methods.length + statuses.length) * 2 + commandKinds.length + texts.bytes.length;
   const http = layOutHttp(placeOf);
   return { ...laid, http, texts, names, bytes };
+}
+
+const COMMANDS = 'tikvpb.BatchCommandsRequest.Request';
+
+/** The kind of each command of BatchCommands: that of the method with the same request; KIND_FIND for an empty one, which asks for nothing. */
+function kindsOfCommands({ messages, methods, kinds }: Judgement): number[] {
+  const fields = messages.find(({ name }) => name === COMMANDS)?.fields ?? [];
+  const found = new Array<number>(256).fill(0);
+  for (const { name, number, message } of fields) {
+    if (message === undefined) continue;
+    const method = methods.find((one) => one.request === message && !one.clientStreaming && !one.serverStreaming);
+    const kind = name === 'Empty' ? 'KIND_FIND' : must(method, name).kind;
+    found[number] = must(kinds.get(kind), kind);
+  }
+  return found;
 }
 
 /** Collects what messages have in common: their flags and special fields. Shape 0 has none. */

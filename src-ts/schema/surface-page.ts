@@ -27,7 +27,7 @@ export async function surfacePage(judgement: Judgement): Promise<string> {
   const text = [
     '# What the filter does with every method and every field',
     '',
-    `Written by \`${RENEW}\` from proto/; a test compares it. What decisions and roles mean is said in [options.proto](../proto/mesh/options.proto).`,
+    `Written by \`${RENEW}\` from proto/; a test compares it. What decisions, kinds and roles mean is said in [options.proto](../proto/mesh/options.proto).`,
     'A method that is not here is refused.',
     '',
     '## Totals',
@@ -70,13 +70,18 @@ function servicesOf(methods: readonly JudgedMethod[]): [string, JudgedMethod[]][
   return [...services];
 }
 
+/** What a method is for, as metrics name it. */
+function kindOf({ kind }: JudgedMethod): string {
+  return kind.replace('KIND_', '').toLowerCase();
+}
+
 function serviceSection(service: string, methods: readonly JudgedMethod[]): string[] {
   const row = (method: JudgedMethod): Cell[] => [
     `\`${method.path.slice(service.length + 2)}\``,
     method.decision,
-    method.because,
+    method.because || kindOf(method),
   ];
-  return [`### ${service}`, '', table(['method', 'decision', 'because'], methods.map(row)), ''];
+  return [`### ${service}`, '', table(['method', 'decision', 'kind, or because'], methods.map(row)), ''];
 }
 
 function messageSection(message: JudgedMessage): string[] {

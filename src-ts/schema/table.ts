@@ -71,8 +71,10 @@ const FAR_DOC = `/** The few fields with high numbers. 8 bytes per item: number:
 const METHODS_DOC = `/**
  * ${METHOD_WORDS * 2} bytes per method, in the order of their hashes:
  * FNV-1a hash of the path:32 | place of the path in the texts:16 | place of the reason:16 |
- * request id:12, decision:4 | response id:12, 1 client 2 server streaming:4
+ * request id:12, decision:4 | response id:12, 1 client 2 server streaming:4 | Call:16
  */`;
+
+const COMMAND_CALLS_DOC = `/** The Call of each command of BatchCommands, by its number; 0 for one that is not served. */`;
 
 const STATUSES_DOC = `/**
  * ${STATUS_WORDS * 2} bytes per status, by its number: place of its code in the texts:16 | of its sentence:16 | HTTP status:16 |
@@ -89,6 +91,10 @@ export async function tableText(judgement: Judgement, layout: Layout): Promise<s
     namespace('Role', [...judgement.roles]),
     namespace('Decision', [...judgement.decisions]),
     namespace(
+      'Call',
+      [...judgement.kinds].map(([name, number]) => [name.replace(/^KIND_/, ''), number]),
+    ),
+    namespace(
       'Msg',
       NAMED.map(([name, message]) => [name, idOf(layout, message)]),
     ),
@@ -100,6 +106,7 @@ export async function tableText(judgement: Judgement, layout: Layout): Promise<s
     data('FIELDS', 'u32', layout.fields, FIELDS_DOC),
     data('FAR', 'u32', layout.far, FAR_DOC),
     data('METHODS', 'u16', layout.methods, METHODS_DOC),
+    data('COMMAND_CALLS', 'u8', layout.commandKinds, COMMAND_CALLS_DOC),
     data('STATUSES', 'u16', layout.statuses, STATUSES_DOC),
     data('FIELD_NAMES_FROM', 'u16', layout.fieldNamesFrom, FIELD_NAMES_FROM_DOC),
     data('FIELD_NAMES', 'u16', layout.fieldNames, FIELD_NAMES_DOC),

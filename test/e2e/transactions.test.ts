@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startStack, type Stack } from '../harness/stack/stack.ts';
+import type { Session } from '../harness/stack/sql.ts';
+import { standardPluginConfig, startStack, type Stack } from '../harness/stack/stack.ts';
 import { errorOf, inAll, marker, only, tableIds, tableKeysIn, withSessions } from './support/tenants.ts';
 import { expectNoKeyOutsideRegion } from './support/store.ts';
 
@@ -13,7 +14,7 @@ const NOWAIT = 3572;
 let stack: Stack;
 let tableId: number;
 beforeAll(async () => {
-  stack = await startStack();
+  stack = await startStack({ watched: true });
   const ids = await inAll(stack, async (session, tenant) => {
     await session.query('CREATE DATABASE tx');
     await session.query(
@@ -225,6 +226,62 @@ test('what a key means is told by the tenant itself: tidb_decode_key and TIDB_MV
     expect(values.join()).toContain(marker(tenant));
     expectNothingOfOthers(values.join(), tenant);
   });
+});
+
+describe('the state of alpha changes while its TiDB works', () => {
+  const READ_ONLY = /tidb-mesh\[TENANT_READ_ONLY\]: the tenant is read-only/;
+  const SUSPENDED = /tidb-mesh\[TENANT_SUSPENDED\]: the tenant is suspended/;
+  /** TiDB spreads its requests over a few streams to the store, which several workers of Envoy serve. */
+  const AT_ONCE = 12;
+
+  const push = (state: string): Promise<void> =>
+    stack.configure({
+      ...standardPluginConfig(stack.tenants),
+      tenants: stack.tenants.map((one) => (one.name === 'alpha' ? { ...one, state } : one)),
+    });
+  /** Until this statement of all sessions ends as wanted, on all streams. Gives the seconds that it took. */
+  const until = async (sessions: Session[], sql: string, wanted: RegExp | undefined): Promise<number> => {
+    const began = Date.now();
+    const ends = async (session: Session): Promise<string> =>
+      session.query(sql).then(
+        () => '',
+        (error: Error) => error.message,
+      );
+    for (;;) {
+      const messages = await Promise.all(sessions.map(ends));
+      if (messages.every((message) => (wanted ? wanted.test(message) : message === '')))
+        return (Date.now() - began) / 1000;
+      await sleep(50);
+    }
+  };
+  const use = <T>(tenant: string, work: Parameters<typeof withSessions<T>>[4]) =>
+    withSessions(stack, tenant, AT_ONCE, 'tx', work);
+
+  test('read-only: a write fails at once with one error, a transaction can end, reads go on, beta writes', () =>
+    use('alpha', async (...sessions) => {
+      const [begun, other] = sessions as [Session, Session];
+      await begun.query('BEGIN PESSIMISTIC');
+      await begun.query('UPDATE t SET n = 5 WHERE id = 15');
+      await push('read-only');
+      await until(sessions.slice(2), 'UPDATE t SET n = n + 1 WHERE id = 16', READ_ONLY);
+      expect((await errorOf(begun.query('COMMIT'))).message).toMatch(READ_ONLY);
+      // The lock is gone: it was rolled back.
+      expect(only(await other.query('SELECT n FROM t WHERE id = 15'))).not.toBe(5);
+      expect((await errorOf(other.query('CREATE TABLE tx.refused (id INT)'))).message).toMatch(READ_ONLY);
+      await use('beta', (beta) => beta!.query('UPDATE t SET n = 5 WHERE id = 15'));
+    }));
+
+  test('suspended: a read fails at once and names the state; active again, all is served', () =>
+    use('alpha', async (...sessions) => {
+      await push('suspended');
+      await until(sessions, 'SELECT * FROM t WHERE id = 16', SUSPENDED);
+      expect((await errorOf(sessions[0]!.query('SELECT SUM(n) FROM t'))).message).toMatch(SUSPENDED);
+      await use('beta', (beta) => beta!.query('SELECT SUM(n) FROM t'));
+      await push('active');
+      await until(sessions, 'SELECT SUM(n) FROM t', undefined);
+      await until(sessions.slice(0, 1), 'UPDATE t SET n = 5 WHERE id = 15', undefined);
+      await until(sessions.slice(0, 1), 'CREATE TABLE IF NOT EXISTS tx.served (id INT)', undefined);
+    }));
 });
 
 test('the store saw no key outside the region of its request', () => expectNoKeyOutsideRegion(stack));

@@ -1,6 +1,6 @@
 /** A real Envoy with the filter before a small upstream, and a client that sends raw frames over mTLS. */
 import { readFileSync } from 'node:fs';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import {
   connect,
   constants,
@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { prepare } from '../harness/stack/builds.ts';
 import { createCerts, principalOf, type CertFiles, type Certs } from '../harness/stack/certs.ts';
-import { discoveredFilter, envoyBootstrap } from '../harness/stack/envoy-config.ts';
+import { envoyBootstrap, watchedFilter } from '../harness/stack/envoy-config.ts';
 import { freePorts } from '../harness/stack/ports.ts';
 import { startRun, waitHealthy, type Run, type ServerProcess } from '../harness/stack/processes.ts';
 import { silent } from '../harness/stack/progress.ts';
@@ -208,18 +208,9 @@ export async function startEnvoy(
   const folder = join(run.data, 'envoy');
   await mkdir(folder, { recursive: true });
   const config = join(folder, 'envoy.json');
-  const discovery = join(folder, 'filter.json');
   const { node, before } = around;
   const inline = { wasmPath: binaries.wasm, pluginConfig, ...(before ? { before } : {}) };
-  const filter = { ...inline, discovery };
-  const configure = async (wanted: unknown): Promise<void> => {
-    // Envoy watches for the file being moved into place.
-    await writeFile(
-      `${discovery}.new`,
-      JSON.stringify(discoveredFilter({ ...filter, pluginConfig: wanted })),
-    );
-    await rename(`${discovery}.new`, discovery);
-  };
+  const { filter, configure } = watchedFilter(inline, join(folder, 'filter.json'));
   if (watched) await configure(pluginConfig);
   const bootstrap = envoyBootstrap({
     ports,

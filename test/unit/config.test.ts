@@ -29,8 +29,18 @@ const BAD: [string, object, string][] = [
   [
     'an unknown field of a tenant',
     tenant({ id: 3 }),
-    'tenants[0].id: unknown field; known here: name, number, keyspace, prefix',
+    'tenants[0].id: unknown field; known here: name, number, state, keyspace, prefix',
   ],
+  [
+    'an unknown state',
+    tenant({ state: 'paused' }),
+    'tenants[0].state: must be "active", "read-only" or "suspended"',
+  ],
+  ...['read-only', 'suspended'].map((state): [string, object, string] => [
+    `tenant 0 ${state}`,
+    tenant({ number: 0, state }),
+    'tenants[0].state: tenant 0 must stay "active": its TiDBs may lead the garbage collection of the whole store',
+  ]),
   [
     'an unknown field of a rule',
     rule({ principal: 'x', tenant: 'alpha', sytem: true }),

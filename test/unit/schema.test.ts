@@ -112,13 +112,34 @@ describe('generated table', () => {
 
   test('finds every method, with its decision, messages and reason', () => {
     for (const m of judgement.methods) {
-      const [because = 0, request = 0, answer = 0] = slotOf(m.path) ?? [];
+      const [because = 0, request = 0, answer = 0, kind = 0] = slotOf(m.path) ?? [];
+      expect(kind).toBe(judgement.kinds.get(m.kind));
       expect(request >>> 12).toBe(judgement.decisions.get(m.decision));
       expect(layout.names[request & 0xfff]).toBe(m.request ?? '');
       expect(layout.names[answer & 0xfff]).toBe(m.response ?? '');
       expect(answer >>> 12).toBe((m.clientStreaming ? 1 : 0) | (m.serverStreaming ? 2 : 0));
       expect(textAt(layout.texts, because)).toBe(m.because);
     }
+  });
+
+  test('a command of a batch is of the kind of the method with its request', () => {
+    const kindOf = (name: string): string | undefined =>
+      [...judgement.kinds].find(
+        ([, number]) =>
+          number === layout.commandKinds[field(`tikvpb.BatchCommandsRequest.Request.${name}`).number],
+      )?.[0];
+    expect(['Get', 'Prewrite', 'Commit', 'Coprocessor', 'Empty', 'Import'].map(kindOf)).toEqual([
+      'KIND_READ',
+      'KIND_WRITE',
+      'KIND_FINISH',
+      'KIND_COPROCESSOR',
+      'KIND_FIND',
+      'KIND_UNSPECIFIED',
+    ]);
+    const served = judgement.messages
+      .find(({ name }) => name === 'tikvpb.BatchCommandsRequest.Request')!
+      .fields.filter(({ message }) => message !== undefined);
+    expect(served.filter(({ name }) => kindOf(name) === 'KIND_UNSPECIFIED')).toEqual([]);
   });
 
   test.each(['/tikvpb.Tikv/KvNothing', '/tikvpb.Tikv', '/', '', '/tikvpb.Tikv/KvGet/', '/tikvpb.tikv/KvGet'])(
@@ -351,6 +372,8 @@ describe('incomplete annotations', () => {
   interface Draft {
     decision?: string;
     because?: string;
+    /** Default: one that fits the decision. */
+    kind?: string;
     fields?: {
       name: string;
       type: FieldDescriptorProto_Type;
@@ -373,6 +396,8 @@ describe('incomplete annotations', () => {
     if (draft.decision !== undefined)
       setExtension(methodOptions, extension('mesh.decision'), value('mesh.Decision', draft.decision));
     if (draft.because !== undefined) setExtension(methodOptions, extension('mesh.because'), draft.because);
+    const kind = draft.kind ?? (draft.decision === 'MAP' ? 'KIND_READ' : undefined);
+    if (kind !== undefined) setExtension(methodOptions, extension('mesh.kind'), value('mesh.Kind', kind));
     const message = create(DescriptorProtoSchema, {
       name: 'Q',
       field: (draft.fields ?? []).map((f, i) => {
@@ -416,6 +441,12 @@ describe('incomplete annotations', () => {
   const cases: [string, Draft, RegExp][] = [
     ['a method without a decision', {}, /\/draft\.S\/M has no decision/],
     ['a refusal without a reason', { decision: 'REFUSE' }, /does not say because of what/],
+    ['an open method without a kind', { decision: 'PASS' }, /\/draft\.S\/M has no kind/],
+    [
+      'a kind where everybody is turned away',
+      { decision: 'SYSTEM', because: 'no', kind: 'KIND_READ' },
+      /is SYSTEM and needs no kind/,
+    ],
     ['a reason where nobody is turned away', { decision: 'PASS', because: 'no' }, /needs no because/],
     [
       'a bytes field without a role',

@@ -51,7 +51,11 @@ describe('the page', () => {
     const page = await surfacePage(judgement);
     for (const method of judgement.methods) {
       const [, service, name] = method.path.split('/');
-      expect(rows(page, service!)).toContainEqual([`\`${name}\``, method.decision, method.because]);
+      expect(rows(page, service!)).toContainEqual([
+        `\`${name}\``,
+        method.decision,
+        method.because || method.kind.slice('KIND_'.length).toLowerCase(),
+      ]);
     }
   });
 

@@ -1,3 +1,4 @@
+import { rename, writeFile } from 'node:fs/promises';
 import type { CertFiles } from './certs.ts';
 
 /** The filter as it stands in the listeners. */
@@ -7,7 +8,7 @@ export interface FilterOptions {
   /** The filter's own configuration, see docs. */
   pluginConfig: unknown;
   /**
-   * A file that the filter's configuration is taken from and watched in (ECDS), see `discoveredFilter`; it changes under open streams, as
+   * A file that the filter's configuration is taken from and watched in (ECDS), see `watchedFilter`; it changes under open streams, as
    * a WasmPlugin of Istio does. Envoy then needs a node's name.
    */
   discovery?: string;
@@ -151,10 +152,25 @@ const FILTER_NAME = 'envoy.filters.http.wasm';
 const FILTER_TYPE = `${API}.filters.http.wasm.v3.Wasm`;
 
 /** What the file of `discovery` must hold. */
-export function discoveredFilter(filter: FilterOptions): object {
+function discoveredFilter(filter: FilterOptions): object {
   const { name, typed_config } = inlineFilter(filter);
   const type = 'type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig';
   return { resources: [{ '@type': type, name, typed_config }] };
+}
+
+/** The filter with its configuration in a file, and what replaces that configuration. Envoy watches for a file being moved into place. */
+export function watchedFilter(
+  inline: FilterOptions,
+  discovery: string,
+): { filter: FilterOptions; configure: (pluginConfig: unknown) => Promise<void> } {
+  const filter = { ...inline, discovery };
+  return {
+    filter,
+    async configure(pluginConfig) {
+      await writeFile(`${discovery}.new`, JSON.stringify(discoveredFilter({ ...filter, pluginConfig })));
+      await rename(`${discovery}.new`, discovery);
+    },
+  };
 }
 
 function wasmFilter(filter: FilterOptions): object {

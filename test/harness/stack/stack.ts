@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setBorders } from './borders.ts';
 import { prepare, type Binaries } from './builds.ts';
 import { createCerts, principalOf, TRUST_DOMAIN, type Certs } from './certs.ts';
-import { envoyBootstrap, PD_HTTP_CLUSTER } from './envoy-config.ts';
+import { envoyBootstrap, PD_HTTP_CLUSTER, watchedFilter } from './envoy-config.ts';
 import { storeInspector, type StoreInspector } from './inspect.ts';
 import { freePorts } from './ports.ts';
 import { startRun, waitHealthy, type Run, type ServerProcess } from './processes.ts';
@@ -44,6 +44,8 @@ export interface StackOptions {
   concurrency?: number;
   /** The wasm module, instead of build/release.wasm. */
   wasmPath?: string;
+  /** Lets `configure` give the filter another configuration under open streams. */
+  watched?: boolean;
   /** Instead of the configuration made from the tenants; a function gets that one. */
   pluginConfig?: unknown | ((standard: PluginConfig) => unknown);
   /** Folder for all logs. Default: in the run's own folder below the cache. */
@@ -102,6 +104,8 @@ export interface Stack {
   /** TiDBs by name of tenant, of those that were started with the stack. */
   readonly tidbs: Map<string, Tidb>;
   startTidb(options: StartTidbOptions): Promise<Tidb>;
+  /** Gives the filter another configuration, under open streams; only where the stack is `watched`. */
+  configure(pluginConfig: unknown): Promise<void>;
   /** Ends everything; resolves when no process is left. */
   stop(): Promise<void>;
 }
@@ -184,6 +188,7 @@ async function startServers(
   let store!: ServerProcess;
   const tidbs = new Map<string, Tidb>();
   let systemTidb: Tidb | undefined;
+  let configure: Stack['configure'] = () => Promise.reject(new Error('the stack is not watched'));
   const names = new Set<string>();
 
   const startOneTidb = async (wanted: StartTidbOptions): Promise<Tidb> => {
@@ -217,13 +222,19 @@ async function startServers(
         const standard = standardPluginConfig(tenants);
         const given = options.pluginConfig;
         const pluginConfig = typeof given === 'function' ? (given(standard) as unknown) : (given ?? standard);
+        const inline = { wasmPath: binaries.wasm, pluginConfig };
+        const inFile = watchedFilter(inline, join(run.data, 'filter.json'));
+        if (options.watched) {
+          await inFile.configure(pluginConfig);
+          configure = inFile.configure;
+        }
         envoy = await startEnvoy(run, binaries.envoy, adminPort, options, (accessLog) =>
           envoyBootstrap({
             ports: { pd: envoyPdPort, store: envoyStorePort, admin: adminPort },
             upstream: { pd: pdPort, store: storePort },
             certs: certs.server,
             accessLog,
-            ...(filter ? { filter: { wasmPath: binaries.wasm, pluginConfig } } : {}),
+            ...(filter ? { filter: options.watched ? inFile.filter : inline } : {}),
           }),
         );
       },
@@ -307,6 +318,7 @@ async function startServers(
     systemTidb,
     tidbs,
     startTidb: startOneTidb,
+    configure,
     stop: () => run.end(),
   };
 }
@@ -369,6 +381,8 @@ async function startEnvoy(
         '--concurrency',
         String(options.concurrency ?? 2),
         '--disable-hot-restart',
+        // ECDS needs a node.
+        ...['--service-node', 'test', '--service-cluster', 'test'],
         '--log-level',
         'info',
         ...(options.envoyLog === undefined ? [] : ['--component-log-level', options.envoyLog]),

@@ -1,0 +1,76 @@
+/** Finds the account of a stream's tenant, and brings accounts up to date when another configuration comes into force. */
+import { Config } from '../tenant/config';
+import { Account, NO_ACCOUNT, newAccount } from '../terms/account';
+import { Terms } from '../terms/terms';
+
+/** All tenants that a plugin has met in this VM. */
+export class Accounts {
+  private first: Account | null = null;
+  /** True when a state has changed since `takeChange`. */
+  private isChanged: bool = false;
+
+  constructor(public plugin: string) {}
+
+  /** Gives a tenant's terms the account. `inForce`: the configuration that says the tenant's state. */
+  open(terms: Terms, inForce: Config): void {
+    if (terms.account != NO_ACCOUNT) return;
+    const account = this.find(terms.nameAt, terms.nameLength);
+    terms.account = account;
+    this.update(account, inForce);
+  }
+
+  private find(at: usize, length: usize): Account {
+    let account = this.first;
+    while (account != null) {
+      if (account.isNamed(at, length)) return account;
+      account = account.next;
+    }
+    const made = newAccount(at, length);
+    made.next = this.first;
+    this.first = made;
+    return made;
+  }
+
+  /** Takes over what a configuration says that comes into force. */
+  useConfig(config: Config): void {
+    let account = this.first;
+    while (account != null) {
+      this.update(account, config);
+      account = account.next;
+    }
+  }
+
+  private update(account: Account, config: Config): void {
+    const place = config.placeOf(account.nameAt, account.nameLength);
+    if (place < 0) return;
+    const terms = config.tenants[place].terms;
+    terms.account = account;
+    if (account.state == terms.state) return;
+    account.state = terms.state;
+    this.isChanged = true;
+  }
+
+  /** True when a state has changed since the last call. */
+  takeChange(): bool {
+    const was = this.isChanged;
+    this.isChanged = false;
+    return was;
+  }
+}
+
+const all: Accounts[] = [];
+
+/** The accounts of a plugin. */
+export function accountsOf(plugin: string): Accounts {
+  for (let i = 0; i < all.length; i++) if (all[i].plugin == plugin) return all[i];
+  const made = new Accounts(plugin);
+  all.push(made);
+  return made;
+}
+
+/** True when some tenant's state has changed since the last call. */
+export function takeStateChange(): bool {
+  let changed = false;
+  for (let i = 0; i < all.length; i++) if (all[i].takeChange()) changed = true;
+  return changed;
+}

@@ -133,6 +133,7 @@ export class Space {
 /** Borders of the tag's two bytes, of keyspace ids, of prefixes: short, long, ending in FF. */
 const CHOICES: readonly SpaceChoice[] = [
   ...[1, 2, 255, 256, 32766, 0].map((number) => ({ number })),
+  { number: 8, ownDefaultGroup: true },
   ...[0, 7, 0xffff, 0xffffff].map((id) => ({ number: 3, keyspace: { id, mode: 'txn' as const } })),
   { number: 4, keyspace: { id: 7, mode: 'raw' } },
   { number: 5, prefix: { bytes: new TextEncoder().encode('app1:'), mode: 'txn' } },

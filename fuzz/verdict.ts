@@ -263,12 +263,12 @@ export class Verdict {
         return n.value === 0n ? undefined : `is ${n.value}`;
       case 'GROUP':
       case 'OWN_GROUP': {
-        const { number } = this.space.choice;
+        const owner = this.space.choice;
         // Fuzzed names need not be UTF-8.
         const stored = Buffer.from(n.bytes).toString('latin1');
-        const name = clientGroup(number, stored);
+        const name = clientGroup(owner, stored);
         if (name === undefined) return `names the group ${stored}, another's`;
-        return role === 'OWN_GROUP' && objectionToOwn(number, name, 'latin1') !== undefined
+        return role === 'OWN_GROUP' && objectionToOwn(owner, name, 'latin1') !== undefined
           ? `is ${name}`
           : undefined;
       }

@@ -146,6 +146,11 @@ export function selectPrefix(number: u32, at: usize, length: usize, mode: Mode):
   choose(prefixSpace(number, at, length, mode));
 }
 
+/** Gives the selected tenant a resource group `default` of its own. */
+export function ownDefaultGroup(): void {
+  space.hasOwnDefaultGroup = true;
+}
+
 /** What the selected space says of itself; result: capabilities, API version, keyspace id, the upper half of the table ids' tag. */
 export function spaceFacts(): usize {
   store<u32>(result, capabilities());

@@ -1,15 +1,16 @@
 /**
  * Maps names of resource groups. PD has one list for the whole store:
  *
- *   default        one for all tenants: PD makes it, without a limit; its owner can set one for all of them together
- *   name           -> number ":" name      the tenant's number in decimal, so that no prefix begins another one
+ *   name      -> number ":" name     the tenant's number in decimal, so that no prefix begins another one
+ *   default   -> default             one for all tenants; PD makes it, without a limit
+ *   default   -> number ":default"   of a tenant whose `ownDefaultGroup` is true; its operator makes it and sets its limit
  *
  * Tenant 0 keeps its names. Names that begin like another tenant's do not exist for it.
  */
 import { alloc } from '../memory/arena';
 import { Ascii, ascii, equals, isSameBytes } from '../wire/bytes';
 import { Mapped } from './mapped';
-import { tenantNumber } from './space';
+import { hasOwnDefaultGroup, tenantNumber } from './space';
 
 /** PD refuses longer ones (pkg/mcs/resourcemanager/server/manager.go). */
 export const MAX_GROUP_BYTES: usize = 32;
@@ -38,8 +39,13 @@ function prefixLength(): usize {
   return prefixEnd - prefixAt;
 }
 
-export function isSharedGroup(p: usize, length: usize): bool {
+export function isDefaultGroup(p: usize, length: usize): bool {
   return equals(p, length, DEFAULT);
+}
+
+/** True for `default` where it is PD's own, which all tenants share. */
+export function isSharedGroup(p: usize, length: usize): bool {
+  return !hasOwnDefaultGroup() && isDefaultGroup(p, length);
 }
 
 /** Digits and a colon. */

@@ -75,6 +75,8 @@ export class Space {
   lastBorderLength: usize;
   /** Equal for equal parts of the store, in any configuration. */
   place: u64;
+  /** The tenant's resource group `default` is its own. Set once, before the key range is used. */
+  hasOwnDefaultGroup: bool;
 
   constructor(number: u32, codec: Codec, mode: Mode, keys: KeyRange) {
     this.serial = ++lastSerial;
@@ -90,6 +92,7 @@ export class Space {
     this.lastBorder = keys.endAt;
     this.lastBorderLength = keys.endLength;
     this.place = placeOf(this);
+    this.hasOwnDefaultGroup = false;
   }
 }
 
@@ -112,6 +115,7 @@ export function isSameSpace(a: Space, b: Space): bool {
     a.codec == b.codec &&
     a.capabilities == b.capabilities &&
     a.apiVersion == b.apiVersion &&
+    a.hasOwnDefaultGroup == b.hasOwnDefaultGroup &&
     a.keys.length == b.keys.length &&
     isSameBytes(a.keys.at, b.keys.at, a.keys.length)
   );
@@ -233,6 +237,11 @@ export function keyspaceId(): u32 {
 /** The number of the tenant in use. */
 export function tenantNumber(): u32 {
   return current.number;
+}
+
+/** True when the resource group `default` of the tenant in use is its own. */
+export function hasOwnDefaultGroup(): bool {
+  return current.hasOwnDefaultGroup;
 }
 
 /** Identifies the key range in use among all others, those of older configurations included. @inline */

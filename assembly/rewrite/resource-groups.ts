@@ -4,7 +4,7 @@
  *   resource_group/settings/<name>   a resource_manager.ResourceGroup
  *   resource_group/controller        JSON, one for the whole store
  *
- * All tenants share the group `default`, which lies among all tenants' groups. So reads of a range go on unchanged, and the answer loses
+ * The group `default` of tenants that share it lies among all tenants' groups. So reads of a range go on unchanged, and the answer loses
  * what is not the tenant's.
  */
 import {
@@ -13,7 +13,7 @@ import {
   encodeGroup,
   groupAt,
   groupLength,
-  isSharedGroup,
+  isDefaultGroup,
 } from '../keys/group-names';
 import { Mapped } from '../keys/mapped';
 import { tenantNumber } from '../keys/space';
@@ -44,11 +44,15 @@ const RU_MODE: u64 = 1;
 export function group(request: bool, own: bool, tag: u32, field: Span): Status {
   const value = field.bytes;
   const length = field.length;
-  if (!request) return settled(decodeGroup(value, length), Status.DROP, tag, field);
+  if (!request) {
+    // A group that was made before the tenant got its own `default` may still lead to PD's: the name alone drops no answer.
+    if (!own && isDefaultGroup(value, length)) return Status.OK;
+    return settled(decodeGroup(value, length), Status.DROP, tag, field);
+  }
   if (own) {
     // PD joins the name to a path, and cleans the path.
     if (length == 0 || !isSegment(value, length)) return Status.GROUP_NAME;
-    if (isSharedGroup(value, length) && tenantNumber() != 0) return Status.GROUP_SHARED;
+    if (isDefaultGroup(value, length) && tenantNumber() != 0) return Status.GROUP_DEFAULT;
   }
   const status = settled(encodeGroup(value, length), Status.NAME_OUTSIDE, tag, field);
   return own && status == Status.OK && tenantNumber() != 0 && groupLength > MAX_GROUP_BYTES

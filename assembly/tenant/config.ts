@@ -81,7 +81,7 @@ const ROOT_FIELDS: string[] = [
   'dryRun',
   '$schema',
 ];
-const TENANT_FIELDS: string[] = ['name', 'number', 'state', 'keyspace', 'prefix'];
+const TENANT_FIELDS: string[] = ['name', 'number', 'state', 'keyspace', 'prefix', 'ownDefaultGroup'];
 /** In the order of State. */
 const STATES: string[] = ['active', 'read-only', 'suspended'];
 const KEYSPACE_FIELDS: string[] = ['id', 'mode'];
@@ -198,11 +198,20 @@ export class ConfigReader extends FieldReader {
       return;
     }
     const state = this.state(json, <u32>number, where);
+    const ownDefaultGroup = this.ownDefaultGroup(json, <u32>number, where);
     const space = this.space(json, <u32>number, where);
     if (space == null) return;
+    space.hasOwnDefaultGroup = ownDefaultGroup;
     const tenant = new Tenant(bytes, space);
     tenant.terms.state = state;
     this.config.add(tenant);
+  }
+
+  private ownDefaultGroup(json: Json, number: u32, where: string): bool {
+    const isOwn = this.flag(json, 'ownDefaultGroup', where + '.');
+    if (isOwn && number == 0)
+      this.fail(where + '.ownDefaultGroup', "tenant 0 keeps PD's own `default`; leave this out");
+    return isOwn;
   }
 
   private state(json: Json, number: u32, where: string): State {

@@ -79,7 +79,7 @@ export const enum Status {
   GROUP_NAME,
 
   /** A tenant wants to change the resource group `default`. */
-  GROUP_SHARED,
+  GROUP_DEFAULT,
 
   /** A resource group comes without the settings that PD relies on. */
   GROUP_SETTINGS,

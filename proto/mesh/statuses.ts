@@ -266,14 +266,14 @@ const MESSAGES = [
     remedy: 'The tenant: take a shorter name, and end the waiting statement by `ADMIN CANCEL DDL JOBS`.',
   },
   {
-    code: 'GROUP_SHARED',
+    code: 'GROUP_DEFAULT',
     sentence:
-      'the resource group `default` is shared by all tenants and cannot be changed by one; make one of your own and give it to your users: CREATE RESOURCE GROUP, ALTER USER ... RESOURCE GROUP',
+      'the operator of the storage layer sets the resource group `default`, and a tenant cannot change it; make one of your own and give it to your users: CREATE RESOURCE GROUP, ALTER USER ... RESOURCE GROUP',
     grpc: 'PERMISSION_DENIED',
     http: 403,
     means: 'A tenant wants to change the resource group `default`.',
     remedy:
-      'The tenant: make a group of its own. Operators change `default` as tenant 0 or as a system principal.',
+      'The tenant: make a group of its own. Operators: `tidb-mesh tenants set` for a tenant whose `default` is its own. Tenant 0 and system principals change the one that tenants share.',
   },
   {
     code: 'GROUP_SETTINGS',

@@ -84,13 +84,19 @@ const tenant = object(
     },
     keyspace,
     prefix,
+    ownDefaultGroup: {
+      type: 'boolean',
+      default: false,
+      description:
+        "The tenant's resource group `default` is its own: PD keeps it as `<number>:default`, and `tidb-mesh tenants set` gives it limits. Set this after `tidb-mesh tenants add` has made the group: without it, TiDB runs no statement. False: the tenant shares PD's `default`. Not for number 0.",
+    },
   },
   {
     not: { required: ['keyspace', 'prefix'] },
     if: { properties: { number: { const: 0 } } },
     then: {
       not: { anyOf: [{ required: ['keyspace'] }, { required: ['prefix'] }] },
-      properties: { state: { const: 'active' } },
+      properties: { state: { const: 'active' }, ownDefaultGroup: { const: false } },
     },
   },
 );

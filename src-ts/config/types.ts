@@ -17,6 +17,7 @@ export interface TenantConfig {
   state?: 'active' | 'read-only' | 'suspended';
   keyspace?: KeyspaceConfig;
   prefix?: PrefixConfig;
+  ownDefaultGroup?: boolean;
 }
 
 /** Patterns for the facts about a workload. */

@@ -77,12 +77,41 @@ export async function deletePlacementGroup(pd: Endpoint, group: string): Promise
   await pd.http('DELETE', `${V1}/config/placement-rule/${encodeURIComponent(group)}`);
 }
 
-export async function deleteResourceGroup(pd: Endpoint, name: string): Promise<void> {
-  await pd.http('DELETE', `/resource-manager/api/v1/config/group/${encodeURIComponent(name)}`);
+const GROUPS = '/resource-manager/api/v1/config';
+
+/** A resource group in PD's JSON. PD adds a state to what it shows. */
+export interface ResourceGroup {
+  readonly name: string;
+  /** GroupMode: 1 for request units. */
+  readonly mode: number;
+  readonly r_u_settings?: {
+    readonly r_u?: {
+      readonly settings?: { readonly fill_rate?: number | string; readonly burst_limit?: number | string };
+    };
+  };
+  /** 0 to 16. */
+  readonly priority?: number;
+  readonly runaway_settings?: unknown;
+  readonly background_settings?: unknown;
 }
 
-export async function resourceGroups(pd: Endpoint): Promise<string[]> {
-  const path = '/resource-manager/api/v1/config/groups';
-  const groups = (await pd.http('GET', path, { missing: true })) as { name: string }[] | null | undefined;
-  return (groups ?? []).map((group) => group.name);
+/** Makes a resource group, or replaces the one with this name. */
+export async function putResourceGroup(pd: Endpoint, group: ResourceGroup): Promise<void> {
+  await pd.http('POST', `${GROUPS}/group`, { body: group });
+}
+
+/** Changes the settings of a resource group. Its tokens stay. */
+export async function changeResourceGroup(pd: Endpoint, group: ResourceGroup): Promise<void> {
+  await pd.http('PUT', `${GROUPS}/group`, { body: group });
+}
+
+export async function deleteResourceGroup(pd: Endpoint, name: string): Promise<void> {
+  await pd.http('DELETE', `${GROUPS}/group/${encodeURIComponent(name)}`);
+}
+
+/** All resource groups. Empty where PD has no resource manager. */
+export async function resourceGroups(pd: Endpoint): Promise<ResourceGroup[]> {
+  const groups = (await pd.http('GET', `${GROUPS}/groups`, { missing: true })) as
+    ResourceGroup[] | null | undefined;
+  return groups ?? [];
 }

@@ -127,7 +127,7 @@ export class Endpoint {
    * @throws CallError
    */
   async http(
-    method: 'GET' | 'POST' | 'DELETE',
+    method: 'GET' | 'POST' | 'PUT' | 'DELETE',
     path: string,
     { body, missing = false }: { body?: unknown; missing?: boolean } = {},
   ): Promise<unknown> {

@@ -1,10 +1,11 @@
-/** Adds a tenant to a storage layer: PD splits regions at its boundaries and never merges across. */
+/** Adds a tenant to a storage layer: PD splits regions at its boundaries and never merges across, and keeps a resource group for it. */
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
 import { belongings, isEmpty } from './belongings.ts';
 import { waitForBorders } from './borders.ts';
 import { conflict, registered, registeredIn, ruleId, ruleOf, type Registered } from './registry.ts';
+import { makeDefaultGroup } from './request-units.ts';
 import { MAX_NUMBER, spaceOf, type Tenant } from './tenant.ts';
 
 const TIMEOUT_MS = 60_000;
@@ -58,6 +59,7 @@ export async function addTenant(pd: Endpoint, wanted: Wanted, options: AddOption
       );
     }
   }
+  await makeDefaultGroup(pd, tenant.number, { anew: !known });
   const borders = registeredIn(rule);
   const missing = await waitForBorders(
     pd,

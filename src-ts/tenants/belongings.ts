@@ -5,6 +5,7 @@ import { countKeys } from '../pd/etcd.ts';
 import { labelRules } from '../pd/regions.ts';
 import { countKeysIn, type StoreRange } from '../pd/ranges.ts';
 import { holders } from './holders.ts';
+import { defaultGroupOf } from './request-units.ts';
 import { ruleId } from './registry.ts';
 import { fromMemcomparable, pdKey, spaceOf, type KeySpace, type Tenant } from './tenant.ts';
 
@@ -29,9 +30,12 @@ export function isTenantsOwn(id: string, name: string): boolean {
   return id.startsWith(`tidb-mesh:${name}:`);
 }
 
-/** True for the names that the filter gives to a tenant's resource groups. They begin with the number, because PD has 32 bytes for a name. */
+/**
+ * True for the names that the filter gives to the resource groups that a tenant has made. They begin with the number, because PD has 32
+ * bytes for a name. The tenant's `default` is the operator's.
+ */
 export function isTenantsGroup(group: string, number: number): boolean {
-  return group.startsWith(`${number}:`);
+  return group.startsWith(`${number}:`) && group !== defaultGroupOf(number);
 }
 
 /** A key range in the form that the stores understand. */
@@ -83,7 +87,7 @@ export async function namedThings(pd: Endpoint, name: string, number?: number): 
     },
     {
       what: 'resource groups',
-      count: number === undefined ? 0 : groups.filter((group) => isTenantsGroup(group, number)).length,
+      count: number === undefined ? 0 : groups.filter((group) => isTenantsGroup(group.name, number)).length,
       remedy: `DROP RESOURCE GROUP for each, or ${empty}`,
     },
     {

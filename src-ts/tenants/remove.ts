@@ -17,6 +17,7 @@ import {
 } from './belongings.ts';
 import { holders } from './holders.ts';
 import { registered, ruleId } from './registry.ts';
+import { removeDefaultGroup } from './request-units.ts';
 import { fromMemcomparable, type KeySpace, type Tenant } from './tenant.ts';
 
 /** The tenant cannot be removed, because something of it is left. */
@@ -82,6 +83,7 @@ export async function removeTenant(
     tell(`asking the stores whether anything of ${name} is left`);
     const there = await belongings(pd, found.tenant, found.space);
     if (there.length > 0) throw notEmpty(name, there);
+    await removeDefaultGroup(pd, found.tenant.number);
   }
   await deleteLabelRule(pd, ruleId(name));
   if ((await registered(pd)).some((tenant) => tenant.name === name))
@@ -111,7 +113,8 @@ async function deleteRules(pd: Endpoint, { name, number }: Tenant): Promise<numb
   const placement = new Set((await placementRules(pd)).map((id) => id.slice(0, id.lastIndexOf('/'))));
   const owned = [...placement].filter((group) => isTenantsOwn(group, name));
   for (const group of owned) await deletePlacementGroup(pd, group);
-  const groups = (await resourceGroups(pd)).filter((group) => isTenantsGroup(group, number));
+  const all = (await resourceGroups(pd)).map((group) => group.name);
+  const groups = all.filter((group) => isTenantsGroup(group, number));
   for (const group of groups) await deleteResourceGroup(pd, group);
   return labels.length + owned.length + groups.length;
 }

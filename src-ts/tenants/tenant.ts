@@ -8,6 +8,8 @@ export interface Tenant {
   readonly number: number;
   readonly keyspace?: { readonly id: number; readonly mode: Mode };
   readonly prefix?: ({ readonly text: string } | { readonly hex: string }) & { readonly mode: Mode };
+  /** The resource group `default` is the tenant's own. */
+  readonly ownDefaultGroup?: boolean;
 }
 
 /** Where a tenant's keys lie. */
@@ -181,6 +183,12 @@ export function readTenant(value: unknown, where: string): Tenant {
   const wrong =
     nameError(String(fields['name'])) ?? numberError(fields['number']) ?? settingError(fields, where);
   if (wrong !== undefined) throw new Error(wrong.startsWith(where) ? wrong : `${where}: ${wrong}`);
-  const { name, number, keyspace, prefix } = value as Tenant;
-  return { name, number, ...(keyspace ? { keyspace } : {}), ...(prefix ? { prefix } : {}) };
+  const { name, number, keyspace, prefix, ownDefaultGroup } = value as Tenant;
+  return {
+    name,
+    number,
+    ...(keyspace ? { keyspace } : {}),
+    ...(prefix ? { prefix } : {}),
+    ...(ownDefaultGroup ? { ownDefaultGroup } : {}),
+  };
 }

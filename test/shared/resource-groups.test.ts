@@ -1,11 +1,20 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { setRequestUnits } from '../../src-ts/tenants/request-units.ts';
 import { Caller, type Answer } from '../e2e/support/caller.ts';
 import { errorOf, inAll } from '../e2e/support/tenants.ts';
 import { startStack, type Stack } from '../harness/stack/stack.ts';
 import type { Fields } from '../harness/support/messages.ts';
 
-/* PD has one list of resource groups for the whole store: two stock TiDBs make theirs by the same name. */
+/*
+ * PD has one list of resource groups for the whole store: two stock TiDBs make theirs by the same name. Alpha's `default` is its own, beta
+ * shares PD's.
+ */
+const TENANTS = [
+  { name: 'alpha', number: 1, ownDefaultGroup: true },
+  { name: 'beta', number: 2 },
+];
 const RATES: Record<string, number> = { alpha: 1000, beta: 2000 };
 /** With the tenant's number and a colon in front, 32 bytes: the longest that PD keeps. */
 const LONGEST = 'g'.repeat(30);
@@ -13,13 +22,16 @@ const LONGEST = 'g'.repeat(30);
 const AT_ONCE = 5000;
 
 let stack: Stack;
+let pd: Endpoint;
 const callers: Record<string, Caller> = {};
 
 beforeAll(async () => {
-  stack = await startStack();
+  stack = await startStack({ tenants: TENANTS });
+  pd = new Endpoint({ pd: stack.pd.directUrl });
   for (const { name } of stack.tenants) callers[name] = await Caller.of(stack, name);
 });
 afterAll(async () => {
+  pd?.close();
   await stack?.stop();
 });
 
@@ -76,7 +88,8 @@ describe('two TiDBs with a group of one name', () => {
       [`1:${LONGEST}`]: 5,
       [`2:${LONGEST}`]: 5,
     });
-    expect(Object.keys(await inPd())).toHaveLength(7);
+    // PD's `default`, and one for each tenant, which beta's configuration does not use.
+    expect(Object.keys(await inPd())).toHaveLength(9);
   });
 
   test('statements run under it, and draw from the bucket of their own tenant', async () => {
@@ -159,16 +172,18 @@ describe('two TiDBs with a group of one name', () => {
     });
   });
 
-  test('the shared default cannot be changed by one, and says so at once', async () => {
+  test('no tenant changes `default`, and the error comes at once', async () => {
     await inAll(stack, async (session) => {
       const start = Date.now();
       const { message } = await errorOf(session.query('ALTER RESOURCE GROUP default RU_PER_SEC = 10'));
-      expect(message).toMatch(/default.*shared by all tenants/s);
+      expect(message).toMatch(/sets the resource group `default`/);
       expect(Date.now() - start).toBeLessThan(AT_ONCE);
     });
-    expect((await inPd())['default']).toBeGreaterThan(1_000_000_000);
+    const rates = await inPd();
+    for (const name of ['default', '1:default', '2:default'])
+      expect([name, rates[name]]).toEqual([name, 2 ** 31 - 1]);
     // What was refused leaves nothing behind.
-    expect((await inSql('alpha'))['default']).toBe('UNLIMITED');
+    for (const tenant of ['alpha', 'beta']) expect((await inSql(tenant))['default']).toBe('UNLIMITED');
   });
 
   test('an external timestamp is one for all: a clear error at once', async () => {
@@ -201,6 +216,80 @@ describe('two TiDBs with a group of one name', () => {
       }
     });
     expect(Object.keys(await inPd()).filter((name) => name.includes(`${LONGEST}g`))).toEqual([]);
+  });
+});
+
+describe("a limit of a tenant's `default`", () => {
+  /** Request units a second. A row that is written takes more than one. */
+  const LIMIT = 20;
+  const SECONDS = 2;
+  /** How many times more the other tenant must have written. */
+  const MARGIN = 3;
+  /** TiDB learns of a limit with its next tokens, which it asks for every few seconds. */
+  const MOST_ROUNDS = 15;
+
+  /** Rows that each tenant writes beside the other in the same time. */
+  async function written(): Promise<Record<string, number>> {
+    const end = Date.now() + SECONDS * 1000;
+    return inAll(stack, async (session) => {
+      let rows = 0;
+      for (; Date.now() < end; rows++) await session.query('INSERT INTO work.loads VALUES ()');
+      return rows;
+    });
+  }
+
+  /** Lets both write until the outcome is as wanted. Gives the last one. */
+  async function writtenUntil(
+    isWanted: (rows: Record<string, number>) => boolean,
+  ): Promise<Record<string, number>> {
+    let rows = await written();
+    for (let round = 1; round < MOST_ROUNDS && !isWanted(rows); round++) rows = await written();
+    return rows;
+  }
+  const isHeldBack = (rows: Record<string, number>): boolean => rows['beta']! > MARGIN * rows['alpha']!;
+
+  async function underGroups(): Promise<Record<string, number>> {
+    const { resourceGroups } = await stack.store.inspect.stats();
+    return resourceGroups as Record<string, number>;
+  }
+
+  test('TiDB holds back the tenant that has it, and not the other', async () => {
+    await inAll(stack, (session) =>
+      session.query('CREATE TABLE work.loads (id BIGINT AUTO_RANDOM PRIMARY KEY)'),
+    );
+    expect(await setRequestUnits(pd, 1, { ru: LIMIT, priority: 'low' })).toEqual({
+      ru: LIMIT,
+      burst: false,
+      priority: 'low',
+    });
+    // The other's limit is not in use: its configuration shares PD's `default`.
+    await setRequestUnits(pd, 2, { ru: 1 });
+    for (let i = 0; i < 40 && (await inSql('alpha'))['default'] !== String(LIMIT); i++) await sleep(250);
+    expect((await inSql('alpha'))['default']).toBe(String(LIMIT));
+    expect((await inSql('beta'))['default']).toBe('UNLIMITED');
+    const before = await underGroups();
+    const rows = await writtenUntil(isHeldBack);
+    expect(isHeldBack(rows)).toBe(true);
+    const after = await underGroups();
+    const grown = (name: string): number => (after[name] ?? 0) - (before[name] ?? 0);
+    // At the store each request names the group that PD has.
+    expect(grown('1:default')).toBeGreaterThanOrEqual(rows['alpha']!);
+    expect(grown('default')).toBeGreaterThanOrEqual(rows['beta']!);
+    expect(Object.keys(after)).not.toContain('2:default');
+  });
+
+  test('PD counts what the tenant uses under its own name', async () => {
+    const text = await (await fetch(`${stack.pd.directUrl}/metrics`)).text();
+    const used =
+      /resource_manager_resource_unit_write_request_unit_sum\{[^}]*?name="1:default"[^}]*\} (\S+)/.exec(text);
+    expect(Number(used?.[1])).toBeGreaterThan(0);
+  });
+
+  test('without the limit it is not held back any more', async () => {
+    await setRequestUnits(pd, 1, { ru: 'unlimited', priority: 'medium' });
+    for (let i = 0; i < 40 && (await inSql('alpha'))['default'] !== 'UNLIMITED'; i++) await sleep(250);
+    const rows = await writtenUntil((now) => !isHeldBack(now));
+    expect(isHeldBack(rows)).toBe(false);
   });
 });
 

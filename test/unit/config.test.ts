@@ -29,7 +29,7 @@ const BAD: [string, object, string][] = [
   [
     'an unknown field of a tenant',
     tenant({ id: 3 }),
-    'tenants[0].id: unknown field; known here: name, number, state, keyspace, prefix',
+    'tenants[0].id: unknown field; known here: name, number, state, keyspace, prefix, ownDefaultGroup',
   ],
   [
     'an unknown state',
@@ -200,6 +200,16 @@ const rawPrefix = (hex: string): Extra => ({ prefix: { hex, mode: 'raw' } });
 const TABLE: Extra = {};
 
 const BAD_SPACES: [string, object, string][] = [
+  [
+    'a `default` as a number',
+    tenant({ ownDefaultGroup: 1 }),
+    'tenants[0].ownDefaultGroup: must be true or false',
+  ],
+  [
+    'tenant 0 with a `default` of its own',
+    tenant({ number: 0, ownDefaultGroup: true }),
+    "tenants[0].ownDefaultGroup: tenant 0 keeps PD's own `default`; leave this out",
+  ],
   ['a keyspace as a number', tenant({ keyspace: 7 }), 'tenants[0].keyspace: must be an object'],
   [
     'an unknown field of a keyspace',

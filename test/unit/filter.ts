@@ -42,6 +42,7 @@ export interface SpaceChoice {
   readonly number: number;
   readonly keyspace?: { readonly id: number; readonly mode: 'txn' | 'raw' };
   readonly prefix?: { readonly bytes: Uint8Array; readonly mode: 'txn' | 'raw' };
+  readonly ownDefaultGroup?: boolean;
 }
 
 export type Way = 'request' | 'response';
@@ -60,6 +61,7 @@ export interface Exports {
   select(number: number, prefix: number, prefixLength: number, lease: bigint): void;
   selectKeyspace(number: number, id: number, mode: number): void;
   selectPrefix(number: number, at: number, length: number, mode: number): void;
+  ownDefaultGroup(): void;
   spaceFacts(): number;
   owns(start: number, startLength: number, end: number, endLength: number): number;
   mapName(kind: number, at: number, length: number): number;
@@ -210,12 +212,13 @@ export class Filter {
   /** The same for a tenant with any key space. */
   selectSpace(choice: SpaceChoice, name = 'alpha'): void {
     this.select(choice.number, name);
-    const { keyspace, prefix } = choice;
+    const { keyspace, prefix, ownDefaultGroup } = choice;
     if (keyspace) this.wasm.selectKeyspace(choice.number, keyspace.id, keyspace.mode === 'raw' ? 1 : 0);
     if (prefix) {
       const mode = prefix.mode === 'raw' ? 1 : 0;
       this.wasm.selectPrefix(choice.number, this.put(prefix.bytes), prefix.bytes.length, mode);
     }
+    if (ownDefaultGroup) this.wasm.ownDefaultGroup();
   }
 
   /** What the key space says of itself. `tag` is what is added to the upper 16 bits of table ids. */

@@ -35,7 +35,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
   });
 
   test.each([
-    ['default', Status.GROUP_SHARED],
+    ['default', Status.GROUP_DEFAULT],
     ['', Status.GROUP_SETTINGS],
     ['.', Status.GROUP_NAME],
     ['..', Status.GROUP_NAME],
@@ -71,6 +71,75 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     expect(shown(11)).toEqual(['app', 'default']);
     expect(shown(3)).toEqual(['default']);
     expect(shown(0)).toEqual(['default', 'app']);
+  });
+
+  describe('a tenant whose `default` is its own', () => {
+    beforeAll(() => filter.selectSpace({ number: 12, ownDefaultGroup: true }, 'alpha'));
+
+    test("requests name the tenant's in PD's messages, at the store and in the meta storage", () => {
+      const named = (type: string, fields: Fields): Fields => {
+        const { status, bytes } = filter.message(messageId(type), encode(type, fields), 'request');
+        expect(status).toBe(Status.OK);
+        return decode(type, bytes);
+      };
+      expect(
+        named('resource_manager.GetResourceGroupRequest', { resourceGroupName: 'default' }),
+      ).toMatchObject({ resourceGroupName: '12:default' });
+      const buckets = named('resource_manager.TokenBucketsRequest', {
+        requests: [{ resourceGroupName: 'default' }, { resourceGroupName: 'app' }],
+      });
+      expect((buckets['requests'] as Fields[]).map((request) => request['resourceGroupName'])).toEqual([
+        '12:default',
+        '12:app',
+      ]);
+      const path = named('meta_storagepb.GetRequest', {
+        key: Buffer.from('resource_group/settings/default'),
+      });
+      expect(Buffer.from(path['key'] as Uint8Array).toString()).toBe('resource_group/settings/12:default');
+      const under = (name: string): unknown =>
+        named(GET, {
+          context: { regionId: 1n, resourceControlContext: { resourceGroupName: name } },
+          key: Buffer.from('m'),
+        })['context'].resourceControlContext.resourceGroupName;
+      // Twice, because a context that needs no change is remembered.
+      expect([under('default'), under('default')]).toEqual(['12:default', '12:default']);
+      expect(under('')).toBe('');
+    });
+
+    test("answers show the tenant's by its own name, and neither PD's nor another's", () => {
+      const groups = ['12:default', 'default', '1:default', '12:app'].map((name) => ({ name, ...SETTINGS }));
+      const { bytes } = filter.message(messageId(LIST), encode(LIST, { groups }), 'response');
+      expect((decode(LIST, bytes)['groups'] as Fields[]).map((group) => group['name'])).toEqual([
+        'default',
+        'app',
+      ]);
+      const WATCH = 'meta_storagepb.WatchResponse';
+      const events = ['12:default', 'default', '1:default'].map((name) => ({
+        kv: {
+          key: Buffer.from(`resource_group/settings/${name}`),
+          value: Buffer.from(encode('resource_manager.ResourceGroup', { name, ...SETTINGS })),
+        },
+      }));
+      const told = filter.message(messageId(WATCH), encode(WATCH, { events }), 'response');
+      const keys = (decode(WATCH, told.bytes)['events'] as Fields[]).map(({ kv }) => [
+        Buffer.from(kv.key as Uint8Array).toString(),
+        decode('resource_manager.ResourceGroup', kv.value as Uint8Array)['name'],
+      ]);
+      expect(keys).toEqual([['resource_group/settings/default', 'default']]);
+    });
+
+    test("a group that leads to PD's `default` stays in a list", () => {
+      const groups = [{ name: '12:app', ...SETTINGS, runawaySettings: { switchGroupName: 'default' } }];
+      const { bytes } = filter.message(messageId(LIST), encode(LIST, { groups }), 'response');
+      expect(decode(LIST, bytes)['groups']).toHaveLength(1);
+    });
+
+    test('the tenant cannot change or delete it', () => {
+      expect(put({ name: 'default', ...SETTINGS }).status).toBe(Status.GROUP_DEFAULT);
+      const DELETE = 'resource_manager.DeleteResourceGroupRequest';
+      const deleted = encode(DELETE, { resourceGroupName: 'default' });
+      expect(filter.message(messageId(DELETE), deleted, 'request').status).toBe(Status.GROUP_DEFAULT);
+    });
   });
 
   test('tenant 0 keeps its names, changes the shared group, and reaches no other', () => {

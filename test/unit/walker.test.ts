@@ -52,6 +52,7 @@ function id(name: string): number {
 /** One of each kind. */
 const SPACES: SpaceChoice[] = [
   { number: 1 },
+  { number: 12, ownDefaultGroup: true },
   { number: 3, keyspace: { id: 7, mode: 'txn' } },
   { number: 4, keyspace: { id: 0xffffff, mode: 'raw' } },
   { number: 5, prefix: { bytes: Buffer.from('app1:'), mode: 'txn' } },

@@ -116,6 +116,12 @@ function raised(prefix: Uint8Array): Uint8Array {
 }
 
 export function spaceOf(choice: SpaceChoice): KeySpace {
+  const space = keysOf(choice);
+  const name = choice.ownDefaultGroup ? `${space.name}, own default group` : space.name;
+  return { ...space, choice, name };
+}
+
+function keysOf(choice: SpaceChoice): KeySpace {
   const { number, keyspace, prefix } = choice;
   if (keyspace) {
     const first = (keyspace.mode === 'raw' ? 0x72 : 0x78) * 2 ** 24 + keyspace.id;

@@ -7,7 +7,15 @@ import { reflect, type ReflectMessage } from '@bufbuild/protobuf/reflect';
 import type { JudgedMessage, Judgement } from '../../../src-ts/schema/judgement.ts';
 import { Status, type Way } from '../../unit/filter.ts';
 import { EMPTY } from './bytes.ts';
-import { clientGroup, clientPath, isGroupPath, objectionToOwn, storedGroup, storedPath } from './groups.ts';
+import {
+  clientGroup,
+  clientPath,
+  clientReference,
+  isGroupPath,
+  objectionToOwn,
+  storedGroup,
+  storedPath,
+} from './groups.ts';
 import {
   capabilities,
   COPROCESSOR,
@@ -267,7 +275,7 @@ export class WalkerModel {
         textOf(get('RESOURCE_PATH') as Uint8Array),
         textOf(get('RESOURCE_END') as Uint8Array),
       ];
-      const stored = storedPath(world.space.choice.number, path, end);
+      const stored = storedPath(world.space.choice, path, end);
       result.set(
         number('RESOURCE_PATH')!,
         stored === undefined ? new Refused(Status.NAME_OUTSIDE) : bytesOf(stored),
@@ -405,15 +413,16 @@ export class WalkerModel {
       }
       case 'OWN_GROUP':
       case 'GROUP': {
-        const { number } = space.choice;
-        const status = request && role === 'OWN_GROUP' ? objectionToOwn(number, String(value)) : undefined;
+        const owner = space.choice;
+        const status = request && role === 'OWN_GROUP' ? objectionToOwn(owner, String(value)) : undefined;
         if (status !== undefined) throw new Refused(status);
-        const name = (request ? storedGroup : clientGroup)(number, String(value));
+        const decode = role === 'OWN_GROUP' ? clientGroup : clientReference;
+        const name = (request ? storedGroup : decode)(owner, String(value));
         if (name === undefined && request) throw new Refused(Status.NAME_OUTSIDE);
         return name ?? DROPPED;
       }
       case 'RESOURCE_KEY': {
-        const path = clientPath(space.choice.number, textOf(bytes));
+        const path = clientPath(space.choice, textOf(bytes));
         return path === undefined ? DROPPED : bytesOf(path);
       }
       case 'TSO_COUNT':

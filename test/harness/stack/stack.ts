@@ -14,6 +14,8 @@ export interface Tenant {
   name: string;
   /** 1..32766, the tag in the store's keys. */
   number: number;
+  /** Its resource group `default` is its own. */
+  ownDefaultGroup?: boolean;
 }
 
 export interface StackOptions {

@@ -159,7 +159,7 @@ export const STATEMENTS: readonly Statement[] = [
     name: 'ALTER RESOURCE GROUP default',
     sql: 'ALTER RESOURCE GROUP `default` RU_PER_SEC = 1000',
     outcome: 'refused',
-    says: /the resource group `default` is shared by all tenants/,
+    says: /sets the resource group `default`/,
   },
   {
     name: 'CREATE RESOURCE GROUP',

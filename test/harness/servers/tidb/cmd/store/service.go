@@ -102,6 +102,7 @@ func recovered(ctx context.Context, method string, req any, next grpc.UnaryHandl
 // guarded serves one request, alone or out of BatchCommands, behind the checks.
 func (s *service) guarded(ctx context.Context, method string, req any, next grpc.UnaryHandler) (any, error) {
 	s.stats.request(method)
+	s.stats.group(req)
 	command, known := commands[reflect.TypeOf(req)]
 	if !known {
 		return recovered(ctx, method, req, next)

@@ -97,7 +97,9 @@ export class HostedModule {
   /** The last refusal's text, and what an access log shows as its details. */
   refusal = '';
   details = '';
-  /** Lines of Envoy's log. */
+  /** The line that it logs at its start. */
+  readonly greeting: string;
+  /** Lines of Envoy's log since then. */
   readonly logged: { readonly level: number; readonly text: string }[] = [];
   /** What the filter has set for streams, the newest value of each. */
   readonly properties = new Map<string, string>();
@@ -116,6 +118,11 @@ export class HostedModule {
     this.words = new DataView(this.wasm.memory.buffer);
     this.wasm._initialize();
     this.wasm.proxy_on_vm_start(0, 0);
+    this.greeting = this.logged
+      .splice(0)
+      .map(({ text }) => text)
+      .join('\n');
+    this.refusal = '';
   }
 
   get memoryBytes(): number {
@@ -125,6 +132,11 @@ export class HostedModule {
   /** A gauge or counter as of the last tick. */
   metric(name: string): number {
     return this.values.get(name) ?? 0;
+  }
+
+  /** Sets a gauge, as another VM does. */
+  set(name: string, value: number): void {
+    this.values.set(name, value);
   }
 
   /** Memory may have moved since the last look at it. */
@@ -201,6 +213,10 @@ export class HostedModule {
       proxy_increment_metric: (metric: number, by: bigint): number => {
         const name = this.names.get(metric)!;
         this.values.set(name, this.metric(name) + Number(by));
+        return OK;
+      },
+      proxy_record_metric: (metric: number, value: bigint): number => {
+        this.values.set(this.names.get(metric)!, Number(value));
         return OK;
       },
       proxy_get_current_time_nanoseconds: (at: number): number => {

@@ -2,9 +2,10 @@
 import '../host/abort';
 import { Action, Buffer, LogLevel } from '../host/abi';
 import { PLUGIN_NAME, log, readBuffer, readProperty, resultAt, resultLength } from '../host/host';
+import { VERSION } from '../host/version';
 import { alloc, reset } from '../memory/arena';
 import { now, readClock } from '../streams/clock';
-import { collectGarbage, configure, forgetConfig } from '../streams/configs';
+import { collectGarbage, configure, forgetConfig, hasVersion } from '../streams/configs';
 import { drainingCount, reviewStreams } from '../streams/drain';
 import {
   onRequestBody,
@@ -16,7 +17,7 @@ import {
 } from '../streams/filter';
 import { answerLate, forgetLate } from '../streams/late';
 import { flushRefusals } from '../streams/refusal-log';
-import { defineMetrics, recordMetrics } from '../streams/metrics';
+import { defineMetrics, recordBuild, recordMetrics } from '../streams/metrics';
 import { endClosedStreams } from '../streams/states';
 import { closeStream, findStream, openStream } from '../streams/stream';
 import { onLookup, wakeForgotten } from '../streams/waiting';
@@ -35,6 +36,7 @@ export function proxy_on_context_create(context: u32, root: u32): void {
 }
 
 export function proxy_on_vm_start(_root: u32, _size: u32): u32 {
+  log(LogLevel.INFO, 'tidb-mesh ' + VERSION + ' starts');
   return 1;
 }
 
@@ -54,6 +56,7 @@ export function proxy_on_configure(root: u32, size: u32): u32 {
     return 0;
   }
   defineMetrics();
+  recordBuild(true);
   proxy_set_tick_period_milliseconds(TICK_MS);
   return 1;
 }
@@ -121,7 +124,11 @@ export function proxy_on_http_call_response(
 
 export function proxy_on_delete(context: u32): void {
   const stream = findStream(context);
-  if (stream == null) return forgetConfig(context, now);
+  if (stream == null) {
+    forgetConfig(context, now);
+    if (!hasVersion()) recordBuild(false);
+    return;
+  }
   forgetLate(stream);
   closeStream(context);
 }

@@ -11,6 +11,7 @@ import {
   proxy_http_call,
   proxy_increment_metric,
   proxy_log,
+  proxy_record_metric,
   proxy_remove_header_map_value,
   proxy_replace_header_map_value,
   proxy_send_local_response,
@@ -206,6 +207,11 @@ export function increment(metric: u32): void {
 }
 
 /** Adds to a counter, or changes a gauge by a signed amount. */
+/** Sets a gauge, for all VMs together. */
+export function record(metric: u32, value: u64): void {
+  proxy_record_metric(metric, value);
+}
+
 export function add(metric: u32, amount: i64): void {
   proxy_increment_metric(metric, amount);
 }

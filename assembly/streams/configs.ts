@@ -133,6 +133,11 @@ export function resolverOf(root: u32): Resolver | null {
   return version == null ? null : version.resolver;
 }
 
+/** True while Envoy has a version. */
+export function hasVersion(): bool {
+  return versions.length > 0;
+}
+
 /** True when some streams may run under a former version. */
 export function hasFormer(): bool {
   return versions.length > 1;

@@ -3,7 +3,8 @@
  * statistics would see a tenant's name in them.
  */
 import { MetricType } from '../host/abi';
-import { add, defineMetric, defineMetricAt, increment } from '../host/host';
+import { add, defineMetric, defineMetricAt, increment, record } from '../host/host';
+import { VERSION } from '../host/version';
 import { vmBudget } from '../memory/stream-buffer';
 import { takeRefusals } from '../rewrite/refusal-counts';
 import { codeOf } from '../schema/statuses';
@@ -28,6 +29,7 @@ let streamsDraining: u32 = 0;
 let heldBytes: u32 = 0;
 let memoryBytes: u32 = 0;
 let streamsActive: u32 = 0;
+let buildInfo: u32 = 0;
 let defined = false;
 
 /** What this VM has added to each gauge. Every worker has a VM, and a gauge is the sum over all VMs. */
@@ -52,6 +54,15 @@ export function defineMetrics(): void {
   heldBytes = defineMetric(MetricType.GAUGE, 'tidbmesh_held_bytes');
   memoryBytes = defineMetric(MetricType.GAUGE, 'tidbmesh_vm_memory_bytes');
   streamsActive = defineMetric(MetricType.GAUGE, 'tidbmesh_streams_active');
+  buildInfo = defineMetric(MetricType.GAUGE, 'tidbmesh_build_info.version.' + VERSION);
+}
+
+/**
+ * Says that this version runs, or that it ends in this VM. All VMs set one gauge to the same value. So one that ends clears it, and each
+ * one that goes on sets it again on its tick.
+ */
+export function recordBuild(runs: bool): void {
+  if (defined) record(buildInfo, runs ? 1 : 0);
 }
 
 /** Counts a new stream. Envoy is told on the tick, because a call for each would cost more than the rest of counting. */
@@ -111,4 +122,5 @@ export function recordMetrics(draining: u32): void {
   heldShare = share(heldBytes, heldShare, vmBudget.used);
   memoryShare = share(memoryBytes, memoryShare, (<i64>memory.size()) << 16);
   activeShare = share(streamsActive, activeShare, streamCount());
+  recordBuild(true);
 }

@@ -2,6 +2,7 @@
 import { configText } from '../config/text.ts';
 import type { PluginConfig } from '../config/types.ts';
 import type { MeshFile } from './mesh-file.ts';
+import { VERSION } from '../version.ts';
 import { FILTERED_PORTS, operatorLabels, pdOf, type KubeObject } from './storage.ts';
 
 export const NETWORKING = 'networking.istio.io/v1alpha3';
@@ -135,8 +136,11 @@ export function bothProtocols({ storage }: MeshFile): KubeObject {
   };
 }
 
+/** With this version as the tag and the digest of the filter at hand, where the mesh file does not say others. */
 function imageUrl({ image }: MeshFile, { imageDigest }: FilterCode): string {
-  return `oci://${image.includes('@') ? image : `${image}@${imageDigest}`}`;
+  if (image.includes('@')) return `oci://${image}`;
+  const isTagged = /:[^/]*$/.test(image);
+  return `oci://${isTagged ? image : `${image}:${VERSION}`}@${imageDigest}`;
 }
 
 /** Istio's stable API. Istio fetches the artifact by its digest. Until then, every request gets 503. */

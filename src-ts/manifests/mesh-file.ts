@@ -15,7 +15,7 @@ export interface MeshFile {
   clusterDomain: string;
   /** Principals, besides the storage layer's own, that may use its other ports (peers, status). `*` may end one. */
   alsoTrusted: string[];
-  /** Where the OCI artifact is, without a scheme. Without `@sha256:…`, the digest is that of the filter at hand. */
+  /** Where the OCI artifact is, without a scheme. Tag and digest are those of the filter at hand, where it has none. */
   image: string;
   /** The filter's configuration without `pd`, which follows from `storage`. */
   pluginConfig: PluginConfig;

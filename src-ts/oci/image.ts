@@ -8,6 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
+import { VERSION } from '../version.ts';
 
 export interface Blob {
   readonly digest: string;
@@ -31,6 +32,12 @@ const WASM_LAYER_TYPE = 'application/vnd.module.wasm.content.layer.v1+wasm';
 const WASM_METADATA_TYPE = 'application/vnd.module.wasm.metadata.layer.v1+json';
 const FILE_NAME = 'plugin.wasm';
 const TITLE = 'tidb-mesh';
+
+/** Labels of the image, and annotations of its manifest. */
+const labelsOf = (version: string): object => ({
+  'org.opencontainers.image.title': TITLE,
+  'org.opencontainers.image.version': version,
+});
 
 const TAR_BLOCK = 512;
 const GZIP_OS_AT = 9;
@@ -77,6 +84,7 @@ function stored(bytes: Buffer): Buffer {
 
 function image(
   name: Image['name'],
+  version: string,
   configType: string,
   config: Blob,
   layers: readonly [string, Blob][],
@@ -86,7 +94,7 @@ function image(
     mediaType: MANIFEST_TYPE,
     config: described(configType, config),
     layers: layers.map(([type, layer]) => described(type, layer)),
-    annotations: { 'org.opencontainers.image.title': TITLE },
+    annotations: labelsOf(version),
   });
   return {
     name,
@@ -97,21 +105,21 @@ function image(
 }
 
 /** The form that every registry and tool accepts. */
-export function compatImage(wasm: Buffer): Image {
+export function compatImage(wasm: Buffer, version = VERSION): Image {
   const tar = tarOf(FILE_NAME, wasm);
   const config = json({
     architecture: 'wasm',
     os: 'wasi',
-    config: {},
+    config: { Labels: labelsOf(version) },
     rootfs: { type: 'layers', diff_ids: [sha256(tar)] },
   });
-  return image('compat', CONFIG_TYPE, config, [[LAYER_TYPE, blob(stored(tar))]]);
+  return image('compat', version, CONFIG_TYPE, config, [[LAYER_TYPE, blob(stored(tar))]]);
 }
 
-export function artifactImage(wasm: Buffer): Image {
+export function artifactImage(wasm: Buffer, version = VERSION): Image {
   const config = json({ type: 'envoy_proxy', abi_versions: ['v0-2-1'], config: { rootIds: [TITLE] } });
   const metadata = json({ name: TITLE });
-  return image('artifact', WASM_CONFIG_TYPE, config, [
+  return image('artifact', version, WASM_CONFIG_TYPE, config, [
     [WASM_METADATA_TYPE, metadata],
     [WASM_LAYER_TYPE, blob(wasm)],
   ]);

@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Tell } from '../tell.ts';
+import { VERSION } from '../version.ts';
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
@@ -78,7 +79,7 @@ export const BUILDS: readonly Build[] = [RELEASE, CHECK, TESTING.release, TESTIN
 export type Inputs = Record<string, string | null>;
 
 interface BuildRecord {
-  /** Digest of the arguments, the compiler and all that runs before it. */
+  /** Digest of the arguments, the version, the compiler and all that runs before it. */
   readonly command: string;
   readonly inputs: Inputs;
 }
@@ -128,7 +129,7 @@ function filesOf(path: string): string[] {
 
 const tools = (): string[] => TOOLS.flatMap(filesOf).map((path) => digestOfFile(path) ?? '');
 
-const commandOf = (build: Build): string => digestOf(JSON.stringify([build.args, tools()]));
+const commandOf = (build: Build): string => digestOf(JSON.stringify([build.args, VERSION, tools()]));
 
 const recordOf = (build: Build): string => join(ROOT, `${build.output}.inputs.json`);
 

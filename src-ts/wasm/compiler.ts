@@ -1,11 +1,12 @@
 /**
- * Runs the AssemblyScript compiler, and inlines the functions that docstrings mark. It is a process of its own, because its type
- * declarations replace Node's `console`.
+ * Runs the AssemblyScript compiler. Inlines the functions that docstrings mark, and writes the version. It is a process of its own,
+ * because its type declarations replace Node's `console`.
  */
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join, normalize, relative, resolve, sep } from 'node:path';
 import { digestOf, type Inputs } from './builds.ts';
 import { decorateInline } from './inline.ts';
+import { withVersion } from './version.ts';
 
 interface Compiler {
   main(
@@ -37,7 +38,7 @@ const { error } = await main(args, {
       .split(sep)
       .join('/');
     inputs[path] = source === null ? null : digestOf(source);
-    return source === null ? null : decorateInline(source);
+    return source === null ? null : withVersion(decorateInline(source));
   },
   writeFile: async (name, contents, folder) => {
     // Write by renaming, so that a concurrent reader never sees a partial file.

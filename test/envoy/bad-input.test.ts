@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { VERSION } from '../../src-ts/version.ts';
 import { rowKey } from '../harness/support/keys.ts';
 import { ticked } from '../harness/support/tick.ts';
 import { bytesField, GET, getRequest } from './messages.ts';
@@ -137,6 +138,16 @@ describe('bad answers', () => {
     expect(accesses).toHaveLength(2);
     expect(accesses[0]).toMatchObject({ tenant: 'beta', details: `tidb_mesh_refused[${code}]`, path: GET });
     expect(await mesh.prometheus()).toMatch(new RegExp(`tidbmesh_refused\\{.*code="${code}".*\\} [2-9]`));
+  });
+
+  test('its version is the first line of each VM, and a label', async () => {
+    const lines = (await readFile(mesh.logPath, 'utf8'))
+      .split('\n')
+      .filter((line) => line.includes('tidb-mesh'));
+    expect(lines[0]).toMatch(new RegExp(`wasm log.*: tidb-mesh ${VERSION} starts$`));
+    expect(await mesh.prometheus()).toMatch(
+      new RegExp(`^tidbmesh_build_info\\{.*version="${VERSION}".*\\} 1$`, 'm'),
+    );
   });
 
   test("an unknown field and a neighbour's key leave the answer", async () => {

@@ -226,6 +226,7 @@ export async function startEnvoy(
     command: binaries.envoy,
     args: [
       ...['--config-path', config, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'warning'],
+      ...['--component-log-level', 'wasm:info'],
       ...['--file-flush-interval-msec', '50'],
       ...['--service-node', 'test', '--service-cluster', 'test'],
     ],

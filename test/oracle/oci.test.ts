@@ -46,7 +46,7 @@ afterAll(() => {
 });
 
 const reference = (digest: string): string =>
-  `localhost:${(server.address() as AddressInfo).port}/${NAME}@${digest}`;
+  `localhost:${(server.address() as AddressInfo).port}/${NAME}:1.2.3@${digest}`;
 
 test.each(IMAGES.map((image): [string, Image] => [image.name, image]))(
   "%s: Istio's fetcher finds the wasm in it",

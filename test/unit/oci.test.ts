@@ -16,17 +16,20 @@ interface Descriptor {
 interface Manifest {
   config: Descriptor;
   layers: Descriptor[];
+  annotations: Record<string, string>;
 }
 
 /** Not a multiple of a tar's block, as the filter is not. */
 const WASM = Buffer.from('\0asm'.repeat(300) + 'end');
-const COMPAT_DIGEST = 'sha256:6fb917bbdc387cca5e454c81fc18d4633e48e76c9cd39de0e301f1a395d62025';
-const ARTIFACT_DIGEST = 'sha256:d2403fe41ae9283a26f96f4d62f39ff9f6ecde459fc4fced27f133507ee4f3b5';
+const COMPAT_DIGEST = 'sha256:d06415219b55e2e06b434eef2a32894a595c72c73a300ae5f5c81ae775fb15b1';
+const ARTIFACT_DIGEST = 'sha256:b3d98108bcb0f348aef355de106317a3ceefdfcfe2057b1554dee8a505347e8c';
+/** Of a release that there is not, so that the digests above stay. */
+const VERSION = '1.2.3';
 let folder: string;
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'tidb-mesh-oci-'));
-  writeLayout(folder, [compatImage(WASM), artifactImage(WASM)]);
+  writeLayout(folder, [compatImage(WASM, VERSION), artifactImage(WASM, VERSION)]);
 });
 afterAll(() => {
   rmSync(folder, { recursive: true });
@@ -53,8 +56,17 @@ test('compat: one tar.gz with plugin.wasm, and the diff id of the tar', () => {
   expect(tar.subarray(0, 12).toString('latin1')).toBe('plugin.wasm\0');
   expect(tar.subarray(512, 512 + WASM.length).equals(WASM)).toBe(true);
   expect(tar.length % 512).toBe(0);
-  const { rootfs } = JSON.parse(read(config).toString()) as { rootfs: { diff_ids: string[] } };
-  expect(rootfs.diff_ids).toEqual([sha256(tar)]);
+  expect(JSON.parse(read(config).toString())).toMatchObject({
+    rootfs: { diff_ids: [sha256(tar)] },
+    config: { Labels: { 'org.opencontainers.image.version': VERSION } },
+  });
+});
+
+test.each(['compat', 'artifact'])('%s says its version', (name) => {
+  expect(manifestOf(name).annotations).toEqual({
+    'org.opencontainers.image.title': 'tidb-mesh',
+    'org.opencontainers.image.version': VERSION,
+  });
 });
 
 test('artifact: two layers, one of them the wasm', () => {
@@ -69,7 +81,7 @@ test('artifact: two layers, one of them the wasm', () => {
 });
 
 test('the same wasm gives the same digests, on every machine', () => {
-  expect(compatImage(WASM).digest).toBe(COMPAT_DIGEST);
-  expect(artifactImage(WASM).digest).toBe(ARTIFACT_DIGEST);
+  expect(compatImage(WASM, VERSION).digest).toBe(COMPAT_DIGEST);
+  expect(artifactImage(WASM, VERSION).digest).toBe(ARTIFACT_DIGEST);
   expect(compatImage(Buffer.from('other')).digest).not.toBe(COMPAT_DIGEST);
 });

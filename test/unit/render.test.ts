@@ -10,6 +10,7 @@ import { clientSide } from '../../src-ts/manifests/client-side.ts';
 import { WITHOUT_CODE } from '../../src-ts/manifests/code.ts';
 import { MeshFileError, readMeshFile } from '../../src-ts/manifests/mesh-file.ts';
 import { render } from '../../src-ts/manifests/render.ts';
+import { VERSION } from '../../src-ts/version.ts';
 import { ROOT } from '../../src-ts/wasm/builds.ts';
 
 const FOLDER = join(ROOT, 'manifests');
@@ -54,6 +55,20 @@ describe("the filter on the tenants' side", () => {
       .flatMap((object) => configSources(JSON.stringify(object)))
       .map((source) => (JSON.parse(source.text) as PluginConfig).policy);
     expect(found).toEqual([{ refuse: policy.refuse }, policy]);
+  });
+});
+
+describe('the image of the filter', () => {
+  const urlOf = (image: string): string[] =>
+    render({ ...readMeshFile(SOURCE), image }, { base64: '', imageDigest: 'sha256:d' }, [
+      'wasmplugin',
+    ]).flatMap(({ text }) => [...text.matchAll(/oci:[^"\n]*/g)].map(([url]) => url));
+  test.each([
+    ['host:5000/mesh', `oci://host:5000/mesh:${VERSION}@sha256:d`],
+    ['host/mesh:mine', 'oci://host/mesh:mine@sha256:d'],
+    ['host/mesh@sha256:e', 'oci://host/mesh@sha256:e'],
+  ])('%s', (image, url) => {
+    expect(urlOf(image)).toEqual([url, url]);
   });
 });
 

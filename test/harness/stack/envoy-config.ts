@@ -47,9 +47,12 @@ export function envoyBootstrap(options: EnvoyOptions): object {
   return {
     ...(options.node ? { node: options.node } : {}),
     admin: { address: address(ports.admin) },
-    // The code of a refusal is a label, see docs/refusals.md.
+    // The code of a refusal and the version are labels, see docs/refusals.md and docs/install.md.
     stats_config: {
-      stats_tags: [{ tag_name: 'code', regex: '^wasmcustom\\.tidbmesh_refused(\\.code\\.([A-Z_]+))$' }],
+      stats_tags: [
+        { tag_name: 'code', regex: '^wasmcustom\\.tidbmesh_refused(\\.code\\.([A-Z_]+))$' },
+        { tag_name: 'version', regex: '^wasmcustom\\.tidbmesh_build_info(\\.version\\.(.+))$' },
+      ],
     },
     static_resources: {
       listeners: [

@@ -6,7 +6,7 @@ const LAYERS = {
   wire: ['memory'],
   schema: ['wire'],
   texts: ['memory', 'wire', 'schema'],
-  keys: ['memory', 'wire'],
+  keys: ['memory', 'wire', 'schema/bits'],
   rows: ['memory', 'wire'],
   terms: ['memory', 'wire', 'schema', 'keys'],
   rewrite: ['memory', 'wire', 'schema', 'texts', 'keys', 'rows', 'terms'],

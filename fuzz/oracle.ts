@@ -4,7 +4,8 @@ import { readDescriptors } from '../src-ts/schema/descriptors.ts';
 import { judge, Kind } from '../src-ts/schema/judgement.ts';
 import { LEASE_SEED, type Way } from '../test/unit/filter.ts';
 import { WalkerModel, type World as ModelWorld } from '../test/harness/model/walker.ts';
-import { Flag, type Message as Described, type Schema } from './schema.ts';
+import { Flag } from '../src-ts/schema/bits.ts';
+import type { Message as Described, Schema } from './schema.ts';
 import type { Space } from './spaces.ts';
 import { hasItsWire, read, Wire, type Node } from './tree.ts';
 

@@ -4,19 +4,6 @@ import { judge, type JudgedField, type JudgedMethod } from '../src-ts/schema/jud
 import { flagsOf, layOut } from '../src-ts/schema/layout.ts';
 import type { Way } from '../test/unit/filter.ts';
 
-/** Of the flags that a message has in the filter's table, those that the fuzzer asks for. */
-export const Flag = {
-  CONTEXT: 64,
-  NEEDS_TXN: 2048,
-  NEEDS_RAW: 4096,
-  NEEDS_COPROCESSOR: 8192,
-  ACTS_ALWAYS: 16384,
-  ACTS_WITHOUT_KEYS: 32768,
-  LENIENT: 65536,
-  OWNERS: 2097152,
-  HAS_CONTEXT: 131072,
-} as const;
-
 export interface Message {
   readonly name: string;
   /** The number that the filter knows it by. */

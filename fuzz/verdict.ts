@@ -9,7 +9,8 @@ import { clientGroup, objectionToOwn } from '../test/harness/model/groups.ts';
 import { mayQuoteKeys, READER, WITHHELD } from '../test/harness/model/walker.ts';
 import { readVarint } from '../test/harness/model/wire.ts';
 import { INSIDE, LATEST, NO_TIMESTAMP_LIMIT } from './facts.ts';
-import { Flag, type Message, type Schema } from './schema.ts';
+import { Flag } from '../src-ts/schema/bits.ts';
+import type { Message, Schema } from './schema.ts';
 import {
   isHiddenName,
   isReservedName,

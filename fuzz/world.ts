@@ -8,7 +8,8 @@ import { Guarded } from './guarded.ts';
 import { inputBytes, type Input } from './input.ts';
 import { tellFacts } from './facts.ts';
 import { Oracle } from './oracle.ts';
-import { Flag, type Schema } from './schema.ts';
+import { Flag } from '../src-ts/schema/bits.ts';
+import type { Schema } from './schema.ts';
 import { SPACES, spaceNamed, type Space } from './spaces.ts';
 
 /** A property that does not hold. */
@@ -158,7 +159,7 @@ function probesOf(space: Space, schema: Schema): Probe[] {
       [region(form(key, 'client'))],
     ),
   );
-  if (!(space.capabilities & Flag.NEEDS_TXN)) return [...lookups, ...found];
+  if (!(space.capabilities & Flag.TXN)) return [...lookups, ...found];
   const version = (role: string): number =>
     schema.message('kvrpcpb.Context').fields.find((field) => field.role === role)!.number;
   const context =

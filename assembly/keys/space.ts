@@ -10,6 +10,7 @@
  *   tenantZeroSpace()                     as they are, < t 80 01    both sides    API V1
  */
 import { alloc } from '../memory/arena';
+import { Flag } from '../schema/bits';
 import { isSameBytes } from '../wire/bytes';
 import { Codec, useCodec } from './codec';
 import { mappedAt, mappedLength } from './mapped';
@@ -24,10 +25,10 @@ export { decodeEnd, decodeKey, decodeStart, encodeKey, encodeLower, encodeUpper 
 export { Bound, Mapped, mappedAt, mappedLength } from './mapped';
 export { decodeEncoded, encodeEncoded, encodePlace, ownsRegion } from './pd-form';
 
-/** Kinds of requests that a key range serves. The values are those of the messages' flags in the wire tables. */
-export const TXN: u32 = 2048;
-export const RAW: u32 = 4096;
-export const COPROCESSOR: u32 = 8192;
+/** Kinds of requests that a key range serves: flags of the requests' messages. */
+const TXN: u32 = Flag.TXN;
+export const RAW: u32 = Flag.RAW;
+const COPROCESSOR: u32 = Flag.COPROCESSOR;
 
 export const MAX_KEYSPACE: u32 = 0xffffff;
 

@@ -8,7 +8,7 @@
 import { Bound, Mapped, decodeEncoded, encodeEncoded, mappedAt, mappedLength } from '../keys/space';
 import { mayQuoteKeys } from '../keys/text';
 import { alloc, isOverspent } from '../memory/arena';
-import { HTTP_MEMBERS, HTTP_SHAPES, Json } from '../schema/http';
+import { HTTP_MEMBERS, HTTP_SHAPES, Json, ShapeBits } from '../schema/http';
 import { textOf } from '../texts/text';
 import { Ascii, ascii, equals, isSameBytes, startsWith } from '../wire/bytes';
 import { escapedLength, readHex, writeHex } from '../wire/escape';
@@ -52,10 +52,6 @@ const MAX_JSON_DEPTH: i32 = 24;
 const MAX_DIGITS: usize = 9;
 /** TiDB's highest index, for TiFlash. */
 const MAX_GROUP_INDEX: u32 = 120;
-
-const OR_NULL: u32 = 1;
-const CONSTRAINT: u32 = 2;
-const NEEDED: u32 = 0x8000;
 
 const OPEN_LIST: u8 = 0x5b;
 const CLOSE_LIST: u8 = 0x5d;
@@ -123,7 +119,7 @@ function value(shape: u32): bool {
   if (status != Status.OK) return true;
   const kind = shapeWord(shape, 0);
   const c = peek();
-  if (c == 0x6e && (!strict || shapeWord(shape, 3) & OR_NULL)) {
+  if (c == 0x6e && (!strict || shapeWord(shape, 3) & ShapeBits.OR_NULL)) {
     only(NULL);
     return true;
   }
@@ -267,7 +263,8 @@ function memberShape(shape: u32, place: u32): u32 {
 /** True if all required members are there. */
 function hasNeeded(shape: u32, seen: u32): bool {
   const count = shapeWord(shape, 2);
-  for (let i: u32 = 0; i < count; i++) if (memberShape(shape, i) & NEEDED && !(seen & (1 << i))) return false;
+  for (let i: u32 = 0; i < count; i++)
+    if (memberShape(shape, i) & ShapeBits.NEEDED && !(seen & (1 << i))) return false;
   return true;
 }
 
@@ -279,7 +276,7 @@ function anyMember(): i32 {
 function object(shape: u32): bool {
   const from = jsonLength;
   const isAny = shapeWord(shape, 0) == Json.ANY;
-  const isConstraint = (shapeWord(shape, 3) & CONSTRAINT) != 0;
+  const isConstraint = (shapeWord(shape, 3) & ShapeBits.CONSTRAINT) != 0;
   let inside = true;
   let seen: u32 = 0;
   let countAt: usize = 0;
@@ -308,7 +305,7 @@ function object(shape: u32): bool {
     if (!isAny && memberOf(shape)) {
       if (strict && seen & (1 << memberPlace)) fail(Status.NAME_OUTSIDE);
       seen |= 1 << memberPlace;
-      member = memberShape(shape, memberPlace) & ~NEEDED;
+      member = memberShape(shape, memberPlace) & ~ShapeBits.NEEDED;
     } else if (strict) fail(Status.NAME_OUTSIDE);
     else if (mayQuoteKeys(textAt, textLength)) fail(Status.MALFORMED);
     expect(COLON);

@@ -1,6 +1,7 @@
 /** Looks up a gRPC method in the wire table. Unknown methods are refused. */
 import { equals, hashBytes, isSameBytes } from '../wire/bytes';
-import { METHODS, METHOD_COUNT } from '../schema/table';
+import { Method } from '../schema/bits';
+import { METHODS, METHOD_BYTES, METHOD_COUNT } from '../schema/table';
 import { textOf } from '../texts/text';
 
 export let decision: u32 = 0;
@@ -11,12 +12,8 @@ export let because: u32 = 0;
 /** Its index in METHODS. */
 export let methodPlace: u32 = 0;
 
-const RECORD_BYTES: usize = 14;
-const ID_BITS: u32 = 12;
-const ID_MASK: u32 = 0xfff;
-
 function recordAt(place: u32): usize {
-  return METHODS + <usize>place * RECORD_BYTES;
+  return METHODS + <usize>place * METHOD_BYTES;
 }
 
 /** A text: the path of the method with this index. */
@@ -25,17 +22,17 @@ export function pathAt(place: u32): u32 {
 }
 
 export function decisionAt(place: u32): u32 {
-  return (<u32>load<u16>(recordAt(place), 8)) >> ID_BITS;
+  return (<u32>load<u16>(recordAt(place), 8)) >> Method.ID_BITS;
 }
 
 /** Its request's message; 0 if the request is not read. */
 export function requestAt(place: u32): u32 {
-  return (<u32>load<u16>(recordAt(place), 8)) & ID_MASK;
+  return (<u32>load<u16>(recordAt(place), 8)) & Method.ID_MASK;
 }
 
 /** True if one side may send several messages. */
 export function isStreamAt(place: u32): bool {
-  return (<u32>load<u16>(recordAt(place), 10)) >> ID_BITS != 0;
+  return (<u32>load<u16>(recordAt(place), 10)) >> Method.ID_BITS != 0;
 }
 
 /** What a call of it is for, see Call. */
@@ -56,10 +53,10 @@ export function findMethod(p: usize, length: usize): bool {
   let high: usize = METHOD_COUNT;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (load<u32>(METHODS + middle * RECORD_BYTES) < hash) low = middle + 1;
+    if (load<u32>(METHODS + middle * METHOD_BYTES) < hash) low = middle + 1;
     else high = middle;
   }
-  const record = METHODS + low * RECORD_BYTES;
+  const record = METHODS + low * METHOD_BYTES;
   if (low == METHOD_COUNT || load<u32>(record) != hash) return false;
   if (!equals(p, length, textOf(load<u16>(record, 4)))) return false;
   foundLength = length <= LONGEST ? length : 0;
@@ -67,8 +64,8 @@ export function findMethod(p: usize, length: usize): bool {
   methodPlace = <u32>low;
   because = load<u16>(record, 6);
   const request = <u32>load<u16>(record, 8);
-  requestMessage = request & ID_MASK;
-  decision = request >> ID_BITS;
-  responseMessage = (<u32>load<u16>(record, 10)) & ID_MASK;
+  requestMessage = request & Method.ID_MASK;
+  decision = request >> Method.ID_BITS;
+  responseMessage = (<u32>load<u16>(record, 10)) & Method.ID_MASK;
   return true;
 }

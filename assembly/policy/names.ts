@@ -3,7 +3,7 @@
  * in METHODS, or METHOD_COUNT plus an endpoint's index in HTTP_ENDPOINTS. Runs when a configuration is loaded.
  */
 import { HTTP_ENDPOINT_COUNT, HttpDecision } from '../schema/http';
-import { entryOf, recordOf } from '../schema/messages';
+import { entryOf, messageIn, recordOf } from '../schema/messages';
 import { Call, Decision, METHOD_COUNT, Msg } from '../schema/table';
 import { textOf } from '../texts/text';
 import { addBytes } from '../texts/writer';
@@ -50,6 +50,6 @@ export function commandFor(operation: u32): u32 {
   const batch = recordOf(Msg.BATCH_REQUEST);
   if (request == 0) return 0;
   for (let command: u32 = 1; command < COMMANDS; command++)
-    if (entryOf(batch, command) >> 16 == request) return command;
+    if (messageIn(entryOf(batch, command)) == request) return command;
   return 0;
 }

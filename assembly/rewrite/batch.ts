@@ -5,7 +5,8 @@
  * A refused request goes on as `Empty` under its own id. Its answer is replaced by a refusal that the client takes as final.
  */
 import { alloc } from '../memory/arena';
-import { entryOf, recordOf, refusalOf } from '../schema/messages';
+import { Refusal } from '../schema/bits';
+import { entryOf, messageIn, recordOf, refusalOf } from '../schema/messages';
 import { Msg } from '../schema/table';
 import { isSingle } from '../schema/statuses';
 import { State, commandClosedBy } from '../terms/state';
@@ -27,13 +28,6 @@ export const BATCH_MESSAGES: u32 = 1;
 const EMPTY_COMMAND: u32 = 0x000ffa;
 const EMPTY_COMMAND_BYTES: usize = 3;
 
-/** Which field of a response carries the refusal, see refusalOf. */
-const enum Refusal {
-  NONE,
-  KEY_ERROR,
-  TEXT,
-  REGION_ERROR,
-}
 /** kvrpcpb.KeyError.abort and errorpb.Error.message. */
 const KEY_ERROR_ABORT: u32 = 3;
 const REGION_ERROR_MESSAGE: u32 = 1;
@@ -146,7 +140,7 @@ export function commandOf(p: usize, end: usize): u32 {
 export function isRefusable(status: Status, command: u32): bool {
   if (!isSingle(status)) return false;
   const entry = entryOf(recordOf(Msg.BATCH_RESPONSE), command);
-  return entry != 0 && refusalOf(entry >> 16) >> 8 != Refusal.NONE;
+  return entry != 0 && refusalOf(messageIn(entry)) >> 8 != Refusal.NONE;
 }
 
 export let builtAt: usize = 0;
@@ -185,7 +179,7 @@ export function buildEmptyCommand(): void {
 /** Builds the field `responses` that tells a client why its request was refused. */
 export function buildRefusal(refusal: u32): void {
   const command = refusal >> 8;
-  const place = refusalOf(entryOf(recordOf(Msg.BATCH_RESPONSE), command) >> 16);
+  const place = refusalOf(messageIn(entryOf(recordOf(Msg.BATCH_RESPONSE), command)));
   const kind = place >> 8;
   writeStatus(refusal & 0xff);
   front = alloc(HEADERS + textLength) + HEADERS;

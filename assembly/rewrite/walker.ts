@@ -10,14 +10,16 @@
 import { apiVersion, tenantNumber } from '../keys/space';
 import { alloc, isOverspent } from '../memory/arena';
 import {
+  ANY_BEGINNING,
+  Entry,
   Flag,
   Kind,
-  ESSENTIAL,
-  PACKABLE,
-  REPEATED,
   entryOf,
   flagsOf,
+  kindIn,
+  messageIn,
   recordOf,
+  roleIn,
   startFieldOf,
 } from '../schema/messages';
 import { Role } from '../schema/table';
@@ -88,8 +90,8 @@ const END_GROUP: u32 = 4;
 const FIXED32: u32 = 5;
 
 /** Kind and role in the entry of a field of bytes that is not read. */
-const KIND_AND_ROLE: u32 = 0x7ff;
-const OPAQUE_BYTES: u32 = (Kind.BYTES << 8) | Role.OPAQUE;
+const KIND_AND_ROLE: u32 = (Entry.KIND_MASK << Entry.KIND_SHIFT) | Entry.ROLE_MASK;
+const OPAQUE_BYTES: u32 = (Kind.BYTES << Entry.KIND_SHIFT) | Role.OPAQUE;
 
 /** True while a message is walked to be learned: its submessages are walked, not followed. */
 let learns = false;
@@ -134,7 +136,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   const flags = flagsOf(self);
   const level = levelAt(depth);
   level.begin(message, p, end, depth, patchCount);
-  if (flags & Flag.BEGINS) {
+  if (flags & ANY_BEGINNING) {
     if (flags & Flag.OWNERS && tenantNumber() == 0) return Status.OK;
     if (direction == Direction.REQUEST) {
       const status = beginRequest(level, flags);
@@ -161,9 +163,9 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
     const field = tag >> 3;
     if (field == 0) return fail(Status.MALFORMED, message, 0);
     const entry = entryOf(self, field);
-    const kind = (entry >> 8) & 7;
+    const kind = kindIn(entry);
 
-    if (kind != Kind.UNKNOWN && !(entry & REPEATED)) {
+    if (kind != Kind.UNKNOWN && !(entry & Entry.REPEATED)) {
       const bit = (<u64>1) << (field & 63);
       if (field < 64) {
         if (seen & bit) return fail(Status.DUPLICATE, message, field);
@@ -188,7 +190,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         }
         if (kind == Kind.UNKNOWN) continue;
         if (kind != Kind.VARINT) return fail(Status.MALFORMED, message, field);
-        if ((entry & 0xff) == Role.ROLE_UNSPECIFIED) continue;
+        if (roleIn(entry) == Role.ROLE_UNSPECIFIED) continue;
         level.field.set(at, 0, valueAt, p);
         status = onNumber(level, entry, field, value);
         break;
@@ -248,11 +250,12 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
 
 /** Handles a number in a field of its own. */
 function onNumber(level: Level, entry: u32, field: u32, value: u64): Status {
-  const role = entry & 0xff;
+  const role = roleIn(entry);
   if (role == Role.REVERSE) level.reverse = value != 0;
   else if (role == Role.COP_TYPE) level.copType = value;
   else if (role != Role.BATCH_IDS) {
-    const status = entry & REPEATED ? listed(role, level.field, value) : scalar(role, level.field, value);
+    const status =
+      entry & Entry.REPEATED ? listed(role, level.field, value) : scalar(role, level.field, value);
     if (status != Status.OK) return fail(status, level.message, field);
   }
   return Status.OK;
@@ -260,8 +263,8 @@ function onNumber(level: Level, entry: u32, field: u32, value: u64): Status {
 
 /** Handles a piece of a list of numbers. */
 function onPacked(level: Level, entry: u32, tag: u32): Status {
-  if (!(entry & PACKABLE)) return fail(Status.MALFORMED, level.message, tag >> 3);
-  const role = entry & 0xff;
+  if (!(entry & Entry.PACKABLE)) return fail(Status.MALFORMED, level.message, tag >> 3);
+  const role = roleIn(entry);
   if (role == Role.ROLE_UNSPECIFIED || role == Role.BATCH_IDS) return Status.OK;
   const status = packed(role, tag, level.field);
   return status == Status.OK ? status : fail(status, level.message, tag >> 3);
@@ -277,7 +280,7 @@ function onUnknown(level: Level, flags: u32, field: u32): Status {
 
 /** Handles bytes or a text. What must be judged together with other fields waits for the message's end. */
 function onBytes(level: Level, flags: u32, entry: u32, tag: u32): Status {
-  const role = entry & 0xff;
+  const role = roleIn(entry);
   switch (role) {
     case Role.RANGE_START:
     case Role.ENC_START:
@@ -319,11 +322,11 @@ function onMessage(level: Level, flags: u32, entry: u32, field: u32): Status {
     const refused = refusalOfCommand(field);
     if (refused != Status.OK) return fail(refused, level.message, field);
   }
-  if ((entry & 0xff) != Role.ROLE_UNSPECIFIED) return onUnread(level, entry & 0xff, field);
+  if (roleIn(entry) != Role.ROLE_UNSPECIFIED) return onUnread(level, roleIn(entry), field);
   const inBatch = flags & Flag.BATCH && field == BATCH_MESSAGES;
   if (flags & Flag.REQUIRED_LIST && field == startFieldOf(recordOf(level.message))) level.listed = true;
-  if (entry & REPEATED && !learns && mayFollow(level, flags)) {
-    const run = fastPath.followRun(entry >> 16, level.field, level.end);
+  if (entry & Entry.REPEATED && !learns && mayFollow(level, flags)) {
+    const run = fastPath.followRun(messageIn(entry), level.field, level.end);
     if (run > 0) {
       level.field.end = fastPath.runEnd;
       fieldCount += run - 1 + fastPath.runFields;
@@ -336,7 +339,7 @@ function onMessage(level: Level, flags: u32, entry: u32, field: u32): Status {
     return request ? batchRequest(level, entry) : batchResponse(level, entry);
   }
   if (request && flags & Flag.HAS_CONTEXT && field == CONTEXT_FIELD && isUnchanged(level)) return Status.OK;
-  return nested(level, entry >> 16, entry);
+  return nested(level, messageIn(entry), entry);
 }
 
 /** Handles a message that is not read: removes it, or replaces it by something harmless. */
@@ -371,7 +374,7 @@ function passCommands(count: u32): void {
 /** Handles one request of a batch. A refused request is replaced by an empty one, and its answer will say why. */
 function batchRequest(level: Level, entry: u32): Status {
   const before = patchCount;
-  const status = nested(level, entry >> 16, entry);
+  const status = nested(level, messageIn(entry), entry);
   if (status == Status.OK) return status;
   const field = level.field;
   const command = commandOf(field.bytes, field.end);
@@ -386,10 +389,10 @@ function batchRequest(level: Level, entry: u32): Status {
 
 /** Handles one response of a batch, with the note that its request left. */
 function batchResponse(level: Level, entry: u32): Status {
-  if (level.idsAt == 0) return nested(level, entry >> 16, entry);
+  if (level.idsAt == 0) return nested(level, messageIn(entry), entry);
   if (!nextId(level)) return fail(Status.MALFORMED, level.message, BATCH_IDS);
   const pending = pendingIndex(exchange, givenId);
-  if (pending < 0) return nested(level, entry >> 16, entry);
+  if (pending < 0) return nested(level, messageIn(entry), entry);
   const refusal = pendingRefusal(exchange, pending);
   let status = Status.OK;
   if (refusal != 0) {
@@ -397,7 +400,7 @@ function batchResponse(level: Level, entry: u32): Status {
     replace(level.field.at, level.field.end, builtAt, builtLength);
   } else {
     useAnswerColumns(pendingColumns(exchange, pending));
-    status = nested(level, entry >> 16, entry);
+    status = nested(level, messageIn(entry), entry);
     useAnswerColumns(0);
   }
   forget(exchange, pending);
@@ -410,7 +413,7 @@ function groupValue(level: Level): Status {
   if (level.field.length == 0) return Status.OK;
   const key = findField(level.start, level.end, GROUP_KEY_FIELD);
   if (key == 0) return Status.DROP;
-  return isGroupKey(key, foundEnd - key) ? nested(level, GROUP_MESSAGE, ESSENTIAL) : Status.OK;
+  return isGroupKey(key, foundEnd - key) ? nested(level, GROUP_MESSAGE, Entry.ESSENTIAL) : Status.OK;
 }
 
 /** Handles a coprocessor request's plan. */
@@ -434,12 +437,12 @@ function nested(level: Level, message: u32, entry: u32): Status {
   reservePatch(lengthAt);
   // Lists hold many messages that are alike.
   const status =
-    entry & REPEATED
+    entry & Entry.REPEATED
       ? walkToLearn(message, value, end, level.depth + 1)
       : walk(message, value, end, level.depth + 1);
   if (status == Status.DROP) {
     truncatePatches(slot);
-    if (entry & ESSENTIAL) return status;
+    if (entry & Entry.ESSENTIAL) return status;
     remove(field.at, end);
     return Status.OK;
   }

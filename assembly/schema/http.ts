@@ -39,6 +39,12 @@ export namespace Json {
   export const OBJECT: u32 = 16;
 }
 
+export namespace ShapeBits {
+  export const OR_NULL: u32 = 1;
+  export const CONSTRAINT: u32 = 2;
+  export const NEEDED: u32 = 32768;
+}
+
 export const HTTP_ENDPOINT_COUNT: u32 = 92;
 
 /**

@@ -1,66 +1,50 @@
-/** Reads the generated wire tables. Only this file knows their layout. */
+/** Reads the generated wire tables. Only this file knows their layout. `bits.ts` names their bits. */
+import { Entry, Flag } from './bits';
 import { FAR, FIELD_NAMES, FIELD_NAMES_FROM, FIELDS, MESSAGES, SHAPES } from './table';
 
-/** Kinds of fields, see FIELDS. */
-export const enum Kind {
-  UNKNOWN = 0,
-  VARINT = 1,
-  FIXED64 = 2,
-  BYTES = 3,
-  MESSAGE = 4,
-  FIXED32 = 5,
+export { Entry, Flag, Kind } from './bits';
+
+/** Flags of what a request needs of its key range. */
+export const ANY_NEED: u32 = Flag.TXN | Flag.RAW | Flag.COPROCESSOR;
+
+/** Flags of requests that act on the region in their context, and of all that may act on a whole region. */
+export const ANY_ACT_IN_CONTEXT: u32 = Flag.ACTS_ALWAYS | Flag.ACTS_WITHOUT_KEYS;
+const ANY_ACT: u32 = ANY_ACT_IN_CONTEXT | Flag.ACTS_BY_ID;
+
+/** Flags that need work before the first field. */
+export const ANY_BEGINNING: u32 =
+  Flag.OWNERS | ANY_NEED | ANY_ACT_IN_CONTEXT | Flag.SERVICE | Flag.HAS_CONTEXT | Flag.CONTEXT | Flag.BATCH;
+
+/** Flags that need work after the last field. */
+export const ANY_ENDING: u32 =
+  Flag.RANGE |
+  Flag.ENCODED_RANGE |
+  Flag.SAFE_POINT_OUT |
+  Flag.RESOURCE_PATH |
+  Flag.LEASE_GRANT |
+  Flag.NAME_RANGE |
+  Flag.NAMED_VALUE |
+  Flag.SERVICE |
+  Flag.REQUIRED_LIST |
+  ANY_ACT_IN_CONTEXT |
+  Flag.CONTEXT |
+  Flag.GROUP_SETTINGS |
+  Flag.CHECKSUM_RULE;
+
+/** The role in a field's entry. @inline */
+export function roleIn(entry: u32): u32 {
+  return entry & Entry.ROLE_MASK;
 }
 
-/** What a message has or needs, see SHAPES. */
-export const enum Flag {
-  RANGE = 1,
-  ENCODED_RANGE = 2,
-  BATCH = 8,
-  LEASE_GRANT = 16,
-  CONTEXT = 64,
-  NAME_RANGE = 128,
-  RESOURCE_PATH = 256,
-  EXACT_KEY = 512,
-  SAFE_POINT_OUT = 1024,
-  NEEDS = 2048 | 4096 | 8192,
-  ACTS_ALWAYS = 16384,
-  ACTS_WITHOUT_KEYS = 32768,
-  LENIENT = 65536,
-  HAS_CONTEXT = 131072,
-  REQUIRED_LIST = 262144,
-  NAMED_VALUE = 524288,
-  SERVICE = 1048576,
-  OWNERS = 2097152,
-  PLACES = 4194304,
-  ACTS_BY_ID = 8388608,
-  COMMAND = 16777216,
-  GROUP_SETTINGS = 33554432,
-  CHECKSUM_RULE = 67108864,
-  /** Flags of requests that may act on a whole region. */
-  ACTS = ACTS_ALWAYS | ACTS_WITHOUT_KEYS | ACTS_BY_ID,
-  /** Flags that need work before the first field. */
-  BEGINS = OWNERS | NEEDS | ACTS_ALWAYS | ACTS_WITHOUT_KEYS | SERVICE | HAS_CONTEXT | CONTEXT | BATCH,
-  /** Flags that need work after the last field. */
-  ENDS = RANGE |
-    ENCODED_RANGE |
-    SAFE_POINT_OUT |
-    RESOURCE_PATH |
-    LEASE_GRANT |
-    NAME_RANGE |
-    NAMED_VALUE |
-    SERVICE |
-    REQUIRED_LIST |
-    ACTS_ALWAYS |
-    ACTS_WITHOUT_KEYS |
-    CONTEXT |
-    GROUP_SETTINGS |
-    CHECKSUM_RULE,
+/** The kind in a field's entry. @inline */
+export function kindIn(entry: u32): u32 {
+  return (entry >> Entry.KIND_SHIFT) & Entry.KIND_MASK;
 }
 
-/** Other bits of a field's entry. */
-export const REPEATED: u32 = 1 << 11;
-export const ESSENTIAL: u32 = 1 << 12;
-export const PACKABLE: u32 = 1 << 14;
+/** The message in a field's entry; 0 for one that is not read. @inline */
+export function messageIn(entry: u32): u32 {
+  return entry >> Entry.MESSAGE_SHIFT;
+}
 
 /** The record of a message, for the functions below. @inline */
 export function recordOf(message: u32): usize {
@@ -72,7 +56,7 @@ function shapeOf(record: usize): usize {
   return SHAPES + ((<usize>load<u8>(record, 3)) << 3);
 }
 
-/** What the message holds, see SHAPES. @inline */
+/** What the message has or needs, bits of Flag. @inline */
 export function flagsOf(record: usize): u32 {
   return load<u32>(shapeOf(record));
 }
@@ -126,10 +110,10 @@ export function grantsLease(message: u32): bool {
 
 /** True for a request that may act on a whole region. */
 export function mayActOnRegions(message: u32): bool {
-  return (flagsOf(recordOf(message)) & Flag.ACTS) != 0;
+  return (flagsOf(recordOf(message)) & ANY_ACT) != 0;
 }
 
-/** The field of a response that takes the reason of a refusal, | kind << 8, see SHAPES. */
+/** The field of a response that takes the reason of a refusal, | one of Refusal << 8. */
 export function refusalOf(message: u32): u32 {
   return load<u16>(shapeOf(recordOf(message)), 6);
 }

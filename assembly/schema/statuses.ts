@@ -1,10 +1,8 @@
 /** Reads what proto/mesh/statuses.ts says about a status. */
 import { Status } from '../wire/status';
-import { STATUSES } from './table';
+import { StatusBits } from './bits';
+import { STATUSES, STATUS_BYTES } from './table';
 
-const STATUS_BYTES: usize = 8;
-const GRPC_MASK: u32 = 0xff;
-const SINGLE: u32 = 1 << 8;
 
 function word(status: Status, i: usize): u32 {
   return load<u16>(STATUSES + <usize>status * STATUS_BYTES + (i << 1));
@@ -25,10 +23,10 @@ export function httpStatusOf(status: Status): u32 {
 }
 
 export function grpcStatusOf(status: Status): i32 {
-  return <i32>(word(status, 3) & GRPC_MASK);
+  return <i32>(word(status, 3) & StatusBits.GRPC_MASK);
 }
 
 /** True when one request of a batch can be refused with this status, while the others go on. */
 export function isSingle(status: Status): bool {
-  return (word(status, 3) & SINGLE) != 0;
+  return (word(status, 3) & StatusBits.SINGLE) != 0;
 }

@@ -3,7 +3,7 @@ import { LogLevel } from '../host/abi';
 import { increment, logBytes } from '../host/host';
 import { NO_OPERATION, nameOperation } from '../policy/names';
 import { dryRunCommand, dryRunCount } from '../rewrite/batch';
-import { entryOf, nameOf, recordOf } from '../schema/messages';
+import { entryOf, messageIn, nameOf, recordOf } from '../schema/messages';
 import { Msg } from '../schema/table';
 import { DryRun, Terms } from '../terms/terms';
 import { Text } from '../texts/table';
@@ -41,7 +41,7 @@ export function noteDryRunCommands(terms: Terms): void {
   if (terms.dryRun == DryRun.NONE || dryRunCount == 0) return;
   for (let i: u32 = 0; i < dryRunCount; i++) increment(dryRunTotal);
   if (!begin()) return;
-  addText(nameOf(entryOf(recordOf(Msg.BATCH_REQUEST), dryRunCommand) >> 16));
+  addText(nameOf(messageIn(entryOf(recordOf(Msg.BATCH_REQUEST), dryRunCommand))));
   end();
 }
 

@@ -1,6 +1,6 @@
 /** Writes the tables of PD's HTTP API as AssemblyScript. */
 import { fileURLToPath } from 'node:url';
-import { DECISIONS, ENDPOINT_WORDS, HTTP_ROOT, KINDS, QUERIES, type HttpLayout } from './http.ts';
+import { DECISIONS, ENDPOINT_WORDS, HTTP_ROOT, KINDS, QUERIES, ShapeBits, type HttpLayout } from './http.ts';
 import { data, namespace } from './write.ts';
 
 export const HTTP_TABLE_FILE = fileURLToPath(new URL('../../assembly/schema/http.ts', import.meta.url));
@@ -28,6 +28,7 @@ export function httpParts({ endpoints, shapes, members }: HttpLayout): string[] 
     namespace('HttpDecision', constants(DECISIONS)),
     namespace('HttpQuery', constants(QUERIES)),
     namespace('Json', constants(KINDS)),
+    namespace('ShapeBits', Object.entries(ShapeBits)),
     `export const HTTP_ENDPOINT_COUNT: u32 = ${endpoints.length / ENDPOINT_WORDS};\n`,
     data('HTTP_ENDPOINTS', 'u16', endpoints, ENDPOINTS_DOC),
     data('HTTP_SHAPES', 'u16', shapes, SHAPES_DOC),

@@ -43,9 +43,8 @@ export const KINDS = [
   'object',
 ] as const;
 
-const OR_NULL = 1;
-const CONSTRAINT = 2;
-const NEEDED = 1 << 15;
+/** Bits of a shape: it may be null; its members are a constraint's. A bit of a member: it must be there. */
+export const ShapeBits = { OR_NULL: 1, CONSTRAINT: 2, NEEDED: 1 << 15 } as const;
 const MAX_PLACE = 1 << 16;
 const MAX_MEMBERS = 32;
 
@@ -138,7 +137,7 @@ class Shapes {
   private wordsOf(shape: Shape): number[] {
     if (typeof shape === 'string') return [kindOf(shape), 0, 0, 0];
     if ('list' in shape)
-      return [kindOf('list'), this.idOf(shape.list), 0, shape.orNull === true ? OR_NULL : 0];
+      return [kindOf('list'), this.idOf(shape.list), 0, shape.orNull === true ? ShapeBits.OR_NULL : 0];
     const entries = Object.entries(shape.object);
     if (entries.length > MAX_MEMBERS) throw new Error(`more than ${MAX_MEMBERS} members`);
     const ids = entries.map(([, member]) => this.idOf(member));
@@ -146,11 +145,11 @@ class Shapes {
     const missing = (shape.needs ?? []).filter((name) => shape.object[name] === undefined);
     if (missing.length > 0) throw new Error(`needs ${missing.join(', ')}, which is no member`);
     entries.forEach(([name], i) => {
-      const needed = shape.needs?.includes(name) === true ? NEEDED : 0;
+      const needed = shape.needs?.includes(name) === true ? ShapeBits.NEEDED : 0;
       this.members.push(this.placeOf(name), (ids[i] ?? 0) | needed);
     });
     const isConstraint = Object.values(shape.object).includes('constraint-op');
-    return [kindOf('object'), first, entries.length, isConstraint ? CONSTRAINT : 0];
+    return [kindOf('object'), first, entries.length, isConstraint ? ShapeBits.CONSTRAINT : 0];
   }
 }
 

@@ -12,12 +12,11 @@ import {
   type DescMethod,
   type FileRegistry,
 } from '@bufbuild/protobuf';
+import { Kind } from './bits.ts';
+
+export { Kind } from './bits.ts';
 
 export type Decision = 'MAP' | 'PASS' | 'REFUSE' | 'SYSTEM';
-
-/** How a field lies on the wire. The generated table uses the same numbers. */
-export const Kind = { VARINT: 1, FIXED64: 2, BYTES: 3, MESSAGE: 4, FIXED32: 5 } as const;
-export type Kind = (typeof Kind)[keyof typeof Kind];
 
 export interface JudgedField {
   readonly name: string;

@@ -1,6 +1,7 @@
 /** Lays out a judgement as the flat tables that the filter's walker reads. `table.ts` explains the layout for the filter. */
 import { httpTexts, layOutHttp, type HttpLayout } from './http.ts';
-import { contextOf, Kind, type JudgedField, type JudgedMessage, type Judgement } from './judgement.ts';
+import { Entry, Flag, Kind, Method, Refusal } from './bits.ts';
+import { contextOf, type JudgedField, type JudgedMessage, type Judgement } from './judgement.ts';
 import { layOutStatuses, statusTexts } from './statuses.ts';
 import { joinTexts, type Texts } from './texts.ts';
 
@@ -10,64 +11,55 @@ export const MESSAGE_WORDS = 4;
 export const SHAPE_WORDS = 2;
 /** u32 per far field: number | 1 << 16 for the last one of its message, entry. */
 export const FAR_WORDS = 2;
-/** u16 per method: hash (two), place of its path, place of its reason, request | decision << 12, response | streaming << 12, kind. */
+/** u16 per method: hash (two), place of its path, of its reason, request | decision << 12, response | several messages << 12, kind. */
 export const METHOD_WORDS = 7;
 
 /** Fields from this number on are searched for, one by one. Upstream gives its late additions the numbers 100 and 255. */
 const FIRST_FAR_FIELD = 64;
 const LAST_FAR_FIELD = 1 << 16;
 
-const MAX_MESSAGES = 1 << 12;
+const MAX_MESSAGES = Method.ID_MASK + 1;
 const MAX_DECISIONS = 1 << 4;
 const MAX_FIELD_NUMBER_IN_SHAPE = 1 << 8;
 const MAX_SHAPES = 1 << 8;
 const MAX_PLACE = 1 << 16;
 
-const REPEATED = 1 << 11;
-const ESSENTIAL = 1 << 12;
-const PACKABLE = 1 << 14;
-
 const LAST_OF_FAR = 1 << 16;
-
-const CLIENT_STREAMING = 1;
-const SERVER_STREAMING = 2;
 
 /** A message's flag is set when one of its fields has one of these roles. */
 const FLAGS: readonly (readonly [number, readonly string[]])[] = [
-  [1 << 0, ['RANGE_START', 'RANGE_END']],
-  [1 << 1, ['ENC_START', 'ENC_END', 'PLACE_START', 'PLACE_END']],
-  [1 << 2, ['REVERSE']],
-  [1 << 3, ['BATCH_IDS']],
-  [1 << 4, ['LEASE_GRANT_ID']],
-  [1 << 6, ['API_VERSION']],
-  [1 << 8, ['RESOURCE_PATH']],
-  [1 << 10, ['SAFE_POINT_OUT']],
-  [1 << 19, ['ETCD_VALUE']],
-  [1 << 20, ['SERVICE_ID']],
-  [1 << 22, ['PLACE_START', 'PLACE_END']],
-  [1 << 23, ['REGION_ACT']],
-  // The message holds only one of its possible commands.
-  [1 << 24, ['EMPTIED']],
+  [Flag.RANGE, ['RANGE_START', 'RANGE_END']],
+  [Flag.ENCODED_RANGE, ['ENC_START', 'ENC_END', 'PLACE_START', 'PLACE_END']],
+  [Flag.PLACES, ['PLACE_START', 'PLACE_END']],
+  [Flag.REVERSIBLE, ['REVERSE']],
+  [Flag.BATCH, ['BATCH_IDS']],
+  [Flag.COMMAND, ['EMPTIED']],
+  [Flag.CONTEXT, ['API_VERSION']],
+  [Flag.ACTS_BY_ID, ['REGION_ACT']],
+  [Flag.LEASE_GRANT, ['LEASE_GRANT_ID']],
+  [Flag.NAMED_VALUE, ['ETCD_VALUE']],
+  [Flag.RESOURCE_PATH, ['RESOURCE_PATH']],
+  [Flag.SERVICE, ['SERVICE_ID']],
+  [Flag.SAFE_POINT_OUT, ['SAFE_POINT_OUT']],
 ];
-/** The message has a key in etcd and an ETCD_END. Without a key, its range starts at the tenant's first key. */
-const NAME_RANGE = 1 << 7;
-/** The message has one exact key, the start field. Absent, it would mean the store's empty key, which belongs to no tenant. */
-const EXACT_KEY = 1 << 9;
 
-/** What a request needs of its key range, by mesh.Capability. */
-const NEEDS: Record<string, number> = { TXN: 1 << 11, RAW: 1 << 12, COPROCESSOR: 1 << 13 };
-const ENDINGS: Record<string, number> = { PLAIN: 0, GROUP_SETTINGS: 1 << 25, CHECKSUM_RULE: 1 << 26 };
-const ACTS: Record<string, number> = { NEVER: 0, ALWAYS: 1 << 14, WITHOUT_KEYS: 1 << 15 };
-const LENIENT = 1 << 16;
-/** Field 1 is a kvrpcpb.Context. */
-const HAS_CONTEXT = 1 << 17;
-/** The message passes unread for tenant 0. */
-const OWNERS = 1 << 21;
-/** The start field is required. */
-const REQUIRED_LIST = 1 << 18;
+/** What a request needs of its key range, by mesh.Capability; its special ending; and whether it acts on its region. */
+const NEEDS: Record<string, number> = { TXN: Flag.TXN, RAW: Flag.RAW, COPROCESSOR: Flag.COPROCESSOR };
+const ENDINGS: Record<string, number> = {
+  PLAIN: 0,
+  GROUP_SETTINGS: Flag.GROUP_SETTINGS,
+  CHECKSUM_RULE: Flag.CHECKSUM_RULE,
+};
+const ACTS: Record<string, number> = {
+  NEVER: 0,
+  ALWAYS: Flag.ACTS_ALWAYS,
+  WITHOUT_KEYS: Flag.ACTS_WITHOUT_KEYS,
+};
 
-const REFUSAL_KINDS: Record<string, number> = { 'kvrpcpb.KeyError': 1, 'errorpb.Error': 3 };
-const REFUSAL_TEXT = 2;
+const REFUSAL_KINDS: Record<string, number> = {
+  'kvrpcpb.KeyError': Refusal.KEY_ERROR,
+  'errorpb.Error': Refusal.REGION_ERROR,
+};
 
 const ETCD_KEYS = ['ETCD_KEY', 'ETCD_READ_KEY'];
 const STARTS = [
@@ -155,8 +147,7 @@ export function layOut(judgement: Judgement): Layout {
     .flatMap(({ method, hash }, i, sorted) => {
       if (hash === sorted[i - 1]?.hash)
         throw new Error(`${method.path} and ${sorted[i - 1]?.method.path} have one hash`);
-      const streaming =
-        (method.clientStreaming ? CLIENT_STREAMING : 0) | (method.serverStreaming ? SERVER_STREAMING : 0);
+      const streams = method.clientStreaming || method.serverStreaming ? 1 : 0;
       const decision = must(judgement.decisions.get(method.decision), method.decision);
       fits(decision, MAX_DECISIONS, method.decision);
       return [
@@ -164,8 +155,8 @@ export function layOut(judgement: Judgement): Layout {
         hash >>> 16,
         placeOf(method.path),
         placeOf(method.because),
-        idOf(method.request) | (decision << 12),
-        idOf(method.response) | (streaming << 12),
+        idOf(method.request) | (decision << Method.ID_BITS),
+        idOf(method.response) | (streams << Method.ID_BITS),
         must(judgement.kinds.get(method.kind), method.kind),
       ];
     });
@@ -284,19 +275,19 @@ function exactKey(message: JudgedMessage): number | undefined {
   return message.fields.find((field) => field.role === 'KEY' && !field.repeated)?.number;
 }
 
-/** The flags of a message, as `table.ts` explains them. */
+/** The flags of a message. */
 export function flagsOf(message: JudgedMessage): number {
   let flags = 0;
   for (const [flag, roles] of FLAGS) if (hasRole(message, roles)) flags |= flag;
-  if (hasRole(message, ETCD_KEYS) && hasRole(message, ['ETCD_END'])) flags |= NAME_RANGE;
-  if (exactKey(message) !== undefined) flags |= EXACT_KEY;
+  if (hasRole(message, ETCD_KEYS) && hasRole(message, ['ETCD_END'])) flags |= Flag.NAME_RANGE;
+  if (exactKey(message) !== undefined) flags |= Flag.EXACT_KEY;
   for (const need of message.needs) flags |= must(NEEDS[need], need);
   flags |= must(ACTS[message.actsOnRegion], message.actsOnRegion);
   flags |= must(ENDINGS[message.ending], message.ending);
-  if (message.lenient) flags |= LENIENT;
-  if (message.owners) flags |= OWNERS;
-  if (contextOf(message)?.number === 1) flags |= HAS_CONTEXT;
-  if (required(message) !== undefined) flags |= REQUIRED_LIST;
+  if (message.lenient) flags |= Flag.LENIENT;
+  if (message.owners) flags |= Flag.OWNERS;
+  if (contextOf(message)?.number === 1) flags |= Flag.HAS_CONTEXT;
+  if (required(message) !== undefined) flags |= Flag.REQUIRED_LIST;
   return flags;
 }
 
@@ -308,15 +299,15 @@ function required(message: JudgedMessage): number | undefined {
 function refusalOf(message: JudgedMessage): number {
   const field = message.fields.find(({ refusal }) => refusal);
   if (field === undefined) return 0;
-  const kind = field.message === undefined ? REFUSAL_TEXT : must(REFUSAL_KINDS[field.message], field.message);
+  const kind = field.message === undefined ? Refusal.TEXT : must(REFUSAL_KINDS[field.message], field.message);
   return field.number | (kind << 8);
 }
 
 function entryOf(field: JudgedField, role: number, message: number): number {
   const scalar = field.kind !== Kind.BYTES && field.kind !== Kind.MESSAGE;
-  let entry = role | (field.kind << 8) | (message << 16);
-  if (field.repeated) entry |= REPEATED;
-  if (field.essential) entry |= ESSENTIAL;
-  if (field.repeated && scalar) entry |= PACKABLE;
+  let entry = role | (field.kind << Entry.KIND_SHIFT) | (message << Entry.MESSAGE_SHIFT);
+  if (field.repeated) entry |= Entry.REPEATED;
+  if (field.essential) entry |= Entry.ESSENTIAL;
+  if (field.repeated && scalar) entry |= Entry.PACKABLE;
   return entry >>> 0;
 }

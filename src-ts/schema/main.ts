@@ -1,5 +1,6 @@
 /** `npm run schema`: writes the filter's tables from proto/. */
 import { writeFileSync } from 'node:fs';
+import { BITS_FILE, bitsText } from './bits.ts';
 import { readDescriptors } from './descriptors.ts';
 import { judge } from './judgement.ts';
 import { layOut } from './layout.ts';
@@ -10,6 +11,7 @@ import { TABLE_FILE, TEXTS_FILE, httpText, tableText, textsText } from './table.
 try {
   const judgement = judge(readDescriptors());
   const layout = layOut(judgement);
+  writeFileSync(BITS_FILE, await bitsText());
   writeFileSync(TABLE_FILE, await tableText(judgement, layout));
   writeFileSync(HTTP_TABLE_FILE, await httpText(layout));
   writeFileSync(TEXTS_FILE, await textsText(layout));

@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { status as GRPC } from '@grpc/grpc-js';
 import { SENTENCES, STATUSES, type Code, type StatusRow } from '../../proto/mesh/statuses.ts';
+import { StatusBits } from './bits.ts';
 import { formatted } from './write.ts';
 
 /** The generated file of the enum. */
@@ -9,7 +10,6 @@ export const STATUS_FILE = fileURLToPath(new URL('../../assembly/wire/status.ts'
 
 /** u16 per status: place of its code, of its sentence, HTTP status, gRPC status | SINGLE. */
 export const STATUS_WORDS = 4;
-const SINGLE = 1 << 8;
 
 type Name = 'OK' | 'DROP' | Code;
 /** Statuses that refuse nothing. */
@@ -36,7 +36,7 @@ export function layOutStatuses(placeOf: (text: string) => number): number[] {
     placeOf(code),
     placeOf(sentence),
     http,
-    GRPC[grpc] | (single ? SINGLE : 0),
+    GRPC[grpc] | (single ? StatusBits.SINGLE : 0),
   ];
   return [...GOOD.flatMap(() => [0, 0, 0, 0]), ...STATUSES.flatMap(wordsOf)];
 }

@@ -16,16 +16,11 @@ export const TEXTS_FILE = fileURLToPath(new URL('../../assembly/texts/table.ts',
 /** Messages that the filter's code names. */
 const NAMED: readonly (readonly [string, string])[] = [
   ['BATCH_COMMANDS_REQUEST', 'tikvpb.BatchCommandsRequest'],
-  ['BATCH_COMMANDS_RESPONSE', 'tikvpb.BatchCommandsResponse'],
   ['BATCH_REQUEST', 'tikvpb.BatchCommandsRequest.Request'],
   ['BATCH_RESPONSE', 'tikvpb.BatchCommandsResponse.Response'],
-  ['CONTEXT', 'kvrpcpb.Context'],
   ['DAG_REQUEST', 'tipb.DAGRequest'],
   ['CHECKSUM_REQUEST', 'tipb.ChecksumRequest'],
-  ['COPROCESSOR_REQUEST', 'coprocessor.Request'],
-  ['COPROCESSOR_RESPONSE', 'coprocessor.Response'],
   ['RESOURCE_GROUP', 'resource_manager.ResourceGroup'],
-  ['PUT_RESOURCE_GROUP', 'resource_manager.PutResourceGroupRequest'],
   ['GET_REGION_RESPONSE', 'pdpb.GetRegionResponse'],
   ['SCAN_REGIONS_RESPONSE', 'pdpb.ScanRegionsResponse'],
   ['BATCH_SCAN_REGIONS_RESPONSE', 'pdpb.BatchScanRegionsResponse'],
@@ -46,32 +41,19 @@ const SHAPES_DOC = `/**
  * What messages have in common. 8 bytes per shape:
  * flags:32 | start field or 0:8 | end field or 0:8 | field that takes the reason of a refusal inside a batch:8 | kind of it:8
  *
- * Flags: 1 raw range, 2 encoded range, 4 can be reversed, 8 batch with ids, 16 lease grant,
- * 64 request context, 128 etcd range, 256 path of the meta storage,
- * 512 has one exact key, which is the start field, 1024 answers a safe point in the start field,
- * 2048 needs a key space for transactions, 4096 for RawKV, 8192 one that the coprocessor can read,
- * 16384 acts on its context's region, 32768 does so when it has no keys, 65536 unknown fields pass,
- * 131072 its first field is a request context, 262144 the start field must be there,
- * 524288 a value under a name in etcd, 1048576 a service safe point,
- * 2097152 of tenant 0 it passes unread, 4194304 its encoded range is one of regions: every key has a place in it.
- * 8388608 acts on regions that its fields name, 16777216 holds one command of a batch,
- * 33554432 needs the settings of a resource group, 67108864 gets a checksum's rule.
- *
- * A request context's start field is its API version, its end field the keyspace's id.
- * Kinds: 0 none, 1 kvrpcpb.KeyError (its abort), 2 a text, 3 errorpb.Error (its message).
+ * Flags are of Flag, the kind is one of Refusal.
  */`;
 const FIELDS_DOC = `/**
  * The near fields of a message: one u32 per number from 0 to the last near one, messages that are alike laid over each other:
- * role:8 | kind:3 | repeated:1 | essential:1 | 0:1 | packable:1 | 0:1 | message id:16, from the lowest bit up
+ * role:8 | kind:3 | repeated:1 | essential:1 | packable:1 | 0:2 | message id:16, from the lowest bit up
  *
  * The entry of number 0 may be another message's.
- * Kinds: 0 unknown field, 1 varint, 2 fixed64, 3 bytes or string, 4 message, 5 fixed32.
  */`;
 const FAR_DOC = `/** The few fields with high numbers. 8 bytes per item: number:16 | 1 when it is its message's last:16 | entry as in FIELDS:32 */`;
 const METHODS_DOC = `/**
  * ${METHOD_WORDS * 2} bytes per method, in the order of their hashes:
  * FNV-1a hash of the path:32 | place of the path in the texts:16 | place of the reason:16 |
- * request id:12, decision:4 | response id:12, 1 client 2 server streaming:4 | Call:16
+ * request id:12, decision:4 | response id:12, 1 when a side sends several messages:4 | Call:16
  */`;
 
 const COMMAND_CALLS_DOC = `/** The Call of each command of BatchCommands, by its number; 0 for one that is not served. */`;
@@ -98,9 +80,10 @@ export async function tableText(judgement: Judgement, layout: Layout): Promise<s
       'Msg',
       NAMED.map(([name, message]) => [name, idOf(layout, message)]),
     ),
-    `export const MESSAGE_COUNT: u32 = ${layout.names.length};`,
     `export const STATUS_COUNT: u32 = ${layout.statuses.length / STATUS_WORDS};`,
-    `export const METHOD_COUNT: u32 = ${layout.methods.length / METHOD_WORDS};\n`,
+    `export const METHOD_COUNT: u32 = ${layout.methods.length / METHOD_WORDS};`,
+    `export const METHOD_BYTES: usize = ${METHOD_WORDS * 2};`,
+    `export const STATUS_BYTES: usize = ${STATUS_WORDS * 2};\n`,
     data('MESSAGES', 'u16', layout.messages, MESSAGES_DOC),
     data('SHAPES', 'u32', layout.shapes, SHAPES_DOC),
     data('FIELDS', 'u32', layout.fields, FIELDS_DOC),

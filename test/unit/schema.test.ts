@@ -1,5 +1,6 @@
 /** proto/ is complete and consistent, and the filter's table is what it says. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import {
   create,
@@ -20,6 +21,7 @@ import {
   MethodOptionsSchema,
 } from '@bufbuild/protobuf/wkt';
 import type { FieldOptions, MethodOptions } from '@bufbuild/protobuf/wkt';
+import { BITS_FILE, bitsText, Entry, Flag } from '../../src-ts/schema/bits.ts';
 import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
 import { judge, Kind } from '../../src-ts/schema/judgement.ts';
 import type { JudgedField, JudgedMethod, Judgement } from '../../src-ts/schema/judgement.ts';
@@ -36,6 +38,8 @@ import { STATUS_FILE, statusText } from '../../src-ts/schema/statuses.ts';
 import { surfaceText } from '../../src-ts/schema/surface.ts';
 import { TABLE_FILE, tableText, TEXTS_FILE, textsText } from '../../src-ts/schema/table.ts';
 import { textAt } from '../../src-ts/schema/texts.ts';
+
+const ASSEMBLY = fileURLToPath(new URL('../../assembly', import.meta.url));
 
 let registry: FileRegistry;
 let judgement: Judgement;
@@ -99,7 +103,23 @@ function slotOf(path: string): number[] | undefined {
 }
 
 describe('generated table', () => {
+  test('has a bit of its own for each flag, and a reader in the filter for each', () => {
+    const flags = Object.values(Flag);
+    expect(new Set(flags).size).toBe(flags.length);
+    expect(Math.max(...flags)).toBeLessThan(2 ** 32);
+    const sources = readdirSync(ASSEMBLY, { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.ts') && path !== 'schema/bits.ts')
+      .map((path) => readFileSync(`${ASSEMBLY}/${path}`, 'utf8'))
+      .join('');
+    const unread = (group: string, names: object): string[] =>
+      Object.keys(names)
+        .map((name) => `${group}.${name}`)
+        .filter((name) => !new RegExp(`\\b${name}\\b`).test(sources));
+    expect([...unread('Flag', Flag), ...unread('Kind', Kind), ...unread('Entry', Entry)]).toEqual([]);
+  });
+
   test('is current: npm run schema would change nothing', async () => {
+    expect(readFileSync(BITS_FILE, 'utf8')).toBe(await bitsText());
     expect(readFileSync(TABLE_FILE, 'utf8')).toBe(await tableText(judgement, layout));
     expect(readFileSync(TEXTS_FILE, 'utf8')).toBe(await textsText(layout));
     expect(readFileSync(STATUS_FILE, 'utf8')).toBe(await statusText());
@@ -117,7 +137,7 @@ describe('generated table', () => {
       expect(request >>> 12).toBe(judgement.decisions.get(m.decision));
       expect(layout.names[request & 0xfff]).toBe(m.request ?? '');
       expect(layout.names[answer & 0xfff]).toBe(m.response ?? '');
-      expect(answer >>> 12).toBe((m.clientStreaming ? 1 : 0) | (m.serverStreaming ? 2 : 0));
+      expect(answer >>> 12).toBe(Number(m.clientStreaming || m.serverStreaming));
       expect(textAt(layout.texts, because)).toBe(m.because);
     }
   });
@@ -162,7 +182,7 @@ describe('generated table', () => {
       // One comparison a message: there are tens of thousands of numbers.
       const laidOut = numbers.map((number) => {
         const e = entry(message.name, number);
-        const flags = [(e >>> 11) & 1, (e >>> 12) & 1];
+        const flags = [e & Entry.REPEATED, e & Entry.ESSENTIAL].map((bit) => Number(bit !== 0));
         return [number, e & 0xff, (e >>> 8) & 7, layout.names[e >>> 16], ...flags].join();
       });
       const judged = numbers.map((number) => {
@@ -179,38 +199,35 @@ describe('generated table', () => {
     for (const name of layout.names) expect(textAt(layout.texts, words(name)[3] ?? 0)).toBe(name);
   });
 
-  const TXN = 1 << 11;
-  const RAW = 1 << 12;
-  const COPROCESSOR = 1 << 13;
-  const HAS_CONTEXT = 1 << 17;
-  const OWNERS = 1 << 21;
+  const { RANGE, ENCODED_RANGE, PLACES, REVERSIBLE, EXACT_KEY, HAS_CONTEXT, OWNERS, LENIENT } = Flag;
+  const { TXN, RAW, COPROCESSOR, NAME_RANGE } = Flag;
 
   test.each([
-    ['kvrpcpb.ScanRequest', 0b101 | TXN | HAS_CONTEXT, 2, 7],
-    ['kvrpcpb.ScanLockRequest', 0b1 | TXN | HAS_CONTEXT | OWNERS, 3, 5],
-    ['coprocessor.KeyRange', 0b1, 1, 2],
-    ['metapb.Region', 0b10, 2, 3],
-    ['pdpb.GetRegionRequest', 0b10 | OWNERS | (1 << 22), 2, 0],
-    ['tikvpb.BatchCommandsRequest', 0b1000, 0, 0],
-    ['etcdserverpb.LeaseGrantRequest', 0b10000, 0, 0],
+    ['kvrpcpb.ScanRequest', RANGE | REVERSIBLE | TXN | HAS_CONTEXT, 2, 7],
+    ['kvrpcpb.ScanLockRequest', RANGE | TXN | HAS_CONTEXT | OWNERS, 3, 5],
+    ['coprocessor.KeyRange', RANGE, 1, 2],
+    ['metapb.Region', ENCODED_RANGE, 2, 3],
+    ['pdpb.GetRegionRequest', ENCODED_RANGE | OWNERS | PLACES, 2, 0],
+    ['tikvpb.BatchCommandsRequest', Flag.BATCH, 0, 0],
+    ['etcdserverpb.LeaseGrantRequest', Flag.LEASE_GRANT, 0, 0],
     ['pdpb.UpdateGCSafePointRequest', OWNERS, 0, 0],
-    ['resource_manager.PutResourceGroupRequest', 1 << 25, 0, 0],
-    ['tipb.ChecksumRequest', (1 << 16) | (1 << 26), 0, 0],
-    ['tikvpb.BatchCommandsRequest.Request', 1 << 24, 0, 0],
-    ['kvrpcpb.Context', 0b1000000, 21, 32],
-    ['etcdserverpb.RangeRequest', 0b10000000, 1, 2],
-    ['etcdserverpb.Compare', 0b10000000, 3, 64],
-    ['etcdserverpb.PutRequest', 1 << 19, 1, 0],
-    ['pdpb.UpdateServiceGCSafePointRequest', (1 << 20) | OWNERS, 0, 0],
-    ['meta_storagepb.WatchRequest', 0b100000000, 2, 3],
-    ['kvrpcpb.GetRequest', 512 | TXN | HAS_CONTEXT, 2, 0],
-    ['kvrpcpb.RawGetRequest', 512 | RAW | HAS_CONTEXT, 2, 0],
+    ['resource_manager.PutResourceGroupRequest', Flag.GROUP_SETTINGS, 0, 0],
+    ['tipb.ChecksumRequest', LENIENT | Flag.CHECKSUM_RULE, 0, 0],
+    ['tikvpb.BatchCommandsRequest.Request', Flag.COMMAND, 0, 0],
+    ['kvrpcpb.Context', Flag.CONTEXT, 21, 32],
+    ['etcdserverpb.RangeRequest', NAME_RANGE, 1, 2],
+    ['etcdserverpb.Compare', NAME_RANGE, 3, 64],
+    ['etcdserverpb.PutRequest', Flag.NAMED_VALUE, 1, 0],
+    ['pdpb.UpdateServiceGCSafePointRequest', Flag.SERVICE | OWNERS, 0, 0],
+    ['meta_storagepb.WatchRequest', Flag.RESOURCE_PATH, 2, 3],
+    ['kvrpcpb.GetRequest', EXACT_KEY | TXN | HAS_CONTEXT, 2, 0],
+    ['kvrpcpb.RawGetRequest', EXACT_KEY | RAW | HAS_CONTEXT, 2, 0],
     ['coprocessor.Request', COPROCESSOR | HAS_CONTEXT, 0, 0],
-    ['kvrpcpb.ResolveLockRequest', TXN | HAS_CONTEXT | OWNERS | (1 << 15), 0, 0],
-    ['kvrpcpb.FlashbackToVersionRequest', 0b1 | TXN | HAS_CONTEXT | (1 << 14), 3, 4],
-    ['import_sstpb.SwitchModeRequest', TXN | (1 << 18), 2, 0],
-    ['tipb.DAGRequest', 1 << 16, 0, 0],
-    ['kvrpcpb.PrewriteRequest', 512 | TXN | HAS_CONTEXT, 3, 0],
+    ['kvrpcpb.ResolveLockRequest', TXN | HAS_CONTEXT | OWNERS | Flag.ACTS_WITHOUT_KEYS, 0, 0],
+    ['kvrpcpb.FlashbackToVersionRequest', RANGE | TXN | HAS_CONTEXT | Flag.ACTS_ALWAYS, 3, 4],
+    ['import_sstpb.SwitchModeRequest', TXN | Flag.REQUIRED_LIST, 2, 0],
+    ['tipb.DAGRequest', LENIENT, 0, 0],
+    ['kvrpcpb.PrewriteRequest', EXACT_KEY | TXN | HAS_CONTEXT, 3, 0],
     ['kvrpcpb.CommitRequest', TXN | HAS_CONTEXT, 0, 0],
   ])('%s has flags %i, start field %i, end field %i', (message, flags, start, end) => {
     expect(shape(message)).toEqual([flags, start, end]);
@@ -218,7 +235,7 @@ describe('generated table', () => {
 
   test('a repeated number may be packed, repeated bytes and messages may not', () => {
     const packable = (message: string, number: number): boolean =>
-      ((entry(message, number) >>> 14) & 1) === 1;
+      (entry(message, number) & Entry.PACKABLE) !== 0;
     expect(packable('tikvpb.BatchCommandsRequest', 2)).toBe(true);
     expect(packable('kvrpcpb.PrewriteRequest', 7)).toBe(true); // an enum
     expect(packable('kvrpcpb.PrewriteRequest', 12)).toBe(false);

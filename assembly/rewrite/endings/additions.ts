@@ -2,7 +2,7 @@
 import { encodeLease } from '../../keys/namespace';
 import { apiVersion, keyspaceId } from '../../keys/space';
 import { alloc } from '../../memory/arena';
-import { endFieldOf, entryOf, recordOf, startFieldOf } from '../../schema/messages';
+import { endFieldOf, entryOf, messageIn, recordOf, startFieldOf } from '../../schema/messages';
 import { writeVarint } from '../../wire/varint';
 import { CHECKSUM_RULE, appendChecksumRule } from '../checksum';
 import { exchange, leaseSeed } from '../current';
@@ -39,7 +39,7 @@ export function addContextFields(level: Level): void {
 /** Adds a context with these fields to a request that has none. */
 export function addContext(level: Level): void {
   if (apiVersion() == 0 || level.has(CONTEXT_FIELD)) return;
-  const context = recordOf(entryOf(recordOf(level.message), CONTEXT_FIELD) >> 16);
+  const context = recordOf(messageIn(entryOf(recordOf(level.message), CONTEXT_FIELD)));
   const at = alloc(32);
   let to = writeVarint(writeVarint(at, startFieldOf(context) << 3), apiVersion());
   to = writeVarint(writeVarint(to, endFieldOf(context) << 3), keyspaceId());

@@ -1,6 +1,6 @@
 /** Does what a message needs after its last field, by its flags. There is one function for each kind of ending, called in order. */
 import { apiVersion } from '../../keys/space';
-import { Flag, startFieldOf } from '../../schema/messages';
+import { ANY_ACT_IN_CONTEXT, ANY_ENDING, Flag, startFieldOf } from '../../schema/messages';
 import { Status } from '../../wire/status';
 import { noteCount, rememberNotes } from '../batch';
 import { Direction, direction, exchange, fail } from '../current';
@@ -14,7 +14,7 @@ import { requireFields, requireSettings } from './required';
 /** True when there is nothing to do at this message's end, as for most messages. @inline */
 export function endsPlainly(flags: u32, self: usize, seen: u64): bool {
   return !(
-    flags & Flag.ENDS ||
+    flags & ANY_ENDING ||
     (flags & Flag.EXACT_KEY && !((seen >> (<u64>startFieldOf(self))) & 1)) ||
     (flags & Flag.HAS_CONTEXT && !(seen & 2) && apiVersion() != 0) ||
     (flags & Flag.BATCH && noteCount > 0)
@@ -43,7 +43,7 @@ function endRequest(level: Level, flags: u32): Status {
   }
   status = requireSettings(level, flags);
   if (status != Status.OK) return status;
-  if (flags & (Flag.ACTS_ALWAYS | Flag.ACTS_WITHOUT_KEYS)) {
+  if (flags & ANY_ACT_IN_CONTEXT) {
     status = endRegion(level, flags);
     if (status != Status.OK) return status;
   }

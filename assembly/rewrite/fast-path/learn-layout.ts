@@ -4,7 +4,19 @@
  */
 import { Regular, isRegular, isTaggedInPlace, regularOf, regularTail, shortestRegular } from './regular';
 import { mapsTableIds } from '../../keys/space';
-import { Flag, Kind, endFieldOf, entryOf, flagsOf, recordOf, startFieldOf } from '../../schema/messages';
+import {
+  ANY_NEED,
+  Flag,
+  Kind,
+  endFieldOf,
+  entryOf,
+  flagsOf,
+  kindIn,
+  messageIn,
+  recordOf,
+  roleIn,
+  startFieldOf,
+} from '../../schema/messages';
 import { Role } from '../../schema/table';
 import { readVarint, varintEnd } from '../../wire/varint';
 import { isKnownContext } from './known-contexts';
@@ -31,13 +43,16 @@ import { Direction, direction } from '../current';
 const FIRST_TRUST: u32 = 4;
 const HOPELESS_TRUST: u32 = 64;
 
-/** Flags that a learned message may have: what they ask for follows from the message's structure. */
+/**
+ * Flags that a learned message may have: what they ask for follows from the message's structure. Not Flag.REVERSIBLE: which bound is the lower
+ * one depends on a value.
+ */
 const LEARNABLE: u32 =
   Flag.RANGE |
   Flag.ENCODED_RANGE |
   Flag.PLACES |
   Flag.EXACT_KEY |
-  Flag.NEEDS |
+  ANY_NEED |
   Flag.LENIENT |
   Flag.HAS_CONTEXT |
   Flag.REQUIRED_LIST |
@@ -157,7 +172,7 @@ function learn(message: u32, p: usize, end: usize, depth: i32): bool {
       default:
         return false;
     }
-    if (((entry >> 8) & 7) == Kind.UNKNOWN) return false;
+    if (kindIn(entry) == Kind.UNKNOWN) return false;
   }
   if (!(flags & (Flag.RANGE | Flag.ENCODED_RANGE))) return true;
   // An absent bound is inserted.
@@ -167,7 +182,7 @@ function learn(message: u32, p: usize, end: usize, depth: i32): bool {
 
 function number(entry: u32, from: usize, to: usize): bool {
   const request = direction == Direction.REQUEST;
-  switch (entry & 0xff) {
+  switch (roleIn(entry)) {
     case Role.ROLE_UNSPECIFIED:
     case Role.OPAQUE:
     case Role.NAME:
@@ -189,15 +204,15 @@ function number(entry: u32, from: usize, to: usize): bool {
 
 /** Learns a field of bytes, a text or a message. */
 function bytes(entry: u32, at: usize, length: usize, depth: i32): bool {
-  const role = entry & 0xff;
+  const role = roleIn(entry);
   const request = direction == Direction.REQUEST;
-  if (((entry >> 8) & 7) == Kind.MESSAGE) {
+  if (kindIn(entry) == Kind.MESSAGE) {
     if (role != Role.ROLE_UNSPECIFIED) return false;
-    if (!(flagsOf(recordOf(entry >> 16)) & Flag.CONTEXT))
-      return learn(entry >> 16, at, at + length, depth + 1);
+    if (!(flagsOf(recordOf(messageIn(entry))) & Flag.CONTEXT))
+      return learn(messageIn(entry), at, at + length, depth + 1);
     return request && isKnownContext(at, length) && check(Check.CONTEXT, at, length);
   }
-  if (((entry >> 8) & 7) != Kind.BYTES) return false;
+  if (kindIn(entry) != Kind.BYTES) return false;
   switch (role) {
     case Role.OPAQUE:
     case Role.NAME:

@@ -1,4 +1,5 @@
 /** Every kind of key space once more, slowly: whole keys compared as bytes. See assembly/keys/space.ts for the kinds. */
+import { Flag } from '../../../src-ts/schema/bits.ts';
 import type { SpaceChoice } from '../../unit/filter.ts';
 import { compare, concat, EMPTY, hex, unhex } from './bytes.ts';
 import * as table from './table-codec.ts';
@@ -26,9 +27,7 @@ export interface KeySpace {
 }
 
 /** As in assembly/keys/space.ts. */
-export const TXN = 2048;
-export const RAW = 4096;
-export const COPROCESSOR = 8192;
+export const { TXN, RAW, COPROCESSOR } = Flag;
 
 function tableSpace(number: number): KeySpace {
   const of =

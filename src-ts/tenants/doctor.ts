@@ -6,6 +6,7 @@ import { missingBorders } from './borders.ts';
 import { FIRST_ROUND_MS, firstRound, type FirstRound } from './first-round.ts';
 import { ageText, holders, type Holder } from './holders.ts';
 import { conflict, registered, type Registered } from './registry.ts';
+import { allRequestUnits, defaultGroupOf, requestUnitsText, type RequestUnits } from './request-units.ts';
 import type { Tenant } from './tenant.ts';
 
 export type Level = 'ok' | 'warning' | 'wrong';
@@ -28,6 +29,8 @@ export const CODES = {
   CONFIG_DIFFERS: 'pluginConfig',
   CONFIG_UNKNOWN_TENANT: 'pluginConfig',
   CONFIG_LACKS_TENANT: 'pluginConfig',
+  DEFAULT_GROUP_MISSING: 'pluginConfig',
+  LIMIT_NOT_IN_USE: 'pluginConfig',
   GC_HOLDER: 'garbage collection',
   GC_HOLDER_WITHOUT_LEASE: 'garbage collection',
   GC_SAFE_POINT: 'garbage collection',
@@ -74,6 +77,7 @@ export async function examine(pd: Endpoint, options: DoctorOptions): Promise<Fin
     ...(await borders(pd, tenants)),
     ...overlaps(tenants),
     ...(options.configured ? configuration(tenants, options.configured) : []),
+    ...(options.configured ? limits(options.configured, await allRequestUnits(pd)) : []),
     ...(await garbageCollection(pd, options.maxAgeSeconds)),
   ];
 }
@@ -190,6 +194,32 @@ function configuration(tenants: readonly Registered[], configured: readonly Tena
         ),
       );
   return findings.length > 0 ? findings : [ok('CONFIG', 'the pluginConfig lists the tenants that PD knows')];
+}
+
+/** Compares the tenants whose `default` is their own with the resource groups that PD has. */
+export function limits(configured: readonly Tenant[], groups: ReadonlyMap<number, RequestUnits>): Finding[] {
+  const findings: Finding[] = [];
+  for (const { name, number, ownDefaultGroup = false } of configured) {
+    const units = groups.get(number);
+    if (ownDefaultGroup && units === undefined)
+      findings.push(
+        wrong(
+          'DEFAULT_GROUP_MISSING',
+          `${name} has ownDefaultGroup, but PD has no resource group ${defaultGroupOf(number)}: its TiDBs run no statement`,
+          `make the group: tidb-mesh tenants add ${name}`,
+        ),
+      );
+    const text = units && requestUnitsText(units);
+    if (!ownDefaultGroup && text !== undefined && text !== '-')
+      findings.push(
+        warning(
+          'LIMIT_NOT_IN_USE',
+          `${name} has a limit (${text}), but no ownDefaultGroup in the pluginConfig: nothing enforces it`,
+          `add "ownDefaultGroup": true to ${name} in the pluginConfig, apply it, and then: tidb-mesh tenants set ${name}`,
+        ),
+      );
+  }
+  return findings;
 }
 
 function describe({ kind, tenant, id, since }: Holder): string {

@@ -4,6 +4,7 @@ import { regionsIn } from '../pd/regions.ts';
 import { missingBorders } from './borders.ts';
 import { ageText, holders } from './holders.ts';
 import { registered } from './registry.ts';
+import { allRequestUnits, type RequestUnits } from './request-units.ts';
 
 export interface Listed {
   readonly name: string;
@@ -16,10 +17,12 @@ export interface Listed {
   readonly borders: 'ok' | 'missing';
   /** Its earliest holder of garbage collection, and for how long; '' if it holds nothing back. */
   readonly holdsBack: string;
+  /** Of its own resource group `default`; undefined if it has none. */
+  readonly limits: RequestUnits | undefined;
 }
 
 export async function listTenants(pd: Endpoint): Promise<Listed[]> {
-  const [tenants, holding] = await Promise.all([registered(pd), holders(pd)]);
+  const [tenants, holding, limits] = await Promise.all([registered(pd), holders(pd), allRequestUnits(pd)]);
   const missing = new Set((await missingBorders(pd, tenants)).map(({ tenant }) => tenant));
   const listed: Listed[] = [];
   for (const { name, number, keySpace, start, end } of tenants) {
@@ -36,6 +39,7 @@ export async function listTenants(pd: Endpoint): Promise<Listed[]> {
       approximateKeys: sum(({ approximateKeys }) => approximateKeys),
       borders: missing.has(name) ? 'missing' : 'ok',
       holdsBack: oldest ? `${oldest.kind} ${oldest.id}, ${ageText(oldest.since)}` : '',
+      limits: number === undefined ? undefined : limits.get(number),
     });
   }
   return listed;

@@ -2,6 +2,8 @@
  * The tenants of a storage layer. PD keeps one region label rule for each, with the tenant's name. By it, PD splits at the tenant's
  * boundaries. Nothing else is stored anywhere.
  */
+import { nearest } from '../config/suggest.ts';
+import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { labelRules, type LabelRule } from '../pd/regions.ts';
 import { fromMemcomparable, MAX_NUMBER, pdKey, spaceOf, type Tenant } from './tenant.ts';
@@ -72,6 +74,28 @@ export function registeredIn(rule: LabelRule): Registered | undefined {
 export async function registered(pd: Endpoint): Promise<Registered[]> {
   const found = (await labelRules(pd)).map(registeredIn).filter((tenant) => tenant !== undefined);
   return found.sort((a, b) => (a.number ?? MAX_NUMBER) - (b.number ?? MAX_NUMBER));
+}
+
+/**
+ * The tenant with this name.
+ * @throws CommandError with the name that was probably meant
+ */
+export async function registeredAs(pd: Endpoint, name: string): Promise<Registered> {
+  const all = await registered(pd);
+  const found = all.find((tenant) => tenant.name === name);
+  if (found) return found;
+  const known = all.map((tenant) => tenant.name);
+  throw unknownTenant(name, known, 'PD');
+}
+
+/** @param where whoever lists the tenants that are known */
+export function unknownTenant(name: string, known: readonly string[], where: string): CommandError {
+  const meant = nearest(name, known);
+  const hint =
+    meant === undefined
+      ? `${where} knows: ${known.join(', ') || 'none'}; a new one: tidb-mesh tenants add ${name}`
+      : `did you mean ${meant}?`;
+  return new CommandError('REFUSED', `there is no tenant ${name}`, hint);
 }
 
 export function ruleId(name: string): string {

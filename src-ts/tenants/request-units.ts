@@ -69,6 +69,13 @@ export function requestUnitsOf(group: ResourceGroup): RequestUnits {
   };
 }
 
+/** Limits in a few words: `2000 RU/s, priority low`; `-` where nothing is limited. */
+export function requestUnitsText({ ru, burst, priority }: RequestUnits): string {
+  const rate = ru === undefined ? [] : [`${ru} RU/s${burst ? ' and more' : ''}`];
+  const rank = priority === 'medium' ? [] : [`priority ${priority}`];
+  return [...rate, ...rank].join(', ') || '-';
+}
+
 /** The limits of all tenants that have a `default` of their own, by number. */
 export async function allRequestUnits(pd: Endpoint): Promise<Map<number, RequestUnits>> {
   const found = new Map<number, RequestUnits>();

@@ -1,5 +1,6 @@
 /** A tenant as the pluginConfig has it, and where its keys lie in the store. The filter's side of it is assembly/keys/space.ts. */
 
+export type State = 'active' | 'read-only' | 'suspended';
 export type Mode = 'txn' | 'raw';
 
 export interface Tenant {
@@ -8,6 +9,8 @@ export interface Tenant {
   readonly number: number;
   readonly keyspace?: { readonly id: number; readonly mode: Mode };
   readonly prefix?: ({ readonly text: string } | { readonly hex: string }) & { readonly mode: Mode };
+  /** 'active' without it. */
+  readonly state?: State;
   /** The resource group `default` is the tenant's own. */
   readonly ownDefaultGroup?: boolean;
 }
@@ -183,12 +186,13 @@ export function readTenant(value: unknown, where: string): Tenant {
   const wrong =
     nameError(String(fields['name'])) ?? numberError(fields['number']) ?? settingError(fields, where);
   if (wrong !== undefined) throw new Error(wrong.startsWith(where) ? wrong : `${where}: ${wrong}`);
-  const { name, number, keyspace, prefix, ownDefaultGroup } = value as Tenant;
+  const { name, number, state, keyspace, prefix, ownDefaultGroup } = value as Tenant;
   return {
     name,
     number,
     ...(keyspace ? { keyspace } : {}),
     ...(prefix ? { prefix } : {}),
+    ...(state === undefined ? {} : { state }),
     ...(ownDefaultGroup ? { ownDefaultGroup } : {}),
   };
 }

@@ -105,7 +105,7 @@ describe('add', () => {
     const added = await tenants('add', 'alpha');
     expect(added).toMatchObject({ code: 0 });
     expect(added.out).toContain('alpha is added with number 1');
-    expect(added.out).toContain('{ "name": "alpha", "number": 1 }');
+    expect(added.out).toContain('{ "name": "alpha", "number": 1, "ownDefaultGroup": true }');
     const found = await starts();
     expect([found.has(border(1)), found.has(border(2))]).toEqual([true, true]);
     expect(await ruleIds()).toEqual(['tidb-mesh/alpha']);
@@ -240,6 +240,55 @@ async function keepRules(): Promise<void> {
     body: { name: '2:app', mode: 1, r_u_settings: { r_u: { settings: { fill_rate: 100 } } } },
   });
 }
+
+describe('set', () => {
+  const group = async (number: number): Promise<unknown> => {
+    const groups = (await pd.http('GET', '/resource-manager/api/v1/config/groups')) as {
+      name: string;
+      priority: number;
+      r_u_settings: { r_u: { settings: { fill_rate: number; burst_limit: number } } };
+    }[];
+    const found = groups.find(({ name }) => name === `${number}:default`);
+    const { fill_rate: rate, burst_limit: burst } = found?.r_u_settings.r_u.settings ?? {};
+    return found && [rate, burst, found.priority];
+  };
+  const NONE = [2 ** 31 - 1, -1, 8];
+
+  test('a tenant begins without a limit, and gets one with a priority', async () => {
+    expect(await group(1)).toEqual(NONE);
+    const set = await tenants('set', 'alpha', '--ru', '2000', '--priority', 'low');
+    expect([set.code, set.out]).toEqual([0, expect.stringMatching(/^alpha: 2000 RU\/s, priority low$/m)]);
+    expect(await group(1)).toEqual([2000, 2000, 1]);
+    const burst = await tenants('set', 'alpha', '--burst', '-o', 'json');
+    expect(JSON.parse(burst.out)).toEqual({
+      name: 'alpha',
+      number: 1,
+      limits: { ru: 2000, burst: true, priority: 'low' },
+    });
+    expect(await group(1)).toEqual([2000, -1, 1]);
+    expect((await tenants('list')).out).toMatch(/^alpha .* 2000 RU\/s and more, priority low /m);
+    // Adding it again makes only what is missing.
+    await tenants('add', 'alpha');
+    expect(await group(1)).toEqual([2000, -1, 1]);
+    await pd.http('DELETE', '/resource-manager/api/v1/config/group/1:default');
+    await tenants('add', 'alpha');
+    expect(await group(1)).toEqual(NONE);
+  });
+
+  test.each<[string, string[], number, RegExp]>([
+    ['0', ['alpha', '--ru', '0'], 2, /0: it must be a whole number from 1 to 2147483646/],
+    ['a negative rate', ['alpha', '--ru', '-5'], 2, /-5: it must be a whole number/],
+    ['a rate too large', ['alpha', '--ru', '2147483647'], 2, /from 1 to 2147483646/],
+    ['a word', ['alpha', '--ru', 'much'], 2, /much: it must be a whole number/],
+    ['another priority', ['alpha', '--priority', 'urgent'], 2, /low, medium, high/],
+    ['an unknown tenant', ['alhpa', '--ru', '5'], 1, /there is no tenant alhpa .*did you mean alpha\?/s],
+    ['tenant 0', ['legacy', '--ru', '5'], 1, /tenant 0 has PD's `default`/],
+  ])('%s is refused, and nothing changes', async (_, args, code, reason) => {
+    const done = await tenants('set', ...args);
+    expect([done.code, done.err]).toEqual([code, expect.stringMatching(reason)]);
+    expect(await group(1)).toEqual(NONE);
+  });
+});
 
 describe('remove', () => {
   test('is refused while there is something, with counts and without keys; nothing changes', async () => {

@@ -187,6 +187,49 @@ describe('the command', () => {
   });
 });
 
+describe('tenants suspend, read-only, resume', () => {
+  const MESH = `storage: { namespace: tidb, cluster: storage }
+pluginConfig:
+  tenants:
+    - name: alpha # ours
+      number: 1
+`;
+
+  test('change the file, say what to apply, and that nothing was to change', () => {
+    const path = file('mesh.yaml', MESH);
+    expect(run('tenants', 'suspend', 'alpha', '--config', path)).toEqual({
+      status: 0,
+      stdout: `alpha is suspended in ${path}; it was active\nApply it: tidb-mesh render ${path} --out DIR, then kubectl apply --server-side -k DIR/VARIANT\n`,
+      stderr: '',
+    });
+    expect(readFileSync(path, 'utf8')).toBe(`${MESH}      state: suspended\n`);
+    const again = run('tenants', 'suspend', 'alpha', '--config', path, '-o', 'json');
+    expect(JSON.parse(again.stdout)).toEqual({
+      name: 'alpha',
+      state: 'suspended',
+      before: 'suspended',
+      file: path,
+      changed: false,
+    });
+    expect(run('tenants', 'read-only', 'alpha', '--config', path).status).toBe(0);
+    expect(run('tenants', 'resume', 'alpha', '--config', path).stdout).toMatch(
+      /^alpha is active .* it was read-only$/m,
+    );
+    expect(readFileSync(path, 'utf8')).toBe(`${MESH}      state: active\n`);
+  });
+
+  test('leave a file as it is that the filter would not take', () => {
+    const path = file('broken.json', '{ "tenants": [{ "name": "alpha", "number": 1, "nubmer": 1 }] }');
+    const { status, stderr } = run('tenants', 'suspend', 'alpha', '--config', path);
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringMatching(/nubmer: unknown field.*nothing was changed \[INVALID\]/),
+    ]);
+    expect(readFileSync(path, 'utf8')).not.toContain('suspended');
+    expect(run('tenants', 'suspend', 'alpha', '--config', '-').status).toBe(2);
+  });
+});
+
 describe('validate', () => {
   const first = (text: string): object | undefined => judgeFile(text, judge)[0]?.findings[0];
 

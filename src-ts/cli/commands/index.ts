@@ -9,11 +9,13 @@ import { addTenants } from './tenants/add.ts';
 import { emptyTenants } from './tenants/empty.ts';
 import { listTenantsCommand } from './tenants/list.ts';
 import { removeTenants } from './tenants/remove.ts';
+import { setTenants } from './tenants/set.ts';
+import { readOnlyTenants, resumeTenants, suspendTenants } from './tenants/states.ts';
 import { validate } from './validate.ts';
 
 /** Words that only hold other commands. */
 export const GROUPS: Readonly<Record<string, string>> = {
-  tenants: 'add, list, empty and remove the tenants of a storage layer',
+  tenants: 'add, list, limit, suspend, empty and remove the tenants of a storage layer',
 };
 
 export const COMMANDS: readonly Definition[] = [
@@ -22,6 +24,10 @@ export const COMMANDS: readonly Definition[] = [
   render,
   addTenants,
   listTenantsCommand,
+  setTenants,
+  suspendTenants,
+  readOnlyTenants,
+  resumeTenants,
   emptyTenants,
   removeTenants,
   doctor,

@@ -23,7 +23,8 @@ export const addTenants = pdCommand<Options, Args>({
   about: `A tenant's keys are one range of the store. PD gets one region label rule for it (tidb-mesh/NAME),
 splits its regions at both boundaries and never merges across them. The rule outlives restarts of PD.
 A new tenant's range must be empty, which the stores are asked for. The number is the lowest free
-one. Doing it again changes nothing.`,
+one. PD also gets a resource group NUMBER:default without a limit; with "ownDefaultGroup" in the
+pluginConfig it is the tenant's \`default\`. Doing it again makes only what is missing.`,
   examples: [
     'tidb-mesh tenants add alpha --pd http://pd:2379',
     'tidb-mesh tenants add alpha --number 7 --pd https://pd:2379 --cert op.pem --key op.key --ca ca.pem',
@@ -111,5 +112,6 @@ function describe({ tenant, isNew }: Added): string {
 
 /** The tenant's entry in the pluginConfig. */
 function fragment({ name, number }: Tenant): string {
-  return `In the pluginConfig, below "tenants":\n  { "name": "${name}", "number": ${number} }`;
+  const more = number === 0 ? '' : ', "ownDefaultGroup": true';
+  return `In the pluginConfig, below "tenants":\n  { "name": "${name}", "number": ${number}${more} }`;
 }

@@ -108,4 +108,12 @@ export const METRICS: readonly MetricRow[] = [
     means: 'Memory of all VMs. Envoy has one for each worker. It does not shrink.',
     remedy: 'If it grows without end, report it.',
   },
+  {
+    name: 'tidbmesh_build_info',
+    type: 'gauge',
+    labels: ['version'],
+    means: '1 for each version that runs in this Envoy, 0 for one that has gone.',
+    remedy:
+      'After an upgrade, look for proxies that still run the former version. [Install](install.md#see-which-version-runs) says how the version becomes a label.',
+  },
 ];

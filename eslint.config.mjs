@@ -52,6 +52,7 @@ export default tseslint.config(
   {
     ignores: [
       'build/',
+      'lib/',
       'node_modules/',
       'assembly/schema/table.ts',
       'assembly/host/random.ts',

@@ -1,4 +1,4 @@
-/** Projects by what they need: unit nothing, oracle Go, envoy an Envoy, e2e the real servers. */
+/** Projects by what they need: unit nothing, package npm's registry, oracle Go, envoy an Envoy, e2e the real servers. */
 const common = {
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
@@ -20,6 +20,7 @@ const project = (name, timeoutMs) => ({
 export default {
   projects: [
     project('unit', 600_000),
+    project('package', 120_000),
     project('oracle', 600_000),
     project('envoy', 120_000),
     project('e2e', 600_000),

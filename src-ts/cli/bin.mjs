@@ -1,6 +1,9 @@
 #!/usr/bin/env node
-/** `tidb-mesh`: runs the TypeScript of this repository as it is. */
-import { register } from 'tsx/esm/api';
+/** `tidb-mesh`: in a clone of the repository it runs the TypeScript as it is, in the npm package what was compiled of it. */
+import { existsSync } from 'node:fs';
 
-register();
-await import('./main.ts');
+if (existsSync(new URL('./main.ts', import.meta.url))) {
+  const { register } = await import('tsx/esm/api');
+  register();
+  await import('./main.ts');
+} else await import('../../lib/cli/main.js');

@@ -6,8 +6,8 @@ import type { FilterCode } from './filters.ts';
 
 /** Not base64 and no digest: Istio refuses a manifest with it, so it cannot be applied by mistake (docs/decisions/0004). */
 export const WITHOUT_CODE: FilterCode = {
-  base64: '<the filter is not in this copy; make one with: npx tidb-mesh render>',
-  imageDigest: '<digest: npx tidb-mesh oci>',
+  base64: '<the filter is not in this copy; make one with: tidb-mesh render>',
+  imageDigest: '<digest: tidb-mesh oci>',
 };
 
 /** The release build, compiled first where it is missing or older than its sources. */

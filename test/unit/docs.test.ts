@@ -84,9 +84,14 @@ test('every subcommand of tidb-mesh that a page names exists', () => {
   const known = subcommands().map(({ path }) => path);
   const exists = (words: string): boolean =>
     known.some((path) => `${words} `.startsWith(`${path} `) || `${path} `.startsWith(`${words} `));
-  const named = found(/(?:npx tidb-mesh|`tidb-mesh) ([a-z]+(?: (?:add|list|empty|remove))?)/g);
+  const named = found(/(?:npx |`|^ +(?:\$ )?)tidb-mesh ([a-z]+(?: (?:add|list|empty|remove))?)/gm);
   expect(named.length).toBeGreaterThan(20);
   expect(named.filter(({ match }) => !exists(match))).toEqual([]);
+});
+
+test('npx tidb-mesh is used only where the package is installed', () => {
+  const pages = PAGES.filter(({ text }) => text.includes('npx tidb-mesh')).map(({ name }) => name);
+  expect(pages.sort()).toEqual(['README.md', 'docs/commands.md', 'docs/install.md']);
 });
 
 test('every file of ours that a page names exists', () => {

@@ -52,6 +52,7 @@ await step('types', 'npm', npm('typecheck'));
 await step('lint and format', 'npm', npm('lint'));
 await step('build the filter', undefined, buildArguments('unit'));
 await jest('unit', 'unit');
+await jest('package', 'the npm package');
 await step('install the servers', undefined, ['--import', 'tsx', 'test/harness/run/install.ts']);
 await step('checks in Go', 'go', ['-C', 'test/harness/servers/tidb', 'test', './...']);
 await jest('oracle', 'oracles');

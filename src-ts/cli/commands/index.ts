@@ -6,6 +6,7 @@ import { oci } from './oci.ts';
 import { render } from './render.ts';
 import { schema } from './schema.ts';
 import { addTenants } from './tenants/add.ts';
+import { adoptTenants } from './tenants/adopt.ts';
 import { emptyTenants } from './tenants/empty.ts';
 import { listTenantsCommand } from './tenants/list.ts';
 import { removeTenants } from './tenants/remove.ts';
@@ -15,7 +16,7 @@ import { validate } from './validate.ts';
 
 /** Words that only hold other commands. */
 export const GROUPS: Readonly<Record<string, string>> = {
-  tenants: 'add, list, limit, suspend, empty and remove the tenants of a storage layer',
+  tenants: 'add, adopt, list, limit, suspend, empty and remove the tenants of a storage layer',
 };
 
 export const COMMANDS: readonly Definition[] = [
@@ -23,6 +24,7 @@ export const COMMANDS: readonly Definition[] = [
   explain,
   render,
   addTenants,
+  adoptTenants,
   listTenantsCommand,
   setTenants,
   suspendTenants,

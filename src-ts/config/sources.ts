@@ -76,6 +76,13 @@ const positionIn = (lines: LineCounter, offset: number): Position => {
   return { line, column: col };
 };
 
+/** Finds the field at a path in YAML or JSON, or its nearest parent that exists. */
+export function locateIn(source: string, path: string): Position {
+  const lines = new LineCounter();
+  const [document] = parseAllDocuments(source, { lineCounter: lines }) as Document[];
+  return positionIn(lines, offsetAt(document?.contents ?? null, path));
+}
+
 /** A pluginConfig in a JSON text of its own. */
 function jsonSource(kind: string, text: string, shift: (at: Position) => Position): ConfigSource {
   const lines = new LineCounter();

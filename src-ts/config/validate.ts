@@ -1,6 +1,7 @@
 /** Judges the pluginConfigs of a file: the filter's verdict, its place in the file, and what was probably meant. */
 import type { Judge } from './judge.ts';
-import { configSources, type ConfigSource, type Position } from './sources.ts';
+import { MeshFileError } from '../manifests/mesh-file.ts';
+import { configSources, locateIn, type ConfigSource, type Position } from './sources.ts';
 import { unserved } from './served.ts';
 import { suggestion } from './suggest.ts';
 import type { PluginConfig } from './types.ts';
@@ -72,7 +73,26 @@ function findingsOf(source: ConfigSource, judge: Judge): Finding[] {
   ];
 }
 
-/** Judges every pluginConfig in the text of a file. Throws what `configSources` throws. */
+/** Reports a mesh file or manifest that is broken outside its pluginConfig. */
+function brokenFile(text: string, { message, place }: MeshFileError): Judgement {
+  const path = place ? '' : pathIn(message);
+  const meant = suggestion(message, [], () => []);
+  const finding: Finding = {
+    severity: 'error',
+    ...(place ?? locateIn(text, path)),
+    path,
+    text: message,
+    ...(meant === undefined ? {} : { suggestion: meant }),
+  };
+  return { kind: 'mesh file', findings: [finding] };
+}
+
+/** Judges every pluginConfig in the text of a file. */
 export function judgeFile(text: string, judge: Judge): Judgement[] {
-  return configSources(text).map((source) => ({ kind: source.kind, findings: findingsOf(source, judge) }));
+  try {
+    return configSources(text).map((source) => ({ kind: source.kind, findings: findingsOf(source, judge) }));
+  } catch (error) {
+    if (error instanceof MeshFileError) return [brokenFile(text, error)];
+    throw error;
+  }
 }

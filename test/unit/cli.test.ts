@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { CONFIG_FILE } from '../../src-ts/cli/files.ts';
+import { formIn } from '../../src-ts/cli/output.ts';
+import { Progress } from '../../src-ts/cli/progress.ts';
 import { Judge } from '../../src-ts/config/judge.ts';
 import { configSources } from '../../src-ts/config/sources.ts';
 import { judgeFile } from '../../src-ts/config/validate.ts';
@@ -53,6 +55,28 @@ const GOOD = {
   ],
 } satisfies PluginConfig;
 
+describe('progress', () => {
+  const shown = (isTTY: boolean, silent: boolean): string => {
+    let text = '';
+    const stream = { isTTY, columns: 20, write: (more: string) => (text += more) };
+    const progress = new Progress(stream as unknown as NodeJS.WriteStream, silent);
+    progress.tell('first');
+    progress.tell('second, a long one that is cut');
+    progress.end();
+    progress.end();
+    return text;
+  };
+
+  test('is one line of a terminal, which is cleared in the end', () => {
+    const clear = '\r\u001b[K';
+    expect(shown(true, false)).toBe(`${clear}… first${clear}… second, a long on${clear}`);
+  });
+
+  test('is silent in a file, a pipe and for programs', () => {
+    expect([shown(false, false), shown(true, true)]).toEqual(['', '']);
+  });
+});
+
 describe('the command', () => {
   test('teaches itself', () => {
     const { status, stdout } = run('--help');
@@ -86,6 +110,11 @@ describe('the command', () => {
     });
   });
 
+  test('names the help of the command that is wrong', () => {
+    expect(run('doctor').stderr).toContain('→ see: tidb-mesh doctor --help');
+    expect(run('tenants', 'add', '--nmae', 'x').stderr).toContain('→ see: tidb-mesh tenants add --help');
+  });
+
   test('a file that is not there ends with 2, what is wrong and what to do', () => {
     const path = join(folder, 'absent.json');
     expect(run('validate', path)).toEqual({
@@ -95,9 +124,9 @@ describe('the command', () => {
     });
   });
 
-  test.each([[['-o', 'json']], [['--output=json']], [['--json']]])('errors are JSON with %j', (form) => {
-    for (const args of [['validate', join(folder, 'absent.json')], ['doctor'], ['bogus'], ['tenants']]) {
-      const { status, stdout, stderr } = run(...args, ...form);
+  test('errors are JSON with --output json', () => {
+    for (const args of [['validate', join(folder, 'absent.json')], ['doctor'], ['tenants']]) {
+      const { status, stdout, stderr } = run(...args, '-o', 'json');
       expect(stdout).toBe('');
       expect(JSON.parse(stderr)).toEqual({
         code: expect.stringMatching(/^(USAGE|FILE)$/),
@@ -108,8 +137,21 @@ describe('the command', () => {
     }
   });
 
+  test.each([
+    ['-o json', 'json'],
+    ['-ojson', 'json'],
+    ['--output json', 'json'],
+    ['--output=json', 'json'],
+    ['--json', 'json'],
+    ['-o table', 'table'],
+    ['--config json', 'table'],
+    ['', 'table'],
+  ])('doctor %s prints %s', (args, form) => {
+    expect(formIn(['doctor', ...args.split(' ')])).toBe(form);
+  });
+
   test('a PD that does not answer has an exit code of its own', () => {
-    for (const args of [['doctor'], ['tenants', 'list'], ['tenants', 'add', 'alpha']]) {
+    for (const args of [['doctor'], ['tenants', 'add', 'alpha']]) {
       const { status, stderr } = run(...args, '--pd', 'http://127.0.0.1:1');
       expect([status, stderr.split('\n')]).toEqual([
         3,
@@ -252,6 +294,14 @@ describe('validate', () => {
         status: 1,
         stderr: expect.stringMatching(/not valid YAML: .* \[INVALID\]\n {2}→ correct it/) as unknown,
       });
+  });
+
+  test('a wrong field of a mesh file beside its pluginConfig', () => {
+    const yaml = 'storage:\n  namespace: s\n  clsuter: c\npluginConfig: {}\n';
+    expect(first(yaml)).toMatchObject({
+      ...{ line: 3, column: 3, path: 'storage.clsuter' },
+      suggestion: 'did you mean "cluster"?',
+    });
   });
 
   test('a field of a mesh file', () => {

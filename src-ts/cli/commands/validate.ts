@@ -3,7 +3,6 @@ import pc from 'picocolors';
 import { Judge } from '../../config/judge.ts';
 import { judgeFile, type Finding, type Judgement } from '../../config/validate.ts';
 import { EXIT } from '../../errors.ts';
-import { MeshFileError } from '../../manifests/mesh-file.ts';
 import type { Definition } from '../definition.ts';
 import { CONFIG_FILE, noConfig, readText } from '../files.ts';
 
@@ -20,7 +19,7 @@ configuration as a whole: Envoy then goes on with the one before.`,
   exits: { [EXIT.ok]: 'valid', [EXIT.failed]: 'not valid' },
   define: (command) => command.argument('<file>', CONFIG_FILE).option('--strict', 'treat warnings as errors'),
   run: async ({ options, args: [file], tell }) => {
-    const judgements = judge(readText(file), await Judge.load(tell));
+    const judgements = judgeFile(readText(file), await Judge.load(tell));
     if (judgements.length === 0) throw noConfig(file);
     const findings = judgements.flatMap((one) => one.findings);
     const errors = findings.filter(({ severity }) => severity === 'error').length;
@@ -32,22 +31,6 @@ configuration as a whole: Envoy then goes on with the one before.`,
     };
   },
 };
-
-function judge(text: string, by: Judge): Judgement[] {
-  try {
-    return judgeFile(text, by);
-  } catch (error) {
-    if (error instanceof MeshFileError) return brokenMesh(error);
-    throw error;
-  }
-}
-
-/** Reports a mesh file that is broken outside its pluginConfig. */
-function brokenMesh(error: MeshFileError): Judgement[] {
-  const place = error.place ?? { line: 1, column: 1 };
-  const finding: Finding = { severity: 'error', ...place, path: '', text: error.message };
-  return [{ kind: 'mesh file', findings: [finding] }];
-}
 
 function linesOf(file: string, { kind, findings }: Judgement): string[] {
   const isValid = findings.every(({ severity }) => severity !== 'error');

@@ -82,9 +82,13 @@ async function add(pd: Endpoint, { args: [name], options, tell }: Call<Options, 
   const done: Added[] = [];
   const failed: { name: string; error: CommandError }[] = [];
   const withData = options.withData ?? false;
-  for (const tenant of wanted(name, options)) {
+  const all = wanted(name, options);
+  for (const [i, tenant] of all.entries()) {
+    const tellOne = (line: string): void =>
+      tell(all.length === 1 ? line : `${i + 1} of ${all.length}: ${line}`);
+    tellOne(`adding ${tenant.name}`);
     try {
-      done.push(await addTenant(pd, tenant, { withData, tell }));
+      done.push(await addTenant(pd, tenant, { withData, tell: tellOne }));
     } catch (error) {
       if (!options.all || !(error instanceof CommandError)) throw error;
       failed.push({ name: tenant.name, error });

@@ -31,7 +31,7 @@ export interface Definition<Options = never, Args = never> {
   readonly summary: string;
   /** What else the help says. */
   readonly about: string;
-  readonly examples: readonly Example[];
+  readonly examples: readonly [Example, ...Example[]];
   /** What exit codes mean for this command, where that is more than the general meaning. */
   readonly exits?: Partial<Record<Exit, string>>;
   /** Adds arguments and options. `--output` comes by itself. */

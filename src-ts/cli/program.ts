@@ -30,14 +30,20 @@ function helpOf(definition: Pick<Definition, 'about' | 'examples' | 'exits'>): s
 
 function print(result: Result, form: Form): void {
   process.stdout.write(`${form === 'json' ? jsonText(result.value) : result.text}\n`);
-  if (form === 'table')
-    for (const error of result.errors ?? []) process.stderr.write(`${errorText(error, form)}\n`);
+  for (const error of result.errors ?? []) process.stderr.write(`${errorText(error, form)}\n`);
 }
 
 /** The command with this name below another one, as a group if it is new. */
 function groupIn(above: Command, word: string): Command {
   const known = above.commands.find((one) => one.name() === word);
-  return known ?? above.command(word).description(GROUPS[word] ?? '');
+  if (known) return known;
+  const examples = COMMANDS.filter(({ name }) => name.startsWith(`${word} `)).map(
+    ({ examples: [first] }) => first,
+  );
+  return above
+    .command(word)
+    .description(GROUPS[word] ?? '')
+    .addHelpText('after', `\nExamples:\n${examplesOf(examples)}`);
 }
 
 function add(program: Command, definition: Definition): void {

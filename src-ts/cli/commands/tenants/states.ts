@@ -5,6 +5,7 @@ import { judgeFile } from '../../../config/validate.ts';
 import { CommandError, EXIT } from '../../../errors.ts';
 import { isMeshFile } from '../../../manifests/mesh-file.ts';
 import { changeState } from '../../../tenants/states.ts';
+import type { Tell } from '../../../tell.ts';
 import type { State } from '../../../tenants/tenant.ts';
 import { parse } from 'yaml';
 import type { Call, Definition, Result } from '../../definition.ts';
@@ -42,7 +43,7 @@ export const suspendTenants = stateCommand('suspend', 'suspended', 'refuse all r
 export const readOnlyTenants = stateCommand('read-only', 'read-only', 'refuse the writes of a tenant');
 export const resumeTenants = stateCommand('resume', 'active', 'serve a tenant again');
 
-async function change({ args: [name], options }: Call<Options, Args>, state: State): Promise<Result> {
+async function change({ args: [name], options, tell }: Call<Options, Args>, state: State): Promise<Result> {
   const { config: file } = options;
   if (file === '-')
     throw new CommandError('USAGE', 'the standard input cannot be changed', 'give --config a file');
@@ -50,7 +51,7 @@ async function change({ args: [name], options }: Call<Options, Args>, state: Sta
   const changed = changeState(text, file, name, state);
   const isChanged = changed.text !== text;
   if (isChanged) {
-    await mustBeValid(changed.text, file);
+    await mustBeValid(changed.text, file, tell);
     write(file, changed.text);
   }
   const { before } = changed;
@@ -62,8 +63,8 @@ async function change({ args: [name], options }: Call<Options, Args>, state: Sta
   };
 }
 
-async function mustBeValid(text: string, file: string): Promise<void> {
-  const findings = judgeFile(text, await Judge.load()).flatMap((judged) => judged.findings);
+async function mustBeValid(text: string, file: string, tell: Tell): Promise<void> {
+  const findings = judgeFile(text, await Judge.load(tell)).flatMap((judged) => judged.findings);
   const error = findings.find(({ severity }) => severity === 'error');
   if (error)
     throw new CommandError(

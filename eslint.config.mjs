@@ -1,3 +1,5 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import tseslint from 'typescript-eslint';
 
 /** assembly/ folders from the lowest up; each may import only from those before it (DESIGN: dependencies point one way). */
@@ -48,6 +50,39 @@ const TRAPS = [
   { selector: "CallExpression[callee.name='assert']", message: 'A trap ends every stream of the worker.' },
 ];
 
+/** The names of variables, not constants, that a module of assembly/ exports, its own and others'. */
+function variablesOf(file) {
+  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  const own = [...text.matchAll(/^export let (\w+)/gm)].map(([, name]) => name);
+  const others = [...text.matchAll(/^export \{([^}]*)\} from '(.*)'/gm)].flatMap(([, names, from]) => {
+    const theirs = variablesOf(moduleFile(file, from));
+    return names
+      .split(',')
+      .map((name) => name.trim())
+      .filter((name) => theirs.includes(name));
+  });
+  return [...own, ...others];
+}
+
+const moduleFile = (file, from) => `${resolve(dirname(file), from)}.ts`;
+
+/** Requires that variables of another module are read through its name: see docs/architecture.md, Result variables. */
+const variablesByModule = {
+  create: (context) => ({
+    ImportDeclaration(node) {
+      const named = node.specifiers.filter(({ type }) => type === 'ImportSpecifier');
+      if (named.length === 0 || !node.source.value.startsWith('.')) return;
+      const variables = variablesOf(moduleFile(context.filename, node.source.value));
+      for (const { imported } of named)
+        if (variables.includes(imported.name))
+          context.report({
+            node,
+            message: `Read the variable ${imported.name} through its module: import * as.`,
+          });
+    },
+  }),
+};
+
 export default tseslint.config(
   {
     ignores: [
@@ -77,7 +112,9 @@ export default tseslint.config(
     // AssemblyScript is not type-checked as TypeScript: the rules here need the syntax tree only.
     files: ['assembly/**/*.ts', 'bench/assembly/**/*.ts'],
     languageOptions: { parser: tseslint.parser },
+    plugins: { mesh: { rules: { 'variables-by-module': variablesByModule } } },
     rules: {
+      'mesh/variables-by-module': 'error',
       'no-var': 'error',
       'prefer-const': 'error',
       'no-restricted-syntax': ['error', ...TRAPS],

@@ -7,7 +7,7 @@ import { FIELD_NAMES, Fact, Field } from '../tenant/facts';
 import { Access, Resolver } from '../tenant/identity';
 import { Json, JsonReader } from '../tenant/json';
 import { writeRefusal } from '../tenant/refusal';
-import { beginText, textAt, textLength } from '../texts/writer';
+import * as writer from '../texts/writer';
 
 export { alloc, reset };
 
@@ -36,15 +36,15 @@ export function configure(at: usize, length: usize): usize {
 
 /** What has been written with texts/writer. */
 function written(): ArrayBuffer {
-  const bytes = new ArrayBuffer(<i32>textLength);
-  memory.copy(changetype<usize>(bytes), textAt, textLength);
+  const bytes = new ArrayBuffer(<i32>writer.textLength);
+  memory.copy(changetype<usize>(bytes), writer.textAt, writer.textLength);
   return bytes;
 }
 
 /** Result: the name of a method or an endpoint, '' after the last, and whether the tables open it to tenants. */
 export function rule(place: u32): usize {
   reset();
-  beginText();
+  writer.beginText();
   const isKnown = place < operationCount();
   if (isKnown) nameOperation(place);
   store<u32>(result, isKnown && isOpen(place) ? 1 : 0, 8);

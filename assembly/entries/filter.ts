@@ -1,12 +1,15 @@
 /** The proxy-wasm callbacks: wiring only. */
 import '../host/abort';
 import { Action, Buffer, LogLevel } from '../host/abi';
-import { PLUGIN_NAME, log, readBuffer, readProperty, resultAt, resultLength } from '../host/host';
+import * as host from '../host/host';
+import { PLUGIN_NAME } from '../host/host';
 import { VERSION } from '../host/version';
 import { alloc, reset } from '../memory/arena';
-import { now, readClock } from '../streams/clock';
+import * as clock from '../streams/clock';
+import { readClock } from '../streams/clock';
 import { collectGarbage, configure, forgetConfig, hasVersion } from '../streams/configs';
-import { drainingCount, reviewStreams } from '../streams/drain';
+import * as drain from '../streams/drain';
+import { reviewStreams } from '../streams/drain';
 import {
   onRequestBody,
   onRequestHeaders,
@@ -36,23 +39,25 @@ export function proxy_on_context_create(context: u32, root: u32): void {
 }
 
 export function proxy_on_vm_start(_root: u32, _size: u32): u32 {
-  log(LogLevel.INFO, 'tidb-mesh ' + VERSION + ' starts');
+  host.log(LogLevel.INFO, 'tidb-mesh ' + VERSION + ' starts');
   return 1;
 }
 
 export function proxy_on_configure(root: u32, size: u32): u32 {
   reset();
   collectGarbage();
-  const text = readBuffer(Buffer.PLUGIN_CONFIGURATION, size)
-    ? String.UTF8.decodeUnsafe(resultAt, resultLength)
+  const text = host.readBuffer(Buffer.PLUGIN_CONFIGURATION, size)
+    ? String.UTF8.decodeUnsafe(host.resultAt, host.resultLength)
     : '';
   readClock();
-  readProperty(PLUGIN_NAME);
-  const plugin = String.UTF8.decodeUnsafe(resultAt, resultLength);
+  host.readProperty(PLUGIN_NAME);
+  const plugin = String.UTF8.decodeUnsafe(host.resultAt, host.resultLength);
   const wrong =
-    text.length == 0 ? 'it is empty; it must at least hold "tenants"' : configure(root, plugin, text, now);
+    text.length == 0
+      ? 'it is empty; it must at least hold "tenants"'
+      : configure(root, plugin, text, clock.now);
   if (wrong.length != 0) {
-    log(LogLevel.ERROR, 'tidb-mesh: the pluginConfig is refused: ' + wrong);
+    host.log(LogLevel.ERROR, 'tidb-mesh: the pluginConfig is refused: ' + wrong);
     return 0;
   }
   defineMetrics();
@@ -66,11 +71,11 @@ export function proxy_on_tick(_root: u32): void {
   collectGarbage();
   readClock();
   answerLate();
-  reviewStreams(now);
+  reviewStreams(clock.now);
   endClosedStreams();
   wakeForgotten();
   flushRefusals();
-  recordMetrics(drainingCount);
+  recordMetrics(drain.drainingCount);
 }
 
 export function proxy_on_request_headers(context: u32, _count: u32, _last: u32): u32 {
@@ -125,7 +130,7 @@ export function proxy_on_http_call_response(
 export function proxy_on_delete(context: u32): void {
   const stream = findStream(context);
   if (stream == null) {
-    forgetConfig(context, now);
+    forgetConfig(context, clock.now);
     if (!hasVersion()) recordBuild(false);
     return;
   }

@@ -1,85 +1,31 @@
 /** Entry of the test build: the pure parts of the filter without Envoy. Not part of the product. */
-import {
-  decodeLease,
-  decodeName,
-  encodeLease,
-  encodeName,
-  encodeNameEnd,
-  isClientLease,
-  namedAt,
-  namedLength,
-  reachesReserved,
-} from '../keys/namespace';
-import {
-  Mapped,
-  Mode,
-  Space,
-  tenantZeroSpace,
-  capabilities,
-  decodeEncoded,
-  decodeEnd,
-  decodeKey,
-  decodeStart,
-  encodeEncoded,
-  encodePlace,
-  encodeKey,
-  encodeLower,
-  encodeUpper,
-  freeSpace,
-  keyspaceId,
-  keyspaceSpace,
-  apiVersion,
-  mappedAt,
-  mappedLength,
-  ownsRegion,
-  prefixSpace,
-  tableIdTag,
-  tableSpace,
-  tenantNumber,
-} from '../keys/space';
+import * as names from '../keys/namespace';
+import * as keys from '../keys/space';
+import { Mapped, Mode, Space } from '../keys/space';
 import { mayQuoteKeys } from '../keys/text';
 import { alloc, beginWork, reset } from '../memory/arena';
 import { StreamBuffer, release, vmBudget } from '../memory/stream-buffer';
 import { classify, pathBytes } from '../policy/classify';
-import {
-  answerOf,
-  bodyOf,
-  decisionOf,
-  endpoint,
-  findEndpoint,
-  isMapped,
-  reasonOf,
-} from '../policy/endpoints';
-import {
-  because,
-  decision,
-  findMethod,
-  methodPlace,
-  requestMessage,
-  responseMessage,
-} from '../policy/methods';
+import * as endpoints from '../policy/endpoints';
+import * as methods from '../policy/methods';
 import { commandFor, isOpen, nameOperation, operationCount } from '../policy/names';
 import { refusesOperation } from '../policy/policy-bits';
-import { beginDryRun, dryRunCommand, dryRunCount } from '../rewrite/batch';
-import { failedField, failedMessage, install, useDirection } from '../rewrite/current';
+import * as batch from '../rewrite/batch';
+import * as current from '../rewrite/current';
+import { install, useDirection } from '../rewrite/current';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
-import { feed, frameWaits, outputAt, outputChanged, outputLength } from '../rewrite/frames';
-import { jsonAt, jsonLength, rewriteAnswer, rewriteBody } from '../pd-http/json';
+import * as frames from '../rewrite/frames';
+import * as json from '../pd-http/json';
 import * as fastPath from '../rewrite/fast-path/fast-path';
-import { applyPatches, patchCount } from '../rewrite/patches';
-import { KeyForm, queryAt, queryLength, rewriteQuery } from '../pd-http/query';
-import { touched } from '../rewrite/edits';
-import { mapTarget, targetAt, targetLength } from '../pd-http/target';
-import {
-  clearWanted,
-  doubtRegions,
-  learnRegion,
-  setRegionClock,
-  turnedAwayCount,
-  wantedCount,
-  wantedRegion,
-} from '../rewrite/regions';
-import { newLength, rewrite } from '../rewrite/walker';
+import * as patches from '../rewrite/patches';
+import { applyPatches } from '../rewrite/patches';
+import * as queries from '../pd-http/query';
+import { KeyForm } from '../pd-http/query';
+import * as edits from '../rewrite/edits';
+import * as target from '../pd-http/target';
+import * as regions from '../rewrite/regions';
+import { clearWanted, doubtRegions, learnRegion, setRegionClock, wantedRegion } from '../rewrite/regions';
+import * as walker from '../rewrite/walker';
 import { sentenceOf } from '../schema/statuses';
 import { textOf } from '../texts/text';
 import { Status } from '../wire/status';
@@ -88,7 +34,7 @@ import { addFact, beginCaller, setHeader } from '../tenant/caller';
 import { ConfigReader } from '../tenant/config';
 import { Access, Resolver } from '../tenant/identity';
 import { writeRefusal } from '../tenant/refusal';
-import { beginText, textAt, textLength } from '../texts/writer';
+import * as writer from '../texts/writer';
 import { Ascii, ascii } from '../wire/bytes';
 
 export { alloc, reset };
@@ -108,7 +54,7 @@ function giveAscii(text: Ascii): usize {
 }
 
 /** The selected tenant, and the time of its events. */
-const terms = new Terms(tableSpace(1), 0, 0, 0, 0);
+const terms = new Terms(keys.tableSpace(1), 0, 0, 0, 0);
 const budget = terms.budget;
 let space = terms.space;
 let latestTimestamp: u64 = u64.MAX_VALUE;
@@ -120,7 +66,7 @@ function begin(): void {
 }
 
 function choose(chosen: Space): void {
-  freeSpace(space);
+  keys.freeSpace(space);
   space = chosen;
   terms.space = chosen;
   begin();
@@ -133,17 +79,17 @@ export function select(number: u32, prefix: usize, prefixLength: usize, lease: u
   terms.prefixAt = copy;
   terms.prefixLength = prefixLength;
   leaseSeed = lease;
-  choose(number == 0 ? tenantZeroSpace() : tableSpace(number));
+  choose(number == 0 ? keys.tenantZeroSpace() : keys.tableSpace(number));
 }
 
 /** Gives the selected tenant a keyspace; mode: 0 txn, 1 raw. */
 export function selectKeyspace(number: u32, id: u32, mode: Mode): void {
-  choose(keyspaceSpace(number, id, mode));
+  choose(keys.keyspaceSpace(number, id, mode));
 }
 
 /** Gives the selected tenant the key space behind a prefix. */
 export function selectPrefix(number: u32, at: usize, length: usize, mode: Mode): void {
-  choose(prefixSpace(number, at, length, mode));
+  choose(keys.prefixSpace(number, at, length, mode));
 }
 
 /** Gives the selected tenant a resource group `default` of its own. */
@@ -153,16 +99,16 @@ export function ownDefaultGroup(): void {
 
 /** What the selected space says of itself; result: capabilities, API version, keyspace id, the upper half of the table ids' tag. */
 export function spaceFacts(): usize {
-  store<u32>(result, capabilities());
-  store<u32>(result, apiVersion(), 4);
-  store<u32>(result, keyspaceId(), 8);
-  store<u32>(result, <u32>(tableIdTag() >> 32), 12);
+  store<u32>(result, keys.capabilities());
+  store<u32>(result, keys.apiVersion(), 4);
+  store<u32>(result, keys.keyspaceId(), 8);
+  store<u32>(result, <u32>(keys.tableIdTag() >> 32), 12);
   return result;
 }
 
 /** True when the region with these bounds, as PD has them, lies inside the selected space. */
 export function owns(start: usize, startLength: usize, end: usize, endLength: usize): bool {
-  return ownsRegion(start, startLength, end, endLength);
+  return keys.ownsRegion(start, startLength, end, endLength);
 }
 
 export function newStream(vmLimit: u32, tenantLimit: u32): void {
@@ -199,7 +145,7 @@ export function learn(region: u64, version: u64, inside: bool): void {
 
 /** The i-th region that was wanted, or 0. */
 export function wanted(i: u32): u64 {
-  return i < wantedCount ? wantedRegion(i) : 0;
+  return i < regions.wantedCount ? wantedRegion(i) : 0;
 }
 
 /** Sets the time that regions are learned at, ms. */
@@ -228,16 +174,16 @@ export function pending(): u32 {
 export function message(type: u32, at: usize, length: usize, way: u32): usize {
   // A message by itself is bounded by its own limits only; `body` is bounded as an event is.
   beginWork(1 << 27);
-  const status = rewrite(type, at, length, way);
+  const status = walker.rewrite(type, at, length, way);
   store<u32>(result, status, 8);
-  store<u32>(result, failedMessage, 12);
-  store<u32>(result, failedField, 16);
-  store<u32>(result, touched ? 1 : 0, 20);
+  store<u32>(result, current.failedMessage, 12);
+  store<u32>(result, current.failedField, 16);
+  store<u32>(result, edits.touched ? 1 : 0, 20);
   if (status != 0) return give(0, 0);
-  if (patchCount == 0) return give(at, length);
-  const out = alloc(newLength);
+  if (patches.patchCount == 0) return give(at, length);
+  const out = alloc(walker.newLength);
   applyPatches(at, length, out);
-  return give(out, newLength);
+  return give(out, walker.newLength);
 }
 
 /** 1 when such a message would not be walked, because one like it was before. */
@@ -249,21 +195,21 @@ export function knows(type: u32, at: usize, length: usize, way: u32): u32 {
 /** Feeds a piece of a body; result: at, length, status, changed, waits, acts that are turned away. */
 export function body(type: u32, at: usize, length: usize, way: u32, limit: u32, mayWait: bool): usize {
   terms.maxMessageBytes = limit;
-  let status = feed(held, type, way, at, length, mayWait);
+  let status = frames.feed(held, type, way, at, length, mayWait);
   if (!countExchange(exchange, budget) && status == Status.OK) status = Status.HELD_TOO_MUCH;
   store<u32>(result, status, 8);
-  store<u32>(result, outputChanged ? 1 : 0, 12);
-  store<u32>(result, frameWaits ? 1 : 0, 16);
-  store<u32>(result, turnedAwayCount, 20);
-  return status == 0 ? give(outputAt, outputLength) : give(0, 0);
+  store<u32>(result, frames.outputChanged ? 1 : 0, 12);
+  store<u32>(result, frames.frameWaits ? 1 : 0, 16);
+  store<u32>(result, regions.turnedAwayCount, 20);
+  return status == 0 ? give(frames.outputAt, frames.outputLength) : give(0, 0);
 }
 
 export function method(at: usize, length: usize): usize {
-  if (!findMethod(at, length)) return 0;
-  store<u32>(result, decision, 8);
-  store<u32>(result, requestMessage, 12);
-  store<u32>(result, responseMessage, 16);
-  return giveAscii(textOf(because));
+  if (!methods.findMethod(at, length)) return 0;
+  store<u32>(result, methods.decision, 8);
+  store<u32>(result, methods.requestMessage, 12);
+  store<u32>(result, methods.responseMessage, 16);
+  return giveAscii(textOf(methods.because));
 }
 
 /** One mapping of the selected space: 0 encodeKey, 1 encodeLower, 2 encodeUpper, 3 decodeKey, 4 decodeStart, 5 decodeEnd, 6.. encoded forms, 12.. places. */
@@ -271,58 +217,64 @@ export function map(kind: u32, at: usize, length: usize): usize {
   let mapped: u32 = Mapped.BROKEN;
   switch (kind) {
     case 0:
-      mapped = encodeKey(at, length);
+      mapped = keys.encodeKey(at, length);
       break;
     case 1:
-      mapped = encodeLower(at, length);
+      mapped = keys.encodeLower(at, length);
       break;
     case 2:
-      mapped = encodeUpper(at, length);
+      mapped = keys.encodeUpper(at, length);
       break;
     case 3:
-      mapped = decodeKey(at, length);
+      mapped = keys.decodeKey(at, length);
       break;
     case 4:
-      mapped = decodeStart(at, length);
+      mapped = keys.decodeStart(at, length);
       break;
     case 5:
-      mapped = decodeEnd(at, length);
+      mapped = keys.decodeEnd(at, length);
       break;
     case 6:
     case 7:
     case 8:
-      mapped = encodeEncoded(at, length, kind - 6);
+      mapped = keys.encodeEncoded(at, length, kind - 6);
       break;
     case 9:
     case 10:
     case 11:
-      mapped = decodeEncoded(at, length, kind - 9);
+      mapped = keys.decodeEncoded(at, length, kind - 9);
       break;
     case 12:
     case 13:
-      mapped = encodePlace(at, length, kind - 11);
+      mapped = keys.encodePlace(at, length, kind - 11);
   }
   store<u32>(result, mapped, 8);
-  return mapped == Mapped.REPLACED ? give(mappedAt, mappedLength) : give(at, length);
+  return mapped == Mapped.REPLACED ? give(keys.mappedAt, keys.mappedLength) : give(at, length);
 }
 
 /** One mapping of the selected tenant's names in etcd: 0 encodeName, 1 encodeNameEnd, 2 decodeName. */
 export function mapName(kind: u32, at: usize, length: usize): usize {
   const mapped: u32 =
-    kind == 0 ? encodeName(at, length) : kind == 1 ? encodeNameEnd(at, length) : decodeName(at, length);
+    kind == 0
+      ? names.encodeName(at, length)
+      : kind == 1
+        ? names.encodeNameEnd(at, length)
+        : names.decodeName(at, length);
   store<u32>(result, mapped, 8);
-  return mapped == Mapped.SAME || mapped == Mapped.OUTSIDE ? give(at, length) : give(namedAt, namedLength);
+  return mapped == Mapped.SAME || mapped == Mapped.OUTSIDE
+    ? give(at, length)
+    : give(names.namedAt, names.namedLength);
 }
 
 /** True when a range of etcd keys holds reserved ones. */
 export function reaches(key: usize, keyLength: usize, end: usize, endLength: usize): bool {
-  return reachesReserved(key, keyLength, end, endLength);
+  return names.reachesReserved(key, keyLength, end, endLength);
 }
 
 /** One mapping of a lease id: 0 to etcd's, 1 to the client's; -1 for an id that no client can hold. */
 export function mapLease(kind: u32, id: u64): u64 {
-  if (kind != 0) return decodeLease(id);
-  return isClientLease(id) ? encodeLease(id) : u64.MAX_VALUE;
+  if (kind != 0) return names.decodeLease(id);
+  return names.isClientLease(id) ? names.encodeLease(id) : u64.MAX_VALUE;
 }
 
 export function plainText(at: usize, length: usize): bool {
@@ -345,25 +297,28 @@ export function httpTarget(m: usize, mLength: usize, p: usize, pLength: usize): 
   const plain = pathBytes(p, pLength);
   store<u32>(result, Status.OK, 8);
   store<u32>(result, u32.MAX_VALUE, 12);
-  if (!findEndpoint(m, mLength, p, plain)) return give(0, 0);
-  store<u32>(result, decisionOf(endpoint), 12);
-  if (!isMapped(endpoint)) return giveAscii(textOf(reasonOf(endpoint)));
-  const status = mapTarget(p, plain, pLength);
+  if (!endpoints.findEndpoint(m, mLength, p, plain)) return give(0, 0);
+  store<u32>(result, endpoints.decisionOf(endpoints.endpoint), 12);
+  if (!endpoints.isMapped(endpoints.endpoint))
+    return giveAscii(textOf(endpoints.reasonOf(endpoints.endpoint)));
+  const status = target.mapTarget(p, plain, pLength);
   store<u32>(result, status, 8);
-  if (status == Status.OK) return give(targetAt, targetLength);
-  return giveAscii(textOf(status == Status.NOT_FOR_TENANTS ? reasonOf(endpoint) : sentenceOf(status)));
+  if (status == Status.OK) return give(target.targetAt, target.targetLength);
+  return giveAscii(
+    textOf(status == Status.NOT_FOR_TENANTS ? endpoints.reasonOf(endpoints.endpoint) : sentenceOf(status)),
+  );
 }
 
 /** The body of the endpoint that `httpTarget` found last. */
 export function httpBody(at: usize, length: usize): usize {
-  store<u32>(result, rewriteBody(bodyOf(endpoint) - 1, at, length), 8);
-  return give(jsonAt, jsonLength);
+  store<u32>(result, json.rewriteBody(endpoints.bodyOf(endpoints.endpoint) - 1, at, length), 8);
+  return give(json.jsonAt, json.jsonLength);
 }
 
 /** Its good answer. */
 export function httpAnswer(at: usize, length: usize): usize {
-  store<u32>(result, rewriteAnswer(answerOf(endpoint) - 1, at, length), 8);
-  return give(jsonAt, jsonLength);
+  store<u32>(result, json.rewriteAnswer(endpoints.answerOf(endpoints.endpoint) - 1, at, length), 8);
+  return give(json.jsonAt, json.jsonLength);
 }
 
 const START: Ascii = ascii('key');
@@ -371,8 +326,8 @@ const END: Ascii = ascii('end_key');
 
 /** A query with the range `key`, `end_key`. */
 export function query(at: usize, length: usize, hex: bool): usize {
-  store<u32>(result, rewriteQuery(at, length, START, END, hex ? KeyForm.HEX : KeyForm.ESCAPED), 8);
-  return give(queryAt, queryLength);
+  store<u32>(result, queries.rewriteQuery(at, length, START, END, hex ? KeyForm.HEX : KeyForm.ESCAPED), 8);
+  return give(queries.queryAt, queries.queryLength);
 }
 
 let resolver: Resolver | null = null;
@@ -408,11 +363,11 @@ export function selectConfigured(number: u32): bool {
 /** The name of what the tables decide about, '' behind the last; result: and whether tenants may use it, and its command in a batch. */
 export function policyRule(rule: u32): usize {
   if (rule >= operationCount()) return give(0, 0);
-  beginText();
+  writer.beginText();
   nameOperation(rule);
   store<u32>(result, isOpen(rule) ? 1 : 0, 8);
   store<u32>(result, commandFor(rule), 12);
-  return give(textAt, textLength);
+  return give(writer.textAt, writer.textLength);
 }
 
 /** Whether the loaded configuration's policy refuses a rule to the tenant with this number, and the extent of its dry run (<< 1). */
@@ -428,7 +383,7 @@ export function policyOf(number: u32, rule: u32): u32 {
 export function usePolicy(number: u32): void {
   terms.policyBits = 0;
   terms.dryRun = DryRun.NONE;
-  beginDryRun();
+  batch.beginDryRun();
   const rules = resolver;
   if (rules == null) return;
   const tenant = rules.config.tenantOf(number);
@@ -439,12 +394,12 @@ export function usePolicy(number: u32): void {
 
 /** The command that was let through in a dry run, and how often (<< 16). */
 export function dryRunCommands(): u32 {
-  return dryRunCommand | (dryRunCount << 16);
+  return batch.dryRunCommand | (batch.dryRunCount << 16);
 }
 
 /** The place of a method that is known. */
 export function placeOf(at: usize, length: usize): i32 {
-  return findMethod(at, length) ? methodPlace : -1;
+  return methods.findMethod(at, length) ? methods.methodPlace : -1;
 }
 
 /** The loaded configuration's limit on timestamps, in seconds. */
@@ -502,7 +457,7 @@ export function identity(): usize {
   if (found.access == Access.SYSTEM) return give(0, 0);
   if (tenant != null) return give(changetype<usize>(tenant.nameBytes), tenant.nameBytes.byteLength);
   writeRefusal(found);
-  return give(textAt, textLength);
+  return give(writer.textAt, writer.textLength);
 }
 
 /** Resolves the principal so many times; gives how often it was a tenant's. */
@@ -530,11 +485,11 @@ export function bench(type: u32, at: usize, length: usize, out: usize, way: u32,
     reset();
     const copy = alloc(length);
     memory.copy(copy, at, length);
-    const status = feed(held, type, way, copy, length);
+    const status = frames.feed(held, type, way, copy, length);
     if (status != Status.OK) return -(<i32>status);
-    memory.copy(out, outputAt, outputLength);
+    memory.copy(out, frames.outputAt, frames.outputLength);
   }
-  return <i32>outputLength;
+  return <i32>frames.outputLength;
 }
 
 /** The copies of `bench` alone. */

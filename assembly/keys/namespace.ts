@@ -14,19 +14,8 @@ import { alloc } from '../memory/arena';
 import { Ascii, ascii, isSameBytes, startsWith } from '../wire/bytes';
 import { Mapped } from './mapped';
 import { compareBytes } from './range';
-import {
-  FOLDER,
-  FOLDER_END,
-  isReadSince,
-  isReadSinceRange,
-  isSavedSafePoint,
-  isTenantsReadSince,
-  shareReadSince,
-  shareReadSinceEnd,
-  sharedAt,
-  sharedLength,
-  unshareReadSince,
-} from './read-since';
+import * as readSince from './read-since';
+import { FOLDER, FOLDER_END } from './read-since';
 
 let prefix: usize = 0;
 let prefixLength: usize = 0;
@@ -78,21 +67,21 @@ function join(p: usize, length: usize): Mapped {
 }
 
 function shared(): Mapped {
-  namedAt = sharedAt;
-  namedLength = sharedLength;
+  namedAt = readSince.sharedAt;
+  namedLength = readSince.sharedLength;
   return Mapped.REPLACED;
 }
 
 function isReserved(p: usize, length: usize): bool {
-  if (startsWith(p, length, MESH) || isTenantsReadSince(p, length)) return true;
+  if (startsWith(p, length, MESH) || readSince.isTenantsReadSince(p, length)) return true;
   return startsWith(p, length, PD) && (length == 3 || load<u8>(p, 3) == 0x2f);
 }
 
 /** Maps a client's key to the stored one. OUTSIDE: it is reserved; the result is the empty key, which etcd rejects. */
 export function encodeName(p: usize, length: usize): Mapped {
   if (!isTenantZero) {
-    if (!isReadSince(p, length)) return join(p, length);
-    shareReadSince(p, length, ownerAt, ownerLength);
+    if (!readSince.isReadSince(p, length)) return join(p, length);
+    readSince.shareReadSince(p, length, ownerAt, ownerLength);
     return shared();
   }
   if (!isReserved(p, length)) return same(p, length);
@@ -126,20 +115,23 @@ export function encodeNameRange(
   namedEndLength = endLength;
   if (reachesReserved(key, keyLength, end, endLength)) return Mapped.OUTSIDE;
   if (endLength == 0)
-    return reads && isSavedSafePoint(key, keyLength) ? same(key, keyLength) : encodeName(key, keyLength);
+    return reads && readSince.isSavedSafePoint(key, keyLength)
+      ? same(key, keyLength)
+      : encodeName(key, keyLength);
   if (isTenantZero) {
     // A range that begins at a reserved key is refused even if it is empty.
-    if (isReserved(key, keyLength) && !(reads && isReadSince(key, keyLength))) return Mapped.OUTSIDE;
+    if (isReserved(key, keyLength) && !(reads && readSince.isReadSince(key, keyLength)))
+      return Mapped.OUTSIDE;
     // The folder holds all tenants' keys, so a range that is deleted must not touch it.
     if (!reads && meets(key, keyLength, end, endLength, FOLDER, FOLDER_END)) return Mapped.OUTSIDE;
     return same(key, keyLength);
   }
-  if (isReadSinceRange(key, keyLength, end, endLength)) {
-    shareReadSinceEnd(end, endLength, ownerAt, ownerLength);
+  if (readSince.isReadSinceRange(key, keyLength, end, endLength)) {
+    readSince.shareReadSinceEnd(end, endLength, ownerAt, ownerLength);
     shared();
     namedEndAt = namedAt;
     namedEndLength = namedLength;
-    shareReadSince(key, keyLength, ownerAt, ownerLength);
+    readSince.shareReadSince(key, keyLength, ownerAt, ownerLength);
     return shared();
   }
   encodeNameEnd(end, endLength);
@@ -176,10 +168,10 @@ export function reachesReserved(key: usize, keyLength: usize, end: usize, endLen
  */
 export function decodeName(p: usize, length: usize): Mapped {
   if (isTenantZero)
-    return isReserved(p, length) && !isReadSince(p, length) ? Mapped.OUTSIDE : same(p, length);
+    return isReserved(p, length) && !readSince.isReadSince(p, length) ? Mapped.OUTSIDE : same(p, length);
   if (length < prefixLength || !isSameBytes(p, prefix, prefixLength)) {
-    if (isSavedSafePoint(p, length)) return same(p, length);
-    return unshareReadSince(p, length, ownerAt, ownerLength) ? shared() : Mapped.OUTSIDE;
+    if (readSince.isSavedSafePoint(p, length)) return same(p, length);
+    return readSince.unshareReadSince(p, length, ownerAt, ownerLength) ? shared() : Mapped.OUTSIDE;
   }
   namedAt = p + prefixLength;
   namedLength = length - prefixLength;

@@ -7,8 +7,10 @@
  *   raw prefix (API V1)                 plain           plain
  *   raw keyspace (API V2)               plain           memcomparable     client-go internal/apicodec NewCodecV1, NewCodecV2
  */
-import { Codec, codec, decode, encode, encodePlaceOf } from './codec';
-import { Bound, Mapped, mappedAt, mappedLength, replacedBy, unbounded } from './mapped';
+import * as codecs from './codec';
+import { Codec, decode, encode, encodePlaceOf } from './codec';
+import * as mapping from './mapped';
+import { Bound, Mapped } from './mapped';
 import * as memcomparable from './memcomparable';
 import { KeyRange, compareBytes } from './range';
 import * as table from './table';
@@ -36,15 +38,15 @@ export function useStored(range: KeyRange, border: usize, borderLength: usize): 
 
 /** Encodes the result of a raw mapping in memcomparable form. */
 function reencode(mapped: Mapped, p: usize, length: usize): Mapped {
-  const at = mapped == Mapped.REPLACED ? mappedAt : p;
-  const size = mapped == Mapped.REPLACED ? mappedLength : length;
+  const at = mapped == Mapped.REPLACED ? mapping.mappedAt : p;
+  const size = mapped == Mapped.REPLACED ? mapping.mappedLength : length;
   const encoded = memcomparable.encode(at, size);
-  return replacedBy(encoded, memcomparable.resultLength);
+  return mapping.replacedBy(encoded, memcomparable.resultLength);
 }
 
 /** Maps a client's key or bound in PD's form to the store's. BROKEN: it is not in that form. */
 export function encodeEncoded(p: usize, length: usize, bound: Bound): Mapped {
-  if (codec == Codec.TABLE && table.tagEncoded(p, length)) return Mapped.IN_PLACE;
+  if (codecs.codec == Codec.TABLE && table.tagEncoded(p, length)) return Mapped.IN_PLACE;
   let raw = p;
   let rawLength = length;
   if (clientEncodes && length != 0) {
@@ -55,7 +57,7 @@ export function encodeEncoded(p: usize, length: usize, bound: Bound): Mapped {
   // The encoded empty key lies before everything. An absent end does not.
   if (bound == Bound.UPPER && rawLength == 0 && length != 0) bound = Bound.LOWER;
   // Tenant 0 begins where the store begins. It looks up its first region by the empty key.
-  if (codec == Codec.TENANT_ZERO && rawLength == 0 && bound == Bound.KEY) return Mapped.SAME;
+  if (codecs.codec == Codec.TENANT_ZERO && rawLength == 0 && bound == Bound.KEY) return Mapped.SAME;
   const mapped = encode(raw, rawLength, bound);
   if (mapped == Mapped.OUTSIDE || mapped == Mapped.SAME || !storeEncodes) return mapped;
   return reencode(mapped, raw, rawLength);
@@ -67,7 +69,7 @@ export function encodeEncoded(p: usize, length: usize, bound: Bound): Mapped {
  */
 export function encodePlace(p: usize, length: usize, bound: Bound): Mapped {
   if (length == 0 && bound == Bound.UPPER) return encodeEncoded(p, length, bound);
-  if (codec == Codec.TABLE && table.tagEncoded(p, length)) return Mapped.IN_PLACE;
+  if (codecs.codec == Codec.TABLE && table.tagEncoded(p, length)) return Mapped.IN_PLACE;
   let raw = p;
   let rawLength = length;
   let isBetween = false;
@@ -81,7 +83,7 @@ export function encodePlace(p: usize, length: usize, bound: Bound): Mapped {
   reencode(mapped, raw, rawLength);
   if (isBetween && rawLength != 0) {
     // The place must lie below the encoded key, and not below any smaller encoded key.
-    const marker = mappedAt + mappedLength - 1;
+    const marker = mapping.mappedAt + mapping.mappedLength - 1;
     store<u8>(marker, load<u8>(marker) - 1);
   }
   return Mapped.REPLACED;
@@ -89,7 +91,7 @@ export function encodePlace(p: usize, length: usize, bound: Bound): Mapped {
 
 /** Maps a store's key or boundary in PD's form to the client's. */
 export function decodeEncoded(p: usize, length: usize, bound: Bound): Mapped {
-  if (codec == Codec.TABLE && table.untagEncoded(p, length)) return Mapped.IN_PLACE;
+  if (codecs.codec == Codec.TABLE && table.untagEncoded(p, length)) return Mapped.IN_PLACE;
   if (length == 0) return bound == Bound.KEY ? Mapped.OUTSIDE : Mapped.SAME;
   let raw = p;
   let rawLength = length;
@@ -98,12 +100,13 @@ export function decodeEncoded(p: usize, length: usize, bound: Bound): Mapped {
     if (raw == 0) return undecodable(p, length, bound);
     rawLength = memcomparable.resultLength;
     // The encoded empty key is a boundary before everything, not an absent one.
-    if (rawLength == 0 && bound != Bound.KEY) return bound == Bound.LOWER ? unbounded() : Mapped.OUTSIDE;
+    if (rawLength == 0 && bound != Bound.KEY)
+      return bound == Bound.LOWER ? mapping.unbounded() : Mapped.OUTSIDE;
   }
   const mapped = decode(raw, rawLength, bound);
   if (mapped == Mapped.OUTSIDE || mapped == Mapped.SAME) return mapped;
   // PD writes an open bound, and the first key of a key range, as ''.
-  if (mapped == Mapped.REPLACED && (mappedLength == 0 || !clientEncodes)) return mapped;
+  if (mapped == Mapped.REPLACED && (mapping.mappedLength == 0 || !clientEncodes)) return mapped;
   return reencode(mapped, raw, rawLength);
 }
 
@@ -111,10 +114,11 @@ export function decodeEncoded(p: usize, length: usize, bound: Bound): Mapped {
 function undecodable(p: usize, length: usize, bound: Bound): Mapped {
   if (bound == Bound.KEY) return Mapped.OUTSIDE;
   const lower = bound == Bound.LOWER;
-  if (compareBytes(p, length, stored.at, stored.length) < 0) return lower ? unbounded() : Mapped.OUTSIDE;
+  if (compareBytes(p, length, stored.at, stored.length) < 0)
+    return lower ? mapping.unbounded() : Mapped.OUTSIDE;
   if (compareBytes(p, length, stored.endAt, stored.endLength) >= 0)
-    return lower ? Mapped.OUTSIDE : unbounded();
-  return codec == Codec.TENANT_ZERO ? Mapped.SAME : Mapped.BROKEN;
+    return lower ? Mapped.OUTSIDE : mapping.unbounded();
+  return codecs.codec == Codec.TENANT_ZERO ? Mapped.SAME : Mapped.BROKEN;
 }
 
 /**

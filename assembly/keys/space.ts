@@ -13,7 +13,7 @@ import { alloc } from '../memory/arena';
 import { Flag } from '../schema/bits';
 import { isSameBytes } from '../wire/bytes';
 import { Codec, useCodec } from './codec';
-import { mappedAt, mappedLength } from './mapped';
+import * as mapping from './mapped';
 import * as memcomparable from './memcomparable';
 import { useForms, useStored } from './pd-form';
 import { usePrefix } from './prefix';
@@ -156,7 +156,7 @@ export function tableSpace(number: u32): Space {
   space.capabilities |= COPROCESSOR;
   // No tenant has keys between `t` tag and the nine bytes of P, so a region may end at either.
   writeBound(firstOf(number + 1));
-  encodeStored(space, mappedAt, mappedLength);
+  encodeStored(space, mapping.mappedAt, mapping.mappedLength);
   return space;
 }
 
@@ -165,7 +165,7 @@ export function tenantZeroSpace(): Space {
   const space = new Space(0, Codec.TENANT_ZERO, Mode.TXN, newRange(0, 0, tagged(MIN_TENANT), TAGGED_BYTES));
   space.capabilities |= COPROCESSOR;
   writeBound(LIMIT);
-  encodeStored(space, mappedAt, mappedLength);
+  encodeStored(space, mapping.mappedAt, mapping.mappedLength);
   return space;
 }
 

@@ -9,7 +9,8 @@
  *   E = 't' 80+n+1:2 00:6  first key behind it         (nine bytes long: TiKV refuses shorter coprocessor bounds)
  */
 import { alloc } from '../memory/arena';
-import { Mapped, mappedAt, mappedLength, replacedBy, unbounded } from './mapped';
+import * as mapping from './mapped';
+import { Mapped } from './mapped';
 import { isEncoded } from './memcomparable';
 import { BOUND_BYTES, LIMIT, T, behindT, writeBound, writeFarPlace } from './tidb-keys';
 
@@ -51,7 +52,7 @@ function prefixed(p: usize, length: usize): Mapped {
   store<u8>(at, T);
   store<u64>(at, bswap<u64>(low), 1);
   memory.copy(at + BOUND_BYTES, p, length);
-  return replacedBy(at, BOUND_BYTES + length);
+  return mapping.replacedBy(at, BOUND_BYTES + length);
 }
 
 /** Maps a logical key to its physical key. OUTSIDE: it is no TiDB key. */
@@ -104,7 +105,7 @@ export function decodeKey(p: usize, length: usize): Mapped {
     return Mapped.IN_PLACE;
   }
   if (length < BOUND_BYTES) return Mapped.OUTSIDE;
-  return replacedBy(p + BOUND_BYTES, length - BOUND_BYTES);
+  return mapping.replacedBy(p + BOUND_BYTES, length - BOUND_BYTES);
 }
 
 /** Compares a store's boundary with the tenant's range: -1 at or below P, 1 at or above E, 0 inside. */
@@ -119,17 +120,18 @@ function place(p: usize, length: usize): i32 {
 
 function decodeInside(p: usize, length: usize): Mapped {
   const mapped = decodeKey(p, length);
-  if (mapped != Mapped.REPLACED || mappedLength == 0) return mapped;
+  if (mapped != Mapped.REPLACED || mapping.mappedLength == 0) return mapped;
   // A physical key P + x with x at or above T comes from no logical key. The next logical key is T itself.
-  if (load<u8>(mappedAt) < T) return mapped;
-  if (load<u8>(mappedAt) == T && behindT(mappedAt, mappedLength) < FIRST_TAGGABLE) return mapped;
+  if (load<u8>(mapping.mappedAt) < T) return mapped;
+  if (load<u8>(mapping.mappedAt) == T && behindT(mapping.mappedAt, mapping.mappedLength) < FIRST_TAGGABLE)
+    return mapped;
   return writeBound(FIRST_TAGGABLE);
 }
 
 /** Maps the start of a store's region or range. Below the tenant it becomes ''. OUTSIDE: it lies behind the tenant. */
 export function decodeStart(p: usize, length: usize): Mapped {
   const where = place(p, length);
-  if (where < 0) return length == 0 ? Mapped.SAME : unbounded();
+  if (where < 0) return length == 0 ? Mapped.SAME : mapping.unbounded();
   return where > 0 ? Mapped.OUTSIDE : decodeInside(p, length);
 }
 
@@ -138,7 +140,7 @@ export function decodeEnd(p: usize, length: usize): Mapped {
   if (length == 0) return Mapped.SAME;
   const where = place(p, length);
   if (where < 0) return Mapped.OUTSIDE;
-  return where > 0 ? unbounded() : decodeInside(p, length);
+  return where > 0 ? mapping.unbounded() : decodeInside(p, length);
 }
 
 /**

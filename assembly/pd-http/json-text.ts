@@ -13,7 +13,7 @@ export let jsonLength: usize = 0;
 let capacity: usize = 0;
 
 /** The address of the next byte to read. */
-export let cursor: usize = 0;
+let cursor: usize = 0;
 let stop: usize = 0;
 /** The first error. */
 export let status: Status = Status.OK;

@@ -5,45 +5,18 @@
  * two. An answer is filtered: an object that is not the tenant's leaves its list (alone it becomes null). A string that may quote keys is
  * withheld, unless the table says that it is the tenant's own.
  */
-import { Bound, Mapped, decodeEncoded, encodeEncoded, mappedAt, mappedLength } from '../keys/space';
+import * as keys from '../keys/space';
+import { Bound, Mapped } from '../keys/space';
 import { mayQuoteKeys } from '../keys/text';
 import { alloc, isOverspent } from '../memory/arena';
 import { HTTP_MEMBERS, HTTP_SHAPES, Json, ShapeBits } from '../schema/http';
 import { textOf } from '../texts/text';
 import { Ascii, ascii, equals, isSameBytes, startsWith } from '../wire/bytes';
-import { escapedLength, readHex, writeHex } from '../wire/escape';
+import * as escaping from '../wire/escape';
 import { Status } from '../wire/status';
-import {
-  COLON,
-  COMMA,
-  QUOTE,
-  begin,
-  cutAt,
-  expect,
-  fail,
-  jsonAt,
-  jsonLength,
-  peek,
-  put,
-  putByte,
-  putText,
-  readText,
-  readWord,
-  status,
-  take,
-  textAt,
-  textLength,
-} from './json-text';
-import {
-  decodeGroup,
-  decodeLabelId,
-  encodeGroup,
-  encodeLabelId,
-  encodeNobody,
-  isPlainlyWritten,
-  nameAt,
-  nameLength,
-} from './rule-names';
+import * as json from './json-text';
+import { COLON, COMMA, QUOTE } from './json-text';
+import * as ruleNames from './rule-names';
 
 export { jsonAt, jsonLength } from './json-text';
 
@@ -90,7 +63,7 @@ function shapeWord(shape: u32, i: usize): u32 {
 }
 
 function isText(text: Ascii): bool {
-  return equals(textAt, textLength, text);
+  return equals(json.textAt, json.textLength, text);
 }
 
 /** Rewrites a request's body. NAME_OUTSIDE: it uses a name that is not for tenants. */
@@ -106,19 +79,19 @@ export function rewriteAnswer(shape: u32, p: usize, length: usize): Status {
 }
 
 function rewriteJson(shape: u32, p: usize, length: usize): Status {
-  begin(p, length);
+  json.begin(p, length);
   depth = 0;
-  if (!value(shape)) put(changetype<usize>(NULL), NULL.length);
-  if (peek() != 0) fail(Status.MALFORMED);
-  return status;
+  if (!value(shape)) json.put(changetype<usize>(NULL), NULL.length);
+  if (json.peek() != 0) json.fail(Status.MALFORMED);
+  return json.status;
 }
 
 /** False if the value is not the tenant's and nothing was written. Only in answers. */
 function value(shape: u32): bool {
-  if (isOverspent()) fail(Status.TOO_MANY_CHANGES);
-  if (status != Status.OK) return true;
+  if (isOverspent()) json.fail(Status.TOO_MANY_CHANGES);
+  if (json.status != Status.OK) return true;
   const kind = shapeWord(shape, 0);
-  const c = peek();
+  const c = json.peek();
   if (c == 0x6e && (!strict || shapeWord(shape, 3) & ShapeBits.OR_NULL)) {
     only(NULL);
     return true;
@@ -132,74 +105,80 @@ function value(shape: u32): bool {
     else only(FALSE);
   } else if (kind != Json.ANY || c == QUOTE) return text(kind);
   else {
-    readWord();
-    if (mayQuoteKeys(textAt, textLength)) fail(Status.MALFORMED);
-    put(textAt, textLength);
+    json.readWord();
+    if (mayQuoteKeys(json.textAt, json.textLength)) json.fail(Status.MALFORMED);
+    json.put(json.textAt, json.textLength);
   }
   return true;
 }
 
 function only(word: Ascii): void {
-  readWord();
-  if (!isText(word)) fail(Status.MALFORMED);
-  put(textAt, textLength);
+  json.readWord();
+  if (!isText(word)) json.fail(Status.MALFORMED);
+  json.put(json.textAt, json.textLength);
 }
 
 function whole(kind: u32): void {
-  readWord();
+  json.readWord();
   let number: u32 = 0;
-  let good = textLength <= MAX_DIGITS;
-  for (let i: usize = 0; good && i < textLength; i++) {
-    const digit = load<u8>(textAt + i) - 0x30;
+  let good = json.textLength <= MAX_DIGITS;
+  for (let i: usize = 0; good && i < json.textLength; i++) {
+    const digit = load<u8>(json.textAt + i) - 0x30;
     good = digit <= 9;
     number = number * 10 + digit;
   }
   // PD counts versions and seconds in larger numbers than a request may hold.
-  if (!good && strict) fail(Status.MALFORMED);
-  if (kind == Json.GROUP_INDEX && strict && number > MAX_GROUP_INDEX) fail(Status.NAME_OUTSIDE);
-  put(textAt, textLength);
+  if (!good && strict) json.fail(Status.MALFORMED);
+  if (kind == Json.GROUP_INDEX && strict && number > MAX_GROUP_INDEX) json.fail(Status.NAME_OUTSIDE);
+  json.put(json.textAt, json.textLength);
 }
 
 function text(kind: u32): bool {
-  readText();
-  if (status != Status.OK) return true;
+  json.readText();
+  if (json.status != Status.OK) return true;
   if (kind == Json.LOWER) return bound(Bound.LOWER);
   if (kind == Json.UPPER) return bound(Bound.UPPER);
   if (kind == Json.ANY) {
-    putText(textAt, !mayQuoteKeys(textAt, textLength) ? textLength : 0);
+    json.putText(json.textAt, !mayQuoteKeys(json.textAt, json.textLength) ? json.textLength : 0);
     return true;
   }
   if (kind == Json.GROUP || kind == Json.LABEL_ID || kind == Json.DELETED_ID) {
     if (!name(kind)) {
-      if (strict) fail(Status.NAME_OUTSIDE);
+      if (strict) json.fail(Status.NAME_OUTSIDE);
       return strict;
     }
-    putText(nameAt, nameLength);
+    json.putText(ruleNames.nameAt, ruleNames.nameLength);
     return true;
   }
-  if (strict && !isAllowed(kind)) fail(Status.NAME_OUTSIDE);
-  putText(textAt, textLength);
+  if (strict && !isAllowed(kind)) json.fail(Status.NAME_OUTSIDE);
+  json.putText(json.textAt, json.textLength);
   return true;
 }
 
 /** Maps the name that was read. False: not for tenants, or not the tenant's. */
 function name(kind: u32): bool {
-  if (kind == Json.GROUP) return strict ? encodeGroup(textAt, textLength) : decodeGroup(textAt, textLength);
-  if (!strict) return decodeLabelId(textAt, textLength);
-  const good = encodeLabelId(textAt, textLength);
+  if (kind == Json.GROUP)
+    return strict
+      ? ruleNames.encodeGroup(json.textAt, json.textLength)
+      : ruleNames.decodeGroup(json.textAt, json.textLength);
+  if (!strict) return ruleNames.decodeLabelId(json.textAt, json.textLength);
+  const good = ruleNames.encodeLabelId(json.textAt, json.textLength);
   if (good || kind == Json.LABEL_ID) return good;
-  encodeNobody();
+  ruleNames.encodeNobody();
   return true;
 }
 
 function isAllowed(kind: u32): bool {
   if (kind == Json.RULE_TYPE) return isText(KEY_RANGE);
   if (kind == Json.LABEL_KEY)
-    return isPlainlyWritten(textAt, textLength) && !startsWith(textAt, textLength, RESERVED_LABEL);
+    return (
+      ruleNames.isPlainlyWritten(json.textAt, json.textLength) &&
+      !startsWith(json.textAt, json.textLength, RESERVED_LABEL)
+    );
   if (kind == Json.STORE_LABEL) {
-    if (textLength == 0 || !isPlainlyWritten(textAt, textLength)) return false;
+    if (json.textLength == 0 || !ruleNames.isPlainlyWritten(json.textAt, json.textLength)) return false;
     namesEngine = isText(ENGINE);
-    return load<u8>(textAt) != DOLLAR && !isText(EXCLUSIVE);
+    return load<u8>(json.textAt) != DOLLAR && !isText(EXCLUSIVE);
   }
   if (kind == Json.CONSTRAINT_OP) avoids = isText(NOT_IN);
   else if (kind == Json.CONSTRAINT_VALUE && isText(TIFLASH)) namesTiflash = true;
@@ -212,33 +191,33 @@ function bound(which: Bound): bool {
   let length: usize = 0;
   // TiDB writes rules in lower case and compares answers as text. PD writes regions in upper case.
   let lower = strict;
-  if (textLength != 0) {
-    at = readHex(textAt, textLength);
+  if (json.textLength != 0) {
+    at = escaping.readHex(json.textAt, json.textLength);
     if (at == 0) {
-      fail(Status.MALFORMED);
+      json.fail(Status.MALFORMED);
       return true;
     }
-    length = escapedLength;
+    length = escaping.escapedLength;
     lower = false;
-    for (let i: usize = 0; !lower && i < textLength; i++) lower = load<u8>(textAt + i) >= 0x61;
+    for (let i: usize = 0; !lower && i < json.textLength; i++) lower = load<u8>(json.textAt + i) >= 0x61;
   }
-  const mapped = strict ? encodeEncoded(at, length, which) : decodeEncoded(at, length, which);
+  const mapped = strict ? keys.encodeEncoded(at, length, which) : keys.decodeEncoded(at, length, which);
   if (mapped == Mapped.OUTSIDE) {
     if (!strict) return false;
-    fail(Status.KEY_OUTSIDE);
+    json.fail(Status.KEY_OUTSIDE);
     return true;
   }
-  if (mapped == Mapped.BROKEN) fail(Status.MALFORMED);
+  if (mapped == Mapped.BROKEN) json.fail(Status.MALFORMED);
   if (mapped == Mapped.REPLACED) {
-    at = mappedAt;
-    length = mappedLength;
+    at = keys.mappedAt;
+    length = keys.mappedLength;
   }
   const hex = alloc(length * 2);
-  writeHex(hex, at, length);
+  escaping.writeHex(hex, at, length);
   if (lower)
     for (let i: usize = 0; i < length * 2; i++)
       if (load<u8>(hex + i) > 0x40) store<u8>(hex + i, load<u8>(hex + i) | 0x20);
-  putText(hex, length * 2);
+  json.putText(hex, length * 2);
   return true;
 }
 
@@ -274,7 +253,7 @@ function anyMember(): i32 {
 }
 
 function object(shape: u32): bool {
-  const from = jsonLength;
+  const from = json.jsonLength;
   const isAny = shapeWord(shape, 0) == Json.ANY;
   const isConstraint = (shapeWord(shape, 3) & ShapeBits.CONSTRAINT) != 0;
   let inside = true;
@@ -287,60 +266,60 @@ function object(shape: u32): bool {
     avoids = false;
     namesTiflash = false;
   }
-  if (depth++ > MAX_JSON_DEPTH) fail(Status.MALFORMED);
-  expect(OPEN);
-  putByte(OPEN);
+  if (depth++ > MAX_JSON_DEPTH) json.fail(Status.MALFORMED);
+  json.expect(OPEN);
+  json.putByte(OPEN);
   let first = true;
-  while (status == Status.OK) {
-    if (first && take(CLOSE)) break;
-    readText();
-    if (status != Status.OK) break;
-    if (!first) putByte(COMMA);
+  while (json.status == Status.OK) {
+    if (first && json.take(CLOSE)) break;
+    json.readText();
+    if (json.status != Status.OK) break;
+    if (!first) json.putByte(COMMA);
     first = false;
-    putText(textAt, textLength);
+    json.putText(json.textAt, json.textLength);
     const kind = isAny ? anyMember() : -1;
     const isCount = isAny && isText(COUNT);
     const isRegions = isAny && isText(REGIONS);
     let member: u32 = 0;
     if (!isAny && memberOf(shape)) {
-      if (strict && seen & (1 << memberPlace)) fail(Status.NAME_OUTSIDE);
+      if (strict && seen & (1 << memberPlace)) json.fail(Status.NAME_OUTSIDE);
       seen |= 1 << memberPlace;
       member = memberShape(shape, memberPlace) & ~ShapeBits.NEEDED;
-    } else if (strict) fail(Status.NAME_OUTSIDE);
-    else if (mayQuoteKeys(textAt, textLength)) fail(Status.MALFORMED);
-    expect(COLON);
-    putByte(COLON);
-    const isObject = peek() == OPEN;
-    const isList = peek() == OPEN_LIST;
-    const before = jsonLength;
-    if (!(kind < 0 ? value(member) : peek() == QUOTE ? text(<u32>kind) : missingBound())) {
-      if (isObject) put(changetype<usize>(NULL), NULL.length);
+    } else if (strict) json.fail(Status.NAME_OUTSIDE);
+    else if (mayQuoteKeys(json.textAt, json.textLength)) json.fail(Status.MALFORMED);
+    json.expect(COLON);
+    json.putByte(COLON);
+    const isObject = json.peek() == OPEN;
+    const isList = json.peek() == OPEN_LIST;
+    const before = json.jsonLength;
+    if (!(kind < 0 ? value(member) : json.peek() == QUOTE ? text(<u32>kind) : missingBound())) {
+      if (isObject) json.put(changetype<usize>(NULL), NULL.length);
       else inside = false;
     }
     if (isCount) {
       countAt = before;
-      countLength = jsonLength - before;
+      countLength = json.jsonLength - before;
     } else if (isRegions && isList) regions = kept;
-    if (take(CLOSE)) break;
-    expect(COMMA);
+    if (json.take(CLOSE)) break;
+    json.expect(COMMA);
   }
   depth--;
-  putByte(CLOSE);
-  const whole = isAny || status != Status.OK || hasNeeded(shape, seen);
+  json.putByte(CLOSE);
+  const whole = isAny || json.status != Status.OK || hasNeeded(shape, seen);
   // A region without bounds is nobody's.
   if (!inside || (!strict && !whole)) {
-    cutAt(from);
+    json.cutAt(from);
     return false;
   }
   if (countAt != 0 && regions >= 0) putCount(countAt, countLength, <u32>regions);
-  if (!whole) fail(Status.MALFORMED);
-  if (strict && isConstraint && namesEngine && !(avoids && namesTiflash)) fail(Status.NAME_OUTSIDE);
+  if (!whole) json.fail(Status.MALFORMED);
+  if (strict && isConstraint && namesEngine && !(avoids && namesTiflash)) json.fail(Status.NAME_OUTSIDE);
   return true;
 }
 
 /** A bound in an answer may be no string. */
 function missingBound(): bool {
-  fail(Status.MALFORMED);
+  json.fail(Status.MALFORMED);
   return true;
 }
 
@@ -349,10 +328,10 @@ function putCount(at: usize, length: usize, number: u32): void {
   let digits: usize = 1;
   for (let rest = number; rest >= 10; rest /= 10) digits++;
   if (digits > length) {
-    fail(Status.MALFORMED);
+    json.fail(Status.MALFORMED);
     return;
   }
-  const place = jsonAt + at;
+  const place = json.jsonAt + at;
   memory.fill(place + digits, SPACE, length - digits);
   for (let i = digits; i > 0; i--) {
     store<u8>(place + i - 1, <u8>(0x30 + (number % 10)));
@@ -361,20 +340,20 @@ function putCount(at: usize, length: usize, number: u32): void {
 }
 
 function list(item: u32): void {
-  if (depth++ > MAX_JSON_DEPTH) fail(Status.MALFORMED);
+  if (depth++ > MAX_JSON_DEPTH) json.fail(Status.MALFORMED);
   let count: u32 = 0;
-  expect(OPEN_LIST);
-  putByte(OPEN_LIST);
-  if (status == Status.OK && !take(CLOSE_LIST)) {
+  json.expect(OPEN_LIST);
+  json.putByte(OPEN_LIST);
+  if (json.status == Status.OK && !json.take(CLOSE_LIST)) {
     do {
-      const before = jsonLength;
-      if (count > 0) putByte(COMMA);
+      const before = json.jsonLength;
+      if (count > 0) json.putByte(COMMA);
       if (value(item)) count++;
-      else cutAt(before);
-    } while (status == Status.OK && take(COMMA));
-    expect(CLOSE_LIST);
+      else json.cutAt(before);
+    } while (json.status == Status.OK && json.take(COMMA));
+    json.expect(CLOSE_LIST);
   }
-  putByte(CLOSE_LIST);
+  json.putByte(CLOSE_LIST);
   depth--;
   kept = count;
 }

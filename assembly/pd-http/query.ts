@@ -1,7 +1,8 @@
 /** Ranges of regions in the query of PD's HTTP API: two parameters in PD's memcomparable form. */
-import { Bound, Mapped, encodePlace, mappedAt, mappedLength } from '../keys/space';
+import * as keys from '../keys/space';
+import { Bound, Mapped } from '../keys/space';
 import { alloc } from '../memory/arena';
-import { escapedLength, readHex, unescape, writeEscaped, writeHex } from '../wire/escape';
+import * as escaping from '../wire/escape';
 import { Status } from '../wire/status';
 import { Ascii, ascii, equals } from '../wire/bytes';
 
@@ -65,15 +66,15 @@ export function formOf(p: usize, length: usize): KeyForm {
   if (hasEscapedName(p, end)) return KeyForm.UNREADABLE;
   const found = find(p, end, FORMAT);
   if (found == 0) return KeyForm.ESCAPED;
-  const value = unescape(valueAt, valueLength);
+  const value = escaping.unescape(valueAt, valueLength);
   if (found > 1 || value == 0) return KeyForm.UNREADABLE;
-  return equals(value, escapedLength, HEX) ? KeyForm.HEX : KeyForm.ESCAPED;
+  return equals(value, escaping.escapedLength, HEX) ? KeyForm.HEX : KeyForm.ESCAPED;
 }
 
 /** A key out of a path or a query into the arena, of `escapedLength`; 0 when it is not written in this form. */
 export function readKey(p: usize, length: usize, form: KeyForm): usize {
-  const bytes = unescape(p, length);
-  return bytes == 0 || form == KeyForm.ESCAPED ? bytes : readHex(bytes, escapedLength);
+  const bytes = escaping.unescape(p, length);
+  return bytes == 0 || form == KeyForm.ESCAPED ? bytes : escaping.readHex(bytes, escaping.escapedLength);
 }
 
 function appendBytes(to: usize, p: usize, length: usize): usize {
@@ -93,11 +94,11 @@ function mapBound(p: usize, end: usize, name: Ascii, bound: Bound, form: KeyForm
   if (boundLength != 0) {
     boundAt = readKey(valueAt, boundLength, form);
     if (boundAt == 0) return false;
-    boundLength = escapedLength;
+    boundLength = escaping.escapedLength;
   }
-  if (encodePlace(boundAt, boundLength, bound) == Mapped.REPLACED) {
-    boundAt = mappedAt;
-    boundLength = mappedLength;
+  if (keys.encodePlace(boundAt, boundLength, bound) == Mapped.REPLACED) {
+    boundAt = keys.mappedAt;
+    boundLength = keys.mappedLength;
   }
   return true;
 }
@@ -110,7 +111,7 @@ function roomFor(name: Ascii, valueBytes: usize): usize {
 function appendBound(to: usize, name: Ascii, at: usize, length: usize, form: KeyForm): usize {
   to = appendBytes(to, changetype<usize>(name), name.length);
   store<u8>(to++, EQUALS);
-  return form == KeyForm.HEX ? writeHex(to, at, length) : writeEscaped(to, at, length);
+  return form == KeyForm.HEX ? escaping.writeHex(to, at, length) : escaping.writeEscaped(to, at, length);
 }
 
 /**

@@ -5,7 +5,7 @@
  *
  * Tenant 0 keeps its names. Others' names, the rules of their boundaries (tidb-mesh/<tenant>) and PD's own group do not exist for it.
  */
-import { encodeName, namedAt, namedLength } from '../keys/namespace';
+import * as names from '../keys/namespace';
 import { alloc } from '../memory/arena';
 import { Ascii, ascii, equals, isSameBytes, startsWith } from '../wire/bytes';
 
@@ -84,11 +84,11 @@ function isPathSafe(p: usize, length: usize): bool {
 
 /** Returns the tenant's prefix with room for `length` bytes after it; 0 for tenant 0. Made from its etcd prefix, "/tidb-mesh/" tenant ":". */
 function prefixAnd(length: usize): usize {
-  encodeName(0, 0);
-  if (namedLength == 0) return 0;
-  const at = alloc(namedLength + length);
-  nameLength = namedLength - 1;
-  memory.copy(at, namedAt + 1, nameLength);
+  names.encodeName(0, 0);
+  if (names.namedLength == 0) return 0;
+  const at = alloc(names.namedLength + length);
+  nameLength = names.namedLength - 1;
+  memory.copy(at, names.namedAt + 1, nameLength);
   store<u8>(at + TENANTS.length - 1, COLON);
   return at;
 }

@@ -1,24 +1,17 @@
 /** The path and query of a request to PD's HTTP API, as they go on. */
-import { Bound, Mapped, encodePlace, mappedAt, mappedLength } from '../keys/space';
+import * as keys from '../keys/space';
+import { Bound, Mapped } from '../keys/space';
 import { alloc } from '../memory/arena';
-import {
-  Segment,
-  decisionOf,
-  endNameOf,
-  endpoint,
-  queryOf,
-  segment,
-  segmentAt,
-  segmentLength,
-  startNameOf,
-} from '../policy/endpoints';
+import * as endpoints from '../policy/endpoints';
+import { Segment } from '../policy/endpoints';
 import { HttpDecision, HttpQuery } from '../schema/http';
 import { textOf } from '../texts/text';
 import { Ascii, ascii, equals } from '../wire/bytes';
-import { escapedLength, unescape, writeEscaped } from '../wire/escape';
+import * as escaping from '../wire/escape';
 import { Status } from '../wire/status';
-import { KeyForm, formOf, queryAt, queryLength, readKey, rewriteQuery } from './query';
-import { encodeGroup, encodeLabelId, nameAt, nameLength } from './rule-names';
+import * as queries from './query';
+import { KeyForm } from './query';
+import * as ruleNames from './rule-names';
 
 const QUESTION: u8 = 0x3f;
 const PLUS: u8 = 0x2b;
@@ -36,34 +29,35 @@ let keyLength: usize = 0;
 
 function mapKey(form: KeyForm): bool {
   if (form == KeyForm.UNREADABLE) return false;
-  keyAt = readKey(segmentAt, segmentLength, form);
+  keyAt = queries.readKey(endpoints.segmentAt, endpoints.segmentLength, form);
   if (keyAt == 0) return false;
-  keyLength = escapedLength;
-  if (encodePlace(keyAt, keyLength, Bound.LOWER) == Mapped.REPLACED) {
-    keyAt = mappedAt;
-    keyLength = mappedLength;
+  keyLength = escaping.escapedLength;
+  if (keys.encodePlace(keyAt, keyLength, Bound.LOWER) == Mapped.REPLACED) {
+    keyAt = keys.mappedAt;
+    keyLength = keys.mappedLength;
   }
   return true;
 }
 
 /** A rule's id in the path: there a plus is a plus, which the escapes of queries do not know. */
 function mapLabelId(): bool {
-  for (let i: usize = 0; i < segmentLength; i++) if (load<u8>(segmentAt + i) == PLUS) return false;
-  const id = unescape(segmentAt, segmentLength);
-  if (id == 0 || !encodeLabelId(id, escapedLength)) return false;
-  keyAt = nameAt;
-  keyLength = nameLength;
+  for (let i: usize = 0; i < endpoints.segmentLength; i++)
+    if (load<u8>(endpoints.segmentAt + i) == PLUS) return false;
+  const id = escaping.unescape(endpoints.segmentAt, endpoints.segmentLength);
+  if (id == 0 || !ruleNames.encodeLabelId(id, escaping.escapedLength)) return false;
+  keyAt = ruleNames.nameAt;
+  keyLength = ruleNames.nameLength;
   return true;
 }
 
 /** Joins the path's part before the segment with the segment, escaped or not, and what comes behind. */
 function replaceSegment(path: usize, plain: usize, at: usize, length: usize, escapes: bool): void {
-  const before = segmentAt - path;
-  const behind = plain - before - segmentLength;
+  const before = endpoints.segmentAt - path;
+  const behind = plain - before - endpoints.segmentLength;
   targetAt = alloc(before + length * 3 + behind);
   memory.copy(targetAt, path, before);
   let to = targetAt + before;
-  if (escapes) to = writeEscaped(to, at, length);
+  if (escapes) to = escaping.writeEscaped(to, at, length);
   else {
     memory.copy(to, at, length);
     to += length;
@@ -75,15 +69,15 @@ function replaceSegment(path: usize, plain: usize, at: usize, length: usize, esc
 function mapSegment(path: usize, plain: usize, form: KeyForm): Status {
   targetAt = path;
   targetLength = plain;
-  if (segment == Segment.KEY) {
+  if (endpoints.segment == Segment.KEY) {
     if (!mapKey(form)) return Status.KEY_UNREADABLE;
     replaceSegment(path, plain, keyAt, keyLength, true);
-  } else if (segment == Segment.LABEL_ID) {
+  } else if (endpoints.segment == Segment.LABEL_ID) {
     if (!mapLabelId()) return Status.ID_UNREADABLE;
     replaceSegment(path, plain, keyAt, keyLength, true);
-  } else if (segment == Segment.GROUP) {
-    if (!encodeGroup(segmentAt, segmentLength)) return Status.NAME_OUTSIDE;
-    replaceSegment(path, plain, nameAt, nameLength, false);
+  } else if (endpoints.segment == Segment.GROUP) {
+    if (!ruleNames.encodeGroup(endpoints.segmentAt, endpoints.segmentLength)) return Status.NAME_OUTSIDE;
+    replaceSegment(path, plain, ruleNames.nameAt, ruleNames.nameLength, false);
   }
   return Status.OK;
 }
@@ -107,27 +101,31 @@ function rangeForm(kind: u32): KeyForm {
  * endpoint's own reason.
  */
 export function mapTarget(path: usize, plain: usize, length: usize): Status {
-  const kind = queryOf(endpoint);
+  const kind = endpoints.queryOf(endpoints.endpoint);
   let query = path + plain + 1;
   let size = plain < length ? length - plain - 1 : 0;
-  const status = mapSegment(path, plain, kind == HttpQuery.FORMAT ? formOf(query, size) : KeyForm.ESCAPED);
+  const status = mapSegment(
+    path,
+    plain,
+    kind == HttpQuery.FORMAT ? queries.formOf(query, size) : KeyForm.ESCAPED,
+  );
   if (status != Status.OK) return status;
   if (kind == HttpQuery.DROPPED || kind == HttpQuery.FORMAT) return Status.OK;
   if (kind == HttpQuery.NONE && plain < length) return Status.QUERY_REFUSED;
   if (kind == HttpQuery.PARTIAL && !equals(query, size, PARTIAL)) return Status.NOT_FOR_TENANTS;
   if (kind == HttpQuery.RANGE || kind == HttpQuery.HEX_RANGE || kind == HttpQuery.RANGE_BY_FORMAT) {
-    if (decisionOf(endpoint) == HttpDecision.REGIONS) {
+    if (endpoints.decisionOf(endpoints.endpoint) == HttpDecision.REGIONS) {
       targetAt = changetype<usize>(REGIONS_BY_KEY);
       targetLength = REGIONS_BY_KEY.length;
       query = changetype<usize>(NO_LIMIT);
       size = NO_LIMIT.length;
     }
     const form = rangeForm(kind);
-    const start = textOf(startNameOf(endpoint));
-    const end = textOf(endNameOf(endpoint));
-    if (rewriteQuery(query, size, start, end, form) != Status.OK) return Status.QUERY_UNREADABLE;
-    query = queryAt;
-    size = queryLength;
+    const start = textOf(endpoints.startNameOf(endpoints.endpoint));
+    const end = textOf(endpoints.endNameOf(endpoints.endpoint));
+    if (queries.rewriteQuery(query, size, start, end, form) != Status.OK) return Status.QUERY_UNREADABLE;
+    query = queries.queryAt;
+    size = queries.queryLength;
   }
   if (size != 0) appendQuery(query, size);
   return Status.OK;

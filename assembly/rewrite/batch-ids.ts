@@ -5,8 +5,9 @@
  *
  * A batch with fewer ids than messages is ambiguous: the stream ends when a missing id is needed. Ids without a message mean nothing.
  */
-import { readVarint, varintEnd } from '../wire/varint';
-import { findNumbers, foundEnd } from './find';
+import * as varint from '../wire/varint';
+import { readVarint } from '../wire/varint';
+import * as find from './find';
 import { Level } from './level';
 
 /** Field request_ids of both messages. */
@@ -29,13 +30,13 @@ export function endIds(level: Level): void {
 /** Reads the next id of the batch into `givenId`. False when there is none, or when it is not a number. */
 export function nextId(level: Level): bool {
   while (level.idsAt == level.idsEnd) {
-    const piece = findNumbers(level.idsAt, level.end, BATCH_IDS);
+    const piece = find.findNumbers(level.idsAt, level.end, BATCH_IDS);
     if (piece == 0) return false;
     level.idsAt = piece;
-    level.idsEnd = foundEnd;
+    level.idsEnd = find.foundEnd;
   }
   givenId = readVarint(level.idsAt, level.idsEnd);
-  if (varintEnd == 0) return false;
-  level.idsAt = varintEnd;
+  if (varint.readEnd == 0) return false;
+  level.idsAt = varint.readEnd;
   return true;
 }

@@ -12,11 +12,12 @@ import { isSingle } from '../schema/statuses';
 import { State, commandClosedBy } from '../terms/state';
 import { DryRun } from '../terms/terms';
 import { writeStatus } from '../texts/statuses';
-import { textAt, textLength } from '../texts/writer';
+import * as writer from '../texts/writer';
 import { Status } from '../wire/status';
-import { readVarint, varintEnd, writeVarint } from '../wire/varint';
-import { beginIds, givenId, nextId } from './batch-ids';
-import { terms } from './current';
+import * as varint from '../wire/varint';
+import { readVarint, writeVarint } from '../wire/varint';
+import * as batchIds from './batch-ids';
+import * as current from './current';
 import { Exchange, remember } from './exchange';
 import { Level } from './level';
 import { countRefusal } from './refusal-counts';
@@ -56,21 +57,21 @@ export function beginDryRun(): void {
 
 /** True when some commands are refused, or counted by dryRun. @inline */
 export function refusesCommands(): bool {
-  return terms.policyBits != 0 || terms.account.state != State.ACTIVE;
+  return current.terms.policyBits != 0 || current.terms.account.state != State.ACTIVE;
 }
 
 /** Why this command is refused by the tenant's state or by policy; OK if it is not. */
 export function refusalOfCommand(command: u32): Status {
-  const status = commandClosedBy(terms.account.state, command);
+  const status = commandClosedBy(current.terms.account.state, command);
   return status == Status.OK && isRefusedCommand(command) ? Status.BY_POLICY : status;
 }
 
 /** True when policy refuses this command. Its bits begin with one for each command. */
 function isRefusedCommand(command: u32): bool {
-  const bits = terms.policyBits;
+  const bits = current.terms.policyBits;
   if (bits == 0 || command > 255) return false;
   if (((load<u8>(bits + ((<usize>command) >> 3)) >> (<u8>(command & 7))) & 1) == 0) return false;
-  if (terms.dryRun == DryRun.NONE) return true;
+  if (current.terms.dryRun == DryRun.NONE) return true;
   dryRunCommand = command;
   dryRunCount++;
   return false;
@@ -119,12 +120,12 @@ export function noteRefusal(command: u32, status: Status): void {
 /** Joins the notes with the ids of their requests, and keeps them for the answers. */
 export function rememberNotes(exchange: Exchange, level: Level): Status {
   let position: i32 = 0;
-  beginIds(level);
+  batchIds.beginIds(level);
   for (let i: u32 = 0; i < noteCount; i++) {
     const at = notes + <usize>i * NOTE_BYTES;
     const wanted = load<i32>(at);
-    for (; position <= wanted; position++) if (!nextId(level)) return Status.MALFORMED;
-    if (!remember(exchange, givenId, load<u32>(at, 4), load<usize>(at, 8), load<usize>(at, 12)))
+    for (; position <= wanted; position++) if (!batchIds.nextId(level)) return Status.MALFORMED;
+    if (!remember(exchange, batchIds.givenId, load<u32>(at, 4), load<usize>(at, 8), load<usize>(at, 12)))
       return Status.TOO_MANY_PENDING;
   }
   return Status.OK;
@@ -133,7 +134,7 @@ export function rememberNotes(exchange: Exchange, level: Level): Status {
 /** The command of a request or response in a batch: the number of its first field. 0 when there is none. */
 export function commandOf(p: usize, end: usize): u32 {
   const tag = readVarint(p, end);
-  return varintEnd == 0 ? 0 : <u32>(tag >> 3);
+  return varint.readEnd == 0 ? 0 : <u32>(tag >> 3);
 }
 
 /** True when a request can be refused alone with this status, while the others of its batch go on. */
@@ -182,9 +183,9 @@ export function buildRefusal(refusal: u32): void {
   const place = refusalOf(messageIn(entryOf(recordOf(Msg.BATCH_RESPONSE), command)));
   const kind = place >> 8;
   writeStatus(refusal & 0xff);
-  front = alloc(HEADERS + textLength) + HEADERS;
-  back = front + textLength;
-  memory.copy(front, textAt, textLength);
+  front = alloc(HEADERS + writer.textLength) + HEADERS;
+  back = front + writer.textLength;
+  memory.copy(front, writer.textAt, writer.textLength);
   if (kind == Refusal.KEY_ERROR) wrap(KEY_ERROR_ABORT);
   else if (kind == Refusal.REGION_ERROR) wrap(REGION_ERROR_MESSAGE);
   wrap(place & 0xff);

@@ -5,7 +5,7 @@
  *   table codec      old 't' 80 00   new 't' 80+n:2
  *   keyspace codec   old ''          new 'x' id:3
  */
-import { apiVersion, encodeKey, mappedAt, mappedLength, mapsTableIds, tableIdTag } from '../keys/space';
+import * as keys from '../keys/space';
 import { alloc } from '../memory/arena';
 import { writeVarint } from '../wire/varint';
 import { replaceField } from './edits';
@@ -26,15 +26,15 @@ function writeBytes(at: usize, tag: u32, bytes: usize, length: usize): usize {
 export function appendChecksumRule(end: usize): void {
   const rule = alloc(64);
   let to = rule;
-  if (mapsTableIds()) {
+  if (keys.mapsTableIds()) {
     const prefix = alloc(8);
     store<u32>(prefix, 0x008074);
     to = writeBytes(to, OLD_PREFIX, prefix, 3);
-    store<u16>(prefix, bswap<u16>(0x8000 | (<u16>(tableIdTag() >> 48))), 1);
+    store<u16>(prefix, bswap<u16>(0x8000 | (<u16>(keys.tableIdTag() >> 48))), 1);
     to = writeBytes(to, NEW_PREFIX, prefix, 3);
-  } else if (apiVersion() != 0) {
-    encodeKey(0, 0);
-    to = writeBytes(to, NEW_PREFIX, mappedAt, mappedLength);
+  } else if (keys.apiVersion() != 0) {
+    keys.encodeKey(0, 0);
+    to = writeBytes(to, NEW_PREFIX, keys.mappedAt, keys.mappedLength);
   } else return;
   replaceField((CHECKSUM_RULE << 3) | 2, end, end, rule, to - rule);
 }

@@ -15,8 +15,9 @@ export let direction: Direction = Direction.REQUEST;
 export let terms: Terms = changetype<Terms>(0);
 /** The notes of the stream. */
 export let exchange: Exchange = changetype<Exchange>(0);
-/** The latest timestamp that the tenant may name, and the earliest that it may keep from GC. */
-export let latestTimestamp: u64 = u64.MAX_VALUE;
+/** The latest timestamp that the tenant may name. */
+let latestTimestamp: u64 = u64.MAX_VALUE;
+/** The earliest timestamp that the tenant may keep from GC. */
 export let oldestTimestamp: u64 = 0;
 /** Random bits for a lease id, used when a client lets etcd choose the id. 48 bits. */
 export let leaseSeed: u64 = 0;

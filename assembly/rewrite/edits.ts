@@ -1,5 +1,6 @@
 /** Changes the message that is being walked: replaces, inserts and removes fields. */
-import { Mapped, mappedAt, mappedLength } from '../keys/space';
+import * as keys from '../keys/space';
+import { Mapped } from '../keys/space';
 import { alloc } from '../memory/arena';
 import { Status } from '../wire/status';
 import { writeVarint } from '../wire/varint';
@@ -45,7 +46,8 @@ export function replaceScalar(tag: u32, at: usize, end: usize, value: u64): void
 /** Writes the result of a key's mapping into its field. */
 export function settle(mapped: Mapped, tag: u32, field: Span): Status {
   if (mapped == Mapped.IN_PLACE) touched = true;
-  else if (mapped == Mapped.REPLACED) replaceField(tag, field.at, field.end, mappedAt, mappedLength);
+  else if (mapped == Mapped.REPLACED)
+    replaceField(tag, field.at, field.end, keys.mappedAt, keys.mappedLength);
   else if (mapped == Mapped.BROKEN) return Status.MALFORMED;
   return Status.OK;
 }

@@ -1,11 +1,11 @@
 /** Maps fields of requests to PD's etcd that must be checked together: ranges of names, and the value that is put under a name. */
-import { encodeNameRange, namedAt, namedEndAt, namedEndLength, namedLength } from '../keys/namespace';
+import * as names from '../keys/namespace';
 import { Mapped } from '../keys/mapped';
 import { isReadSince } from '../keys/read-since';
 import { alloc } from '../memory/arena';
 import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
-import { oldestTimestamp } from './current';
+import * as current from './current';
 import { replaceField } from './edits';
 import { Span } from './span';
 
@@ -15,11 +15,12 @@ const RESTORE: Ascii = ascii('/tidb/brie/import/restore/');
 
 /** Maps the range of names from `name` to `last`. `last` has no bytes when the range is one name. */
 export function nameRange(nameField: u32, name: Span, lastField: u32, last: Span, reads: bool): Status {
-  const mapped = encodeNameRange(name.bytes, name.length, last.bytes, last.length, reads);
+  const mapped = names.encodeNameRange(name.bytes, name.length, last.bytes, last.length, reads);
   if (mapped == Mapped.OUTSIDE) return Status.NAME_OUTSIDE;
   if (mapped != Mapped.REPLACED) return Status.OK;
-  replaceField((nameField << 3) | 2, name.at, name.end, namedAt, namedLength);
-  if (last.length != 0) replaceField((lastField << 3) | 2, last.at, last.end, namedEndAt, namedEndLength);
+  replaceField((nameField << 3) | 2, name.at, name.end, names.namedAt, names.namedLength);
+  if (last.length != 0)
+    replaceField((lastField << 3) | 2, last.at, last.end, names.namedEndAt, names.namedEndLength);
   return Status.OK;
 }
 
@@ -47,10 +48,10 @@ export function namedValue(name: Span, valueField: u32, value: Span, lease: u64)
   if (!isReadSince(name.bytes, name.length)) return Status.OK;
   const timestamp = readDecimal(value.bytes, value.length);
   if (timestamp == u64.MAX_VALUE || lease == 0) return Status.READ_SINCE;
-  if (timestamp >= oldestTimestamp) return Status.OK;
+  if (timestamp >= current.oldestTimestamp) return Status.OK;
   const digits = alloc(MAX_DIGITS);
   let from = digits + MAX_DIGITS;
-  for (let rest = oldestTimestamp; rest != 0; rest /= 10) store<u8>(--from, 0x30 + <u8>(rest % 10));
+  for (let rest = current.oldestTimestamp; rest != 0; rest /= 10) store<u8>(--from, 0x30 + <u8>(rest % 10));
   replaceField((valueField << 3) | 2, value.at, value.end, from, digits + MAX_DIGITS - from);
   return Status.OK;
 }

@@ -1,5 +1,6 @@
 /** Finds a field of a message by its number, without a schema. An unreadable field counts as absent. */
-import { readVarint, varintEnd } from '../wire/varint';
+import * as varint from '../wire/varint';
+import { readVarint } from '../wire/varint';
 
 /** End of the field that was found last. */
 export let foundEnd: usize = 0;
@@ -30,8 +31,8 @@ export function findVarint(p: usize, end: usize, wanted: u32): u64 {
 function find(p: usize, end: usize, wanted: u32, wires: u32): usize {
   while (p < end) {
     const tag = readVarint(p, end);
-    if (varintEnd == 0) return 0;
-    p = varintEnd;
+    if (varint.readEnd == 0) return 0;
+    p = varint.readEnd;
     const wire = (<u32>tag) & 7;
     if (wire == 1 || wire == 5) {
       const size: usize = wire == 1 ? 8 : 4;
@@ -40,10 +41,10 @@ function find(p: usize, end: usize, wanted: u32, wires: u32): usize {
       continue;
     }
     foundValue = readVarint(p, end);
-    if ((wire != 0 && wire != 2) || varintEnd == 0) return 0;
-    const value = wire == 2 ? varintEnd : p;
+    if ((wire != 0 && wire != 2) || varint.readEnd == 0) return 0;
+    const value = wire == 2 ? varint.readEnd : p;
     if (wire == 2 && foundValue > <u64>(end - value)) return 0;
-    p = wire == 2 ? value + <usize>foundValue : varintEnd;
+    p = wire == 2 ? value + <usize>foundValue : varint.readEnd;
     if (tag >> 3 == wanted && (wires >> wire) & 1) {
       foundEnd = p;
       return value;

@@ -7,12 +7,15 @@
 import { alloc, beginWork, isOverspent } from '../memory/arena';
 import { StreamBuffer, append, consume } from '../memory/stream-buffer';
 import { Status } from '../wire/status';
-import { applyPatches, patchCount, trimPatches } from './patches';
-import { touched } from './edits';
-import { beginActs, unknownCount } from './regions';
+import * as patches from './patches';
+import { applyPatches, trimPatches } from './patches';
+import * as edits from './edits';
+import * as regions from './regions';
+import { beginActs } from './regions';
 import { beginDryRun } from './batch';
-import { Direction, terms } from './current';
-import { newLength, rewrite } from './walker';
+import * as current from './current';
+import { Direction } from './current';
+import * as walker from './walker';
 
 const FRAME_HEADER: usize = 5;
 
@@ -61,8 +64,8 @@ export function feed(
   length: usize,
   mayWait: bool = false,
 ): Status {
-  const budget = terms.budget;
-  const limit = terms.maxMessageBytes;
+  const budget = current.terms.budget;
+  const limit = current.terms.maxMessageBytes;
   frameWaits = false;
   beginActs();
   beginDryRun();
@@ -91,28 +94,28 @@ export function feed(
     const next = at + FRAME_HEADER + size;
     // A held message is walked again, so its bytes must not change.
     const body = mayWait ? copyOf(at + FRAME_HEADER, size) : at + FRAME_HEADER;
-    const status = rewrite(message, body, size, way);
+    const status = walker.rewrite(message, body, size, way);
     if (status != Status.OK) return status;
-    if (mayWait && unknownCount != 0 && at == source) {
+    if (mayWait && regions.unknownCount != 0 && at == source) {
       frameWaits = true;
       break;
     }
-    if (newLength > <usize>limit) return Status.TOO_LONG;
+    if (walker.newLength > <usize>limit) return Status.TOO_LONG;
     if (isOverspent()) return Status.TOO_MANY_CHANGES;
-    if (patchCount > 0 || mayWait) {
+    if (patches.patchCount > 0 || mayWait) {
       if (!spliced) {
         spliced = true;
         copyOut(source, at - source);
       }
-      const to = reserve(FRAME_HEADER + newLength);
+      const to = reserve(FRAME_HEADER + walker.newLength);
       store<u8>(to, 0);
-      store<u32>(to, bswap<u32>(<u32>newLength), 1);
+      store<u32>(to, bswap<u32>(<u32>walker.newLength), 1);
       applyPatches(body, size, to + FRAME_HEADER);
-      outputLength += FRAME_HEADER + newLength;
+      outputLength += FRAME_HEADER + walker.newLength;
       trimPatches();
     } else {
       if (spliced) copyOut(at, FRAME_HEADER + size);
-      patched = patched || touched;
+      patched = patched || edits.touched;
     }
     at = next;
   }

@@ -1,10 +1,11 @@
 /** Reads the data of a coprocessor request. Keeps what the answer needs to know of a plan. Walks what names a table or a key. */
 import { mapsTableIds } from '../keys/space';
-import { columnsAt, columnsLength, findPartitionId } from '../rows/output-columns';
+import * as columns from '../rows/output-columns';
 import { Msg } from '../schema/table';
 import { Status } from '../wire/status';
-import { batchIndex, noteColumns } from './batch';
-import { exchange, fail } from './current';
+import * as batch from './batch';
+import * as current from './current';
+import { fail } from './current';
 import { remember } from './exchange';
 import { findVarint } from './find';
 import { Level } from './level';
@@ -24,11 +25,11 @@ export function planMessage(level: Level): u32 {
 /** Notes for the answer where a plan asks for `_tidb_tid`. */
 export function keepColumns(level: Level): Status {
   if (level.copType != DAG) return Status.OK;
-  const status = findPartitionId(level.field.bytes, level.field.length);
+  const status = columns.findPartitionId(level.field.bytes, level.field.length);
   if (status != Status.OK) return fail(status, level.message, 0);
-  if (columnsAt == 0) return Status.OK;
-  if (batchIndex >= 0) noteColumns(columnsAt, columnsLength);
-  else if (!remember(exchange, 0, 0, columnsAt, columnsLength))
+  if (columns.columnsAt == 0) return Status.OK;
+  if (batch.batchIndex >= 0) batch.noteColumns(columns.columnsAt, columns.columnsLength);
+  else if (!remember(current.exchange, 0, 0, columns.columnsAt, columns.columnsLength))
     return fail(Status.TOO_MANY_PENDING, level.message, 0);
   return Status.OK;
 }

@@ -6,7 +6,7 @@
  */
 import { Status } from '../wire/status';
 import { writePaddedVarint } from '../wire/varint';
-import { terms } from './current';
+import * as current from './current';
 import { setTouched } from './edits';
 import { Verdict, countTurnedAway, verdictAt } from './regions';
 import { Span } from './span';
@@ -37,7 +37,7 @@ export function sawVersion(value: u64, field: Span): void {
 /** Handles the current request as one that does act on its region. */
 export function actsOnRegion(): Status {
   // Nobody could say whose the region is.
-  if (!terms.looksUp) return Status.REGION_NOT_PROVEN;
+  if (!current.terms.looksUp) return Status.REGION_NOT_PROVEN;
   if (region == 0 || versionAt == 0) return Status.REGION_NOT_NAMED;
   if (verdictAt(region, version) == Verdict.INSIDE) return Status.OK;
   countTurnedAway();

@@ -7,14 +7,8 @@
  * The group `default` of tenants that share it lies among all tenants' groups. So reads of a range go on unchanged, and the answer loses
  * what is not the tenant's.
  */
-import {
-  MAX_GROUP_BYTES,
-  decodeGroup,
-  encodeGroup,
-  groupAt,
-  groupLength,
-  isDefaultGroup,
-} from '../keys/group-names';
+import * as groups from '../keys/group-names';
+import { MAX_GROUP_BYTES } from '../keys/group-names';
 import { Mapped } from '../keys/mapped';
 import { tenantNumber } from '../keys/space';
 import { alloc } from '../memory/arena';
@@ -22,7 +16,7 @@ import { Msg } from '../schema/table';
 import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { replaceField } from './edits';
-import { findField, findVarint, foundEnd } from './find';
+import * as find from './find';
 import { CONTROLLER, isSegment } from './names';
 import { Span } from './span';
 
@@ -46,23 +40,23 @@ export function group(request: bool, own: bool, tag: u32, field: Span): Status {
   const length = field.length;
   if (!request) {
     // A group that was made before the tenant got its own `default` may still lead to PD's: the name alone drops no answer.
-    if (!own && isDefaultGroup(value, length)) return Status.OK;
-    return settled(decodeGroup(value, length), Status.DROP, tag, field);
+    if (!own && groups.isDefaultGroup(value, length)) return Status.OK;
+    return settled(groups.decodeGroup(value, length), Status.DROP, tag, field);
   }
   if (own) {
     // PD joins the name to a path, and cleans the path.
     if (length == 0 || !isSegment(value, length)) return Status.GROUP_NAME;
-    if (isDefaultGroup(value, length) && tenantNumber() != 0) return Status.GROUP_DEFAULT;
+    if (groups.isDefaultGroup(value, length) && tenantNumber() != 0) return Status.GROUP_DEFAULT;
   }
-  const status = settled(encodeGroup(value, length), Status.NAME_OUTSIDE, tag, field);
-  return own && status == Status.OK && tenantNumber() != 0 && groupLength > MAX_GROUP_BYTES
+  const status = settled(groups.encodeGroup(value, length), Status.NAME_OUTSIDE, tag, field);
+  return own && status == Status.OK && tenantNumber() != 0 && groups.groupLength > MAX_GROUP_BYTES
     ? Status.GROUP_NAME
     : status;
 }
 
 function settled(mapped: Mapped, outside: Status, tag: u32, field: Span): Status {
   if (mapped == Mapped.OUTSIDE) return outside;
-  if (mapped == Mapped.REPLACED) replaceField(tag, field.at, field.end, groupAt, groupLength);
+  if (mapped == Mapped.REPLACED) replaceField(tag, field.at, field.end, groups.groupAt, groups.groupLength);
   return Status.OK;
 }
 
@@ -73,16 +67,16 @@ export function groupKey(tag: u32, field: Span): Status {
   if (equals(value, length, CONTROLLER)) return Status.OK;
   if (!isGroupKey(value, length)) return Status.DROP;
   const name = value + SETTINGS.length;
-  return settledKey(decodeGroup(name, length - SETTINGS.length), Status.DROP, tag, field);
+  return settledKey(groups.decodeGroup(name, length - SETTINGS.length), Status.DROP, tag, field);
 }
 
 function settledKey(mapped: Mapped, outside: Status, tag: u32, field: Span): Status {
   if (mapped == Mapped.OUTSIDE) return outside;
   if (mapped != Mapped.REPLACED) return Status.OK;
-  const key = alloc(SETTINGS.length + groupLength);
+  const key = alloc(SETTINGS.length + groups.groupLength);
   memory.copy(key, changetype<usize>(SETTINGS), SETTINGS.length);
-  memory.copy(key + SETTINGS.length, groupAt, groupLength);
-  replaceField(tag, field.at, field.end, key, SETTINGS.length + groupLength);
+  memory.copy(key + SETTINGS.length, groups.groupAt, groups.groupLength);
+  replaceField(tag, field.at, field.end, key, SETTINGS.length + groups.groupLength);
   return Status.OK;
 }
 
@@ -102,18 +96,23 @@ export function groupRange(field: u32, path: Span, last: Span): Status {
   if (equals(key, length, CONTROLLER)) return Status.OK;
   if (!isGroupKey(key, length)) return Status.NAME_OUTSIDE;
   const name = key + SETTINGS.length;
-  return settledKey(encodeGroup(name, length - SETTINGS.length), Status.NAME_OUTSIDE, (field << 3) | 2, path);
+  return settledKey(
+    groups.encodeGroup(name, length - SETTINGS.length),
+    Status.NAME_OUTSIDE,
+    (field << 3) | 2,
+    path,
+  );
 }
 
 /** True when the request puts a group with the settings that PD needs. PD stops without them. */
 export function hasGroupSettings(p: usize, end: usize): bool {
-  let at = findField(p, end, ONLY_FIELD);
+  let at = find.findField(p, end, ONLY_FIELD);
   if (at == 0) return false;
-  const groupEnd = foundEnd;
-  if (findVarint(at, groupEnd, MODE_FIELD) != RU_MODE || findField(at, groupEnd, ONLY_FIELD) == 0)
+  const groupEnd = find.foundEnd;
+  if (find.findVarint(at, groupEnd, MODE_FIELD) != RU_MODE || find.findField(at, groupEnd, ONLY_FIELD) == 0)
     return false;
-  at = findField(at, groupEnd, RU_SETTINGS_FIELD);
+  at = find.findField(at, groupEnd, RU_SETTINGS_FIELD);
   if (at == 0) return false;
-  at = findField(at, foundEnd, ONLY_FIELD);
-  return at != 0 && findField(at, foundEnd, ONLY_FIELD) != 0;
+  at = find.findField(at, find.foundEnd, ONLY_FIELD);
+  return at != 0 && find.findField(at, find.foundEnd, ONLY_FIELD) != 0;
 }

@@ -8,12 +8,12 @@
  *
  * PD: server/grpc_service.go (a TTL of 0 or less removes the service's safe point), pkg/gc/safepoint.go.
  */
-import { ownerAt, ownerLength } from '../keys/namespace';
+import * as names from '../keys/namespace';
 import { alloc } from '../memory/arena';
 import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { writeVarint } from '../wire/varint';
-import { oldestTimestamp, terms } from './current';
+import * as current from './current';
 import { replace, replaceField } from './edits';
 import { Exchange } from './exchange';
 import { Span } from './span';
@@ -94,14 +94,14 @@ export function serviceSafePoint(exchange: Exchange): Status {
   if (!isServiceId()) return Status.SERVICE_ID;
   exchange.remembered = u64.MAX_VALUE;
   if (ttl > 0 && startsWith(id, idEnd - id, BACKUP)) return Status.FILE_BACKUP;
-  if (ttl > 0 && safePoint < oldestTimestamp) return Status.HELD_BACK;
-  const length = <usize>OWN.length + ownerLength + (idEnd - id);
+  if (ttl > 0 && safePoint < current.oldestTimestamp) return Status.HELD_BACK;
+  const length = <usize>OWN.length + names.ownerLength + (idEnd - id);
   const name = alloc(length);
   memory.copy(name, changetype<usize>(OWN), OWN.length);
-  memory.copy(name + OWN.length, ownerAt, ownerLength);
-  memory.copy(name + OWN.length + ownerLength, id, idEnd - id);
+  memory.copy(name + OWN.length, names.ownerAt, names.ownerLength);
+  memory.copy(name + OWN.length + names.ownerLength, id, idEnd - id);
   replaceField(tag, idAt, idEnd, name, length);
-  const longest = terms.maxHoldBackSeconds;
+  const longest = current.terms.maxHoldBackSeconds;
   if (ttl > longest) number(longest, ttlAt, ttlEnd);
   return Status.OK;
 }

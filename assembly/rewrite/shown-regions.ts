@@ -4,7 +4,7 @@
  */
 import { ownsRegion } from '../keys/space';
 import { Msg } from '../schema/table';
-import { findField, findVarint, foundEnd } from './find';
+import * as find from './find';
 import { hasRegion, learnRegion } from './regions';
 
 /** metapb.Region and its RegionEpoch. */
@@ -37,23 +37,23 @@ export function learnShown(message: u32, p: usize, length: usize): void {
 
 /** Learns the regions in the fields of this number. `nested`: the region is inside PD's message, beside its leader. */
 function learnEach(p: usize, end: usize, field: u32, nested: bool): void {
-  while ((p = findField(p, end, field)) != 0) {
-    const behind = foundEnd;
+  while ((p = find.findField(p, end, field)) != 0) {
+    const behind = find.foundEnd;
     if (!nested) learn(p, behind);
-    else if ((p = findField(p, behind, INNER)) != 0) learn(p, foundEnd);
+    else if ((p = find.findField(p, behind, INNER)) != 0) learn(p, find.foundEnd);
     p = behind;
   }
 }
 
 function learn(p: usize, end: usize): void {
-  const region = findVarint(p, end, ID);
-  const epoch = findField(p, end, EPOCH);
+  const region = find.findVarint(p, end, ID);
+  const epoch = find.findField(p, end, EPOCH);
   if (region == 0 || epoch == 0) return;
-  const version = findVarint(epoch, foundEnd, VERSION);
-  const start = findField(p, end, START_KEY);
-  const startLength = start == 0 ? 0 : foundEnd - start;
-  const stop = findField(p, end, END_KEY);
-  const stopLength = stop == 0 ? 0 : foundEnd - stop;
+  const version = find.findVarint(epoch, find.foundEnd, VERSION);
+  const start = find.findField(p, end, START_KEY);
+  const startLength = start == 0 ? 0 : find.foundEnd - start;
+  const stop = find.findField(p, end, END_KEY);
+  const stopLength = stop == 0 ? 0 : find.foundEnd - stop;
   const inside = ownsRegion(start, startLength, stop, stopLength);
   // A region outside matters only when an earlier version was known.
   if (version != 0 && (inside || hasRegion(region))) learnRegion(region, version, inside);

@@ -1,13 +1,5 @@
 /** Maps a field's value by its role, in requests and in answers. */
-import {
-  decodeLease,
-  decodeName,
-  encodeLease,
-  encodeName,
-  isClientLease,
-  namedAt,
-  namedLength,
-} from '../keys/namespace';
+import * as names from '../keys/namespace';
 import {
   Bound,
   Mapped,
@@ -30,8 +22,10 @@ import { mayQuoteKeys } from '../keys/text';
 import { alloc } from '../memory/arena';
 import { Role } from '../schema/table';
 import { Status } from '../wire/status';
-import { readVarint, varintEnd, writeVarint } from '../wire/varint';
-import { Direction, answerColumns, direction, exchange, isTimely, leaseSeed, terms } from './current';
+import * as varint from '../wire/varint';
+import { readVarint, writeVarint } from '../wire/varint';
+import * as current from './current';
+import { Direction, isTimely } from './current';
 import { remove, replace, replaceField, setTouched, settle } from './edits';
 import { WITHHELD, isConfigPath, isSegment } from './names';
 import { stripPartitionIds } from '../rows/partition-id';
@@ -62,7 +56,7 @@ export function bound(form: BoundForm, lower: bool, number: u32, field: Span): S
   const value = field.bytes;
   const length = field.length;
   let mapped: Mapped;
-  if (direction == Direction.REQUEST) {
+  if (current.direction == Direction.REQUEST) {
     if (form == BoundForm.PLACE) mapped = encodePlace(value, length, lower ? Bound.LOWER : Bound.UPPER);
     else if (form == BoundForm.ENCODED)
       mapped = encodeEncoded(value, length, lower ? Bound.LOWER : Bound.UPPER);
@@ -79,7 +73,7 @@ export function bound(form: BoundForm, lower: bool, number: u32, field: Span): S
 export function bytes(role: u32, tag: u32, field: Span): Status {
   const value = field.bytes;
   const length = field.length;
-  const request = direction == Direction.REQUEST;
+  const request = current.direction == Direction.REQUEST;
   switch (role) {
     case Role.NAME:
     case Role.HOST:
@@ -111,12 +105,12 @@ export function bytes(role: u32, tag: u32, field: Span): Status {
         replaceField(tag, field.at, field.end, changetype<usize>(WITHHELD), WITHHELD.length);
       return Status.OK;
     case Role.SELECT:
-      if (request || answerColumns == 0) return Status.OK;
+      if (request || current.answerColumns == 0) return Status.OK;
       setTouched(true);
-      return stripPartitionIds(value, length, answerColumns, tenantNumber());
+      return stripPartitionIds(value, length, current.answerColumns, tenantNumber());
     case Role.ETCD_KEY:
     case Role.ETCD_READ_KEY:
-      return named(request ? encodeName(value, length) : decodeName(value, length), tag, field);
+      return named(request ? names.encodeName(value, length) : names.decodeName(value, length), tag, field);
     case Role.SERVICE_ID:
       if (request) sawServiceId(field);
       return Status.OK;
@@ -137,8 +131,9 @@ export function bytes(role: u32, tag: u32, field: Span): Status {
 
 /** Maps a key in etcd. A reserved key is refused. Another tenant's key leaves the answer. */
 function named(mapped: Mapped, tag: u32, field: Span): Status {
-  if (mapped == Mapped.OUTSIDE) return direction == Direction.REQUEST ? Status.NAME_OUTSIDE : Status.DROP;
-  if (mapped == Mapped.REPLACED) replaceField(tag, field.at, field.end, namedAt, namedLength);
+  if (mapped == Mapped.OUTSIDE)
+    return current.direction == Direction.REQUEST ? Status.NAME_OUTSIDE : Status.DROP;
+  if (mapped == Mapped.REPLACED) replaceField(tag, field.at, field.end, names.namedAt, names.namedLength);
   return Status.OK;
 }
 
@@ -152,17 +147,17 @@ function decoded(mapped: Mapped, drops: bool, tag: u32, field: Span): Status {
 
 /** Maps a varint field by its role. */
 export function scalar(role: u32, field: Span, value: u64): Status {
-  const request = direction == Direction.REQUEST;
+  const request = current.direction == Direction.REQUEST;
   let result = value;
   switch (role) {
     case Role.LEASE_ID:
     case Role.LEASE_GRANT_ID:
-      if (!request) result = decodeLease(value);
-      else if (!isClientLease(value)) return Status.NAME_OUTSIDE;
-      else result = encodeLease(value == 0 && role == Role.LEASE_GRANT_ID ? leaseSeed : value);
+      if (!request) result = names.decodeLease(value);
+      else if (!names.isClientLease(value)) return Status.NAME_OUTSIDE;
+      else result = names.encodeLease(value == 0 && role == Role.LEASE_GRANT_ID ? current.leaseSeed : value);
       break;
     case Role.LEASE_TTL:
-      if (request) result = <u64>min<i64>(<i64>value, terms.maxLeaseSeconds);
+      if (request) result = <u64>min<i64>(<i64>value, current.terms.maxLeaseSeconds);
       break;
     case Role.API_VERSION:
       if (request) result = apiVersion();
@@ -196,14 +191,14 @@ export function scalar(role: u32, field: Span, value: u64): Status {
       break;
     case Role.SAFE_POINT_IN:
       if (!request) break;
-      exchange.remembered = value;
+      current.exchange.remembered = value;
       result = 0;
       break;
     case Role.SAFE_POINT_OUT:
-      if (!request) result = exchange.remembered;
+      if (!request) result = current.exchange.remembered;
       break;
     case Role.SAFE_POINT_MIN:
-      if (!request) result = min<u64>(exchange.remembered, value);
+      if (!request) result = min<u64>(current.exchange.remembered, value);
       break;
     case Role.TSO_COUNT:
       if (request && value > MAX_TSO_COUNT) return Status.TSO_COUNT;
@@ -238,7 +233,7 @@ export function listed(role: u32, field: Span, value: u64): Status {
     case Role.NAME:
       return Status.OK;
     case Role.REGION_ACT:
-      if (direction == Direction.REQUEST && !mayAct(value)) remove(field.at, field.end);
+      if (current.direction == Direction.REQUEST && !mayAct(value)) remove(field.at, field.end);
       return Status.OK;
     default:
       return Status.MALFORMED;
@@ -252,7 +247,7 @@ export function packed(role: u32, tag: u32, field: Span): Status {
     case Role.NAME:
       return Status.OK;
     case Role.REGION_ACT:
-      return direction == Direction.REQUEST ? packedRegions(tag, field) : Status.OK;
+      return current.direction == Direction.REQUEST ? packedRegions(tag, field) : Status.OK;
     default:
       return Status.MALFORMED;
   }
@@ -266,8 +261,8 @@ function packedRegions(tag: u32, field: Span): Status {
   let to = kept;
   while (value < end) {
     const region = readVarint(value, end);
-    if (varintEnd == 0) return Status.MALFORMED;
-    value = varintEnd;
+    if (varint.readEnd == 0) return Status.MALFORMED;
+    value = varint.readEnd;
     if (mayAct(region)) to = writeVarint(to, region);
   }
   replaceField(tag, field.at, end, kept, to - kept);

@@ -24,53 +24,26 @@ import {
 } from '../schema/messages';
 import { Role } from '../schema/table';
 import { Status } from '../wire/status';
-import { readVarint, varintEnd, varintSize, writeVarint } from '../wire/varint';
-import {
-  BATCH_MESSAGES,
-  beginBatch,
-  buildEmptyCommand,
-  buildEmptyRequest,
-  buildRefusal,
-  builtAt,
-  builtLength,
-  commandOf,
-  isRefusable,
-  noteRefusal,
-  passInBatch,
-  refusalOfCommand,
-  refusesCommands,
-} from './batch';
-import { BATCH_IDS, beginIds, endIds, givenId, nextId } from './batch-ids';
+import * as varint from '../wire/varint';
+import { readVarint, varintSize, writeVarint } from '../wire/varint';
+import * as batch from './batch';
+import { BATCH_MESSAGES } from './batch';
+import * as batchIds from './batch-ids';
+import { BATCH_IDS } from './batch-ids';
 import { beginRequest } from './beginnings';
-import {
-  Direction,
-  direction,
-  exchange,
-  fail,
-  forgetFailure,
-  namesRegion,
-  useAnswerColumns,
-  useDirection,
-} from './current';
+import * as current from './current';
+import { Direction, fail, forgetFailure, useAnswerColumns, useDirection } from './current';
 import { remove, replace, setTouched } from './edits';
 import { CONTEXT_FIELD } from './endings/additions';
 import { endMessage, endsPlainly } from './endings/endings';
 import { forget, pendingColumns, pendingIndex, pendingRefusal } from './exchange';
-import { findField, foundEnd } from './find';
+import * as find from './find';
 import * as fastPath from './fast-path/fast-path';
 import { Level, MAX_DEPTH, levelAt } from './level';
-import {
-  addPatch,
-  clearPatches,
-  grown,
-  patchCount,
-  reservePatch,
-  setPatch,
-  truncatePatches,
-  unreservePatch,
-} from './patches';
+import * as patches from './patches';
+import { addPatch, clearPatches, reservePatch, setPatch, truncatePatches, unreservePatch } from './patches';
 import { keepColumns, planMessage } from './plans';
-import { isLearning } from './regions';
+import * as regions from './regions';
 import { GROUP_KEY_FIELD, GROUP_MESSAGE, isGroupKey } from './resource-groups';
 import { learnShown } from './shown-regions';
 import { bytes, listed, packed, scalar } from './values';
@@ -108,12 +81,12 @@ export let newLength: usize = 0;
 export function rewrite(message: u32, p: usize, length: usize, way: Direction): Status {
   useDirection(way);
   clearPatches();
-  beginBatch();
+  batch.beginBatch();
   setTouched(false);
   fieldCount = 0;
-  if (way == Direction.RESPONSE && exchange.count > 0 && !(flagsOf(recordOf(message)) & Flag.BATCH))
-    useAnswerColumns(pendingColumns(exchange, 0));
-  if (isLearning && way == Direction.RESPONSE) learnShown(message, p, length);
+  if (way == Direction.RESPONSE && current.exchange.count > 0 && !(flagsOf(recordOf(message)) & Flag.BATCH))
+    useAnswerColumns(pendingColumns(current.exchange, 0));
+  if (regions.isLearning && way == Direction.RESPONSE) learnShown(message, p, length);
   fastPath.begin();
   let status = Status.OK;
   if (!fastPath.followAlone(message, p, length)) {
@@ -125,7 +98,7 @@ export function rewrite(message: u32, p: usize, length: usize, way: Direction): 
       status = Status.OK;
     }
   }
-  newLength = length + grown;
+  newLength = length + patches.grown;
   return status;
 }
 
@@ -135,15 +108,15 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   const self = recordOf(message);
   const flags = flagsOf(self);
   const level = levelAt(depth);
-  level.begin(message, p, end, depth, patchCount);
+  level.begin(message, p, end, depth, patches.patchCount);
   if (flags & ANY_BEGINNING) {
     if (flags & Flag.OWNERS && tenantNumber() == 0) return Status.OK;
-    if (direction == Direction.REQUEST) {
+    if (current.direction == Direction.REQUEST) {
       const status = beginRequest(level, flags);
       if (status != Status.OK) return status;
       // When the request acts on its region, the context must be walked to read it.
-      if (flags & Flag.CONTEXT && !namesRegion && fastPath.isKnownContext(p, end - p)) p = end;
-    } else if (flags & Flag.BATCH && exchange.count > 0) beginIds(level);
+      if (flags & Flag.CONTEXT && !current.namesRegion && fastPath.isKnownContext(p, end - p)) p = end;
+    } else if (flags & Flag.BATCH && current.exchange.count > 0) batchIds.beginIds(level);
   }
 
   let seen: u64 = 0;
@@ -155,10 +128,10 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
     if (tag < 0x80) p++;
     else {
       const wide = readVarint(p, end);
-      if (varintEnd == 0 || wide > 0xffffffff || varintSize(wide) != <i32>(varintEnd - p))
+      if (varint.readEnd == 0 || wide > 0xffffffff || varintSize(wide) != <i32>(varint.readEnd - p))
         return fail(Status.MALFORMED, message, 0);
       tag = <u32>wide;
-      p = varintEnd;
+      p = varint.readEnd;
     }
     const field = tag >> 3;
     if (field == 0) return fail(Status.MALFORMED, message, 0);
@@ -185,7 +158,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         if (value < 0x80) p++;
         else {
           value = readVarint(p, end);
-          p = varintEnd;
+          p = varint.readEnd;
           if (p == 0) return fail(Status.MALFORMED, message, field);
         }
         if (kind == Kind.UNKNOWN) continue;
@@ -200,7 +173,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         if (size < 0x80) p++;
         else {
           size = readVarint(p, end);
-          p = varintEnd;
+          p = varint.readEnd;
         }
         if (p == 0 || size > <u64>(end - p)) return fail(Status.MALFORMED, message, field);
         const value = p;
@@ -239,7 +212,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         return fail(Status.MALFORMED, message, field);
     }
     if (status != Status.OK) return status;
-    if (patchCount > MAX_PATCHES || isOverspent()) return fail(Status.TOO_MANY_CHANGES, message, 0);
+    if (patches.patchCount > MAX_PATCHES || isOverspent()) return fail(Status.TOO_MANY_CHANGES, message, 0);
   }
   fieldCount += fields;
   if (fieldCount > MAX_FIELDS) return fail(Status.TOO_MANY_FIELDS, message, 0);
@@ -273,7 +246,7 @@ function onPacked(level: Level, entry: u32, tag: u32): Status {
 /** Handles a field that the schema does not know: removes it from an answer, refuses it in a request. Its meaning was never judged. */
 function onUnknown(level: Level, flags: u32, field: u32): Status {
   if (flags & Flag.LENIENT) return Status.OK;
-  if (direction == Direction.REQUEST) return fail(Status.UNKNOWN_FIELD, level.message, field);
+  if (current.direction == Direction.REQUEST) return fail(Status.UNKNOWN_FIELD, level.message, field);
   remove(level.field.at, level.field.end);
   return Status.OK;
 }
@@ -303,7 +276,7 @@ function onBytes(level: Level, flags: u32, entry: u32, tag: u32): Status {
       if (flags & Flag.NAME_RANGE) return Status.OK;
       break;
     case Role.DAG:
-      return direction == Direction.REQUEST ? plan(level) : Status.OK;
+      return current.direction == Direction.REQUEST ? plan(level) : Status.OK;
     case Role.RESOURCE_VALUE:
       return groupValue(level);
     case Role.KEY:
@@ -315,11 +288,11 @@ function onBytes(level: Level, flags: u32, entry: u32, tag: u32): Status {
 
 /** Handles a submessage. Walks it, follows it with others of its list that are alike, or removes it unread. */
 function onMessage(level: Level, flags: u32, entry: u32, field: u32): Status {
-  const request = direction == Direction.REQUEST;
+  const request = current.direction == Direction.REQUEST;
   if (request && flags & Flag.COMMAND) {
     // One request of a batch must hold one command: decoders take the last one, refusals the first.
     if (level.members++ > 0) return fail(Status.DUPLICATE, level.message, field);
-    const refused = refusalOfCommand(field);
+    const refused = batch.refusalOfCommand(field);
     if (refused != Status.OK) return fail(refused, level.message, field);
   }
   if (roleIn(entry) != Role.ROLE_UNSPECIFIED) return onUnread(level, roleIn(entry), field);
@@ -345,11 +318,11 @@ function onMessage(level: Level, flags: u32, entry: u32, field: u32): Status {
 /** Handles a message that is not read: removes it, or replaces it by something harmless. */
 function onUnread(level: Level, role: u32, field: u32): Status {
   const span = level.field;
-  if (direction == Direction.REQUEST) {
+  if (current.direction == Direction.REQUEST) {
     if (role == Role.REFUSED) return fail(Status.NOT_FOR_TENANTS, level.message, field);
     if (role == Role.EMPTIED) {
-      buildEmptyCommand();
-      replace(span.at, span.end, builtAt, builtLength);
+      batch.buildEmptyCommand();
+      replace(span.at, span.end, batch.builtAt, batch.builtLength);
       return Status.OK;
     }
   }
@@ -362,58 +335,62 @@ function onUnread(level: Level, role: u32, field: u32): Status {
 
 /** True for a request's context that is known to need no change. */
 function isUnchanged(level: Level): bool {
-  return !namesRegion && apiVersion() == 0 && fastPath.isKnownContext(level.field.bytes, level.field.length);
+  return (
+    !current.namesRegion &&
+    apiVersion() == 0 &&
+    fastPath.isKnownContext(level.field.bytes, level.field.length)
+  );
 }
 
 /** Counts messages of a batch that pass. */
 function passCommands(count: u32): void {
-  passInBatch(count);
-  exchange.outstanding += direction == Direction.REQUEST ? <i32>count : -(<i32>count);
+  batch.passInBatch(count);
+  current.exchange.outstanding += current.direction == Direction.REQUEST ? <i32>count : -(<i32>count);
 }
 
 /** Handles one request of a batch. A refused request is replaced by an empty one, and its answer will say why. */
 function batchRequest(level: Level, entry: u32): Status {
-  const before = patchCount;
+  const before = patches.patchCount;
   const status = nested(level, messageIn(entry), entry);
   if (status == Status.OK) return status;
   const field = level.field;
-  const command = commandOf(field.bytes, field.end);
-  if (!isRefusable(status, command)) return status;
+  const command = batch.commandOf(field.bytes, field.end);
+  if (!batch.isRefusable(status, command)) return status;
   truncatePatches(before);
-  noteRefusal(command, status);
+  batch.noteRefusal(command, status);
   forgetFailure();
-  buildEmptyRequest();
-  replace(field.at, field.end, builtAt, builtLength);
+  batch.buildEmptyRequest();
+  replace(field.at, field.end, batch.builtAt, batch.builtLength);
   return Status.OK;
 }
 
 /** Handles one response of a batch, with the note that its request left. */
 function batchResponse(level: Level, entry: u32): Status {
   if (level.idsAt == 0) return nested(level, messageIn(entry), entry);
-  if (!nextId(level)) return fail(Status.MALFORMED, level.message, BATCH_IDS);
-  const pending = pendingIndex(exchange, givenId);
+  if (!batchIds.nextId(level)) return fail(Status.MALFORMED, level.message, BATCH_IDS);
+  const pending = pendingIndex(current.exchange, batchIds.givenId);
   if (pending < 0) return nested(level, messageIn(entry), entry);
-  const refusal = pendingRefusal(exchange, pending);
+  const refusal = pendingRefusal(current.exchange, pending);
   let status = Status.OK;
   if (refusal != 0) {
-    buildRefusal(refusal);
-    replace(level.field.at, level.field.end, builtAt, builtLength);
+    batch.buildRefusal(refusal);
+    replace(level.field.at, level.field.end, batch.builtAt, batch.builtLength);
   } else {
-    useAnswerColumns(pendingColumns(exchange, pending));
+    useAnswerColumns(pendingColumns(current.exchange, pending));
     status = nested(level, messageIn(entry), entry);
     useAnswerColumns(0);
   }
-  forget(exchange, pending);
-  if (exchange.count == 0) endIds(level);
+  forget(current.exchange, pending);
+  if (current.exchange.count == 0) batchIds.endIds(level);
   return status;
 }
 
 /** Handles the value under a key of the meta storage. Without the key its owner is unknown. */
 function groupValue(level: Level): Status {
   if (level.field.length == 0) return Status.OK;
-  const key = findField(level.start, level.end, GROUP_KEY_FIELD);
+  const key = find.findField(level.start, level.end, GROUP_KEY_FIELD);
   if (key == 0) return Status.DROP;
-  return isGroupKey(key, foundEnd - key) ? nested(level, GROUP_MESSAGE, Entry.ESSENTIAL) : Status.OK;
+  return isGroupKey(key, find.foundEnd - key) ? nested(level, GROUP_MESSAGE, Entry.ESSENTIAL) : Status.OK;
 }
 
 /** Handles a coprocessor request's plan. */
@@ -432,8 +409,8 @@ function nested(level: Level, message: u32, entry: u32): Status {
   const value = field.bytes;
   const end = field.end;
   const lengthAt = field.lengthAt;
-  const slot = patchCount;
-  const before = grown;
+  const slot = patches.patchCount;
+  const before = patches.grown;
   reservePatch(lengthAt);
   // Lists hold many messages that are alike.
   const status =
@@ -447,13 +424,13 @@ function nested(level: Level, message: u32, entry: u32): Status {
     return Status.OK;
   }
   if (status != Status.OK) return status;
-  if (patchCount == slot + 1) {
+  if (patches.patchCount == slot + 1) {
     unreservePatch();
     return status;
   }
-  if (grown == before) return status;
+  if (patches.grown == before) return status;
   const size = alloc(8);
-  const sizeBytes = writeVarint(size, end - value + (grown - before)) - size;
+  const sizeBytes = writeVarint(size, end - value + (patches.grown - before)) - size;
   setPatch(slot, value, size, sizeBytes);
   return status;
 }
@@ -461,12 +438,12 @@ function nested(level: Level, message: u32, entry: u32): Status {
 /** Walks a message. Learns its layout when no such message is known; its submessages are not learned then. */
 function walkToLearn(message: u32, p: usize, end: usize, depth: i32): Status {
   if (learns || !fastPath.wouldLearn(message, p, end - p)) return walk(message, p, end, depth);
-  const firstPatch = patchCount;
-  const before = grown;
+  const firstPatch = patches.patchCount;
+  const before = patches.grown;
   learns = true;
   const status = walk(message, p, end, depth);
   learns = false;
-  if (status == Status.OK) fastPath.learn(message, p, end - p, firstPatch, grown - before);
+  if (status == Status.OK) fastPath.learn(message, p, end - p, firstPatch, patches.grown - before);
   return status;
 }
 
@@ -475,5 +452,5 @@ function walkToLearn(message: u32, p: usize, end: usize, depth: i32): Status {
  */
 function mayFollow(level: Level, flags: u32): bool {
   if (level.depth >= MAX_DEPTH - fastPath.nesting() || level.idsAt != 0) return false;
-  return !(flags & Flag.BATCH && direction == Direction.REQUEST && refusesCommands());
+  return !(flags & Flag.BATCH && current.direction == Direction.REQUEST && batch.refusesCommands());
 }

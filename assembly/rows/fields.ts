@@ -1,14 +1,15 @@
 /** Steps over protobuf fields of messages that the schema does not cover: tipb inside coprocessor data. */
-import { readVarint, varintEnd } from '../wire/varint';
+import * as varint from '../wire/varint';
+import { readVarint } from '../wire/varint';
 
 /** Wire types that are read here. */
 export const VARINT: u32 = 0;
 export const BYTES: u32 = 2;
 
-export let fieldNumber: u32 = 0;
-export let wireType: u32 = 0;
+let fieldNumber: u32 = 0;
+let wireType: u32 = 0;
 /** The number in the field (wire type 0). */
-export let varint: u64 = 0;
+export let fieldValue: u64 = 0;
 /** The bytes in the field (wire type 2), or those of its number. So a list of varints has the same bytes, packed or not. */
 export let bytesAt: usize = 0;
 export let bytesLength: usize = 0;
@@ -16,21 +17,21 @@ export let bytesLength: usize = 0;
 /** Reads the field at `p` into the variables above. Returns the end of the field; 0 when it is malformed. */
 export function readField(p: usize, end: usize): usize {
   const tag = readVarint(p, end);
-  if (varintEnd == 0 || tag > 0xffffffff) return 0;
+  if (varint.readEnd == 0 || tag > 0xffffffff) return 0;
   fieldNumber = <u32>(tag >> 3);
   wireType = <u32>(tag & 7);
-  p = varintEnd;
+  p = varint.readEnd;
   bytesAt = p;
   if (wireType == VARINT) {
-    varint = readVarint(p, end);
-    bytesLength = varintEnd - p;
-    return varintEnd;
+    fieldValue = readVarint(p, end);
+    bytesLength = varint.readEnd - p;
+    return varint.readEnd;
   }
   let length: u64 = wireType == 1 ? 8 : 4;
   if (wireType == BYTES) {
     length = readVarint(p, end);
-    if (varintEnd == 0) return 0;
-    p = varintEnd;
+    if (varint.readEnd == 0) return 0;
+    p = varint.readEnd;
     bytesAt = p;
   } else if (wireType != 1 && wireType != 5) return 0;
   if (length > <u64>(end - p)) return 0;

@@ -16,8 +16,10 @@
  * TiDB pkg/executor/builder.go, pkg/util/chunk/codec.go.
  */
 import { Status } from '../wire/status';
-import { readVarint, varintEnd } from '../wire/varint';
-import { BYTES, VARINT, bytesAt, bytesLength, holdsNumbers, isField, readField, varint } from './fields';
+import * as varint from '../wire/varint';
+import { readVarint } from '../wire/varint';
+import * as fields from './fields';
+import { BYTES, VARINT } from './fields';
 
 /** `model.ExtraPhysTblID`; older versions call it `ExtraPidColID`. */
 const PHYSICAL_TABLE_COLUMN: i64 = -3;
@@ -158,19 +160,19 @@ function beginScan(): void {
 function scanColumns(p: usize, end: usize, list: u32): bool {
   beginScan();
   while (p < end) {
-    p = readField(p, end);
+    p = fields.readField(p, end);
     if (p == 0) return false;
-    if (!isField(list, BYTES)) continue;
+    if (!fields.isField(list, BYTES)) continue;
     if (last.count == MAX_COLUMNS) return false;
     let id: i64 = 0;
     let type: u64 = 0;
-    let at = bytesAt;
-    const columnEnd = bytesAt + bytesLength;
+    let at = fields.bytesAt;
+    const columnEnd = fields.bytesAt + fields.bytesLength;
     while (at < columnEnd) {
-      at = readField(at, columnEnd);
+      at = fields.readField(at, columnEnd);
       if (at == 0) return false;
-      if (isField(COLUMN_ID, VARINT)) id = <i64>varint;
-      else if (isField(COLUMN_TYPE, VARINT)) type = varint;
+      if (fields.isField(COLUMN_ID, VARINT)) id = <i64>fields.fieldValue;
+      else if (fields.isField(COLUMN_TYPE, VARINT)) type = fields.fieldValue;
     }
     let width = fixedWidth(type);
     if (id == PHYSICAL_TABLE_COLUMN || id == PARTITION_COLUMN) {
@@ -186,13 +188,13 @@ function scanColumns(p: usize, end: usize, list: u32): bool {
 function readExecutor(p: usize, end: usize, index: u32): bool {
   let type: u64 = 0;
   while (p < end) {
-    p = readField(p, end);
+    p = fields.readField(p, end);
     if (p == 0) return false;
-    if (isField(TYPE, VARINT)) type = varint;
-    else if (isField(TABLE_SCAN_FIELD, BYTES) || isField(PARTITION_TABLE_SCAN_FIELD, BYTES)) {
-      if (!scanColumns(bytesAt, bytesAt + bytesLength, TABLE_COLUMNS)) return false;
-    } else if (isField(INDEX_SCAN_FIELD, BYTES)) {
-      if (!scanColumns(bytesAt, bytesAt + bytesLength, INDEX_COLUMNS)) return false;
+    if (fields.isField(TYPE, VARINT)) type = fields.fieldValue;
+    else if (fields.isField(TABLE_SCAN_FIELD, BYTES) || fields.isField(PARTITION_TABLE_SCAN_FIELD, BYTES)) {
+      if (!scanColumns(fields.bytesAt, fields.bytesAt + fields.bytesLength, TABLE_COLUMNS)) return false;
+    } else if (fields.isField(INDEX_SCAN_FIELD, BYTES)) {
+      if (!scanColumns(fields.bytesAt, fields.bytesAt + fields.bytesLength, INDEX_COLUMNS)) return false;
     }
   }
   switch (<i32>type) {
@@ -223,9 +225,12 @@ export function findPartitionId(p: usize, length: usize): Status {
   let executors: u32 = 0;
   let at = p;
   while (at < end) {
-    at = readField(at, end);
+    at = fields.readField(at, end);
     if (at == 0) return Status.MALFORMED;
-    if (isField(EXECUTORS, BYTES) && !readExecutor(bytesAt, bytesAt + bytesLength, executors++))
+    if (
+      fields.isField(EXECUTORS, BYTES) &&
+      !readExecutor(fields.bytesAt, fields.bytesAt + fields.bytesLength, executors++)
+    )
       return Status.MALFORMED;
   }
   if (!last.holds && !below.holds) return Status.OK;
@@ -234,8 +239,9 @@ export function findPartitionId(p: usize, length: usize): Status {
   let status = list(last, p, end, OUTPUT_OFFSETS);
   at = p;
   while (at < end && status == Status.OK) {
-    at = readField(at, end);
-    if (isField(INTERMEDIATE_CHANNELS, BYTES)) status = channel(bytesAt, bytesAt + bytesLength);
+    at = fields.readField(at, end);
+    if (fields.isField(INTERMEDIATE_CHANNELS, BYTES))
+      status = channel(fields.bytesAt, fields.bytesAt + fields.bytesLength);
   }
   if (status != Status.OK || !answers) return status;
   store<u32>(output, <u32>(written - output - COUNT_BYTES));
@@ -248,9 +254,9 @@ export function findPartitionId(p: usize, length: usize): Status {
 function channel(p: usize, end: usize): Status {
   let executor: u64 = 0;
   for (let at = p; at < end;) {
-    at = readField(at, end);
+    at = fields.readField(at, end);
     if (at == 0) return Status.MALFORMED;
-    if (isField(CHANNEL_EXECUTOR, VARINT)) executor = varint;
+    if (fields.isField(CHANNEL_EXECUTOR, VARINT)) executor = fields.fieldValue;
   }
   return executor == <u64>lookUp ? list(below, p, end, CHANNEL_OFFSETS) : Status.ROW_DATA;
 }
@@ -266,14 +272,14 @@ function list(scan: Scan, p: usize, end: usize, field: u32): Status {
   let count: u32 = 0;
   let holds = false;
   while (p < end) {
-    p = readField(p, end);
-    if (!holdsNumbers(field)) continue;
-    let at = bytesAt;
-    const behind = bytesAt + bytesLength;
+    p = fields.readField(p, end);
+    if (!fields.holdsNumbers(field)) continue;
+    let at = fields.bytesAt;
+    const behind = fields.bytesAt + fields.bytesLength;
     while (at < behind) {
       const offset = readVarint(at, behind);
-      if (varintEnd == 0 || offset >= <u64>scan.count || count == MAX_COLUMNS) return Status.MALFORMED;
-      at = varintEnd;
+      if (varint.readEnd == 0 || offset >= <u64>scan.count || count == MAX_COLUMNS) return Status.MALFORMED;
+      at = varint.readEnd;
       const width = load<u8>(scan.widths + <usize>offset);
       if (width == PARTITION_ID) holds = true;
       store<u8>(written + count++, width);

@@ -5,8 +5,10 @@
  * Sources: tipb select.proto; TiDB pkg/util/chunk/codec.go and pkg/util/codec/codec.go.
  */
 import { Status } from '../wire/status';
-import { readVarint, varintEnd, writePaddedVarint } from '../wire/varint';
-import { BYTES, VARINT, bytesAt, bytesLength, isField, readField, varint } from './fields';
+import * as varint from '../wire/varint';
+import { readVarint, writePaddedVarint } from '../wire/varint';
+import * as fields from './fields';
+import { BYTES, VARINT } from './fields';
 import { PARTITION_ID } from './output-columns';
 
 const ENCODE_CHUNK: u64 = 1;
@@ -30,14 +32,14 @@ export function stripPartitionIds(p: usize, length: usize, columns: usize, tenan
   const status = stripOutput(p, end, list, CHUNKS, ENCODE_TYPE, tenant);
   if (status != Status.OK) return status;
   for (let at = p; at < end;) {
-    at = readField(at, end);
-    if (!isField(INTERMEDIATE_OUTPUTS, BYTES)) continue;
+    at = fields.readField(at, end);
+    if (!fields.isField(INTERMEDIATE_OUTPUTS, BYTES)) continue;
     // The i-th output belongs to the plan's i-th channel.
     list += 4 + load<u32>(list);
     if (list >= listsEnd) return Status.ROW_DATA;
     const inner = stripOutput(
-      bytesAt,
-      bytesAt + bytesLength,
+      fields.bytesAt,
+      fields.bytesAt + fields.bytesLength,
       list,
       OUTPUT_CHUNKS,
       OUTPUT_ENCODE_TYPE,
@@ -52,25 +54,25 @@ export function stripPartitionIds(p: usize, length: usize, columns: usize, tenan
 function stripOutput(p: usize, end: usize, list: usize, chunks: u32, encodeType: u32, tenant: u32): Status {
   let encoding = ENCODE_DEFAULT;
   for (let at = p; at < end;) {
-    at = readField(at, end);
+    at = fields.readField(at, end);
     if (at == 0) return Status.MALFORMED;
-    if (isField(encodeType, VARINT)) encoding = varint;
+    if (fields.isField(encodeType, VARINT)) encoding = fields.fieldValue;
   }
   if (load<u32>(list) == 0) return Status.OK;
   if (encoding != ENCODE_CHUNK && encoding != ENCODE_DEFAULT) return Status.ROW_DATA;
   // Chunks are cut between whole rows only, so each chunk starts at column 0.
   for (let at = p; at < end;) {
-    at = readField(at, end);
-    if (!isField(chunks, BYTES)) continue;
-    const chunkEnd = bytesAt + bytesLength;
-    for (let inner = bytesAt; inner < chunkEnd;) {
-      inner = readField(inner, chunkEnd);
+    at = fields.readField(at, end);
+    if (!fields.isField(chunks, BYTES)) continue;
+    const chunkEnd = fields.bytesAt + fields.bytesLength;
+    for (let inner = fields.bytesAt; inner < chunkEnd;) {
+      inner = fields.readField(inner, chunkEnd);
       if (inner == 0) return Status.MALFORMED;
-      if (!isField(ROWS_DATA, BYTES)) continue;
+      if (!fields.isField(ROWS_DATA, BYTES)) continue;
       const ok =
         encoding == ENCODE_CHUNK
-          ? stripChunk(bytesAt, bytesAt + bytesLength, list, tenant)
-          : stripRows(bytesAt, bytesAt + bytesLength, list, tenant);
+          ? stripChunk(fields.bytesAt, fields.bytesAt + fields.bytesLength, list, tenant)
+          : stripRows(fields.bytesAt, fields.bytesAt + fields.bytesLength, list, tenant);
       if (!ok) return Status.ROW_DATA;
     }
   }
@@ -174,7 +176,7 @@ function skipDatum(p: usize, end: usize): usize {
     }
     case Datum.COMPACT_BYTES: {
       const length = readVarint(p, end) >> 1;
-      return varintEnd == 0 || length > <u64>(end - varintEnd) ? 0 : varintEnd + <usize>length;
+      return varint.readEnd == 0 || length > <u64>(end - varint.readEnd) ? 0 : varint.readEnd + <usize>length;
     }
     case Datum.INT:
     case Datum.UINT:
@@ -191,7 +193,7 @@ function skipDatum(p: usize, end: usize): usize {
     case Datum.VARINT:
     case Datum.UVARINT:
       readVarint(p, end);
-      return varintEnd;
+      return varint.readEnd;
     case Datum.JSON:
       return skipJson(p, end);
     default:
@@ -216,5 +218,5 @@ function skipJson(p: usize, end: usize): usize {
   if (type != 0x0c && type != 0x0d) return 0;
   if (type == 0x0d) p++;
   const length = readVarint(p, end);
-  return varintEnd == 0 || length > <u64>(end - varintEnd) ? 0 : varintEnd + <usize>length;
+  return varint.readEnd == 0 || length > <u64>(end - varint.readEnd) ? 0 : varint.readEnd + <usize>length;
 }

@@ -1,9 +1,10 @@
 /** Asks Envoy for the facts of a caller that the rules need, and no more. */
-import { PRINCIPAL, readProperty, resultAt, resultLength } from '../host/host';
+import * as host from '../host/host';
+import { PRINCIPAL } from '../host/host';
 import { addFact, beginCaller, setHeader } from '../tenant/caller';
 import { Identity, Resolver } from '../tenant/identity';
 import { Rules } from '../tenant/rules';
-import { peerAt, peerCount, peerLength } from './headers';
+import * as headers from './headers';
 
 /**
  * Identifies the caller of the current stream. `withHeaders`: its request's headers were just read. Later they are gone, and so is
@@ -13,14 +14,14 @@ export function identify(resolver: Resolver, withHeaders: bool): Identity {
   const rules = resolver.config.rules;
   const facts = rules.peer;
   if (!rules.isNodeRead) readNode(rules);
-  readProperty(PRINCIPAL);
-  beginCaller(resultAt, resultLength);
+  host.readProperty(PRINCIPAL);
+  beginCaller(host.resultAt, host.resultLength);
   for (let i = 0; i < facts.length; i++) {
     const fact = facts[i];
-    if (!readProperty(fact.object) || resultLength == 0) readProperty(fact.table);
-    addFact(resultAt, resultLength);
+    if (!host.readProperty(fact.object) || host.resultLength == 0) host.readProperty(fact.table);
+    addFact(host.resultAt, host.resultLength);
   }
-  if (withHeaders && facts.length != 0) setHeader(peerAt, peerLength, peerCount > 1);
+  if (withHeaders && facts.length != 0) setHeader(headers.peerAt, headers.peerLength, headers.peerCount > 1);
   return resolver.resolve();
 }
 
@@ -29,9 +30,9 @@ function readNode(rules: Rules): void {
   rules.isNodeRead = true;
   for (let i = 0; i < rules.node.length; i++) {
     const fact = rules.node[i];
-    if (!readProperty(fact.node)) readProperty(fact.olderNode);
-    const value = new ArrayBuffer(<i32>resultLength);
-    memory.copy(changetype<usize>(value), resultAt, resultLength);
+    if (!host.readProperty(fact.node)) host.readProperty(fact.olderNode);
+    const value = new ArrayBuffer(<i32>host.resultLength);
+    memory.copy(changetype<usize>(value), host.resultAt, host.resultLength);
     rules.nodeValues[i] = value;
   }
 }

@@ -2,22 +2,14 @@
 import { LogLevel } from '../host/abi';
 import { increment, logBytes } from '../host/host';
 import { NO_OPERATION, nameOperation } from '../policy/names';
-import { dryRunCommand, dryRunCount } from '../rewrite/batch';
+import * as batch from '../rewrite/batch';
 import { entryOf, messageIn, nameOf, recordOf } from '../schema/messages';
 import { Msg } from '../schema/table';
 import { DryRun, Terms } from '../terms/terms';
 import { Text } from '../texts/table';
-import {
-  addText,
-  beginText,
-  fillNumber,
-  fillWritten,
-  textAt,
-  textLength,
-  writeTemplate,
-} from '../texts/writer';
-import { now } from './clock';
-import { dryRunTotal } from './metrics';
+import * as writer from '../texts/writer';
+import * as clock from './clock';
+import * as metrics from './metrics';
 import { nameUnknown } from './unknown';
 
 let loggedAt: u64 = 0;
@@ -28,7 +20,7 @@ let unsaid: u32 = 0;
 export function passesInDryRun(terms: Terms, operation: u32, isOpen: bool, plain: usize): bool {
   const needed = isOpen ? DryRun.POLICY : DryRun.ALL;
   if (terms.dryRun < needed) return false;
-  increment(dryRunTotal);
+  increment(metrics.dryRunTotal);
   if (!begin()) return true;
   if (operation != NO_OPERATION) nameOperation(operation);
   else nameUnknown(plain);
@@ -38,28 +30,28 @@ export function passesInDryRun(terms: Terms, operation: u32, isOpen: bool, plain
 
 /** Counts the commands of a batch that went on although they would be refused. */
 export function noteDryRunCommands(terms: Terms): void {
-  if (terms.dryRun == DryRun.NONE || dryRunCount == 0) return;
-  for (let i: u32 = 0; i < dryRunCount; i++) increment(dryRunTotal);
+  if (terms.dryRun == DryRun.NONE || batch.dryRunCount == 0) return;
+  for (let i: u32 = 0; i < batch.dryRunCount; i++) increment(metrics.dryRunTotal);
   if (!begin()) return;
-  addText(nameOf(messageIn(entryOf(recordOf(Msg.BATCH_REQUEST), dryRunCommand))));
+  writer.addText(nameOf(messageIn(entryOf(recordOf(Msg.BATCH_REQUEST), batch.dryRunCommand))));
   end();
 }
 
 /** False when it is too early for another line: the clock moves once a second, with the tick. */
 function begin(): bool {
-  if (loggedAt != 0 && now == loggedAt) {
+  if (loggedAt != 0 && clock.now == loggedAt) {
     unsaid++;
     return false;
   }
-  loggedAt = now;
-  beginText();
+  loggedAt = clock.now;
+  writer.beginText();
   return true;
 }
 
 function end(): void {
-  fillWritten(0);
-  fillNumber(1, unsaid);
-  writeTemplate(unsaid == 0 ? Text.TRIED : Text.TRIED_MORE);
+  writer.fillWritten(0);
+  writer.fillNumber(1, unsaid);
+  writer.writeTemplate(unsaid == 0 ? Text.TRIED : Text.TRIED_MORE);
   unsaid = 0;
-  logBytes(LogLevel.WARN, textAt, textLength);
+  logBytes(LogLevel.WARN, writer.textAt, writer.textLength);
 }

@@ -2,31 +2,16 @@
  * Takes a stream through the filter: identifies the caller, permits the operation, then rewrites the bodies. Every step denies by default.
  */
 import { Buffer, HeaderMap } from '../host/abi';
-import {
-  addHeader,
-  readBuffer,
-  removeHeader,
-  replaceBuffer,
-  resultAt,
-  resultLength,
-  writeProperty,
-} from '../host/host';
+import * as host from '../host/host';
 import { mayQuoteKeys } from '../keys/text';
 import { RequestKind, classify } from '../policy/classify';
-import {
-  because,
-  decision,
-  findMethod,
-  methodPlace,
-  requestMessage,
-  responseMessage,
-} from '../policy/methods';
+import * as methods from '../policy/methods';
 import { NO_OPERATION } from '../policy/names';
-import { feed, outputAt, outputChanged, outputLength } from '../rewrite/frames';
+import * as frames from '../rewrite/frames';
 import { WITHHELD } from '../rewrite/names';
 import { countExchange } from '../rewrite/exchange';
 import { Direction } from '../rewrite/current';
-import { turnedAwayCount } from '../rewrite/regions';
+import * as regions from '../rewrite/regions';
 import { mayActOnRegions } from '../schema/messages';
 import { Decision, Msg } from '../schema/table';
 import { Access } from '../tenant/identity';
@@ -34,27 +19,11 @@ import { Terms } from '../terms/terms';
 import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { identify } from './callers';
-import { now } from './clock';
+import * as clock from './clock';
 import { beginUnder } from './configs';
 import { endDrained, isDrained } from './drain';
 import { enter } from './enter';
-import {
-  contentTypeAt,
-  contentTypeLength,
-  isNamed,
-  methodAt,
-  methodLength,
-  nameAt,
-  nameLength,
-  nextHeader,
-  openHeaders,
-  pathAt,
-  pathLength,
-  readRequestHeaders,
-  upgrades,
-  valueAt,
-  valueLength,
-} from './headers';
+import * as headers from './headers';
 import {
   onHttpAnswer,
   onHttpAnswerBody,
@@ -83,14 +52,21 @@ const PERCENT: u8 = 0x25;
 /** True when the stream may go on. */
 export function onRequestHeaders(stream: Stream): bool {
   countStream();
-  const version = beginUnder(stream.root, now);
-  stream.beganAt = now;
-  const good = readRequestHeaders();
+  const version = beginUnder(stream.root, clock.now);
+  stream.beganAt = clock.now;
+  const good = headers.readRequestHeaders();
   const kind = good
-    ? classify(methodAt, methodLength, pathAt, pathLength, contentTypeAt, contentTypeLength)
+    ? classify(
+        headers.methodAt,
+        headers.methodLength,
+        headers.pathAt,
+        headers.pathLength,
+        headers.contentTypeAt,
+        headers.contentTypeLength,
+      )
     : RequestKind.REFUSED;
   stream.isGrpc = kind == RequestKind.GRPC;
-  if (kind == RequestKind.REFUSED || upgrades) {
+  if (kind == RequestKind.REFUSED || headers.upgrades) {
     refuse(stream, Status.FORM);
     return false;
   }
@@ -111,25 +87,26 @@ export function onRequestHeaders(stream: Stream): bool {
   const terms = tenant.terms;
   version.openAccount(terms);
   stream.terms = terms;
-  addHeader(HeaderMap.REQUEST_HEADERS, TENANT_HEADER, terms.nameAt, terms.nameLength);
-  writeProperty(TENANT_PROPERTY, terms.nameAt, terms.nameLength);
+  host.addHeader(HeaderMap.REQUEST_HEADERS, TENANT_HEADER, terms.nameAt, terms.nameLength);
+  host.writeProperty(TENANT_PROPERTY, terms.nameAt, terms.nameLength);
   return stream.isGrpc ? onGrpcCall(stream, terms) : onHttpCall(stream, terms);
 }
 
 function onGrpcCall(stream: Stream, terms: Terms): bool {
-  const known = findMethod(pathAt, pathLength);
-  const isOpen = known && (decision == Decision.PASS || decision == Decision.MAP);
-  const why = known ? because : 0;
-  if (!permit(stream, terms, known ? methodPlace : NO_OPERATION, isOpen, why, pathLength)) return false;
-  if (!isOpen || decision == Decision.PASS) {
+  const known = methods.findMethod(headers.pathAt, headers.pathLength);
+  const isOpen = known && (methods.decision == Decision.PASS || methods.decision == Decision.MAP);
+  const why = known ? methods.because : 0;
+  if (!permit(stream, terms, known ? methods.methodPlace : NO_OPERATION, isOpen, why, headers.pathLength))
+    return false;
+  if (!isOpen || methods.decision == Decision.PASS) {
     stream.phase = Phase.PASS;
     return true;
   }
   stream.phase = Phase.MAP;
-  stream.requestMessage = requestMessage;
-  stream.isBatch = requestMessage == Msg.BATCH_COMMANDS_REQUEST;
-  stream.acts = mayActOnRegions(requestMessage);
-  stream.responseMessage = responseMessage;
+  stream.requestMessage = methods.requestMessage;
+  stream.isBatch = methods.requestMessage == Msg.BATCH_COMMANDS_REQUEST;
+  stream.acts = mayActOnRegions(methods.requestMessage);
+  stream.responseMessage = methods.responseMessage;
   return true;
 }
 
@@ -138,23 +115,23 @@ function onFrames(stream: Stream, terms: Terms, answer: bool, size: u32, last: b
   const held = answer ? stream.response : stream.request;
   const buffer = answer ? Buffer.RESPONSE_BODY : Buffer.REQUEST_BODY;
   if (size > 0) {
-    if (!readBuffer(buffer, size)) {
+    if (!host.readBuffer(buffer, size)) {
       refuseMessage(stream, Status.MALFORMED, answer);
       return false;
     }
     enter(stream, terms);
     const message = answer ? stream.responseMessage : stream.requestMessage;
     const way = answer ? Direction.RESPONSE : Direction.REQUEST;
-    const status = feed(held, message, way, resultAt, resultLength);
+    const status = frames.feed(held, message, way, host.resultAt, host.resultLength);
     const counted = countExchange(stream.exchange, terms.budget);
     if (status != Status.OK || !counted) {
       refuseMessage(stream, status != Status.OK ? status : Status.HELD_TOO_MUCH, answer);
       return false;
     }
-    if (outputChanged) replaceBuffer(buffer, size, outputAt, outputLength);
+    if (frames.outputChanged) host.replaceBuffer(buffer, size, frames.outputAt, frames.outputLength);
     if (!answer) {
       noteDryRunCommands(terms);
-      countTurnedAway(turnedAwayCount);
+      countTurnedAway(regions.turnedAwayCount);
       lookUpWanted(stream, terms, null);
     }
   }
@@ -193,25 +170,26 @@ export function onRequestTrailers(stream: Stream): bool {
 
 /** Withholds texts in headers that may quote keys: errors travel in headers too. */
 function withhold(map: HeaderMap): void {
-  let plain = !mayQuoteKeys(valueAt, valueLength);
-  for (let i: usize = 0; plain && i < valueLength; i++) plain = load<u8>(valueAt + i) != PERCENT;
+  let plain = !mayQuoteKeys(headers.valueAt, headers.valueLength);
+  for (let i: usize = 0; plain && i < headers.valueLength; i++)
+    plain = load<u8>(headers.valueAt + i) != PERCENT;
   if (plain) return;
-  removeHeader(map, nameAt, nameLength);
-  addHeader(map, GRPC_MESSAGE, changetype<usize>(WITHHELD), WITHHELD.length);
+  host.removeHeader(map, headers.nameAt, headers.nameLength);
+  host.addHeader(map, GRPC_MESSAGE, changetype<usize>(WITHHELD), WITHHELD.length);
 }
 
 /** Removes from a gRPC answer's headers or trailers what may hold keys. True when they say that the body is gRPC. */
 function scrubAnswer(map: HeaderMap): bool {
   let isGrpc = false;
-  if (!openHeaders(map)) {
-    removeHeader(map, changetype<usize>(GRPC_MESSAGE), GRPC_MESSAGE.length);
-    removeHeader(map, changetype<usize>(GRPC_DETAILS), GRPC_DETAILS.length);
+  if (!headers.openHeaders(map)) {
+    host.removeHeader(map, changetype<usize>(GRPC_MESSAGE), GRPC_MESSAGE.length);
+    host.removeHeader(map, changetype<usize>(GRPC_DETAILS), GRPC_DETAILS.length);
     return false;
   }
-  while (nextHeader()) {
-    if (isNamed(CONTENT_TYPE)) isGrpc = startsWith(valueAt, valueLength, GRPC_TYPE);
-    else if (isNamed(GRPC_MESSAGE)) withhold(map);
-    else if (isNamed(GRPC_DETAILS)) removeHeader(map, nameAt, nameLength);
+  while (headers.nextHeader()) {
+    if (headers.isNamed(CONTENT_TYPE)) isGrpc = startsWith(headers.valueAt, headers.valueLength, GRPC_TYPE);
+    else if (headers.isNamed(GRPC_MESSAGE)) withhold(map);
+    else if (headers.isNamed(GRPC_DETAILS)) host.removeHeader(map, headers.nameAt, headers.nameLength);
   }
   return isGrpc;
 }

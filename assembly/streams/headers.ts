@@ -1,6 +1,6 @@
 /** Reads the request's headers: those for the classifier, and those that callers must not set. */
 import { HeaderMap } from '../host/abi';
-import { readHeaders, removeHeader, resultAt } from '../host/host';
+import * as host from '../host/host';
 import { Ascii, ascii, equals, isSameBytes, startsWith } from '../wire/bytes';
 
 export let methodAt: usize = 0;
@@ -52,9 +52,9 @@ let left: u32 = 0;
 
 /** Reads all headers of a map in one call. That costs about as much as reading one. */
 export function openHeaders(map: HeaderMap): bool {
-  if (!readHeaders(map)) return false;
-  left = load<u32>(resultAt);
-  sizesAt = resultAt + 4;
+  if (!host.readHeaders(map)) return false;
+  left = load<u32>(host.resultAt);
+  sizesAt = host.resultAt + 4;
   valueAt = sizesAt + <usize>left * 8 - 1;
   valueLength = 0;
   return true;
@@ -105,7 +105,7 @@ export function readRequestHeaders(): bool {
       peerAt = valueAt;
       peerLength = valueLength;
     } else if (isNamed(UPGRADE)) upgrades = true;
-    else if (isForeign(nameAt, nameLength)) removeHeader(HeaderMap.REQUEST_HEADERS, nameAt, nameLength);
+    else if (isForeign(nameAt, nameLength)) host.removeHeader(HeaderMap.REQUEST_HEADERS, nameAt, nameLength);
   }
   return !twice && methodLength != 0 && pathLength != 0;
 }

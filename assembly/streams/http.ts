@@ -3,23 +3,15 @@
  * request's headers go on at once: holding them would hold the body too. PD acts on no incomplete body.
  */
 import { Buffer, Grpc, HeaderMap } from '../host/abi';
-import {
-  readBuffer,
-  removeHeader,
-  replaceBuffer,
-  replaceHeader,
-  resultAt,
-  resultLength,
-  sendReply,
-} from '../host/host';
+import * as host from '../host/host';
 import { mayQuoteKeys } from '../keys/text';
 import { StreamBuffer, append, consume } from '../memory/stream-buffer';
 import { pathBytes } from '../policy/classify';
-import { answerOf, bodyOf, decisionOf, endpoint, findEndpoint, reasonOf } from '../policy/endpoints';
+import * as endpoints from '../policy/endpoints';
 import { NO_OPERATION } from '../policy/names';
-import { jsonAt, jsonLength, rewriteAnswer, rewriteBody } from '../pd-http/json';
+import * as json from '../pd-http/json';
 import { WITHHELD } from '../rewrite/names';
-import { mapTarget, targetAt, targetLength } from '../pd-http/target';
+import * as target from '../pd-http/target';
 import { HttpDecision } from '../schema/http';
 import { METHOD_COUNT } from '../schema/table';
 import { Terms } from '../terms/terms';
@@ -27,19 +19,7 @@ import { textOf } from '../texts/text';
 import { Ascii, ascii } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { enter } from './enter';
-import {
-  isNamed,
-  methodAt,
-  methodLength,
-  nameAt,
-  nameLength,
-  nextHeader,
-  openHeaders,
-  pathAt,
-  pathLength,
-  valueAt,
-  valueLength,
-} from './headers';
+import * as headers from './headers';
 import { permit } from './permit';
 import { refuse, refuseBody, refuseCall, refuseMessage } from './refuse';
 import { Phase, Stream } from './stream';
@@ -58,19 +38,20 @@ const WITHHELD_JSON: Ascii = ascii('"tidb-mesh: the text of this error is withhe
 
 /** True when the request may go on. */
 export function onHttpCall(stream: Stream, terms: Terms): bool {
-  const plain = pathBytes(pathAt, pathLength);
-  const found = findEndpoint(methodAt, methodLength, pathAt, plain);
-  const decision = found ? decisionOf(endpoint) : HttpDecision.REFUSE;
+  const plain = pathBytes(headers.pathAt, headers.pathLength);
+  const found = endpoints.findEndpoint(headers.methodAt, headers.methodLength, headers.pathAt, plain);
+  const decision = found ? endpoints.decisionOf(endpoints.endpoint) : HttpDecision.REFUSE;
   const isOpen = decision != HttpDecision.REFUSE;
-  const operation = found ? METHOD_COUNT + endpoint : NO_OPERATION;
-  if (!permit(stream, terms, operation, isOpen, found ? reasonOf(endpoint) : 0, plain)) return false;
-  stream.endpoint = <i32>endpoint;
+  const operation = found ? METHOD_COUNT + endpoints.endpoint : NO_OPERATION;
+  if (!permit(stream, terms, operation, isOpen, found ? endpoints.reasonOf(endpoints.endpoint) : 0, plain))
+    return false;
+  stream.endpoint = <i32>endpoints.endpoint;
   stream.phase = Phase.PASS;
   if (!isOpen || decision == HttpDecision.PASS) return true;
   if (decision == HttpDecision.ANSWER) {
     stream.phase = Phase.ENDED;
-    const answer = textOf(reasonOf(endpoint));
-    sendReply(
+    const answer = textOf(endpoints.reasonOf(endpoints.endpoint));
+    host.sendReply(
       200,
       Grpc.NONE,
       changetype<usize>(answer),
@@ -87,12 +68,13 @@ export function onHttpCall(stream: Stream, terms: Terms): bool {
 
 function onTarget(stream: Stream, terms: Terms, plain: usize): bool {
   enter(stream, terms);
-  const status = mapTarget(pathAt, plain, pathLength);
+  const status = target.mapTarget(headers.pathAt, plain, headers.pathLength);
   if (status == Status.OK) {
-    replaceHeader(HeaderMap.REQUEST_HEADERS, PATH, targetAt, targetLength);
+    host.replaceHeader(HeaderMap.REQUEST_HEADERS, PATH, target.targetAt, target.targetLength);
     return true;
   }
-  if (status == Status.NOT_FOR_TENANTS) refuseCall(stream, status, reasonOf(endpoint), plain);
+  if (status == Status.NOT_FOR_TENANTS)
+    refuseCall(stream, status, endpoints.reasonOf(endpoints.endpoint), plain);
   else refuse(stream, status);
   return false;
 }
@@ -108,8 +90,8 @@ function keep(held: StreamBuffer, terms: Terms, buffer: Buffer, size: u32): Stat
   if (size <= before) return Status.OK;
   const length = held.length + size - before;
   if (length > terms.maxMessageBytes) return Status.TOO_LONG;
-  if (!readBuffer(buffer, size) || resultLength < size) return Status.MALFORMED;
-  return append(held, resultAt + before, size - before, length, terms.budget)
+  if (!host.readBuffer(buffer, size) || host.resultLength < size) return Status.MALFORMED;
+  return append(held, host.resultAt + before, size - before, length, terms.budget)
     ? Status.OK
     : Status.HELD_TOO_MUCH;
 }
@@ -120,13 +102,13 @@ function keep(held: StreamBuffer, terms: Terms, buffer: Buffer, size: u32): Stat
  */
 function leaveStandIn(held: StreamBuffer, buffer: Buffer, size: u32): bool {
   if (held.length == 0) return true;
-  replaceBuffer(buffer, size, changetype<usize>(STAND_IN), STAND_IN.length);
+  host.replaceBuffer(buffer, size, changetype<usize>(STAND_IN), STAND_IN.length);
   return false;
 }
 
 /** Handles a piece of a request's body. True when the stream may go on. */
 export function onHttpBody(stream: Stream, terms: Terms, size: u32, last: bool): bool {
-  if (bodyOf(<u32>stream.endpoint) == 0) return true;
+  if (endpoints.bodyOf(<u32>stream.endpoint) == 0) return true;
   const held = stream.request;
   const status = keep(held, terms, Buffer.REQUEST_BODY, size);
   if (status == Status.OK && !last) return leaveStandIn(held, Buffer.REQUEST_BODY, size);
@@ -137,7 +119,7 @@ export function onHttpBody(stream: Stream, terms: Terms, size: u32, last: bool):
 
 /** Handles a request's trailers, which complete the body. True when the stream may go on. */
 export function onHttpTrailers(stream: Stream, terms: Terms): bool {
-  if (bodyOf(<u32>stream.endpoint) == 0) return true;
+  if (endpoints.bodyOf(<u32>stream.endpoint) == 0) return true;
   return onWholeBody(stream, terms, standInBytes(stream.request));
 }
 
@@ -145,22 +127,24 @@ export function onHttpTrailers(stream: Stream, terms: Terms): bool {
 function onWholeBody(stream: Stream, terms: Terms, size: u32): bool {
   const held = stream.request;
   enter(stream, terms);
-  const status = rewriteBody(bodyOf(<u32>stream.endpoint) - 1, held.at, held.length);
+  const status = json.rewriteBody(endpoints.bodyOf(<u32>stream.endpoint) - 1, held.at, held.length);
   if (status != Status.OK) {
     refuseBody(stream, status);
     return false;
   }
-  replaceBuffer(Buffer.REQUEST_BODY, size, jsonAt, jsonLength);
+  host.replaceBuffer(Buffer.REQUEST_BODY, size, json.jsonAt, json.jsonLength);
   consume(held, held.length, terms.budget);
   return true;
 }
 
 export function onHttpAnswer(stream: Stream): void {
   stream.failed = true;
-  if (!openHeaders(HeaderMap.RESPONSE_HEADERS)) return;
-  while (nextHeader()) {
-    if (isNamed(STATUS)) stream.failed = valueLength == 0 || load<u8>(valueAt) != SUCCESS;
-    else if (isNamed(CONTENT_LENGTH)) removeHeader(HeaderMap.RESPONSE_HEADERS, nameAt, nameLength);
+  if (!headers.openHeaders(HeaderMap.RESPONSE_HEADERS)) return;
+  while (headers.nextHeader()) {
+    if (headers.isNamed(STATUS))
+      stream.failed = headers.valueLength == 0 || load<u8>(headers.valueAt) != SUCCESS;
+    else if (headers.isNamed(CONTENT_LENGTH))
+      host.removeHeader(HeaderMap.RESPONSE_HEADERS, headers.nameAt, headers.nameLength);
   }
 }
 
@@ -194,13 +178,15 @@ function onWholeAnswer(stream: Stream, terms: Terms, size: u32): bool {
 }
 
 function answer(stream: Stream, held: StreamBuffer, size: u32): Status {
-  const shape = stream.failed ? 0 : answerOf(<u32>stream.endpoint);
+  const shape = stream.failed ? 0 : endpoints.answerOf(<u32>stream.endpoint);
   if (shape == 0) {
-    if (!mayQuoteKeys(held.at, held.length)) replaceBuffer(Buffer.RESPONSE_BODY, size, held.at, held.length);
-    else replaceBuffer(Buffer.RESPONSE_BODY, size, changetype<usize>(WITHHELD_JSON), WITHHELD_JSON.length);
+    if (!mayQuoteKeys(held.at, held.length))
+      host.replaceBuffer(Buffer.RESPONSE_BODY, size, held.at, held.length);
+    else
+      host.replaceBuffer(Buffer.RESPONSE_BODY, size, changetype<usize>(WITHHELD_JSON), WITHHELD_JSON.length);
     return Status.OK;
   }
-  const status = rewriteAnswer(shape - 1, held.at, held.length);
-  if (status == Status.OK) replaceBuffer(Buffer.RESPONSE_BODY, size, jsonAt, jsonLength);
+  const status = json.rewriteAnswer(shape - 1, held.at, held.length);
+  if (status == Status.OK) host.replaceBuffer(Buffer.RESPONSE_BODY, size, json.jsonAt, json.jsonLength);
   return status;
 }

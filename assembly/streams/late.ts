@@ -9,10 +9,10 @@ import { actAs, increment, sendReply } from '../host/host';
 import { grpcStatusOf, httpStatusOf } from '../schema/statuses';
 import { writeDetails } from '../texts/statuses';
 import { Terms } from '../terms/terms';
-import { textAt, textLength } from '../texts/writer';
+import * as writer from '../texts/writer';
 import { Status } from '../wire/status';
-import { now } from './clock';
-import { refusedLateTotal } from './metrics';
+import * as clock from './clock';
+import * as metrics from './metrics';
 import { Stream, eachStream } from './stream';
 
 /** Refusals that one tenant gets without delay, per second and VM. */
@@ -24,9 +24,9 @@ let lateCount: u32 = 0;
 
 /** Counts a refusal. True when it must wait for the next tick. The clock moves once a second, with the tick. */
 export function isTooMany(terms: Terms | null): bool {
-  if (terms == null || now == 0) return false;
-  if (terms.refusedAt != now) {
-    terms.refusedAt = now;
+  if (terms == null || clock.now == 0) return false;
+  if (terms.refusedAt != clock.now) {
+    terms.refusedAt = clock.now;
     terms.refusals = 0;
   }
   return ++terms.refusals > AT_ONCE && lateCount < MAX_LATE;
@@ -39,7 +39,7 @@ export function answerLater(stream: Stream, status: Status, text: usize, length:
   stream.lateLength = length;
   stream.lateStatus = status;
   lateCount++;
-  increment(refusedLateTotal);
+  increment(metrics.refusedLateTotal);
 }
 
 /** Frees what is kept for a stream that closes. */
@@ -55,7 +55,14 @@ function answer(stream: Stream): void {
   actAs(stream.context);
   const status = stream.lateStatus;
   writeDetails(status);
-  sendReply(httpStatusOf(status), grpcStatusOf(status), stream.lateAt, stream.lateLength, textAt, textLength);
+  sendReply(
+    httpStatusOf(status),
+    grpcStatusOf(status),
+    stream.lateAt,
+    stream.lateLength,
+    writer.textAt,
+    writer.textLength,
+  );
   forgetLate(stream);
 }
 

@@ -4,21 +4,14 @@
  * again.
  */
 import { Buffer } from '../host/abi';
-import { actAs, httpGet, readBuffer, resultAt, resultLength } from '../host/host';
+import * as host from '../host/host';
 import { ownsRegion, useSpace } from '../keys/space';
 import { alloc } from '../memory/arena';
-import {
-  endAt,
-  endLength,
-  readRegion,
-  regionId,
-  regionVersion,
-  startAt,
-  startLength,
-} from '../pd-http/region-answer';
-import { clearWanted, learnRegion, wantedCount, wantedRegion } from '../rewrite/regions';
+import * as regionAnswer from '../pd-http/region-answer';
+import * as regions from '../rewrite/regions';
+import { clearWanted, learnRegion, wantedRegion } from '../rewrite/regions';
 import { Ascii, ascii } from '../wire/bytes';
-import { now } from './clock';
+import * as clock from './clock';
 import { Config } from '../tenant/config';
 import { Terms } from '../terms/terms';
 import { resolverOf } from './configs';
@@ -66,14 +59,14 @@ function send(region: u64, stream: Stream, terms: Terms, config: Config): u32 {
   const path = alloc(PATH.length + MAX_DIGITS);
   memory.copy(path, changetype<usize>(PATH), PATH.length);
   const end = writeDecimal(path + PATH.length, region);
-  actAs(stream.root);
-  const token = httpGet(config.pdCluster, config.pdAuthority, path, end - path, TIMEOUT_MS);
-  actAs(stream.context);
+  host.actAs(stream.root);
+  const token = host.httpGet(config.pdCluster, config.pdAuthority, path, end - path, TIMEOUT_MS);
+  host.actAs(stream.context);
   countLookup(token != 0);
   if (token == 0) return 0;
   const at = entryAt(count++);
   store<u64>(at, region);
-  store<u64>(at, now, 8);
+  store<u64>(at, clock.now, 8);
   store<u32>(at, terms.number, 16);
   store<u32>(at, stream.root, 20);
   store<u32>(at, token, 24);
@@ -86,10 +79,10 @@ export function lookUpWanted(
   terms: Terms,
   each: ((stream: Stream, token: u32) => bool) | null,
 ): void {
-  if (wantedCount == 0) return;
+  if (regions.wantedCount == 0) return;
   const resolver = resolverOf(stream.root);
   if (resolver != null && resolver.config.pdCluster.byteLength != 0) {
-    for (let i: u32 = 0; i < wantedCount; i++) {
+    for (let i: u32 = 0; i < regions.wantedCount; i++) {
       const region = wantedRegion(i);
       let token = sentFor(region, stream, terms);
       if (token == 0) token = send(region, stream, terms, resolver.config);
@@ -107,14 +100,18 @@ export function takeAnswer(root: u32, token: u32, size: u32): void {
   const region = load<u64>(entryAt(i));
   const number = load<u32>(entryAt(i), 16);
   forget(i);
-  if (size == 0 || !readBuffer(Buffer.HTTP_CALL_RESPONSE_BODY, size)) return;
-  if (!readRegion(resultAt, resultLength) || regionId != region) return;
+  if (size == 0 || !host.readBuffer(Buffer.HTTP_CALL_RESPONSE_BODY, size)) return;
+  if (!regionAnswer.readRegion(host.resultAt, host.resultLength) || regionAnswer.regionId != region) return;
   const resolver = resolverOf(root);
   if (resolver == null) return;
   const tenant = resolver.config.tenantOf(number);
   if (tenant == null) return;
   useSpace(tenant.terms.space);
-  learnRegion(region, regionVersion, ownsRegion(startAt, startLength, endAt, endLength));
+  learnRegion(
+    region,
+    regionAnswer.regionVersion,
+    ownsRegion(regionAnswer.startAt, regionAnswer.startLength, regionAnswer.endAt, regionAnswer.endLength),
+  );
 }
 
 function forget(i: u32): void {
@@ -125,7 +122,7 @@ function forget(i: u32): void {
 /** Gives up one lookup that gets no answer, and returns its token; 0 when there is none. */
 export function takeForgotten(): u32 {
   for (let i: u32 = 0; i < count; i++) {
-    if (load<u64>(entryAt(i), 8) + FORGOTTEN_MS >= now) continue;
+    if (load<u64>(entryAt(i), 8) + FORGOTTEN_MS >= clock.now) continue;
     const token = load<u32>(entryAt(i), 24);
     forget(i);
     return token;

@@ -10,7 +10,7 @@ import { takeRefusals } from '../rewrite/refusal-counts';
 import { codeOf } from '../schema/statuses';
 import { STATUS_COUNT } from '../schema/table';
 import { Text } from '../texts/table';
-import { fillText, textAt, textLength, writeTemplate } from '../texts/writer';
+import * as writer from '../texts/writer';
 import { Status } from '../wire/status';
 import { streamCount } from './stream';
 
@@ -105,9 +105,9 @@ function recordRefusals(): void {
     if (count == 0) continue;
     const at = refusedBy + ((<usize>status) << 2);
     if (load<u32>(at) == 0) {
-      fillText(0, codeOf(status));
-      writeTemplate(Text.METRIC);
-      store<u32>(at, defineMetricAt(MetricType.COUNTER, textAt, textLength) + 1);
+      writer.fillText(0, codeOf(status));
+      writer.writeTemplate(Text.METRIC);
+      store<u32>(at, defineMetricAt(MetricType.COUNTER, writer.textAt, writer.textLength) + 1);
     }
     add(load<u32>(at) - 1, count);
   }

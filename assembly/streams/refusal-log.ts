@@ -6,25 +6,15 @@ import { LogLevel } from '../host/abi';
 import { logBytes, writeProperty } from '../host/host';
 import { NO_OPERATION, nameOperation } from '../policy/names';
 import { countRefusal } from '../rewrite/refusal-counts';
-import { failedField, failedMessage } from '../rewrite/current';
+import * as current from '../rewrite/current';
 import { codeOf } from '../schema/statuses';
 import { fillPlace, fillStatus } from '../texts/statuses';
 import { Text } from '../texts/table';
 import { textOf } from '../texts/text';
-import {
-  addText,
-  beginText,
-  fill,
-  fillNumber,
-  fillText,
-  fillWritten,
-  textAt,
-  textLength,
-  writeTemplate,
-} from '../texts/writer';
+import * as writer from '../texts/writer';
 import { Ascii, ascii } from '../wire/bytes';
 import { Status } from '../wire/status';
-import { now } from './clock';
+import * as clock from './clock';
 import { Stream } from './stream';
 
 const PAUSE_MS: u64 = 10_000;
@@ -57,11 +47,11 @@ function isDue(kind: u32, tenant: u32): bool {
     return false;
   }
   if (count == MAX_ENTRIES) {
-    if (others++ == 0) othersSince = now;
+    if (others++ == 0) othersSince = clock.now;
     return false;
   }
   const at = entryAt(count++);
-  store<u64>(at, now);
+  store<u64>(at, clock.now);
   store<u32>(at, kind, 8);
   store<u32>(at, tenant, 12);
   store<u32>(at, 0, 16);
@@ -73,7 +63,7 @@ export function flushRefusals(): void {
   let i: u32 = 0;
   while (i < count) {
     const at = entryAt(i);
-    if (now < load<u64>(at) + PAUSE_MS) {
+    if (clock.now < load<u64>(at) + PAUSE_MS) {
       i++;
       continue;
     }
@@ -83,33 +73,33 @@ export function flushRefusals(): void {
       continue;
     }
     sayMore(load<u32>(at, 8) & ~RESET, load<u32>(at, 12), unsaid);
-    store<u64>(at, now);
+    store<u64>(at, clock.now);
     store<u32>(at, 0, 16);
     i++;
   }
-  if (others == 0 || now < othersSince + PAUSE_MS) return;
-  fillNumber(0, others);
-  fillNumber(1, PAUSE_SECONDS);
-  writeTemplate(Text.LOG_MORE_OTHERS);
-  logBytes(LogLevel.WARN, textAt, textLength);
+  if (others == 0 || clock.now < othersSince + PAUSE_MS) return;
+  writer.fillNumber(0, others);
+  writer.fillNumber(1, PAUSE_SECONDS);
+  writer.writeTemplate(Text.LOG_MORE_OTHERS);
+  logBytes(LogLevel.WARN, writer.textAt, writer.textLength);
   others = 0;
 }
 
 function sayMore(status: Status, tenant: u32, unsaid: u32): void {
-  fillText(0, codeOf(status));
-  fillNumber(1, unsaid);
-  fillNumber(2, PAUSE_SECONDS);
-  if (tenant != 0) fillNumber(3, tenant - 1);
-  writeTemplate(tenant == 0 ? Text.LOG_MORE_NOBODY : Text.LOG_MORE);
-  logBytes(LogLevel.WARN, textAt, textLength);
+  writer.fillText(0, codeOf(status));
+  writer.fillNumber(1, unsaid);
+  writer.fillNumber(2, PAUSE_SECONDS);
+  if (tenant != 0) writer.fillNumber(3, tenant - 1);
+  writer.writeTemplate(tenant == 0 ? Text.LOG_MORE_NOBODY : Text.LOG_MORE);
+  logBytes(LogLevel.WARN, writer.textAt, writer.textLength);
 }
 
 /** The method or endpoint that was called. */
 function fillCalled(place: usize, stream: Stream): void {
-  beginText();
-  if (stream.operation == NO_OPERATION) addText(Text.UNKNOWN);
+  writer.beginText();
+  if (stream.operation == NO_OPERATION) writer.addText(Text.UNKNOWN);
   else nameOperation(stream.operation);
-  fillWritten(place);
+  writer.fillWritten(place);
 }
 
 /** Counts a refusal and makes its code a property of the stream. */
@@ -128,20 +118,20 @@ export function reportRefusal(stream: Stream, status: Status, answer: bool): voi
   const isReset = stream.answered;
   const terms = stream.terms;
   if (terms == null || !isDue(isReset ? status | RESET : status, terms.number + 1)) return;
-  fillText(2, answer ? Text.ANSWER : Text.REQUEST);
+  writer.fillText(2, answer ? Text.ANSWER : Text.REQUEST);
   fillCalled(3, stream);
-  fill(4, terms.nameAt, terms.nameLength);
-  const hasPlace = failedField != 0;
-  if (hasPlace) fillPlace(5, failedMessage, failedField);
+  writer.fill(4, terms.nameAt, terms.nameLength);
+  const hasPlace = current.failedField != 0;
+  if (hasPlace) fillPlace(5, current.failedMessage, current.failedField);
   fillStatus(status);
-  writeTemplate(!isReset ? Text.LOG_REFUSED : hasPlace ? Text.LOG_RESET_AT : Text.LOG_RESET);
-  logBytes(isReset ? LogLevel.WARN : LogLevel.INFO, textAt, textLength);
+  writer.writeTemplate(!isReset ? Text.LOG_REFUSED : hasPlace ? Text.LOG_RESET_AT : Text.LOG_RESET);
+  logBytes(isReset ? LogLevel.WARN : LogLevel.INFO, writer.textAt, writer.textLength);
 }
 
 /** The same for a caller that is no tenant; its refusal has been written with texts/writer. */
 export function reportRefusedCaller(status: Status, level: LogLevel): void {
   mark(status);
-  if (isDue(status, 0)) logBytes(level, textAt, textLength);
+  if (isDue(status, 0)) logBytes(level, writer.textAt, writer.textLength);
 }
 
 /** The same for a stream that ends although nothing is wrong with what it carries. */
@@ -150,9 +140,9 @@ export function reportEnding(stream: Stream, status: Status): void {
   const terms = stream.terms;
   if (!isDue(status, terms != null ? terms.number + 1 : 0)) return;
   fillCalled(3, stream);
-  if (terms != null) fill(4, terms.nameAt, terms.nameLength);
-  else fillText(4, Text.SYSTEM);
+  if (terms != null) writer.fill(4, terms.nameAt, terms.nameLength);
+  else writer.fillText(4, Text.SYSTEM);
   fillStatus(status);
-  writeTemplate(Text.LOG_ENDED);
-  logBytes(LogLevel.INFO, textAt, textLength);
+  writer.writeTemplate(Text.LOG_ENDED);
+  logBytes(LogLevel.INFO, writer.textAt, writer.textLength);
 }

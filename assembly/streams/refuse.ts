@@ -2,17 +2,19 @@
 import { Grpc, LogLevel } from '../host/abi';
 import { increment, sendReply } from '../host/host';
 import { alloc } from '../memory/arena';
-import { failedField, failedMessage, forgetFailure } from '../rewrite/current';
+import * as current from '../rewrite/current';
+import { forgetFailure } from '../rewrite/current';
 import { grpcStatusOf, httpStatusOf } from '../schema/statuses';
 import { fillPlace, fillStatus, writeDetails, writeStatus } from '../texts/statuses';
 import { Text } from '../texts/table';
-import { fill, fillText, textAt, textLength, writeTemplate } from '../texts/writer';
+import * as writer from '../texts/writer';
 import { Identity } from '../tenant/identity';
 import { writeRefusal } from '../tenant/refusal';
 import { Status } from '../wire/status';
-import { pathAt } from './headers';
+import * as headers from './headers';
 import { answerLater, isTooMany } from './late';
-import { countConflict, refusedTotal } from './metrics';
+import * as metrics from './metrics';
+import { countConflict } from './metrics';
 import { reportRefusal, reportRefusedCaller } from './refusal-log';
 import { Phase, Stream } from './stream';
 
@@ -30,11 +32,11 @@ let replyLength: usize = 0;
 
 /** Makes the text a JSON string, as PD's own errors are. */
 function quote(): void {
-  replyAt = alloc(textLength * 2 + 3);
+  replyAt = alloc(writer.textLength * 2 + 3);
   let to = replyAt;
   store<u8>(to++, QUOTE);
-  for (let i: usize = 0; i < textLength; i++) {
-    const c = load<u8>(textAt + i);
+  for (let i: usize = 0; i < writer.textLength; i++) {
+    const c = load<u8>(writer.textAt + i);
     if (c == QUOTE || c == BACKSLASH) store<u8>(to++, BACKSLASH);
     store<u8>(to++, c);
   }
@@ -49,14 +51,14 @@ function end(stream: Stream, status: Status, answer: bool): void {
   writeDetails(status);
   const code = answer ? BAD_GATEWAY : httpStatusOf(status);
   const grpc = answer ? Grpc.INTERNAL : grpcStatusOf(status);
-  sendReply(code, grpc, replyAt, replyLength, textAt, textLength);
+  sendReply(code, grpc, replyAt, replyLength, writer.textAt, writer.textLength);
 }
 
 function finish(stream: Stream): void {
   stream.phase = Phase.ENDED;
-  increment(refusedTotal);
-  replyAt = textAt;
-  replyLength = textLength;
+  increment(metrics.refusedTotal);
+  replyAt = writer.textAt;
+  replyLength = writer.textLength;
   if (!stream.isGrpc) quote();
 }
 
@@ -74,9 +76,9 @@ export function refuseCaller(stream: Stream, identity: Identity): void {
 export function refuseCall(stream: Stream, status: Status, because: u32, plain: usize): void {
   reportRefusal(stream, status, false);
   fillStatus(status);
-  if (because != 0) fillText(1, because);
-  fill(2, pathAt, min<usize>(plain, MOST_PATH));
-  writeTemplate(Text.REFUSED_CALL);
+  if (because != 0) writer.fillText(1, because);
+  writer.fill(2, headers.pathAt, min<usize>(plain, MOST_PATH));
+  writer.writeTemplate(Text.REFUSED_CALL);
   if (!isTooMany(stream.terms)) {
     end(stream, status, false);
     return;
@@ -102,10 +104,10 @@ export function refuseBody(stream: Stream, status: Status): void {
 export function refuseMessage(stream: Stream, status: Status, answer: bool): void {
   reportRefusal(stream, status, answer);
   fillStatus(status);
-  if (failedField != 0) {
-    fillPlace(2, failedMessage, failedField);
-    writeTemplate(answer ? Text.ANSWER_REFUSED_AT : Text.REFUSED_AT);
-  } else writeTemplate(answer ? Text.ANSWER_REFUSED : Text.REFUSED);
+  if (current.failedField != 0) {
+    fillPlace(2, current.failedMessage, current.failedField);
+    writer.writeTemplate(answer ? Text.ANSWER_REFUSED_AT : Text.REFUSED_AT);
+  } else writer.writeTemplate(answer ? Text.ANSWER_REFUSED : Text.REFUSED);
   forgetFailure();
   end(stream, status, answer);
 }

@@ -1,6 +1,6 @@
 /** Names what the tables do not know, for a line in a log: it may hold no keys. */
 import { addByte, addForeign } from '../texts/writer';
-import { methodAt, methodLength, pathAt } from './headers';
+import * as headers from './headers';
 
 const MAX_METHOD: usize = 16;
 const SLASH: u8 = 0x2f;
@@ -8,9 +8,9 @@ const SPACE: u8 = 0x20;
 
 /** Adds the method and the path of the request whose headers were read last; `plain`: the path's length without its query. */
 export function nameUnknown(plain: usize): void {
-  addForeign(methodAt, methodLength, MAX_METHOD);
+  addForeign(headers.methodAt, headers.methodLength, MAX_METHOD);
   addByte(SPACE);
-  addUnknown(pathAt, plain);
+  addUnknown(headers.pathAt, plain);
 }
 
 /** An unknown path, `/pd/api/v1/config` or `/pdpb.PD/GetRegion`: four segments at most, letters and - . _ and the digit behind a v. */

@@ -9,22 +9,14 @@
  * has a form that the store or PD turns away.
  */
 import { Buffer } from '../host/abi';
-import {
-  actAs,
-  appendToBuffer,
-  continueRequest,
-  readBuffer,
-  replaceBuffer,
-  resultAt,
-  resultLength,
-} from '../host/host';
+import * as host from '../host/host';
 import { append } from '../memory/stream-buffer';
-import { feed, frameWaits, outputAt, outputChanged, outputLength } from '../rewrite/frames';
-import { turnedAwayCount, unknownCount } from '../rewrite/regions';
+import * as frames from '../rewrite/frames';
+import * as regions from '../rewrite/regions';
 import { Direction } from '../rewrite/current';
 import { Terms } from '../terms/terms';
 import { Status } from '../wire/status';
-import { now } from './clock';
+import * as clock from './clock';
 import { enter } from './enter';
 import { lookUpWanted, takeAnswer, takeForgotten } from './lookups';
 import { countTurnedAway } from './metrics';
@@ -54,29 +46,29 @@ function wait(stream: Stream, token: u32): bool {
 export function onActing(stream: Stream, terms: Terms, size: u32, last: bool): bool {
   const held = stream.request;
   stream.isWhole = stream.isWhole || last;
-  if (size > 0 && !readBuffer(Buffer.REQUEST_BODY, size)) return refuse(stream, Status.MALFORMED);
-  const length = size > 0 ? resultLength : 0;
+  if (size > 0 && !host.readBuffer(Buffer.REQUEST_BODY, size)) return refuse(stream, Status.MALFORMED);
+  const length = size > 0 ? host.resultLength : 0;
   if (stream.lookups > 0) {
-    if (!append(held, resultAt, length, held.length + length, terms.budget))
+    if (!append(held, host.resultAt, length, held.length + length, terms.budget))
       return refuse(stream, Status.HELD_TOO_MUCH);
-    if (size > 0) replaceBuffer(Buffer.REQUEST_BODY, size, 0, 0);
+    if (size > 0) host.replaceBuffer(Buffer.REQUEST_BODY, size, 0, 0);
     return false;
   }
   enter(stream, terms);
   const message = stream.requestMessage;
-  let status = feed(held, message, Direction.REQUEST, resultAt, length, true);
-  if (status == Status.OK && frameWaits) {
-    if (size > 0) replaceBuffer(Buffer.REQUEST_BODY, size, 0, 0);
+  let status = frames.feed(held, message, Direction.REQUEST, host.resultAt, length, true);
+  if (status == Status.OK && frames.frameWaits) {
+    if (size > 0) host.replaceBuffer(Buffer.REQUEST_BODY, size, 0, 0);
     size = 0;
     if (mayWait(stream, terms)) return false;
-    status = feed(held, message, Direction.REQUEST, 0, 0);
+    status = frames.feed(held, message, Direction.REQUEST, 0, 0);
   }
   if (status != Status.OK) return refuse(stream, status);
-  if (outputChanged) {
-    if (size > 0) replaceBuffer(Buffer.REQUEST_BODY, size, outputAt, outputLength);
-    else appendToBuffer(Buffer.REQUEST_BODY, outputAt, outputLength);
+  if (frames.outputChanged) {
+    if (size > 0) host.replaceBuffer(Buffer.REQUEST_BODY, size, frames.outputAt, frames.outputLength);
+    else host.appendToBuffer(Buffer.REQUEST_BODY, frames.outputAt, frames.outputLength);
   }
-  countTurnedAway(turnedAwayCount);
+  countTurnedAway(regions.turnedAwayCount);
   lookUpWanted(stream, terms, null);
   return !stream.isWhole || held.length == 0 || refuse(stream, Status.TRUNCATED);
 }
@@ -88,9 +80,9 @@ function refuse(stream: Stream, status: Status): bool {
 
 /** Sends lookups for the message's unknown regions. False when the request cannot wait: the last lookups told nothing, or none was sent. */
 function mayWait(stream: Stream, terms: Terms): bool {
-  if (stream.unknown == u32.MAX_VALUE) stream.waitsSince = now;
-  if (unknownCount >= stream.unknown || now > stream.waitsSince + WAIT_MS) return false;
-  stream.unknown = unknownCount;
+  if (stream.unknown == u32.MAX_VALUE) stream.waitsSince = clock.now;
+  if (regions.unknownCount >= stream.unknown || clock.now > stream.waitsSince + WAIT_MS) return false;
+  stream.unknown = regions.unknownCount;
   lookUpWanted(stream, terms, wait);
   return stream.lookups > 0;
 }
@@ -129,6 +121,6 @@ function wake(token: u32): void {
 function goOn(stream: Stream): void {
   const terms = stream.terms;
   if (terms == null || stream.phase != Phase.MAP || !stream.isWhole) return;
-  actAs(stream.context);
-  if (onActing(stream, terms, 0, true)) continueRequest();
+  host.actAs(stream.context);
+  if (onActing(stream, terms, 0, true)) host.continueRequest();
 }

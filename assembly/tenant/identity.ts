@@ -5,23 +5,12 @@
  * claims cannot make it another tenant. Without it, the first rule that matches completely counts.
  */
 import { isSameBytes } from '../wire/bytes';
-import {
-  factAt,
-  factLength,
-  hasManyHeaders,
-  headerAt,
-  headerLength,
-  keyAt,
-  keyLength,
-  makeKey,
-  principalAt,
-  principalLength,
-} from './caller';
+import * as caller from './caller';
 import { Config, Tenant } from './config';
 import { Fact } from './facts';
 import { CallerCache } from './caller-cache';
-import { captureAt, captureLength, isPrintable, matches } from './pattern';
-import { findMetadata, metadataAt, metadataLength, openMetadata } from './peer-metadata';
+import * as match from './pattern';
+import * as metadata from './peer-metadata';
 import { Condition, Rule, Rules } from './rules';
 import { Status } from '../wire/status';
 
@@ -74,16 +63,17 @@ export class Resolver {
   resolve(): Identity {
     const identity = this.identity;
     const known = this.known;
-    makeKey();
+    caller.makeKey();
     identity.reason = Status.OK;
     identity.tenant = null;
-    if (known.find(keyAt, keyLength)) {
+    if (known.find(caller.keyAt, caller.keyLength)) {
       this.accept(known.tenant);
       return identity;
     }
     this.judge();
     const tenant = identity.tenant;
-    if (identity.access != Access.REFUSED) known.add(keyAt, keyLength, tenant == null ? -1 : tenant.place);
+    if (identity.access != Access.REFUSED)
+      known.add(caller.keyAt, caller.keyLength, tenant == null ? -1 : tenant.place);
     return identity;
   }
 
@@ -109,9 +99,10 @@ export class Resolver {
   private judge(): void {
     this.identity.access = Access.REFUSED;
     this.identity.rule = -1;
-    if (principalLength == 0 && this.rules.requirePrincipal) this.refuse(Status.NO_PRINCIPAL);
-    else if (principalLength > MAX_PRINCIPAL_BYTES) this.refuse(Status.PRINCIPAL_TOO_LONG);
-    else if (!isPrintable(principalAt, principalLength)) this.refuse(Status.PRINCIPAL_ODD);
+    if (caller.principalLength == 0 && this.rules.requirePrincipal) this.refuse(Status.NO_PRINCIPAL);
+    else if (caller.principalLength > MAX_PRINCIPAL_BYTES) this.refuse(Status.PRINCIPAL_TOO_LONG);
+    else if (!match.isPrintable(caller.principalAt, caller.principalLength))
+      this.refuse(Status.PRINCIPAL_ODD);
     else if (this.rules.requirePrincipal) this.byPrincipal();
     else this.byFirst();
   }
@@ -119,11 +110,12 @@ export class Resolver {
   private byPrincipal(): void {
     const rules = this.rules;
     const patterns = rules.patterns;
-    let first = rules.exact.find(principalAt, principalLength);
+    let first = rules.exact.find(caller.principalAt, caller.principalLength);
     for (let i = 0; i < patterns.length; i++) {
       const index = unchecked(patterns[i]);
       if (first >= 0 && first < index) break;
-      if (!matches(unchecked(rules.list[index]).principal, principalAt, principalLength)) continue;
+      if (!match.matches(unchecked(rules.list[index]).principal, caller.principalAt, caller.principalLength))
+        continue;
       first = index;
       break;
     }
@@ -135,7 +127,8 @@ export class Resolver {
     const list = this.rules.list;
     for (let i = 0; i < list.length; i++) {
       const principal = list[i].principal;
-      if (principal.byteLength != 0 && !matches(principal, principalAt, principalLength)) continue;
+      if (principal.byteLength != 0 && !match.matches(principal, caller.principalAt, caller.principalLength))
+        continue;
       if (this.apply(i)) return;
       // A mismatch leaves the caller to later rules; a contradiction does not.
       const identity = this.identity;
@@ -153,9 +146,12 @@ export class Resolver {
     identity.reason = Status.OK;
     identity.rule = index;
     this.nameLength = 0;
-    if (rule.principal.byteLength != 0 && matches(rule.principal, principalAt, principalLength)) {
-      this.nameAt = captureAt;
-      this.nameLength = captureLength;
+    if (
+      rule.principal.byteLength != 0 &&
+      match.matches(rule.principal, caller.principalAt, caller.principalLength)
+    ) {
+      this.nameAt = match.captureAt;
+      this.nameLength = match.captureLength;
     }
     if (rule.tenant >= 0) {
       const name = this.config.tenants[rule.tenant].nameBytes;
@@ -190,19 +186,26 @@ export class Resolver {
     const conditions = rule.peer;
     if (conditions.length == 0) return true;
     this.identity.isPeer = true;
-    if (hasManyHeaders || (headerLength != 0 && !openMetadata(headerAt, headerLength)))
+    if (
+      caller.hasManyHeaders ||
+      (caller.headerLength != 0 && !metadata.openMetadata(caller.headerAt, caller.headerLength))
+    )
       return this.refuse(Status.PEER_UNREADABLE);
     for (let i = 0; i < conditions.length; i++) {
       const place = conditions[i].fact;
       const fact = this.rules.peer[place];
       this.identity.fact = fact;
-      this.see(factAt(place), factLength(place));
-      if (headerLength != 0) {
-        if (!findMetadata(fact)) return this.refuse(Status.PEER_UNREADABLE);
-        const stated = factLength(place);
-        if (metadataLength != 0) this.see(metadataAt, metadataLength);
-        if (stated != 0 && metadataLength != 0 && !isSame(factAt(place), stated, metadataAt, metadataLength))
-          return this.disagree(factAt(place), stated);
+      this.see(caller.factAt(place), caller.factLength(place));
+      if (caller.headerLength != 0) {
+        if (!metadata.findMetadata(fact)) return this.refuse(Status.PEER_UNREADABLE);
+        const stated = caller.factLength(place);
+        if (metadata.metadataLength != 0) this.see(metadata.metadataAt, metadata.metadataLength);
+        if (
+          stated != 0 &&
+          metadata.metadataLength != 0 &&
+          !isSame(caller.factAt(place), stated, metadata.metadataAt, metadata.metadataLength)
+        )
+          return this.disagree(caller.factAt(place), stated);
       }
       if (!this.holds(conditions[i])) return false;
     }
@@ -228,18 +231,18 @@ export class Resolver {
     const length = this.identity.foundLength;
     const pattern = condition.pattern;
     if (length == 0) return this.refuse(Status.FACT_MISSING);
-    if (length > MAX_FACT_BYTES || !isPrintable(at, length) || !matches(pattern, at, length)) {
+    if (length > MAX_FACT_BYTES || !match.isPrintable(at, length) || !match.matches(pattern, at, length)) {
       // Without requirePrincipal such facts distinguish rules: a later rule may match.
       if (!this.rules.requirePrincipal) return false;
       return this.disagree(changetype<usize>(pattern), pattern.byteLength);
     }
-    if (captureLength == 0) return true;
+    if (match.captureLength == 0) return true;
     if (this.nameLength == 0) {
-      this.nameAt = captureAt;
-      this.nameLength = captureLength;
+      this.nameAt = match.captureAt;
+      this.nameLength = match.captureLength;
     }
     return (
-      isSame(this.nameAt, this.nameLength, captureAt, captureLength) ||
+      isSame(this.nameAt, this.nameLength, match.captureAt, match.captureLength) ||
       this.disagree(this.nameAt, this.nameLength)
     );
   }

@@ -5,9 +5,10 @@
  *   Struct  { map<string, Value> fields = 1 }     an entry: 1 key, 2 Value
  *   Value   { string_value = 3, struct_value = 5 }
  */
-import { decodeBase64, decodedLength } from '../wire/base64';
+import * as base64 from '../wire/base64';
 import { Ascii, equals } from '../wire/bytes';
-import { readVarint, varintEnd } from '../wire/varint';
+import * as varint from '../wire/varint';
+import { readVarint } from '../wire/varint';
 import { Fact } from './facts';
 
 /** Envoy accepts 60 KiB of headers; sidecars send one or two KiB of metadata. */
@@ -37,14 +38,19 @@ let bodyEnd: usize = 0;
 function nextField(p: usize, end: usize): usize {
   if (p == end) return 0;
   const tag = readVarint(p, end);
-  const at = varintEnd;
+  const at = varint.readEnd;
   const length = at == 0 ? 0 : readVarint(at, end);
   sound =
-    sound && at != 0 && varintEnd != 0 && (tag & 7) == 2 && tag < 128 && length <= <u64>(end - varintEnd);
+    sound &&
+    at != 0 &&
+    varint.readEnd != 0 &&
+    (tag & 7) == 2 &&
+    tag < 128 &&
+    length <= <u64>(end - varint.readEnd);
   if (!sound) return 0;
   field = <u32>(tag >> 3);
-  bodyAt = varintEnd;
-  bodyEnd = varintEnd + <usize>length;
+  bodyAt = varint.readEnd;
+  bodyEnd = varint.readEnd + <usize>length;
   return bodyEnd;
 }
 
@@ -84,9 +90,9 @@ function valueOf(at: usize, end: usize, key: Ascii): bool {
 
 /** Reads the header's value; false if it is no metadata. */
 export function openMetadata(header: usize, length: usize): bool {
-  const bytes = length > MOST_BYTES ? <usize>0 : decodeBase64(header, length);
+  const bytes = length > MOST_BYTES ? <usize>0 : base64.decodeBase64(header, length);
   structAt = bytes;
-  structEnd = bytes + decodedLength;
+  structEnd = bytes + base64.decodedLength;
   return bytes != 0;
 }
 

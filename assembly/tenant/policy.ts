@@ -1,7 +1,7 @@
 /** Reads the policy and dryRun of a pluginConfig and resolves them to bits. A policy can only take away; an entry without effect is an error. */
 import { commandFor, isOpen, nameOperation, operationCount } from '../policy/names';
 import { newPolicyBits, refusesOperation, setRefused } from '../policy/policy-bits';
-import { beginText, clearText, textAt, textLength } from '../texts/writer';
+import * as writer from '../texts/writer';
 import { DryRun } from '../terms/terms';
 import { isSameBytes } from '../wire/bytes';
 import { FieldReader } from './field-reader';
@@ -25,12 +25,12 @@ const enum Found {
 /** The names of all operations, in order. Writing them for each of ten thousand tenants would take seconds. */
 function namesOfRules(): ArrayBuffer[] {
   const names: ArrayBuffer[] = [];
-  beginText();
+  writer.beginText();
   for (let operation: u32 = 0; operation < operationCount(); operation++) {
-    clearText();
+    writer.clearText();
     nameOperation(operation);
-    const name = new ArrayBuffer(<i32>textLength);
-    memory.copy(changetype<usize>(name), textAt, textLength);
+    const name = new ArrayBuffer(<i32>writer.textLength);
+    memory.copy(changetype<usize>(name), writer.textAt, writer.textLength);
     names.push(name);
   }
   return names;

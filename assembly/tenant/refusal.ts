@@ -10,7 +10,7 @@ import {
   fillWritten,
   writeTemplate,
 } from '../texts/writer';
-import { principalAt, principalLength } from './caller';
+import * as caller from './caller';
 import { Identity } from './identity';
 import { Status } from '../wire/status';
 
@@ -34,8 +34,8 @@ function fillFact(place: usize, identity: Identity): void {
 
 /** With the principal in place 0, one of two texts. */
 function writeWho(named: u32, nameless: u32): void {
-  fillForeign(0, principalAt, principalLength, MOST_PRINCIPAL);
-  writeTemplate(principalLength == 0 ? nameless : named);
+  fillForeign(0, caller.principalAt, caller.principalLength, MOST_PRINCIPAL);
+  writeTemplate(caller.principalLength == 0 ? nameless : named);
 }
 
 /** Writes the sentence with texts/writer. */

@@ -4,14 +4,14 @@
 const LONGEST: usize = 10;
 
 /** The end of the last varint; 0 if it was incomplete or exceeded 64 bits. */
-export let varintEnd: usize = 0;
+export let readEnd: usize = 0;
 
-/** Reads the varint at `p`, which must end before `end`. Check `varintEnd` for 0. */
+/** Reads the varint at `p`, which must end before `end`. Check `readEnd` for 0. */
 export function readVarint(p: usize, end: usize): u64 {
   if (p < end) {
     const first = load<u8>(p);
     if (first < 0x80) {
-      varintEnd = p + 1;
+      readEnd = p + 1;
       return first;
     }
   }
@@ -28,18 +28,18 @@ function readWithin(p: usize, end: usize): u64 {
   x = (x & 0x00003fff00003fff) | ((x & 0x3fff00003fff0000) >> 2);
   x = (x & 0x000000000fffffff) | ((x & 0x0fffffff00000000) >> 4);
   if (stops != 0) {
-    varintEnd = p + 1 + <usize>(ctz<u64>(stops) >> 3);
+    readEnd = p + 1 + <usize>(ctz<u64>(stops) >> 3);
     return x;
   }
   const ninth = p + 8 < end ? load<u8>(p, 8) : 0xff;
   x |= (<u64>(ninth & 0x7f)) << 56;
   if (ninth < 0x80) {
-    varintEnd = p + 9;
+    readEnd = p + 9;
     return x;
   }
   // The tenth byte holds one bit only. Decoders read more bits differently.
   const tenth = p + 9 < end ? load<u8>(p, 9) : 0xff;
-  varintEnd = tenth > 1 ? 0 : p + LONGEST;
+  readEnd = tenth > 1 ? 0 : p + LONGEST;
   return x | ((<u64>tenth) << 63);
 }
 
@@ -51,12 +51,12 @@ function readAtEnd(p: usize, end: usize): u64 {
     if (shift == 63 && byte > 1) break;
     value |= u64(byte & 0x7f) << shift;
     if (byte < 0x80) {
-      varintEnd = p;
+      readEnd = p;
       return value;
     }
     shift += 7;
   }
-  varintEnd = 0;
+  readEnd = 0;
   return 0;
 }
 

@@ -3,7 +3,8 @@
  * trusts all lengths, knows one command, and passes all others.
  */
 import { alloc, reset } from '../../assembly/memory/arena';
-import { readVarint, varintEnd } from '../../assembly/wire/varint';
+import * as varint from '../../assembly/wire/varint';
+import { readVarint } from '../../assembly/wire/varint';
 
 /** tikvpb.BatchCommandsRequest.requests, kvrpcpb.GetRequest.key, with the wire type of bytes */
 const REQUESTS: u64 = 10;
@@ -25,7 +26,7 @@ function read(p: usize, end: usize): u64 {
     return first;
   }
   const value = readVarint(p, end);
-  after = varintEnd;
+  after = varint.readEnd;
   return value;
 }
 

@@ -5,7 +5,7 @@ import { alloc } from '../../memory/arena';
 import { endFieldOf, entryOf, messageIn, recordOf, startFieldOf } from '../../schema/messages';
 import { writeVarint } from '../../wire/varint';
 import { CHECKSUM_RULE, appendChecksumRule } from '../checksum';
-import { exchange, leaseSeed } from '../current';
+import * as current from '../current';
 import { replaceField, replaceScalar } from '../edits';
 import { Level } from '../level';
 
@@ -20,12 +20,12 @@ function addNumber(level: Level, field: u32, value: u64): void {
 
 /** Adds to an answer the safe point that its request held. */
 export function addSafePoint(level: Level): void {
-  addNumber(level, startFieldOf(recordOf(level.message)), exchange.remembered);
+  addNumber(level, startFieldOf(recordOf(level.message)), current.exchange.remembered);
 }
 
 /** Adds a lease id of the tenant's own. An id chosen by etcd could be any tenant's. */
 export function addLease(level: Level): void {
-  addNumber(level, LEASE_ID_FIELD, encodeLease(leaseSeed));
+  addNumber(level, LEASE_ID_FIELD, encodeLease(current.leaseSeed));
 }
 
 /** Adds API version and keyspace to a request's context. */

@@ -2,8 +2,9 @@
 import { apiVersion } from '../../keys/space';
 import { ANY_ACT_IN_CONTEXT, ANY_ENDING, Flag, startFieldOf } from '../../schema/messages';
 import { Status } from '../../wire/status';
-import { noteCount, rememberNotes } from '../batch';
-import { Direction, direction, exchange, fail } from '../current';
+import * as batch from '../batch';
+import * as current from '../current';
+import { Direction, fail } from '../current';
 import { Level } from '../level';
 import { addChecksumRule, addContext, addContextFields, addLease, addSafePoint } from './additions';
 import { endNames } from './names';
@@ -17,7 +18,7 @@ export function endsPlainly(flags: u32, self: usize, seen: u64): bool {
     flags & ANY_ENDING ||
     (flags & Flag.EXACT_KEY && !((seen >> (<u64>startFieldOf(self))) & 1)) ||
     (flags & Flag.HAS_CONTEXT && !(seen & 2) && apiVersion() != 0) ||
-    (flags & Flag.BATCH && noteCount > 0)
+    (flags & Flag.BATCH && batch.noteCount > 0)
   );
 }
 
@@ -26,7 +27,7 @@ export function endMessage(level: Level, flags: u32): Status {
     const status = endRange(level, flags);
     if (status != Status.OK) return status;
   }
-  if (direction == Direction.RESPONSE) {
+  if (current.direction == Direction.RESPONSE) {
     if (flags & Flag.SAFE_POINT_OUT) addSafePoint(level);
     return Status.OK;
   }
@@ -53,8 +54,8 @@ function endRequest(level: Level, flags: u32): Status {
   }
   if (flags & Flag.HAS_CONTEXT) addContext(level);
   if (flags & Flag.CHECKSUM_RULE) addChecksumRule(level);
-  if (flags & Flag.BATCH && noteCount > 0) {
-    status = rememberNotes(exchange, level);
+  if (flags & Flag.BATCH && batch.noteCount > 0) {
+    status = batch.rememberNotes(current.exchange, level);
     if (status != Status.OK) return fail(status, level.message, 0);
   }
   return Status.OK;

@@ -1,7 +1,8 @@
 /** Maps names in PD's etcd and meta storage whose fields are judged together. */
 import { Flag, endFieldOf, recordOf, startFieldOf } from '../../schema/messages';
 import { Status } from '../../wire/status';
-import { exchange, fail } from '../current';
+import * as current from '../current';
+import { fail } from '../current';
 import { nameRange, namedValue } from '../etcd';
 import { findVarint } from '../find';
 import { Level } from '../level';
@@ -18,7 +19,7 @@ export function endNames(level: Level, flags: u32): Status {
   // An absent name means the first name of all.
   level.first.standAt(level.end);
   let status: Status;
-  if (flags & Flag.SERVICE) status = serviceSafePoint(exchange);
+  if (flags & Flag.SERVICE) status = serviceSafePoint(current.exchange);
   else if (flags & Flag.NAMED_VALUE) {
     const lease = findVarint(level.start, level.end, LEASE_FIELD);
     status = namedValue(level.first, VALUE_FIELD, level.last, lease);

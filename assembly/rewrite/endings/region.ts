@@ -1,10 +1,11 @@
 /** Handles requests that act on the region in their context, and contexts that need not be walked again. */
 import { Flag, endFieldOf, recordOf, startFieldOf } from '../../schema/messages';
 import { Status } from '../../wire/status';
-import { fail, namesRegion } from '../current';
+import * as current from '../current';
+import { fail } from '../current';
 import * as fastPath from '../fast-path/fast-path';
 import { Level } from '../level';
-import { patchCount } from '../patches';
+import * as patches from '../patches';
 import { actsOnRegion } from '../region-acts';
 
 export function endRegion(level: Level, flags: u32): Status {
@@ -17,8 +18,8 @@ export function endRegion(level: Level, flags: u32): Status {
 export function rememberUnchanged(level: Level): void {
   const self = recordOf(level.message);
   if (
-    !namesRegion &&
-    patchCount == level.firstPatch &&
+    !current.namesRegion &&
+    patches.patchCount == level.firstPatch &&
     level.end != level.start &&
     !level.has(startFieldOf(self)) &&
     !level.has(endFieldOf(self)) &&

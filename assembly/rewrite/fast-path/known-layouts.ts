@@ -16,7 +16,8 @@ import { isKnownContext } from './known-contexts';
 import { Check, EDIT_STEP, LAYOUT_BYTES, LONGEST, Layout, SHORTEST } from './layout';
 import { addPatch } from '../patches';
 import { Span } from '../span';
-import { Direction, direction, isTimely } from '../current';
+import * as current from '../current';
+import { Direction, isTimely } from '../current';
 
 /** How often other messages must claim the place of a layout in constant use before it is replaced. */
 const MOST_TRUST: u32 = 16;
@@ -42,7 +43,7 @@ export let runFields: u32 = 0;
 /** Begins another message: patches of the previous one are no longer valid. */
 export function beginRewrite(): void {
   if (++rewriteSerial == 0) rewriteSerial = 1;
-  layoutSpace = (spaceSerial() << 1) | (<u64>direction);
+  layoutSpace = (spaceSerial() << 1) | (<u64>current.direction);
 }
 
 /** @inline */
@@ -106,7 +107,7 @@ function fits(layout: Layout, p: usize, length: usize): bool {
 
 /** Maps in place the keys of a message that fits. @inline */
 function tagKeys(layout: Layout, p: usize): void {
-  const tag = tagOf(direction == Direction.REQUEST);
+  const tag = tagOf(current.direction == Direction.REQUEST);
   for (let at = layout.tagged(0), end = layout.tagged(layout.tags); at < end; at += 2)
     store<u16>(p + <usize>load<u16>(at), tag, 1);
 }

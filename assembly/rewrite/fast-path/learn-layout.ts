@@ -18,9 +18,10 @@ import {
   startFieldOf,
 } from '../../schema/messages';
 import { Role } from '../../schema/table';
-import { readVarint, varintEnd } from '../../wire/varint';
+import * as varint from '../../wire/varint';
+import { readVarint } from '../../wire/varint';
 import { isKnownContext } from './known-contexts';
-import { layoutOf, layoutPlace, layoutSpace, rewriteSerial } from './known-layouts';
+import * as layouts from './known-layouts';
 import {
   Check,
   EDIT_BYTES,
@@ -35,9 +36,11 @@ import {
   MOST_SAME,
   SHORTEST,
 } from './layout';
-import { columnsAt } from '../../rows/output-columns';
-import { patchAt, patchCount } from '../patches';
-import { Direction, direction } from '../current';
+import * as columns from '../../rows/output-columns';
+import * as patches from '../patches';
+import { patchAt } from '../patches';
+import * as current from '../current';
+import { Direction } from '../current';
 
 /** How many others must claim the place of a new layout before it is replaced: when it was learned, and when it could not be. */
 const FIRST_TRUST: u32 = 4;
@@ -69,9 +72,9 @@ let vectorAt: usize = 0;
 /** True when the message is to be learned after its walk: its layout is unknown, and its place in the table is free or given up. */
 export function wouldLearn(message: u32, p: usize, length: usize): bool {
   if (length - SHORTEST > LONGEST - SHORTEST || flagsOf(recordOf(message)) & ~LEARNABLE) return false;
-  const layout = layoutPlace(layoutSpace, layoutOf(message, p, length));
+  const layout = layouts.layoutPlace(layouts.layoutSpace, layouts.layoutOf(message, p, length));
   // Patches of the current message may point to this layout's edits.
-  if (layout.followedIn == rewriteSerial) return false;
+  if (layout.followedIn == layouts.rewriteSerial) return false;
   if (layout.trust == 0) return true;
   layout.trust--;
   return false;
@@ -82,8 +85,8 @@ export function wouldLearn(message: u32, p: usize, length: usize): bool {
  * patches from `firstPatch` on. Its keys may already be patched in place.
  */
 export function learnLayout(message: u32, p: usize, length: usize, firstPatch: u32, growth: i32): void {
-  const space = layoutSpace;
-  const what = layoutOf(message, p, length);
+  const space = layouts.layoutSpace;
+  const what = layouts.layoutOf(message, p, length);
   begin = p;
   size = length;
   memory.fill(changetype<usize>(draft), 0, LAYOUT_BYTES);
@@ -92,7 +95,7 @@ export function learnLayout(message: u32, p: usize, length: usize, firstPatch: u
   draft.growth = growth;
   draft.isHopeless = !learn(message, p, p + length, 0) || !keepEdits(firstPatch);
   draft.trust = draft.isHopeless ? HOPELESS_TRUST : FIRST_TRUST;
-  memory.copy(changetype<usize>(layoutPlace(space, what)), changetype<usize>(draft), LAYOUT_BYTES);
+  memory.copy(changetype<usize>(layouts.layoutPlace(space, what)), changetype<usize>(draft), LAYOUT_BYTES);
 }
 
 /** Requires the bits `mask` of the byte at `at` to be as they are. */
@@ -142,7 +145,7 @@ function learn(message: u32, p: usize, end: usize, depth: i32): bool {
   while (p < end) {
     const at = p;
     const tag = <u32>readVarint(p, end);
-    p = varintEnd;
+    p = varint.readEnd;
     const field = tag >> 3;
     const entry = entryOf(self, field);
     if (field < 64) seen |= (<u64>1) << field;
@@ -151,7 +154,7 @@ function learn(message: u32, p: usize, end: usize, depth: i32): bool {
     switch (tag & 7) {
       case 0:
         readVarint(p, end);
-        p = varintEnd;
+        p = varint.readEnd;
         if (!fixAll(at, value) || !number(entry, value, p)) return false;
         break;
       case 1:
@@ -160,7 +163,7 @@ function learn(message: u32, p: usize, end: usize, depth: i32): bool {
         break;
       case 2: {
         const length = <usize>readVarint(p, end);
-        value = varintEnd;
+        value = varint.readEnd;
         p = value + length;
         if (!fixAll(at, value) || !bytes(entry, value, length, depth)) return false;
         break;
@@ -181,7 +184,7 @@ function learn(message: u32, p: usize, end: usize, depth: i32): bool {
 }
 
 function number(entry: u32, from: usize, to: usize): bool {
-  const request = direction == Direction.REQUEST;
+  const request = current.direction == Direction.REQUEST;
   switch (roleIn(entry)) {
     case Role.ROLE_UNSPECIFIED:
     case Role.OPAQUE:
@@ -205,7 +208,7 @@ function number(entry: u32, from: usize, to: usize): bool {
 /** Learns a field of bytes, a text or a message. */
 function bytes(entry: u32, at: usize, length: usize, depth: i32): bool {
   const role = roleIn(entry);
-  const request = direction == Direction.REQUEST;
+  const request = current.direction == Direction.REQUEST;
   if (kindIn(entry) == Kind.MESSAGE) {
     if (role != Role.ROLE_UNSPECIFIED) return false;
     if (!(flagsOf(recordOf(messageIn(entry))) & Flag.CONTEXT))
@@ -254,7 +257,7 @@ function key(kind: Regular, at: usize, length: usize): bool {
  */
 function plan(at: usize, length: usize): bool {
   if (length < LEAST_SAME || length > MOST_SAME || draft.sameLength != 0) return false;
-  if (mapsTableIds() && columnsAt != 0) return false;
+  if (mapsTableIds() && columns.columnsAt != 0) return false;
   draft.sameAt = <u16>(at - begin);
   draft.sameLength = <u16>length;
   memory.copy(draft.same(), at, length);
@@ -266,8 +269,8 @@ function plan(at: usize, length: usize): bool {
  * other bytes. Any other change of a key cannot be kept.
  */
 function keepEdits(firstPatch: u32): bool {
-  const kind = regularOf(false, direction == Direction.REQUEST);
-  for (let i = firstPatch; i < patchCount; i++) {
+  const kind = regularOf(false, current.direction == Direction.REQUEST);
+  for (let i = firstPatch; i < patches.patchCount; i++) {
     const patch = patchAt(i);
     const from = load<usize>(patch);
     let to = load<usize>(patch, 4);

@@ -1,6 +1,7 @@
 /** Regular keys: they map as nearly all keys do. Whether a key is regular can be tested before anything is changed. */
 import * as tenantZero from '../../keys/tenant-zero';
-import { Codec, codec } from '../../keys/codec';
+import * as codecs from '../../keys/codec';
+import { Codec } from '../../keys/codec';
 import * as prefix from '../../keys/prefix';
 import * as table from '../../keys/table';
 import { BOUND_BYTES } from '../../keys/tidb-keys';
@@ -26,12 +27,12 @@ const ENCODED_BYTES: usize = 18;
 
 /** The regular keys of the key range in use. */
 export function regularOf(encoded: bool, request: bool): Regular {
-  if (codec == Codec.TABLE) {
+  if (codecs.codec == Codec.TABLE) {
     if (encoded) return request ? Regular.TAGGABLE_ENCODED : Regular.TAGGED_ENCODED;
     return request ? Regular.TAGGABLE : Regular.TAGGED;
   }
   if (encoded) return Regular.NONE;
-  if (codec == Codec.PREFIX) return request ? Regular.ANY : Regular.PREFIXED;
+  if (codecs.codec == Codec.PREFIX) return request ? Regular.ANY : Regular.PREFIXED;
   return Regular.TENANT_ZERO;
 }
 

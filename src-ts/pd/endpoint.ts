@@ -57,14 +57,29 @@ function hintFor(status: number): string {
     : 'see the logs of PD and of the stores';
 }
 
+/** What to do about Node's errors of a connection, by their code. */
+const CONNECTION_HINTS: readonly (readonly [code: RegExp, hint: string])[] = [
+  [/^ERR_TLS_CERT_ALTNAME_INVALID$/, "give the name in the server's certificate: --server-name"],
+  [/CERT|VERIFY|ISSUER/, "give the authority of the server's certificate: --ca"],
+  [
+    /^(ECONNRESET|EPROTO|HPE_|ERR_SSL|ERR_TLS)/,
+    'check if it needs https:// with --cert and --key, or http://',
+  ],
+];
+const ADDRESS_HINT =
+  'check the address and that the server runs; outside of the cluster, forward its port first';
+
 /** There is nobody at an address, or no answer in time. */
-function unreachable(what: string, address: string, cause: NodeJS.ErrnoException): CommandError {
-  return new CommandError(
-    'UNREACHABLE',
-    `${what}: no answer from ${address}: ${cause.message || (cause.code ?? 'failed')}`,
-    'check the address and that the server runs; outside of the cluster, forward its port first',
-    { cause },
-  );
+function unreachable(
+  what: string,
+  address: string,
+  cause: NodeJS.ErrnoException,
+  hint?: string,
+): CommandError {
+  const { message, code = 'failed' } = cause;
+  const meant = CONNECTION_HINTS.find(([pattern]) => pattern.test(code))?.[1];
+  const why = `${what}: no answer from ${address}: ${message || code}`;
+  return new CommandError('UNREACHABLE', why, hint ?? meant ?? ADDRESS_HINT, { cause });
 }
 
 /** Parses JSON with PD's 64-bit numbers, of which JavaScript keeps 53 bits. Longer numbers become texts. Numbers inside texts stay. */
@@ -169,7 +184,13 @@ export class Endpoint {
       } catch (error) {
         const { code, details } = error as grpc.ServiceError;
         if (code === grpc.status.UNAVAILABLE && attempt < MAX_TRIES) continue;
-        if (NO_ANSWER.includes(code)) throw unreachable(path, to, error as Error);
+        if (NO_ANSWER.includes(code)) {
+          const hint =
+            to === this.url.host
+              ? undefined
+              : `run this where the store at ${to} can be reached, such as in a pod`;
+          throw unreachable(path, to, new Error(details, { cause: error }), hint);
+        }
         throw new CallError(`${path} at ${to}: ${grpc.status[code] ?? 'failed'}: ${details}`, code);
       }
     }

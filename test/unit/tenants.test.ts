@@ -1,10 +1,12 @@
 /** What `tidb-mesh tenants` and `doctor` know without servers: where key spaces lie, who is who in PD's rules, files, numbers. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createServer as createTlsServer } from 'node:tls';
 import type { DescMessage } from '@bufbuild/protobuf';
-import { parseJson } from '../../src-ts/pd/endpoint.ts';
+import { Endpoint, parseJson } from '../../src-ts/pd/endpoint.ts';
 import * as RPC from '../../src-ts/pd/generated/etcd/rpc_pb.ts';
 import * as PD from '../../src-ts/pd/generated/pd/pdpb_pb.ts';
 import * as KV from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';
@@ -23,6 +25,7 @@ import {
   type Tenant,
 } from '../../src-ts/tenants/tenant.ts';
 import { ROOT } from '../../src-ts/wasm/builds.ts';
+import { createCerts, type Certs } from '../harness/stack/certs.ts';
 import { message } from '../harness/support/messages.ts';
 import { buildFilter, Filter, type SpaceChoice } from './filter.ts';
 
@@ -212,6 +215,49 @@ describe('configuration files', () => {
     ['hex cut short', { prefix: { hex: 'abc', mode: 'raw' } }, /even number of hex digits/],
   ])('%s is refused', (_, settings, wanted) => {
     expect(() => readTenant({ name: 'a', number: 1, ...settings }, 'tenants[0]')).toThrow(wanted);
+  });
+});
+
+describe('a PD that does not answer', () => {
+  let folder: string;
+  let certs: Certs;
+  const servers: Server[] = [];
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'tidb-mesh-pd-'));
+    certs = await createCerts(folder);
+  });
+  afterAll(() => {
+    for (const server of servers) server.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  async function listening(server: Server): Promise<string> {
+    servers.push(server);
+    await new Promise<void>((ready) => server.listen(0, '127.0.0.1', ready));
+    return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+  const secure = (): Server =>
+    createTlsServer({ key: readFileSync(certs.server.key), cert: readFileSync(certs.server.cert) });
+  const resetting = (): Server => createServer((socket) => socket.destroy());
+
+  test.each<[string, () => Server, string, () => object, RegExp]>([
+    ['with an unknown authority', secure, 'https', () => ({}), /--ca$/],
+    [
+      'with another name in its certificate',
+      secure,
+      'https',
+      () => ({ ca: certs.server.ca, serverName: 'pd.storage' }),
+      /--server-name$/,
+    ],
+    ['that resets the connection', resetting, 'http', () => ({}), /--cert and --key/],
+  ])('%s', async (_, server, scheme, options, hint) => {
+    const pd = new Endpoint({ pd: `${scheme}://${await listening(server())}`, ...options() });
+    await expect(pd.http('GET', '/')).rejects.toMatchObject({
+      code: 'UNREACHABLE',
+      message: expect.stringMatching(/^GET \/: no answer from 127\.0\.0\.1:\d+: ./),
+      hint: expect.stringMatching(hint),
+    });
+    pd.close();
   });
 });
 

@@ -93,6 +93,19 @@ export interface ResourceGroup {
   readonly priority?: number;
   readonly runaway_settings?: unknown;
   readonly background_settings?: unknown;
+  /** What was used under it since it was made. */
+  readonly ru_consumption?: Consumption;
+}
+
+/** resource_manager.Consumption in PD's JSON, which leaves zeros out. */
+export interface Consumption {
+  readonly r_r_u?: number | string;
+  readonly w_r_u?: number | string;
+  readonly read_bytes?: number | string;
+  readonly write_bytes?: number | string;
+  readonly total_cpu_time_ms?: number | string;
+  readonly kv_read_rpc_count?: number | string;
+  readonly kv_write_rpc_count?: number | string;
 }
 
 /** Makes a resource group, or replaces the one with this name. */
@@ -110,8 +123,11 @@ export async function deleteResourceGroup(pd: Endpoint, name: string): Promise<v
 }
 
 /** All resource groups. Empty where PD has no resource manager. */
-export async function resourceGroups(pd: Endpoint): Promise<ResourceGroup[]> {
-  const groups = (await pd.http('GET', `${GROUPS}/groups`, { missing: true })) as
-    ResourceGroup[] | null | undefined;
+export async function resourceGroups(
+  pd: Endpoint,
+  { withStats = false }: { withStats?: boolean } = {},
+): Promise<ResourceGroup[]> {
+  const path = `${GROUPS}/groups${withStats ? '?with_stats=true' : ''}`;
+  const groups = (await pd.http('GET', path, { missing: true })) as ResourceGroup[] | null | undefined;
   return groups ?? [];
 }

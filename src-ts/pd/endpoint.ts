@@ -84,8 +84,8 @@ function unreachable(
 
 /** Parses JSON with PD's 64-bit numbers, of which JavaScript keeps 53 bits. Longer numbers become texts. Numbers inside texts stay. */
 export function parseJson(text: string): unknown {
-  const kept = text.replace(/"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])/g, (token) =>
-    token.startsWith('"') ? token : `"${token}"`,
+  const kept = text.replace(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (token) =>
+    /^-?\d{16,}$/.test(token) ? `"${token}"` : token,
   );
   return JSON.parse(kept);
 }

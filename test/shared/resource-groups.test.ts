@@ -1,9 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { top } from '../../src-ts/cli/commands/top.ts';
+import { usage } from '../../src-ts/cli/commands/usage.ts';
 import { setRequestUnits } from '../../src-ts/tenants/request-units.ts';
+import type { Usage } from '../../src-ts/tenants/usage.ts';
 import { Caller, type Answer } from '../e2e/support/caller.ts';
 import { errorOf, inAll } from '../e2e/support/tenants.ts';
+import { callHttp } from '../harness/stack/caller.ts';
+import { principalOf } from '../harness/stack/certs.ts';
 import { startStack, type Stack } from '../harness/stack/stack.ts';
 import type { Fields } from '../harness/support/messages.ts';
 
@@ -220,33 +225,60 @@ describe('two TiDBs with a group of one name', () => {
 });
 
 describe("a limit of a tenant's `default`", () => {
-  /** Request units a second. A row that is written takes more than one. */
-  const LIMIT = 20;
+  /** Request units a second. Each row that is written takes some, and each tenant's sessions write as fast as they may. */
+  const LIMIT = 4;
+  const SESSIONS = 4;
   const SECONDS = 2;
-  /** How many times more the other tenant must have written. */
-  const MARGIN = 3;
   /** TiDB learns of a limit with its next tokens, which it asks for every few seconds. */
-  const MOST_ROUNDS = 15;
+  const MOST_ROUNDS = 20;
 
-  /** Rows that each tenant writes beside the other in the same time. */
-  async function written(): Promise<Record<string, number>> {
+  /** What a tenant did in a round, and for how long its sessions waited for request units, all together. */
+  interface Round {
+    rows: number;
+    waitedSeconds: number;
+  }
+  type Rounds = Record<string, Round>;
+
+  /** What TiDB says of itself: seconds of waiting for tokens of its `default`, since its start. */
+  async function waited(tenant: string): Promise<number> {
+    const address = `127.0.0.1:${stack.tidbs.get(tenant)!.statusPort}`;
+    const certs = await stack.certs.client(principalOf(tenant));
+    const { status, body: text } = await callHttp(address, certs, '/metrics', { anyName: true });
+    expect(status).toBe(200);
+    const sum = /^resource_manager_client_request_success_sum\{name="default"[^}]*\} (\S+)/m.exec(text);
+    return Number(sum?.[1] ?? 0);
+  }
+
+  /** Both tenants write side by side. */
+  async function round(): Promise<Rounds> {
     const end = Date.now() + SECONDS * 1000;
-    return inAll(stack, async (session) => {
-      let rows = 0;
-      for (; Date.now() < end; rows++) await session.query('INSERT INTO work.loads VALUES ()');
-      return rows;
-    });
+    const done = await Promise.all(
+      stack.tenants.map(async ({ name }): Promise<[string, Round]> => {
+        const before = await waited(name);
+        const counts = await Promise.all(
+          Array.from({ length: SESSIONS }, async () => {
+            const session = await stack.tidbs.get(name)!.connect('work');
+            let rows = 0;
+            for (; Date.now() < end; rows++) await session.query('INSERT INTO loads VALUES ()');
+            await session.close();
+            return rows;
+          }),
+        );
+        const rows = counts.reduce((sum, count) => sum + count, 0);
+        return [name, { rows, waitedSeconds: (await waited(name)) - before }];
+      }),
+    );
+    return Object.fromEntries(done);
   }
 
   /** Lets both write until the outcome is as wanted. Gives the last one. */
-  async function writtenUntil(
-    isWanted: (rows: Record<string, number>) => boolean,
-  ): Promise<Record<string, number>> {
-    let rows = await written();
-    for (let round = 1; round < MOST_ROUNDS && !isWanted(rows); round++) rows = await written();
-    return rows;
+  async function until(isWanted: (rounds: Rounds) => boolean): Promise<Rounds> {
+    let last = await round();
+    for (let i = 1; i < MOST_ROUNDS && !isWanted(last); i++) last = await round();
+    return last;
   }
-  const isHeldBack = (rows: Record<string, number>): boolean => rows['beta']! > MARGIN * rows['alpha']!;
+  /** Its sessions wait for most of their time. */
+  const isHeldBack = ({ waitedSeconds }: Round): boolean => waitedSeconds > (SESSIONS * SECONDS) / 2;
 
   async function underGroups(): Promise<Record<string, number>> {
     const { resourceGroups } = await stack.store.inspect.stats();
@@ -268,13 +300,13 @@ describe("a limit of a tenant's `default`", () => {
     expect((await inSql('alpha'))['default']).toBe(String(LIMIT));
     expect((await inSql('beta'))['default']).toBe('UNLIMITED');
     const before = await underGroups();
-    const rows = await writtenUntil(isHeldBack);
-    expect(isHeldBack(rows)).toBe(true);
+    const { alpha, beta } = await until((rounds) => isHeldBack(rounds['alpha']!));
+    expect([isHeldBack(alpha!), beta!.waitedSeconds]).toEqual([true, 0]);
     const after = await underGroups();
     const grown = (name: string): number => (after[name] ?? 0) - (before[name] ?? 0);
     // At the store each request names the group that PD has.
-    expect(grown('1:default')).toBeGreaterThanOrEqual(rows['alpha']!);
-    expect(grown('default')).toBeGreaterThanOrEqual(rows['beta']!);
+    expect(grown('1:default')).toBeGreaterThanOrEqual(alpha!.rows);
+    expect(grown('default')).toBeGreaterThanOrEqual(beta!.rows);
     expect(Object.keys(after)).not.toContain('2:default');
   });
 
@@ -285,11 +317,35 @@ describe("a limit of a tenant's `default`", () => {
     expect(Number(used?.[1])).toBeGreaterThan(0);
   });
 
+  test('`usage` and `top` tell what it uses from what tenants share', async () => {
+    const options = { pd: stack.pd.directUrl };
+    const tell = (): void => undefined;
+    const { value, text } = await usage.run({ options, args: [], tell });
+    const { tenants, shared } = value as Usage;
+    const alpha = tenants.find(({ name }) => name === 'alpha');
+    const beta = tenants.find(({ name }) => name === 'beta');
+    for (const counters of [alpha, shared]) {
+      expect(counters?.requestUnits).toBeGreaterThan(0);
+      expect(counters?.writeRequests).toBeGreaterThan(0);
+      expect(counters?.writtenBytes).toBeGreaterThan(0);
+    }
+    // Beta has used groups of its own only in tests above, and its `default` not at all.
+    expect(beta?.requestUnits).toBeLessThan(shared.requestUnits);
+    expect(text).toMatch(/^alpha +\d+\.\d/m);
+    const live = await top.run({
+      options: { ...options, once: true, interval: 1, sort: 'ru', output: 'json' },
+      args: [],
+      tell,
+    });
+    expect(Date.parse((live.value as Usage).at)).toBeGreaterThan(Date.parse((live.value as Usage).since!));
+    expect(live.text).toMatch(/^beta +\d+\.\d/m);
+  });
+
   test('without the limit it is not held back any more', async () => {
     await setRequestUnits(pd, 1, { ru: 'unlimited', priority: 'medium' });
     for (let i = 0; i < 40 && (await inSql('alpha'))['default'] !== 'UNLIMITED'; i++) await sleep(250);
-    const rows = await writtenUntil((now) => !isHeldBack(now));
-    expect(isHeldBack(rows)).toBe(false);
+    const { alpha } = await until((rounds) => rounds['alpha']!.waitedSeconds === 0);
+    expect(alpha!.waitedSeconds).toBe(0);
   });
 });
 

@@ -12,6 +12,8 @@ import { listTenantsCommand } from './tenants/list.ts';
 import { removeTenants } from './tenants/remove.ts';
 import { setTenants } from './tenants/set.ts';
 import { readOnlyTenants, resumeTenants, suspendTenants } from './tenants/states.ts';
+import { top } from './top.ts';
+import { usage } from './usage.ts';
 import { validate } from './validate.ts';
 
 /** Words that only hold other commands. */
@@ -33,6 +35,8 @@ export const COMMANDS: readonly Definition[] = [
   emptyTenants,
   removeTenants,
   doctor,
+  top,
+  usage,
   oci,
   schema,
 ];

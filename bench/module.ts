@@ -139,6 +139,14 @@ export class HostedModule {
     this.values.set(name, value);
   }
 
+  /** Names of all metrics, in the order in which the filter defined them. */
+  get metricNames(): string[] {
+    return [...this.names.values()];
+  }
+
+  /** How often the filter has told a value. */
+  increments = 0;
+
   /** Memory may have moved since the last look at it. */
   private look(): void {
     if (this.view.length !== 0) return;
@@ -212,6 +220,7 @@ export class HostedModule {
       },
       proxy_increment_metric: (metric: number, by: bigint): number => {
         const name = this.names.get(metric)!;
+        this.increments++;
         this.values.set(name, this.metric(name) + Number(by));
         return OK;
       },

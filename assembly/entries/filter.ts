@@ -5,6 +5,7 @@ import * as host from '../host/host';
 import { PLUGIN_NAME } from '../host/host';
 import { VERSION } from '../host/version';
 import { alloc, reset } from '../memory/arena';
+import { recordAccounts } from '../streams/accounts';
 import * as clock from '../streams/clock';
 import { readClock } from '../streams/clock';
 import { collectGarbage, configure, forgetConfig, hasVersion } from '../streams/configs';
@@ -76,6 +77,7 @@ export function proxy_on_tick(_root: u32): void {
   wakeForgotten();
   flushRefusals();
   recordMetrics(drain.drainingCount);
+  recordAccounts();
 }
 
 export function proxy_on_request_headers(context: u32, _count: u32, _last: u32): u32 {

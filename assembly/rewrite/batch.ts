@@ -9,7 +9,7 @@ import { Refusal } from '../schema/bits';
 import { entryOf, messageIn, recordOf, refusalOf } from '../schema/messages';
 import { Msg } from '../schema/table';
 import { isSingle } from '../schema/statuses';
-import { State, commandClosedBy } from '../terms/state';
+import { State, callOfCommand, commandClosedBy } from '../terms/state';
 import { DryRun } from '../terms/terms';
 import { writeStatus } from '../texts/statuses';
 import * as writer from '../texts/writer';
@@ -115,6 +115,7 @@ export function noteRefusal(command: u32, status: Status): void {
   while (noteCount > 0 && load<i32>(notes + <usize>(noteCount - 1) * NOTE_BYTES) == batchIndex) noteCount--;
   note((command << 8) | status, 0, 0);
   countRefusal(status);
+  current.terms.account.addRefusals(status, 1);
 }
 
 /** Joins the notes with the ids of their requests, and keeps them for the answers. */
@@ -133,8 +134,15 @@ export function rememberNotes(exchange: Exchange, level: Level): Status {
 
 /** The command of a request or response in a batch: the number of its first field. 0 when there is none. */
 export function commandOf(p: usize, end: usize): u32 {
+  if (p < end && load<u8>(p) < 0x80) return (<u32>load<u8>(p)) >> 3;
   const tag = readVarint(p, end);
   return varint.readEnd == 0 ? 0 : <u32>(tag >> 3);
+}
+
+/** Counts requests of the tenant with this command. @inline */
+export function countCommands(command: u32, count: u32): void {
+  const at = current.callCounts + ((<usize>callOfCommand(command)) << 3);
+  store<u64>(at, load<u64>(at) + count);
 }
 
 /** True when a request can be refused alone with this status, while the others of its batch go on. */

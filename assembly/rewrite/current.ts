@@ -1,6 +1,7 @@
 /** What the functions of this folder work for: the tenant and the stream of this event, then the message and its direction. */
 import { useNamespace } from '../keys/namespace';
 import { useSpace } from '../keys/space';
+import { NO_ACCOUNT } from '../terms/account';
 import { Terms } from '../terms/terms';
 import { Status } from '../wire/status';
 import { Exchange } from './exchange';
@@ -13,6 +14,8 @@ export const enum Direction {
 export let direction: Direction = Direction.REQUEST;
 /** The terms of the caller's tenant. */
 export let terms: Terms = changetype<Terms>(0);
+/** Where the tenant's calls are counted, by Call: u64. */
+export let callCounts: usize = NO_ACCOUNT.counts;
 /** The notes of the stream. */
 export let exchange: Exchange = changetype<Exchange>(0);
 /** The latest timestamp that the tenant may name. */
@@ -36,6 +39,7 @@ export let failedField: u32 = 0;
  */
 export function install(its: Terms, notes: Exchange, latest: u64, oldest: u64, randomLease: u64): void {
   terms = its;
+  callCounts = its.account.counts;
   exchange = notes;
   latestTimestamp = latest;
   oldestTimestamp = oldest;

@@ -17,6 +17,21 @@ export function setTouched(value: bool): void {
   touched = value;
 }
 
+/** Number of keys that were mapped, and of other changes with them, since `takeRewrites`. */
+let rewrites: u32 = 0;
+
+/** @inline */
+export function countRewrites(count: u32): void {
+  rewrites += count;
+}
+
+/** Returns the number of rewrites, and begins anew. */
+export function takeRewrites(): u32 {
+  const count = rewrites;
+  rewrites = 0;
+  return count;
+}
+
 /** Removes [at, end). */
 export function remove(at: usize, end: usize): void {
   addPatch(at, end, 0, 0);
@@ -45,9 +60,12 @@ export function replaceScalar(tag: u32, at: usize, end: usize, value: u64): void
 
 /** Writes the result of a key's mapping into its field. */
 export function settle(mapped: Mapped, tag: u32, field: Span): Status {
-  if (mapped == Mapped.IN_PLACE) touched = true;
-  else if (mapped == Mapped.REPLACED)
+  if (mapped == Mapped.IN_PLACE) {
+    rewrites++;
+    touched = true;
+  } else if (mapped == Mapped.REPLACED) {
+    rewrites++;
     replaceField(tag, field.at, field.end, keys.mappedAt, keys.mappedLength);
-  else if (mapped == Mapped.BROKEN) return Status.MALFORMED;
+  } else if (mapped == Mapped.BROKEN) return Status.MALFORMED;
   return Status.OK;
 }

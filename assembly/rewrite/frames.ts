@@ -26,6 +26,8 @@ export let outputLength: usize = 0;
 export let outputChanged: bool = false;
 /** True when the first message is held, because it acts on regions that are not known yet. */
 export let frameWaits: bool = false;
+/** Number of messages that go on. */
+export let frameCount: u32 = 0;
 
 let outputCapacity: usize = 0;
 
@@ -67,6 +69,7 @@ export function feed(
   const budget = current.terms.budget;
   const limit = current.terms.maxMessageBytes;
   frameWaits = false;
+  frameCount = 0;
   beginActs();
   beginDryRun();
   outputAt = 0;
@@ -118,6 +121,7 @@ export function feed(
       patched = patched || edits.touched;
     }
     at = next;
+    frameCount++;
   }
   const rest = end - at;
   outputChanged = spliced || patched || resumed || rest > 0;

@@ -292,8 +292,10 @@ function onMessage(level: Level, flags: u32, entry: u32, field: u32): Status {
   if (request && flags & Flag.COMMAND) {
     // One request of a batch must hold one command: decoders take the last one, refusals the first.
     if (level.members++ > 0) return fail(Status.DUPLICATE, level.message, field);
-    const refused = batch.refusalOfCommand(field);
-    if (refused != Status.OK) return fail(refused, level.message, field);
+    if (batch.refusesCommands()) {
+      const refused = batch.refusalOfCommand(field);
+      if (refused != Status.OK) return fail(refused, level.message, field);
+    }
   }
   if (roleIn(entry) != Role.ROLE_UNSPECIFIED) return onUnread(level, roleIn(entry), field);
   const inBatch = flags & Flag.BATCH && field == BATCH_MESSAGES;
@@ -303,12 +305,12 @@ function onMessage(level: Level, flags: u32, entry: u32, field: u32): Status {
     if (run > 0) {
       level.field.end = fastPath.runEnd;
       fieldCount += run - 1 + fastPath.runFields;
-      if (inBatch) passCommands(run);
+      if (inBatch) passCommands(level, run);
       return Status.OK;
     }
   }
   if (inBatch) {
-    passCommands(1);
+    passCommands(level, 1);
     return request ? batchRequest(level, entry) : batchResponse(level, entry);
   }
   if (request && flags & Flag.HAS_CONTEXT && field == CONTEXT_FIELD && isUnchanged(level)) return Status.OK;
@@ -342,9 +344,11 @@ function isUnchanged(level: Level): bool {
   );
 }
 
-/** Counts messages of a batch that pass. */
-function passCommands(count: u32): void {
+/** Counts messages of a batch that pass, all with the command of the current field. */
+function passCommands(level: Level, count: u32): void {
   batch.passInBatch(count);
+  if (current.direction == Direction.REQUEST)
+    batch.countCommands(batch.commandOf(level.field.bytes, level.field.end), count);
   current.exchange.outstanding += current.direction == Direction.REQUEST ? <i32>count : -(<i32>count);
 }
 

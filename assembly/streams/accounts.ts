@@ -2,6 +2,7 @@
 import { Config } from '../tenant/config';
 import { Account, NO_ACCOUNT, newAccount } from '../terms/account';
 import { Terms } from '../terms/terms';
+import { tellAccount, tellOther } from './tenant-metrics';
 
 /** All tenants that a plugin has met in this VM. */
 export class Accounts {
@@ -16,6 +17,7 @@ export class Accounts {
     if (terms.account != NO_ACCOUNT) return;
     const account = this.find(terms.nameAt, terms.nameLength);
     terms.account = account;
+    if (account.budget.limit == 0) account.budget.limit = terms.maxHeldBytes;
     this.update(account, inForce);
   }
 
@@ -45,9 +47,20 @@ export class Accounts {
     if (place < 0) return;
     const terms = config.tenants[place].terms;
     terms.account = account;
+    account.budget.limit = terms.maxHeldBytes;
+    account.hasSeries = terms.hasSeries;
     if (account.state == terms.state) return;
     account.state = terms.state;
     this.isChanged = true;
+  }
+
+  /** Tells Envoy what was counted. */
+  tell(): void {
+    let account = this.first;
+    while (account != null) {
+      tellAccount(account);
+      account = account.next;
+    }
   }
 
   /** True when a state has changed since the last call. */
@@ -73,4 +86,10 @@ export function takeStateChange(): bool {
   let changed = false;
   for (let i = 0; i < all.length; i++) if (all[i].takeChange()) changed = true;
   return changed;
+}
+
+/** Tells Envoy what was counted of all tenants. Called on the tick. */
+export function recordAccounts(): void {
+  for (let i = 0; i < all.length; i++) all[i].tell();
+  tellOther();
 }

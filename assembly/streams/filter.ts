@@ -15,12 +15,14 @@ import * as regions from '../rewrite/regions';
 import { mayActOnRegions } from '../schema/messages';
 import { Decision, Msg } from '../schema/table';
 import { Access } from '../tenant/identity';
+import { Count } from '../terms/account';
 import { Terms } from '../terms/terms';
 import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { identify } from './callers';
 import * as clock from './clock';
 import { beginUnder } from './configs';
+import { countFrames } from './counting';
 import { endDrained, isDrained } from './drain';
 import { enter } from './enter';
 import * as headers from './headers';
@@ -86,6 +88,8 @@ export function onRequestHeaders(stream: Stream): bool {
   }
   const terms = tenant.terms;
   version.openAccount(terms);
+  terms.account.openStreams++;
+  terms.account.add(Count.STREAMS, 1);
   stream.terms = terms;
   host.addHeader(HeaderMap.REQUEST_HEADERS, TENANT_HEADER, terms.nameAt, terms.nameLength);
   host.writeProperty(TENANT_PROPERTY, terms.nameAt, terms.nameLength);
@@ -100,6 +104,7 @@ function onGrpcCall(stream: Stream, terms: Terms): bool {
     return false;
   if (!isOpen || methods.decision == Decision.PASS) {
     stream.phase = Phase.PASS;
+    terms.account.add(stream.call, 1);
     return true;
   }
   stream.phase = Phase.MAP;
@@ -129,6 +134,7 @@ function onFrames(stream: Stream, terms: Terms, answer: bool, size: u32, last: b
       return false;
     }
     if (frames.outputChanged) host.replaceBuffer(buffer, size, frames.outputAt, frames.outputLength);
+    countFrames(stream, terms, answer);
     if (!answer) {
       noteDryRunCommands(terms);
       countTurnedAway(regions.turnedAwayCount);
@@ -152,6 +158,7 @@ export function onRequestBody(stream: Stream, size: u32, last: bool): bool {
   const terms = stream.terms;
   if (stream.phase == Phase.ENDED) return false;
   if (terms == null) return true;
+  terms.account.add(Count.REQUEST_BYTES, size);
   if (stream.phase == Phase.HTTP) return onHttpBody(stream, terms, size, last);
   if (stream.phase != Phase.MAP) return true;
   return stream.acts ? onActing(stream, terms, size, last) : onFrames(stream, terms, false, size, last);
@@ -207,6 +214,7 @@ export function onResponseBody(stream: Stream, size: u32, last: bool): bool {
   stream.bodies++;
   const terms = stream.terms;
   if (terms == null || stream.phase == Phase.ENDED) return true;
+  terms.account.add(Count.RESPONSE_BYTES, size);
   if (stream.phase == Phase.MAP) return onFrames(stream, terms, true, size, last);
   return stream.phase != Phase.HTTP || onHttpAnswerBody(stream, terms, size, last);
 }

@@ -45,6 +45,7 @@ export function onHttpCall(stream: Stream, terms: Terms): bool {
   const operation = found ? METHOD_COUNT + endpoints.endpoint : NO_OPERATION;
   if (!permit(stream, terms, operation, isOpen, found ? endpoints.reasonOf(endpoints.endpoint) : 0, plain))
     return false;
+  terms.account.add(stream.call, 1);
   stream.endpoint = <i32>endpoints.endpoint;
   stream.phase = Phase.PASS;
   if (!isOpen || decision == HttpDecision.PASS) return true;

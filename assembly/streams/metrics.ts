@@ -1,6 +1,6 @@
 /**
- * Keeps the filter's counters and gauges. Envoy shows them at /stats/prometheus. They have no labels, because everyone who sees Envoy's
- * statistics would see a tenant's name in them.
+ * Keeps the filter's counters and gauges. Envoy shows them at /stats/prometheus. tenant-metrics.ts keeps those of single tenants: the
+ * statistics of the storage layer's Envoys are the operators'.
  */
 import { MetricType } from '../host/abi';
 import { add, defineMetric, defineMetricAt, increment, record } from '../host/host';
@@ -54,7 +54,7 @@ export function defineMetrics(): void {
   heldBytes = defineMetric(MetricType.GAUGE, 'tidbmesh_held_bytes');
   memoryBytes = defineMetric(MetricType.GAUGE, 'tidbmesh_vm_memory_bytes');
   streamsActive = defineMetric(MetricType.GAUGE, 'tidbmesh_streams_active');
-  buildInfo = defineMetric(MetricType.GAUGE, 'tidbmesh_build_info.version.' + VERSION);
+  buildInfo = defineMetric(MetricType.GAUGE, 'version=.=' + VERSION + ';.;tidbmesh_build_info');
 }
 
 /**

@@ -21,7 +21,8 @@ export function permit(
   plain: usize,
 ): bool {
   stream.operation = operation;
-  const closed = isOpen ? closedBy(terms.account.state, callFor(operation)) : Status.OK;
+  stream.call = callFor(operation);
+  const closed = isOpen ? closedBy(terms.account.state, stream.call) : Status.OK;
   if (closed != Status.OK) {
     refuseCall(stream, closed, 0, plain);
     return false;

@@ -9,6 +9,7 @@ import { countRefusal } from '../rewrite/refusal-counts';
 import * as current from '../rewrite/current';
 import { codeOf } from '../schema/statuses';
 import { fillPlace, fillStatus } from '../texts/statuses';
+import { Terms } from '../terms/terms';
 import { Text } from '../texts/table';
 import { textOf } from '../texts/text';
 import * as writer from '../texts/writer';
@@ -102,9 +103,10 @@ function fillCalled(place: usize, stream: Stream): void {
   writer.fillWritten(place);
 }
 
-/** Counts a refusal and makes its code a property of the stream. */
-function mark(status: Status): void {
+/** Counts a refusal, for its tenant too, and makes its code a property of the stream. */
+function mark(status: Status, terms: Terms | null): void {
   countRefusal(status);
+  if (terms != null) terms.account.addRefusals(status, 1);
   const code = textOf(codeOf(status));
   writeProperty(PROPERTY, changetype<usize>(code), code.length);
 }
@@ -114,9 +116,9 @@ function mark(status: Status): void {
  * written.
  */
 export function reportRefusal(stream: Stream, status: Status, answer: bool): void {
-  mark(status);
   const isReset = stream.answered;
   const terms = stream.terms;
+  mark(status, terms);
   if (terms == null || !isDue(isReset ? status | RESET : status, terms.number + 1)) return;
   writer.fillText(2, answer ? Text.ANSWER : Text.REQUEST);
   fillCalled(3, stream);
@@ -130,14 +132,14 @@ export function reportRefusal(stream: Stream, status: Status, answer: bool): voi
 
 /** The same for a caller that is no tenant; its refusal has been written with texts/writer. */
 export function reportRefusedCaller(status: Status, level: LogLevel): void {
-  mark(status);
+  mark(status, null);
   if (isDue(status, 0)) logBytes(level, writer.textAt, writer.textLength);
 }
 
 /** The same for a stream that ends although nothing is wrong with what it carries. */
 export function reportEnding(stream: Stream, status: Status): void {
-  mark(status);
   const terms = stream.terms;
+  mark(status, terms);
   if (!isDue(status, terms != null ? terms.number + 1 : 0)) return;
   fillCalled(3, stream);
   if (terms != null) writer.fill(4, terms.nameAt, terms.nameLength);

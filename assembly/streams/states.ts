@@ -3,7 +3,6 @@
  * the refusal is an answer that TiDB takes as final.
  */
 import { actAs, endStream } from '../host/host';
-import { callFor } from '../policy/names';
 import { closedBy } from '../terms/state';
 import { Status } from '../wire/status';
 import { takeStateChange } from './accounts';
@@ -14,7 +13,7 @@ import { Phase, Stream, eachStream } from './stream';
 function endIfClosed(stream: Stream): void {
   const terms = stream.terms;
   if (terms == null || stream.phase == Phase.NEW || stream.phase == Phase.ENDED) return;
-  const status = closedBy(terms.account.state, callFor(stream.operation));
+  const status = closedBy(terms.account.state, stream.call);
   if (status == Status.OK) return;
   stream.phase = Phase.ENDED;
   actAs(stream.context);

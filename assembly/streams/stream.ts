@@ -30,6 +30,8 @@ export class Stream {
   terms: Terms | null;
   /** The operation: a method or an endpoint, see policy/names. NO_OPERATION: none that the tables know. */
   operation: u32;
+  /** What its requests are for, see Call. */
+  call: u32;
   /** True when the answer's headers have gone on: the caller can no longer read a refusal. */
   answered: bool;
   /** Index of the HTTP endpoint. */
@@ -169,6 +171,8 @@ export function closeStream(context: u32): void {
   const terms = stream.terms;
   clearExchange(stream.exchange);
   if (terms != null) {
+    terms.account.openStreams--;
+    terms.account.isChanged = true;
     release(stream.request, terms.budget);
     release(stream.response, terms.budget);
     countExchange(stream.exchange, terms.budget);

@@ -19,6 +19,7 @@ import { Status } from '../wire/status';
 import * as clock from './clock';
 import { enter } from './enter';
 import { lookUpWanted, takeAnswer, takeForgotten } from './lookups';
+import { countFrames } from './counting';
 import { countTurnedAway } from './metrics';
 import { refuseMessage } from './refuse';
 import { Phase, Stream, findStream } from './stream';
@@ -68,6 +69,7 @@ export function onActing(stream: Stream, terms: Terms, size: u32, last: bool): b
     if (size > 0) host.replaceBuffer(Buffer.REQUEST_BODY, size, frames.outputAt, frames.outputLength);
     else host.appendToBuffer(Buffer.REQUEST_BODY, frames.outputAt, frames.outputLength);
   }
+  countFrames(stream, terms, false);
   countTurnedAway(regions.turnedAwayCount);
   lookUpWanted(stream, terms, null);
   return !stream.isWhole || held.length == 0 || refuse(stream, Status.TRUNCATED);

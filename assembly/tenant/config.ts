@@ -43,6 +43,8 @@ export class Config {
   /** UTF-8: the Envoy cluster of PD's HTTP API, and the authority for requests. Empty: PD cannot be asked. */
   pdCluster: ArrayBuffer = new ArrayBuffer(0);
   pdAuthority: ArrayBuffer = new ArrayBuffer(0);
+  /** How many tenants, the first of the list, have series of their own among the metrics. */
+  maxSeries: u32 = 1000;
   names: TextIndex = new TextIndex();
   private byNumber: Map<u32, Tenant> = new Map();
 
@@ -79,6 +81,7 @@ const ROOT_FIELDS: string[] = [
   'pd',
   'policy',
   'dryRun',
+  'observability',
   '$schema',
 ];
 const TENANT_FIELDS: string[] = ['name', 'number', 'state', 'keyspace', 'prefix', 'ownDefaultGroup'];
@@ -95,6 +98,7 @@ const LIMIT_FIELDS: string[] = [
   'maxHoldBackSeconds',
   'maxEtcdLeaseSeconds',
 ];
+const OBSERVABILITY_FIELDS: string[] = ['maxTenants'];
 const PD_FIELDS: string[] = ['cluster', 'authority'];
 
 /** Smallest and largest value of a limit in bytes. */
@@ -140,17 +144,23 @@ export class ConfigReader extends FieldReader {
     }
     const limits = json.get('limits');
     if (limits != null) this.limits(limits);
+    const observability = json.get('observability');
+    if (observability != null) this.observability(observability);
     const pd = json.get('pd');
     if (pd != null) this.pd(pd);
     if (this.error.length == 0)
       this.error = new PolicyReader(json, this.config.tenants, this.config.names).error;
-    for (let i = 0; i < this.config.tenants.length; i++) this.complete(this.config.tenants[i].terms);
+    for (let i = 0; i < this.config.tenants.length; i++) {
+      const terms = this.config.tenants[i].terms;
+      this.complete(terms);
+      terms.hasSeries = <u32>i < this.config.maxSeries;
+    }
   }
 
   /** Gives a tenant's terms what is the same for all tenants. */
   private complete(terms: Terms): void {
     const limits = this.config.limits;
-    terms.budget.limit = limits.heldBytesPerTenant;
+    terms.maxHeldBytes = limits.heldBytesPerTenant;
     terms.maxMessageBytes = limits.maxMessageBytes;
     terms.maxDriftMs = <u64>limits.maxTsDriftSeconds * 1000;
     terms.maxHoldBackSeconds = limits.maxHoldBackSeconds;
@@ -329,6 +339,19 @@ export class ConfigReader extends FieldReader {
     limits.maxEtcdLeaseSeconds = this.limit(json, 'maxEtcdLeaseSeconds', lease, 1, MAX_DRIFT, 'seconds');
     const drain = limits.drainTimeoutSeconds;
     limits.drainTimeoutSeconds = this.limit(json, 'drainTimeoutSeconds', drain, 0, MAX_DRAIN, 'seconds');
+  }
+
+  private observability(json: Json): void {
+    this.known(json, 'observability', OBSERVABILITY_FIELDS);
+    const member = json.get('maxTenants');
+    if (this.error.length != 0 || member == null) return;
+    const value = this.whole(member, 1, MAX_TENANT + 1);
+    if (value < 0)
+      this.fail(
+        'observability.maxTenants',
+        'must be a whole number of tenants from 1 to ' + (MAX_TENANT + 1).toString(),
+      );
+    else this.config.maxSeries = <u32>value;
   }
 
   private pd(json: Json): void {

@@ -39,7 +39,6 @@ export class Tenant {
   free(): void {
     const terms = this.terms;
     freeSpace(terms.space);
-    heap.free(changetype<usize>(terms.budget));
     if (terms.policyBits != 0) heap.free(terms.policyBits);
     heap.free(changetype<usize>(terms));
   }

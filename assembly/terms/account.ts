@@ -1,14 +1,44 @@
 /**
- * What this VM keeps of a tenant over all configurations: its state in the one that is in force. Made with the tenant's first stream, and
- * kept as long as the VM. So a new configuration reaches open streams at once, whatever configuration they began under.
+ * What this VM keeps of a tenant over all configurations: its state in the one that is in force, what it holds, and what was counted. Made
+ * with the tenant's first stream, and kept as long as the VM. So a new configuration reaches open streams at once, whatever configuration
+ * they began under, and counts go on.
  */
+import { Budget } from '../memory/stream-buffer';
 import { isSameBytes } from '../wire/bytes';
+import { Status } from '../wire/status';
 import { State } from './state';
+
+/** What is counted. Below CALLS: requests by kind, see Call. */
+export const enum Count {
+  CALLS = 11,
+  REQUEST_BYTES = 11,
+  RESPONSE_BYTES,
+  REWRITES,
+  STREAMS,
+  ALL,
+}
+
+/** An upper bound for the number of statuses. */
+export const MAX_STATUSES: usize = 128;
 
 @unmanaged
 export class Account {
   /** In the configuration in force. */
   state: State = State.ACTIVE;
+  /** True when the tenant has series of its own among the metrics. */
+  hasSeries: bool = true;
+  /** True when something has changed since Envoy was told. */
+  isChanged: bool = false;
+  /** Number of open streams. */
+  openStreams: u32 = 0;
+  /** Counts the partial frames and notes that the streams hold. */
+  budget: Budget = new Budget();
+  /** u64 by Count. */
+  counts: usize = newCounts(Count.ALL);
+  /** Refusals: u64 by Status; 0 before the first. */
+  refusals: usize = 0;
+  /** What Envoy was told, see streams/tenant-metrics.ts; 0 before the first time. */
+  told: usize = 0;
   /** The next account of the same plugin. */
   next: Account | null = null;
 
@@ -21,9 +51,41 @@ export class Account {
   isNamed(at: usize, length: usize): bool {
     return length == this.nameLength && isSameBytes(at, this.nameAt, length);
   }
+
+  @inline
+  add(count: i32, amount: u64): void {
+    const at = this.counts + ((<usize>count) << 3);
+    store<u64>(at, load<u64>(at) + amount);
+    this.isChanged = true;
+  }
+
+  @inline
+  valueOf(count: i32): u64 {
+    return load<u64>(this.counts + ((<usize>count) << 3));
+  }
+
+  addRefusals(status: Status, amount: u64): void {
+    if (<usize>status >= MAX_STATUSES) return;
+    if (this.refusals == 0) this.refusals = newCounts(<i32>MAX_STATUSES);
+    const at = this.refusals + ((<usize>status) << 3);
+    store<u64>(at, load<u64>(at) + amount);
+    this.isChanged = true;
+  }
+
+  refusalsOf(status: Status): u64 {
+    return this.refusals == 0 ? 0 : load<u64>(this.refusals + ((<usize>status) << 3));
+  }
 }
 
-/** Stands for the account of a tenant that has no stream yet. */
+/** New counts, all 0. */
+export function newCounts(length: i32): usize {
+  const size = (<usize>length) << 3;
+  const counts = heap.alloc(size);
+  memory.fill(counts, 0, size);
+  return counts;
+}
+
+/** Stands for the account of a tenant that has no stream yet, and of a caller that is no tenant. */
 export const NO_ACCOUNT: Account = new Account(0, 0);
 
 /** Makes an account with a copy of the name. */

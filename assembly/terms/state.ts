@@ -17,8 +17,13 @@ export function closedBy(state: State, call: u32): Status {
   return Status.OK;
 }
 
-/** The same for a command of BatchCommands. What is not served is refused elsewhere. */
+/** The kind of a command of BatchCommands; UNSPECIFIED for one that is not served. */
+export function callOfCommand(command: u32): u32 {
+  return command > 255 ? Call.UNSPECIFIED : <u32>load<u8>(COMMAND_CALLS + <usize>command);
+}
+
+/** Why a tenant in this state may not send a command; OK if it may. What is not served is refused elsewhere. */
 export function commandClosedBy(state: State, command: u32): Status {
-  const call = command > 255 ? Call.UNSPECIFIED : <u32>load<u8>(COMMAND_CALLS + <usize>command);
+  const call = callOfCommand(command);
   return call == Call.UNSPECIFIED ? Status.OK : closedBy(state, call);
 }

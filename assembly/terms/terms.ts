@@ -40,8 +40,10 @@ export class Terms {
   maxHoldBackSeconds: i64 = i64.MAX_VALUE;
   /** How long leases in etcd may last, in seconds. */
   maxLeaseSeconds: i64 = i64.MAX_VALUE;
-  /** Counts the partial frames and notes that the streams hold. */
-  budget: Budget = new Budget();
+  /** How many bytes of partial frames and notes the streams may hold. */
+  maxHeldBytes: u32 = u32.MAX_VALUE;
+  /** True when the tenant has series of its own among the metrics. */
+  hasSeries: bool = true;
   /** Calls that were refused in the second that began then, see streams/late.ts. */
   refusals: u32 = 0;
   refusedAt: u64 = 0;
@@ -61,6 +63,12 @@ export class Terms {
   @inline
   get number(): u32 {
     return this.space.number;
+  }
+
+  /** Counts the partial frames and notes that the streams hold. */
+  @inline
+  get budget(): Budget {
+    return this.account.budget;
   }
 
   /** The latest timestamp that a request may name at the time `now`, in ms; 0 before the first tick. */

@@ -113,7 +113,66 @@ export const METRICS: readonly MetricRow[] = [
     type: 'gauge',
     labels: ['version'],
     means: '1 for each version that runs in this Envoy, 0 for one that has gone.',
-    remedy:
-      'After an upgrade, look for proxies that still run the former version. [Install](install.md#see-which-version-runs) says how the version becomes a label.',
+    remedy: 'After an upgrade, look for proxies that still run the former version.',
+  },
+  {
+    name: 'tidbmesh_tenant_requests_total',
+    type: 'counter',
+    labels: ['tenant', 'kind'],
+    means:
+      'Requests that went on, and refused requests of a batch. [Surface](surface.md) gives each method its kind: `read`, `scan`, `coprocessor`, `write`, `finish` (commits and locks), `find` (timestamps and places), `pd`, `etcd` or `other`.',
+    remedy: 'It says who is loud, and with what. Compare the rates of the tenants.',
+  },
+  {
+    name: 'tidbmesh_tenant_refused_total',
+    type: 'counter',
+    labels: ['tenant', 'code'],
+    means: 'Refusals, and streams that ended with a code.',
+    remedy: 'Find the code in [refusals](refusals.md).',
+  },
+  {
+    name: 'tidbmesh_tenant_request_bytes_total',
+    type: 'counter',
+    labels: ['tenant'],
+    means: 'Bytes of bodies that came from the tenant.',
+    remedy: 'A high rate is a bulk load, or a client in a loop.',
+  },
+  {
+    name: 'tidbmesh_tenant_response_bytes_total',
+    type: 'counter',
+    labels: ['tenant'],
+    means: 'Bytes of bodies that the storage layer answered, before they are rewritten.',
+    remedy: 'A high rate is a scan of large tables, or a dump.',
+  },
+  {
+    name: 'tidbmesh_tenant_rewrites_total',
+    type: 'counter',
+    labels: ['tenant'],
+    means: 'Keys that were mapped, in requests and answers, and other fields that were changed with them.',
+    remedy: "It is proportional to the filter's work for the tenant.",
+  },
+  {
+    name: 'tidbmesh_tenant_streams_total',
+    type: 'counter',
+    labels: ['tenant'],
+    means: 'Streams that the tenant has opened. A unary call is a stream.',
+    remedy: 'A high rate is a client that connects again and again.',
+  },
+  {
+    name: 'tidbmesh_tenant_streams_active',
+    type: 'gauge',
+    labels: ['tenant'],
+    means: 'Streams that are open now.',
+    remedy: 'Growth without new TiDBs is a client that leaks streams.',
+  },
+  {
+    name: 'tidbmesh_tenant_held_bytes',
+    type: 'gauge',
+    labels: ['tenant'],
+    means: 'Bytes of messages that have not arrived whole, and of notes about open requests.',
+    remedy: 'Near `limits.heldBytesPerTenant` the tenant is refused with HELD_TOO_MUCH.',
   },
 ];
+
+/** The labels of all metrics. */
+export const METRIC_LABELS: readonly string[] = [...new Set(METRICS.flatMap(({ labels }) => labels ?? []))];

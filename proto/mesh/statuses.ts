@@ -546,8 +546,29 @@ export const SENTENCES = {
   LOG_MORE_NOBODY:
     'tidb-mesh[{0}]: {1} more refusals of this kind within {2} s, for callers without a tenant',
   LOG_MORE_OTHERS: 'tidb-mesh: {0} more refusals of other kinds within {1} s',
-  /** The name of a metric; docs/refusals.md says how the code becomes a label. */
-  METRIC: 'tidbmesh_refused.code.{0}',
+  /**
+   * Names of metrics with labels, in the form of Istio's, see docs/metrics.md. {0} the code.
+   */
+  METRIC: 'code=.={0};.;tidbmesh_refused',
+  /** {0} the tenant. */
+  METRIC_REQUESTS: 'tenant=.={0};.;kind=.={1};.;tidbmesh_tenant_requests_total',
+  METRIC_TENANT_REFUSED: 'tenant=.={0};.;code=.={1};.;tidbmesh_tenant_refused_total',
+  METRIC_REQUEST_BYTES: 'tenant=.={0};.;tidbmesh_tenant_request_bytes_total',
+  METRIC_RESPONSE_BYTES: 'tenant=.={0};.;tidbmesh_tenant_response_bytes_total',
+  METRIC_REWRITES: 'tenant=.={0};.;tidbmesh_tenant_rewrites_total',
+  METRIC_STREAMS: 'tenant=.={0};.;tidbmesh_tenant_streams_total',
+  METRIC_STREAMS_ACTIVE: 'tenant=.={0};.;tidbmesh_tenant_streams_active',
+  METRIC_HELD: 'tenant=.={0};.;tidbmesh_tenant_held_bytes',
+  /** Kinds of calls, by mesh.Kind. */
+  KIND_READ: 'read',
+  KIND_SCAN: 'scan',
+  KIND_COPROCESSOR: 'coprocessor',
+  KIND_WRITE: 'write',
+  KIND_FINISH: 'finish',
+  KIND_FIND: 'find',
+  KIND_PD: 'pd',
+  KIND_ETCD: 'etcd',
+  KIND_OTHER: 'other',
   /** Who calls: {0} the principal. */
   PRINCIPAL: 'principal {0}',
   NAMELESS: 'a caller without a principal',

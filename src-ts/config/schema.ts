@@ -226,6 +226,15 @@ const pd = object(
   },
 );
 
+const observability = object('What is counted of single tenants, see docs/metrics.md.', [], {
+  maxTenants: whole(
+    1,
+    32767,
+    'How many tenants, the first of the list, have series of their own. All others are counted together, as `_other`.',
+    1000,
+  ),
+});
+
 const refuse = (whom: string): Schema => ({
   type: 'array',
   uniqueItems: true,
@@ -277,6 +286,7 @@ export const PLUGIN_CONFIG_SCHEMA: Schema = {
         description:
           'Lets through, counts (`tidbmesh_would_be_refused_total`) and logs what tenant 0 would be refused: what `policy` refuses and, while it is the only tenant, every other operation, unread.',
       },
+      observability,
     },
     {
       if: { required: ['requirePrincipal'], properties: { requirePrincipal: { const: false } } },

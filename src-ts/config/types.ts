@@ -70,4 +70,5 @@ export interface PluginConfig {
   pd?: PdConfig;
   policy?: PolicyConfig;
   dryRun?: boolean;
+  observability?: { maxTenants?: number };
 }

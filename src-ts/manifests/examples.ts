@@ -1,4 +1,5 @@
 /** TidbClusters for TiDB Operator: one storage layer, and two clusters with TiDB only that use it. */
+import { METRIC_LABELS } from '../../proto/mesh/metrics.ts';
 import type { MeshFile } from './mesh-file.ts';
 import type { KubeObject } from './storage.ts';
 
@@ -15,9 +16,9 @@ export const EXAMPLE_VERSIONS: readonly ExampleVersion[] = [
 ];
 
 /** Starts the sidecar before TiDB, which needs PD, and stops it after TiDB. */
-const POD_ANNOTATIONS = {
-  'proxy.istio.io/config': '{"holdApplicationUntilProxyStarts": true}',
-};
+const SIDECAR_FIRST = { holdApplicationUntilProxyStarts: true };
+/** Makes the labels of the filter's metrics labels of Prometheus, see docs/metrics.md. */
+const WITH_LABELS = { ...SIDECAR_FIRST, extraStatTags: METRIC_LABELS };
 const INJECTED = { 'istio-injection': 'enabled' };
 
 function namespaceOf(name: string): KubeObject {
@@ -32,7 +33,7 @@ function tidbCluster(namespace: string, name: string, spec: object): KubeObject 
   return { apiVersion: 'pingcap.com/v1alpha1', kind: 'TidbCluster', metadata: { namespace, name }, spec };
 }
 
-function common({ tidb }: ExampleVersion, account: string): object {
+function common({ tidb }: ExampleVersion, account: string, sidecar: object): object {
   return {
     version: tidb,
     timezone: 'UTC',
@@ -40,7 +41,7 @@ function common({ tidb }: ExampleVersion, account: string): object {
     pvReclaimPolicy: 'Retain',
     enableDynamicConfiguration: true,
     serviceAccount: account,
-    annotations: POD_ANNOTATIONS,
+    annotations: { 'proxy.istio.io/config': JSON.stringify(sidecar) },
   };
 }
 
@@ -51,7 +52,7 @@ export function storageLayer({ storage }: MeshFile, version: ExampleVersion): Ku
     namespaceOf(namespace),
     serviceAccount(namespace, cluster),
     tidbCluster(namespace, cluster, {
-      ...common(version, cluster),
+      ...common(version, cluster, WITH_LABELS),
       pd: { baseImage: 'pingcap/pd', replicas: 3, requests: { storage: '10Gi' }, config: {} },
       tikv: { baseImage: 'pingcap/tikv', replicas: 3, requests: { storage: '100Gi' }, config: {} },
       tidb: { baseImage: 'pingcap/tidb', replicas: 1, service: { type: 'ClusterIP' }, config: {} },
@@ -66,7 +67,7 @@ export function tenantCluster({ storage }: MeshFile, tenant: string, version: Ex
     namespaceOf(tenant),
     serviceAccount(tenant, account),
     tidbCluster(tenant, tenant, {
-      ...common(version, account),
+      ...common(version, account, SIDECAR_FIRST),
       cluster: { name: storage.cluster, namespace: storage.namespace },
       tidb: {
         baseImage: 'pingcap/tidb',

@@ -137,7 +137,13 @@ describe('bad answers', () => {
     );
     expect(accesses).toHaveLength(2);
     expect(accesses[0]).toMatchObject({ tenant: 'beta', details: `tidb_mesh_refused[${code}]`, path: GET });
-    expect(await mesh.prometheus()).toMatch(new RegExp(`tidbmesh_refused\\{.*code="${code}".*\\} [2-9]`));
+    const metrics = await mesh.prometheus();
+    expect(metrics).toMatch(new RegExp(`tidbmesh_refused\\{.*code="${code}".*\\} [2-9]`));
+    const labels = `code="${code}".*tenant="beta"|tenant="beta".*code="${code}"`;
+    expect(metrics).toMatch(new RegExp(`tidbmesh_tenant_refused_total\\{.*(?:${labels}).*\\} 2`));
+    expect(metrics).toMatch(
+      /tidbmesh_tenant_requests_total\{.*(?:kind="read".*tenant="beta"|tenant="beta".*kind="read").*\} [2-9]/,
+    );
   });
 
   test('its version is the first line of each VM, and a label', async () => {

@@ -8,6 +8,7 @@ import { waitHealthy, type ServerProcess } from '../harness/stack/processes.ts';
 import { ISTIOD_NAME, TRUST_DOMAIN, type ControlPlane } from './control-plane.ts';
 import { PROXY_GROUP, type Pod } from './network.ts';
 import { INJECTED_LABELS } from './objects.ts';
+import { METRIC_LABELS } from '../../proto/mesh/metrics.ts';
 
 export interface SidecarOptions {
   namespace: string;
@@ -130,6 +131,8 @@ export async function startSidecar(
         discoveryAddress: `${ISTIOD_NAME}:15012`,
         terminationDrainDuration: '1s',
         concurrency: 2,
+        // As the annotation of the rendered examples has it.
+        extraStatTags: METRIC_LABELS,
         // Istio shows a few statistics only, unless it is asked for more.
         proxyStatsMatcher: { inclusionRegexps: ['.*'] },
       }),

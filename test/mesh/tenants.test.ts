@@ -142,6 +142,22 @@ meshSuite('two tenants in a mesh', () => {
     }
   });
 
+  test("Istio's bootstrap makes the tenant and the kind labels of the filter's metrics", () => {
+    const store = mesh.store.sidecar.admin('stats/prometheus');
+    for (const tenant of ['alpha', 'beta'])
+      for (const kind of ['read', 'write'])
+        expect(
+          store
+            .split('\n')
+            .some(
+              (line) =>
+                line.startsWith('tidbmesh_tenant_requests_total{') &&
+                line.includes(`tenant="${tenant}"`) &&
+                line.includes(`kind="${kind}"`),
+            ),
+        ).toBe(true);
+  });
+
   test('a workload that is no tenant is refused by name, whatever labels it has', async () => {
     const call = await callUnary(target(mesh.pd, PD_PORT, mallory, ['h2']), GET_MEMBERS);
     expectRefused(call);

@@ -24,12 +24,22 @@ const BAD: [string, object, string][] = [
   [
     'an unknown field',
     { ...GOOD, rulez: [] },
-    'rulez: unknown field; known here: tenants, rules, requirePrincipal, limits, pd, policy, dryRun, $schema',
+    'rulez: unknown field; known here: tenants, rules, requirePrincipal, limits, pd, policy, dryRun, observability, $schema',
   ],
   [
     'an unknown field of a tenant',
     tenant({ id: 3 }),
     'tenants[0].id: unknown field; known here: name, number, state, keyspace, prefix, ownDefaultGroup',
+  ],
+  [
+    'series for nobody',
+    { ...GOOD, observability: { maxTenants: 0 } },
+    'observability.maxTenants: must be a whole number of tenants from 1 to 32767',
+  ],
+  [
+    'an unknown field of observability',
+    { ...GOOD, observability: { series: 1 } },
+    'observability.series: unknown field; known here: maxTenants',
   ],
   [
     'an unknown state',

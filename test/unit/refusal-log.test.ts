@@ -78,11 +78,11 @@ describe('an answer that is refused when its headers have gone on', () => {
     for (let i = 0; i < 3; i++) answered('alpha', MALFORMED);
     answered('t1', frame(Buffer.alloc(3), 1));
     pass(1000);
-    expect(filter.metric('tidbmesh_refused.code.MALFORMED')).toBe(3);
-    expect(filter.metric('tidbmesh_refused.code.COMPRESSED')).toBe(1);
+    expect(filter.metric('code=.=MALFORMED;.;tidbmesh_refused')).toBe(3);
+    expect(filter.metric('code=.=COMPRESSED;.;tidbmesh_refused')).toBe(1);
     expect(filter.metric('tidbmesh_refused_total')).toBe(4);
     pass(1000);
-    expect(filter.metric('tidbmesh_refused.code.MALFORMED')).toBe(3);
+    expect(filter.metric('code=.=MALFORMED;.;tidbmesh_refused')).toBe(3);
   });
 
   test('no place of a former refusal is told for one that has none', () => {
@@ -123,7 +123,7 @@ test('a caller without a tenant is logged and counted like all others', () => {
   expect(texts()[1]).toBe(
     'tidb-mesh[NO_RULE]: 2 more refusals of this kind within 10 s, for callers without a tenant',
   );
-  expect(filter.metric('tidbmesh_refused.code.NO_RULE')).toBe(3);
+  expect(filter.metric('code=.=NO_RULE;.;tidbmesh_refused')).toBe(3);
 });
 
 describe('keys', () => {
@@ -136,7 +136,7 @@ describe('keys', () => {
     });
     expect(asked('alpha', frame(batch), BATCH)).toBe(true);
     pass(1000);
-    expect(filter.metric('tidbmesh_refused.code.KEY_OUTSIDE')).toBe(1);
+    expect(filter.metric('code=.=KEY_OUTSIDE;.;tidbmesh_refused')).toBe(1);
     expect(filter.metric('tidbmesh_refused_total')).toBe(0);
     expect(filter.logged).toEqual([]);
   });
@@ -164,5 +164,5 @@ test('a stream that a new configuration ends is logged and counted', () => {
     'tidb-mesh[DRAINED]: ended the stream of tikvpb.Tikv/BatchCommands for tenant alpha: the configuration has changed what this caller may do; open the stream anew',
   );
   expect(filter.properties.get('tidb_mesh_refusal')).toBe('DRAINED');
-  expect(filter.metric('tidbmesh_refused.code.DRAINED')).toBe(1);
+  expect(filter.metric('code=.=DRAINED;.;tidbmesh_refused')).toBe(1);
 });

@@ -80,6 +80,9 @@ const TAKEN: [string, object][] = [
   ['lists of nothing', policy({ refuse: [], tenants: { alpha: {} } })],
   ['a dry run', { ...tenant({ number: 0 }), dryRun: true }],
   ['a dry run that is off', { ...GOOD, dryRun: false }],
+  ['series for one tenant', { ...GOOD, observability: { maxTenants: 1 } }],
+  ['series for all tenants', { ...GOOD, observability: { maxTenants: 32767 } }],
+  ['nothing about series', { ...GOOD, observability: {} }],
   ['pd with an authority', { ...GOOD, pd: { ...PD, authority: 'pd:2379' } }],
 ];
 
@@ -111,6 +114,11 @@ const REFUSED: [string, unknown][] = [
   ['labels as a text', rule({ ...RULE, node: { labels: 'x' } })],
   ['a number as a pattern', rule({ ...RULE, node: { app: 5 } })],
   ['a number as the pattern of a label', rule({ ...RULE, node: { labels: { a: 5 } } })],
+  ['series for nobody', { ...GOOD, observability: { maxTenants: 0 } }],
+  ['series for less than nobody', { ...GOOD, observability: { maxTenants: -1 } }],
+  ['series for too many', { ...GOOD, observability: { maxTenants: 32768 } }],
+  ['an unknown field of observability', { ...GOOD, observability: { series: 5 } }],
+  ['observability as a number', { ...GOOD, observability: 5 }],
   ['requirePrincipal as a text', { ...GOOD, requirePrincipal: 'yes' }],
   ['an unknown field of a tenant', tenant({ id: 7 })],
   ['a tenant without a number', { ...GOOD, tenants: [{ name: 'alpha' }] }],

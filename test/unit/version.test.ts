@@ -9,7 +9,7 @@ import { ROOT } from '../../src-ts/wasm/builds.ts';
 const CONFIG = Buffer.from(
   JSON.stringify({ tenants: [{ name: 'alpha', number: 1 }], rules: [{ principal: 'a', tenant: 'alpha' }] }),
 );
-const METRIC = `tidbmesh_build_info.version.${VERSION}`;
+const METRIC = `version=.=${VERSION};.;tidbmesh_build_info`;
 
 let filter: HostedModule;
 beforeAll(buildModule);

@@ -11,7 +11,7 @@ import { isTaggable, isTagged, tagOf } from '../../keys/table';
 import { alloc } from '../../memory/arena';
 import { isSameLong } from '../../wire/bytes';
 import { readVarint, writeVarint } from '../../wire/varint';
-import { replace, setTouched } from '../edits';
+import { countRewrites, replace, setTouched } from '../edits';
 import { isKnownContext } from './known-contexts';
 import { Check, EDIT_STEP, LAYOUT_BYTES, LONGEST, Layout, SHORTEST } from './layout';
 import { addPatch } from '../patches';
@@ -112,8 +112,9 @@ function tagKeys(layout: Layout, p: usize): void {
     store<u16>(p + <usize>load<u16>(at), tag, 1);
 }
 
-/** Records a use of a layout. */
-function trust(layout: Layout): void {
+/** Records that a layout was followed so many times. */
+function trust(layout: Layout, times: u32): void {
+  countRewrites(times * (<u32>layout.tags + <u32>layout.edits));
   layout.followedIn = rewriteSerial;
   if (layout.trust < MOST_TRUST) layout.trust++;
   if (layout.tags != 0) setTouched(true);
@@ -123,7 +124,7 @@ function trust(layout: Layout): void {
 export function followAlone(message: u32, p: usize, length: usize): bool {
   const layout = changetype<Layout>(findLayout(message, p, length));
   if (changetype<usize>(layout) == 0 || !fits(layout, p, length)) return false;
-  trust(layout);
+  trust(layout, 1);
   tagKeys(layout, p);
   for (let i: u32 = 0, n = <u32>layout.edits; i < n; i++) {
     const edit = layout.edit(i);
@@ -160,7 +161,7 @@ export function followRun(message: u32, field: Span, end: usize): u32 {
     (load<u32>(p) & mask) == headerBytes
   );
   if (count == 0) return 0;
-  trust(layout);
+  trust(layout, count);
   runEnd = p;
   runFields = count * layout.fields;
   if (layout.growth != 0) rebuild(layout, at, field.lengthAt, value, length, end);

@@ -1,4 +1,5 @@
 import { rename, writeFile } from 'node:fs/promises';
+import { METRIC_LABELS } from '../../../proto/mesh/metrics.ts';
 import type { CertFiles } from './certs.ts';
 
 /** The filter as it stands in the listeners. */
@@ -47,12 +48,9 @@ export function envoyBootstrap(options: EnvoyOptions): object {
   return {
     ...(options.node ? { node: options.node } : {}),
     admin: { address: address(ports.admin) },
-    // The code of a refusal and the version are labels, see docs/refusals.md and docs/install.md.
+    // As Istio's bootstrap does with extraStatTags, see docs/metrics.md.
     stats_config: {
-      stats_tags: [
-        { tag_name: 'code', regex: '^wasmcustom\\.tidbmesh_refused(\\.code\\.([A-Z_]+))$' },
-        { tag_name: 'version', regex: '^wasmcustom\\.tidbmesh_build_info(\\.version\\.(.+))$' },
-      ],
+      stats_tags: METRIC_LABELS.map((label) => ({ tag_name: label, regex: `(${label}=\\.=(.*?);\\.;)` })),
     },
     static_resources: {
       listeners: [

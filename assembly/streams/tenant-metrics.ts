@@ -1,0 +1,126 @@
+/**
+ * Tells Envoy on the tick what was counted of each tenant: the difference to what it was told before. A series is defined when it has its
+ * first value, so a tenant that was never seen costs nothing. Tenants without series of their own are told as one.
+ *
+ * A name carries its labels as Istio's do, so that Istio's bootstrap makes them Prometheus labels (extraStatTags):
+ * `tenant=.=alpha;.;kind=.=read;.;tidbmesh_tenant_requests_total`
+ */
+import { MetricType } from '../host/abi';
+import { add, defineMetricAt } from '../host/host';
+import { codeOf } from '../schema/statuses';
+import { Call, STATUS_COUNT } from '../schema/table';
+import { Account, Count, MAX_STATUSES, newAccount, newCounts } from '../terms/account';
+import { Text } from '../texts/table';
+import * as writer from '../texts/writer';
+import { Ascii, ascii } from '../wire/bytes';
+import { Status } from '../wire/status';
+
+/** What Envoy was told of an account: u64 by Count, then by Status; then u64 by the same, the metric plus one; then gauges. */
+const enum Told {
+  REFUSALS = Count.ALL,
+  STREAMS = Told.REFUSALS + 128,
+  HELD,
+  ALL,
+}
+
+/** No tenant can have this name. */
+const OTHER_NAME: Ascii = ascii('_other');
+/** The tenants without series of their own. */
+const other: Account = newAccount(changetype<usize>(OTHER_NAME), OTHER_NAME.length);
+
+/** The text of a kind of calls. */
+function kindText(call: i32): u32 {
+  switch (call) {
+    case Call.READ:
+      return Text.KIND_READ;
+    case Call.SCAN:
+      return Text.KIND_SCAN;
+    case Call.COPROCESSOR:
+      return Text.KIND_COPROCESSOR;
+    case Call.WRITE:
+      return Text.KIND_WRITE;
+    case Call.FINISH:
+      return Text.KIND_FINISH;
+    case Call.FIND:
+      return Text.KIND_FIND;
+    case Call.PD:
+      return Text.KIND_PD;
+    case Call.ETCD:
+      return Text.KIND_ETCD;
+    default:
+      return Text.KIND_OTHER;
+  }
+}
+
+function templateOf(place: i32): u32 {
+  switch (place) {
+    case Count.REQUEST_BYTES:
+      return Text.METRIC_REQUEST_BYTES;
+    case Count.RESPONSE_BYTES:
+      return Text.METRIC_RESPONSE_BYTES;
+    case Count.REWRITES:
+      return Text.METRIC_REWRITES;
+    case Count.STREAMS:
+      return Text.METRIC_STREAMS;
+    case Told.STREAMS:
+      return Text.METRIC_STREAMS_ACTIVE;
+    default:
+      return Text.METRIC_HELD;
+  }
+}
+
+/** Defines the metric of a place. Returns its number. */
+function define(account: Account, place: i32): u32 {
+  writer.fill(0, account.nameAt, account.nameLength);
+  if (place < Count.CALLS) {
+    writer.fillText(1, kindText(place));
+    writer.writeTemplate(Text.METRIC_REQUESTS);
+  } else if (place >= Told.REFUSALS && place < Told.STREAMS) {
+    writer.fillText(1, codeOf(place - Told.REFUSALS));
+    writer.writeTemplate(Text.METRIC_TENANT_REFUSED);
+  } else writer.writeTemplate(templateOf(place));
+  const isGauge = place >= Told.STREAMS;
+  return defineMetricAt(isGauge ? MetricType.GAUGE : MetricType.COUNTER, writer.textAt, writer.textLength);
+}
+
+/** Tells one value, if it is another than before. */
+function tell(account: Account, place: i32, value: u64): void {
+  const at = account.told + ((<usize>place) << 3);
+  const more = <i64>(value - load<u64>(at));
+  if (more == 0) return;
+  store<u64>(at, value);
+  if (!account.hasSeries) {
+    addToOther(place, more);
+    return;
+  }
+  const metric = at + ((<usize>Told.ALL) << 3);
+  if (load<u64>(metric) == 0) store<u64>(metric, <u64>define(account, place) + 1);
+  add(<u32>load<u64>(metric) - 1, more);
+}
+
+function addToOther(place: i32, more: i64): void {
+  other.isChanged = true;
+  if (place < Count.ALL) other.add(place, <u64>more);
+  else if (place < Told.STREAMS) other.addRefusals(place - Told.REFUSALS, <u64>more);
+  else if (place == Told.STREAMS) other.openStreams += <u32>more;
+  else other.budget.used += <usize>more;
+}
+
+/** Tells what has changed of an account. */
+export function tellAccount(account: Account): void {
+  if (!account.isChanged) return;
+  account.isChanged = false;
+  if (account.told == 0) account.told = newCounts(2 * Told.ALL);
+  for (let place: i32 = 0; place < Count.ALL; place++) tell(account, place, account.valueOf(place));
+  if (account.refusals != 0)
+    for (let status: i32 = Status.MALFORMED; status < <i32>STATUS_COUNT; status++)
+      tell(account, Told.REFUSALS + status, account.refusalsOf(status));
+  tell(account, Told.STREAMS, account.openStreams);
+  tell(account, Told.HELD, account.budget.used);
+}
+
+/** Tells the sum of the accounts without series of their own. Called after all others. */
+export function tellOther(): void {
+  if (<usize>(Told.STREAMS - Told.REFUSALS) != MAX_STATUSES) ERROR('there is a place for each status');
+  tellAccount(other);
+}

@@ -1,0 +1,148 @@
+/** What is counted of each tenant, and told to Envoy once a second. */
+import { beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { buildModule, callHeaders, headerPairs, HostedModule } from '../../bench/module.ts';
+import { frame } from '../harness/model/wire.ts';
+import { rowKey } from '../harness/support/keys.ts';
+import { encode } from '../harness/support/messages.ts';
+
+const GET = '/tikvpb.Tikv/KvGet';
+const BATCH = '/tikvpb.Tikv/BatchCommands';
+const KEY = rowKey(100, 1);
+
+const config = (more: object = {}, tenants = ['alpha', 'beta']): Buffer =>
+  Buffer.from(
+    JSON.stringify({
+      tenants: tenants.map((name, i) => ({ name, number: i + 1 })),
+      rules: [{ principal: 'spiffe://m/ns/{tenant}/sa/*' }],
+      ...more,
+    }),
+  );
+const caller = (tenant: string): Buffer => Buffer.from(`spiffe://m/ns/${tenant}/sa/tidb`);
+
+let filter: HostedModule;
+beforeAll(buildModule);
+beforeEach(() => {
+  filter = new HostedModule();
+  filter.clock = 1_700_000_000_000;
+  filter.configure(config());
+});
+
+/** A series of a tenant, as of the last tick. */
+const series = (name: string, tenant = 'alpha', label = ''): number =>
+  filter.metric(`tenant=.=${tenant};.;${label}tidbmesh_tenant_${name}`);
+const requests = (kind: string, tenant = 'alpha'): number =>
+  series('requests_total', tenant, `kind=.=${kind};.;`);
+/** All series of a tenant. */
+const seriesOf = (tenant: string): string[] =>
+  filter.metricNames.filter((name) => name.startsWith(`tenant=.=${tenant};`));
+
+function batch(...commands: [string, object][]): Uint8Array {
+  return frame(
+    encode('tikvpb.BatchCommandsRequest', {
+      requests: commands.map(([name, value]) => ({ cmd: { case: name, value } })),
+      requestIds: commands.map((_, i) => BigInt(i + 1)),
+    }),
+  );
+}
+const get: [string, object] = ['Get', { key: KEY, version: 5n }];
+const put: [string, object] = ['Prewrite', { mutations: [{ key: KEY }], primaryLock: KEY, startVersion: 5n }];
+
+describe('requests', () => {
+  test('of a batch count by their kinds, however often the like was seen', () => {
+    const stream = filter.open(caller('alpha'), callHeaders(BATCH));
+    for (let i = 0; i < 40; i++) filter.request(stream, batch(get, get, put, get));
+    filter.tick();
+    expect([requests('read'), requests('write'), requests('scan')]).toEqual([120, 40, 0]);
+    filter.request(stream, batch(get));
+    expect(requests('read')).toBe(120);
+    filter.tick();
+    expect([requests('read'), requests('read', 'beta')]).toEqual([121, 0]);
+  });
+
+  test('alone count by their kinds, messages of a stream one by one, HTTP by call', () => {
+    const call = (path: string, message: Uint8Array, times = 1): void => {
+      const stream = filter.open(caller('alpha'), callHeaders(path));
+      for (let i = 0; i < times; i++) filter.request(stream, frame(message));
+      filter.close(stream);
+    };
+    call(GET, encode('kvrpcpb.GetRequest', get[1]));
+    call('/pdpb.PD/Tso', encode('pdpb.TsoRequest', { count: 1 }), 3);
+    call('/etcdserverpb.KV/Range', encode('etcdserverpb.RangeRequest', { key: Buffer.from('/tidb/x') }));
+    call('/pdpb.PD/GetMembers', new Uint8Array());
+    const version = [':path', '/pd/api/v1/version'] as const;
+    filter.open(caller('alpha'), headerPairs([[':method', 'GET'], version, [':authority', 'pd']]));
+    filter.tick();
+    expect(['read', 'find', 'etcd', 'pd'].map((kind) => requests(kind))).toEqual([1, 4, 1, 1]);
+  });
+});
+
+test('bytes, rewrites, streams and held bytes', () => {
+  const stream = filter.open(caller('alpha'), callHeaders(GET));
+  const request = frame(encode('kvrpcpb.GetRequest', get[1]));
+  filter.request(stream, request.subarray(0, 9));
+  filter.tick();
+  expect([series('streams_total'), series('streams_active')]).toEqual([1, 1]);
+  expect(series('held_bytes')).toBeGreaterThan(0);
+  filter.request(stream, request.subarray(9));
+  filter.answerHeaders(stream);
+  const answer = frame(encode('kvrpcpb.GetResponse', { notFound: true }));
+  filter.answer(stream, answer);
+  filter.close(stream);
+  filter.tick();
+  expect(series('request_bytes_total')).toBe(request.length);
+  expect(series('response_bytes_total')).toBe(answer.length);
+  expect(series('rewrites_total')).toBe(1);
+  expect([series('streams_active'), series('held_bytes')]).toEqual([0, 0]);
+});
+
+test('refusals count by code: of calls, of requests of a batch, of callers without a tenant for nobody', () => {
+  const stream = filter.open(caller('alpha'), callHeaders(BATCH));
+  filter.request(stream, batch(['Get', { key: rowKey(70, 1, 9), version: 5n }], get));
+  expect(() => filter.open(caller('alpha'), callHeaders('/pdpb.PD/StoreHeartbeat'))).toThrow();
+  expect(() => filter.open(caller('nobody'), callHeaders(GET))).toThrow();
+  filter.tick();
+  const refused = (code: string): number => series('refused_total', 'alpha', `code=.=${code};.;`);
+  expect([refused('KEY_OUTSIDE'), refused('NOT_FOR_TENANTS'), refused('UNKNOWN_TENANT')]).toEqual([1, 1, 0]);
+  expect(filter.metric('code=.=UNKNOWN_TENANT;.;tidbmesh_refused')).toBe(1);
+});
+
+describe('series', () => {
+  const use = (tenant: string): void => {
+    const stream = filter.open(caller(tenant), callHeaders(GET));
+    filter.request(stream, frame(encode('kvrpcpb.GetRequest', get[1])));
+    filter.close(stream);
+  };
+
+  test('a tenant that was never seen has none', () => {
+    use('alpha');
+    filter.tick();
+    expect(seriesOf('alpha').length).toBeGreaterThan(3);
+    expect(seriesOf('beta')).toEqual([]);
+  });
+
+  test('go on when the configuration changes', () => {
+    use('alpha');
+    filter.configure(config({ limits: {} }));
+    use('alpha');
+    filter.tick();
+    expect(requests('read')).toBe(2);
+  });
+
+  test('behind the first maxTenants of the list are one', () => {
+    const tenants = ['alpha', 'beta', 'gamma', 'delta'];
+    filter.configure(config({ observability: { maxTenants: 2 } }, tenants));
+    for (const tenant of tenants) use(tenant);
+    for (let i = 0; i < 2; i++) filter.tick();
+    const reads = [...tenants, '_other'].map((tenant) => requests('read', tenant));
+    expect(reads).toEqual([1, 1, 0, 0, 2]);
+    expect([series('streams_total', '_other'), seriesOf('gamma')]).toEqual([2, []]);
+  });
+
+  test('are told by differences: a tick without requests tells nothing', () => {
+    use('alpha');
+    filter.tick();
+    const told = filter.increments;
+    filter.tick();
+    expect(filter.increments).toBe(told);
+  });
+});

@@ -61,17 +61,15 @@ export class World {
   /** Begins an input: its key space, a new stream, no coverage. */
   begin(input: Input): Space {
     const space = spaceNamed(input.space);
-    if (this.chosen !== space.name) {
-      this.chosen = space.name;
-      for (const filter of [this.guarded.filter, this.release]) {
-        space.choose(filter);
-        tellFacts(filter);
-      }
-    }
-    for (const filter of [this.guarded.filter, this.release])
+    for (const filter of [this.guarded.filter, this.release]) {
+      if (this.chosen !== space.name) space.choose(filter);
+      // What one input has taught or wants to know must not change what the next one does.
+      filter.doubtRegions();
+      filter.forgetWanted();
+      tellFacts(filter);
       filter.newStream(input.heldLimit, input.heldLimit);
-    // What one message wants to know must not hide what the next one does.
-    for (const filter of [this.guarded.filter, this.release]) filter.forgetWanted();
+    }
+    this.chosen = space.name;
     this.guarded.clearCoverage();
     return space;
   }

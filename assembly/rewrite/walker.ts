@@ -127,10 +127,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
     let tag = <u32>load<u8>(p);
     if (tag < 0x80) p++;
     else {
-      const wide = readVarint(p, end);
-      if (varint.readEnd == 0 || wide > 0xffffffff || varintSize(wide) != <i32>(varint.readEnd - p))
-        return fail(Status.MALFORMED, message, 0);
-      tag = <u32>wide;
+      tag = wideTag(p, end);
       p = varint.readEnd;
     }
     const field = tag >> 3;
@@ -140,13 +137,9 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
 
     if (kind != Kind.UNKNOWN && !(entry & Entry.REPEATED)) {
       const bit = (<u64>1) << (field & 63);
-      if (field < 64) {
-        if (seen & bit) return fail(Status.DUPLICATE, message, field);
-        seen |= bit;
-      } else {
-        if (level.seenHigh & bit) return fail(Status.DUPLICATE, message, field);
-        level.seenHigh |= bit;
-      }
+      if ((field < 64 ? seen : level.seenHigh) & bit) return fail(Status.DUPLICATE, message, field);
+      if (field < 64) seen |= bit;
+      else level.seenHigh |= bit;
     }
 
     // Pass a field that is not read. Hand any other to its handler, with its extent.
@@ -180,28 +173,16 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         p += <usize>size;
         if ((entry & KIND_AND_ROLE) == OPAQUE_BYTES) continue;
         level.field.set(at, valueAt, value, p);
-        switch (kind) {
-          case Kind.MESSAGE:
-            status = onMessage(level, flags, entry, field);
-            p = level.field.end;
-            break;
-          case Kind.BYTES:
-            status = onBytes(level, flags, entry, tag);
-            break;
-          case Kind.UNKNOWN:
-            status = onUnknown(level, flags, field);
-            break;
-          default:
-            status = onPacked(level, entry, tag);
-        }
+        status = onLengthDelimited(level, flags, entry, tag);
+        p = level.field.end;
         break;
       }
       case FIXED64:
       case FIXED32: {
-        const wide = (tag & 7) == FIXED64;
-        const size: usize = wide ? 8 : 4;
-        if (size > end - p || (kind != Kind.UNKNOWN && kind != (wide ? Kind.FIXED64 : Kind.FIXED32)))
-          return fail(Status.MALFORMED, message, field);
+        const isWide = (tag & 7) == FIXED64;
+        const size: usize = isWide ? 8 : 4;
+        const isRight = kind == Kind.UNKNOWN || kind == (isWide ? Kind.FIXED64 : Kind.FIXED32);
+        if (size > end - p || !isRight) return fail(Status.MALFORMED, message, field);
         p += size;
         continue;
       }
@@ -219,6 +200,27 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   if (endsPlainly(flags, self, seen)) return Status.OK;
   level.seen = seen;
   return endMessage(level, flags);
+}
+
+/** Reads a tag of several bytes, which end at `varint.readEnd`. 0 when it is no tag, or longer than it needs to be. */
+function wideTag(p: usize, end: usize): u32 {
+  const tag = readVarint(p, end);
+  const isTag = varint.readEnd != 0 && tag <= 0xffffffff && varintSize(tag) == <i32>(varint.readEnd - p);
+  return isTag ? <u32>tag : 0;
+}
+
+/** Handles a field that has a length, by its kind. The walk goes on at the end of `level.field`. */
+function onLengthDelimited(level: Level, flags: u32, entry: u32, tag: u32): Status {
+  switch (kindIn(entry)) {
+    case Kind.MESSAGE:
+      return onMessage(level, flags, entry, tag >> 3);
+    case Kind.BYTES:
+      return onBytes(level, flags, entry, tag);
+    case Kind.UNKNOWN:
+      return onUnknown(level, flags, tag >> 3);
+    default:
+      return onPacked(level, entry, tag);
+  }
 }
 
 /** Handles a number in a field of its own. */

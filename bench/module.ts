@@ -24,6 +24,7 @@ interface Callbacks {
 
 const OK = 0;
 const NOT_FOUND = 1;
+const CAS_MISMATCH = 8;
 const CONTINUE = 0;
 /** As in assembly/host/abi.ts. */
 const PLUGIN_CONFIGURATION = 7;
@@ -64,6 +65,8 @@ const ANSWER_HEADERS = headerPairs([
   [':status', '200'],
   ['content-type', 'application/grpc'],
 ]);
+
+export type SharedData = Map<string, { readonly value: Uint8Array; readonly cas: number }>;
 
 const NOBODY = new Uint8Array();
 
@@ -109,8 +112,11 @@ export class HostedModule {
   /** Milliseconds since 1970, as the filter sees it. */
   clock = Date.now();
 
-  /** `buildModule` comes first. */
-  constructor() {
+  /** The status of the last reply. */
+  replyCode = 0;
+
+  /** `buildModule` comes first. `shared`: what the VMs of one Envoy share. */
+  constructor(private readonly shared: SharedData = new Map()) {
     compiled ??= new WebAssembly.Module(readFileSync(join(ROOT, RELEASE.output)));
     const imports = { env: this.host(), wasi_snapshot_preview1: { random_get: this.random.bind(this) } };
     this.wasm = new WebAssembly.Instance(compiled, imports).exports as unknown as Callbacks;
@@ -197,12 +203,13 @@ export class HostedModule {
         return OK;
       },
       proxy_send_local_response: (
-        _code: number,
+        code: number,
         details: number,
         detailsLength: number,
         at: number,
         size: number,
       ): number => {
+        this.replyCode = code;
         this.refusal = this.read(at, size);
         this.details = this.read(details, detailsLength);
         return OK;
@@ -231,6 +238,32 @@ export class HostedModule {
       proxy_get_current_time_nanoseconds: (at: number): number => {
         this.look();
         this.words.setBigUint64(at, BigInt(this.clock) * 1_000_000n, true);
+        return OK;
+      },
+      proxy_get_shared_data: (
+        key: number,
+        keyLength: number,
+        at: number,
+        size: number,
+        cas: number,
+      ): number => {
+        const found = this.shared.get(this.read(key, keyLength));
+        if (found === undefined) return NOT_FOUND;
+        this.give(found.value, at, size);
+        this.words.setUint32(cas, found.cas, true);
+        return OK;
+      },
+      proxy_set_shared_data: (
+        key: number,
+        keyLength: number,
+        at: number,
+        size: number,
+        cas: number,
+      ): number => {
+        const name = this.read(key, keyLength);
+        const found = this.shared.get(name);
+        if (cas !== 0 && found?.cas !== cas) return CAS_MISMATCH;
+        this.shared.set(name, { value: this.view.slice(at, at + size), cas: (found?.cas ?? 0) + 1 });
         return OK;
       },
       // Nothing to ask PD through.

@@ -23,6 +23,7 @@ import { answerLate, forgetLate } from '../streams/late';
 import { flushRefusals } from '../streams/refusal-log';
 import { defineMetrics, recordBuild, recordMetrics } from '../streams/metrics';
 import { endClosedStreams } from '../streams/states';
+import { tellVms } from '../streams/vm-record';
 import { closeStream, findStream, openStream } from '../streams/stream';
 import { onLookup, wakeForgotten } from '../streams/waiting';
 import { proxy_set_tick_period_milliseconds } from '@gcoredev/proxy-wasm-sdk-as/assembly/imports';
@@ -78,6 +79,7 @@ export function proxy_on_tick(_root: u32): void {
   flushRefusals();
   recordMetrics(drain.drainingCount);
   recordAccounts();
+  tellVms(clock.now);
 }
 
 export function proxy_on_request_headers(context: u32, _count: u32, _last: u32): u32 {

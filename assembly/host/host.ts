@@ -8,6 +8,7 @@ import {
   proxy_get_current_time_nanoseconds,
   proxy_get_header_map_pairs,
   proxy_get_property,
+  proxy_get_shared_data,
   proxy_http_call,
   proxy_increment_metric,
   proxy_log,
@@ -18,6 +19,7 @@ import {
   proxy_set_buffer_bytes,
   proxy_set_effective_context,
   proxy_set_property,
+  proxy_set_shared_data,
 } from '@gcoredev/proxy-wasm-sdk-as/assembly/imports';
 import { Buffer, HeaderMap, LogLevel, MetricType } from './abi';
 import { random_get } from './random';
@@ -128,6 +130,23 @@ export function currentTime(): u64 {
   store<u64>(answer, 0);
   proxy_get_current_time_nanoseconds(answer);
   return load<u64>(answer);
+}
+
+/** The mark of the value that `readShared` read: `writeShared` with it fails if the value has changed since. 0 when there is none. */
+export let sharedCas: u32 = 0;
+
+/** Reads a value that all VMs of this Envoy share. */
+export function readShared(key: usize, keyLength: usize): bool {
+  clear();
+  store<u32>(answer, 0, 8);
+  const status = proxy_get_shared_data(key, keyLength, answer, answer + 4, answer + 8);
+  sharedCas = status == 0 ? load<u32>(answer, 8) : 0;
+  return take(status);
+}
+
+/** Writes such a value. With `cas` 0 always; otherwise false if it has changed. */
+export function writeShared(key: usize, keyLength: usize, value: usize, length: usize, cas: u32): bool {
+  return proxy_set_shared_data(key, keyLength, value, length, cas) == 0;
 }
 
 /** Makes the next calls act for another context: a stream, or the root, which outlives streams. */

@@ -54,11 +54,10 @@ export class Accounts {
     this.isChanged = true;
   }
 
-  /** Tells Envoy what was counted. */
-  tell(): void {
+  each(visit: (account: Account) => void): void {
     let account = this.first;
     while (account != null) {
-      tellAccount(account);
+      visit(account);
       account = account.next;
     }
   }
@@ -88,8 +87,13 @@ export function takeStateChange(): bool {
   return changed;
 }
 
+/** Calls `visit` for every account. */
+export function eachAccount(visit: (account: Account) => void): void {
+  for (let i = 0; i < all.length; i++) all[i].each(visit);
+}
+
 /** Tells Envoy what was counted of all tenants. Called on the tick. */
 export function recordAccounts(): void {
-  for (let i = 0; i < all.length; i++) all[i].tell();
+  eachAccount(tellAccount);
   tellOther();
 }

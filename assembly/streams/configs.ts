@@ -9,7 +9,13 @@ import { doubtRegions } from '../rewrite/regions';
 import { ConfigReader } from '../tenant/config';
 import { Resolver } from '../tenant/identity';
 import { Terms } from '../terms/terms';
+import * as json from '../texts/json-writer';
+import { Ascii, ascii, hashBytes } from '../wire/bytes';
 import { Accounts, accountsOf } from './accounts';
+
+const QUOTE: u8 = 0x22;
+const BACKSLASH: u8 = 0x5c;
+const QUESTION_MARK: u8 = 0x3f;
 
 /** A version without a new stream for this long is no longer in force, if streams begin under another. Twice the tick. */
 const SILENCE_MS: u64 = 2000;
@@ -25,8 +31,13 @@ export class ConfigVersion {
   lastUse: u64 = 0;
   /** Numbers versions from 1 in the order in which they came into force. */
   serial: u32 = 0;
+  /** A hash of its text, the same in all VMs, and when it was loaded, ms since 1970. */
+  hash: u32 = 0;
+  loadedAt: u64 = 0;
 
   private accounts: Accounts;
+  /** The plugin's name for JSON: ASCII, with ? in the place of what would need an escape. */
+  pluginBytes: ArrayBuffer;
 
   constructor(
     public root: u32,
@@ -34,6 +45,7 @@ export class ConfigVersion {
     public resolver: Resolver,
   ) {
     this.accounts = accountsOf(plugin);
+    this.pluginBytes = printable(plugin);
   }
 
   /** Gives the terms of one of its tenants their account. */
@@ -64,6 +76,16 @@ export class ConfigVersion {
   }
 }
 
+function printable(text: string): ArrayBuffer {
+  const bytes = String.UTF8.encode(text);
+  for (let i = 0; i < bytes.byteLength; i++) {
+    const at = changetype<usize>(bytes) + <usize>i;
+    const c = load<u8>(at);
+    if (c < 0x20 || c > 0x7e || c == QUOTE || c == BACKSLASH) store<u8>(at, QUESTION_MARK);
+  }
+  return bytes;
+}
+
 let serials: u32 = 0;
 let uses: u64 = 0;
 /** All versions in the order of loading. */
@@ -77,6 +99,9 @@ export function configure(root: u32, plugin: string, text: string, now: u64): st
   const reader = new ConfigReader(text);
   if (reader.error.length != 0) return reader.error;
   const version = new ConfigVersion(root, plugin, new Resolver(reader.config));
+  const bytes = String.UTF8.encode(text);
+  version.hash = hashBytes(changetype<usize>(bytes), bytes.byteLength);
+  version.loadedAt = now;
   const place = placeOf(root);
   if (place < 0) versions.push(version);
   else versions[place] = version;
@@ -172,4 +197,40 @@ export function collectGarbage(): void {
   if (!garbage) return;
   garbage = false;
   __collect();
+}
+
+/** Notes that managed memory was released elsewhere. */
+export function noteGarbage(): void {
+  garbage = true;
+}
+
+const PLUGIN: Ascii = ascii('plugin');
+const HASH: Ascii = ascii('hash');
+const SERIAL: Ascii = ascii('serial');
+const LOADED: Ascii = ascii('loadedAt');
+const TENANTS: Ascii = ascii('tenants');
+
+/** Writes the configurations in force with texts/json-writer: a list of objects. */
+export function writeConfigs(): void {
+  json.openList();
+  for (let i = 0; i < versions.length; i++) {
+    const version = versions[i];
+    if (version.successor == null) writeConfig(version);
+  }
+  json.closeList();
+}
+
+function writeConfig(version: ConfigVersion): void {
+  json.openObject();
+  json.addMember(PLUGIN);
+  json.addText(changetype<usize>(version.pluginBytes), version.pluginBytes.byteLength);
+  json.addMember(HASH);
+  json.addNumber(version.hash);
+  json.addMember(SERIAL);
+  json.addNumber(version.serial);
+  json.addMember(LOADED);
+  json.addNumber(version.loadedAt);
+  json.addMember(TENANTS);
+  json.addNumber(version.resolver.config.tenants.length);
+  json.closeObject();
 }

@@ -4,7 +4,7 @@
 import { Buffer, HeaderMap } from '../host/abi';
 import * as host from '../host/host';
 import { mayQuoteKeys } from '../keys/text';
-import { RequestKind, classify } from '../policy/classify';
+import { RequestKind, classify, pathBytes } from '../policy/classify';
 import * as methods from '../policy/methods';
 import { NO_OPERATION } from '../policy/names';
 import * as frames from '../rewrite/frames';
@@ -37,7 +37,8 @@ import {
 import { lookUpWanted } from './lookups';
 import { countStream, countTurnedAway } from './metrics';
 import { permit } from './permit';
-import { refuse, refuseCaller, refuseMessage } from './refuse';
+import { refuse, refuseCall, refuseCaller, refuseMessage } from './refuse';
+import { answerStatus, isStatusPath } from './status';
 import { Phase, Stream } from './stream';
 import { noteDryRunCommands } from './dry-run';
 import { onActing } from './waiting';
@@ -77,7 +78,14 @@ export function onRequestHeaders(stream: Stream): bool {
     return false;
   }
   const identity = identify(version.resolver, true);
+  const isStatus =
+    !stream.isGrpc && isStatusPath(headers.pathAt, pathBytes(headers.pathAt, headers.pathLength));
   if (identity.access == Access.SYSTEM) {
+    if (isStatus) {
+      stream.phase = Phase.ENDED;
+      answerStatus();
+      return false;
+    }
     stream.phase = Phase.PASS;
     return true;
   }
@@ -93,6 +101,10 @@ export function onRequestHeaders(stream: Stream): bool {
   stream.terms = terms;
   host.addHeader(HeaderMap.REQUEST_HEADERS, TENANT_HEADER, terms.nameAt, terms.nameLength);
   host.writeProperty(TENANT_PROPERTY, terms.nameAt, terms.nameLength);
+  if (isStatus) {
+    refuseCall(stream, Status.NOT_FOR_TENANTS, 0, pathBytes(headers.pathAt, headers.pathLength));
+    return false;
+  }
   return stream.isGrpc ? onGrpcCall(stream, terms) : onHttpCall(stream, terms);
 }
 

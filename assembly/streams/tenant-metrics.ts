@@ -29,7 +29,7 @@ const OTHER_NAME: Ascii = ascii('_other');
 const other: Account = newAccount(changetype<usize>(OTHER_NAME), OTHER_NAME.length);
 
 /** The text of a kind of calls. */
-function kindText(call: i32): u32 {
+export function kindText(call: i32): u32 {
   switch (call) {
     case Call.READ:
       return Text.KIND_READ;

@@ -35,6 +35,13 @@ export class Account {
   budget: Budget = new Budget();
   /** u64 by Count. */
   counts: usize = newCounts(Count.ALL);
+  /** Number of all refusals. */
+  refused: u64 = 0;
+  /** Requests and bytes per second, lately. */
+  requestRate: u64 = 0;
+  byteRate: u64 = 0;
+  private measuredRequests: u64 = 0;
+  private measuredBytes: u64 = 0;
   /** Refusals: u64 by Status; 0 before the first. */
   refusals: usize = 0;
   /** What Envoy was told, see streams/tenant-metrics.ts; 0 before the first time. */
@@ -67,9 +74,22 @@ export class Account {
   addRefusals(status: Status, amount: u64): void {
     if (<usize>status >= MAX_STATUSES) return;
     if (this.refusals == 0) this.refusals = newCounts(<i32>MAX_STATUSES);
+    this.refused += amount;
     const at = this.refusals + ((<usize>status) << 3);
     store<u64>(at, load<u64>(at) + amount);
     this.isChanged = true;
+  }
+
+  /** Measures the rates over the last so many milliseconds. */
+  measureRates(milliseconds: u64): void {
+    if (milliseconds == 0) return;
+    let requests: u64 = 0;
+    for (let call: i32 = 0; call < Count.CALLS; call++) requests += this.valueOf(call);
+    const bytes = this.valueOf(Count.REQUEST_BYTES) + this.valueOf(Count.RESPONSE_BYTES);
+    this.requestRate = ((requests - this.measuredRequests) * 1000) / milliseconds;
+    this.byteRate = ((bytes - this.measuredBytes) * 1000) / milliseconds;
+    this.measuredRequests = requests;
+    this.measuredBytes = bytes;
   }
 
   refusalsOf(status: Status): u64 {

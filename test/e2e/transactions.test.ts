@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { callHttp } from '../harness/stack/caller.ts';
+import { principalOf } from '../harness/stack/certs.ts';
 import type { Session } from '../harness/stack/sql.ts';
 import { standardPluginConfig, startStack, type Stack } from '../harness/stack/stack.ts';
 import { errorOf, inAll, marker, only, tableIds, tableKeysIn, withSessions } from './support/tenants.ts';
@@ -270,6 +272,38 @@ describe('the state of alpha changes while its TiDB works', () => {
       expect((await errorOf(other.query('CREATE TABLE tx.refused (id INT)'))).message).toMatch(READ_ONLY);
       await use('beta', (beta) => beta!.query('UPDATE t SET n = 5 WHERE id = 15'));
     }));
+
+  test('the status shows that every worker has taken the configuration, on the ports of PD and of the store', async () => {
+    interface Status {
+      vms: { stale: boolean; configs: { hash: number }[] }[];
+      tenants: Record<string, { state: string; requests: Record<string, number> }>;
+    }
+    const certs = await stack.certs.client(principalOf('storage', 'operator'));
+    for (const address of [stack.pd.meshAddress, stack.store.meshAddress]) {
+      let status: Status;
+      do {
+        await sleep(100);
+        const answer = await callHttp(address, certs, '/tidb-mesh/status');
+        expect(answer.status).toBe(200);
+        status = JSON.parse(answer.body) as Status;
+        // A configuration is told with the next second.
+      } while (new Set(status.vms.flatMap(({ configs }) => configs.map(({ hash }) => hash))).size > 1);
+      expect(status.vms.length).toBeGreaterThanOrEqual(2);
+      expect(status.vms.some(({ stale }) => stale)).toBe(false);
+      expect(status.tenants['alpha']!.state).toBe('read-only');
+      expect(status.tenants['beta']!.state).toBe('active');
+      for (const { requests } of Object.values(status.tenants))
+        for (const kind of ['read', 'write', 'finish', 'find', 'etcd'])
+          expect([kind, requests[kind]! > 0]).toEqual([kind, true]);
+    }
+    const tenant = await callHttp(
+      stack.store.meshAddress,
+      await stack.certs.client(principalOf('alpha')),
+      '/tidb-mesh/status',
+    );
+    expect(tenant.status).toBe(403);
+    expect(tenant.body).not.toMatch(/alpha|beta/);
+  });
 
   test('suspended: a read fails at once and names the state; active again, all is served', () =>
     use('alpha', async (...sessions) => {

@@ -1,0 +1,144 @@
+/** Answers `GET /tidb-mesh/status` for system principals: what all VMs of this Envoy have told, as JSON. docs/status.md explains it. */
+import { Grpc } from '../host/abi';
+import * as host from '../host/host';
+import { VERSION } from '../host/version';
+import { alloc } from '../memory/arena';
+import { TextIndex } from '../tenant/text-index';
+import { Call } from '../schema/table';
+import { Count } from '../terms/account';
+import { State } from '../terms/state';
+import * as json from '../texts/json-writer';
+import { textOf } from '../texts/text';
+import { Ascii, ascii, equals } from '../wire/bytes';
+import * as clock from './clock';
+import { noteGarbage } from './configs';
+import { kindText } from './tenant-metrics';
+import { HEADER_BYTES, TENANT_BYTES, Value, readRecord, registered, tellVms } from './vm-record';
+
+const PATH: Ascii = ascii('/tidb-mesh/status');
+/** Tells access logs that the filter itself answered. */
+const ANSWERED: Ascii = ascii('tidb_mesh_answered');
+/** A VM that has told nothing for so long is stale, and is left out after the longer time. */
+const STALE_MS: u64 = 10_000;
+const GONE_MS: u64 = 600_000;
+
+const TRUE: Ascii = ascii('true');
+const FALSE: Ascii = ascii('false');
+const NAMES: Ascii[] = [
+  ascii('requestBytes'),
+  ascii('responseBytes'),
+  ascii('rewrites'),
+  ascii('streams'),
+  ascii('refused'),
+  ascii('openStreams'),
+  ascii('heldBytes'),
+  ascii('requestsPerSecond'),
+  ascii('bytesPerSecond'),
+];
+const STATES: Ascii[] = [ascii('active'), ascii('read-only'), ascii('suspended')];
+const VERSION_NAME: Ascii = ascii('version');
+const TIME: Ascii = ascii('time');
+const VMS: Ascii = ascii('vms');
+const STALE: Ascii = ascii('stale');
+const TOLD: Ascii = ascii('toldMsAgo');
+const TENANTS: Ascii = ascii('tenants');
+const STATE: Ascii = ascii('state');
+const REQUESTS: Ascii = ascii('requests');
+const VERSION_TEXT: Ascii = ascii(VERSION);
+
+/** True for the path of the status, without its query. */
+export function isStatusPath(p: usize, length: usize): bool {
+  return equals(p, length, PATH);
+}
+
+/** The tenants of all VMs, by name: copies of their entries with the sums. */
+let entries: usize[] = [];
+let names: TextIndex = new TextIndex();
+
+/** Adds a VM's tenants to those of the others. A stale VM's gauges and rates are over; its counts happened. */
+function gather(at: usize, count: u32, isStale: bool): void {
+  for (let i: u32 = 0; i < count; i++) {
+    const length = <usize>load<u32>(at);
+    const place = names.find(at + TENANT_BYTES, length);
+    const first = place < 0;
+    const entry = first ? alloc(TENANT_BYTES + length) : entries[place];
+    if (first) {
+      memory.copy(entry, at, TENANT_BYTES + length);
+      const name = new ArrayBuffer(<i32>length);
+      memory.copy(changetype<usize>(name), at + TENANT_BYTES, length);
+      names.add(name, entries.length);
+      entries.push(entry);
+    } else if (!isStale) store<u32>(entry, load<u32>(at, 4), 4);
+    for (let v: usize = 0; v < <usize>Value.ALL; v++) {
+      const value = entry + 8 + (v << 3);
+      const more = isStale && v >= <usize>Value.OPEN_STREAMS ? 0 : load<u64>(at + 8 + (v << 3));
+      store<u64>(value, first ? more : load<u64>(value) + more);
+    }
+    at += TENANT_BYTES + ((length + 7) & ~(<usize>7));
+  }
+}
+
+function writeTenant(entry: usize): void {
+  const values = entry + 8;
+  json.addName(entry + TENANT_BYTES, <usize>load<u32>(entry));
+  json.openObject();
+  json.addMember(STATE);
+  json.addAscii(STATES[min<u32>(load<u32>(entry, 4), State.SUSPENDED)]);
+  json.addMember(REQUESTS);
+  json.openObject();
+  for (let call: i32 = Call.READ; call <= <i32>Call.OTHER; call++) {
+    json.addMember(textOf(kindText(call)));
+    // A batch itself, and what the tables do not know, are others.
+    let value = load<u64>(values + ((<usize>call) << 3));
+    if (call == <i32>Call.OTHER) value += load<u64>(values) + load<u64>(values + ((<usize>Call.BATCH) << 3));
+    json.addNumber(value);
+  }
+  json.closeObject();
+  for (let i = 0; i < NAMES.length; i++) {
+    json.addMember(NAMES[i]);
+    json.addNumber(load<u64>(values + ((<usize>(Count.CALLS + i)) << 3)));
+  }
+  json.closeObject();
+}
+
+/** Sends the answer. Nothing of the request goes on. */
+export function answerStatus(): void {
+  const now = clock.now;
+  tellVms(now, true);
+  noteGarbage();
+  entries = [];
+  names = new TextIndex();
+  json.beginJson();
+  json.openObject();
+  json.addMember(VERSION_NAME);
+  json.addAscii(VERSION_TEXT);
+  json.addMember(TIME);
+  json.addNumber(now);
+  json.addMember(VMS);
+  json.openList();
+  const count = registered();
+  for (let vm: u32 = 0; vm < count; vm++) {
+    if (!readRecord(vm)) continue;
+    const record = host.resultAt;
+    const length = <usize>load<u32>(record, 8);
+    const ago = now - min(now, load<u64>(record));
+    const isStale = ago >= STALE_MS;
+    gather(record + HEADER_BYTES + ((length + 7) & ~(<usize>7)), load<u32>(record, 12), isStale);
+    if (ago >= GONE_MS) continue;
+    json.openObject();
+    json.addValue(record + HEADER_BYTES, length);
+    json.addMember(TOLD);
+    json.addNumber(ago);
+    json.addMember(STALE);
+    const stale = isStale ? TRUE : FALSE;
+    json.addRaw(changetype<usize>(stale), stale.length);
+    json.closeObject();
+  }
+  json.closeList();
+  json.addMember(TENANTS);
+  json.openObject();
+  for (let i = 0; i < entries.length; i++) writeTenant(entries[i]);
+  json.closeObject();
+  json.closeObject();
+  host.sendReply(200, Grpc.NONE, json.jsonAt, json.jsonLength, changetype<usize>(ANSWERED), ANSWERED.length);
+}

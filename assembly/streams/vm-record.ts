@@ -1,0 +1,143 @@
+/**
+ * What each VM tells the others once a second, in Envoy's shared data. The record of one VM:
+ *
+ *   told at, ms:u64 | length of the JSON:u32 | number of tenants:u32 | the JSON, a VM's object of /tidb-mesh/status
+ *   then for each tenant: length of the name:u32 | state:u32 | values: u64 x VALUES | name
+ */
+import * as host from '../host/host';
+import { vmBudget } from '../memory/stream-buffer';
+import { alloc } from '../memory/arena';
+import { Account, Count } from '../terms/account';
+import * as json from '../texts/json-writer';
+import { Ascii, ascii } from '../wire/bytes';
+import { eachAccount } from './accounts';
+import { writeConfigs } from './configs';
+import { streamCount } from './stream';
+
+/** Values of a tenant: its counts, then these. */
+export const enum Value {
+  REFUSED = Count.ALL,
+  OPEN_STREAMS,
+  HELD,
+  REQUESTS_PER_SECOND,
+  BYTES_PER_SECOND,
+  ALL,
+}
+
+export const HEADER_BYTES: usize = 16;
+export const TENANT_BYTES: usize = 8 + ((<usize>Value.ALL) << 3);
+/** Several configurations tick in one VM. */
+const PAUSE_MS: u64 = 900;
+const NOT_REGISTERED: u32 = u32.MAX_VALUE;
+/** Maximum of attempts to register: other VMs do so at the same time. */
+const ATTEMPTS: u32 = 64;
+
+/** Holds how many VMs have registered: u32. */
+const REGISTRY: Ascii = ascii('tidb-mesh.vms');
+const RECORD: Ascii = ascii('tidb-mesh.vm.');
+const ID: Ascii = ascii('id');
+const MEMORY: Ascii = ascii('memoryBytes');
+const HELD: Ascii = ascii('heldBytes');
+const STREAMS: Ascii = ascii('streams');
+const CONFIGS: Ascii = ascii('configs');
+
+let id: u32 = NOT_REGISTERED;
+let toldAt: u64 = 0;
+let tenantCount: u32 = 0;
+let tenantBytes: usize = 0;
+let writeAt: usize = 0;
+/** Milliseconds since this VM told last; 0 for an answer within the same tick, which measures no new rates. */
+let elapsed: u64 = 0;
+
+/** The number of VMs that have registered; 0 when nobody has. */
+export function registered(): u32 {
+  return host.readShared(changetype<usize>(REGISTRY), REGISTRY.length) && host.resultLength == 4
+    ? load<u32>(host.resultAt)
+    : 0;
+}
+
+/** Takes the next id. False when others were quicker each time: the next tick tries again. */
+function register(): bool {
+  const value = alloc(4);
+  for (let i: u32 = 0; i < ATTEMPTS; i++) {
+    const count = registered();
+    store<u32>(value, count + 1);
+    if (!host.writeShared(changetype<usize>(REGISTRY), REGISTRY.length, value, 4, host.sharedCas)) continue;
+    id = count;
+    return true;
+  }
+  return false;
+}
+
+/** Reads the record of a VM. False when there is none. */
+export function readRecord(vm: u32): bool {
+  const key = keyOf(vm);
+  return host.readShared(key, RECORD.length + 8) && host.resultLength >= HEADER_BYTES;
+}
+
+/** The key of a VM's record: its id in eight hex digits. */
+function keyOf(vm: u32): usize {
+  const key = alloc(RECORD.length + 8);
+  memory.copy(key, changetype<usize>(RECORD), RECORD.length);
+  for (let i: u32 = 0; i < 8; i++) {
+    const digit = (vm >> (28 - i * 4)) & 15;
+    store<u8>(key + RECORD.length + <usize>i, <u8>(digit < 10 ? 0x30 + digit : 0x57 + digit));
+  }
+  return key;
+}
+
+function measure(account: Account): void {
+  tenantCount++;
+  tenantBytes += TENANT_BYTES + ((account.nameLength + 7) & ~(<usize>7));
+}
+
+function put(account: Account): void {
+  account.measureRates(elapsed);
+  store<u32>(writeAt, <u32>account.nameLength);
+  store<u32>(writeAt, account.state, 4);
+  memory.copy(writeAt + 8, account.counts, (<usize>Count.ALL) << 3);
+  const values = writeAt + 8;
+  store<u64>(values + ((<usize>Value.REFUSED) << 3), account.refused);
+  store<u64>(values + ((<usize>Value.OPEN_STREAMS) << 3), account.openStreams);
+  store<u64>(values + ((<usize>Value.HELD) << 3), account.budget.used);
+  store<u64>(values + ((<usize>Value.REQUESTS_PER_SECOND) << 3), account.requestRate);
+  store<u64>(values + ((<usize>Value.BYTES_PER_SECOND) << 3), account.byteRate);
+  memory.copy(writeAt + TENANT_BYTES, account.nameAt, account.nameLength);
+  writeAt += TENANT_BYTES + ((account.nameLength + 7) & ~(<usize>7));
+}
+
+function writeVm(): void {
+  json.beginJson();
+  json.addMember(ID);
+  json.addNumber(id);
+  json.addMember(MEMORY);
+  json.addNumber((<u64>memory.size()) << 16);
+  json.addMember(HELD);
+  json.addNumber(vmBudget.used);
+  json.addMember(STREAMS);
+  json.addNumber(streamCount());
+  json.addMember(CONFIGS);
+  writeConfigs();
+}
+
+/** Tells the other VMs. Called on the tick with the time in ms, and before an answer. */
+export function tellVms(now: u64, always: bool = false): void {
+  if (!always && now < toldAt + PAUSE_MS) return;
+  if (id == NOT_REGISTERED && !register()) return;
+  elapsed = now - toldAt;
+  toldAt = now;
+  writeVm();
+  tenantCount = 0;
+  tenantBytes = 0;
+  eachAccount(measure);
+  const jsonBytes = (json.jsonLength + 7) & ~(<usize>7);
+  const size = HEADER_BYTES + jsonBytes + tenantBytes;
+  const record = alloc(size);
+  store<u64>(record, now);
+  store<u32>(record, <u32>json.jsonLength, 8);
+  store<u32>(record, tenantCount, 12);
+  memory.copy(record + HEADER_BYTES, json.jsonAt, json.jsonLength);
+  writeAt = record + HEADER_BYTES + jsonBytes;
+  eachAccount(put);
+  host.writeShared(keyOf(id), RECORD.length + 8, record, size, 0);
+}

@@ -1,0 +1,186 @@
+/** `GET /tidb-mesh/status`: what the VMs of one Envoy have told each other, and who may read it. */
+import { beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { buildModule, callHeaders, headerPairs, HostedModule, type SharedData } from '../../bench/module.ts';
+import { frame } from '../harness/model/wire.ts';
+import { rowKey } from '../harness/support/keys.ts';
+import { encode } from '../harness/support/messages.ts';
+import { VERSION } from '../../src-ts/version.ts';
+
+const GET = '/tikvpb.Tikv/KvGet';
+const PATH = '/tidb-mesh/status';
+const config = (alphaState = 'active', more: object = {}): Buffer =>
+  Buffer.from(
+    JSON.stringify({
+      tenants: [
+        { name: 'alpha', number: 1, state: alphaState },
+        { name: 'beta', number: 2 },
+      ],
+      rules: [
+        { principal: 'spiffe://m/ns/storage/sa/*', system: true },
+        { principal: 'spiffe://m/ns/{tenant}/sa/*' },
+      ],
+      ...more,
+    }),
+  );
+const caller = (namespace: string): Buffer => Buffer.from(`spiffe://m/ns/${namespace}/sa/x`);
+const request = frame(encode('kvrpcpb.GetRequest', { key: rowKey(100, 1), version: 5n }));
+
+interface Status {
+  version: string;
+  vms: {
+    id: number;
+    stale: boolean;
+    toldMsAgo: number;
+    memoryBytes: number;
+    streams: number;
+    configs: { plugin: string; hash: number; serial: number; loadedAt: number; tenants: number }[];
+  }[];
+  tenants: Record<string, Record<string, unknown> & { requests: Record<string, number> }>;
+}
+
+/** What this caller gets from this VM: the status and the body. */
+function ask(vm: HostedModule, who = caller('storage'), path = PATH, method = 'GET'): [number, string] {
+  vm.replyCode = 0;
+  const headers = headerPairs([
+    [':method', method],
+    [':path', path],
+    [':authority', 'store:20160'],
+  ]);
+  expect(() => vm.open(who, headers)).toThrow();
+  return [vm.replyCode, vm.refusal];
+}
+const read = (vm: HostedModule): Status => JSON.parse(ask(vm)[1]) as Status;
+
+let shared: SharedData;
+let one: HostedModule;
+let two: HostedModule;
+beforeAll(buildModule);
+beforeEach(() => {
+  shared = new Map();
+  [one, two] = [new HostedModule(shared), new HostedModule(shared)];
+  for (const vm of [one, two]) {
+    vm.clock = 1_700_000_000_000;
+    vm.configure(config());
+  }
+});
+
+function pass(milliseconds: number, ...vms: HostedModule[]): void {
+  for (const vm of vms) {
+    vm.clock += milliseconds;
+    vm.tick();
+  }
+}
+
+function use(vm: HostedModule, tenant: string, times: number): void {
+  for (let i = 0; i < times; i++) {
+    const stream = vm.open(caller(tenant), callHeaders(GET));
+    vm.request(stream, request);
+    vm.close(stream);
+  }
+}
+
+test('sums the tenants over all VMs, whichever VM is asked', () => {
+  use(one, 'alpha', 3);
+  use(two, 'alpha', 4);
+  use(two, 'beta', 1);
+  pass(1000, one, two);
+  for (const vm of [one, two]) {
+    const status = read(vm);
+    expect(status.version).toBe(VERSION);
+    expect(status.vms.map(({ id, stale }) => [id, stale])).toEqual([
+      [0, false],
+      [1, false],
+    ]);
+    expect(Object.keys(status.tenants).sort()).toEqual(['alpha', 'beta']);
+    expect(status.tenants['alpha']).toMatchObject({
+      state: 'active',
+      requests: { read: 7, write: 0 },
+      requestBytes: 7 * request.length,
+      streams: 7,
+      openStreams: 0,
+      refused: 0,
+      heldBytes: 0,
+    });
+  }
+});
+
+test('has rates over the last second', () => {
+  pass(1000, one);
+  use(one, 'alpha', 20);
+  pass(2000, one);
+  expect(read(one).tenants['alpha']).toMatchObject({
+    requestsPerSecond: 10,
+    bytesPerSecond: 10 * request.length,
+  });
+  pass(2000, one);
+  expect(read(one).tenants['alpha']).toMatchObject({ requestsPerSecond: 0 });
+});
+
+test('tells the configuration of each VM: one that has not taken the new one differs', () => {
+  pass(1000, one, two);
+  const hashes = (): number[] => read(one).vms.map(({ configs }) => configs[0]!.hash);
+  const [before, other] = hashes();
+  expect(other).toBe(before);
+  one.configure(config('read-only'));
+  pass(1000, one, two);
+  const [after, old] = hashes();
+  expect(after).not.toBe(before);
+  expect(old).toBe(before);
+  two.configure(config('read-only'));
+  pass(1000, one, two);
+  expect(new Set(hashes()).size).toBe(1);
+  const [vm] = read(one).vms;
+  expect(vm!.configs).toEqual([
+    {
+      plugin: 'bench',
+      hash: after,
+      serial: 2,
+      loadedAt: expect.any(Number) as unknown as number,
+      tenants: 2,
+    },
+  ]);
+});
+
+test('marks a VM that has told nothing for ten seconds as stale, and keeps what it counted', () => {
+  use(two, 'alpha', 2);
+  const open = two.open(caller('alpha'), callHeaders(GET));
+  expect(open).toBeGreaterThan(0);
+  pass(1000, one, two);
+  expect(read(one).tenants['alpha']).toMatchObject({ streams: 3, openStreams: 1 });
+  pass(9000, one);
+  expect(read(one).vms[1]).toMatchObject({ stale: false, toldMsAgo: 9000 });
+  pass(1000, one);
+  const status = read(one);
+  expect(status.vms.map(({ stale }) => stale)).toEqual([false, true]);
+  expect(status.tenants['alpha']).toMatchObject({ streams: 3, openStreams: 0 });
+});
+
+test('is for system principals only: a tenant gets 403, which names nobody', () => {
+  use(two, 'beta', 1);
+  pass(1000, one, two);
+  for (const path of [PATH, `${PATH}?x=1`]) {
+    const [code, text] = ask(one, caller('alpha'), path);
+    expect([code, JSON.parse(text)]).toEqual([
+      403,
+      expect.stringMatching(/^tidb-mesh\[NOT_FOR_TENANTS\]: \/tidb-mesh\/status: /),
+    ]);
+    expect(text).not.toMatch(/alpha|beta/);
+  }
+  expect(ask(one, caller('stranger'))[0]).toBe(403);
+  expect(ask(one)[0]).toBe(200);
+});
+
+test('a dry run does not open it to tenant 0', () => {
+  const alone = { tenants: [{ name: 'legacy', number: 0 }], dryRun: true };
+  one.configure(config('active', alone));
+  expect(ask(one, caller('legacy'))[0]).toBe(403);
+});
+
+test('other paths of a system principal go on', () => {
+  const headers = headerPairs([
+    [':method', 'GET'],
+    [':path', '/tidb-mesh/other'],
+    [':authority', 'store:20160'],
+  ]);
+  expect(one.open(caller('storage'), headers)).toBeGreaterThan(0);
+});

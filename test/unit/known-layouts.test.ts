@@ -14,6 +14,7 @@ import { rounds } from '../harness/support/rounds.ts';
 
 const SPACES: SpaceChoice[] = [
   { number: 1 },
+  { number: 12, ownDefaultGroup: true },
   { number: 3, keyspace: { id: 7, mode: 'txn' } },
   { number: 5, prefix: { bytes: Buffer.from('app1:'), mode: 'txn' } },
   { number: 0 },
@@ -42,6 +43,7 @@ const CONTEXT = {
   peer: { id: 1043n, storeId: 4n },
   resourceGroupTag: Buffer.alloc(12, 7),
   requestSource: 'external_Select',
+  resourceControlContext: { resourceGroupName: 'default' },
 };
 
 const SAMPLES: Sample[] = [
@@ -166,6 +168,28 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     const seen = (list: Uint8Array): number => filter.message(id, list, 'response').bytes.length;
     for (let n = 0; n < TIMES; n++) expect(seen(other)).toBe(0);
     expect(seen(own)).toBe(own.length);
+  });
+
+  test('contexts of one length that change in different places do not pass for each other', () => {
+    const choice = { number: 12, ownDefaultGroup: true };
+    const [filter, walked] = [new Filter(build), new Filter('walking')];
+    for (const one of [filter, walked]) one.selectSpace(choice);
+    const id = messageId('kvrpcpb.GetRequest');
+    const { resourceControlContext, ...before } = CONTEXT;
+    const [rest, group] = [before, { resourceControlContext }].map((fields) =>
+      encode('kvrpcpb.Context', fields),
+    ) as [Uint8Array, Uint8Array];
+    const behind = encode('kvrpcpb.GetRequest', { key: row(1), version: TIMESTAMP });
+    // Decoders take fields in any order.
+    const messages = [
+      [rest, group],
+      [group, rest],
+    ].map((parts) => Buffer.concat([field(1, Buffer.concat(parts)), behind]));
+    expect(messages[0]!.length).toBe(messages[1]!.length);
+    const become = (of: Filter, bytes: Uint8Array): string => hex(of.message(id, bytes, 'request').bytes);
+    for (let n = 0; n < TIMES; n++)
+      for (const bytes of messages) expect(become(filter, bytes)).toBe(become(walked, bytes));
+    expect(messages.some((bytes) => filter.knows(id, bytes, 'request'))).toBe(true);
   });
 
   const cases = [...SAMPLES, ...ALONE].flatMap((sample) =>

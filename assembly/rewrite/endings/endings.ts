@@ -9,7 +9,7 @@ import { Level } from '../level';
 import { addChecksumRule, addContext, addContextFields, addLease, addSafePoint } from './additions';
 import { endNames } from './names';
 import { endRange } from './range';
-import { endRegion, rememberUnchanged } from './region';
+import { endRegion, rememberContext } from './region';
 import { requireFields, requireSettings } from './required';
 
 /** True when there is nothing to do at this message's end, as for most messages. @inline */
@@ -49,7 +49,7 @@ function endRequest(level: Level, flags: u32): Status {
     if (status != Status.OK) return status;
   }
   if (flags & Flag.CONTEXT) {
-    rememberUnchanged(level);
+    rememberContext(level);
     addContextFields(level);
   }
   if (flags & Flag.HAS_CONTEXT) addContext(level);

@@ -50,12 +50,12 @@ export function learn(message: u32, p: usize, length: usize, firstPatch: u32, gr
 
 /** True for a request's context that is known to need no change. @inline */
 export function isKnownContext(p: usize, length: usize): bool {
-  return IS_ON && contexts.isKnownContext(p, length);
+  return IS_ON && contexts.isKnownContext(p, length) && contexts.knownEdit == 0;
 }
 
-/** Remembers the context that was just looked up and not found. @inline */
-export function rememberContext(p: usize, length: usize): void {
-  if (IS_ON) contexts.rememberContext(p, length);
+/** Remembers the context that was just looked up and not found. See `contexts.knownEdit`. @inline */
+export function rememberContext(p: usize, length: usize, edit: u32): void {
+  if (IS_ON) contexts.rememberContext(p, length, edit);
 }
 
 /** True when such a message would be followed. For tests. */

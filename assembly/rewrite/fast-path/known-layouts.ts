@@ -12,7 +12,7 @@ import { alloc } from '../../memory/arena';
 import { isSameLong } from '../../wire/bytes';
 import { readVarint, writeVarint } from '../../wire/varint';
 import { countRewrites, replace, setTouched } from '../edits';
-import { isKnownContext } from './known-contexts';
+import * as contexts from './known-contexts';
 import { Check, EDIT_STEP, LAYOUT_BYTES, LONGEST, Layout, SHORTEST } from './layout';
 import { addPatch } from '../patches';
 import { Span } from '../span';
@@ -90,7 +90,8 @@ function fits(layout: Layout, p: usize, length: usize): bool {
         if (!isTagged(where)) return false;
         break;
       case Check.CONTEXT:
-        if (!isKnownContext(where, <usize>(check >> 32))) return false;
+        if (!contexts.isKnownContext(where, <usize>((check >> 32) & 0xffff))) return false;
+        if (contexts.knownEdit != <u32>(check >> 48)) return false;
         break;
       case Check.TIMESTAMP:
       case Check.TIMESTAMP_OR_MAX:
@@ -186,6 +187,7 @@ function rebuild(layout: Layout, at: usize, lengthAt: usize, value: usize, lengt
     copyAhead(to, header, headerBytes);
     to += headerBytes;
     const body = p + skip;
+    if (layout.tags != 0) tagKeys(layout, body);
     const behind = body + length;
     let from = body;
     for (let edit = edits; edit < editsEnd; edit += EDIT_STEP) {

@@ -40,7 +40,7 @@ export class Layout {
     return changetype<usize>(this) + OFFSETS + ((<usize>i) << 1);
   }
 
-  /** The i-th check: kind:u16 offset:u16 length:u16 0:u16, as one u64. */
+  /** The i-th check: kind:u16 offset:u16 length:u16 edit:u16, as one u64. Only contexts have an edit. */
   @inline
   check(i: u32): usize {
     return changetype<usize>(this) + CHECKS + ((<usize>i) << 3);

@@ -20,7 +20,7 @@ import {
 import { Role } from '../../schema/table';
 import * as varint from '../../wire/varint';
 import { readVarint } from '../../wire/varint';
-import { isKnownContext } from './known-contexts';
+import * as contexts from './known-contexts';
 import * as layouts from './known-layouts';
 import {
   Check,
@@ -213,7 +213,11 @@ function bytes(entry: u32, at: usize, length: usize, depth: i32): bool {
     if (role != Role.ROLE_UNSPECIFIED) return false;
     if (!(flagsOf(recordOf(messageIn(entry))) & Flag.CONTEXT))
       return learn(messageIn(entry), at, at + length, depth + 1);
-    return request && isKnownContext(at, length) && check(Check.CONTEXT, at, length);
+    return (
+      request &&
+      contexts.isKnownContext(at, length) &&
+      check(Check.CONTEXT, at, length | ((<usize>contexts.knownEdit) << 16))
+    );
   }
   if (kindIn(entry) != Kind.BYTES) return false;
   switch (role) {

@@ -7,8 +7,6 @@ import { setRequestUnits } from '../../src-ts/tenants/request-units.ts';
 import type { Usage } from '../../src-ts/tenants/usage.ts';
 import { Caller, type Answer } from '../e2e/support/caller.ts';
 import { errorOf, inAll } from '../e2e/support/tenants.ts';
-import { callHttp } from '../harness/stack/caller.ts';
-import { principalOf } from '../harness/stack/certs.ts';
 import { startStack, type Stack } from '../harness/stack/stack.ts';
 import type { Fields } from '../harness/support/messages.ts';
 
@@ -225,60 +223,46 @@ describe('two TiDBs with a group of one name', () => {
 });
 
 describe("a limit of a tenant's `default`", () => {
-  /** Request units a second. Each row that is written takes some, and each tenant's sessions write as fast as they may. */
-  const LIMIT = 4;
-  const SESSIONS = 4;
-  const SECONDS = 2;
-  /** TiDB learns of a limit with its next tokens, which it asks for every few seconds. */
+  /** Request units a second. A row takes more, one for each KiB. */
+  const LIMIT = 50;
+  const ROW_BYTES = 65_536;
+  const SESSIONS = 2;
+  const SECONDS = 3;
+  /** TiDB learns of a limit with its next tokens, which it asks for every 5 s, or 20 s when it uses little. */
   const MOST_ROUNDS = 20;
 
-  /** What a tenant did in a round, and for how long its sessions waited for request units, all together. */
-  interface Round {
-    rows: number;
-    waitedSeconds: number;
-  }
-  type Rounds = Record<string, Round>;
+  type Rows = Record<string, number>;
 
-  /** What TiDB says of itself: seconds of waiting for tokens of its `default`, since its start. */
-  async function waited(tenant: string): Promise<number> {
-    const address = `127.0.0.1:${stack.tidbs.get(tenant)!.statusPort}`;
-    const certs = await stack.certs.client(principalOf(tenant));
-    const { status, body: text } = await callHttp(address, certs, '/metrics', { anyName: true });
-    expect(status).toBe(200);
-    const sum = /^resource_manager_client_request_success_sum\{name="default"[^}]*\} (\S+)/m.exec(text);
-    return Number(sum?.[1] ?? 0);
-  }
-
-  /** Both tenants write side by side. */
-  async function round(): Promise<Rounds> {
+  /** Rows that each tenant writes beside the other in the same time. */
+  async function round(): Promise<Rows> {
     const end = Date.now() + SECONDS * 1000;
-    const done = await Promise.all(
-      stack.tenants.map(async ({ name }): Promise<[string, Round]> => {
-        const before = await waited(name);
-        const counts = await Promise.all(
-          Array.from({ length: SESSIONS }, async () => {
-            const session = await stack.tidbs.get(name)!.connect('work');
-            let rows = 0;
-            for (; Date.now() < end; rows++) await session.query('INSERT INTO loads VALUES ()');
-            await session.close();
-            return rows;
-          }),
-        );
-        const rows = counts.reduce((sum, count) => sum + count, 0);
-        return [name, { rows, waitedSeconds: (await waited(name)) - before }];
-      }),
-    );
-    return Object.fromEntries(done);
+    const one = async (tenant: string): Promise<number> => {
+      const session = await stack.tidbs.get(tenant)!.connect('work');
+      let rows = 0;
+      try {
+        for (; Date.now() < end; rows++)
+          await session.query(`INSERT INTO loads (v) VALUES (REPEAT('x', ${ROW_BYTES}))`);
+      } catch (error) {
+        // Who waits too long for request units is told so.
+        expect((error as Error).message).toMatch(/resource group quota/);
+      }
+      await session.close();
+      return rows;
+    };
+    const done = stack.tenants.map(async ({ name }): Promise<[string, number]> => {
+      const all = await Promise.all(Array.from({ length: SESSIONS }, () => one(name)));
+      return [name, all.reduce((sum, rows) => sum + rows, 0)];
+    });
+    return Object.fromEntries(await Promise.all(done));
   }
 
   /** Lets both write until the outcome is as wanted. Gives the last one. */
-  async function until(isWanted: (rounds: Rounds) => boolean): Promise<Rounds> {
-    let last = await round();
-    for (let i = 1; i < MOST_ROUNDS && !isWanted(last); i++) last = await round();
-    return last;
+  async function until(isWanted: (rows: Rows) => boolean): Promise<Rows> {
+    let rows = await round();
+    for (let i = 1; i < MOST_ROUNDS && !isWanted(rows); i++) rows = await round();
+    return rows;
   }
-  /** Its sessions wait for most of their time. */
-  const isHeldBack = ({ waitedSeconds }: Round): boolean => waitedSeconds > (SESSIONS * SECONDS) / 2;
+  const isHeldBack = (rows: Rows): boolean => 2 * rows['alpha']! < rows['beta']!;
 
   async function underGroups(): Promise<Record<string, number>> {
     const { resourceGroups } = await stack.store.inspect.stats();
@@ -287,7 +271,7 @@ describe("a limit of a tenant's `default`", () => {
 
   test('TiDB holds back the tenant that has it, and not the other', async () => {
     await inAll(stack, (session) =>
-      session.query('CREATE TABLE work.loads (id BIGINT AUTO_RANDOM PRIMARY KEY)'),
+      session.query('CREATE TABLE work.loads (id BIGINT AUTO_RANDOM PRIMARY KEY, v MEDIUMBLOB)'),
     );
     expect(await setRequestUnits(pd, 1, { ru: LIMIT, priority: 'low' })).toEqual({
       ru: LIMIT,
@@ -300,13 +284,13 @@ describe("a limit of a tenant's `default`", () => {
     expect((await inSql('alpha'))['default']).toBe(String(LIMIT));
     expect((await inSql('beta'))['default']).toBe('UNLIMITED');
     const before = await underGroups();
-    const { alpha, beta } = await until((rounds) => isHeldBack(rounds['alpha']!));
-    expect([isHeldBack(alpha!), beta!.waitedSeconds]).toEqual([true, 0]);
+    const rows = await until(isHeldBack);
+    expect(isHeldBack(rows)).toBe(true);
     const after = await underGroups();
     const grown = (name: string): number => (after[name] ?? 0) - (before[name] ?? 0);
     // At the store each request names the group that PD has.
-    expect(grown('1:default')).toBeGreaterThanOrEqual(alpha!.rows);
-    expect(grown('default')).toBeGreaterThanOrEqual(beta!.rows);
+    expect(grown('1:default')).toBeGreaterThanOrEqual(rows['alpha']!);
+    expect(grown('default')).toBeGreaterThanOrEqual(rows['beta']!);
     expect(Object.keys(after)).not.toContain('2:default');
   });
 
@@ -344,8 +328,7 @@ describe("a limit of a tenant's `default`", () => {
   test('without the limit it is not held back any more', async () => {
     await setRequestUnits(pd, 1, { ru: 'unlimited', priority: 'medium' });
     for (let i = 0; i < 40 && (await inSql('alpha'))['default'] !== 'UNLIMITED'; i++) await sleep(250);
-    const { alpha } = await until((rounds) => rounds['alpha']!.waitedSeconds === 0);
-    expect(alpha!.waitedSeconds).toBe(0);
+    expect(isHeldBack(await until((rows) => !isHeldBack(rows)))).toBe(false);
   });
 });
 

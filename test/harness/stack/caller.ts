@@ -59,12 +59,12 @@ export async function callGrpc(
   }
 }
 
-/** One HTTP/1.1 request over TLS with that certificate. `anyName`: the server's certificate has a principal and no name, as a TiDB's. */
+/** One HTTP/1.1 request over TLS with that certificate. */
 export function callHttp(
   address: string,
   certs: CertFiles,
   path: string,
-  options: { method?: string; headers?: Record<string, string>; body?: string; anyName?: boolean } = {},
+  options: { method?: string; headers?: Record<string, string>; body?: string } = {},
 ): Promise<{ status: number; body: string }> {
   const { hostname, port } = new URL(`https://${address}`);
   return new Promise((resolve, reject) => {
@@ -80,7 +80,6 @@ export function callHttp(
         cert: readFileSync(certs.cert),
         key: readFileSync(certs.key),
         servername: 'localhost',
-        ...(options.anyName ? { checkServerIdentity: () => undefined } : {}),
         agent: false,
         timeout: 10_000,
       },

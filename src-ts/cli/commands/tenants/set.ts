@@ -23,9 +23,9 @@ export const setTenants = pdCommand<Options, [string]>({
   summary: 'set how much a tenant may use, and its priority',
   about: `PD's resource control limits the tenant: the command changes the resource group NUMBER:default in PD,
 and makes it where it is missing. It needs "ownDefaultGroup": true for the tenant in the pluginConfig.
-The tenant's TiDBs wait for request units together, and learn of a change within seconds. TiKV orders
-waiting requests by priority while it is busy. The tenant cannot change the group. Without options the
-limit stays as it is, and running TiDBs are told of it again.`,
+The tenant's TiDBs wait for request units together. Running ones learn of a change after 5 to 40
+seconds. TiKV orders waiting requests by priority while it is busy. The tenant cannot change the group.
+Without options the limit stays as it is, and running TiDBs are told of it again.`,
   examples: [
     'tidb-mesh tenants set alpha --ru 2000 --priority low --pd http://pd:2379',
     ['tidb-mesh tenants set alpha --burst --pd http://pd:2379', 'more than its rate while nothing waits'],

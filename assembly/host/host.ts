@@ -225,12 +225,12 @@ export function increment(metric: u32): void {
   proxy_increment_metric(metric, 1);
 }
 
-/** Adds to a counter, or changes a gauge by a signed amount. */
 /** Sets a gauge, for all VMs together. */
 export function record(metric: u32, value: u64): void {
   proxy_record_metric(metric, value);
 }
 
+/** Adds to a counter, or changes a gauge by a signed amount. */
 export function add(metric: u32, amount: i64): void {
   proxy_increment_metric(metric, amount);
 }

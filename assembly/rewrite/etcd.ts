@@ -48,10 +48,12 @@ export function namedValue(name: Span, valueField: u32, value: Span, lease: u64)
   if (!isReadSince(name.bytes, name.length)) return Status.OK;
   const timestamp = readDecimal(value.bytes, value.length);
   if (timestamp == u64.MAX_VALUE || lease == 0) return Status.READ_SINCE;
-  if (timestamp >= current.oldestTimestamp) return Status.OK;
+  const oldest = current.oldestTimestamp;
+  current.terms.account.sawOldestTransaction(timestamp < oldest ? oldest : timestamp);
+  if (timestamp >= oldest) return Status.OK;
   const digits = alloc(MAX_DIGITS);
   let from = digits + MAX_DIGITS;
-  for (let rest = current.oldestTimestamp; rest != 0; rest /= 10) store<u8>(--from, 0x30 + <u8>(rest % 10));
+  for (let rest = oldest; rest != 0; rest /= 10) store<u8>(--from, 0x30 + <u8>(rest % 10));
   replaceField((valueField << 3) | 2, value.at, value.end, from, digits + MAX_DIGITS - from);
   return Status.OK;
 }

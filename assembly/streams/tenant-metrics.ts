@@ -6,7 +6,7 @@
  * `tenant=.=alpha;.;kind=.=read;.;tidbmesh_tenant_requests_total`
  */
 import { MetricType } from '../host/abi';
-import { add, defineMetricAt } from '../host/host';
+import { add, defineMetricAt, record } from '../host/host';
 import { codeOf } from '../schema/statuses';
 import { Call, STATUS_COUNT } from '../schema/table';
 import { Account, Count, MAX_STATUSES, newAccount, newCounts } from '../terms/account';
@@ -14,6 +14,7 @@ import { Text } from '../texts/table';
 import * as writer from '../texts/writer';
 import { Ascii, ascii } from '../wire/bytes';
 import { Status } from '../wire/status';
+import * as clock from './clock';
 
 /** What Envoy was told of an account: u64 by Count, then by Status; then u64 by the same, the metric plus one; then gauges. */
 const enum Told {
@@ -106,8 +107,36 @@ function addToOther(place: i32, more: i64): void {
   else other.budget.used += <usize>more;
 }
 
+/** A TiDB tells twice a minute since when it reads. One that has not for so long, in ms, holds nothing back any more. */
+const SILENCE_MS: u64 = 120_000;
+
+/** A timestamp of PD has the milliseconds since 1970 above these bits. */
+const LOGICAL_BITS: u64 = 18;
+
+/**
+ * Tells how old the tenant's oldest transaction is, as its TiDBs tell PD's etcd. Each sets the gauge, so it shows the one that told last:
+ * the highest value of some minutes counts.
+ */
+function tellOldestTransaction(account: Account): void {
+  const timestamp = account.oldestTransaction;
+  if (timestamp != 0) {
+    account.oldestTransaction = 0;
+    account.oldestToldAt = clock.now;
+  } else if (account.oldestToldAt == 0 || clock.now - account.oldestToldAt < SILENCE_MS) return;
+  else account.oldestToldAt = 0;
+  if (!account.hasSeries) return;
+  if (account.oldestGauge == 0) {
+    writer.fill(0, account.nameAt, account.nameLength);
+    writer.writeTemplate(Text.METRIC_OLDEST);
+    account.oldestGauge = defineMetricAt(MetricType.GAUGE, writer.textAt, writer.textLength) + 1;
+  }
+  const since = timestamp >> LOGICAL_BITS;
+  record(account.oldestGauge - 1, timestamp == 0 || since >= clock.now ? 0 : (clock.now - since) / 1000);
+}
+
 /** Tells what has changed of an account. */
 export function tellAccount(account: Account): void {
+  tellOldestTransaction(account);
   if (!account.isChanged) return;
   account.isChanged = false;
   if (account.told == 0) account.told = newCounts(2 * Told.ALL);

@@ -44,6 +44,11 @@ export class Account {
   private measuredBytes: u64 = 0;
   /** Refusals: u64 by Status; 0 before the first. */
   refusals: usize = 0;
+  /** The earliest transaction that a TiDB of the tenant has told of since the last tick: a timestamp of PD; 0: none has. */
+  oldestTransaction: u64 = 0;
+  /** When one last told of it, ms since 1970, 0: not, or Envoy was told that it is over. Then the gauge plus one; 0: not defined. */
+  oldestToldAt: u64 = 0;
+  oldestGauge: u32 = 0;
   /** What Envoy was told, see streams/tenant-metrics.ts; 0 before the first time. */
   told: usize = 0;
   /** The next account of the same plugin. */
@@ -69,6 +74,10 @@ export class Account {
   @inline
   valueOf(count: i32): u64 {
     return load<u64>(this.counts + ((<usize>count) << 3));
+  }
+
+  sawOldestTransaction(timestamp: u64): void {
+    if (this.oldestTransaction == 0 || timestamp < this.oldestTransaction) this.oldestTransaction = timestamp;
   }
 
   addRefusals(status: Status, amount: u64): void {

@@ -172,6 +172,15 @@ export const METRICS: readonly MetricRow[] = [
     means: 'Bytes of messages that have not arrived whole, and of notes about open requests.',
     remedy: 'Near `limits.heldBytesPerTenant` the tenant is refused with HELD_TOO_MUCH.',
   },
+  {
+    name: 'tidbmesh_tenant_oldest_transaction_seconds',
+    type: 'gauge',
+    labels: ['tenant'],
+    means:
+      'Age of the oldest transaction, as the tenant’s TiDBs tell PD twice a minute. The one that told last sets it: take the highest value of three minutes. 0 after two minutes without.',
+    remedy:
+      'It holds garbage collection back for all tenants, up to `limits.maxHoldBackSeconds`. Ask the tenant to end it.',
+  },
 ];
 
 /** The labels of all metrics. */

@@ -559,6 +559,7 @@ export const SENTENCES = {
   METRIC_STREAMS: 'tenant=.={0};.;tidbmesh_tenant_streams_total',
   METRIC_STREAMS_ACTIVE: 'tenant=.={0};.;tidbmesh_tenant_streams_active',
   METRIC_HELD: 'tenant=.={0};.;tidbmesh_tenant_held_bytes',
+  METRIC_OLDEST: 'tenant=.={0};.;tidbmesh_tenant_oldest_transaction_seconds',
   /** Kinds of calls, by mesh.Kind. */
   KIND_READ: 'read',
   KIND_SCAN: 'scan',

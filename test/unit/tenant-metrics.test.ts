@@ -47,6 +47,41 @@ function batch(...commands: [string, object][]): Uint8Array {
 const get: [string, object] = ['Get', { key: KEY, version: 5n }];
 const put: [string, object] = ['Prewrite', { mutations: [{ key: KEY }], primaryLock: KEY, startVersion: 5n }];
 
+describe('the oldest transaction', () => {
+  const tells = (millisAgo: number, tenant = 'alpha'): void => {
+    const value = Buffer.from(String(BigInt(filter.clock - millisAgo) << 18n));
+    const message = encode('etcdserverpb.PutRequest', {
+      key: Buffer.from('/tidb/server/minstartts/x'),
+      value,
+      lease: 7n,
+    });
+    const stream = filter.open(caller(tenant), callHeaders('/etcdserverpb.KV/Put'));
+    filter.request(stream, frame(message));
+    filter.close(stream);
+  };
+  const seconds = (tenant?: string): number => series('oldest_transaction_seconds', tenant);
+
+  test('is the earliest that a TiDB told, and over when they are silent', () => {
+    tells(3_600_000);
+    tells(5000);
+    tells(1000, 'beta');
+    filter.tick();
+    expect([seconds(), seconds('beta')]).toEqual([3600, 1]);
+    filter.clock += 60_000;
+    filter.tick();
+    expect(seconds()).toBe(3600);
+    filter.clock += 61_000;
+    filter.tick();
+    expect([seconds(), seconds('beta')]).toEqual([0, 0]);
+  });
+
+  test('is no older than the tenant may hold garbage collection back', () => {
+    tells(30 * 86_400_000);
+    filter.tick();
+    expect(seconds()).toBe(86_400);
+  });
+});
+
 describe('requests', () => {
   test('of a batch count by their kinds, however often the like was seen', () => {
     const stream = filter.open(caller('alpha'), callHeaders(BATCH));

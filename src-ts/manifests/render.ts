@@ -4,6 +4,7 @@ import { accessPolicies, portDeclarations } from './access.ts';
 import { clientSide } from './client-side.ts';
 import { EXAMPLE_VERSIONS, storageLayer, tenantCluster } from './examples.ts';
 import { bothProtocols, envoyFilters, trafficExtensions, wasmPlugins, type FilterCode } from './filters.ts';
+import { dashboardObject, monitors, rulesObject, telemetry } from '../observability/objects.ts';
 import type { MeshFile } from './mesh-file.ts';
 import type { KubeObject } from './storage.ts';
 
@@ -19,6 +20,7 @@ export const PARTS = [
   'wasmplugin',
   'trafficextension',
   'clientside',
+  'observability',
   'examples',
 ] as const;
 export type Part = (typeof PARTS)[number];
@@ -105,7 +107,43 @@ function examples(mesh: MeshFile): RenderedFile[] {
   });
 }
 
-const OVERLAYS: Record<Exclude<Part, 'base' | 'examples'>, readonly string[]> = {
+function observability(mesh: MeshFile): RenderedFile[] {
+  const folder = 'observability';
+  return [
+    kustomization(
+      folder,
+      [
+        'Metrics, rules, dashboard and telemetry. Leave out of the list what your cluster has no operator for.',
+      ],
+      ['monitors.yaml', 'rules.yaml', 'dashboard.yaml', 'telemetry.yaml'],
+    ),
+    file(
+      `${folder}/monitors.yaml`,
+      ['Tells the Prometheus operator where the metrics of the filter are: at the sidecars.', EDIT_MESH],
+      monitors(mesh),
+    ),
+    file(
+      `${folder}/rules.yaml`,
+      ['Rules of Prometheus. docs/operations.md says what to do about each alert.', EDIT_MESH],
+      [rulesObject(mesh)],
+    ),
+    file(
+      `${folder}/dashboard.yaml`,
+      ["The dashboard, as a ConfigMap that Grafana's sidecar loads.", EDIT_MESH],
+      [dashboardObject(mesh)],
+    ),
+    file(
+      `${folder}/telemetry.yaml`,
+      [
+        "Access logs with the tenant. They need the provider in Istio's MeshConfig, see docs/operations.md.",
+        EDIT_MESH,
+      ],
+      [telemetry(mesh)],
+    ),
+  ];
+}
+
+const OVERLAYS: Record<Exclude<Part, 'base' | 'observability' | 'examples'>, readonly string[]> = {
   envoyfilter: [
     'The filter, inlined: nothing is fetched. Apply with: kubectl apply --server-side -k <this folder>',
   ],
@@ -130,6 +168,7 @@ export function render(mesh: MeshFile, code: FilterCode, parts: readonly Part[] 
     trafficextension: () =>
       overlay('trafficextension', OVERLAYS.trafficextension, trafficExtensions(mesh, code)),
     clientside: () => overlay('clientside', OVERLAYS.clientside, clientSide(mesh, code)),
+    observability: () => observability(mesh),
     examples: () => examples(mesh),
   };
   return PARTS.filter((part) => parts.includes(part)).flatMap((part) => made[part]());

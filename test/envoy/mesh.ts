@@ -54,6 +54,10 @@ export interface Mesh {
   accesses(): Promise<Record<string, string | number | null>[]>;
   /** All statistics as Prometheus reads them. */
   prometheus(): Promise<string>;
+  /** `host:port` of Envoy's admin listener. */
+  admin: string;
+  /** Starts further servers beside it, which end with it. */
+  run: Run;
   /** A statistic of Envoy. */
   stat(name: RegExp): Promise<number>;
   stop(): Promise<void>;
@@ -272,6 +276,8 @@ export async function startMesh(
     configure,
     certs,
     httpAddress: `127.0.0.1:${ports.pd}`,
+    admin: `127.0.0.1:${ports.admin}`,
+    run,
     logPath: envoy.logPath,
     alpha: caller(await certs.client(principalOf('alpha'))),
     beta: caller(await certs.client(principalOf('beta'))),

@@ -277,7 +277,12 @@ meshSuite('two tenants in a mesh', () => {
 
   test("Istio's own tools find nothing wrong with the manifests", async () => {
     const files = ['access', 'ports', 'pd-protocols'].map((name) => ['base', name] as const);
-    for (const [part, name] of [...files, ['envoyfilter', 'filter'], ['wasmplugin', 'filter']] as const) {
+    const rest = [
+      ['envoyfilter', 'filter'],
+      ['wasmplugin', 'filter'],
+      ['observability', 'telemetry'],
+    ] as const;
+    for (const [part, name] of [...files, ...rest]) {
       const file = join(mesh.manifests.folder(part), `${name}.yaml`);
       const validated = await mesh.controlPlane.istioctl(['validate', '-f', file]);
       expect(validated).toEqual({ status: 0, stdout: '', stderr: `"${file}" is valid\n` });

@@ -268,6 +268,25 @@ export async function buildEtcd(): Promise<string> {
   return binaries.etcd;
 }
 
+/** Prometheus and promtool, from Debian's package. Gives the folder of both. */
+export async function installPrometheus(): Promise<string> {
+  const log = buildLog('prometheus');
+  const folder = await cached({ name: 'prometheus', key: `debian-${process.arch}` }, async (into) => {
+    const download = ['download', 'prometheus'];
+    try {
+      await command(log, 'apt-get', download, into);
+    } catch {
+      await command(log, 'apt-get', ['update', '-q']);
+      await command(log, 'apt-get', download, into);
+    }
+    const archive = (await readdir(into)).find((name) => name.endsWith('.deb'));
+    if (!archive) throw new Error(`apt-get brought no package of Prometheus\n${logTail(log)}`);
+    await command(log, 'dpkg-deb', ['--extract', archive, '.'], into);
+    await rm(join(into, archive));
+  });
+  return join(folder, 'usr/bin');
+}
+
 /** A Go program under test/harness/servers/<module>/cmd, built when it or the module's requirements have changed. Gives its path. */
 export async function buildTool(name: string, module: 'tidb' | 'istio' = 'tidb'): Promise<string> {
   const folder = await cached(await toolEntry(name, module), (into) =>

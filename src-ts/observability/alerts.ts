@@ -1,0 +1,116 @@
+/** Prometheus' rules: what is recorded, and what alerts. */
+
+export interface Alert {
+  readonly name: string;
+  readonly expr: string;
+  /** How long it must hold before somebody is told, as Prometheus writes it. */
+  readonly for: string;
+  readonly severity: 'warning' | 'critical';
+  /** One line, with the labels of the series in `{{ }}`. */
+  readonly summary: string;
+  /** What it means, and what to do. */
+  readonly description: string;
+}
+
+export interface Recording {
+  readonly record: string;
+  readonly expr: string;
+}
+
+/** Rates that the dashboard and people ask for again and again. */
+export const RECORDINGS: readonly Recording[] = [
+  {
+    record: 'tenant:tidbmesh_requests:rate1m',
+    expr: 'sum by (tenant, kind) (rate(tidbmesh_tenant_requests_total[1m]))',
+  },
+  ...['request', 'response'].map((way) => ({
+    record: `tenant:tidbmesh_${way}_bytes:rate1m`,
+    expr: `sum by (tenant) (rate(tidbmesh_tenant_${way}_bytes_total[1m]))`,
+  })),
+  {
+    record: 'tenant:tidbmesh_refused:rate1m',
+    expr: 'sum by (tenant, code) (rate(tidbmesh_tenant_refused_total[1m]))',
+  },
+];
+
+/** The bytes that one VM may hold where the pluginConfig does not say (`limits.heldBytesPerVM`). */
+const HELD_BYTES_PER_VM = 256 * 1024 * 1024;
+
+/** @param heldBytesPerVm the limit in the pluginConfig, if it has one */
+export function alerts(heldBytesPerVm = HELD_BYTES_PER_VM): Alert[] {
+  return [
+    {
+      name: 'TidbMeshFilterNotLoaded',
+      // Envoy answers, and has no metric of the filter.
+      expr: 'envoy_server_live == 1 unless on (instance) tidbmesh_streams_total',
+      for: '2m',
+      severity: 'critical',
+      summary: 'The filter does not run in {{ $labels.instance }}.',
+      description:
+        'Envoy serves no tenant there. Its log says why: a pluginConfig that is refused, or an image that cannot be fetched.',
+    },
+    {
+      name: 'TidbMeshConfigurationRefused',
+      expr: 'increase({__name__=~"envoy_extension_config_discovery_http_filter_.+_config_fail"}[10m]) > 0',
+      for: '0s',
+      severity: 'critical',
+      summary: 'Envoy refused a configuration in {{ $labels.instance }}.',
+      description:
+        'The configuration before it goes on. `tidb-mesh validate` says what is wrong with the new one; Envoy’s log has the same line.',
+    },
+    {
+      name: 'TidbMeshVmFailed',
+      expr: 'increase(envoy_wasm_tidb_mesh_vm_reload[10m]) > 0 or increase(envoy_wasm_tidb_mesh_vm_reload_failure[10m]) > 0',
+      for: '0s',
+      severity: 'critical',
+      summary: 'A VM of the filter failed in {{ $labels.instance }}.',
+      description:
+        'Streams of that worker were ended. Nothing passed unread. Report it with Envoy’s log: the filter should never fail.',
+    },
+    {
+      name: 'TidbMeshRefusals',
+      expr: 'sum by (code) (rate(tidbmesh_refused[5m])) > 0.1',
+      for: '5m',
+      severity: 'warning',
+      summary: 'Requests are refused with {{ $labels.code }}.',
+      description: 'docs/refusals.md says what the code means. Envoy’s log names the tenant and the method.',
+    },
+    {
+      name: 'TidbMeshDrainDoesNotEnd',
+      expr: 'tidbmesh_streams_draining > 0',
+      for: '5m',
+      severity: 'warning',
+      summary: '{{ $value }} streams in {{ $labels.instance }} wait for their end.',
+      description:
+        'Their callers are others under the new configuration. They end when nothing is outstanding, or after limits.drainTimeoutSeconds.',
+    },
+    {
+      name: 'TidbMeshHeldBytes',
+      expr: `tidbmesh_held_bytes > ${Math.floor(0.8 * heldBytesPerVm)}`,
+      for: '5m',
+      severity: 'warning',
+      summary: '{{ $labels.instance }} holds {{ $value | humanize1024 }}B of messages.',
+      description:
+        'Near limits.heldBytesPerVM streams are refused. Look for slow senders and very large messages.',
+    },
+    {
+      name: 'TidbMeshRegionLookupsFail',
+      expr: 'increase(tidbmesh_region_lookups_failed_total[5m]) > 0',
+      for: '2m',
+      severity: 'warning',
+      summary: '{{ $labels.instance }} cannot ask PD whose a region is.',
+      description:
+        'Requests on whole regions are turned away. Check pd.cluster in the pluginConfig, and whether PD answers.',
+    },
+    {
+      name: 'TidbMeshGcHeldBack',
+      // The upper bits of PD's timestamps are milliseconds since 1970.
+      expr: 'time() - max(pd_gc_gc_safepoint) / 2 ^ 18 / 1000 > 6 * 3600',
+      for: '10m',
+      severity: 'warning',
+      summary: 'Garbage collection is {{ $value | humanizeDuration }} behind.',
+      description:
+        'Old versions pile up for all tenants. `tidb-mesh doctor` names who holds it back, or says that no TiDB of the storage layer leads it.',
+    },
+  ];
+}

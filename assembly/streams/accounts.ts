@@ -49,6 +49,7 @@ export class Accounts {
     terms.account = account;
     account.budget.limit = terms.maxHeldBytes;
     account.hasSeries = terms.hasSeries;
+    account.maxStreams = terms.maxStreams;
     if (account.state == terms.state) return;
     account.state = terms.state;
     this.isChanged = true;

@@ -96,7 +96,6 @@ export function onRequestHeaders(stream: Stream): bool {
   }
   const terms = tenant.terms;
   version.openAccount(terms);
-  terms.account.openStreams++;
   terms.account.add(Count.STREAMS, 1);
   stream.terms = terms;
   host.addHeader(HeaderMap.REQUEST_HEADERS, TENANT_HEADER, terms.nameAt, terms.nameLength);

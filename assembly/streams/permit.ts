@@ -27,9 +27,21 @@ export function permit(
     refuseCall(stream, closed, 0, plain);
     return false;
   }
-  if (isOpen && !refusesOperation(terms.policyBits, operation)) return true;
-  if (passesInDryRun(terms, operation, isOpen, plain)) return true;
+  if (isOpen && !refusesOperation(terms.policyBits, operation)) return admit(stream, terms, plain);
+  if (passesInDryRun(terms, operation, isOpen, plain)) return admit(stream, terms, plain);
   const unserved = operation == NO_OPERATION ? Status.UNKNOWN_METHOD : Status.NOT_FOR_TENANTS;
   refuseCall(stream, isOpen ? Status.BY_POLICY : unserved, isOpen ? 0 : because, plain);
   return false;
+}
+
+/** Counts an open stream. False if the tenant has as many as it may: the call was refused. */
+function admit(stream: Stream, terms: Terms, plain: usize): bool {
+  const account = terms.account;
+  if (account.openStreams >= account.maxStreams) {
+    refuseCall(stream, Status.TOO_MANY_STREAMS, 0, plain);
+    return false;
+  }
+  account.openStreams++;
+  stream.isAdmitted = true;
+  return true;
 }

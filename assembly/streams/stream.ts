@@ -30,6 +30,8 @@ export class Stream {
   terms: Terms | null;
   /** The operation: a method or an endpoint, see policy/names. NO_OPERATION: none that the tables know. */
   operation: u32;
+  /** True when it counts as an open stream of its tenant. */
+  isAdmitted: bool;
   /** What its requests are for, see Call. */
   call: u32;
   /** True when the answer's headers have gone on: the caller can no longer read a refusal. */
@@ -120,6 +122,7 @@ export function openStream(context: u32, root: u32): Stream {
   stream.phase = Phase.NEW;
   stream.terms = null;
   stream.operation = NO_OPERATION;
+  stream.isAdmitted = false;
   stream.answered = false;
   stream.isGrpc = false;
   stream.isBatch = false;
@@ -171,7 +174,7 @@ export function closeStream(context: u32): void {
   const terms = stream.terms;
   clearExchange(stream.exchange);
   if (terms != null) {
-    terms.account.openStreams--;
+    if (stream.isAdmitted) terms.account.openStreams--;
     terms.account.isChanged = true;
     release(stream.request, terms.budget);
     release(stream.response, terms.budget);

@@ -34,6 +34,8 @@ export class Limits {
   maxEtcdLeaseSeconds: u32 = 24 * 3600;
   /** How long a stream may go on whose caller the new config version maps differently. */
   drainTimeoutSeconds: u32 = 30;
+  /** How many streams one tenant may have open in one VM. */
+  maxStreamsPerTenant: u32 = u32.MAX_VALUE;
 }
 
 export class Config {
@@ -84,7 +86,16 @@ const ROOT_FIELDS: string[] = [
   'observability',
   '$schema',
 ];
-const TENANT_FIELDS: string[] = ['name', 'number', 'state', 'keyspace', 'prefix', 'ownDefaultGroup'];
+const TENANT_FIELDS: string[] = [
+  'name',
+  'number',
+  'state',
+  'keyspace',
+  'prefix',
+  'ownDefaultGroup',
+  'limits',
+];
+const TENANT_LIMIT_FIELDS: string[] = ['maxStreams'];
 /** In the order of State. */
 const STATES: string[] = ['active', 'read-only', 'suspended'];
 const KEYSPACE_FIELDS: string[] = ['id', 'mode'];
@@ -97,6 +108,7 @@ const LIMIT_FIELDS: string[] = [
   'drainTimeoutSeconds',
   'maxHoldBackSeconds',
   'maxEtcdLeaseSeconds',
+  'maxStreamsPerTenant',
 ];
 const OBSERVABILITY_FIELDS: string[] = ['maxTenants'];
 const PD_FIELDS: string[] = ['cluster', 'authority'];
@@ -105,6 +117,7 @@ const PD_FIELDS: string[] = ['cluster', 'authority'];
 const MIN_LIMIT: u32 = 1024;
 const MAX_LIMIT: u32 = 1024 * 1024 * 1024;
 const MAX_DRIFT: u32 = 365 * 24 * 3600;
+const MAX_STREAMS: u32 = 1_000_000;
 const MAX_DRAIN: u32 = 24 * 3600;
 /** Every key grows by the prefix, and TiKV limits keys (storage.max-key-size). */
 const MAX_PREFIX_BYTES: usize = 128;
@@ -161,6 +174,7 @@ export class ConfigReader extends FieldReader {
   private complete(terms: Terms): void {
     const limits = this.config.limits;
     terms.maxHeldBytes = limits.heldBytesPerTenant;
+    if (terms.maxStreams == u32.MAX_VALUE) terms.maxStreams = limits.maxStreamsPerTenant;
     terms.maxMessageBytes = limits.maxMessageBytes;
     terms.maxDriftMs = <u64>limits.maxTsDriftSeconds * 1000;
     terms.maxHoldBackSeconds = limits.maxHoldBackSeconds;
@@ -214,6 +228,8 @@ export class ConfigReader extends FieldReader {
     space.hasOwnDefaultGroup = ownDefaultGroup;
     const tenant = new Tenant(bytes, space);
     tenant.terms.state = state;
+    const limits = json.get('limits');
+    if (limits != null) this.tenantLimits(limits, tenant.terms, where + '.limits');
     this.config.add(tenant);
   }
 
@@ -222,6 +238,19 @@ export class ConfigReader extends FieldReader {
     if (isOwn && number == 0)
       this.fail(where + '.ownDefaultGroup', "tenant 0 keeps PD's own `default`; leave this out");
     return isOwn;
+  }
+
+  private tenantLimits(json: Json, terms: Terms, where: string): void {
+    this.known(json, where, TENANT_LIMIT_FIELDS);
+    const member = json.get('maxStreams');
+    if (this.error.length != 0 || member == null) return;
+    const value = this.whole(member, 1, MAX_STREAMS);
+    if (value < 0)
+      this.fail(
+        where + '.maxStreams',
+        'must be a whole number of streams from 1 to ' + MAX_STREAMS.toString(),
+      );
+    else terms.maxStreams = <u32>value;
   }
 
   private state(json: Json, number: u32, where: string): State {
@@ -337,6 +366,8 @@ export class ConfigReader extends FieldReader {
     limits.maxHoldBackSeconds = this.limit(json, 'maxHoldBackSeconds', hold, 1, MAX_DRIFT, 'seconds');
     const lease = limits.maxEtcdLeaseSeconds;
     limits.maxEtcdLeaseSeconds = this.limit(json, 'maxEtcdLeaseSeconds', lease, 1, MAX_DRIFT, 'seconds');
+    const streams = limits.maxStreamsPerTenant;
+    limits.maxStreamsPerTenant = this.limit(json, 'maxStreamsPerTenant', streams, 1, MAX_STREAMS, 'streams');
     const drain = limits.drainTimeoutSeconds;
     limits.drainTimeoutSeconds = this.limit(json, 'drainTimeoutSeconds', drain, 0, MAX_DRAIN, 'seconds');
   }

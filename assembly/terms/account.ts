@@ -29,6 +29,8 @@ export class Account {
   hasSeries: bool = true;
   /** True when something has changed since Envoy was told. */
   isChanged: bool = false;
+  /** How many streams may be open, by the configuration in force. */
+  maxStreams: u32 = u32.MAX_VALUE;
   /** Number of open streams. */
   openStreams: u32 = 0;
   /** Counts the partial frames and notes that the streams hold. */

@@ -42,6 +42,8 @@ export class Terms {
   maxLeaseSeconds: i64 = i64.MAX_VALUE;
   /** How many bytes of partial frames and notes the streams may hold. */
   maxHeldBytes: u32 = u32.MAX_VALUE;
+  /** How many streams may be open in this VM. */
+  maxStreams: u32 = u32.MAX_VALUE;
   /** True when the tenant has series of its own among the metrics. */
   hasSeries: bool = true;
   /** Calls that were refused in the second that began then, see streams/late.ts. */

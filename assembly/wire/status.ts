@@ -99,6 +99,9 @@ export const enum Status {
   /** The operators have set `state` of this tenant to `suspended`. */
   TENANT_SUSPENDED,
 
+  /** In one worker of Envoy, the tenant has as many streams open as `limits.maxStreamsPerTenant` or `tenants[].limits.maxStreams` allows. */
+  TOO_MANY_STREAMS,
+
   /** Envoy, PD and the filter could read the method, the path or the content type differently. */
   FORM,
 

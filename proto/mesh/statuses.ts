@@ -332,6 +332,17 @@ const MESSAGES = [
     means: 'The operators have set `state` of this tenant to `suspended`.',
     remedy: 'Operators: set `state` to `active`. The tenant: wait until they have.',
   },
+  {
+    code: 'TOO_MANY_STREAMS',
+    sentence:
+      'the tenant has as many open streams as limits.maxStreamsPerTenant or its own limits.maxStreams allows; close some, or ask the operators of the storage layer',
+    grpc: 'RESOURCE_EXHAUSTED',
+    http: 429,
+    means:
+      'In one worker of Envoy, the tenant has as many streams open as `limits.maxStreamsPerTenant` or `tenants[].limits.maxStreams` allows.',
+    remedy:
+      'Operators: raise the limit, or find the client that opens streams: `tidbmesh_tenant_streams_active`. The tenant: use fewer connections.',
+  },
 ] as const satisfies readonly StatusRow[];
 
 /** Of calls: their method, path, query or JSON. */

@@ -82,6 +82,9 @@ const tenant = object(
       description:
         '`read-only` refuses writes, `suspended` all that reads or writes; both hold for open streams, too. See docs/states.md. Tenant 0 must stay `active`.',
     },
+    limits: object('What differs from `limits` for this tenant.', [], {
+      maxStreams: whole(1, 1_000_000, 'In place of `limits.maxStreamsPerTenant`.'),
+    }),
     keyspace,
     prefix,
     ownDefaultGroup: {
@@ -208,6 +211,11 @@ const limits = object('Limits of memory and time.', [], {
     YEAR,
     "The longest lease in PD's etcd. A request for a longer one gets this, and the answer says so.",
     DAY,
+  ),
+  maxStreamsPerTenant: whole(
+    1,
+    1_000_000,
+    'How many streams one tenant may have open in one worker of Envoy. More are refused; those that are open go on. A unary call is a stream. Without it there is no limit.',
   ),
   drainTimeoutSeconds: whole(
     0,

@@ -15,6 +15,7 @@ export interface TenantConfig {
   name: string;
   number: number;
   state?: 'active' | 'read-only' | 'suspended';
+  limits?: { maxStreams?: number };
   keyspace?: KeyspaceConfig;
   prefix?: PrefixConfig;
   ownDefaultGroup?: boolean;
@@ -45,6 +46,7 @@ export interface LimitsConfig {
   maxHoldBackSeconds?: number;
   maxEtcdLeaseSeconds?: number;
   drainTimeoutSeconds?: number;
+  maxStreamsPerTenant?: number;
 }
 
 export interface PdConfig {

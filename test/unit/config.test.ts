@@ -29,7 +29,7 @@ const BAD: [string, object, string][] = [
   [
     'an unknown field of a tenant',
     tenant({ id: 3 }),
-    'tenants[0].id: unknown field; known here: name, number, state, keyspace, prefix, ownDefaultGroup',
+    'tenants[0].id: unknown field; known here: name, number, state, keyspace, prefix, ownDefaultGroup, limits',
   ],
   [
     'series for nobody',
@@ -40,6 +40,16 @@ const BAD: [string, object, string][] = [
     'an unknown field of observability',
     { ...GOOD, observability: { series: 1 } },
     'observability.series: unknown field; known here: maxTenants',
+  ],
+  [
+    'no stream',
+    limits({ maxStreamsPerTenant: 0 }),
+    'limits.maxStreamsPerTenant: must be a whole number of streams from 1 to 1000000',
+  ],
+  [
+    'no stream of a tenant',
+    tenant({ limits: { maxStreams: 0 } }),
+    'tenants[0].limits.maxStreams: must be a whole number of streams from 1 to 1000000',
   ],
   [
     'an unknown state',
@@ -59,7 +69,7 @@ const BAD: [string, object, string][] = [
   [
     'an unknown limit',
     limits({ maxMessageByte: 5000 }),
-    'limits.maxMessageByte: unknown field; known here: maxMessageBytes, heldBytesPerVM, heldBytesPerTenant, maxTsDriftSeconds, drainTimeoutSeconds, maxHoldBackSeconds, maxEtcdLeaseSeconds',
+    'limits.maxMessageByte: unknown field; known here: maxMessageBytes, heldBytesPerVM, heldBytesPerTenant, maxTsDriftSeconds, drainTimeoutSeconds, maxHoldBackSeconds, maxEtcdLeaseSeconds, maxStreamsPerTenant',
   ],
   ['a list instead of an object', [], 'pluginConfig: must be an object'],
   [

@@ -181,3 +181,39 @@ describe('series', () => {
     expect(filter.increments).toBe(told);
   });
 });
+
+describe('a limit of open streams', () => {
+  const open = (tenant = 'alpha'): number => filter.open(caller(tenant), callHeaders(GET));
+  const TOO_MANY =
+    /^tidb-mesh\[TOO_MANY_STREAMS\]: \/tikvpb\.Tikv\/KvGet: the tenant has as many open streams as /;
+
+  test('refuses the next one, and counts none that was refused', () => {
+    filter.configure(config({ limits: { maxStreamsPerTenant: 2 } }));
+    const first = open();
+    open();
+    for (let i = 0; i < 15; i++) expect(() => open()).toThrow(TOO_MANY);
+    open('beta');
+    filter.close(first);
+    open();
+    expect(() => open()).toThrow(TOO_MANY);
+    filter.tick();
+    expect(series('streams_active')).toBe(2);
+    expect(series('refused_total', 'alpha', 'code=.=TOO_MANY_STREAMS;.;')).toBe(16);
+  });
+
+  test('of a tenant counts before that of all; a new configuration counts at once', () => {
+    const tenants = [
+      { name: 'alpha', number: 1, limits: { maxStreams: 3 } },
+      { name: 'beta', number: 2 },
+    ];
+    filter.configure(config({ tenants, limits: { maxStreamsPerTenant: 1 } }));
+    for (let i = 0; i < 3; i++) open();
+    expect(() => open()).toThrow(TOO_MANY);
+    open('beta');
+    expect(() => open('beta')).toThrow(TOO_MANY);
+    filter.supersede(config());
+    open();
+    filter.supersede(config({ limits: { maxStreamsPerTenant: 4 } }));
+    expect(() => open()).toThrow(TOO_MANY);
+  });
+});

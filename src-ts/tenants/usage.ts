@@ -5,6 +5,7 @@
 import { resourceGroups, type Consumption } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { listTenants } from './list.ts';
+import { MESH_COUNTERS, meshUsage, type MeshUsage } from './mesh-status.ts';
 
 /** Sums since the resource groups were made. */
 export interface Counters {
@@ -25,6 +26,8 @@ export interface TenantUsage extends Counters {
   readonly storedKeys: number;
   readonly regions: number;
   readonly holdsBack: string;
+  /** What the filter has counted, where it was asked. */
+  readonly mesh?: MeshUsage;
 }
 
 export interface Usage {
@@ -76,9 +79,27 @@ function ownerOf(group: string): number | undefined {
   return number === undefined ? undefined : Number(number);
 }
 
-/** Asks PD for everything. */
-export async function usageNow(pd: Endpoint): Promise<Usage> {
-  const [listed, groups] = await Promise.all([listTenants(pd), resourceGroups(pd, { withStats: true })]);
+function meshPart(mesh: MeshUsage | undefined): { mesh?: MeshUsage } {
+  return mesh ? { mesh } : {};
+}
+
+/** Changes the filter's counters, and leaves the rest as it is now. */
+function mapMesh(
+  mesh: MeshUsage | undefined,
+  change: (name: (typeof MESH_COUNTERS)[number], value: number) => number,
+): { mesh?: MeshUsage } {
+  if (!mesh) return {};
+  const counted = Object.fromEntries(MESH_COUNTERS.map((name) => [name, change(name, mesh[name])]));
+  return { mesh: { ...mesh, ...counted } };
+}
+
+/** Asks PD for everything, and these Envoys for what the filter has counted. */
+export async function usageNow(pd: Endpoint, envoys: readonly Endpoint[] = []): Promise<Usage> {
+  const [listed, groups, mesh] = await Promise.all([
+    listTenants(pd),
+    resourceGroups(pd, { withStats: true }),
+    meshUsage(envoys),
+  ]);
   const of = (owns: (owner: number | undefined) => boolean): Counters =>
     sum(groups.filter(({ name }) => owns(ownerOf(name))).map(({ ru_consumption: used }) => countersOf(used)));
   const numbers = new Set(listed.map(({ number }) => number));
@@ -93,27 +114,34 @@ export async function usageNow(pd: Endpoint): Promise<Usage> {
       holdsBack: tenant.holdsBack,
       // Tenant 0 keeps the names of its groups, and uses PD's `default`.
       ...of((owner) => owner !== undefined && owner === tenant.number),
+      ...meshPart(mesh.get(tenant.name)),
     })),
     shared: of((owner) => owner === undefined || !numbers.has(owner)),
   };
 }
 
-/** What was used between two times. A counter that has fallen was begun anew. */
+/** What a counter has grown by. One that has fallen was begun anew. */
+function growth(after: number, before = 0): number {
+  return after < before ? after : after - before;
+}
+
+/** What was used between two times. */
 export function usageSince(now: Usage, before: Usage): Usage {
   const grown = (after: Counters, from: Counters | undefined): Counters =>
-    counters((name) =>
-      from === undefined || after[name] < from[name] ? after[name] : after[name] - from[name],
-    );
+    counters((name) => growth(after[name], from?.[name]));
   return {
     ...now,
     since: before.at,
-    tenants: now.tenants.map((tenant) => ({
-      ...tenant,
-      ...grown(
-        tenant,
-        before.tenants.find(({ name, number }) => name === tenant.name && number === tenant.number),
-      ),
-    })),
+    tenants: now.tenants.map((tenant) => {
+      const from = before.tenants.find(
+        ({ name, number }) => name === tenant.name && number === tenant.number,
+      );
+      return {
+        ...tenant,
+        ...grown(tenant, from),
+        ...mapMesh(tenant.mesh, (name, value) => growth(value, from?.mesh?.[name])),
+      };
+    }),
     shared: grown(now.shared, before.shared),
   };
 }
@@ -124,7 +152,11 @@ export function perSecond(usage: Usage): Usage {
   const rate = (all: Counters): Counters => counters((name) => all[name] / seconds);
   return {
     ...usage,
-    tenants: usage.tenants.map((tenant) => ({ ...tenant, ...rate(tenant) })),
+    tenants: usage.tenants.map((tenant) => ({
+      ...tenant,
+      ...rate(tenant),
+      ...mapMesh(tenant.mesh, (_, value) => value / seconds),
+    })),
     shared: rate(usage.shared),
   };
 }

@@ -7,6 +7,7 @@ import { setRequestUnits } from '../../src-ts/tenants/request-units.ts';
 import type { Usage } from '../../src-ts/tenants/usage.ts';
 import { Caller, type Answer } from '../e2e/support/caller.ts';
 import { errorOf, inAll } from '../e2e/support/tenants.ts';
+import { principalOf } from '../harness/stack/certs.ts';
 import { startStack, type Stack } from '../harness/stack/stack.ts';
 import type { Fields } from '../harness/support/messages.ts';
 
@@ -316,13 +317,22 @@ describe("a limit of a tenant's `default`", () => {
     // Beta has used groups of its own only in tests above, and its `default` not at all.
     expect(beta?.requestUnits).toBeLessThan(shared.requestUnits);
     expect(text).toMatch(/^alpha +\d+\.\d/m);
+    const operator = await stack.certs.client(principalOf('storage', 'operator'));
+    const mesh = `https://${stack.pd.meshAddress}`;
+    const through = { ...operator, pd: mesh, serverName: 'localhost', envoy: [mesh] };
     const live = await top.run({
-      options: { ...options, once: true, interval: 1, sort: 'ru', output: 'json' },
+      options: { ...through, once: true, interval: 1, sort: 'ru', output: 'json' },
       args: [],
       tell,
     });
     expect(Date.parse((live.value as Usage).at)).toBeGreaterThan(Date.parse((live.value as Usage).since!));
-    expect(live.text).toMatch(/^beta +\d+\.\d/m);
+    expect(live.text).toMatch(/^beta +\d+\.\d.* active +\d+\.\d/m);
+    const total = (await usage.run({ options: { ...through, csv: true }, args: [], tell })).value as Usage;
+    for (const { mesh: counted } of total.tenants) expect(counted?.requests).toBeGreaterThan(0);
+    // PD itself has no filter.
+    await expect(
+      usage.run({ options: { ...options, envoy: [stack.pd.directUrl] }, args: [], tell }),
+    ).rejects.toThrow(/no filter answers/);
   });
 
   test('without the limit it is not held back any more', async () => {

@@ -61,6 +61,29 @@ describe('usage between two times', () => {
   });
 });
 
+describe("the filter's counters", () => {
+  const mesh = (used: number): NonNullable<Usage['tenants'][number]['mesh']> => ({
+    state: 'active',
+    openStreams: 3,
+    heldBytes: 4,
+    requests: used,
+    requestBytes: used,
+    responseBytes: used,
+    refused: used,
+  });
+  const at = (usage: Usage, ...used: (number | undefined)[]): Usage => ({
+    ...usage,
+    tenants: usage.tenants.map((one, i) => (used[i] === undefined ? one : { ...one, mesh: mesh(used[i]) })),
+  });
+
+  test('are compared and divided, and what is so now stays', () => {
+    const between = usageSince(at(LATER, 100, 5), at(MONDAY, 60, 50));
+    expect(between.tenants.map((one) => one.mesh?.requests)).toEqual([40, 5, undefined]);
+    expect(perSecond(between).tenants[0]!.mesh).toEqual({ ...mesh(2), openStreams: 3, heldBytes: 4 });
+    expect(usageSince(at(LATER, 100), MONDAY).tenants[0]!.mesh?.refused).toBe(100);
+  });
+});
+
 describe('an earlier result', () => {
   test('is read again', () => {
     expect(readUsage(JSON.stringify(MONDAY))).toEqual(MONDAY);

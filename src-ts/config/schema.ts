@@ -91,7 +91,7 @@ const tenant = object(
       type: 'boolean',
       default: false,
       description:
-        "The tenant's resource group `default` is its own: PD keeps it as `<number>:default`, and `tidb-mesh tenants set` gives it limits. Set this after `tidb-mesh tenants add` has made the group: without it, TiDB runs no statement. False: the tenant shares PD's `default`. Not for number 0.",
+        "The tenant's resource group `default` is its own: PD keeps it as `<number>:default`, and `tidb-mesh tenants set` gives it limits. Set this after `tidb-mesh tenants add` has made the group: without it, none of its TiDBs starts. False: the tenant shares PD's `default`. Not for number 0.",
     },
   },
   {

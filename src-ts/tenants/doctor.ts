@@ -205,7 +205,7 @@ export function limits(configured: readonly Tenant[], groups: ReadonlyMap<number
       findings.push(
         wrong(
           'DEFAULT_GROUP_MISSING',
-          `${name} has ownDefaultGroup, but PD has no resource group ${defaultGroupOf(number)}: its TiDBs run no statement`,
+          `${name} has ownDefaultGroup, but PD has no resource group ${defaultGroupOf(number)}: none of its TiDBs starts`,
           `make the group: tidb-mesh tenants add ${name}`,
         ),
       );

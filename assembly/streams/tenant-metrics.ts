@@ -9,19 +9,18 @@ import { MetricType } from '../host/abi';
 import { add, defineMetricAt, record } from '../host/host';
 import { codeOf } from '../schema/statuses';
 import { Call, STATUS_COUNT } from '../schema/table';
-import { Account, Count, MAX_STATUSES, newAccount, newCounts } from '../terms/account';
+import { Account, Count, newAccount, newCounts } from '../terms/account';
 import { Text } from '../texts/table';
 import * as writer from '../texts/writer';
 import { Ascii, ascii } from '../wire/bytes';
 import { Status } from '../wire/status';
 import * as clock from './clock';
 
-/** What Envoy was told of an account: u64 by Count, then by Status; then u64 by the same, the metric plus one; then gauges. */
-const enum Told {
-  REFUSALS = Count.ALL,
-  STREAMS = Told.REFUSALS + 128,
+/** Places of values: by Count, then gauges, then refusals by Status. */
+const enum Place {
+  STREAMS = Count.ALL,
   HELD,
-  ALL,
+  REFUSALS,
 }
 
 /** No tenant can have this name. */
@@ -63,7 +62,7 @@ function templateOf(place: i32): u32 {
       return Text.METRIC_REWRITES;
     case Count.STREAMS:
       return Text.METRIC_STREAMS;
-    case Told.STREAMS:
+    case Place.STREAMS:
       return Text.METRIC_STREAMS_ACTIVE;
     default:
       return Text.METRIC_HELD;
@@ -76,17 +75,16 @@ function define(account: Account, place: i32): u32 {
   if (place < Count.CALLS) {
     writer.fillText(1, kindText(place));
     writer.writeTemplate(Text.METRIC_REQUESTS);
-  } else if (place >= Told.REFUSALS && place < Told.STREAMS) {
-    writer.fillText(1, codeOf(place - Told.REFUSALS));
+  } else if (place >= Place.REFUSALS) {
+    writer.fillText(1, codeOf(place - Place.REFUSALS));
     writer.writeTemplate(Text.METRIC_TENANT_REFUSED);
   } else writer.writeTemplate(templateOf(place));
-  const isGauge = place >= Told.STREAMS;
+  const isGauge = place == Place.STREAMS || place == Place.HELD;
   return defineMetricAt(isGauge ? MetricType.GAUGE : MetricType.COUNTER, writer.textAt, writer.textLength);
 }
 
-/** Tells one value, if it is another than before. */
-function tell(account: Account, place: i32, value: u64): void {
-  const at = account.told + ((<usize>place) << 3);
+/** Tells one value, if it is another than before. `at` keeps what was told, and the metric plus one: u64 each. */
+function tell(account: Account, place: i32, value: u64, at: usize): void {
   const more = <i64>(value - load<u64>(at));
   if (more == 0) return;
   store<u64>(at, value);
@@ -94,16 +92,15 @@ function tell(account: Account, place: i32, value: u64): void {
     addToOther(place, more);
     return;
   }
-  const metric = at + ((<usize>Told.ALL) << 3);
-  if (load<u64>(metric) == 0) store<u64>(metric, <u64>define(account, place) + 1);
-  add(<u32>load<u64>(metric) - 1, more);
+  if (load<u64>(at, 8) == 0) store<u64>(at, <u64>define(account, place) + 1, 8);
+  add(<u32>load<u64>(at, 8) - 1, more);
 }
 
 function addToOther(place: i32, more: i64): void {
   other.isChanged = true;
   if (place < Count.ALL) other.add(place, <u64>more);
-  else if (place < Told.STREAMS) other.addRefusals(place - Told.REFUSALS, <u64>more);
-  else if (place == Told.STREAMS) other.openStreams += <u32>more;
+  else if (place >= Place.REFUSALS) other.addRefusals(place - Place.REFUSALS, <u64>more);
+  else if (place == Place.STREAMS) other.openStreams += <u32>more;
   else other.budget.used += <usize>more;
 }
 
@@ -139,17 +136,24 @@ export function tellAccount(account: Account): void {
   tellOldestTransaction(account);
   if (!account.isChanged) return;
   account.isChanged = false;
-  if (account.told == 0) account.told = newCounts(2 * Told.ALL);
-  for (let place: i32 = 0; place < Count.ALL; place++) tell(account, place, account.valueOf(place));
-  if (account.refusals != 0)
-    for (let status: i32 = Status.MALFORMED; status < <i32>STATUS_COUNT; status++)
-      tell(account, Told.REFUSALS + status, account.refusalsOf(status));
-  tell(account, Told.STREAMS, account.openStreams);
-  tell(account, Told.HELD, account.budget.used);
+  if (account.told == 0) account.told = newCounts(2 * Place.REFUSALS);
+  for (let place: i32 = 0; place < Count.ALL; place++)
+    tell(account, place, account.valueOf(place), account.told + ((<usize>place) << 4));
+  tell(account, Place.STREAMS, account.openStreams, account.told + ((<usize>Place.STREAMS) << 4));
+  tell(account, Place.HELD, account.budget.used, account.told + ((<usize>Place.HELD) << 4));
+  tellRefusals(account);
+}
+
+function tellRefusals(account: Account): void {
+  if (account.refusals == 0) return;
+  if (account.refusalsTold == 0) account.refusalsTold = newCounts(2 * <i32>STATUS_COUNT);
+  for (let status: i32 = Status.MALFORMED; status < <i32>STATUS_COUNT; status++) {
+    const at = account.refusalsTold + ((<usize>status) << 4);
+    tell(account, Place.REFUSALS + status, account.refusalsOf(status), at);
+  }
 }
 
 /** Tells the sum of the accounts without series of their own. Called after all others. */
 export function tellOther(): void {
-  if (<usize>(Told.STREAMS - Told.REFUSALS) != MAX_STATUSES) ERROR('there is a place for each status');
   tellAccount(other);
 }

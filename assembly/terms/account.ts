@@ -51,8 +51,9 @@ export class Account {
   /** When one last told of it, ms since 1970, 0: not, or Envoy was told that it is over. Then the gauge plus one; 0: not defined. */
   oldestToldAt: u64 = 0;
   oldestGauge: u32 = 0;
-  /** What Envoy was told, see streams/tenant-metrics.ts; 0 before the first time. */
+  /** What Envoy was told of counts and of refusals, see streams/tenant-metrics.ts; 0 before the first time. */
   told: usize = 0;
+  refusalsTold: usize = 0;
   /** The next account of the same plugin. */
   next: Account | null = null;
 

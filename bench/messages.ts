@@ -131,7 +131,7 @@ function coprocessorRequest(): Fields {
 
 /** PD's answer to ScanRegions from the middle of a table. */
 function regions(count: number, space: KeySpace): Fields {
-  const border = (i: number): Uint8Array => memcomparable(storedKey(space, row(i * 1000)));
+  const boundary = (i: number): Uint8Array => memcomparable(storedKey(space, row(i * 1000)));
   return {
     header: { clusterId: 7301n },
     regions: Array.from({ length: count }, (_, i) => {
@@ -139,8 +139,8 @@ function regions(count: number, space: KeySpace): Fields {
       return {
         region: {
           id: BigInt(5000 + i),
-          startKey: border(i + 1),
-          endKey: border(i + 2),
+          startKey: boundary(i + 1),
+          endKey: boundary(i + 2),
           regionEpoch: REGION_EPOCH,
           peers,
         },

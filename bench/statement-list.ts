@@ -43,11 +43,11 @@ function rowsInto(table: string, rows: number): string[] {
 
 /** Splits `t@` with these ids; TiDB takes no ranges of less than 1,000. */
 function inRegions(rows: number, regions: number): string {
-  const borders = Array.from(
+  const boundaries = Array.from(
     { length: regions - 1 },
     (_, i) => `(${Math.round(((i + 1) * rows) / regions)})`,
   );
-  return `SPLIT TABLE t@ BY ${borders.join(', ')}`;
+  return `SPLIT TABLE t@ BY ${boundaries.join(', ')}`;
 }
 
 const byRange =

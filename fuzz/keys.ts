@@ -1,4 +1,4 @@
-/** Keys around every border that a codec has. */
+/** Keys around every boundary that a codec has. */
 import { concat, EMPTY, unhex } from '../test/harness/model/bytes.ts';
 import type { Random } from '../test/harness/model/random.ts';
 import { TAGGABLE, type Result } from '../test/harness/model/table-codec.ts';
@@ -38,7 +38,7 @@ const IDS = [
 ];
 
 /** Logical keys at which the table codec changes its mind. */
-const BORDERS: readonly Uint8Array[] = [
+const BOUNDARIES: readonly Uint8Array[] = [
   '',
   '00',
   '6d',
@@ -99,8 +99,8 @@ export function ownKey(random: Random): Uint8Array {
 export function anyKey(random: Random): Uint8Array {
   const roll = random.below(20);
   if (roll < 9) return ownKey(random);
-  if (roll < 13) return random.pick(BORDERS);
-  if (roll < 16) return nudge(random.chance(50) ? random.pick(BORDERS) : ownKey(random), random);
+  if (roll < 13) return random.pick(BOUNDARIES);
+  if (roll < 16) return nudge(random.chance(50) ? random.pick(BOUNDARIES) : ownKey(random), random);
   if (roll < 18) return tableKey(random.pick(IDS), random.pick(RESTS));
   return random.bytes(random.below(30));
 }
@@ -124,7 +124,7 @@ export function storedKey(space: Space, random: Random): Uint8Array {
       random.pick([space.first, space.behind, bytesOf(space.encode(ownKey(random), 'key'))]),
       random,
     );
-  if (roll < 16) return concat(space.start, random.pick(BORDERS));
+  if (roll < 16) return concat(space.start, random.pick(BOUNDARIES));
   if (roll < 17) return concat(space.start, TAGGABLE, random.bytes(random.below(3)));
   if (roll < 19) return foreignKey(space, random);
   return random.bytes(random.below(30));

@@ -107,9 +107,9 @@ export class Space {
     return side === 'client' ? this.reference.clientEncodes : this.reference.storeEncodes;
   }
 
-  /** True for a border in PD's form that is no encoded key but lies in tenant 0's part: it sees such as they are. */
-  ownsBroken(border: Uint8Array): boolean {
-    return this.isTenant0 && compare(border, memcomparable(this.behind)) < 0;
+  /** True for a boundary in PD's form that is no encoded key but lies in tenant 0's part: it sees such as they are. */
+  ownsBroken(boundary: Uint8Array): boolean {
+    return this.isTenant0 && compare(boundary, memcomparable(this.behind)) < 0;
   }
 
   /** True for bytes, an encoded key or not, between the space's bounds as PD has them: where a look-up of regions may ask. */
@@ -130,7 +130,7 @@ export class Space {
   }
 }
 
-/** Borders of the tag's two bytes, of keyspace ids, of prefixes: short, long, ending in FF. */
+/** Boundaries of the tag's two bytes, of keyspace ids, of prefixes: short, long, ending in FF. */
 const CHOICES: readonly SpaceChoice[] = [
   ...[1, 2, 255, 256, 32766, 0].map((number) => ({ number })),
   { number: 8, ownDefaultGroup: true },

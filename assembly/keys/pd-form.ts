@@ -20,8 +20,8 @@ let storeEncodes: bool = true;
 /** In the store's form: the bytes at which the key range begins, and those at which it ends. */
 let stored: KeyRange = changetype<KeyRange>(0);
 /** In the store's form: the furthest boundary behind the tenant's last key, with no key of another tenant before it. */
-let lastBorder: usize = 0;
-let lastBorderLength: usize = 0;
+let lastBoundary: usize = 0;
+let lastBoundaryLength: usize = 0;
 
 /** Sets which sides use the memcomparable form. */
 export function useForms(client: bool, store: bool): void {
@@ -30,10 +30,10 @@ export function useForms(client: bool, store: bool): void {
 }
 
 /** Sets where the key range lies, in the store's form. */
-export function useStored(range: KeyRange, border: usize, borderLength: usize): void {
+export function useStored(range: KeyRange, boundary: usize, boundaryLength: usize): void {
   stored = range;
-  lastBorder = border;
-  lastBorderLength = borderLength;
+  lastBoundary = boundary;
+  lastBoundaryLength = boundaryLength;
 }
 
 /** Encodes the result of a raw mapping in memcomparable form. */
@@ -128,6 +128,6 @@ export function ownsRegion(start: usize, startLength: usize, end: usize, endLeng
   return (
     endLength != 0 &&
     compareBytes(start, startLength, stored.at, stored.length) >= 0 &&
-    compareBytes(end, endLength, lastBorder, lastBorderLength) <= 0
+    compareBytes(end, endLength, lastBoundary, lastBoundaryLength) <= 0
   );
 }

@@ -72,8 +72,8 @@ export class Space {
   /** The same in the store's form of PD's keys, without the padding of the encoding. */
   stored: KeyRange;
   /** The furthest boundary, in that form, at which a region of the tenant may end. */
-  lastBorder: usize;
-  lastBorderLength: usize;
+  lastBoundary: usize;
+  lastBoundaryLength: usize;
   /** Equal for equal parts of the store, in any configuration. */
   place: u64;
   /** The tenant's resource group `default` is its own. Set once, before the key range is used. */
@@ -90,8 +90,8 @@ export class Space {
     this.storeEncodes = mode == Mode.TXN;
     this.keys = keys;
     this.stored = keys;
-    this.lastBorder = keys.endAt;
-    this.lastBorderLength = keys.endLength;
+    this.lastBoundary = keys.endAt;
+    this.lastBoundaryLength = keys.endLength;
     this.place = placeOf(this);
     this.hasOwnDefaultGroup = false;
   }
@@ -100,7 +100,7 @@ export class Space {
 /** Hashes both boundaries that `ownsRegion` compares: FNV-1a, 64 bits. */
 function placeOf(space: Space): u64 {
   const start = hashOn(0xcbf29ce484222325, space.stored.at, space.stored.length);
-  return hashOn(start, space.lastBorder, space.lastBorderLength) | 1;
+  return hashOn(start, space.lastBoundary, space.lastBoundaryLength) | 1;
 }
 
 /** Hashes the length first, so that no two pairs of boundaries give the same bytes. */
@@ -129,9 +129,9 @@ function encodeStored(space: Space, end: usize, endLength: usize): void {
   const to = memcomparable.encode(keys.endAt, keys.endLength);
   const fromLength = memcomparable.sharedLength(keys.length);
   space.stored = newRange(from, fromLength, to, memcomparable.sharedLength(keys.endLength));
-  const border = memcomparable.encode(end, endLength);
-  space.lastBorderLength = memcomparable.resultLength;
-  space.lastBorder = keepBytes(border, space.lastBorderLength);
+  const boundary = memcomparable.encode(end, endLength);
+  space.lastBoundaryLength = memcomparable.resultLength;
+  space.lastBoundary = keepBytes(boundary, space.lastBoundaryLength);
   space.place = placeOf(space);
 }
 
@@ -202,7 +202,7 @@ export function prefixSpace(number: u32, p: usize, length: usize, mode: Mode): S
 export function freeSpace(space: Space): void {
   if (space.storeEncodes) {
     freeRange(space.stored);
-    heap.free(space.lastBorder);
+    heap.free(space.lastBoundary);
   }
   freeRange(space.keys);
   heap.free(changetype<usize>(space));
@@ -215,7 +215,7 @@ export function useSpace(space: Space): void {
   current = space;
   useCodec(space.codec);
   useForms(space.clientEncodes, space.storeEncodes);
-  useStored(space.stored, space.lastBorder, space.lastBorderLength);
+  useStored(space.stored, space.lastBoundary, space.lastBoundaryLength);
   if (space.codec == Codec.TABLE) useTenant(space.number);
   else if (space.codec == Codec.PREFIX) usePrefix(space.keys);
 }

@@ -18,7 +18,7 @@ const DOT: u8 = 0x2e;
 const BACKSLASH: u8 = 0x5c;
 const LETTER_U: u8 = 0x75;
 
-const BORDERS: Ascii = ascii('tidb-mesh/');
+const BOUNDARIES: Ascii = ascii('tidb-mesh/');
 const TENANTS: Ascii = ascii('tidb-mesh:');
 const PD: Ascii = ascii('pd');
 const TIFLASH: Ascii = ascii('tiflash');
@@ -124,7 +124,7 @@ function encode(p: usize, length: usize): bool {
 /** Maps an id of a region label rule, with JSON's escapes. False: it is not for tenants. */
 export function encodeLabelId(p: usize, length: usize): bool {
   const good = length <= MAX_ID_BYTES && isPathSafe(p, length) && isPlainlyWritten(p, length);
-  if (!good || startsWith(p, length, BORDERS)) return false;
+  if (!good || startsWith(p, length, BOUNDARIES)) return false;
   return encode(p, length);
 }
 
@@ -135,7 +135,7 @@ export function encodeNobody(): void {
 
 /** Maps a stored id back. False: it is not the tenant's. */
 export function decodeLabelId(p: usize, length: usize): bool {
-  return !startsWith(p, length, BORDERS) && strip(p, length);
+  return !startsWith(p, length, BOUNDARIES) && strip(p, length);
 }
 
 /** Letters, digits and `_ - . : ~`. */

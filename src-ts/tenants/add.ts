@@ -3,7 +3,7 @@ import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
 import { belongings, isEmpty } from './belongings.ts';
-import { waitForBorders } from './borders.ts';
+import { waitForBoundaries } from './boundaries.ts';
 import { conflict, registered, registeredIn, ruleId, ruleOf, type Registered } from './registry.ts';
 import { makeDefaultGroup } from './request-units.ts';
 import { MAX_NUMBER, spaceOf, type Tenant } from './tenant.ts';
@@ -60,10 +60,10 @@ export async function addTenant(pd: Endpoint, wanted: Wanted, options: AddOption
     }
   }
   await makeDefaultGroup(pd, tenant.number, { anew: !known });
-  const borders = registeredIn(rule);
-  const missing = await waitForBorders(
+  const boundaries = registeredIn(rule);
+  const missing = await waitForBoundaries(
     pd,
-    borders ? [borders] : [],
+    boundaries ? [boundaries] : [],
     options.timeoutMs ?? TIMEOUT_MS,
     (count) =>
       options.tell(

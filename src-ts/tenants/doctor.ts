@@ -2,7 +2,7 @@
 import { safePoints, stores, version } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { millisOf } from '../pd/timestamp.ts';
-import { missingBorders } from './borders.ts';
+import { missingBoundaries } from './boundaries.ts';
 import { FIRST_ROUND_MS, firstRound, type FirstRound } from './first-round.ts';
 import { ageText, holders, type Holder } from './holders.ts';
 import { conflict, registered, type Registered } from './registry.ts';
@@ -74,7 +74,7 @@ export async function examine(pd: Endpoint, options: DoctorOptions): Promise<Fin
   const tenants = await registered(pd);
   return [
     ...(await versions(pd)),
-    ...(await borders(pd, tenants)),
+    ...(await boundaries(pd, tenants)),
     ...overlaps(tenants),
     ...(options.configured ? configuration(tenants, options.configured) : []),
     ...(options.configured ? limits(options.configured, await allRequestUnits(pd)) : []),
@@ -108,12 +108,12 @@ async function versions(pd: Endpoint): Promise<Finding[]> {
   return findings;
 }
 
-async function borders(pd: Endpoint, tenants: readonly Registered[]): Promise<Finding[]> {
+async function boundaries(pd: Endpoint, tenants: readonly Registered[]): Promise<Finding[]> {
   if (tenants.length === 0)
     return [
       wrong('NO_TENANTS', 'PD knows no tenants', 'add them: tidb-mesh tenants add --all --config FILE'),
     ];
-  const missing = await missingBorders(pd, tenants);
+  const missing = await missingBoundaries(pd, tenants);
   if (missing.length === 0)
     return [
       ok(

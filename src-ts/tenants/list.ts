@@ -1,7 +1,7 @@
 /** Lists the tenants of a storage layer with PD's numbers. */
 import type { Endpoint } from '../pd/endpoint.ts';
 import { regionsIn } from '../pd/regions.ts';
-import { missingBorders } from './borders.ts';
+import { missingBoundaries } from './boundaries.ts';
 import { ageText, holders } from './holders.ts';
 import { registered } from './registry.ts';
 import { allRequestUnits, type RequestUnits } from './request-units.ts';
@@ -14,7 +14,7 @@ export interface Listed {
   /** PD's estimates. */
   readonly approximateMiB: number;
   readonly approximateKeys: number;
-  readonly borders: 'ok' | 'missing';
+  readonly boundaries: 'ok' | 'missing';
   /** Its earliest holder of garbage collection, and for how long; '' if it holds nothing back. */
   readonly holdsBack: string;
   /** Of its own resource group `default`; undefined if it has none. */
@@ -23,7 +23,7 @@ export interface Listed {
 
 export async function listTenants(pd: Endpoint): Promise<Listed[]> {
   const [tenants, holding, limits] = await Promise.all([registered(pd), holders(pd), allRequestUnits(pd)]);
-  const missing = new Set((await missingBorders(pd, tenants)).map(({ tenant }) => tenant));
+  const missing = new Set((await missingBoundaries(pd, tenants)).map(({ tenant }) => tenant));
   const listed: Listed[] = [];
   for (const { name, number, keySpace, start, end } of tenants) {
     const regions = await regionsIn(pd, start, end);
@@ -37,7 +37,7 @@ export async function listTenants(pd: Endpoint): Promise<Listed[]> {
       regions: regions.length,
       approximateMiB: sum(({ approximateSize }) => approximateSize),
       approximateKeys: sum(({ approximateKeys }) => approximateKeys),
-      borders: missing.has(name) ? 'missing' : 'ok',
+      boundaries: missing.has(name) ? 'missing' : 'ok',
       holdsBack: oldest ? `${oldest.kind} ${oldest.id}, ${ageText(oldest.since)}` : '',
       limits: number === undefined ? undefined : limits.get(number),
     });

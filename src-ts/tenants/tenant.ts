@@ -21,7 +21,7 @@ export interface KeySpace {
   readonly start: Buffer;
   readonly end: Buffer;
   readonly mode: Mode;
-  /** PD has region borders in memcomparable form; for RawKV of API V1 it has the keys as they are. */
+  /** PD has region boundaries in memcomparable form; for RawKV of API V1 it has the keys as they are. */
   readonly memcomparable: boolean;
   /** Set for a keyspace of API V2. */
   readonly keyspaceId: number | undefined;
@@ -76,7 +76,7 @@ export function fromMemcomparable(bytes: Uint8Array): Buffer | undefined {
 }
 
 /** `t` with the tenant's number over the sign bit, and table id 0. */
-function tableBorder(number: number): Buffer {
+function tableBoundary(number: number): Buffer {
   const key = Buffer.alloc(9);
   key[0] = 0x74;
   key.writeUInt16BE(SIGN_BIT + number, 1);
@@ -125,8 +125,8 @@ export function spaceOf(tenant: Tenant): KeySpace {
       prefix.mode,
     );
   return {
-    start: number === 0 ? Buffer.alloc(0) : tableBorder(number),
-    end: tableBorder(number + 1),
+    start: number === 0 ? Buffer.alloc(0) : tableBoundary(number),
+    end: tableBoundary(number + 1),
     mode: 'txn',
     memcomparable: true,
     keyspaceId: undefined,
@@ -139,7 +139,7 @@ export function pdKey(space: KeySpace, key: Buffer): Buffer {
   return space.memcomparable && key.length > 0 ? memcomparable(key) : key;
 }
 
-/** True when two key spaces have a border in PD's form between the other's; empty starts are the store's. */
+/** True when two key spaces have a boundary in PD's form between the other's; empty starts are the store's. */
 export function overlaps(a: KeySpace, b: KeySpace): boolean {
   const before = (end: Buffer, start: Buffer): boolean => Buffer.compare(end, start) <= 0;
   return !before(pdKey(a, a.end), pdKey(b, b.start)) && !before(pdKey(b, b.end), pdKey(a, a.start));

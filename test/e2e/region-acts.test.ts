@@ -7,7 +7,7 @@ import type { Fields } from '../harness/support/messages.ts';
 
 /*
  * ResolveLock without keys resolves every matching lock of a region. alpha names beta's region and beta's transaction; the store itself
- * must turn that away, while each tenant resolves its own. `borders` false: one region holds both tenants' rows, so it is nobody's.
+ * must turn that away, while each tenant resolves its own. `boundaries` false: one region holds both tenants' rows, so it is nobody's.
  */
 const TABLE = 100;
 const TAGS = { alpha: 1, beta: 2 } as const;
@@ -49,14 +49,14 @@ interface Lock {
 }
 
 describe.each([
-  { borders: true, title: "each tenant's border is a region's border" },
-  { borders: false, title: 'one region straddles the tenants' },
-])('$title', ({ borders }) => {
+  { boundaries: true, title: "each tenant's boundary is a region's boundary" },
+  { boundaries: false, title: 'one region straddles the tenants' },
+])('$title', ({ boundaries }) => {
   let stack: Stack;
   const callers = {} as Record<Name, Caller>;
 
   beforeAll(async () => {
-    stack = await startStack({ startTidbs: false, borders });
+    stack = await startStack({ startTidbs: false, boundaries });
     for (const name of NAMES) callers[name] = await Caller.of(stack, name);
   });
   afterAll(async () => {
@@ -134,7 +134,7 @@ describe.each([
       },
     );
 
-    test(`its own region: ${borders ? 'resolved' : 'nobody may act on all of it, but on its own keys'}`, async () => {
+    test(`its own region: ${boundaries ? 'resolved' : 'nobody may act on all of it, but on its own keys'}`, async () => {
       const { key, startTs } = await lockRow('alpha');
       const act = { startVersion: startTs, commitVersion: timestamp() };
       let turnedAway = 0;
@@ -148,8 +148,8 @@ describe.each([
         if (!resolved) turnedAway++;
         await sleep(PAUSE);
       }
-      expect(resolved).toBe(borders);
-      if (borders) expect(turnedAway).toBeLessThan(3);
+      expect(resolved).toBe(boundaries);
+      if (boundaries) expect(turnedAway).toBeLessThan(3);
       else {
         const { context } = await callers.alpha.regionOf(key);
         const answer = await send('alpha', { context, ...act, keys: [key] });

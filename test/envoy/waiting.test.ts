@@ -36,7 +36,7 @@ function holdLookups(): void {
   mesh.upstream.httpHold = new Promise((done) => (release = done));
 }
 
-/** A region of the tenant with this tag, or one that lies over the border to the next. */
+/** A region of the tenant with this tag, or one that lies over the boundary to the next. */
 function shown(id: bigint | string, tag = 1, over = false): string {
   const key = (row: number, of: number): string => memcomparable(rowKey(TABLE, row, of)).toString('hex');
   const bounds = `"start_key":"${key(1, tag)}","end_key":"${key(2, over ? tag + 1 : tag)}"`;
@@ -178,7 +178,7 @@ describe('a request that goes on as one that is turned away', () => {
 
   test.each([
     ["a neighbour's", (url: string) => shown(idIn(url), 2)],
-    ['one that lies over the border', (url: string) => shown(idIn(url), 1, true)],
+    ['one that lies over the boundary', (url: string) => shown(idIn(url), 1, true)],
     ['one of which PD says nothing', () => 'null'],
     ['one of which PD says nonsense', () => '{"id":'],
     ["another's than was asked for", () => shown(7n)],

@@ -11,7 +11,7 @@ import {
   type Binaries,
   type ControlPlaneBinaries,
 } from '../harness/stack/builds.ts';
-import { setBorders } from '../harness/stack/borders.ts';
+import { setBoundaries } from '../harness/stack/boundaries.ts';
 import { storeInspector, type StoreInspector } from '../harness/stack/inspect.ts';
 import { startRun, type Run } from '../harness/stack/processes.ts';
 import { silent, type Progress } from '../harness/stack/progress.ts';
@@ -216,7 +216,7 @@ async function startAll(
         storeSidecar = await addSidecar(store, [BACK_DOOR.store], options.envoyLog);
         await startPd(pd.pod, binaries);
         await startStore(store.pod, pd.pod, binaries);
-        await setBorders(`http://${pd.pod.ip}:${BACK_DOOR.pd}`, tenants);
+        await setBoundaries(`http://${pd.pod.ip}:${BACK_DOOR.pd}`, tenants);
       },
     },
   ]);

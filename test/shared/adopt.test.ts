@@ -26,7 +26,7 @@ beforeAll(async () => {
       { name: 'beta', number: 2 },
     ],
     startTidbs: false,
-    borders: false,
+    boundaries: false,
   });
   pd = new Endpoint({ pd: stack.pd.directUrl });
   // The cluster before the mesh: a TiDB that reaches PD and the store past the filter.

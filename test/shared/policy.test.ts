@@ -49,7 +49,7 @@ const FINE = [
 ];
 
 const start = (options: StackOptions): Promise<Stack> =>
-  startStack({ startTidbs: false, borders: false, ...options });
+  startStack({ startTidbs: false, boundaries: false, ...options });
 
 describe('a policy for one tenant, in a dry run for tenant 0', () => {
   let stack: Stack;

@@ -5,7 +5,7 @@ import { startStack, type Stack } from '../harness/stack/stack.ts';
 import { memcomparable, rowKey } from '../harness/support/keys.ts';
 import type { Fields } from '../harness/support/messages.ts';
 
-/* PD's regions, called as a program of a tenant would that wants to see or move a neighbour's. Borders of tenants are borders of regions. */
+/* PD's regions, called as a program of a tenant would that wants to see or move a neighbour's. Regions are split at the boundaries of tenants. */
 const TABLE = 100;
 const NAMES = ['alpha', 'beta'] as const;
 type Name = (typeof NAMES)[number];
@@ -20,7 +20,7 @@ const regions = {} as Record<Name, bigint>;
 let header: Fields;
 
 beforeAll(async () => {
-  stack = await startStack({ startTidbs: false, borders: true });
+  stack = await startStack({ startTidbs: false, boundaries: true });
   for (const name of NAMES) {
     callers[name] = await Caller.of(stack, name);
     regions[name] = (await callers[name].regionOf(rowKey(TABLE, 1))).id;

@@ -44,13 +44,13 @@ const tenants = (verb: string, ...args: string[]): Promise<Done> =>
   command('tenants', verb, ...args, '--pd', stack.pd.directUrl);
 const doctor = (...args: string[]): Promise<Done> => command('doctor', '--pd', stack.pd.directUrl, ...args);
 
-/** Where regions begin, of those that begin at a border of a table tenant. */
+/** Where regions begin, of those that begin at a boundary of a table tenant. */
 async function starts(): Promise<Set<string>> {
   const { regions } = (await pd.http('GET', '/pd/api/v1/regions')) as { regions: { start_key: string }[] };
   return new Set(regions.map((region) => region.start_key.toLowerCase()));
 }
 
-const border = (number: number): string => memcomparable(tablePrefix(0, number)).toString('hex');
+const boundary = (number: number): string => memcomparable(tablePrefix(0, number)).toString('hex');
 
 async function ruleIds(): Promise<string[]> {
   const rules = (await pd.http('GET', '/pd/api/v1/config/region-label/rules')) as { id: string }[];
@@ -90,7 +90,7 @@ let commit: () => Promise<void>;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'tidb-mesh-cli-'));
-  stack = await startStack({ startTidbs: false, borders: false });
+  stack = await startStack({ startTidbs: false, boundaries: false });
   pd = new Endpoint({ pd: stack.pd.directUrl });
   operator = await stack.certs.client(principalOf('storage', 'operator'));
 });
@@ -101,13 +101,13 @@ afterAll(async () => {
 });
 
 describe('add', () => {
-  test('a tenant gets the lowest free number, and its borders are borders of regions', async () => {
+  test('a tenant gets the lowest free number, and regions begin at its boundaries', async () => {
     const added = await tenants('add', 'alpha');
     expect(added).toMatchObject({ code: 0 });
     expect(added.out).toContain('alpha is added with number 1');
     expect(added.out).toContain('{ "name": "alpha", "number": 1, "ownDefaultGroup": true }');
     const found = await starts();
-    expect([found.has(border(1)), found.has(border(2))]).toEqual([true, true]);
+    expect([found.has(boundary(1)), found.has(boundary(2))]).toEqual([true, true]);
     expect(await ruleIds()).toEqual(['tidb-mesh/alpha']);
   });
 
@@ -149,7 +149,7 @@ describe('add', () => {
   test('with its data, when the operator says that it is its own', async () => {
     const added = await tenants('add', 'beta', '--number', '2', '--with-data');
     expect(added).toMatchObject({ code: 0 });
-    expect((await starts()).has(border(3))).toBe(true);
+    expect((await starts()).has(boundary(3))).toBe(true);
   });
 
   test('every tenant of a pluginConfig, the keys that are there already and keyspaces among them', async () => {
@@ -192,7 +192,7 @@ describe('list', () => {
       name: string;
       number: number;
       keySpace: string;
-      borders: string;
+      boundaries: string;
       regions: number;
     }[];
     expect(listed.map(({ name, number }) => [name, number])).toEqual([
@@ -203,8 +203,8 @@ describe('list', () => {
       ['delta', 4],
       ['spaced', 9],
     ]);
-    for (const { name, borders, regions } of listed)
-      expect({ name, borders, some: regions > 0 }).toEqual({ name, borders: 'ok', some: true });
+    for (const { name, boundaries, regions } of listed)
+      expect({ name, boundaries, some: regions > 0 }).toEqual({ name, boundaries: 'ok', some: true });
     expect(listed.at(-1)?.keySpace).toBe('keyspace 7 (txn)');
     const text = await tenants('list');
     expect(text.out).toMatch(/^NAME +NUMBER +KEY RANGE/);
@@ -418,7 +418,7 @@ describe('doctor', () => {
     expect(out).toMatch(/PD knows gamma, which the pluginConfig does not list/);
   });
 
-  test('sees two tenants on one number and a border inside of a region', async () => {
+  test('sees two tenants on one number and a boundary inside of a region', async () => {
     const set = (id: string, start: Buffer, end: Buffer): Promise<unknown> =>
       pd.http('POST', '/pd/api/v1/config/region-label/rule', {
         body: {
@@ -429,7 +429,7 @@ describe('doctor', () => {
         },
       });
     await set('tidb-mesh/twin', memcomparable(tablePrefix(0, 1)), memcomparable(tablePrefix(0, 2)));
-    // Nobody can have such borders: they do not split while PD's schedulers are halted.
+    // Nobody can have such boundaries: they do not split while PD's schedulers are halted.
     await pd.http('POST', '/pd/api/v1/config', { body: { 'schedule.halt-scheduling': 'true' } });
     await set('tidb-mesh/late', memcomparable(tablePrefix(0, 900)), memcomparable(tablePrefix(0, 901)));
     const { code, out } = await doctor();

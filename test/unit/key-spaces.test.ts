@@ -185,16 +185,16 @@ const CASES: [string, SpaceChoice, MapName, string, string][] = [
   ['a place in a raw keyspace', keyspace(7, 'raw'), 'encodeEncodedKey', '6161', '7200000761610000fd'],
   ['the whole of a keyspace', keyspace(7, 'txn'), 'encodeEncodedUpper', '', '7800000800000000fb'],
   [
-    'a border in a keyspace',
+    'a boundary in a keyspace',
     keyspace(7, 'txn'),
     'decodeEncodedStart',
     '7800000761610000fd',
     '6161000000000000f9',
   ],
-  ['a border in a raw keyspace', keyspace(7, 'raw'), 'decodeEncodedStart', '7200000761610000fd', '6161'],
-  ['the border before a keyspace', keyspace(7, 'txn'), 'decodeEncodedStart', '7800000700000000fb', ''],
-  ['the border behind a keyspace', keyspace(7, 'txn'), 'decodeEncodedEnd', '7800000800000000fb', ''],
-  ['a border between two keyspaces', keyspace(255, 'txn'), 'decodeStart', '780001', OUTSIDE],
+  ['a boundary in a raw keyspace', keyspace(7, 'raw'), 'decodeEncodedStart', '7200000761610000fd', '6161'],
+  ['the boundary before a keyspace', keyspace(7, 'txn'), 'decodeEncodedStart', '7800000700000000fb', ''],
+  ['the boundary behind a keyspace', keyspace(7, 'txn'), 'decodeEncodedEnd', '7800000800000000fb', ''],
+  ['a boundary between two keyspaces', keyspace(255, 'txn'), 'decodeStart', '780001', OUTSIDE],
   ['a key behind a prefix', prefix(ascii('app1:'), 'raw'), 'encodeKey', '01', '617070313a 01'],
   ['the open end of a prefix', prefix(ascii('app1:'), 'raw'), 'encodeUpper', '', '617070313b'],
   ['the open end of a prefix that ends in FF', prefix(unhex('61ffff'), 'raw'), 'encodeUpper', '', '62'],
@@ -293,9 +293,9 @@ describe('laws', () => {
   test.each(NAMED)('%s: all bytes have a place among the keys of the space', (_name, space) => {
     filter.selectSpace(space.choice);
     const random = new Random(17);
-    // Behind the border of the very first key lies all.
+    // Behind the boundary of the very first key lies all.
     const keys = own(space, 17, 40).filter((key) => key.length > 0);
-    const borders = keys.map((key) => ({
+    const boundaries = keys.map((key) => ({
       key: clientForm(space, key),
       stored: model.stored(space, map('encodeLower', key) as Uint8Array),
     }));
@@ -316,7 +316,7 @@ describe('laws', () => {
         compare(place, model.stored(space, space.first)) >= 0 &&
         compare(place, model.stored(space, space.behind)) < 0;
       if (!isIn) expect(`${hex(bytes)} -> ${hex(place)}`).toBe('a place in the space');
-      for (const { key, stored } of borders) {
+      for (const { key, stored } of boundaries) {
         const isBehind = compare(bytes, key) >= 0;
         if (compare(place, stored) >= 0 !== isBehind)
           expect(`${hex(bytes)} -> ${hex(place)}, ${hex(key)} -> ${hex(stored)}`).toBe(`${isBehind}`);
@@ -407,11 +407,11 @@ describe('laws', () => {
     }
   });
 
-  /** Table tenants and tenant 0: the last border of one is a key of nobody's behind the first of the next. */
+  /** Table tenants and tenant 0: the last boundary of one is a key of nobody's behind the first of the next. */
   const bothTables = (a: KeySpace, b: KeySpace): boolean =>
     a !== b && [a, b].every(({ choice }) => !choice.keyspace && !choice.prefix);
 
-  /** Whole stores: tenants that can stand beside each other, and the form of the borders between their regions. */
+  /** Whole stores: tenants that can stand beside each other, and the form of the boundaries between their regions. */
   const STORES: [string, SpaceChoice[]][] = [
     [
       'API V1, transactions',
@@ -433,7 +433,7 @@ describe('laws', () => {
     const spaces = choices.map(model.spaceOf);
     const [some] = spaces as [KeySpace];
 
-    /** The store's regions, in PD's form: random borders, and those at and around the edges of the spaces. */
+    /** The store's regions, in PD's form: random boundaries, and those at and around the edges of the spaces. */
     function regions(seed: number): [Uint8Array, Uint8Array][] {
       const random = new Random(seed);
       const inner = spaces.flatMap((space) => [
@@ -441,8 +441,8 @@ describe('laws', () => {
         ...Array.from({ length: 25 }, () => space.encodeLower(randomKey(random)) as Uint8Array),
       ]);
       const few = sorted([...ADVERSARIAL, ...inner]).filter((key) => key.length > 0 && random.chance(70));
-      const borders = [EMPTY, ...few.map((key) => model.stored(some, key)), EMPTY];
-      return borders.slice(1).map((end, i) => [borders[i] as Uint8Array, end]);
+      const boundaries = [EMPTY, ...few.map((key) => model.stored(some, key)), EMPTY];
+      return boundaries.slice(1).map((end, i) => [boundaries[i] as Uint8Array, end]);
     }
 
     test.each(spaces.map((space): [string, KeySpace] => [space.name, space]))(

@@ -49,8 +49,8 @@ describe.each(BUILD_NAMES)('the %s build', (name) => {
 
   test('open bounds are those of the tenant', () => {
     const { text } = send(rule({ data: [{ start_key: '', end_key: '' }] }));
-    const border = (tag: number): string => hexOf(tablePrefix(0, tag));
-    expect(JSON.parse(text).data).toEqual([{ start_key: border(1), end_key: border(2) }]);
+    const boundary = (tag: number): string => hexOf(tablePrefix(0, tag));
+    expect(JSON.parse(text).data).toEqual([{ start_key: boundary(1), end_key: boundary(2) }]);
   });
 
   test('a patch sets and deletes under the tenant’s ids', () => {
@@ -68,12 +68,12 @@ describe.each(BUILD_NAMES)('the %s build', (name) => {
   });
 
   test.each<[string, unknown]>([
-    ['the label of the borders', rule({ labels: [{ key: 'tidb-mesh-tenant', value: 'beta' }] })],
+    ['the label of the boundaries', rule({ labels: [{ key: 'tidb-mesh-tenant', value: 'beta' }] })],
     [
-      'the label of the borders with an escape',
+      'the label of the boundaries with an escape',
       JSON.stringify(rule()).replace('"schedule"', '"tidb\\u002dmesh-tenant"'),
     ],
-    ['the id of a border', rule({ id: 'tidb-mesh/alpha' })],
+    ['the id of a boundary', rule({ id: 'tidb-mesh/alpha' })],
     ['an id that is a dot segment', rule({ id: 'schema/../t' })],
     ['an id with an escaped slash', JSON.stringify(rule()).replace('a7b3', '..\\/')],
     ['an id that is too long', rule({ id: 'x'.repeat(1025) })],
@@ -143,14 +143,14 @@ describe.each(BUILD_NAMES)('the %s build', (name) => {
     const answered = (json: unknown, path = 'rules') =>
       filter.httpAnswer('GET', `/pd/api/v1/config/region-label/${path}`, JSON.stringify(json));
     const foreign = { ...mapped, id: 'tidb-mesh:beta:a7b3-11' };
-    const border = {
+    const boundary = {
       ...mapped,
       id: 'tidb-mesh/alpha',
       labels: [{ key: 'tidb-mesh-tenant', value: 'alpha' }],
     };
 
     test('are the tenant’s own only, as it wrote them', () => {
-      const { status, text } = answered([border, mapped, foreign, { ...mapped, id: 'keyspaces/7' }]);
+      const { status, text } = answered([boundary, mapped, foreign, { ...mapped, id: 'keyspaces/7' }]);
       expect(Status[status]).toBe('OK');
       expect(JSON.parse(text)).toEqual([rule()]);
       expect(text).not.toMatch(/beta|tidb-mesh/);

@@ -175,7 +175,7 @@ class Asker {
   }
 }
 
-/** Random borders in PD's form: inside the space, at and around its edges, and anywhere else. Some layouts have none inside. */
+/** Random boundaries in PD's form: inside the space, at and around its edges, and anywhere else. Some layouts have none inside. */
 function randomTree(space: model.KeySpace, random: Random): RegionTree {
   const inside = Array.from({ length: random.pick([0, 1, 3, 12]) }, () => {
     const key = randomKey(random);
@@ -183,8 +183,8 @@ function randomTree(space: model.KeySpace, random: Random): RegionTree {
   });
   const about = [...edges(space), ...ADVERSARIAL].filter(() => random.chance(random.pick([0, 10, 60])));
   // Nothing splits at keys that nobody can have.
-  const borders = [...inside, ...about].filter((key) => key.length > 0);
-  return new RegionTree(sorted(borders).map((key) => model.stored(space, key)));
+  const boundaries = [...inside, ...about].filter((key) => key.length > 0);
+  return new RegionTree(sorted(boundaries).map((key) => model.stored(space, key)));
 }
 
 describe('the regions of a tenant', () => {

@@ -134,18 +134,18 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       { number: 7, prefix: { bytes: Buffer.from('app1:'), mode: 'txn' } },
       { number: 8, prefix: { bytes: Buffer.from('app1:'), mode: 'raw' } },
     ];
-    /** Borders of all kinds, as the store's PD has them: rows of each space, each space's ends, and a byte around them. */
-    const borders = SPACES.flatMap((choice) => {
+    /** Boundaries of all kinds, as the store's PD has them: rows of each space, each space's ends, and a byte around them. */
+    const boundaries = SPACES.flatMap((choice) => {
       const space = spaceOf(choice);
       const rows = [1, 2, 3].map((row) => space.encodeKey(rowKey(100, row)) as Uint8Array);
       const ends = [space.first, space.behind, Buffer.concat([space.behind, Buffer.of(0)])];
       return [...rows, ...ends].map((key) => stored(space, key));
     });
-    borders.push(Buffer.alloc(0));
+    boundaries.push(Buffer.alloc(0));
 
     test.each(ANSWERS)('%s: inside is known as such, all else is not', (type, answer) => {
       const random = new Random(7);
-      const pick = (): Uint8Array => borders[random.below(borders.length)]!;
+      const pick = (): Uint8Array => boundaries[random.below(boundaries.length)]!;
       // Somebody must act on a region first.
       byId(1n);
       let inside = 0;

@@ -227,10 +227,10 @@ describe('laws', () => {
   });
 
   test.each(TENANTS)("tenant %i: the store's regions, clamped, are contiguous from '' to ''", (tenant) => {
-    const borders = physicalKeys(tenant, tenant + 99, 200)
+    const boundaries = physicalKeys(tenant, tenant + 99, 200)
       .filter((key) => key.length > 0)
       .sort(compare);
-    const all = [EMPTY, ...borders, EMPTY].filter(
+    const all = [EMPTY, ...boundaries, EMPTY].filter(
       (key, i, list) => i === 0 || i === list.length - 1 || compare(key, list[i - 1] as Uint8Array) !== 0,
     );
     for (const form of ['raw', 'encoded'] as const) {

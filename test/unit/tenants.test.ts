@@ -59,7 +59,7 @@ function before(key: Buffer): Buffer {
   return copy;
 }
 
-describe('the borders that PD is told are those that the filter goes by', () => {
+describe('the boundaries that PD is told are those that the filter goes by', () => {
   let filter: Filter;
   beforeAll(async () => {
     await buildFilter();
@@ -95,7 +95,7 @@ describe("PD's rules", () => {
     },
   );
 
-  test('a rule without a number tells it by its border', () => {
+  test('a rule without a number tells it by its boundary', () => {
     const rule = ruleOf({ name: 'beta', number: 513 });
     expect(registeredIn({ ...rule, labels: rule.labels.slice(0, 1) })?.number).toBe(513);
   });

@@ -20,11 +20,11 @@ export function contains({ start, end }: KeyRange, key: Uint8Array): boolean {
 export class RegionTree {
   readonly regions: readonly Region[];
 
-  /** @param borders rising, none of them empty */
-  constructor(borders: readonly Uint8Array[]) {
-    this.regions = [...borders, EMPTY].map((end, i) => ({
+  /** @param boundaries rising, none of them empty */
+  constructor(boundaries: readonly Uint8Array[]) {
+    this.regions = [...boundaries, EMPTY].map((end, i) => ({
       id: BigInt(1000 + i),
-      start: borders[i - 1] ?? EMPTY,
+      start: boundaries[i - 1] ?? EMPTY,
       end,
     }));
   }

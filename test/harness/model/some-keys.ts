@@ -1,4 +1,4 @@
-/** Keys that are worth trying in any key space, and borders of regions about it. */
+/** Keys that are worth trying in any key space, and boundaries of regions about it. */
 import { compare, concat, EMPTY, hex, unhex } from './bytes.ts';
 import type { KeySpace } from './key-spaces.ts';
 import type { Random } from './random.ts';

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setBorders } from './borders.ts';
+import { setBoundaries } from './boundaries.ts';
 import { prepare, type Binaries } from './builds.ts';
 import { createCerts, principalOf, TRUST_DOMAIN, type Certs } from './certs.ts';
 import { envoyBootstrap, PD_HTTP_CLUSTER, watchedFilter } from './envoy-config.ts';
@@ -36,8 +36,8 @@ export interface StackOptions {
   tidbConfig?: string;
   /** Lines of TOML for PD, in front of its sections. */
   pdConfig?: string;
-  /** Makes the tenants' borders borders of regions. Default: true with the filter. */
-  borders?: boolean;
+  /** Splits regions at the tenants' boundaries. Default: true with the filter. */
+  boundaries?: boolean;
   /** Bytes at which the store splits a region; small for tests. Default: the store's own. */
   regionSize?: number;
   /** How the store encodes its answers: as TiKV does, or as Go does. Default `tikv`. */
@@ -275,10 +275,10 @@ async function startServers(
       },
     },
   );
-  if (options.borders ?? filter)
+  if (options.boundaries ?? filter)
     steps.push({
       title: "Split the regions at the tenants' boundaries",
-      run: () => setBorders(`http://${HOST}:${pdPort}`, tenants),
+      run: () => setBoundaries(`http://${HOST}:${pdPort}`, tenants),
     });
   await progress.run(steps);
   const extra = options.tidbConfig === undefined ? {} : { extraConfig: options.tidbConfig };

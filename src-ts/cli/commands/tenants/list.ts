@@ -17,7 +17,7 @@ const COLUMNS: readonly (readonly [head: string, cell: (row: Row) => string])[] 
   ['REGIONS', ({ regions }) => String(regions)],
   ['ABOUT MiB', ({ approximateMiB }) => String(approximateMiB)],
   ['ABOUT KEYS', ({ approximateKeys }) => String(approximateKeys)],
-  ['BOUNDARIES', ({ borders }) => borders],
+  ['BOUNDARIES', ({ boundaries }) => boundaries],
   ['LIMIT', ({ limits }) => (limits === undefined ? '-' : requestUnitsText(limits))],
   ['HOLDS GC BACK', ({ holdsBack }) => holdsBack || '-'],
 ];

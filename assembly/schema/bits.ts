@@ -54,6 +54,8 @@ export namespace Flag {
   export const GROUP_SETTINGS: u32 = 16777216;
   /** gets a checksum's rule */
   export const CHECKSUM_RULE: u32 = 33554432;
+  /** may say what went wrong, in a field of an error class */
+  export const ERRORS: u32 = 67108864;
 }
 
 export namespace Kind {
@@ -72,7 +74,9 @@ export namespace Entry {
   export const REPEATED: u32 = 2048;
   export const ESSENTIAL: u32 = 4096;
   export const PACKABLE: u32 = 8192;
-  export const MESSAGE_SHIFT: u32 = 16;
+  export const ERROR_SHIFT: u32 = 14;
+  export const ERROR_MASK: u32 = 7;
+  export const MESSAGE_SHIFT: u32 = 17;
 }
 
 export namespace Refusal {

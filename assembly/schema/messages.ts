@@ -29,7 +29,8 @@ export const ANY_ENDING: u32 =
   ANY_ACT_IN_CONTEXT |
   Flag.CONTEXT |
   Flag.GROUP_SETTINGS |
-  Flag.CHECKSUM_RULE;
+  Flag.CHECKSUM_RULE |
+  Flag.ERRORS;
 
 /** The role in a field's entry. @inline */
 export function roleIn(entry: u32): u32 {
@@ -39,6 +40,11 @@ export function roleIn(entry: u32): u32 {
 /** The kind in a field's entry. @inline */
 export function kindIn(entry: u32): u32 {
   return (entry >> Entry.KIND_SHIFT) & Entry.KIND_MASK;
+}
+
+/** The class of the error that a field tells, one of ErrorClass; UNSPECIFIED for most fields. @inline */
+export function errorClassIn(entry: u32): u32 {
+  return (entry >> Entry.ERROR_SHIFT) & Entry.ERROR_MASK;
 }
 
 /** The message in a field's entry; 0 for one that is not read. @inline */

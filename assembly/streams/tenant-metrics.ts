@@ -8,7 +8,7 @@
 import { MetricType } from '../host/abi';
 import { add, defineMetricAt, record } from '../host/host';
 import { codeOf } from '../schema/statuses';
-import { Call, STATUS_COUNT } from '../schema/table';
+import { Call, ErrorClass, STATUS_COUNT } from '../schema/table';
 import { Account, Count, newAccount, newCounts } from '../terms/account';
 import { Text } from '../texts/table';
 import * as writer from '../texts/writer';
@@ -52,6 +52,22 @@ export function kindText(call: i32): u32 {
   }
 }
 
+/** The text of a class of errors. */
+function errorText(errorClass: u32): u32 {
+  switch (errorClass) {
+    case ErrorClass.REGION:
+      return Text.ERROR_REGION;
+    case ErrorClass.BUSY:
+      return Text.ERROR_BUSY;
+    case ErrorClass.LOCK:
+      return Text.ERROR_LOCK;
+    case ErrorClass.CONFLICT:
+      return Text.ERROR_CONFLICT;
+    default:
+      return Text.ERROR_OTHER;
+  }
+}
+
 function templateOf(place: i32): u32 {
   switch (place) {
     case Count.REQUEST_BYTES:
@@ -75,6 +91,9 @@ function define(account: Account, place: i32): u32 {
   if (place < Count.CALLS) {
     writer.fillText(1, kindText(place));
     writer.writeTemplate(Text.METRIC_REQUESTS);
+  } else if (place >= Count.ERRORS && place < Count.ALL) {
+    writer.fillText(1, errorText(ErrorClass.REGION + <u32>(place - Count.ERRORS)));
+    writer.writeTemplate(Text.METRIC_ERRORS);
   } else if (place >= Place.REFUSALS) {
     writer.fillText(1, codeOf(place - Place.REFUSALS));
     writer.writeTemplate(Text.METRIC_TENANT_REFUSED);
@@ -155,5 +174,6 @@ function tellRefusals(account: Account): void {
 
 /** Tells the sum of the accounts without series of their own. Called after all others. */
 export function tellOther(): void {
+  if (Count.ALL - Count.ERRORS != <i32>ErrorClass.OTHER) ERROR('there is a place for each class of errors');
   tellAccount(other);
 }

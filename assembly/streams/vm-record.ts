@@ -14,9 +14,9 @@ import { eachAccount } from './accounts';
 import { writeConfigs } from './configs';
 import { streamCount } from './stream';
 
-/** Values of a tenant: its counts, then these. */
+/** Values of a tenant: its counts without the errors, then these. */
 export const enum Value {
-  REFUSED = Count.ALL,
+  REFUSED = Count.ERRORS,
   OPEN_STREAMS,
   HELD,
   REQUESTS_PER_SECOND,
@@ -95,7 +95,7 @@ function put(account: Account): void {
   account.measureRates(elapsed);
   store<u32>(writeAt, <u32>account.nameLength);
   store<u32>(writeAt, account.state, 4);
-  memory.copy(writeAt + 8, account.counts, (<usize>Count.ALL) << 3);
+  memory.copy(writeAt + 8, account.counts, (<usize>Count.ERRORS) << 3);
   const values = writeAt + 8;
   store<u64>(values + ((<usize>Value.REFUSED) << 3), account.refused);
   store<u64>(values + ((<usize>Value.OPEN_STREAMS) << 3), account.openStreams);

@@ -4,18 +4,25 @@
  * they began under, and counts go on.
  */
 import { Budget } from '../memory/stream-buffer';
+import { ErrorClass } from '../schema/table';
 import { isSameBytes } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { State } from './state';
 
-/** What is counted. Below CALLS: requests by kind, see Call. */
+/** What is counted. Below CALLS: requests by kind, see Call. From ERRORS on: what the store answered, see countOfErrors. */
 export const enum Count {
   CALLS = 11,
   REQUEST_BYTES = 11,
   RESPONSE_BYTES,
   REWRITES,
   STREAMS,
-  ALL,
+  ERRORS,
+  ALL = 20,
+}
+
+/** The place of the errors of a class, one of ErrorClass but UNSPECIFIED. */
+export function countOfErrors(errorClass: u32): i32 {
+  return Count.ERRORS + <i32>(errorClass - ErrorClass.REGION);
 }
 
 /** An upper bound for the number of statuses. */

@@ -15,10 +15,10 @@ const PICTURE = join(fileURLToPath(new URL('../../docs/pictures/', import.meta.u
 const SECONDS = 45;
 /** Without the start. */
 const SHOWN = SECONDS - 8;
-const [WIDTH, HEIGHT] = [1100, 520];
+const WIDTH = 1100;
 const COLUMNS = 3;
 /** Of one panel, in pixels, with its title. */
-const [PANEL_WIDTH, PANEL_HEIGHT] = [WIDTH / COLUMNS, HEIGHT / 2];
+const [PANEL_WIDTH, PANEL_HEIGHT] = [WIDTH / COLUMNS, 260];
 const INK = '#333';
 const UNITS: Readonly<Record<Panel['unit'], string>> = {
   reqps: 'per second',
@@ -88,7 +88,8 @@ function draw(charts: readonly [Panel, Chart][]): string {
       }));
     }),
   };
-  const chart = init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height: HEIGHT });
+  const height = Math.ceil(charts.length / COLUMNS) * PANEL_HEIGHT;
+  const chart = init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height });
   chart.setOption(option);
   const svg = chart.renderToSVGString();
   chart.dispose();

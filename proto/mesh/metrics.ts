@@ -131,6 +131,15 @@ export const METRICS: readonly MetricRow[] = [
     remedy: 'Find the code in [refusals](refusals.md).',
   },
   {
+    name: 'tidbmesh_tenant_errors_total',
+    type: 'counter',
+    labels: ['tenant', 'class'],
+    means:
+      'Errors that the stores answered the tenant. `region`: the region is elsewhere, is another one by now, or cannot answer yet. `busy`: the store is overloaded, or its disk is full. `lock`: another transaction has locked a key. `conflict`: write conflicts, deadlocks, and what else makes a transaction begin again. `other`: the rest, such as a key that is there already.',
+    remedy:
+      'TiDB repeats most of them by itself, and its statements take longer. [Operations](operations.md) says what each class means for a tenant that is slow.',
+  },
+  {
     name: 'tidbmesh_tenant_request_bytes_total',
     type: 'counter',
     labels: ['tenant'],

@@ -564,6 +564,7 @@ export const SENTENCES = {
   /** {0} the tenant. */
   METRIC_REQUESTS: 'tenant=.={0};.;kind=.={1};.;tidbmesh_tenant_requests_total',
   METRIC_TENANT_REFUSED: 'tenant=.={0};.;code=.={1};.;tidbmesh_tenant_refused_total',
+  METRIC_ERRORS: 'tenant=.={0};.;class=.={1};.;tidbmesh_tenant_errors_total',
   METRIC_REQUEST_BYTES: 'tenant=.={0};.;tidbmesh_tenant_request_bytes_total',
   METRIC_RESPONSE_BYTES: 'tenant=.={0};.;tidbmesh_tenant_response_bytes_total',
   METRIC_REWRITES: 'tenant=.={0};.;tidbmesh_tenant_rewrites_total',
@@ -581,6 +582,12 @@ export const SENTENCES = {
   KIND_PD: 'pd',
   KIND_ETCD: 'etcd',
   KIND_OTHER: 'other',
+  /** Classes of errors, by mesh.ErrorClass. */
+  ERROR_REGION: 'region',
+  ERROR_BUSY: 'busy',
+  ERROR_LOCK: 'lock',
+  ERROR_CONFLICT: 'conflict',
+  ERROR_OTHER: 'other',
   /** Who calls: {0} the principal. */
   PRINCIPAL: 'principal {0}',
   NAMELESS: 'a caller without a principal',

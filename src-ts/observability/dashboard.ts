@@ -15,6 +15,8 @@ export interface Panel {
   readonly title: string;
   /** A question that the panel answers at a glance. */
   readonly answers: string;
+  /** What its words mean. */
+  readonly explains?: string;
   /** Grafana's name of the unit. */
   readonly unit: 'reqps' | 'binBps' | 'bytes' | 'short' | 's';
   readonly expr: string;
@@ -55,6 +57,15 @@ export const ROWS: readonly Row[] = [
         unit: 'reqps',
         expr: 'sum by (tenant, code) (rate(tidbmesh_tenant_refused_total[$__rate_interval])) > 0',
         legend: '{{tenant}}: {{code}}',
+      },
+      {
+        title: 'Errors of the store',
+        answers: 'What goes wrong for whom at the store?',
+        explains:
+          '`lock` and `conflict`: transactions of one tenant want the same rows. `busy`: the store is overloaded, or its disk is full. `region`: a region moved, split, or cannot answer yet. `other`: mostly rows that are there already.',
+        unit: 'reqps',
+        expr: 'sum by (tenant, class) (rate(tidbmesh_tenant_errors_total[$__rate_interval])) > 0',
+        legend: '{{tenant}}: {{class}}',
       },
       {
         title: 'Garbage collection held back',
@@ -178,12 +189,12 @@ export const ROWS: readonly Row[] = [
 /** Name of the variable that holds the Prometheus which is asked. */
 const SOURCE = { type: 'prometheus', uid: '${source}' };
 
-function panelOf({ title, answers, unit, expr, legend }: Panel): PanelBuilder {
+function panelOf({ title, answers, explains, unit, expr, legend }: Panel): PanelBuilder {
   const query = new DataqueryBuilder().expr(expr).legendFormat(legend).refId('A');
   // Three panels in a row of Grafana's 24 columns.
   return new PanelBuilder()
     .title(title)
-    .description(answers)
+    .description(explains === undefined ? answers : `${answers} ${explains}`)
     .datasource(SOURCE)
     .unit(unit)
     .min(0)

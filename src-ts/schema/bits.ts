@@ -36,6 +36,7 @@ const FLAGS = {
   SAFE_POINT_OUT: 'answers a safe point, in the start field',
   GROUP_SETTINGS: 'needs the settings of a resource group',
   CHECKSUM_RULE: "gets a checksum's rule",
+  ERRORS: 'may say what went wrong, in a field of an error class',
 } as const;
 
 type Flags = Readonly<Record<keyof typeof FLAGS, number>>;
@@ -46,7 +47,7 @@ export const Flag = Object.fromEntries(Object.keys(FLAGS).map((name, i) => [name
 export const Kind = { UNKNOWN: 0, VARINT: 1, FIXED64: 2, BYTES: 3, MESSAGE: 4, FIXED32: 5 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
-/** The entry of a field: role, kind, more bits, and the id of the message in it. */
+/** The entry of a field: role, kind, more bits, class of the error that it tells, and the id of the message in it. */
 export const Entry = {
   ROLE_MASK: 0xff,
   KIND_SHIFT: 8,
@@ -56,7 +57,9 @@ export const Entry = {
   ESSENTIAL: 1 << 12,
   /** The field is a list of numbers. */
   PACKABLE: 1 << 13,
-  MESSAGE_SHIFT: 16,
+  ERROR_SHIFT: 14,
+  ERROR_MASK: 7,
+  MESSAGE_SHIFT: 17,
 } as const;
 
 /** What takes the reason of a refusal in an answer inside a batch: kvrpcpb.KeyError.abort, a text, errorpb.Error.message. */

@@ -32,6 +32,8 @@ export interface JudgedField {
   readonly refusal: boolean;
   /** True when a request without the field is refused. */
   readonly requires: boolean;
+  /** A name of mesh.ErrorClass: what the field of an answer says went wrong. */
+  readonly error: string;
   /** Full name of the message in this field; undefined for scalars and for messages that are not read. */
   readonly message: string | undefined;
 }
@@ -71,10 +73,11 @@ export interface JudgedMethod {
 }
 
 export interface Judgement {
-  /** Numbers by name, as in mesh.Role, mesh.Decision and mesh.Kind. */
+  /** Numbers by name, as in mesh.Role, mesh.Decision, mesh.Kind and mesh.ErrorClass. */
   readonly roles: ReadonlyMap<string, number>;
   readonly decisions: ReadonlyMap<string, number>;
   readonly kinds: ReadonlyMap<string, number>;
+  readonly errors: ReadonlyMap<string, number>;
   /** Methods in the order of their paths. */
   readonly methods: readonly JudgedMethod[];
   /** Messages that mapped methods reach, in the order of their names. */
@@ -85,6 +88,7 @@ export interface Judgement {
 const UNREAD = 'mesh.Unread';
 const UNSPECIFIED = 'ROLE_UNSPECIFIED';
 const NO_KIND = 'KIND_UNSPECIFIED';
+const NO_ERROR = 'ERROR_UNSPECIFIED';
 
 const STRINGS = [ScalarType.BYTES, ScalarType.STRING];
 const UNSIGNED = [ScalarType.UINT32, ScalarType.UINT64];
@@ -150,6 +154,7 @@ class Options {
   readonly roles: DescEnum;
   readonly decisions: DescEnum;
   readonly kinds: DescEnum;
+  readonly errors: DescEnum;
   private readonly capabilities: DescEnum;
   private readonly acts: DescEnum;
   private readonly endings: DescEnum;
@@ -161,6 +166,7 @@ class Options {
     this.roles = enumeration('mesh.Role');
     this.decisions = enumeration('mesh.Decision');
     this.kinds = enumeration('mesh.Kind');
+    this.errors = enumeration('mesh.ErrorClass');
     this.capabilities = enumeration('mesh.Capability');
     this.acts = enumeration('mesh.ActsOnRegion');
     this.endings = enumeration('mesh.Ending');
@@ -174,6 +180,10 @@ class Options {
 
   roleOf(field: DescField): string {
     return nameOf(this.roles, Number(this.get(field, 'role') ?? 0));
+  }
+
+  errorOf(field: DescField): string {
+    return nameOf(this.errors, Number(this.get(field, 'error') ?? 0));
   }
 
   has(element: DescField | DescMessage, option: string): boolean {
@@ -264,6 +274,7 @@ export function judge(registry: FileRegistry): Judgement {
     roles: numbersOf(options.roles),
     decisions: numbersOf(options.decisions),
     kinds: numbersOf(options.kinds),
+    errors: numbersOf(options.errors),
     methods: methods.sort((a, b) => compare(a.path, b.path)),
     messages: [...messages.values()].sort((a, b) => compare(a.name, b.name)),
   };
@@ -329,6 +340,10 @@ function judgeMessage(message: DescMessage, options: Options, problems: string[]
     } else if (RANGE_STARTS.includes(role) && exactKeys > 0)
       problems.push(`${name}: a message has one exact key or a range, not both`);
     seen.add(role);
+    const error = options.errorOf(field);
+    // The walker remembers of these fields that they are there.
+    if (error !== NO_ERROR && (field.fieldKind === 'list' || field.number >= 64))
+      problems.push(`${name}: a list, or a field with a number above 63, cannot have an error class`);
     const essential = options.has(field, 'essential');
     const read = kind === Kind.MESSAGE && role === UNSPECIFIED;
     if (essential && !read) problems.push(`${name} is essential, but no message that is walked`);
@@ -343,6 +358,7 @@ function judgeMessage(message: DescMessage, options: Options, problems: string[]
       essential,
       refusal: options.has(field, 'refusal'),
       requires: options.has(field, 'requires'),
+      error,
       message: read ? field.message?.typeName : undefined,
     });
   }

@@ -20,6 +20,7 @@ const LAST_FAR_FIELD = 1 << 16;
 
 const MAX_MESSAGES = Method.ID_MASK + 1;
 const MAX_DECISIONS = 1 << 4;
+const MAX_ERRORS = Entry.ERROR_MASK + 1;
 const MAX_FIELD_NUMBER_IN_SHAPE = 1 << 8;
 const MAX_SHAPES = 1 << 8;
 const MAX_PLACE = 1 << 16;
@@ -105,6 +106,7 @@ export function fnv1a(bytes: Uint8Array): number {
 export function layOut(judgement: Judgement): Layout {
   const names = ['', ...judgement.messages.map((message) => message.name)];
   fits(names.length, MAX_MESSAGES, 'messages');
+  fits(judgement.errors.size - 1, MAX_ERRORS, 'error classes');
   const ids = new Map(names.map((name, id) => [name, id]));
   const idOf = (name: string | undefined): number => (name === undefined ? 0 : must(ids.get(name), name));
   const texts = joinTexts([
@@ -126,7 +128,8 @@ export function layOut(judgement: Judgement): Layout {
     const item = far.length / FAR_WORDS;
     for (const field of message.fields) {
       const role = must(judgement.roles.get(field.role), field.role);
-      const entry = entryOf(field, role, idOf(field.message));
+      const error = must(judgement.errors.get(field.error), field.error);
+      const entry = entryOf(field, role, idOf(field.message), error);
       if (field.number < FIRST_FAR_FIELD) entries[field.number - 1] = entry;
       else far.push(field.number, entry);
       fits(field.number, LAST_FAR_FIELD, `${message.name}.${field.name}`);
@@ -288,6 +291,7 @@ export function flagsOf(message: JudgedMessage): number {
   if (message.owners) flags |= Flag.OWNERS;
   if (contextOf(message)?.number === 1) flags |= Flag.HAS_CONTEXT;
   if (required(message) !== undefined) flags |= Flag.REQUIRED_LIST;
+  if (message.fields.some(({ error }) => error !== 'ERROR_UNSPECIFIED')) flags |= Flag.ERRORS;
   return flags;
 }
 
@@ -303,9 +307,10 @@ function refusalOf(message: JudgedMessage): number {
   return field.number | (kind << 8);
 }
 
-function entryOf(field: JudgedField, role: number, message: number): number {
+function entryOf(field: JudgedField, role: number, message: number, error: number): number {
   const scalar = field.kind !== Kind.BYTES && field.kind !== Kind.MESSAGE;
   let entry = role | (field.kind << Entry.KIND_SHIFT) | (message << Entry.MESSAGE_SHIFT);
+  entry |= error << Entry.ERROR_SHIFT;
   if (field.repeated) entry |= Entry.REPEATED;
   if (field.essential) entry |= Entry.ESSENTIAL;
   if (field.repeated && scalar) entry |= Entry.PACKABLE;

@@ -45,7 +45,7 @@ const SHAPES_DOC = `/**
  */`;
 const FIELDS_DOC = `/**
  * The near fields of a message: one u32 per number from 0 to the last near one, messages that are alike laid over each other:
- * role:8 | kind:3 | repeated:1 | essential:1 | packable:1 | 0:2 | message id:16, from the lowest bit up
+ * role:8 | kind:3 | repeated:1 | essential:1 | packable:1 | ErrorClass:3 | message id:15, from the lowest bit up
  *
  * The entry of number 0 may be another message's.
  */`;
@@ -72,10 +72,8 @@ export async function tableText(judgement: Judgement, layout: Layout): Promise<s
     HEADER,
     namespace('Role', [...judgement.roles]),
     namespace('Decision', [...judgement.decisions]),
-    namespace(
-      'Call',
-      [...judgement.kinds].map(([name, number]) => [name.replace(/^KIND_/, ''), number]),
-    ),
+    namespace('Call', withoutPrefix(judgement.kinds, 'KIND_')),
+    namespace('ErrorClass', withoutPrefix(judgement.errors, 'ERROR_')),
     namespace(
       'Msg',
       NAMED.map(([name, message]) => [name, idOf(layout, message)]),
@@ -114,6 +112,10 @@ export async function textsText({ texts }: Layout): Promise<string> {
     data('TEXTS', 'u8', texts.bytes, '/** ASCII, each text behind its length:32; the first one is empty. */'),
   ];
   return formatted(parts, TEXTS_FILE);
+}
+
+function withoutPrefix(numbers: ReadonlyMap<string, number>, prefix: string): [string, number][] {
+  return [...numbers].map(([name, number]) => [name.replace(prefix, ''), number]);
 }
 
 function idOf(layout: Layout, message: string): number {

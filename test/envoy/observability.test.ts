@@ -19,7 +19,7 @@ import { envoyBootstrap } from '../harness/stack/envoy-config.ts';
 import { freePorts } from '../harness/stack/ports.ts';
 import { silent } from '../harness/stack/progress.ts';
 import { standardPluginConfig } from '../harness/stack/stack.ts';
-import { FIVE, HOLDING, live, LOUD, REFUSED } from './five-tenants.ts';
+import { FIVE, HOLDING, live, LOUD, REFUSED, WAITING } from './five-tenants.ts';
 import { GET, getRequest } from './messages.ts';
 import { startMesh, TENANTS, type Mesh } from './mesh.ts';
 import { frame } from './upstream.ts';
@@ -252,7 +252,7 @@ describe('with a real Envoy', () => {
   });
 });
 
-describe('five tenants: who floods, who is refused, who holds garbage collection back?', () => {
+describe('five tenants: who floods, who is refused, who waits for locks, who holds garbage collection back?', () => {
   let five: Mesh;
   let watched: Prometheus;
   beforeAll(async () => {
@@ -264,16 +264,18 @@ describe('five tenants: who floods, who is refused, who holds garbage collection
 
   const ask = (expr: string): Promise<Series[]> =>
     watched.query(expr.replaceAll('$__rate_interval', '30s').replaceAll('$tenant', LOUD));
-  /** The tenant of the largest series that this panel shows. */
-  async function leader(title: string): Promise<string | undefined> {
+  /** The label of the largest series that this panel shows. */
+  async function leader(title: string, label = 'tenant'): Promise<string | undefined> {
     const panel = ROWS[0]!.panels.find((each) => each.title === title)!;
     const series = [...(await ask(panel.expr))].sort((a, b) => b.value - a.value);
-    return series[0]?.metric['tenant'];
+    return series[0]?.metric[label];
   }
 
   test('the dashboard says it', async () => {
     expect(await leader('Requests')).toBe(LOUD);
     expect(await leader('Refusals')).toBe(REFUSED);
+    expect(await leader('Errors of the store')).toBe(WAITING);
+    expect(await leader('Errors of the store', 'class')).toBe('lock');
     expect(await leader('Garbage collection held back')).toBe(HOLDING);
   });
 

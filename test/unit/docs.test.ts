@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from '@jest/globals';
-import { METRICS } from '../../proto/mesh/metrics.ts';
+import { METRIC_LABELS, METRICS } from '../../proto/mesh/metrics.ts';
 import { commandsReference, subcommands } from '../../src-ts/docs/commands.ts';
 import { metricsReference } from '../../src-ts/docs/metrics.ts';
 import { refusalsReference } from '../../src-ts/docs/refusals.ts';
@@ -124,4 +124,10 @@ test('every metric of the filter is described, and none that it does not have', 
   const texts = readFileSync(join(ROOT, 'proto/mesh/statuses.ts'), 'utf8');
   for (const [, name] of texts.matchAll(/;(tidbmesh_[a-z_]+)'/g)) kept.add(name!);
   expect(METRICS.map(({ name }) => name).sort()).toEqual([...kept].sort());
+});
+
+test('metrics.md tells Istio of every label', () => {
+  const [, tags] =
+    /extraStatTags": (\[.*?\])/.exec(readFileSync(join(ROOT, 'docs/metrics.md'), 'utf8')) ?? [];
+  expect(JSON.parse(tags ?? '[]')).toEqual(METRIC_LABELS);
 });

@@ -183,12 +183,14 @@ describe('generated table', () => {
       const laidOut = numbers.map((number) => {
         const e = entry(message.name, number);
         const flags = [e & Entry.REPEATED, e & Entry.ESSENTIAL].map((bit) => Number(bit !== 0));
-        return [number, e & 0xff, (e >>> 8) & 7, layout.names[e >>> 16], ...flags].join();
+        flags.push((e >>> Entry.ERROR_SHIFT) & Entry.ERROR_MASK);
+        return [number, e & 0xff, (e >>> 8) & 7, layout.names[e >>> Entry.MESSAGE_SHIFT], ...flags].join();
       });
       const judged = numbers.map((number) => {
         const f = message.fields.find((g) => g.number === number);
         const role = f ? judgement.roles.get(f.role) : 0;
         const flags = [Number(f?.repeated ?? 0), Number(f?.essential ?? 0)];
+        flags.push(judgement.errors.get(f?.error ?? '') ?? 0);
         return [number, role, f?.kind ?? 0, f?.message ?? '', ...flags].join();
       });
       expect(laidOut).toEqual(judged);
@@ -229,6 +231,8 @@ describe('generated table', () => {
     ['tipb.DAGRequest', LENIENT, 0, 0],
     ['kvrpcpb.PrewriteRequest', EXACT_KEY | TXN | HAS_CONTEXT, 3, 0],
     ['kvrpcpb.CommitRequest', TXN | HAS_CONTEXT, 0, 0],
+    ['errorpb.Error', Flag.ERRORS, 0, 0],
+    ['coprocessor.Response', Flag.ERRORS, 0, 0],
   ])('%s has flags %i, start field %i, end field %i', (message, flags, start, end) => {
     expect(shape(message)).toEqual([flags, start, end]);
   });
@@ -385,6 +389,16 @@ describe('judgement', () => {
   });
 });
 
+test('every error of a store has a class', () => {
+  const names = ['errorpb.Error', 'kvrpcpb.KeyError', 'cdcpb.Error'];
+  const found = judgement.messages.filter(({ name }) => names.includes(name));
+  expect(found.length).toBe(names.length);
+  const fields = found.flatMap((message) =>
+    message.fields.map((f) => [`${message.name}.${f.name}`, f.error]),
+  );
+  expect(fields.filter(([, error]) => error === 'ERROR_UNSPECIFIED')).toEqual([]);
+});
+
 describe('incomplete annotations', () => {
   interface Draft {
     decision?: string;
@@ -397,6 +411,7 @@ describe('incomplete annotations', () => {
       repeated?: boolean;
       role?: string;
       essential?: boolean;
+      error?: string;
     }[];
   }
 
@@ -420,6 +435,8 @@ describe('incomplete annotations', () => {
       field: (draft.fields ?? []).map((f, i) => {
         const options: FieldOptions = create(FieldOptionsSchema);
         if (f.role !== undefined) setExtension(options, extension('mesh.role'), value('mesh.Role', f.role));
+        if (f.error !== undefined)
+          setExtension(options, extension('mesh.error'), value('mesh.ErrorClass', f.error));
         if (f.essential === true) setExtension(options, extension('mesh.essential'), true);
         return {
           name: f.name,
@@ -465,6 +482,14 @@ describe('incomplete annotations', () => {
       /is SYSTEM and needs no kind/,
     ],
     ['a reason where nobody is turned away', { decision: 'PASS', because: 'no' }, /needs no because/],
+    [
+      'a list with an error class',
+      {
+        decision: 'MAP',
+        fields: [{ name: 'code', type: T.UINT32, repeated: true, error: 'ERROR_BUSY' }],
+      },
+      /cannot have an error class/,
+    ],
     [
       'a bytes field without a role',
       { decision: 'MAP', fields: [{ name: 'key', type: T.BYTES }] },

@@ -141,6 +141,123 @@ test('refusals count by code: of calls, of requests of a batch, of callers witho
   expect(filter.metric('code=.=UNKNOWN_TENANT;.;tidbmesh_refused')).toBe(1);
 });
 
+describe('errors of the store', () => {
+  const CLASSES = ['region', 'busy', 'lock', 'conflict', 'other'] as const;
+  /** The numbers of errors, without those that are 0. */
+  const errors = (tenant = 'alpha'): Record<string, number> => {
+    filter.tick();
+    const counts = CLASSES.map(
+      (name) => [name, series('errors_total', tenant, `class=.=${name};.;`)] as const,
+    );
+    return Object.fromEntries(counts.filter(([, count]) => count > 0));
+  };
+  const locked = { primaryLock: rowKey(100, 1, 1), key: rowKey(100, 1, 1), lockVersion: 5n, lockTtl: 3000n };
+
+  function answer(path: string, type: string, fields: object, tenant = 'alpha'): void {
+    const stream = filter.open(caller(tenant), callHeaders(path));
+    filter.answerHeaders(stream);
+    filter.answer(stream, frame(encode(type, fields)));
+    filter.close(stream);
+  }
+  const answerGet = (fields: object): void => answer(GET, 'kvrpcpb.GetResponse', fields);
+  const answers = (...commands: [string, object][]): Uint8Array =>
+    frame(
+      encode('tikvpb.BatchCommandsResponse', {
+        responses: commands.map(([name, value]) => ({ cmd: { case: name, value } })),
+        requestIds: commands.map((_, i) => BigInt(i + 1)),
+      }),
+    );
+
+  const REGION_ERRORS: [object, string][] = [
+    [{ notLeader: { regionId: 5n } }, 'region'],
+    [{ message: 'epoch not match', epochNotMatch: { currentRegions: [{ id: 5n }] } }, 'region'],
+    [{ message: 'region 5 is missing', regionNotFound: { regionId: 5n } }, 'region'],
+    [{ message: 'server is busy', serverIsBusy: { reason: 'too many', backoffMs: 9n } }, 'busy'],
+    [{ message: 'no space', diskFull: { storeId: [1n] } }, 'busy'],
+    [{ message: 'too large', raftEntryTooLarge: { regionId: 5n } }, 'other'],
+    [{ message: 'anything else' }, 'other'],
+  ];
+  test.each(REGION_ERRORS)('a region error %j is of the class %s', (regionError, name) => {
+    answerGet({ regionError });
+    expect(errors()).toEqual({ [name]: 1 });
+  });
+
+  const KEY_ERRORS: [string, object, string][] = [
+    ['a lock', { locked }, 'lock'],
+    ['a write conflict', { conflict: { startTs: 5n } }, 'conflict'],
+    [
+      'a write conflict as older stores tell it',
+      { retryable: 'again', conflict: { startTs: 5n } },
+      'conflict',
+    ],
+    ['what makes a transaction begin again', { retryable: 'again' }, 'conflict'],
+    ['a deadlock', { deadlock: { lockTs: 5n } }, 'conflict'],
+    ['a key that is there', { alreadyExist: {} }, 'other'],
+    ['an abort', { abort: 'no' }, 'other'],
+  ];
+  test.each(KEY_ERRORS)('%s', (_, error, name) => {
+    answerGet({ error });
+    expect(errors()).toEqual({ [name]: 1 });
+  });
+
+  test('count for each key, of the coprocessor and of RawKV, and for their own tenant', () => {
+    answer('/tikvpb.Tikv/KvPrewrite', 'kvrpcpb.PrewriteResponse', {
+      errors: [{ locked }, { locked }, { conflict: {} }],
+    });
+    answer('/tikvpb.Tikv/KvScan', 'kvrpcpb.ScanResponse', { pairs: [{ error: { locked } }, {}] });
+    answer('/tikvpb.Tikv/Coprocessor', 'coprocessor.Response', { locked, execDetailsV2: {} });
+    answer('/tikvpb.Tikv/Coprocessor', 'coprocessor.Response', { otherError: 'no', cacheLastVersion: 5n });
+    answer('/tikvpb.Tikv/KvGet', 'kvrpcpb.GetResponse', { error: { locked } }, 'beta');
+    expect(errors()).toEqual({ lock: 4, conflict: 1, other: 1 });
+    expect(errors('beta')).toEqual({ lock: 1 });
+  });
+
+  test('an answer without an error counts nothing', () => {
+    answerGet({ value: Buffer.from('x'), execDetailsV2: {} });
+    answer('/tikvpb.Tikv/Coprocessor', 'coprocessor.Response', { data: Buffer.alloc(0), isCacheHit: true });
+    expect(errors()).toEqual({});
+  });
+
+  test('count inside a batch, however often the like was seen', () => {
+    const stream = filter.open(caller('alpha'), callHeaders(BATCH));
+    filter.answerHeaders(stream);
+    const good: [string, object] = ['Get', { value: Buffer.alloc(64) }];
+    const moved: [string, object] = [
+      'Get',
+      { regionError: { notLeader: { regionId: 5n, leader: { id: 1n << 60n } } } },
+    ];
+    const busy: [string, object] = [
+      'Coprocessor',
+      { regionError: { serverIsBusy: { backoffMs: 1n << 60n, appliedIndex: 1n << 60n } } },
+    ];
+    const held: [string, object] = ['Get', { error: { locked } }];
+    const scanned: [string, object] = ['Coprocessor', { locked }];
+    for (let i = 0; i < 100; i++)
+      filter.answer(stream, answers(good, held, moved, busy, scanned, held, good));
+    expect(errors()).toEqual({ lock: 300, region: 100, busy: 100 });
+  });
+
+  test('a learned answer is not taken for one of its length with an error', () => {
+    const stream = filter.open(caller('alpha'), callHeaders(BATCH));
+    filter.answerHeaders(stream);
+    const held: [string, object] = ['Get', { error: { locked } }];
+    const length = encode('kvrpcpb.GetResponse', held[1]).length;
+    const good: [string, object] = ['Get', { value: Buffer.alloc(length - 2) }];
+    expect(answers(good).length).toBe(answers(held).length);
+    for (let i = 0; i < 100; i++) filter.answer(stream, answers(good, good));
+    for (let i = 0; i < 100; i++) filter.answer(stream, answers(good, held));
+    expect(errors()).toEqual({ lock: 100 });
+  });
+
+  test('a refusal by the filter is none', () => {
+    const stream = filter.open(caller('alpha'), callHeaders(BATCH));
+    filter.request(stream, batch(['Get', { key: rowKey(70, 1, 9), version: 5n }]));
+    filter.answerHeaders(stream);
+    filter.answer(stream, answers(['Empty', {}]));
+    expect(errors()).toEqual({});
+  });
+});
+
 describe('series', () => {
   const use = (tenant: string): void => {
     const stream = filter.open(caller(tenant), callHeaders(GET));

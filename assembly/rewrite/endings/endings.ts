@@ -7,6 +7,7 @@ import * as current from '../current';
 import { Direction, fail } from '../current';
 import { Level } from '../level';
 import { addChecksumRule, addContext, addContextFields, addLease, addSafePoint } from './additions';
+import { countError } from './errors';
 import { endNames } from './names';
 import { endRange } from './range';
 import { endRegion, rememberContext } from './region';
@@ -28,6 +29,7 @@ export function endMessage(level: Level, flags: u32): Status {
     if (status != Status.OK) return status;
   }
   if (current.direction == Direction.RESPONSE) {
+    if (flags & Flag.ERRORS) countError(level);
     if (flags & Flag.SAFE_POINT_OUT) addSafePoint(level);
     return Status.OK;
   }

@@ -10,6 +10,7 @@ import {
   Kind,
   endFieldOf,
   entryOf,
+  errorClassIn,
   flagsOf,
   kindIn,
   messageIn,
@@ -17,7 +18,7 @@ import {
   roleIn,
   startFieldOf,
 } from '../../schema/messages';
-import { Role } from '../../schema/table';
+import { ErrorClass, Role } from '../../schema/table';
 import * as varint from '../../wire/varint';
 import { readVarint } from '../../wire/varint';
 import * as contexts from './known-contexts';
@@ -59,7 +60,8 @@ const LEARNABLE: u32 =
   Flag.LENIENT |
   Flag.HAS_CONTEXT |
   Flag.REQUIRED_LIST |
-  Flag.COMMAND;
+  Flag.COMMAND |
+  Flag.ERRORS;
 
 const VECTOR: usize = 16;
 
@@ -175,7 +177,8 @@ function learn(message: u32, p: usize, end: usize, depth: i32): bool {
       default:
         return false;
     }
-    if (kindIn(entry) == Kind.UNKNOWN) return false;
+    // An error is counted where it is walked.
+    if (kindIn(entry) == Kind.UNKNOWN || errorClassIn(entry) != ErrorClass.UNSPECIFIED) return false;
   }
   if (!(flags & (Flag.RANGE | Flag.ENCODED_RANGE))) return true;
   // An absent bound is inserted.

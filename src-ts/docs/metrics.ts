@@ -1,5 +1,5 @@
 /** docs/metrics.md: every metric that the filter keeps. */
-import { METRICS, type MetricRow } from '../../proto/mesh/metrics.ts';
+import { METRICS, type MetricRow } from '../observability/metrics.ts';
 
 function section({ name, type, labels, means, remedy }: MetricRow): string {
   const labelled =

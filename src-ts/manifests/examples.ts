@@ -1,5 +1,5 @@
 /** TidbClusters for TiDB Operator: one storage layer, and two clusters with TiDB only that use it. */
-import { METRIC_LABELS } from '../../proto/mesh/metrics.ts';
+import { METRIC_LABELS } from '../observability/metrics.ts';
 import type { MeshFile } from './mesh-file.ts';
 import type { KubeObject } from './storage.ts';
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { stringify } from 'yaml';
-import { METRICS } from '../../proto/mesh/metrics.ts';
+import { METRICS } from '../../src-ts/observability/metrics.ts';
 import { alerts, RECORDINGS, type Alert } from '../../src-ts/observability/alerts.ts';
 import { ROWS } from '../../src-ts/observability/dashboard.ts';
 import { ruleGroups } from '../../src-ts/observability/objects.ts';

@@ -8,7 +8,7 @@ import { waitHealthy, type ServerProcess } from '../harness/stack/processes.ts';
 import { ISTIOD_NAME, TRUST_DOMAIN, type ControlPlane } from './control-plane.ts';
 import { PROXY_GROUP, type Pod } from './network.ts';
 import { INJECTED_LABELS } from './objects.ts';
-import { METRIC_LABELS } from '../../proto/mesh/metrics.ts';
+import { METRIC_LABELS } from '../../src-ts/observability/metrics.ts';
 
 export interface SidecarOptions {
   namespace: string;

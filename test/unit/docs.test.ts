@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from '@jest/globals';
-import { METRIC_LABELS, METRICS } from '../../proto/mesh/metrics.ts';
+import { METRIC_LABELS, METRICS } from '../../src-ts/observability/metrics.ts';
 import { commandsReference, subcommands } from '../../src-ts/docs/commands.ts';
 import { metricsReference } from '../../src-ts/docs/metrics.ts';
 import { refusalsReference } from '../../src-ts/docs/refusals.ts';

@@ -1,5 +1,5 @@
 import { rename, writeFile } from 'node:fs/promises';
-import { METRIC_LABELS } from '../../../proto/mesh/metrics.ts';
+import { METRIC_LABELS } from '../../../src-ts/observability/metrics.ts';
 import type { CertFiles } from './certs.ts';
 
 /** The filter as it stands in the listeners. */

@@ -1,0 +1,183 @@
+/**
+ * Every metric that the filter keeps. `npm run docs` writes docs/metrics.md from it, and a test compares it with the names in assembly/.
+ */
+export const METRICS = [
+  {
+    name: 'tidbmesh_streams_total',
+    type: 'counter',
+    means: 'HTTP streams that reached the filter, of all callers.',
+    remedy: 'If it stands still while clients call, their calls pass the filter by: check the listeners.',
+  },
+  {
+    name: 'tidbmesh_streams_active',
+    type: 'gauge',
+    means: 'Streams that are open now.',
+    remedy:
+      'Each TiDB keeps a few streams open to each store. Growth without new TiDBs is a client that leaks streams.',
+  },
+  {
+    name: 'tidbmesh_refused_total',
+    type: 'counter',
+    means: 'Refused streams and requests, of all causes.',
+    remedy:
+      'Look at `tidbmesh_refused` for the code, and at [refusals](refusals.md) for what to do about it.',
+  },
+  {
+    name: 'tidbmesh_refused',
+    type: 'counter',
+    labels: ['code'],
+    means: 'The same by code. A code has a series from its first refusal on.',
+    remedy: 'Find the code in [refusals](refusals.md). Envoy’s log names the tenant and the method.',
+  },
+  {
+    name: 'tidbmesh_refused_late_total',
+    type: 'counter',
+    means:
+      'Refusals that ended a stream after its answer had begun. The caller sees a reset, without the reason.',
+    remedy: 'The reason is in Envoy’s log and in the access log’s response code details.',
+  },
+  {
+    name: 'tidbmesh_identity_conflicts_total',
+    type: 'counter',
+    means:
+      'Callers whose certificate and metadata name different tenants, or whose sources of metadata disagree.',
+    remedy: 'A wrong label, or an attack. Envoy’s log has the callers.',
+  },
+  {
+    name: 'tidbmesh_would_be_refused_total',
+    type: 'counter',
+    means: 'Operations that a dry run let through.',
+    remedy: 'Wait until it stands still, or change the policy. Then end the dry run.',
+  },
+  {
+    name: 'tidbmesh_region_lookups_total',
+    type: 'counter',
+    means: 'Questions to PD about whose a region is.',
+    remedy:
+      'It rises after a start and when regions split. A steady high rate means that regions are not remembered.',
+  },
+  {
+    name: 'tidbmesh_region_lookups_failed_total',
+    type: 'counter',
+    means: 'Such questions that Envoy could not send.',
+    remedy: 'Check `pd.cluster` in the pluginConfig: it must name a cluster that Envoy has.',
+  },
+  {
+    name: 'tidbmesh_region_acts_turned_away_total',
+    type: 'counter',
+    means:
+      'Requests on a whole region that went on without an owner, so that the store or PD turns them away.',
+    remedy: 'Statements that split regions wait for it. Check `tidbmesh_region_lookups_failed_total` and PD.',
+  },
+  {
+    name: 'tidbmesh_streams_drained_total',
+    type: 'counter',
+    means:
+      'Streams that were ended because their caller is another one, or none, under the new configuration.',
+    remedy: 'Expected after a change of tenants or rules.',
+  },
+  {
+    name: 'tidbmesh_streams_draining',
+    type: 'gauge',
+    means: 'Streams that are to end for this reason, and are not at rest yet.',
+    remedy:
+      'If it stays above 0 for minutes, `limits.drainTimeoutSeconds` is long, or a client sends without a pause.',
+  },
+  {
+    name: 'tidbmesh_held_bytes',
+    type: 'gauge',
+    means: 'Bytes of messages that have not arrived whole, and of notes about open requests.',
+    remedy:
+      'Near `limits.heldBytesPerVM` streams are refused: look for slow senders and very large messages.',
+  },
+  {
+    name: 'tidbmesh_vm_memory_bytes',
+    type: 'gauge',
+    means: 'Memory of all VMs. Envoy has one for each worker. It does not shrink.',
+    remedy: 'If it grows without end, report it.',
+  },
+  {
+    name: 'tidbmesh_build_info',
+    type: 'gauge',
+    labels: ['version'],
+    means: '1 for each version that runs in this Envoy, 0 for one that has gone.',
+    remedy: 'After an upgrade, look for proxies that still run the former version.',
+  },
+  {
+    name: 'tidbmesh_tenant_requests_total',
+    type: 'counter',
+    labels: ['tenant', 'kind'],
+    means:
+      'Requests that went on, and refused requests of a batch. [Surface](surface.md) gives each method its kind: `read`, `scan`, `coprocessor`, `write`, `finish` (commits and locks), `find` (timestamps and places), `pd`, `etcd` or `other`.',
+    remedy: 'It says who is loud, and with what. Compare the rates of the tenants.',
+  },
+  {
+    name: 'tidbmesh_tenant_refused_total',
+    type: 'counter',
+    labels: ['tenant', 'code'],
+    means: 'Refusals, and streams that ended with a code.',
+    remedy: 'Find the code in [refusals](refusals.md).',
+  },
+  {
+    name: 'tidbmesh_tenant_errors_total',
+    type: 'counter',
+    labels: ['tenant', 'class'],
+    means:
+      'Errors that the stores answered the tenant. `region`: the region is elsewhere, is another one by now, or cannot answer yet. `busy`: the store is overloaded, or its disk is full. `lock`: another transaction has locked a key. `conflict`: write conflicts, deadlocks, and what else makes a transaction begin again. `other`: the rest, such as a key that is there already.',
+    remedy:
+      'TiDB repeats most of them by itself, and its statements take longer. [Operations](operations.md) says what each class means for a tenant that is slow.',
+  },
+  {
+    name: 'tidbmesh_tenant_request_bytes_total',
+    type: 'counter',
+    labels: ['tenant'],
+    means: 'Bytes of bodies that came from the tenant.',
+    remedy: 'A high rate is a bulk load, or a client in a loop.',
+  },
+  {
+    name: 'tidbmesh_tenant_response_bytes_total',
+    type: 'counter',
+    labels: ['tenant'],
+    means: 'Bytes of bodies that the storage layer answered, before they are rewritten.',
+    remedy: 'A high rate is a scan of large tables, or a dump.',
+  },
+  {
+    name: 'tidbmesh_tenant_rewrites_total',
+    type: 'counter',
+    labels: ['tenant'],
+    means: 'Keys that were mapped, in requests and answers, and other fields that were changed with them.',
+    remedy: "It is proportional to the filter's work for the tenant.",
+  },
+  {
+    name: 'tidbmesh_tenant_streams_total',
+    type: 'counter',
+    labels: ['tenant'],
+    means: 'Streams that the tenant has opened. A unary call is a stream.',
+    remedy: 'A high rate is a client that connects again and again.',
+  },
+  {
+    name: 'tidbmesh_tenant_streams_active',
+    type: 'gauge',
+    labels: ['tenant'],
+    means: 'Streams that are open now.',
+    remedy: 'Growth without new TiDBs is a client that leaks streams.',
+  },
+  {
+    name: 'tidbmesh_tenant_held_bytes',
+    type: 'gauge',
+    labels: ['tenant'],
+    means: 'Bytes of messages that have not arrived whole, and of notes about open requests.',
+    remedy: 'Near `limits.heldBytesPerTenant` the tenant is refused with HELD_TOO_MUCH.',
+  },
+  {
+    name: 'tidbmesh_tenant_oldest_transaction_seconds',
+    type: 'gauge',
+    labels: ['tenant'],
+    means:
+      'Age of the oldest transaction, as the tenant’s TiDBs tell PD twice a minute. The one that told last sets it: take the highest value of three minutes. 0 after two minutes without.',
+    remedy:
+      'It holds garbage collection back for all tenants, up to `limits.maxHoldBackSeconds`. Ask the tenant to end it.',
+  },
+];
+/** The labels of all metrics. */
+export const METRIC_LABELS = [...new Set(METRICS.flatMap(({ labels }) => labels ?? []))];

@@ -76,6 +76,15 @@ export function alerts(heldBytesPerVm = HELD_BYTES_PER_VM): Alert[] {
       description: 'docs/refusals.md says what the code means. Envoy’s log names the tenant and the method.',
     },
     {
+      name: 'TidbMeshTenantAtLimit',
+      expr: 'sum by (tenant, code) (increase(tidbmesh_tenant_refused_total{code=~"HELD_TOO_MUCH|TOO_LONG|TOO_MANY_STREAMS"}[5m])) > 0',
+      for: '2m',
+      severity: 'warning',
+      summary: '{{ $labels.tenant }} is refused with {{ $labels.code }}: it is at a limit.',
+      description:
+        'Raise the limit in the mesh file if the tenant needs more, or find the client that opens too many streams or sends too much.',
+    },
+    {
       name: 'TidbMeshDrainDoesNotEnd',
       expr: 'tidbmesh_streams_draining > 0',
       for: '5m',

@@ -81,6 +81,15 @@ const CAUSES: Readonly<Record<string, Cause>> = {
     series: { 'tidbmesh_refused{code="MALFORMED",instance="a"}': '3x9 3+60x30' },
     healthy: { 'tidbmesh_refused{code="MALFORMED",instance="a"}': '3+1x40' },
   },
+  TidbMeshTenantAtLimit: {
+    series: {
+      'tidbmesh_tenant_refused_total{tenant="t",code="TOO_MANY_STREAMS",instance="a"}': '1x9 2+1x30',
+    },
+    healthy: {
+      'tidbmesh_tenant_refused_total{tenant="t",code="TOO_MANY_STREAMS",instance="a"}': '7x40',
+      'tidbmesh_tenant_refused_total{tenant="t",code="MALFORMED",instance="a"}': '1+1x40',
+    },
+  },
   TidbMeshDrainDoesNotEnd: {
     series: { 'tidbmesh_streams_draining{instance="a"}': '0x9 2x30' },
     healthy: { 'tidbmesh_streams_draining{instance="a"}': '0x9 2x2 0x30' },
@@ -225,6 +234,17 @@ describe('with a real Envoy', () => {
     stream.write(frame(Buffer.alloc(1.8 * MIB), 0, 1.9 * MIB));
     await until(fires('TidbMeshHeldBytes'));
     stream.reset();
+  });
+
+  test('a tenant at its limit', async () => {
+    const half = frame(Buffer.alloc(1.5 * MIB), 0, 1.9 * MIB);
+    await until(async () => {
+      const streams = [mesh.beta.open(BATCH), mesh.beta.open(BATCH)];
+      for (const stream of streams) stream.write(half);
+      await sleep(500);
+      for (const stream of streams) stream.reset();
+      return fires('TidbMeshTenantAtLimit')();
+    });
   });
 
   test('a drain that does not end', async () => {

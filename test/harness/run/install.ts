@@ -1,11 +1,15 @@
 /** Installs and builds the servers that the tests need, so that no test waits for a build. `mesh`: those of the service mesh. */
 import { lacking } from '../../mesh/requirements.ts';
-import { prepare, prepareControlPlane } from '../stack/builds.ts';
+import { installPrometheus, prepare, prepareControlPlane } from '../stack/builds.ts';
 import { progressFor } from '../stack/progress.ts';
 
 try {
-  if (process.argv[2] !== 'mesh') await prepare(progressFor());
-  else {
+  if (process.argv[2] !== 'mesh') {
+    await prepare(progressFor());
+    await progressFor().run([
+      { title: 'Install Prometheus', run: async () => void (await installPrometheus()) },
+    ]);
+  } else {
     const reason = lacking();
     if (reason === undefined) await prepareControlPlane(progressFor());
     else console.error(`The mesh's servers are not built, for there can be no mesh here: ${reason}`);

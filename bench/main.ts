@@ -14,6 +14,7 @@ import { growth } from './growth.ts';
 import { keep, KEPT, readKept, readResults, resultsOf, writeResults, type Results } from './kept.ts';
 import { machine } from './machine.ts';
 import { memory, MESSAGES } from './memory.ts';
+import { neighbours } from './neighbours.ts';
 import { rewriter } from './rewriter.ts';
 import { writeStatementsPage } from './statements-page.ts';
 import { statements } from './statements.ts';
@@ -29,6 +30,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   etcd,
   sysbench,
   statements,
+  neighbours,
   figures,
 ];
 

@@ -8,7 +8,7 @@ import { addTenant } from '../../src-ts/tenants/add.ts';
 import { registered } from '../../src-ts/tenants/registry.ts';
 import { Caller } from '../e2e/support/caller.ts';
 import { startStack, type Stack } from '../harness/stack/stack.ts';
-import { rowKey } from '../harness/support/keys.ts';
+import { lockKey } from './support/lock.ts';
 
 const ROWS = 200;
 /** The first key behind tenant 0: `t` 80 01. */
@@ -85,22 +85,7 @@ describe('what stands against it is found first', () => {
   });
 
   test('a key among the tenants, until its tenant is added', async () => {
-    const caller = await Caller.of(stack, 'beta');
-    const key = rowKey(100, 1);
-    // An index: the store reads rows.
-    key.write('_i', 9, 'latin1');
-    const { context } = await caller.regionOf(key);
-    // In the past: PD's clock may be some milliseconds behind, and a scan does not see locks of its future.
-    const startVersion = BigInt(Date.now() - 10_000) << 18n;
-    const locked = await caller.store('KvPrewrite', ['kvrpcpb.PrewriteRequest', 'kvrpcpb.PrewriteResponse'], {
-      context,
-      mutations: [{ op: 0, key, value: Buffer.from('value') }],
-      primaryLock: key,
-      startVersion,
-      lockTtl: 60_000n,
-      txnSize: 1n,
-    });
-    expect(locked).toMatchObject({ status: 'OK', fields: { errors: [] } });
+    await lockKey(await Caller.of(stack, 'beta'), 1);
     expect(await against('legacy')).toMatch(/^1 key of no tenant behind t 80 01/);
     await addTenant(pd, { name: 'beta', number: 2 }, { withData: true, tell: silent });
     expect(await against('legacy')).toBe('');

@@ -11,8 +11,9 @@ import { Caller } from '../e2e/support/caller.ts';
 import { callHttp } from '../harness/stack/caller.ts';
 import { principalOf, type CertFiles } from '../harness/stack/certs.ts';
 import { startStack, type Stack } from '../harness/stack/stack.ts';
-import { rowKey, tablePrefix } from '../harness/support/keys.ts';
+import { tablePrefix } from '../harness/support/keys.ts';
 import { message, type Fields } from '../harness/support/messages.ts';
+import { lockKey } from './support/lock.ts';
 
 const ROOT = new URL('../..', import.meta.url).pathname;
 const HOUR = 3_600_000;
@@ -60,19 +61,7 @@ async function ruleIds(): Promise<string[]> {
 /** Locks a key as beta's TiDB would, through the mesh; gives what commits it, wherever its region is by then. */
 async function lock(handle: number): Promise<() => Promise<void>> {
   const caller = await Caller.of(stack, 'beta');
-  const key = rowKey(100, handle);
-  key.write('_i', 9, 'latin1');
-  const { context } = await caller.regionOf(key);
-  const startVersion = BigInt(Date.now()) << 18n;
-  const prewrite = await caller.store('KvPrewrite', ['kvrpcpb.PrewriteRequest', 'kvrpcpb.PrewriteResponse'], {
-    context,
-    mutations: [{ op: 0, key, value: Buffer.from('value') }],
-    primaryLock: key,
-    startVersion,
-    lockTtl: 60_000n,
-    txnSize: 1n,
-  });
-  expect(prewrite).toMatchObject({ status: 'OK', fields: { errors: [] } });
+  const { key, startVersion } = await lockKey(caller, handle);
   return async () => {
     const done = await caller.store('KvCommit', ['kvrpcpb.CommitRequest', 'kvrpcpb.CommitResponse'], {
       context: (await caller.regionOf(key)).context,

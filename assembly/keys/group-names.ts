@@ -9,6 +9,7 @@
  */
 import { alloc } from '../memory/arena';
 import { Ascii, ascii, equals, isSameBytes } from '../wire/bytes';
+import { writeDecimal } from '../wire/decimal';
 import { Mapped } from './mapped';
 import { hasOwnDefaultGroup, tenantNumber } from './space';
 
@@ -32,9 +33,8 @@ const prefixEnd: usize = heap.alloc(MAX_PREFIX_BYTES) + MAX_PREFIX_BYTES;
 function prefixLength(): usize {
   if (prefixOf != tenantNumber()) {
     prefixOf = tenantNumber();
-    prefixAt = prefixEnd - 1;
-    store<u8>(prefixAt, COLON);
-    for (let rest = prefixOf; rest != 0; rest /= 10) store<u8>(--prefixAt, ZERO + <u8>(rest % 10));
+    store<u8>(prefixEnd - 1, COLON);
+    prefixAt = writeDecimal(prefixEnd - 1, prefixOf);
   }
   return prefixEnd - prefixAt;
 }

@@ -12,6 +12,7 @@ import { alloc, isOverspent } from '../memory/arena';
 import { HTTP_MEMBERS, HTTP_SHAPES, Json, ShapeBits } from '../schema/http';
 import { textOf } from '../texts/text';
 import { Ascii, ascii, equals, isSameBytes, startsWith } from '../wire/bytes';
+import { digitsOf, readDecimal, writeDecimal } from '../wire/decimal';
 import * as escaping from '../wire/escape';
 import { Status } from '../wire/status';
 import * as json from './json-text';
@@ -22,9 +23,10 @@ export { jsonAt, jsonLength } from './json-text';
 
 /** PD's answers have six levels. */
 const MAX_JSON_DEPTH: i32 = 24;
+/** Of a number in a request. */
 const MAX_DIGITS: usize = 9;
 /** TiDB's highest index, for TiFlash. */
-const MAX_GROUP_INDEX: u32 = 120;
+const MAX_GROUP_INDEX: u64 = 120;
 
 const OPEN_LIST: u8 = 0x5b;
 const CLOSE_LIST: u8 = 0x5d;
@@ -120,15 +122,9 @@ function only(word: Ascii): void {
 
 function whole(kind: u32): void {
   json.readWord();
-  let number: u32 = 0;
-  let good = json.textLength <= MAX_DIGITS;
-  for (let i: usize = 0; good && i < json.textLength; i++) {
-    const digit = load<u8>(json.textAt + i) - 0x30;
-    good = digit <= 9;
-    number = number * 10 + digit;
-  }
+  const number = json.textLength > MAX_DIGITS ? u64.MAX_VALUE : readDecimal(json.textAt, json.textLength);
   // PD counts versions and seconds in larger numbers than a request may hold.
-  if (!good && strict) json.fail(Status.MALFORMED);
+  if (strict && number == u64.MAX_VALUE) json.fail(Status.MALFORMED);
   if (kind == Json.GROUP_INDEX && strict && number > MAX_GROUP_INDEX) json.fail(Status.NAME_OUTSIDE);
   json.put(json.textAt, json.textLength);
 }
@@ -325,18 +321,14 @@ function missingBound(): bool {
 
 /** Overwrites a count with the number of regions that are left. A longer number is none of PD's. */
 function putCount(at: usize, length: usize, number: u32): void {
-  let digits: usize = 1;
-  for (let rest = number; rest >= 10; rest /= 10) digits++;
+  const digits = digitsOf(number);
   if (digits > length) {
     json.fail(Status.MALFORMED);
     return;
   }
   const place = json.jsonAt + at;
   memory.fill(place + digits, SPACE, length - digits);
-  for (let i = digits; i > 0; i--) {
-    store<u8>(place + i - 1, <u8>(0x30 + (number % 10)));
-    number /= 10;
-  }
+  writeDecimal(place + digits, number);
 }
 
 function list(item: u32): void {

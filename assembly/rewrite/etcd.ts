@@ -4,12 +4,12 @@ import { Mapped } from '../keys/mapped';
 import { isReadSince } from '../keys/read-since';
 import { alloc } from '../memory/arena';
 import { Ascii, ascii, startsWith } from '../wire/bytes';
+import { MAX_DIGITS, readDecimal, writeDecimal } from '../wire/decimal';
 import { Status } from '../wire/status';
 import * as current from './current';
 import { replaceField } from './edits';
 import { Span } from './span';
 
-const MAX_DIGITS: usize = 20;
 /** Where BR announces a restore, before it does anything else (TiDB: br/pkg/utils/register.go). */
 const RESTORE: Ascii = ascii('/tidb/brie/import/restore/');
 
@@ -22,18 +22,6 @@ export function nameRange(nameField: u32, name: Span, lastField: u32, last: Span
   if (last.length != 0)
     replaceField((lastField << 3) | 2, last.at, last.end, names.namedEndAt, names.namedEndLength);
   return Status.OK;
-}
-
-/** Reads the decimal number of `length` digits at `p`. u64.MAX_VALUE when it is no number, or too large. */
-function readDecimal(p: usize, length: usize): u64 {
-  if (length == 0 || length > MAX_DIGITS) return u64.MAX_VALUE;
-  let value: u64 = 0;
-  for (let i: usize = 0; i < length; i++) {
-    const digit = <u64>load<u8>(p + i) - 0x30;
-    if (digit > 9 || value > (u64.MAX_VALUE - digit) / 10) return u64.MAX_VALUE;
-    value = value * 10 + digit;
-  }
-  return value;
 }
 
 /**
@@ -51,9 +39,8 @@ export function namedValue(name: Span, valueField: u32, value: Span, lease: u64)
   const oldest = current.oldestTimestamp;
   current.terms.account.sawOldestTransaction(timestamp < oldest ? oldest : timestamp);
   if (timestamp >= oldest) return Status.OK;
-  const digits = alloc(MAX_DIGITS);
-  let from = digits + MAX_DIGITS;
-  for (let rest = oldest; rest != 0; rest /= 10) store<u8>(--from, 0x30 + <u8>(rest % 10));
-  replaceField((valueField << 3) | 2, value.at, value.end, from, digits + MAX_DIGITS - from);
+  const end = alloc(MAX_DIGITS) + MAX_DIGITS;
+  const from = writeDecimal(end, oldest);
+  replaceField((valueField << 3) | 2, value.at, value.end, from, end - from);
   return Status.OK;
 }

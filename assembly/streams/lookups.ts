@@ -11,6 +11,7 @@ import * as regionAnswer from '../pd-http/region-answer';
 import * as regions from '../rewrite/regions';
 import { clearWanted, learnRegion, wantedRegion } from '../rewrite/regions';
 import { Ascii, ascii } from '../wire/bytes';
+import { digitsOf, writeDecimal } from '../wire/decimal';
 import * as clock from './clock';
 import { Config } from '../tenant/config';
 import { Terms } from '../terms/terms';
@@ -24,7 +25,6 @@ const TIMEOUT_MS: u32 = 2000;
 /** After this time no answer comes: Envoy answers no root context that has ended. */
 const FORGOTTEN_MS: u64 = 2 * <u64>TIMEOUT_MS;
 const PATH: Ascii = ascii('/pd/api/v1/region/id/');
-const MAX_DIGITS: usize = 20;
 
 /** region:u64 | sent at, ms:u64 | tenant:u32 | root:u32 | token:u32 | 0:u32, packed from the front */
 const ENTRY_BYTES: usize = 32;
@@ -46,21 +46,15 @@ function sentFor(region: u64, stream: Stream, terms: Terms): u32 {
   return 0;
 }
 
-/** Writes a number in decimal. Returns the end of it. */
-function writeDecimal(to: usize, value: u64): usize {
-  if (value >= 10) to = writeDecimal(to, value / 10);
-  store<u8>(to, <u8>(0x30 + (value % 10)));
-  return to + 1;
-}
-
 /** Sends a lookup. Returns its token; 0 when it cannot be sent. */
 function send(region: u64, stream: Stream, terms: Terms, config: Config): u32 {
   if (count == MAX_LOOKUPS) return 0;
-  const path = alloc(PATH.length + MAX_DIGITS);
+  const length = <usize>PATH.length + digitsOf(region);
+  const path = alloc(length);
   memory.copy(path, changetype<usize>(PATH), PATH.length);
-  const end = writeDecimal(path + PATH.length, region);
+  writeDecimal(path + length, region);
   host.actAs(stream.root);
-  const token = host.httpGet(config.pdCluster, config.pdAuthority, path, end - path, TIMEOUT_MS);
+  const token = host.httpGet(config.pdCluster, config.pdAuthority, path, length, TIMEOUT_MS);
   host.actAs(stream.context);
   countLookup(token != 0);
   if (token == 0) return 0;

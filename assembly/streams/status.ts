@@ -9,7 +9,7 @@ import { Count } from '../terms/account';
 import { State } from '../terms/state';
 import * as json from '../texts/json-writer';
 import { textOf } from '../texts/text';
-import { Ascii, ascii, equals } from '../wire/bytes';
+import { Ascii, ascii, equals, toEight } from '../wire/bytes';
 import * as clock from './clock';
 import { noteGarbage } from './configs';
 import { kindText } from './tenant-metrics';
@@ -74,7 +74,7 @@ function gather(at: usize, count: u32, isStale: bool): void {
       const more = isStale && v >= <usize>Value.OPEN_STREAMS ? 0 : load<u64>(at + 8 + (v << 3));
       store<u64>(value, first ? more : load<u64>(value) + more);
     }
-    at += TENANT_BYTES + ((length + 7) & ~(<usize>7));
+    at += TENANT_BYTES + toEight(length);
   }
 }
 
@@ -123,7 +123,7 @@ export function answerStatus(): void {
     const length = <usize>load<u32>(record, 8);
     const ago = now - min(now, load<u64>(record));
     const isStale = ago >= STALE_MS;
-    gather(record + HEADER_BYTES + ((length + 7) & ~(<usize>7)), load<u32>(record, 12), isStale);
+    gather(record + HEADER_BYTES + toEight(length), load<u32>(record, 12), isStale);
     if (ago >= GONE_MS) continue;
     json.openObject();
     json.addValue(record + HEADER_BYTES, length);

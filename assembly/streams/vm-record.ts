@@ -9,7 +9,7 @@ import { vmBudget } from '../memory/stream-buffer';
 import { alloc } from '../memory/arena';
 import { Account, Count } from '../terms/account';
 import * as json from '../texts/json-writer';
-import { Ascii, ascii } from '../wire/bytes';
+import { Ascii, ascii, toEight } from '../wire/bytes';
 import { eachAccount } from './accounts';
 import { writeConfigs } from './configs';
 import { streamCount } from './stream';
@@ -88,7 +88,7 @@ function keyOf(vm: u32): usize {
 
 function measure(account: Account): void {
   tenantCount++;
-  tenantBytes += TENANT_BYTES + ((account.nameLength + 7) & ~(<usize>7));
+  tenantBytes += TENANT_BYTES + toEight(account.nameLength);
 }
 
 function put(account: Account): void {
@@ -103,7 +103,7 @@ function put(account: Account): void {
   store<u64>(values + ((<usize>Value.REQUESTS_PER_SECOND) << 3), account.requestRate);
   store<u64>(values + ((<usize>Value.BYTES_PER_SECOND) << 3), account.byteRate);
   memory.copy(writeAt + TENANT_BYTES, account.nameAt, account.nameLength);
-  writeAt += TENANT_BYTES + ((account.nameLength + 7) & ~(<usize>7));
+  writeAt += TENANT_BYTES + toEight(account.nameLength);
 }
 
 function writeVm(): void {
@@ -130,7 +130,7 @@ export function tellVms(now: u64, always: bool = false): void {
   tenantCount = 0;
   tenantBytes = 0;
   eachAccount(measure);
-  const jsonBytes = (json.jsonLength + 7) & ~(<usize>7);
+  const jsonBytes = toEight(json.jsonLength);
   const size = HEADER_BYTES + jsonBytes + tenantBytes;
   const record = alloc(size);
   store<u64>(record, now);

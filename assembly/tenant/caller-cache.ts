@@ -7,7 +7,7 @@
  * A full young generation becomes the old one, and the old one is freed. An old entry that is found becomes young again. So memory is
  * bounded, and frequent callers stay, however many others come once.
  */
-import { hashBytes, isSameBytes } from '../wire/bytes';
+import { hashBytes, isSameBytes, toEight } from '../wire/bytes';
 
 const ENTRY_BYTES: usize = 16;
 /** Bytes of entries in the first generation, and in the largest: some ten thousand callers. */
@@ -89,7 +89,7 @@ export class CallerCache {
   /** Remembers a caller that is not among the young. */
   add(key: usize, length: usize, place: i32): void {
     if (length > MOST_KEY_BYTES) return;
-    const size = (ENTRY_BYTES + length + 7) & ~(<usize>7);
+    const size = toEight(ENTRY_BYTES + length);
     const young = this.place(size);
     const hash = hashBytes(key, length);
     const slot = slotOf(young, hash, key, length);

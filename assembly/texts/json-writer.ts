@@ -1,6 +1,7 @@
 /** Writes JSON of any length into the arena. */
 import { alloc } from '../memory/arena';
 import { Ascii } from '../wire/bytes';
+import { writeDecimal } from '../wire/decimal';
 
 const FIRST_BYTES: usize = 4096;
 const COMMA: u8 = 0x2c;
@@ -10,7 +11,6 @@ const OPEN: u8 = 0x7b;
 const CLOSE: u8 = 0x7d;
 const OPEN_LIST: u8 = 0x5b;
 const CLOSE_LIST: u8 = 0x5d;
-const ZERO: u8 = 0x30;
 
 /** What was written since `beginJson`. */
 export let jsonAt: usize = 0;
@@ -43,6 +43,7 @@ function addByte(byte: u8): void {
   addRaw(scratch, 1);
 }
 const scratch: usize = memory.data(32, 4);
+const scratchEnd: usize = scratch + 32;
 
 function separate(): void {
   if (needsComma) addByte(COMMA);
@@ -79,13 +80,8 @@ export function addAscii(text: Ascii): void {
 
 export function addNumber(value: u64): void {
   separate();
-  let at = scratch + 32;
-  let rest = value;
-  do {
-    store<u8>(--at, <u8>(rest % 10) + ZERO);
-    rest /= 10;
-  } while (rest != 0);
-  addRaw(at, scratch + 32 - at);
+  const at = writeDecimal(scratchEnd, value);
+  addRaw(at, scratchEnd - at);
 }
 
 export function openObject(): void {

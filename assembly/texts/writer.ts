@@ -1,6 +1,7 @@
 /** Builds a text of ASCII in the arena. Bytes beyond MAX_TEXT are left out. */
 import { alloc } from '../memory/arena';
 import { Ascii } from '../wire/bytes';
+import { MAX_DIGITS, writeDecimal } from '../wire/decimal';
 import { textOf } from './text';
 
 const MAX_TEXT: usize = 1024;
@@ -13,6 +14,8 @@ const ZERO: u8 = 0x30;
 const PLACES: usize = 7;
 const VALUE_BYTES: usize = 8;
 const values: usize = memory.data(56, 4);
+
+const digitsEnd: usize = heap.alloc(MAX_DIGITS) + MAX_DIGITS;
 
 export let textAt: usize = 0;
 export let textLength: usize = 0;
@@ -47,8 +50,8 @@ export function addAscii(text: Ascii): void {
 }
 
 export function addNumber(value: u32): void {
-  if (value >= 10) addNumber(value / 10);
-  addByte(<u8>(0x30 + (value % 10)));
+  const at = writeDecimal(digitsEnd, value);
+  addBytes(at, digitsEnd - at);
 }
 
 /** Adds foreign text, at most `most` bytes of it. Replaces quotes, backslashes and what is not printable ASCII by '?'. */

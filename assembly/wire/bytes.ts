@@ -41,6 +41,11 @@ export function equals(p: usize, length: usize, text: Ascii): bool {
   return length == <usize>text.length && isSameBytes(p, changetype<usize>(text), length);
 }
 
+/** The next multiple of 8: tables of u64 stay aligned. @inline */
+export function toEight(size: usize): usize {
+  return (size + 7) & ~(<usize>7);
+}
+
 /** FNV-1a, 32 bits. */
 export function hashBytes(p: usize, length: usize): u32 {
   let hash: u32 = 2166136261;

@@ -1,4 +1,4 @@
-/** Projects by what they need: unit nothing, package npm's registry, oracle Go, envoy an Envoy, e2e the real servers. */
+/** Projects by what they need: unit nothing, package npm's registry, oracle Go, envoy an Envoy, e2e and others real servers. */
 const common = {
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
@@ -25,6 +25,7 @@ export default {
     project('envoy', 120_000),
     project('e2e', 600_000),
     project('shared', 600_000),
+    project('gc', 600_000),
     project('mesh', 600_000),
   ],
 };

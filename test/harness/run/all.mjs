@@ -12,10 +12,10 @@ const totals = { passed: 0, failed: 0, skipped: 0 };
 const rows = [];
 
 /** Runs one command, or Node without one; a step without tests of its own counts as one. A signal ends them all. */
-async function step(title, command, args, count) {
-  console.log(`\n== ${title}`);
+async function step(title, command, args, count, later = false) {
+  console.log(`\n== ${title}${later ? ', beside what follows' : ''}`);
   const start = Date.now();
-  const options = { stdin: 'ignore' };
+  const options = { stdin: 'ignore', later };
   const status = await (command ? runCommand(command, args, options) : runNode(args, options));
   if (isSignalled()) process.exit(status || 1);
   const result = count?.() ?? { passed: status === 0 ? 1 : 0, failed: 0, skipped: 0 };
@@ -25,10 +25,10 @@ async function step(title, command, args, count) {
 }
 
 /** One jest project; reads the counts from jest's own report. */
-async function jest(project, title) {
+async function jest(project, title, later = false) {
   const report = join(scratch, `${project}.json`);
   const args = [...jestArguments(project), '--json', `--outputFile=${report}`];
-  await step(title, undefined, args, () => {
+  const count = () => {
     try {
       const found = JSON.parse(readFileSync(report, 'utf8'));
       // A test file that does not even load counts as a failure, though jest counts no test in it.
@@ -43,7 +43,8 @@ async function jest(project, title) {
     } catch {
       return { passed: 0, failed: 1, skipped: 0 };
     }
-  });
+  };
+  await step(title, undefined, args, count, later);
 }
 
 const npm = (script) => ['run', '--silent', script];
@@ -57,8 +58,11 @@ await step('install the servers', undefined, ['--import', 'tsx', 'test/harness/r
 await step('checks in Go', 'go', ['-C', 'test/harness/servers/tidb', 'test', './...']);
 await jest('oracle', 'oracles');
 await jest('envoy', 'envoy');
+// Rounds of garbage collection are minutes apart, and need next to no processor time.
+const gc = jest('gc', 'garbage collection', true);
 await jest('e2e', 'real servers');
 await jest('shared', 'what tenants share');
+await gc;
 await step('install Istio', undefined, ['--import', 'tsx', 'test/harness/run/install.ts', 'mesh']);
 await jest('mesh', 'a mesh');
 await step('demo', undefined, ['--import', 'tsx', 'demo/main.ts', '--once']);

@@ -7,19 +7,28 @@ const LIFELINE = new URL('lifeline.mjs', import.meta.url).href;
 
 let signalled = false;
 
+/** What a child writes, for the end. */
+function collect(child) {
+  const parts = [];
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => parts.push(part));
+  return parts;
+}
+
 /** Whether a signal has come while a command was running. */
 export const isSignalled = () => signalled;
 
 /**
  * Runs a command to its end and gives its exit status. A signal goes on to it; SIGINT comes to it by itself, since a terminal sends it
- * to the whole group.
+ * to the whole group. With `later`, its output is printed at its end, so that two commands can run side by side.
  */
-export function runCommand(command, args, { lifeline = false, stdin = 'inherit' } = {}) {
+export function runCommand(command, args, { lifeline = false, stdin = 'inherit', later = false } = {}) {
+  const output = later ? 'pipe' : 'inherit';
   const child = spawn(command, args, {
     cwd: ROOT,
-    stdio: [stdin, 'inherit', 'inherit', ...(lifeline ? ['ipc'] : [])],
+    stdio: [stdin, output, output, ...(lifeline ? ['ipc'] : [])],
     env: { ...process.env, ...(lifeline ? { TIDB_MESH_LIFELINE: '1' } : {}) },
   });
+  const written = later ? collect(child) : [];
   const handlers = ['SIGINT', 'SIGTERM', 'SIGHUP'].map((name) => [
     name,
     () => {
@@ -30,8 +39,9 @@ export function runCommand(command, args, { lifeline = false, stdin = 'inherit' 
   for (const [name, handle] of handlers) process.on(name, handle);
   return new Promise((resolve, reject) => {
     child.once('error', reject);
-    child.once('exit', (code, signal) => {
+    child.once(later ? 'close' : 'exit', (code, signal) => {
       for (const [name, handle] of handlers) process.off(name, handle);
+      process.stdout.write(Buffer.concat(written));
       resolve(code ?? 128 + constants.signals[signal]);
     });
   });

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Stack } from '../../harness/stack/stack.ts';
 import { openJobs, runStatement, type Places } from '../../harness/support/statement-run.ts';
 import { SETUP, STATEMENTS } from '../../harness/support/statements.ts';
-import { StoreTime } from './time.ts';
+import { StoreTime } from '../../gc/support/time.ts';
 
 /** Much longer than any of them takes, and much shorter than what never ends. */
 const LIMIT = 60_000;

@@ -1,4 +1,4 @@
-/** The same as in gc.test.ts without the storage layer's TiDB and without the filter's part: data must be lost. */
+/** The same as in rounds.test.ts without the storage layer's TiDB and without the filter's part: data must be lost. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { mkdtemp, rm } from 'node:fs/promises';

@@ -24,8 +24,8 @@ export const ERRORS = {
     means: 'The storage layer is not in a state that allows the command. The message says what it changed.',
   },
   NOT_EMPTY: { exit: EXIT.failed, means: 'Something of a tenant is left. Nothing was changed.' },
-  PD_ERROR: { exit: EXIT.failed, means: 'PD or a store answered with an error.' },
-  UNREACHABLE: { exit: EXIT.unreachable, means: 'PD or a store does not answer.' },
+  PD_ERROR: { exit: EXIT.failed, means: 'PD, a store or Prometheus answered with an error.' },
+  UNREACHABLE: { exit: EXIT.unreachable, means: 'PD, a store or Prometheus does not answer.' },
   BUG: { exit: EXIT.bug, means: 'A bug in tidb-mesh.' },
 } as const satisfies Record<string, { readonly exit: Exit; readonly means: string }>;
 export type ErrorCode = keyof typeof ERRORS;

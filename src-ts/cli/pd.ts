@@ -1,5 +1,5 @@
 /** What commands that ask PD have in common: the options by which they find it, and an exit code of their own. */
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { EXIT, EXIT_MEANINGS } from '../errors.ts';
 import { Endpoint, type EndpointOptions } from '../pd/endpoint.ts';
 import type { Call, Definition, Result } from './definition.ts';
@@ -9,13 +9,28 @@ interface PdDefinition<Options, Args> extends Omit<Definition<Options, Args>, 'r
   readonly run: (pd: Endpoint, call: Call<Options, Args>) => Result | Promise<Result>;
 }
 
-function withPd(command: Command): Command {
+/** Adds `--pd`, and what a connection to PD needs. */
+export function withPd(command: Command, isRequired = true): Command {
+  const pd = new Option('--pd <url>', "address of PD's leader, http://host:2379 or https://host:2379");
   return command
-    .requiredOption('--pd <url>', "address of PD's leader, http://host:2379 or https://host:2379")
+    .addOption(pd.makeOptionMandatory(isRequired))
     .option('--cert <file>', 'certificate of a system principal, PEM; with https')
     .option('--key <file>', 'its key, PEM')
     .option('--ca <file>', "authority of the servers' certificates, PEM")
     .option('--server-name <name>', "name in the servers' certificates, if it is not the host's");
+}
+
+/** Opens a connection to PD while `work` runs. */
+export async function overPd<T>(
+  options: EndpointOptions,
+  work: (pd: Endpoint) => Promise<T> | T,
+): Promise<T> {
+  const pd = new Endpoint(options);
+  try {
+    return await work(pd);
+  } finally {
+    pd.close();
+  }
 }
 
 /** Makes a command of one that asks PD. */
@@ -29,13 +44,6 @@ export function pdCommand<Options extends object, Args>(
       definition.define?.(command);
       withPd(command);
     },
-    run: async (call) => {
-      const pd = new Endpoint(call.options);
-      try {
-        return await definition.run(pd, call);
-      } finally {
-        pd.close();
-      }
-    },
+    run: (call) => overPd(call.options, (pd) => definition.run(pd, call)),
   };
 }

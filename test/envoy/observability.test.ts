@@ -10,6 +10,8 @@ import { stringify } from 'yaml';
 import { METRICS } from '../../src-ts/observability/metrics.ts';
 import { alerts, RECORDINGS, type Alert } from '../../src-ts/observability/alerts.ts';
 import { ROWS } from '../../src-ts/observability/dashboard.ts';
+import { usage } from '../../src-ts/cli/commands/usage.ts';
+import type { MeteredUsage } from '../../src-ts/tenants/prometheus.ts';
 import { ruleGroups } from '../../src-ts/observability/objects.ts';
 import { rowKey } from '../harness/support/keys.ts';
 import { encode } from '../harness/support/messages.ts';
@@ -300,6 +302,18 @@ describe('five tenants: who floods, who is refused, who waits for locks, who hol
     expect(await leader('Errors of the store')).toBe(WAITING);
     expect(await leader('Errors of the store', 'class')).toBe('lock');
     expect(await leader('Garbage collection held back')).toBe(HOLDING);
+  });
+
+  test('`tidb-mesh usage` says what each has used over a time', async () => {
+    const options = { prometheus: watched.url, since: '5m', csv: true } as const;
+    const { value, text } = await usage.run({ options, args: [], tell: () => undefined });
+    const { tenants } = value as MeteredUsage;
+    expect(tenants.map(({ name }) => name)).toEqual(FIVE.map(({ name }) => name).sort());
+    const most = (by: keyof MeteredUsage['tenants'][number]['mesh']): string =>
+      [...tenants].sort((a, b) => b.mesh[by] - a.mesh[by])[0]!.name;
+    expect([most('requests'), most('responseBytes'), most('refused')]).toEqual([LOUD, LOUD, REFUSED]);
+    expect(tenants.filter(({ mesh }) => mesh.refused > 0).map(({ name }) => name)).toEqual([REFUSED]);
+    expect(text).toMatch(/^gamma,,2.*Z,2.*Z,,,,\d+,\d+,\d+,0$/m);
   });
 
   const panels = ROWS.flatMap((row) =>

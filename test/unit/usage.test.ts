@@ -1,5 +1,10 @@
 /** What tenants use: differences, rates, and results that are compared with later ones. */
-import { describe, expect, test } from '@jest/globals';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { usage } from '../../src-ts/cli/commands/usage.ts';
+import type { Result } from '../../src-ts/cli/definition.ts';
+import { metered, type MeteredUsage } from '../../src-ts/tenants/prometheus.ts';
 import {
   COUNTERS,
   perSecond,
@@ -8,6 +13,8 @@ import {
   type Counters,
   type Usage,
 } from '../../src-ts/tenants/usage.ts';
+
+const MIB2 = 2 * 2 ** 20;
 
 const all = (value: number): Counters =>
   Object.fromEntries(COUNTERS.map((name) => [name, value])) as unknown as Counters;
@@ -99,5 +106,98 @@ describe('an earlier result', () => {
     ['nothing shared', JSON.stringify({ ...MONDAY, shared: undefined })],
   ])('is refused: %s', (_, text) => {
     expect(readUsage(text)).toBeUndefined();
+  });
+});
+
+describe('usage in Prometheus', () => {
+  /** What the server got, and what it answers to each query. */
+  const asked: URLSearchParams[] = [];
+  let answer: (query: string) => [status: number, body: string];
+  let server: Server;
+  let prometheus: string;
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      const { pathname, searchParams } = new URL(request.url ?? '', 'http://x');
+      asked.push(searchParams);
+      const [status, body] =
+        pathname === '/behind/api/v1/query' ? answer(searchParams.get('query') ?? '') : [404, 'not here'];
+      response.writeHead(status).end(body);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    prometheus = `http://127.0.0.1:${(server.address() as AddressInfo).port}/behind`;
+  });
+  afterAll(() => void server.close());
+
+  const run = (options: object): Promise<Result> =>
+    Promise.resolve(usage.run({ options, args: [], tell: () => undefined }));
+  const vector = (...values: [string, string][]): [number, string] => [
+    200,
+    JSON.stringify({
+      status: 'success',
+      data: { result: values.map(([tenant, value]) => ({ metric: { tenant }, value: [0, value] })) },
+    }),
+  ];
+
+  test('sums what the counters have grown by', async () => {
+    asked.length = 0;
+    answer = (query) =>
+      query.includes('_requests_')
+        ? vector(['beta', '1200.4'], ['alpha', '7'])
+        : vector(['alpha', '2097152']);
+    const { value, text } = await run({ prometheus, since: '7d' });
+    const { at, since, tenants } = value as MeteredUsage;
+    expect(Date.parse(at) - Date.parse(since)).toBe(7 * 86_400_000);
+    expect(tenants).toEqual([
+      { name: 'alpha', mesh: { requests: 7, requestBytes: MIB2, responseBytes: MIB2, refused: MIB2 } },
+      { name: 'beta', mesh: { requests: 1200, requestBytes: 0, responseBytes: 0, refused: 0 } },
+    ]);
+    expect(text.split('\n')[1]).toMatch(/^alpha +7 +2\.0 +2\.0 +2097152$/);
+    expect(asked.map((one) => one.get('query'))).toContain(
+      'sum by (tenant) (increase(tidbmesh_tenant_requests_total[604800s]))',
+    );
+    expect(new Set(asked.map((one) => one.get('time')))).toEqual(new Set([String(Date.parse(at) / 1000)]));
+  });
+
+  test('has a row for who stores and is silent, and for who was served and is gone', () => {
+    const mesh = { requests: 1, requestBytes: 2, responseBytes: 3, refused: 4 };
+    const alpha = { name: 'alpha', number: 1, approximateMiB: 5, approximateKeys: 6, regions: 7 };
+    const listed = [{ ...alpha, keySpace: '', boundaries: 'ok', holdsBack: '', limits: undefined } as const];
+    expect(metered(listed, new Map([['gone', mesh]]))).toEqual([
+      {
+        name: 'alpha',
+        number: 1,
+        storedMiB: 5,
+        storedKeys: 6,
+        regions: 7,
+        mesh: { requests: 0, requestBytes: 0, responseBytes: 0, refused: 0 },
+      },
+      { name: 'gone', mesh },
+    ]);
+  });
+
+  test.each<[string, object, string, RegExp]>([
+    ['a duration without Prometheus', { pd: 'http://pd:2379', since: '24h' }, 'USAGE', /--since 24h: /],
+    ['a file for Prometheus', { prometheus: 'http://p:9090', since: 'a.json' }, 'USAGE', /is no duration/],
+    ['no time at all', { prometheus: 'http://p:9090', since: '0h' }, 'USAGE', /is no duration/],
+    ['no URL', { prometheus: 'p:9090' }, 'USAGE', /--prometheus p:9090: not a URL/],
+    ['two sources', { prometheus: 'http://p:9090', envoy: ['http://e:1'] }, 'USAGE', /tell the same counts/],
+    ['no source', {}, 'USAGE', /there is no address to ask/],
+    ['nobody there', { prometheus: 'http://127.0.0.1:1' }, 'UNREACHABLE', /no answer of Prometheus: /],
+  ])('refuses %s', async (_, options, code, message) => {
+    await expect(run(options)).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(message) as unknown as string,
+    });
+  });
+
+  test.each<[string, [number, string], string, RegExp]>([
+    ['an error', [400, '{"status":"error","error":"too many samples"}'], 'PD_ERROR', /too many samples/],
+    ['no JSON', [502, '<html>'], 'UNREACHABLE', /no answer of Prometheus: /],
+  ])("tells Prometheus' answer that is %s", async (_, said, code, message) => {
+    answer = () => said;
+    await expect(run({ prometheus })).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(message) as unknown as string,
+    });
   });
 });

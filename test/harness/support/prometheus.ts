@@ -13,6 +13,7 @@ export interface Series {
 }
 
 export interface Prometheus {
+  readonly url: string;
   /** The series that a query gives now. Throws Prometheus' own words where it is wrong. */
   query(expr: string): Promise<Series[]>;
   /** The points of each series in the last `seconds`, one a second: [seconds since 1970, value]. */
@@ -73,6 +74,7 @@ export async function startPrometheus(
     return answer.data;
   };
   return {
+    url,
     async query(expr) {
       const { result } = await ask<{ result: { metric: Record<string, string>; value: [number, string] }[] }>(
         `query?query=${encodeURIComponent(expr)}`,

@@ -1,10 +1,15 @@
 /** Calls PD's etcd by gRPC on PD's own port: etcdserverpb.KV of etcd's rpc.proto. */
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Endpoint } from './endpoint.ts';
 import {
+  Compare_CompareResult,
+  Compare_CompareTarget,
   DeleteRangeRequestSchema,
   DeleteRangeResponseSchema,
   RangeRequestSchema,
   RangeResponseSchema,
+  TxnRequestSchema,
+  TxnResponseSchema,
 } from './generated/etcd/rpc_pb.ts';
 
 const RANGE = {
@@ -18,11 +23,15 @@ const DELETE_RANGE = {
   answer: DeleteRangeResponseSchema,
 } as const;
 
+const TXN = { path: '/etcdserverpb.KV/Txn', request: TxnRequestSchema, answer: TxnResponseSchema } as const;
+
 export interface Entry {
   readonly key: string;
   readonly value: string;
   /** 0 when the key has no lease. */
   readonly lease: bigint;
+  /** Of the last change. */
+  readonly revision: bigint;
 }
 
 /** The first key behind all keys with this prefix. */
@@ -45,11 +54,54 @@ export async function countKeys(pd: Endpoint, prefix: string): Promise<number> {
 /** Reads the keys with this prefix. */
 export async function entries(pd: Endpoint, prefix: string): Promise<Entry[]> {
   const { kvs } = await pd.grpc(RANGE, range(prefix));
-  return kvs.map(({ key, value, lease }) => ({
+  return kvs.map(({ key, value, lease, modRevision }) => ({
     key: Buffer.from(key).toString(),
     value: Buffer.from(value).toString(),
     lease,
+    revision: modRevision,
   }));
+}
+
+/** What a key must be for a change: of this revision; 0 for a key that is not there. */
+function unchanged(key: Buffer, revision: bigint): MessageInitShape<typeof TxnRequestSchema>['compare'] {
+  return [
+    {
+      result: Compare_CompareResult.EQUAL,
+      target: Compare_CompareTarget.MOD,
+      key,
+      targetUnion: { case: 'modRevision', value: revision },
+    },
+  ];
+}
+
+/**
+ * Writes a key if nobody has changed it since this revision; 0: if it is not there.
+ * @returns its new revision; undefined when somebody has changed it
+ */
+export async function putIfUnchanged(
+  pd: Endpoint,
+  { key, value, revision }: Pick<Entry, 'key' | 'value' | 'revision'>,
+): Promise<bigint | undefined> {
+  const at = Buffer.from(key);
+  const put = { key: at, value: Buffer.from(value) };
+  const { succeeded, header } = await pd.grpc(TXN, {
+    compare: unchanged(at, revision) ?? [],
+    success: [{ request: { case: 'requestPut', value: put } }],
+  });
+  return succeeded ? header?.revision : undefined;
+}
+
+/** Deletes a key if nobody has changed it since this revision. False when somebody has. */
+export async function deleteIfUnchanged(
+  pd: Endpoint,
+  { key, revision }: Pick<Entry, 'key' | 'revision'>,
+): Promise<boolean> {
+  const at = Buffer.from(key);
+  const { succeeded } = await pd.grpc(TXN, {
+    compare: unchanged(at, revision) ?? [],
+    success: [{ request: { case: 'requestDeleteRange', value: { key: at } } }],
+  });
+  return succeeded;
 }
 
 /** Deletes the keys with this prefix. Returns their number. */

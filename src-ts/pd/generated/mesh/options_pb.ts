@@ -4,15 +4,17 @@
 // @generated from file mesh/options.proto (package mesh, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { FieldOptions } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file mesh/options.proto.
  */
 export const file_mesh_options: GenFile = /*@__PURE__*/
-  fileDesc("ChJtZXNoL29wdGlvbnMucHJvdG8SBG1lc2giCAoGVW5yZWFkYgZwcm90bzM");
+  fileDesc("ChJtZXNoL29wdGlvbnMucHJvdG8SBG1lc2giCAoGVW5yZWFkKnoKCkVycm9yQ2xhc3MSFQoRRVJST1JfVU5TUEVDSUZJRUQQABIQCgxFUlJPUl9SRUdJT04QARIOCgpFUlJPUl9CVVNZEAISDgoKRVJST1JfTE9DSxADEhIKDkVSUk9SX0NPTkZMSUNUEAQSDwoLRVJST1JfT1RIRVIQBTpHCgVlcnJvchIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYvY4DIAEoDjIQLm1lc2guRXJyb3JDbGFzc1IFZXJyb3JiBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
  * Stands for a message that nobody reads: the input and output of every method but MAP, the type of every dropped field.
@@ -28,4 +30,63 @@ export type Unread = Message<"mesh.Unread"> & {
  */
 export const UnreadSchema: GenMessage<Unread> = /*@__PURE__*/
   messageDesc(file_mesh_options, 0);
+
+/**
+ * What the store says went wrong, as it is counted of each tenant.
+ *
+ * @generated from enum mesh.ErrorClass
+ */
+export enum ErrorClass {
+  /**
+   * @generated from enum value: ERROR_UNSPECIFIED = 0;
+   */
+  ERROR_UNSPECIFIED = 0,
+
+  /**
+   * The region is elsewhere, is another one by now, or cannot answer yet.
+   *
+   * @generated from enum value: ERROR_REGION = 1;
+   */
+  ERROR_REGION = 1,
+
+  /**
+   * The store is overloaded, or its disk is full.
+   *
+   * @generated from enum value: ERROR_BUSY = 2;
+   */
+  ERROR_BUSY = 2,
+
+  /**
+   * Another transaction has locked a key.
+   *
+   * @generated from enum value: ERROR_LOCK = 3;
+   */
+  ERROR_LOCK = 3,
+
+  /**
+   * Another transaction was faster: write conflicts, deadlocks, and what else makes a transaction begin again.
+   *
+   * @generated from enum value: ERROR_CONFLICT = 4;
+   */
+  ERROR_CONFLICT = 4,
+
+  /**
+   * @generated from enum value: ERROR_OTHER = 5;
+   */
+  ERROR_OTHER = 5,
+}
+
+/**
+ * Describes the enum mesh.ErrorClass.
+ */
+export const ErrorClassSchema: GenEnum<ErrorClass> = /*@__PURE__*/
+  enumDesc(file_mesh_options, 0);
+
+/**
+ * On an answer: the field says what went wrong. Such a message counts once, as the field with the highest number says.
+ *
+ * @generated from extension: mesh.ErrorClass error = 51005;
+ */
+export const error: GenExtension<FieldOptions, ErrorClass> = /*@__PURE__*/
+  extDesc(file_mesh_options, 0);
 

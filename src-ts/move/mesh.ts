@@ -1,0 +1,143 @@
+/** Tells the filters of the mesh where a tenant is and which phase its move is in, and waits until every one of them has obeyed. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CommandError } from '../errors.ts';
+import type { Endpoint } from '../pd/endpoint.ts';
+import type { Place } from './place.ts';
+
+/** What the filter does with a tenant that is being moved (docs/move.md#phases). */
+export type Phase = 'prepare' | 'calm' | 'drain' | 'fence' | 'final';
+
+export interface Order {
+  readonly serial: number;
+  readonly phase: Phase;
+  /** When the filter stops to hold requests by itself, ms since 1970. */
+  readonly until?: number;
+}
+
+/** What the configuration says of a tenant, as far as moves are concerned. */
+export interface Orders {
+  readonly place: Place;
+  readonly move?: Order;
+}
+
+/** What a VM says of a tenant that is being moved (docs/status.md). */
+export interface Acknowledgement {
+  readonly tenant: string;
+  readonly serial: number;
+  readonly phase: Phase;
+  /** It has stopped to hold requests because `until` was over. */
+  readonly lifted: boolean;
+  readonly writesOutstanding: number;
+  readonly finishesOutstanding: number;
+  readonly outstanding: number;
+  /** Number of requests that were held so far. */
+  readonly held: number;
+}
+
+export interface Vm {
+  /** `host:port (VM 3)` */
+  readonly name: string;
+  /** It has told nothing for ten seconds. */
+  readonly stale: boolean;
+  readonly moves: readonly Acknowledgement[];
+}
+
+export interface Mesh {
+  /** Changes what the configuration says of a tenant. Resolves when it is on its way. */
+  tell(tenant: string, orders: Orders): Promise<void>;
+  /** All VMs of all Envoys in front of the storage layer. */
+  vms(): Promise<Vm[]>;
+}
+
+const PATH = '/tidb-mesh/status';
+
+interface StatusAnswer {
+  readonly vms?: readonly {
+    readonly id: number;
+    readonly stale: boolean;
+    readonly moves?: readonly Acknowledgement[];
+  }[];
+}
+
+/** The VMs of these Envoys. @throws CommandError when one does not answer */
+export async function vmsOf(envoys: readonly Endpoint[]): Promise<Vm[]> {
+  const answers = await Promise.all(
+    envoys.map(async (envoy) => {
+      const answer = (await envoy.http('GET', PATH, { missing: true })) as StatusAnswer | undefined;
+      if (answer?.vms) return { host: envoy.url.host, vms: answer.vms };
+      throw new CommandError(
+        'REFUSED',
+        `${envoy.url.host}: no filter answers ${PATH}`,
+        'give the addresses of PD and of all stores at which the filter runs',
+      );
+    }),
+  );
+  return answers.flatMap(({ host, vms }) =>
+    vms.map(({ id, stale, moves = [] }) => ({ name: `${host} (VM ${id})`, stale, moves })),
+  );
+}
+
+/** Not every VM has obeyed in time. */
+export class NotObeyed extends CommandError {
+  constructor(tenant: string, order: Order | undefined, names: readonly string[]) {
+    const what = order ? `phase ${order.phase} of serial ${order.serial}` : 'the end of the move';
+    super(
+      'REFUSED',
+      `${tenant}: ${what} is not acknowledged by ${names.join(', ')}`,
+      'see if the configuration has reached that Envoy, and if its worker still runs',
+    );
+    this.name = 'NotObeyed';
+  }
+}
+
+/** What must be over at a VM before the next step. */
+export interface Quiet {
+  readonly writes?: boolean;
+  readonly finishes?: boolean;
+}
+
+function obeys({ moves }: Vm, tenant: string, order: Order | undefined, quiet: Quiet): boolean {
+  const said = moves.find((one) => one.tenant === tenant);
+  if (!order) return said === undefined;
+  return (
+    said?.serial === order.serial &&
+    said.phase === order.phase &&
+    !said.lifted &&
+    (!quiet.writes || said.writesOutstanding === 0) &&
+    (!quiet.finishes || said.finishesOutstanding === 0)
+  );
+}
+
+const PAUSE_MS = 20;
+
+/**
+ * Waits until every VM says that it obeys the order, and that nothing is outstanding there of what must be over. Without an order: that no
+ * VM knows of a move any more.
+ * @throws NotObeyed with the names of the others at the timeout
+ */
+export async function obeyed(
+  mesh: Mesh,
+  tenant: string,
+  order: Order | undefined,
+  { timeoutMs, ...quiet }: Quiet & { readonly timeoutMs: number },
+): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const vms = await mesh.vms();
+    const others = vms.filter((vm) => !obeys(vm, tenant, order, quiet)).map(({ name }) => name);
+    if (others.length === 0 && vms.length > 0) return;
+    if (Date.now() > deadline) throw new NotObeyed(tenant, order, others.length > 0 ? others : ['any VM']);
+    await sleep(PAUSE_MS);
+  }
+}
+
+/** Tells the filters, and waits until all obey. */
+export async function order(
+  mesh: Mesh,
+  tenant: string,
+  orders: Orders,
+  limits: Quiet & { readonly timeoutMs: number },
+): Promise<void> {
+  await mesh.tell(tenant, orders);
+  await obeyed(mesh, tenant, orders.move, limits);
+}

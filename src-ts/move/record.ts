@@ -1,0 +1,156 @@
+/**
+ * The record of a tenant's move, in PD's etcd: what is moved where, how far it is, and what an operator wants. Everything changes by
+ * compare-and-swap, so that any worker can go on where another one has died, and two never work at once.
+ */
+import { CommandError } from '../errors.ts';
+import type { Endpoint } from '../pd/endpoint.ts';
+import { deleteIfUnchanged, entries, putIfUnchanged } from '../pd/etcd.ts';
+import type { Place } from './place.ts';
+
+/** No tenant reaches it: tenants' names end in `:` there (assembly/tenant/tenant.ts). */
+const FOLDER = '/tidb-mesh/.moves/';
+
+/**
+ * How far a move is.
+ *
+ *   planned -> copying -> following <-> switching -> committing -> following (the other way) ...
+ *                              \-> completing -> (gone)
+ *   any of them before the first switch -> cancelling -> (gone)
+ */
+export type State =
+  'planned' | 'copying' | 'following' | 'switching' | 'committing' | 'completing' | 'cancelling';
+
+/** What an operator has asked for and the worker has not done yet. */
+export type Wish = 'switch' | 'complete' | 'cancel';
+
+export interface Throttle {
+  readonly bytesPerSecond?: number;
+  readonly requestsPerSecond?: number;
+}
+
+/** One switch that was done. */
+export interface Switch {
+  /** ms since 1970. */
+  readonly at: number;
+  /** How long writes were held, ms; and how long reads were. */
+  readonly writesHeldMs: number;
+  readonly readsHeldMs: number;
+  /** Everything that was committed at the old place up to here is at the new one: a timestamp of PD, decimal. */
+  readonly fence: string;
+}
+
+export interface MoveRecord {
+  readonly tenant: string;
+  /** Grows with each phase that is pushed to the filter, so that an old acknowledgement never counts. */
+  readonly serial: number;
+  readonly state: State;
+  readonly wish?: Wish;
+  /** Where the tenant is served, and where its copy is made. A switch exchanges them. */
+  readonly from: Place;
+  readonly to: Place;
+  /** Number of switches so far. Odd: the tenant is served at the place that it moves to. */
+  readonly switches: number;
+  readonly history: readonly Switch[];
+  /** While committing: the place that the filter is told, and what led to it. */
+  readonly committed?: Switch & { readonly served: Place };
+  /** How far copy and feed are, for whoever goes on: see copy.ts and feed.ts. */
+  readonly progress?: unknown;
+  readonly isPaused: boolean;
+  readonly throttle: Throttle;
+  /** Who works on it, and until when it need not be asked, ms since 1970. */
+  readonly worker?: { readonly id: string; readonly until: number };
+  /** Why the last step did not succeed. */
+  readonly problem?: string;
+  /** ms since 1970. */
+  readonly createdAt: number;
+}
+
+/** A record as it was read. */
+export interface Stored {
+  readonly record: MoveRecord;
+  /** etcd's revision of its last change. */
+  readonly revision: bigint;
+}
+
+const keyOf = (tenant: string): string => FOLDER + tenant;
+
+/** Somebody else has changed the record since it was read. */
+export class Overtaken extends CommandError {
+  constructor(tenant: string) {
+    super('REFUSED', `the move of ${tenant} has just been changed by somebody else`, 'look, and try again');
+    this.name = 'Overtaken';
+  }
+}
+
+function parse(tenant: string, text: string): MoveRecord {
+  try {
+    return JSON.parse(text) as MoveRecord;
+  } catch (cause) {
+    throw new CommandError(
+      'REFUSED',
+      `the record of ${tenant}'s move in etcd is not JSON`,
+      `read it: etcdctl get ${keyOf(tenant)}`,
+      { cause },
+    );
+  }
+}
+
+/** All moves, by the tenant's name. */
+export async function moves(pd: Endpoint): Promise<Stored[]> {
+  const found = await entries(pd, FOLDER);
+  return found.map(({ key, value, revision }) => ({
+    record: parse(key.slice(FOLDER.length), value),
+    revision,
+  }));
+}
+
+/** The move of this tenant; undefined when there is none. */
+export async function findMove(pd: Endpoint, tenant: string): Promise<Stored | undefined> {
+  return (await moves(pd)).find(({ record }) => record.tenant === tenant);
+}
+
+/** The move of this tenant. @throws CommandError when there is none */
+export async function moveOf(pd: Endpoint, tenant: string): Promise<Stored> {
+  const found = await findMove(pd, tenant);
+  if (found) return found;
+  throw new CommandError(
+    'REFUSED',
+    `${tenant} is not being moved`,
+    `see all moves: tidb-mesh move list; begin one: tidb-mesh move create ${tenant} --to-number N`,
+  );
+}
+
+/** Writes a record that nobody has changed since it was read; a new one has revision 0. @throws Overtaken */
+export async function save(pd: Endpoint, { record, revision }: Stored): Promise<Stored> {
+  const value = JSON.stringify(record);
+  const saved = await putIfUnchanged(pd, { key: keyOf(record.tenant), value, revision });
+  if (saved === undefined) throw new Overtaken(record.tenant);
+  return { record, revision: saved };
+}
+
+/** Removes a record. @throws Overtaken */
+export async function forget(pd: Endpoint, { record, revision }: Stored): Promise<void> {
+  if (!(await deleteIfUnchanged(pd, { key: keyOf(record.tenant), revision })))
+    throw new Overtaken(record.tenant);
+}
+
+const TRIES = 10;
+
+/**
+ * Changes a record, again if another one was quicker.
+ * @param change gives the new record; it may throw
+ */
+export async function update(
+  pd: Endpoint,
+  tenant: string,
+  change: (record: MoveRecord) => MoveRecord,
+): Promise<Stored> {
+  for (let attempt = 1; ; attempt++) {
+    const { record, revision } = await moveOf(pd, tenant);
+    try {
+      return await save(pd, { record: change(record), revision });
+    } catch (error) {
+      if (!(error instanceof Overtaken) || attempt === TRIES) throw error;
+    }
+  }
+}

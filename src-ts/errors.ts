@@ -23,6 +23,7 @@ export const ERRORS = {
     exit: EXIT.failed,
     means: 'The storage layer is not in a state that allows the command. The message says what it changed.',
   },
+  NOT_YET: { exit: EXIT.failed, means: 'What a command waited for has not happened in time.' },
   NOT_EMPTY: { exit: EXIT.failed, means: 'Something of a tenant is left. Nothing was changed.' },
   PD_ERROR: { exit: EXIT.failed, means: 'PD, a store or Prometheus answered with an error.' },
   UNREACHABLE: { exit: EXIT.unreachable, means: 'PD, a store or Prometheus does not answer.' },

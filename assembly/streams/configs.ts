@@ -8,6 +8,7 @@ import { vmBudget } from '../memory/stream-buffer';
 import { doubtRegions } from '../rewrite/regions';
 import { ConfigReader } from '../tenant/config';
 import { Resolver } from '../tenant/identity';
+import { State, stateName } from '../terms/state';
 import { Terms } from '../terms/terms';
 import * as json from '../texts/json-writer';
 import { Ascii, ascii, hashBytes } from '../wire/bytes';
@@ -209,6 +210,7 @@ const HASH: Ascii = ascii('hash');
 const SERIAL: Ascii = ascii('serial');
 const LOADED: Ascii = ascii('loadedAt');
 const TENANTS: Ascii = ascii('tenants');
+const STATES: Ascii = ascii('states');
 
 /** Writes the configurations in force with texts/json-writer: a list of objects. */
 export function writeConfigs(): void {
@@ -231,6 +233,33 @@ function writeConfig(version: ConfigVersion): void {
   json.addMember(LOADED);
   json.addNumber(version.loadedAt);
   json.addMember(TENANTS);
-  json.addNumber(version.resolver.config.tenants.length);
+  const tenants = version.resolver.config.tenants;
+  json.addNumber(tenants.length);
+  json.addMember(STATES);
+  json.openObject();
+  for (let i = 0; i < tenants.length; i++) writeState(unchecked(tenants[i]).terms);
   json.closeObject();
+  json.closeObject();
+}
+
+/** Writes the state of a tenant, if it is not active. */
+function writeState(terms: Terms): void {
+  if (terms.state == State.ACTIVE) return;
+  json.addName(terms.nameAt, terms.nameLength);
+  json.addAscii(stateName(terms.state));
+}
+
+/** The sum of the hashes of the configurations in force, one for each plugin; and when the newest of them was loaded, ms since 1970. */
+export let hashInForce: u32 = 0;
+export let newestLoad: u64 = 0;
+
+export function readInForce(): void {
+  hashInForce = 0;
+  newestLoad = 0;
+  for (let i = 0; i < versions.length; i++) {
+    const version = versions[i];
+    if (version.successor != null) continue;
+    hashInForce += version.hash;
+    newestLoad = max(newestLoad, version.loadedAt);
+  }
 }

@@ -4,15 +4,15 @@ import * as host from '../host/host';
 import { VERSION } from '../host/version';
 import { alloc } from '../memory/arena';
 import { TextIndex } from '../tenant/text-index';
-import { Call } from '../schema/table';
-import { Count } from '../terms/account';
-import { State } from '../terms/state';
+import { Call, ErrorClass } from '../schema/table';
+import { Count, countOfErrors } from '../terms/account';
+import { stateName } from '../terms/state';
 import * as json from '../texts/json-writer';
 import { textOf } from '../texts/text';
 import { Ascii, ascii, equals, toEight } from '../wire/bytes';
 import * as clock from './clock';
 import { noteGarbage } from './configs';
-import { kindText } from './tenant-metrics';
+import { errorText, kindText } from './tenant-metrics';
 import { HEADER_BYTES, TENANT_BYTES, Value, readRecord, registered, tellVms } from './vm-record';
 
 const PATH: Ascii = ascii('/tidb-mesh/status');
@@ -24,18 +24,21 @@ const GONE_MS: u64 = 600_000;
 
 const TRUE: Ascii = ascii('true');
 const FALSE: Ascii = ascii('false');
-const NAMES: Ascii[] = [
+/** From Count.CALLS on. */
+const COUNT_NAMES: Ascii[] = [
   ascii('requestBytes'),
   ascii('responseBytes'),
   ascii('rewrites'),
   ascii('streams'),
+];
+/** From Value.REFUSED on. */
+const VALUE_NAMES: Ascii[] = [
   ascii('refused'),
   ascii('openStreams'),
   ascii('heldBytes'),
   ascii('requestsPerSecond'),
   ascii('bytesPerSecond'),
 ];
-const STATES: Ascii[] = [ascii('active'), ascii('read-only'), ascii('suspended')];
 const VERSION_NAME: Ascii = ascii('version');
 const TIME: Ascii = ascii('time');
 const VMS: Ascii = ascii('vms');
@@ -44,6 +47,7 @@ const TOLD: Ascii = ascii('toldMsAgo');
 const TENANTS: Ascii = ascii('tenants');
 const STATE: Ascii = ascii('state');
 const REQUESTS: Ascii = ascii('requests');
+const ERRORS: Ascii = ascii('errors');
 const VERSION_TEXT: Ascii = ascii(VERSION);
 
 /** True for the path of the status, without its query. */
@@ -83,7 +87,7 @@ function writeTenant(entry: usize): void {
   json.addName(entry + TENANT_BYTES, <usize>load<u32>(entry));
   json.openObject();
   json.addMember(STATE);
-  json.addAscii(STATES[min<u32>(load<u32>(entry, 4), State.SUSPENDED)]);
+  json.addAscii(stateName(load<u32>(entry, 4)));
   json.addMember(REQUESTS);
   json.openObject();
   for (let call: i32 = Call.READ; call <= <i32>Call.OTHER; call++) {
@@ -94,11 +98,24 @@ function writeTenant(entry: usize): void {
     json.addNumber(value);
   }
   json.closeObject();
-  for (let i = 0; i < NAMES.length; i++) {
-    json.addMember(NAMES[i]);
-    json.addNumber(load<u64>(values + ((<usize>(Count.CALLS + i)) << 3)));
+  writeValues(COUNT_NAMES, values, Count.CALLS);
+  json.addMember(ERRORS);
+  json.openObject();
+  for (let i: u32 = ErrorClass.REGION; i <= ErrorClass.OTHER; i++) {
+    json.addMember(textOf(errorText(i)));
+    json.addNumber(load<u64>(values + ((<usize>countOfErrors(i)) << 3)));
   }
   json.closeObject();
+  writeValues(VALUE_NAMES, values, Value.REFUSED);
+  json.closeObject();
+}
+
+/** Writes values with these names, which begin at a place. */
+function writeValues(named: Ascii[], values: usize, first: i32): void {
+  for (let i = 0; i < named.length; i++) {
+    json.addMember(named[i]);
+    json.addNumber(load<u64>(values + ((<usize>(first + i)) << 3)));
+  }
 }
 
 /** Sends the answer. Nothing of the request goes on. */

@@ -53,7 +53,7 @@ export function kindText(call: i32): u32 {
 }
 
 /** The text of a class of errors. */
-function errorText(errorClass: u32): u32 {
+export function errorText(errorClass: u32): u32 {
   switch (errorClass) {
     case ErrorClass.REGION:
       return Text.ERROR_REGION;

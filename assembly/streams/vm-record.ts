@@ -1,22 +1,27 @@
 /**
- * What each VM tells the others once a second, in Envoy's shared data. The record of one VM:
+ * What each VM tells the others once a second, in Envoy's shared data, and Envoy itself as metrics of the VM. The record of one VM:
  *
  *   told at, ms:u64 | length of the JSON:u32 | number of tenants:u32 | the JSON, a VM's object of /tidb-mesh/status
  *   then for each tenant: length of the name:u32 | state:u32 | values: u64 x VALUES | name
  */
+import { MetricType } from '../host/abi';
 import * as host from '../host/host';
+import { defineMetricAt } from '../host/host';
 import { vmBudget } from '../memory/stream-buffer';
 import { alloc } from '../memory/arena';
 import { Account, Count } from '../terms/account';
 import * as json from '../texts/json-writer';
+import { Text } from '../texts/table';
+import * as writer from '../texts/writer';
 import { Ascii, ascii, toEight } from '../wire/bytes';
 import { eachAccount } from './accounts';
+import * as configs from './configs';
 import { writeConfigs } from './configs';
 import { streamCount } from './stream';
 
-/** Values of a tenant: its counts without the errors, then these. */
+/** Values of a tenant: its counts, then these. */
 export const enum Value {
-  REFUSED = Count.ERRORS,
+  REFUSED = Count.ALL,
   OPEN_STREAMS,
   HELD,
   REQUESTS_PER_SECOND,
@@ -42,6 +47,9 @@ const STREAMS: Ascii = ascii('streams');
 const CONFIGS: Ascii = ascii('configs');
 
 let id: u32 = NOT_REGISTERED;
+/** Gauges of the configuration, plus one; 0 before they are defined. */
+let hashGauge: u32 = 0;
+let loadedGauge: u32 = 0;
 let toldAt: u64 = 0;
 let tenantCount: u32 = 0;
 let tenantBytes: usize = 0;
@@ -95,7 +103,7 @@ function put(account: Account): void {
   account.measureRates(elapsed);
   store<u32>(writeAt, <u32>account.nameLength);
   store<u32>(writeAt, account.state, 4);
-  memory.copy(writeAt + 8, account.counts, (<usize>Count.ERRORS) << 3);
+  memory.copy(writeAt + 8, account.counts, (<usize>Count.ALL) << 3);
   const values = writeAt + 8;
   store<u64>(values + ((<usize>Value.REFUSED) << 3), account.refused);
   store<u64>(values + ((<usize>Value.OPEN_STREAMS) << 3), account.openStreams);
@@ -120,6 +128,24 @@ function writeVm(): void {
   writeConfigs();
 }
 
+/** Defines a gauge of this VM. Returns its number plus one. */
+function defineGauge(template: u32): u32 {
+  writer.fillNumber(0, id);
+  writer.writeTemplate(template);
+  return defineMetricAt(MetricType.GAUGE, writer.textAt, writer.textLength) + 1;
+}
+
+/** Tells Envoy which configuration this VM runs. */
+function recordConfig(): void {
+  if (hashGauge == 0) {
+    hashGauge = defineGauge(Text.METRIC_CONFIG_HASH);
+    loadedGauge = defineGauge(Text.METRIC_CONFIG_LOADED);
+  }
+  configs.readInForce();
+  host.record(hashGauge - 1, configs.hashInForce);
+  host.record(loadedGauge - 1, configs.newestLoad / 1000);
+}
+
 /** Tells the other VMs. Called on the tick with the time in ms, and before an answer. */
 export function tellVms(now: u64, always: bool = false): void {
   if (!always && now < toldAt + PAUSE_MS) return;
@@ -140,4 +166,5 @@ export function tellVms(now: u64, always: bool = false): void {
   writeAt = record + HEADER_BYTES + jsonBytes;
   eachAccount(put);
   host.writeShared(keyOf(id), RECORD.length + 8, record, size, 0);
+  recordConfig();
 }

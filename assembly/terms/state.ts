@@ -1,5 +1,6 @@
 /** The states of a tenant, and what they close to it. proto/ says what each call is for: mesh.Kind. */
 import { COMMAND_CALLS, Call } from '../schema/table';
+import { Ascii, ascii } from '../wire/bytes';
 import { Status } from '../wire/status';
 
 export const enum State {
@@ -8,6 +9,13 @@ export const enum State {
   READ_ONLY,
   /** It can only find the time and places, so that its TiDB gets to the request whose refusal names the state. */
   SUSPENDED,
+}
+
+const NAMES: Ascii[] = [ascii('active'), ascii('read-only'), ascii('suspended')];
+
+/** The state as the pluginConfig writes it. */
+export function stateName(state: u32): Ascii {
+  return NAMES[min<u32>(state, State.SUSPENDED)];
 }
 
 /** Why a tenant in this state may not make a call of this kind; OK if it may. */

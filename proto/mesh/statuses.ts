@@ -571,6 +571,8 @@ export const SENTENCES = {
   METRIC_STREAMS: 'tenant=.={0};.;tidbmesh_tenant_streams_total',
   METRIC_STREAMS_ACTIVE: 'tenant=.={0};.;tidbmesh_tenant_streams_active',
   METRIC_HELD: 'tenant=.={0};.;tidbmesh_tenant_held_bytes',
+  METRIC_CONFIG_HASH: 'vm=.={0};.;tidbmesh_config_hash',
+  METRIC_CONFIG_LOADED: 'vm=.={0};.;tidbmesh_config_loaded_timestamp_seconds',
   METRIC_OLDEST: 'tenant=.={0};.;tidbmesh_tenant_oldest_transaction_seconds',
   /** Kinds of calls, by mesh.Kind. */
   KIND_READ: 'read',

@@ -16,7 +16,7 @@ export function withEnvoys(command: Command): Command {
 
 /** Opens a connection to each Envoy while `work` runs. */
 export async function overEnvoys<T>(
-  { envoy = [], ...options }: EnvoyOptions,
+  { envoy = [], ...options }: Omit<EnvoyOptions, 'pd'>,
   work: (envoys: readonly Endpoint[]) => Promise<T>,
 ): Promise<T> {
   const envoys = envoy.map((pd) => new Endpoint({ ...options, pd }));

@@ -12,8 +12,12 @@ interface PdDefinition<Options, Args> extends Omit<Definition<Options, Args>, 'r
 /** Adds `--pd`, and what a connection to PD needs. */
 export function withPd(command: Command, isRequired = true): Command {
   const pd = new Option('--pd <url>', "address of PD's leader, http://host:2379 or https://host:2379");
+  return withTls(command.addOption(pd.makeOptionMandatory(isRequired)));
+}
+
+/** Adds the options of a connection over TLS. */
+export function withTls(command: Command): Command {
   return command
-    .addOption(pd.makeOptionMandatory(isRequired))
     .option('--cert <file>', 'certificate of a system principal, PEM; with https')
     .option('--key <file>', 'its key, PEM')
     .option('--ca <file>', "authority of the servers' certificates, PEM")

@@ -176,6 +176,14 @@ export const ROWS: readonly Row[] = [
         legend: '{{instance}}',
       },
       {
+        title: 'Configurations',
+        answers: 'Do all VMs run the same configuration?',
+        explains: 'One line means that they do.',
+        unit: 'short',
+        expr: 'count_values("hash", tidbmesh_config_hash)',
+        legend: '{{hash}}',
+      },
+      {
         title: 'Streams that drain',
         answers: 'Is a change of tenants still under way?',
         unit: 'short',

@@ -116,6 +116,22 @@ export const METRICS: readonly MetricRow[] = [
     remedy: 'After an upgrade, look for proxies that still run the former version.',
   },
   {
+    name: 'tidbmesh_config_hash',
+    type: 'gauge',
+    labels: ['vm'],
+    means:
+      'A hash of the configuration that a VM runs. Envoy has a VM for each worker. VMs with one value have the same text. A VM that is made anew after a failure takes a new number, and the series of the former one stays until Envoy restarts.',
+    remedy:
+      'After a change, look for Envoys and VMs that still have the former value. `GET /tidb-mesh/status` has the same hash ([status](status.md)).',
+  },
+  {
+    name: 'tidbmesh_config_loaded_timestamp_seconds',
+    type: 'gauge',
+    labels: ['vm'],
+    means: 'When the VM loaded that configuration, in seconds since 1970.',
+    remedy: 'An Envoy whose time is older than the last change has not got it, or has refused it.',
+  },
+  {
     name: 'tidbmesh_tenant_requests_total',
     type: 'counter',
     labels: ['tenant', 'kind'],

@@ -1,6 +1,7 @@
 /** What the filter has counted of each tenant: the sums over the Envoys that are asked (docs/status.md). */
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
+import type { State } from './tenant.ts';
 
 const PATH = '/tidb-mesh/status';
 
@@ -8,11 +9,31 @@ const PATH = '/tidb-mesh/status';
 export const MESH_COUNTERS = ['requests', 'requestBytes', 'responseBytes', 'refused'] as const;
 export type MeshCounters = Readonly<Record<(typeof MESH_COUNTERS)[number], number>>;
 
+/** Classes of the store's errors, see docs/metrics.md. */
+export const ERROR_CLASSES = ['region', 'busy', 'lock', 'conflict', 'other'] as const;
+export type Errors = Readonly<Record<(typeof ERROR_CLASSES)[number], number>>;
+
 export interface MeshUsage extends MeshCounters {
+  /** What the stores answered, by class: sums, too. */
+  readonly errors: Errors;
   /** As the Envoys have it; more than one while a configuration is on its way. */
   readonly state: string;
   readonly openStreams: number;
   readonly heldBytes: number;
+}
+
+/** What a VM tells of itself. */
+interface VmStatus {
+  readonly id: number;
+  /** True when it has told nothing for a while: it has ended, or hangs. */
+  readonly stale: boolean;
+  /** The configurations in force, one for each name of the plugin, with the states of tenants that are not active. */
+  readonly configs: readonly { readonly states: Readonly<Record<string, State>> }[];
+}
+
+interface EnvoyStatus {
+  readonly vms: readonly VmStatus[];
+  readonly tenants: Readonly<Record<string, TenantStatus>>;
 }
 
 interface TenantStatus {
@@ -20,15 +41,15 @@ interface TenantStatus {
   readonly requests: Readonly<Record<string, number>>;
   readonly requestBytes: number;
   readonly responseBytes: number;
+  readonly errors: Errors;
   readonly refused: number;
   readonly openStreams: number;
   readonly heldBytes: number;
 }
 
-async function statusOf(envoy: Endpoint): Promise<Readonly<Record<string, TenantStatus>>> {
-  const answer = (await envoy.http('GET', PATH, { missing: true })) as
-    { readonly tenants?: Readonly<Record<string, TenantStatus>> } | undefined;
-  if (answer?.tenants) return answer.tenants;
+async function statusOf(envoy: Endpoint): Promise<EnvoyStatus> {
+  const answer = (await envoy.http('GET', PATH, { missing: true })) as Partial<EnvoyStatus> | undefined;
+  if (answer?.vms && answer.tenants) return answer as EnvoyStatus;
   throw new CommandError(
     'REFUSED',
     `${envoy.url.host}: no filter answers ${PATH}`,
@@ -40,6 +61,11 @@ function usageOf({ requests, ...status }: TenantStatus): MeshUsage {
   return { ...status, requests: Object.values(requests).reduce((sum, count) => sum + count, 0) };
 }
 
+/** Errors of one value for each class. */
+export function errorsOf(value: (name: keyof Errors) => number): Errors {
+  return Object.fromEntries(ERROR_CLASSES.map((name) => [name, value(name)])) as unknown as Errors;
+}
+
 function add(a: MeshUsage, b: MeshUsage): MeshUsage {
   const states = new Set([...a.state.split(', '), b.state]);
   return {
@@ -48,6 +74,7 @@ function add(a: MeshUsage, b: MeshUsage): MeshUsage {
     requestBytes: a.requestBytes + b.requestBytes,
     responseBytes: a.responseBytes + b.responseBytes,
     refused: a.refused + b.refused,
+    errors: errorsOf((name) => a.errors[name] + b.errors[name]),
     openStreams: a.openStreams + b.openStreams,
     heldBytes: a.heldBytes + b.heldBytes,
   };
@@ -56,11 +83,32 @@ function add(a: MeshUsage, b: MeshUsage): MeshUsage {
 /** Asks each Envoy. Gives the sums by tenant. */
 export async function meshUsage(envoys: readonly Endpoint[]): Promise<Map<string, MeshUsage>> {
   const found = new Map<string, MeshUsage>();
-  for (const tenants of await Promise.all(envoys.map(statusOf)))
+  for (const { tenants } of await Promise.all(envoys.map(statusOf)))
     for (const [name, status] of Object.entries(tenants)) {
       const usage = usageOf(status);
       const known = found.get(name);
       found.set(name, known ? add(known, usage) : usage);
     }
   return found;
+}
+
+/** How many VMs of these Envoys there are, and where the tenant is in another state: `host:port, VM id: state`. */
+export async function statesIn(
+  envoys: readonly Endpoint[],
+  tenant: string,
+  state: State,
+): Promise<{ vms: number; others: string[] }> {
+  const found = await Promise.all(
+    envoys.map(async (envoy) => {
+      const alive = (await statusOf(envoy)).vms.filter(({ stale }) => !stale);
+      return alive.map(({ id, configs }) => {
+        const others = configs
+          .map(({ states }) => states[tenant] ?? 'active')
+          .filter((inForce) => inForce !== state);
+        return others.length === 0 ? [] : [`${envoy.url.host}, VM ${id}: ${others.join(', ')}`];
+      });
+    }),
+  );
+  const vms = found.flat();
+  return { vms: vms.length, others: vms.flat() };
 }

@@ -5,7 +5,7 @@
 import { resourceGroups, type Consumption } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { listTenants } from './list.ts';
-import { MESH_COUNTERS, meshUsage, type MeshUsage } from './mesh-status.ts';
+import { errorsOf, MESH_COUNTERS, meshUsage, type Errors, type MeshUsage } from './mesh-status.ts';
 
 /** Sums since the resource groups were made. */
 export interface Counters {
@@ -86,11 +86,16 @@ function meshPart(mesh: MeshUsage | undefined): { mesh?: MeshUsage } {
 /** Changes the filter's counters, and leaves the rest as it is now. */
 function mapMesh(
   mesh: MeshUsage | undefined,
-  change: (name: (typeof MESH_COUNTERS)[number], value: number) => number,
+  change: (value: number, of: (mesh: MeshUsage) => number) => number,
 ): { mesh?: MeshUsage } {
   if (!mesh) return {};
-  const counted = Object.fromEntries(MESH_COUNTERS.map((name) => [name, change(name, mesh[name])]));
-  return { mesh: { ...mesh, ...counted } };
+  const counted = Object.fromEntries(
+    MESH_COUNTERS.map((name) => [name, change(mesh[name], (other) => other[name])]),
+  );
+  // A result that was printed by an earlier version has no errors.
+  const errorIn = ({ errors }: Partial<MeshUsage>, name: keyof Errors): number => errors?.[name] ?? 0;
+  const errors = errorsOf((name) => change(errorIn(mesh, name), (other) => errorIn(other, name)));
+  return { mesh: { ...mesh, ...counted, errors } };
 }
 
 /** Asks PD for everything, and these Envoys for what the filter has counted. */
@@ -139,7 +144,7 @@ export function usageSince(now: Usage, before: Usage): Usage {
       return {
         ...tenant,
         ...grown(tenant, from),
-        ...mapMesh(tenant.mesh, (name, value) => growth(value, from?.mesh?.[name])),
+        ...mapMesh(tenant.mesh, (value, of) => growth(value, from?.mesh && of(from.mesh))),
       };
     }),
     shared: grown(now.shared, before.shared),
@@ -155,7 +160,7 @@ export function perSecond(usage: Usage): Usage {
     tenants: usage.tenants.map((tenant) => ({
       ...tenant,
       ...rate(tenant),
-      ...mapMesh(tenant.mesh, (_, value) => value / seconds),
+      ...mapMesh(tenant.mesh, (value) => value / seconds),
     })),
     shared: rate(usage.shared),
   };

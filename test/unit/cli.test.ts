@@ -177,7 +177,7 @@ describe('the command', () => {
       expect(help).toMatch(new RegExp(`\\nExamples:\\n(.*\\n)*  .*tidb-mesh ${path}`));
       expect(help).toMatch(/\nExit codes:\n {2}0 {2}.+\n {2}1 {2}.+\n {2}2 {2}/);
       expect(help).toMatch(/-o, --output <form> .*"table", "json"/);
-      expect(/ {2}3 {2}PD or a store does not answer/.test(help)).toBe(help.includes('--pd <url>'));
+      expect(/ {2}3 {2}PD or a store does not answer/.test(help)).toBe(/--pd <url>|--envoy <url/.test(help));
     });
 
     test('reads mesh files and pluginConfigs alike, and says so', () => {

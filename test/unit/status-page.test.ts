@@ -1,9 +1,16 @@
 /** `GET /tidb-mesh/status`: what the VMs of one Envoy have told each other, and who may read it. */
-import { beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { buildModule, callHeaders, headerPairs, HostedModule, type SharedData } from '../../bench/module.ts';
 import { frame } from '../harness/model/wire.ts';
 import { rowKey } from '../harness/support/keys.ts';
 import { encode } from '../harness/support/messages.ts';
+import { suspendTenants } from '../../src-ts/cli/commands/tenants/states.ts';
+import type { Result } from '../../src-ts/cli/definition.ts';
 import { VERSION } from '../../src-ts/version.ts';
 
 const GET = '/tikvpb.Tikv/KvGet';
@@ -137,8 +144,103 @@ test('tells the configuration of each VM: one that has not taken the new one dif
       serial: 2,
       loadedAt: expect.any(Number) as unknown as number,
       tenants: 2,
+      states: { alpha: 'read-only' },
     },
   ]);
+});
+
+test('tells Envoy which configuration a VM runs, and since when', () => {
+  const told = (vm: HostedModule, id: number): [number, number] => [
+    vm.metric(`vm=.=${id};.;tidbmesh_config_hash`),
+    vm.metric(`vm=.=${id};.;tidbmesh_config_loaded_timestamp_seconds`),
+  ];
+  pass(1000, one, two);
+  const loaded = read(one).vms.map(({ configs: [config] }): [number, number] => [
+    config!.hash,
+    Math.floor(config!.loadedAt / 1000),
+  ]);
+  expect([told(one, 0), told(two, 1)]).toEqual(loaded);
+  pass(5000, one, two);
+  one.configure(config('suspended'));
+  pass(1000, one, two);
+  expect(told(one, 0)).toEqual([read(one).vms[0]!.configs[0]!.hash, loaded[0]![1] + 6]);
+  expect(told(one, 0)[0]).not.toBe(told(two, 1)[0]);
+  expect(told(two, 1)).toEqual(loaded[1]);
+});
+
+test('has the errors of the store by class, of all VMs', () => {
+  const answer = frame(encode('kvrpcpb.GetResponse', { error: { locked: { lockVersion: 4n } } }));
+  for (const vm of [one, two]) {
+    const stream = vm.open(caller('alpha'), callHeaders(GET));
+    vm.request(stream, request);
+    vm.answerHeaders(stream);
+    vm.answer(stream, answer);
+    vm.close(stream);
+  }
+  pass(1000, one, two);
+  expect(read(one).tenants['alpha']).toMatchObject({
+    errors: { region: 0, busy: 0, lock: 2, conflict: 0, other: 0 },
+    streams: 2,
+    refused: 0,
+  });
+});
+
+describe('`tidb-mesh tenants suspend --wait`', () => {
+  let server: Server;
+  let envoy: string;
+  let asked = 0;
+  let answer: () => string;
+  beforeAll(async () => {
+    server = createServer((_, response) => {
+      asked++;
+      response.end(answer());
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    envoy = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  afterAll(() => void server.close());
+
+  async function suspend(more: object): Promise<Result> {
+    const folder = mkdtempSync(join(tmpdir(), 'tidb-mesh-'));
+    const file = join(folder, 'config.json');
+    writeFileSync(file, config('suspended'));
+    try {
+      const options = { config: file, ...more };
+      return await suspendTenants.run({ options, args: ['alpha'], tell: () => undefined });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  }
+
+  test('goes on until every VM has the state, of tenants without a request as well', async () => {
+    asked = 0;
+    pass(1000, one, two);
+    answer = () => {
+      // Each VM gets the configuration after another question.
+      if (asked === 2) one.configure(config('suspended'));
+      if (asked === 3) two.configure(config('suspended'));
+      pass(1000, one, two);
+      return ask(one)[1];
+    };
+    const { value, text } = await suspend({ wait: true, envoy: [envoy] });
+    expect(asked).toBe(3);
+    expect(value).toMatchObject({ state: 'suspended', vms: 2 });
+    expect(text).toMatch(/alpha is suspended in all 2 VMs$/);
+    expect(read(one).tenants).toEqual({});
+  });
+
+  test('does not wait for a VM that has ended', async () => {
+    pass(1000, one, two);
+    one.configure(config('suspended'));
+    pass(10_000, one);
+    answer = () => ask(one)[1];
+    expect((await suspend({ wait: true, envoy: [envoy] })).value).toMatchObject({ vms: 1 });
+  });
+
+  test('needs to know whom to ask', async () => {
+    for (const options of [{ wait: true }, { envoy: [envoy] }])
+      await expect(suspend(options)).rejects.toMatchObject({ code: 'USAGE' });
+  });
 });
 
 test('marks a VM that has told nothing for ten seconds as stale, and keeps what it counted', () => {

@@ -2,6 +2,8 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import xterm from '@xterm/headless';
+import { watch } from '../../src-ts/cli/commands/top.ts';
 import { usage } from '../../src-ts/cli/commands/usage.ts';
 import type { Result } from '../../src-ts/cli/definition.ts';
 import { metered, type MeteredUsage } from '../../src-ts/tenants/prometheus.ts';
@@ -73,6 +75,7 @@ describe("the filter's counters", () => {
     state: 'active',
     openStreams: 3,
     heldBytes: 4,
+    errors: { region: used, busy: 0, lock: 0, conflict: 0, other: 0 },
     requests: used,
     requestBytes: used,
     responseBytes: used,
@@ -88,6 +91,108 @@ describe("the filter's counters", () => {
     expect(between.tenants.map((one) => one.mesh?.requests)).toEqual([40, 5, undefined]);
     expect(perSecond(between).tenants[0]!.mesh).toEqual({ ...mesh(2), openStreams: 3, heldBytes: 4 });
     expect(usageSince(at(LATER, 100), MONDAY).tenants[0]!.mesh?.refused).toBe(100);
+    expect(between.tenants[0]!.mesh?.errors).toEqual({ region: 40, busy: 0, lock: 0, conflict: 0, other: 0 });
+  });
+});
+
+describe('the live view', () => {
+  const LINES = 10;
+  /** What a terminal shows after each drawing. The last measurement ends the view. */
+  async function shown(columns: number, ...measured: Usage[]): Promise<string[][]> {
+    const terminal = new xterm.Terminal({
+      cols: columns,
+      rows: LINES,
+      allowProposedApi: true,
+      convertEol: true,
+    });
+    const screens: string[][] = [];
+    const drawn: Promise<void>[] = [];
+    const write = (text: string): void => {
+      drawn.push(
+        new Promise((resolve) => {
+          terminal.write(text, () => {
+            const { active } = terminal.buffer;
+            const rows = Array.from({ length: LINES }, (_, i) => active.getLine(active.viewportY + i));
+            screens.push(rows.map((row) => row?.translateToString(true) ?? ''));
+            resolve();
+          });
+        }),
+      );
+    };
+    let next = 0;
+    const measure = (): Promise<Usage> => {
+      const usage = measured[next++];
+      return usage ? Promise.resolve(usage) : Promise.reject(new Error('no more'));
+    };
+    const options = { interval: 0, sort: 'ru' } as const;
+    await expect(watch(measure, options, () => undefined, { columns, rows: LINES, write })).rejects.toThrow(
+      'no more',
+    );
+    await Promise.all(drawn);
+    return screens;
+  }
+  const usageOf = (second: number, tenants: Usage['tenants']): Usage => ({
+    at: `2026-11-23T00:00:0${second}.000Z`,
+    tenants,
+    shared: all(0),
+  });
+  const first = (rows: readonly string[]): string[] => rows.map((row) => row.split(' ')[0]!).filter(Boolean);
+
+  test('draws each result over the one before, the busiest first, and nothing of the former is left', async () => {
+    const [one, two] = await shown(
+      120,
+      usageOf(0, [tenant('alpha', 1, 0), tenant('quiet-with-a-long-name', 2, 0), tenant('gone', 3, 0)]),
+      usageOf(1, [tenant('alpha', 1, 10), tenant('quiet-with-a-long-name', 2, 1), tenant('gone', 3, 0)]),
+      usageOf(2, [tenant('alpha', 1, 10), tenant('b', 4, 90)]),
+    );
+    expect(first(one!)).toEqual([
+      '2026-11-23T00:00:01.000Z',
+      'TENANT',
+      'alpha',
+      'quiet-with-a-long-name',
+      'gone',
+      '(shared)',
+    ]);
+    expect(first(two!)).toEqual(['2026-11-23T00:00:02.000Z', 'TENANT', 'b', 'alpha', '(shared)']);
+    expect(two!.join('\n')).not.toMatch(/quiet|name/);
+    expect(two![2]).toMatch(/^b +90\.0 +90\.0/);
+  });
+
+  test('keeps its head and the busiest on a terminal that is too small for all', async () => {
+    const many = (used: number): Usage['tenants'] =>
+      Array.from({ length: 40 }, (_, i) => tenant(`t${i}`, i + 1, used * i));
+    const [screen] = await shown(60, usageOf(0, many(0)), usageOf(1, many(1)));
+    expect(first(screen!)).toEqual([
+      '2026-11-23T00:00:01.000Z',
+      'TENANT',
+      't39',
+      't38',
+      't37',
+      't36',
+      't35',
+      't34',
+      '…',
+    ]);
+    expect(screen![8]).toMatch(/^… and 35 more/);
+  });
+
+  test('names the classes of errors that there are', async () => {
+    const mesh = (lock: number): Usage['tenants'][number] => ({
+      ...tenant('alpha', 1, 0),
+      mesh: {
+        state: 'active',
+        requests: 0,
+        requestBytes: 0,
+        responseBytes: 0,
+        refused: 0,
+        errors: { region: 2, busy: 0, lock, conflict: 0, other: 0 },
+        openStreams: 1,
+        heldBytes: 0,
+      },
+    });
+    const [screen] = await shown(240, usageOf(0, [mesh(0)]), usageOf(2, [mesh(6)]));
+    expect(screen![2]).toMatch(/ lock 3\.0 /);
+    expect(screen![2]).not.toMatch(/region/);
   });
 });
 

@@ -2,8 +2,7 @@
 import { InvalidArgumentError, Option } from 'commander';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError } from '../../errors.ts';
-import type { Endpoint } from '../../pd/endpoint.ts';
-import type { MeshUsage } from '../../tenants/mesh-status.ts';
+import { ERROR_CLASSES, type Errors, type MeshUsage } from '../../tenants/mesh-status.ts';
 import { perSecond, usageNow, usageSince, type TenantUsage, type Usage } from '../../tenants/usage.ts';
 import { overEnvoys, withEnvoys, type EnvoyOptions } from '../envoys.ts';
 import type { Form } from '../output.ts';
@@ -15,7 +14,9 @@ import { pdCommand } from '../pd.ts';
 const MIB = 2 ** 20;
 const DEFAULT_SECONDS = 10;
 const MOST_SECONDS = 3600;
-const CLEAR_SCREEN = '\u001b[H\u001b[2J';
+const HOME = '\u001b[H';
+const CLEAR_TO_END_OF_LINE = '\u001b[K';
+const CLEAR_BELOW = '\u001b[J';
 
 const SORTS = {
   ru: (tenant) => tenant.requestUnits,
@@ -24,6 +25,7 @@ const SORTS = {
   bytes: (tenant) => tenant.readBytes + tenant.writtenBytes,
   stored: (tenant) => tenant.storedMiB,
   requests: (tenant) => tenant.mesh?.requests ?? 0,
+  errors: (tenant) => ERROR_CLASSES.reduce((sum, name) => sum + (tenant.mesh?.errors[name] ?? 0), 0),
 } as const satisfies Record<string, (tenant: TenantUsage) => number>;
 type Sort = keyof typeof SORTS;
 
@@ -40,7 +42,7 @@ export const top = pdCommand<Options, []>({
   about: `Rates are differences of what PD's resource control counts for tenants with "ownDefaultGroup"; all
 others count as shared. TiDB reports to PD every few seconds, so short intervals show bursts. It goes
 on until it is interrupted; --once waits for one interval and ends. With --envoy, the filter's own counts
-are added, for every tenant.`,
+are added, for every tenant, with the errors of the stores by class.`,
   examples: [
     'tidb-mesh top --pd http://pd:2379',
     ['tidb-mesh top --once --sort bytes --pd http://pd:2379 -o json', 'for a script'],
@@ -57,27 +59,47 @@ are added, for every tenant.`,
   run: async (pd, { options, tell }) => {
     if (!options.once && options.output === 'json')
       throw new CommandError('USAGE', 'the live view has no JSON', 'add --once');
-    return overEnvoys(options, (envoys) => watch(pd, envoys, options, tell));
+    return overEnvoys(options, (envoys) => watch(() => usageNow(pd, envoys), options, tell, process.stdout));
   },
 });
 
-async function watch(
-  pd: Endpoint,
-  envoys: readonly Endpoint[],
-  { once, interval, sort }: Options,
+/** Where the live view is drawn. It has no size where it is no terminal. */
+export interface Terminal {
+  readonly columns?: number | undefined;
+  readonly rows?: number | undefined;
+  write(text: string): unknown;
+}
+
+/** Measures again and again, and draws each result over the one before; with `once` it gives the first. */
+export async function watch(
+  measure: () => Promise<Usage>,
+  { once, interval, sort }: Pick<Options, 'once' | 'interval' | 'sort'>,
   tell: Tell,
+  terminal: Terminal,
 ): Promise<Result> {
-  let before = await usageNow(pd, envoys);
+  let before = await measure();
   for (;;) {
     if (once) tell(`measuring for ${interval} s`);
     await sleep(interval * 1000);
-    const now = await usageNow(pd, envoys);
+    const now = await measure();
     const value = sorted(perSecond(usageSince(now, before)), sort);
     const text = tableOf(value);
     if (once) return { value, text };
-    process.stdout.write(`${CLEAR_SCREEN}${value.at}\n${text}\n`);
+    terminal.write(screenOf(`${value.at}\n${text}`, terminal));
     before = now;
   }
+}
+
+/** Draws the text from the top. Leaves out what would scroll its head away, and cuts lines that would need two rows. */
+function screenOf(text: string, { columns, rows = Infinity }: Terminal): string {
+  const lines = text.split('\n');
+  // The cursor ends in a row of its own.
+  const room = rows - 1;
+  const shown =
+    lines.length <= room
+      ? lines
+      : [...lines.slice(0, room - 1), `… and ${lines.length - room + 1} more; a higher terminal shows them`];
+  return `${HOME}${shown.map((line) => `${line.slice(0, columns)}${CLEAR_TO_END_OF_LINE}\n`).join('')}${CLEAR_BELOW}`;
 }
 
 function parseSeconds(text: string): number {
@@ -105,7 +127,22 @@ const HEAD = [
 /** How many columns of HEAD are the name and rates. */
 const RATES = 6;
 
-const MESH_HEAD = ['STATE', 'REQUESTS/s', 'MiB/s SENT', 'MiB/s RECEIVED', 'REFUSED/s', 'STREAMS', 'MiB HELD'];
+const MESH_HEAD = [
+  'STATE',
+  'REQUESTS/s',
+  'MiB/s SENT',
+  'MiB/s RECEIVED',
+  'REFUSED/s',
+  'ERRORS/s',
+  'STREAMS',
+  'MiB HELD',
+];
+
+/** The classes that there are, as `lock 3.0, region 0.2`. */
+function errorsText(errors: Errors): string {
+  const classes = ERROR_CLASSES.filter((name) => errors[name] > 0);
+  return classes.map((name) => `${name} ${errors[name].toFixed(1)}`).join(', ') || '-';
+}
 
 function meshCells(mesh: MeshUsage | undefined): string[] {
   if (!mesh) return MESH_HEAD.map(() => '-');
@@ -115,6 +152,7 @@ function meshCells(mesh: MeshUsage | undefined): string[] {
     (mesh.requestBytes / MIB).toFixed(1),
     (mesh.responseBytes / MIB).toFixed(1),
     mesh.refused.toFixed(1),
+    errorsText(mesh.errors),
     String(mesh.openStreams),
     (mesh.heldBytes / MIB).toFixed(1),
   ];

@@ -222,7 +222,8 @@ export class Endpoint {
     });
   }
 
-  private client(address: string): grpc.Client {
+  /** The connection to a server, for calls that stream. */
+  client(address: string): grpc.Client {
     const known = this.clients.get(address);
     if (known) return known;
     const pem = (value: unknown): Buffer | null => (value instanceof Buffer ? value : null);

@@ -6,7 +6,7 @@
 
 import type { GenEnum, GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { FieldOptions } from "@bufbuild/protobuf/wkt";
+import type { FieldOptions, MessageOptions } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mesh/options.proto.
  */
 export const file_mesh_options: GenFile = /*@__PURE__*/
-  fileDesc("ChJtZXNoL29wdGlvbnMucHJvdG8SBG1lc2giCAoGVW5yZWFkKnoKCkVycm9yQ2xhc3MSFQoRRVJST1JfVU5TUEVDSUZJRUQQABIQCgxFUlJPUl9SRUdJT04QARIOCgpFUlJPUl9CVVNZEAISDgoKRVJST1JfTE9DSxADEhIKDkVSUk9SX0NPTkZMSUNUEAQSDwoLRVJST1JfT1RIRVIQBTpHCgVlcnJvchIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYvY4DIAEoDjIQLm1lc2guRXJyb3JDbGFzc1IFZXJyb3JiBnByb3RvMw", [file_google_protobuf_descriptor]);
+  fileDesc("ChJtZXNoL29wdGlvbnMucHJvdG8SBG1lc2giCAoGVW5yZWFkKjoKBkVuZGluZxIJCgVQTEFJThAAEhIKDkdST1VQX1NFVFRJTkdTEAESEQoNQ0hFQ0tTVU1fUlVMRRACKnoKCkVycm9yQ2xhc3MSFQoRRVJST1JfVU5TUEVDSUZJRUQQABIQCgxFUlJPUl9SRUdJT04QARIOCgpFUlJPUl9CVVNZEAISDgoKRVJST1JfTE9DSxADEhIKDkVSUk9SX0NPTkZMSUNUEAQSDwoLRVJST1JfT1RIRVIQBTpHCgVlcnJvchIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYvY4DIAEoDjIQLm1lc2guRXJyb3JDbGFzc1IFZXJyb3I6QAoKc3RhbmRzX2ZvchIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxi8jgMgASgJUglzdGFuZHNGb3I6NQoEcm9vdBIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxi9jgMgASgIUgRyb290OkcKBmVuZGluZxIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxi/jgMgASgOMgwubWVzaC5FbmRpbmdSBmVuZGluZ2IGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * Stands for a message that nobody reads: the input and output of every method but MAP, the type of every dropped field.
@@ -30,6 +30,36 @@ export type Unread = Message<"mesh.Unread"> & {
  */
 export const UnreadSchema: GenMessage<Unread> = /*@__PURE__*/
   messageDesc(file_mesh_options, 0);
+
+/**
+ * @generated from enum mesh.Ending
+ */
+export enum Ending {
+  /**
+   * @generated from enum value: PLAIN = 0;
+   */
+  PLAIN = 0,
+
+  /**
+   * A resource group must have the settings without which PD stops.
+   *
+   * @generated from enum value: GROUP_SETTINGS = 1;
+   */
+  GROUP_SETTINGS = 1,
+
+  /**
+   * A checksum gets the rule by which keys count as the client's own.
+   *
+   * @generated from enum value: CHECKSUM_RULE = 2;
+   */
+  CHECKSUM_RULE = 2,
+}
+
+/**
+ * Describes the enum mesh.Ending.
+ */
+export const EndingSchema: GenEnum<Ending> = /*@__PURE__*/
+  enumDesc(file_mesh_options, 0);
 
 /**
  * What the store says went wrong, as it is counted of each tenant.
@@ -80,7 +110,7 @@ export enum ErrorClass {
  * Describes the enum mesh.ErrorClass.
  */
 export const ErrorClassSchema: GenEnum<ErrorClass> = /*@__PURE__*/
-  enumDesc(file_mesh_options, 0);
+  enumDesc(file_mesh_options, 1);
 
 /**
  * On an answer: the field says what went wrong. Such a message counts once, as the field with the highest number says.
@@ -89,4 +119,28 @@ export const ErrorClassSchema: GenEnum<ErrorClass> = /*@__PURE__*/
  */
 export const error: GenExtension<FieldOptions, ErrorClass> = /*@__PURE__*/
   extDesc(file_mesh_options, 0);
+
+/**
+ * Upstream's message that this one is a variant of: the same fields, in another place with another meaning.
+ *
+ * @generated from extension: string stands_for = 51004;
+ */
+export const stands_for: GenExtension<MessageOptions, string> = /*@__PURE__*/
+  extDesc(file_mesh_options, 1);
+
+/**
+ * The filter's code walks it where no method's messages lead to it.
+ *
+ * @generated from extension: bool root = 51005;
+ */
+export const root: GenExtension<MessageOptions, boolean> = /*@__PURE__*/
+  extDesc(file_mesh_options, 2);
+
+/**
+ * On a request: what is held or added behind its last field, besides what the roles of its fields ask for.
+ *
+ * @generated from extension: mesh.Ending ending = 51007;
+ */
+export const ending: GenExtension<MessageOptions, Ending> = /*@__PURE__*/
+  extDesc(file_mesh_options, 3);
 

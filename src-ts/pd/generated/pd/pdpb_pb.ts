@@ -6,13 +6,15 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Unread } from "../mesh/options_pb.ts";
+import { file_mesh_options } from "../mesh/options_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file pd/pdpb.proto.
  */
 export const file_pd_pdpb: GenFile = /*@__PURE__*/
-  fileDesc("Cg1wZC9wZHBiLnByb3RvEgRwZHBiIjYKDVJlcXVlc3RIZWFkZXISEgoKY2x1c3Rlcl9pZBgBIAEoBBIRCglzZW5kZXJfaWQYAiABKAQiQAoOUmVzcG9uc2VIZWFkZXISEgoKY2x1c3Rlcl9pZBgBIAEoBBIaCgVlcnJvchgCIAEoCzILLnBkcGIuRXJyb3IiNwoFRXJyb3ISHQoEdHlwZRgBIAEoDjIPLnBkcGIuRXJyb3JUeXBlEg8KB21lc3NhZ2UYAiABKAkiVQoKVHNvUmVxdWVzdBIjCgZoZWFkZXIYASABKAsyEy5wZHBiLlJlcXVlc3RIZWFkZXISDQoFY291bnQYAiABKA0SEwoLZGNfbG9jYXRpb24YAyABKAkiQwoJVGltZXN0YW1wEhAKCHBoeXNpY2FsGAEgASgDEg8KB2xvZ2ljYWwYAiABKAMSEwoLc3VmZml4X2JpdHMYAyABKA0iZgoLVHNvUmVzcG9uc2USJAoGaGVhZGVyGAEgASgLMhQucGRwYi5SZXNwb25zZUhlYWRlchINCgVjb3VudBgCIAEoDRIiCgl0aW1lc3RhbXAYAyABKAsyDy5wZHBiLlRpbWVzdGFtcCqrAgoJRXJyb3JUeXBlEgYKAk9LEAASCwoHVU5LTk9XThABEhQKEE5PVF9CT09UU1RSQVBQRUQQAhITCg9TVE9SRV9UT01CU1RPTkUQAxIYChRBTFJFQURZX0JPT1RTVFJBUFBFRBAEEhgKFElOQ09NUEFUSUJMRV9WRVJTSU9OEAUSFAoQUkVHSU9OX05PVF9GT1VORBAGEhsKF0dMT0JBTF9DT05GSUdfTk9UX0ZPVU5EEAcSFAoQRFVQTElDQVRFRF9FTlRSWRAIEhMKD0VOVFJZX05PVF9GT1VORBAJEhEKDUlOVkFMSURfVkFMVUUQChISCg5EQVRBX0NPTVBBQ1RFRBALEiUKIVJFR0lPTlNfTk9UX0NPTlRBSU5fQUxMX0tFWV9SQU5HRRAMYgZwcm90bzM");
+  fileDesc("Cg1wZC9wZHBiLnByb3RvEgRwZHBiIjYKDVJlcXVlc3RIZWFkZXISEgoKY2x1c3Rlcl9pZBgBIAEoBBIRCglzZW5kZXJfaWQYAiABKAQiQAoOUmVzcG9uc2VIZWFkZXISEgoKY2x1c3Rlcl9pZBgBIAEoBBIaCgVlcnJvchgCIAEoCzILLnBkcGIuRXJyb3IiNwoFRXJyb3ISHQoEdHlwZRgBIAEoDjIPLnBkcGIuRXJyb3JUeXBlEg8KB21lc3NhZ2UYAiABKAki3AEKFFNjYXR0ZXJSZWdpb25SZXF1ZXN0EiMKBmhlYWRlchgBIAEoCzITLnBkcGIuUmVxdWVzdEhlYWRlchIRCglyZWdpb25faWQYAiABKAQSHAoGcmVnaW9uGAMgASgLMgwubWVzaC5VbnJlYWQSHAoGbGVhZGVyGAQgASgLMgwubWVzaC5VbnJlYWQSDQoFZ3JvdXAYBSABKAkSEgoKcmVnaW9uc19pZBgGIAMoBBITCgtyZXRyeV9saW1pdBgHIAEoBBIYChBza2lwX3N0b3JlX2xpbWl0GAggASgIIloKFVNjYXR0ZXJSZWdpb25SZXNwb25zZRIkCgZoZWFkZXIYASABKAsyFC5wZHBiLlJlc3BvbnNlSGVhZGVyEhsKE2ZpbmlzaGVkX3BlcmNlbnRhZ2UYAiABKAQiVQoKVHNvUmVxdWVzdBIjCgZoZWFkZXIYASABKAsyEy5wZHBiLlJlcXVlc3RIZWFkZXISDQoFY291bnQYAiABKA0SEwoLZGNfbG9jYXRpb24YAyABKAkiQwoJVGltZXN0YW1wEhAKCHBoeXNpY2FsGAEgASgDEg8KB2xvZ2ljYWwYAiABKAMSEwoLc3VmZml4X2JpdHMYAyABKA0iZgoLVHNvUmVzcG9uc2USJAoGaGVhZGVyGAEgASgLMhQucGRwYi5SZXNwb25zZUhlYWRlchINCgVjb3VudBgCIAEoDRIiCgl0aW1lc3RhbXAYAyABKAsyDy5wZHBiLlRpbWVzdGFtcCJ7Ch9VcGRhdGVTZXJ2aWNlR0NTYWZlUG9pbnRSZXF1ZXN0EiMKBmhlYWRlchgBIAEoCzITLnBkcGIuUmVxdWVzdEhlYWRlchISCgpzZXJ2aWNlX2lkGAIgASgMEgsKA1RUTBgDIAEoAxISCgpzYWZlX3BvaW50GAQgASgEIoEBCiBVcGRhdGVTZXJ2aWNlR0NTYWZlUG9pbnRSZXNwb25zZRIkCgZoZWFkZXIYASABKAsyFC5wZHBiLlJlc3BvbnNlSGVhZGVyEhIKCnNlcnZpY2VfaWQYAiABKAwSCwoDVFRMGAMgASgDEhYKDm1pbl9zYWZlX3BvaW50GAQgASgEKqsCCglFcnJvclR5cGUSBgoCT0sQABILCgdVTktOT1dOEAESFAoQTk9UX0JPT1RTVFJBUFBFRBACEhMKD1NUT1JFX1RPTUJTVE9ORRADEhgKFEFMUkVBRFlfQk9PVFNUUkFQUEVEEAQSGAoUSU5DT01QQVRJQkxFX1ZFUlNJT04QBRIUChBSRUdJT05fTk9UX0ZPVU5EEAYSGwoXR0xPQkFMX0NPTkZJR19OT1RfRk9VTkQQBxIUChBEVVBMSUNBVEVEX0VOVFJZEAgSEwoPRU5UUllfTk9UX0ZPVU5EEAkSEQoNSU5WQUxJRF9WQUxVRRAKEhIKDkRBVEFfQ09NUEFDVEVEEAsSJQohUkVHSU9OU19OT1RfQ09OVEFJTl9BTExfS0VZX1JBTkdFEAxiBnByb3RvMw", [file_mesh_options]);
 
 /**
  * @generated from message pdpb.RequestHeader
@@ -81,6 +83,82 @@ export const ErrorSchema: GenMessage<Error> = /*@__PURE__*/
   messageDesc(file_pd_pdpb, 2);
 
 /**
+ * PD schedules the region given here when it knows none of that id: dropped, so that nobody can make one up.
+ *
+ * @generated from message pdpb.ScatterRegionRequest
+ */
+export type ScatterRegionRequest = Message<"pdpb.ScatterRegionRequest"> & {
+  /**
+   * @generated from field: pdpb.RequestHeader header = 1;
+   */
+  header?: RequestHeader | undefined;
+
+  /**
+   * @generated from field: uint64 region_id = 2;
+   */
+  regionId: bigint;
+
+  /**
+   * @generated from field: mesh.Unread region = 3;
+   */
+  region?: Unread | undefined;
+
+  /**
+   * @generated from field: mesh.Unread leader = 4;
+   */
+  leader?: Unread | undefined;
+
+  /**
+   * @generated from field: string group = 5;
+   */
+  group: string;
+
+  /**
+   * @generated from field: repeated uint64 regions_id = 6;
+   */
+  regionsId: bigint[];
+
+  /**
+   * @generated from field: uint64 retry_limit = 7;
+   */
+  retryLimit: bigint;
+
+  /**
+   * @generated from field: bool skip_store_limit = 8;
+   */
+  skipStoreLimit: boolean;
+};
+
+/**
+ * Describes the message pdpb.ScatterRegionRequest.
+ * Use `create(ScatterRegionRequestSchema)` to create a new message.
+ */
+export const ScatterRegionRequestSchema: GenMessage<ScatterRegionRequest> = /*@__PURE__*/
+  messageDesc(file_pd_pdpb, 3);
+
+/**
+ * @generated from message pdpb.ScatterRegionResponse
+ */
+export type ScatterRegionResponse = Message<"pdpb.ScatterRegionResponse"> & {
+  /**
+   * @generated from field: pdpb.ResponseHeader header = 1;
+   */
+  header?: ResponseHeader | undefined;
+
+  /**
+   * @generated from field: uint64 finished_percentage = 2;
+   */
+  finishedPercentage: bigint;
+};
+
+/**
+ * Describes the message pdpb.ScatterRegionResponse.
+ * Use `create(ScatterRegionResponseSchema)` to create a new message.
+ */
+export const ScatterRegionResponseSchema: GenMessage<ScatterRegionResponse> = /*@__PURE__*/
+  messageDesc(file_pd_pdpb, 4);
+
+/**
  * PD hands out 2^18 timestamps per tick for the whole cluster: one request for more leaves none for anybody until the next tick.
  *
  * @generated from message pdpb.TsoRequest
@@ -107,7 +185,7 @@ export type TsoRequest = Message<"pdpb.TsoRequest"> & {
  * Use `create(TsoRequestSchema)` to create a new message.
  */
 export const TsoRequestSchema: GenMessage<TsoRequest> = /*@__PURE__*/
-  messageDesc(file_pd_pdpb, 3);
+  messageDesc(file_pd_pdpb, 5);
 
 /**
  * @generated from message pdpb.Timestamp
@@ -134,7 +212,7 @@ export type Timestamp = Message<"pdpb.Timestamp"> & {
  * Use `create(TimestampSchema)` to create a new message.
  */
 export const TimestampSchema: GenMessage<Timestamp> = /*@__PURE__*/
-  messageDesc(file_pd_pdpb, 4);
+  messageDesc(file_pd_pdpb, 6);
 
 /**
  * @generated from message pdpb.TsoResponse
@@ -161,7 +239,73 @@ export type TsoResponse = Message<"pdpb.TsoResponse"> & {
  * Use `create(TsoResponseSchema)` to create a new message.
  */
 export const TsoResponseSchema: GenMessage<TsoResponse> = /*@__PURE__*/
-  messageDesc(file_pd_pdpb, 5);
+  messageDesc(file_pd_pdpb, 7);
+
+/**
+ * @generated from message pdpb.UpdateServiceGCSafePointRequest
+ */
+export type UpdateServiceGCSafePointRequest = Message<"pdpb.UpdateServiceGCSafePointRequest"> & {
+  /**
+   * @generated from field: pdpb.RequestHeader header = 1;
+   */
+  header?: RequestHeader | undefined;
+
+  /**
+   * @generated from field: bytes service_id = 2;
+   */
+  serviceId: Uint8Array;
+
+  /**
+   * @generated from field: int64 TTL = 3;
+   */
+  TTL: bigint;
+
+  /**
+   * @generated from field: uint64 safe_point = 4;
+   */
+  safePoint: bigint;
+};
+
+/**
+ * Describes the message pdpb.UpdateServiceGCSafePointRequest.
+ * Use `create(UpdateServiceGCSafePointRequestSchema)` to create a new message.
+ */
+export const UpdateServiceGCSafePointRequestSchema: GenMessage<UpdateServiceGCSafePointRequest> = /*@__PURE__*/
+  messageDesc(file_pd_pdpb, 8);
+
+/**
+ * service_id names whoever holds the lowest safe point: that may be a neighbour.
+ *
+ * @generated from message pdpb.UpdateServiceGCSafePointResponse
+ */
+export type UpdateServiceGCSafePointResponse = Message<"pdpb.UpdateServiceGCSafePointResponse"> & {
+  /**
+   * @generated from field: pdpb.ResponseHeader header = 1;
+   */
+  header?: ResponseHeader | undefined;
+
+  /**
+   * @generated from field: bytes service_id = 2;
+   */
+  serviceId: Uint8Array;
+
+  /**
+   * @generated from field: int64 TTL = 3;
+   */
+  TTL: bigint;
+
+  /**
+   * @generated from field: uint64 min_safe_point = 4;
+   */
+  minSafePoint: bigint;
+};
+
+/**
+ * Describes the message pdpb.UpdateServiceGCSafePointResponse.
+ * Use `create(UpdateServiceGCSafePointResponseSchema)` to create a new message.
+ */
+export const UpdateServiceGCSafePointResponseSchema: GenMessage<UpdateServiceGCSafePointResponse> = /*@__PURE__*/
+  messageDesc(file_pd_pdpb, 9);
 
 /**
  * @generated from enum pdpb.ErrorType

@@ -13,7 +13,7 @@ import type { WaitForEntry } from "./deadlock_pb.ts";
 import { file_tikv_deadlock } from "./deadlock_pb.ts";
 import type { Error } from "./errorpb_pb.ts";
 import { file_tikv_errorpb } from "./errorpb_pb.ts";
-import type { Peer, RegionEpoch } from "./metapb_pb.ts";
+import type { Peer, Region, RegionEpoch } from "./metapb_pb.ts";
 import { file_tikv_metapb } from "./metapb_pb.ts";
 import type { TraceContext } from "./tracepb_pb.ts";
 import { file_tikv_tracepb } from "./tracepb_pb.ts";
@@ -23,7 +23,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tikv/kvrpcpb.proto.
  */
 export const file_tikv_kvrpcpb: GenFile = /*@__PURE__*/
-  fileDesc("ChJ0aWt2L2t2cnBjcGIucHJvdG8SB2t2cnBjcGIirAEKC1NjYW5SZXF1ZXN0EiEKB2NvbnRleHQYASABKAsyEC5rdnJwY3BiLkNvbnRleHQSEQoJc3RhcnRfa2V5GAIgASgMEg0KBWxpbWl0GAMgASgNEg8KB3ZlcnNpb24YBCABKAQSEAoIa2V5X29ubHkYBSABKAgSDwoHcmV2ZXJzZRgGIAEoCBIPCgdlbmRfa2V5GAcgASgMEhMKC3NhbXBsZV9zdGVwGAggASgNInYKDFNjYW5SZXNwb25zZRIkCgxyZWdpb25fZXJyb3IYASABKAsyDi5lcnJvcnBiLkVycm9yEh4KBXBhaXJzGAIgAygLMg8ua3ZycGNwYi5LdlBhaXISIAoFZXJyb3IYAyABKAsyES5rdnJwY3BiLktleUVycm9yImIKGVVuc2FmZURlc3Ryb3lSYW5nZVJlcXVlc3QSIQoHY29udGV4dBgBIAEoCzIQLmt2cnBjcGIuQ29udGV4dBIRCglzdGFydF9rZXkYAiABKAwSDwoHZW5kX2tleRgDIAEoDCJXChpVbnNhZmVEZXN0cm95UmFuZ2VSZXNwb25zZRIkCgxyZWdpb25fZXJyb3IYASABKAsyDi5lcnJvcnBiLkVycm9yEhMKBWVycm9yGAIgASgJQgTo8xgFIv8GCgdDb250ZXh0EhEKCXJlZ2lvbl9pZBgBIAEoBBIpCgxyZWdpb25fZXBvY2gYAiABKAsyEy5tZXRhcGIuUmVnaW9uRXBvY2gSGgoEcGVlchgDIAEoCzIMLm1ldGFwYi5QZWVyEgwKBHRlcm0YBSABKAQSJQoIcHJpb3JpdHkYBiABKA4yEy5rdnJwY3BiLkNvbW1hbmRQcmkSMAoPaXNvbGF0aW9uX2xldmVsGAcgASgOMhcua3ZycGNwYi5Jc29sYXRpb25MZXZlbBIWCg5ub3RfZmlsbF9jYWNoZRgIIAEoCBIQCghzeW5jX2xvZxgJIAEoCBIYChByZWNvcmRfdGltZV9zdGF0GAogASgIEhgKEHJlY29yZF9zY2FuX3N0YXQYCyABKAgSFAoMcmVwbGljYV9yZWFkGAwgASgIEhYKDnJlc29sdmVkX2xvY2tzGA0gAygEEiEKGW1heF9leGVjdXRpb25fZHVyYXRpb25fbXMYDiABKAQSFQoNYXBwbGllZF9pbmRleBgPIAEoBBIPCgd0YXNrX2lkGBAgASgEEhIKCnN0YWxlX3JlYWQYESABKAgSGgoScmVzb3VyY2VfZ3JvdXBfdGFnGBIgASgMEisKDWRpc2tfZnVsbF9vcHQYEyABKA4yFC5rdnJwY3BiLkRpc2tGdWxsT3B0EhgKEGlzX3JldHJ5X3JlcXVlc3QYFCABKAgSKAoLYXBpX3ZlcnNpb24YFSABKA4yEy5rdnJwY3BiLkFQSVZlcnNpb24SFwoPY29tbWl0dGVkX2xvY2tzGBYgAygEEiwKDXRyYWNlX2NvbnRleHQYFyABKAsyFS50cmFjZXBiLlRyYWNlQ29udGV4dBIWCg5yZXF1ZXN0X3NvdXJjZRgYIAEoCRISCgp0eG5fc291cmNlGBkgASgEEhkKEWJ1c3lfdGhyZXNob2xkX21zGBsgASgNEkEKGHJlc291cmNlX2NvbnRyb2xfY29udGV4dBgcIAEoCzIfLmt2cnBjcGIuUmVzb3VyY2VDb250cm9sQ29udGV4dBITCgtrZXlzcGFjZV9pZBggIAEoDRIXCg9idWNrZXRzX3ZlcnNpb24YISABKAQSKAoLc291cmNlX3N0bXQYIiABKAsyEy5rdnJwY3BiLlNvdXJjZVN0bXQSEgoKY2x1c3Rlcl9pZBgjIAEoBCKAAQoWUmVzb3VyY2VDb250cm9sQ29udGV4dBIbChNyZXNvdXJjZV9ncm91cF9uYW1lGAEgASgJEi4KB3BlbmFsdHkYAiABKAsyHS5yZXNvdXJjZV9tYW5hZ2VyLkNvbnN1bXB0aW9uEhkKEW92ZXJyaWRlX3ByaW9yaXR5GAMgASgEIl0KClNvdXJjZVN0bXQSEAoIc3RhcnRfdHMYASABKAQSFQoNY29ubmVjdGlvbl9pZBgCIAEoBBIPCgdzdG10X2lkGAMgASgEEhUKDXNlc3Npb25fYWxpYXMYBCABKAkiogIKCExvY2tJbmZvEhQKDHByaW1hcnlfbG9jaxgBIAEoDBIUCgxsb2NrX3ZlcnNpb24YAiABKAQSCwoDa2V5GAMgASgMEhAKCGxvY2tfdHRsGAQgASgEEhAKCHR4bl9zaXplGAUgASgEEh4KCWxvY2tfdHlwZRgGIAEoDjILLmt2cnBjcGIuT3ASGgoSbG9ja19mb3JfdXBkYXRlX3RzGAcgASgEEhgKEHVzZV9hc3luY19jb21taXQYCCABKAgSFQoNbWluX2NvbW1pdF90cxgJIAEoBBITCgtzZWNvbmRhcmllcxgKIAMoDBIiChpkdXJhdGlvbl90b19sYXN0X3VwZGF0ZV9tcxgLIAEoBBITCgtpc190eG5fZmlsZRhkIAEoCCKQBAoIS2V5RXJyb3ISJwoGbG9ja2VkGAEgASgLMhEua3ZycGNwYi5Mb2NrSW5mb0IE6PMYAxIXCglyZXRyeWFibGUYAiABKAlCBOjzGAQSEwoFYWJvcnQYAyABKAlCBOjzGAUSLgoIY29uZmxpY3QYBCABKAsyFi5rdnJwY3BiLldyaXRlQ29uZmxpY3RCBOjzGAQSMgoNYWxyZWFkeV9leGlzdBgFIAEoCzIVLmt2cnBjcGIuQWxyZWFkeUV4aXN0QgTo8xgFEikKCGRlYWRsb2NrGAYgASgLMhEua3ZycGNwYi5EZWFkbG9ja0IE6PMYBBI5ChFjb21taXRfdHNfZXhwaXJlZBgHIAEoCzIYLmt2cnBjcGIuQ29tbWl0VHNFeHBpcmVkQgTo8xgFEjEKDXR4bl9ub3RfZm91bmQYCCABKAsyFC5rdnJwY3BiLlR4bk5vdEZvdW5kQgTo8xgFEjwKE2NvbW1pdF90c190b29fbGFyZ2UYCSABKAsyGS5rdnJwY3BiLkNvbW1pdFRzVG9vTGFyZ2VCBOjzGAUSOAoQYXNzZXJ0aW9uX2ZhaWxlZBgKIAEoCzIYLmt2cnBjcGIuQXNzZXJ0aW9uRmFpbGVkQgTo8xgFEjgKEHByaW1hcnlfbWlzbWF0Y2gYCyABKAsyGC5rdnJwY3BiLlByaW1hcnlNaXNtYXRjaEIE6PMYBSKYAgoNV3JpdGVDb25mbGljdBIQCghzdGFydF90cxgBIAEoBBITCgtjb25mbGljdF90cxgCIAEoBBILCgNrZXkYAyABKAwSDwoHcHJpbWFyeRgEIAEoDBIaChJjb25mbGljdF9jb21taXRfdHMYBSABKAQSLQoGcmVhc29uGAYgASgOMh0ua3ZycGNwYi5Xcml0ZUNvbmZsaWN0LlJlYXNvbiJ3CgZSZWFzb24SCwoHVW5rbm93bhAAEg4KCk9wdGltaXN0aWMQARIUChBQZXNzaW1pc3RpY1JldHJ5EAISEgoOU2VsZlJvbGxlZEJhY2sQAxINCglSY0NoZWNrVHMQBBIXChNMYXp5VW5pcXVlbmVzc0NoZWNrEAUiGwoMQWxyZWFkeUV4aXN0EgsKA2tleRgBIAEoDCKKAQoIRGVhZGxvY2sSDwoHbG9ja190cxgBIAEoBBIQCghsb2NrX2tleRgCIAEoDBIZChFkZWFkbG9ja19rZXlfaGFzaBgDIAEoBBIqCgp3YWl0X2NoYWluGAQgAygLMhYuZGVhZGxvY2suV2FpdEZvckVudHJ5EhQKDGRlYWRsb2NrX2tleRgFIAEoDCJkCg9Db21taXRUc0V4cGlyZWQSEAoIc3RhcnRfdHMYASABKAQSGwoTYXR0ZW1wdGVkX2NvbW1pdF90cxgCIAEoBBILCgNrZXkYAyABKAwSFQoNbWluX2NvbW1pdF90cxgEIAEoBCI0CgtUeG5Ob3RGb3VuZBIQCghzdGFydF90cxgBIAEoBBITCgtwcmltYXJ5X2tleRgCIAEoDCIlChBDb21taXRUc1Rvb0xhcmdlEhEKCWNvbW1pdF90cxgBIAEoBCKOAQoPQXNzZXJ0aW9uRmFpbGVkEhAKCHN0YXJ0X3RzGAEgASgEEgsKA2tleRgCIAEoDBIlCglhc3NlcnRpb24YAyABKA4yEi5rdnJwY3BiLkFzc2VydGlvbhIZChFleGlzdGluZ19zdGFydF90cxgEIAEoBBIaChJleGlzdGluZ19jb21taXRfdHMYBSABKAQiNwoPUHJpbWFyeU1pc21hdGNoEiQKCWxvY2tfaW5mbxgBIAEoCzIRLmt2cnBjcGIuTG9ja0luZm8iRgoGS3ZQYWlyEiAKBWVycm9yGAEgASgLMhEua3ZycGNwYi5LZXlFcnJvchILCgNrZXkYAiABKAwSDQoFdmFsdWUYAyABKAwilQEKDlJhd1NjYW5SZXF1ZXN0EiEKB2NvbnRleHQYASABKAsyEC5rdnJwY3BiLkNvbnRleHQSEQoJc3RhcnRfa2V5GAIgASgMEg0KBWxpbWl0GAMgASgNEhAKCGtleV9vbmx5GAQgASgIEgoKAmNmGAUgASgJEg8KB3JldmVyc2UYBiABKAgSDwoHZW5kX2tleRgHIAEoDCJVCg9SYXdTY2FuUmVzcG9uc2USJAoMcmVnaW9uX2Vycm9yGAEgASgLMg4uZXJyb3JwYi5FcnJvchIcCgNrdnMYAiADKAsyDy5rdnJwY3BiLkt2UGFpcionCgpBUElWZXJzaW9uEgYKAlYxEAASCQoFVjFUVEwQARIGCgJWMhACKisKCkNvbW1hbmRQcmkSCgoGTm9ybWFsEAASBwoDTG93EAESCAoESGlnaBACKi8KDklzb2xhdGlvbkxldmVsEgYKAlNJEAASBgoCUkMQARINCglSQ0NoZWNrVFMQAipWCgtEaXNrRnVsbE9wdBIUChBOb3RBbGxvd2VkT25GdWxsEAASFwoTQWxsb3dlZE9uQWxtb3N0RnVsbBABEhgKFEFsbG93ZWRPbkFscmVhZHlGdWxsEAIqYwoCT3ASBwoDUHV0EAASBwoDRGVsEAESCAoETG9jaxACEgwKCFJvbGxiYWNrEAMSCgoGSW5zZXJ0EAQSEwoPUGVzc2ltaXN0aWNMb2NrEAUSEgoOQ2hlY2tOb3RFeGlzdHMQBiouCglBc3NlcnRpb24SCAoETm9uZRAAEgkKBUV4aXN0EAESDAoITm90RXhpc3QQAmIGcHJvdG8z", [file_mesh_options, file_pd_resource_manager, file_tikv_deadlock, file_tikv_errorpb, file_tikv_metapb, file_tikv_tracepb]);
+  fileDesc("ChJ0aWt2L2t2cnBjcGIucHJvdG8SB2t2cnBjcGIirAEKC1NjYW5SZXF1ZXN0EiEKB2NvbnRleHQYASABKAsyEC5rdnJwY3BiLkNvbnRleHQSEQoJc3RhcnRfa2V5GAIgASgMEg0KBWxpbWl0GAMgASgNEg8KB3ZlcnNpb24YBCABKAQSEAoIa2V5X29ubHkYBSABKAgSDwoHcmV2ZXJzZRgGIAEoCBIPCgdlbmRfa2V5GAcgASgMEhMKC3NhbXBsZV9zdGVwGAggASgNInYKDFNjYW5SZXNwb25zZRIkCgxyZWdpb25fZXJyb3IYASABKAsyDi5lcnJvcnBiLkVycm9yEh4KBXBhaXJzGAIgAygLMg8ua3ZycGNwYi5LdlBhaXISIAoFZXJyb3IYAyABKAsyES5rdnJwY3BiLktleUVycm9yIuUFCg9QcmV3cml0ZVJlcXVlc3QSIQoHY29udGV4dBgBIAEoCzIQLmt2cnBjcGIuQ29udGV4dBIkCgltdXRhdGlvbnMYAiADKAsyES5rdnJwY3BiLk11dGF0aW9uEhQKDHByaW1hcnlfbG9jaxgDIAEoDBIVCg1zdGFydF92ZXJzaW9uGAQgASgEEhAKCGxvY2tfdHRsGAUgASgEEh0KFXNraXBfY29uc3RyYWludF9jaGVjaxgGIAEoCBJHChNwZXNzaW1pc3RpY19hY3Rpb25zGAcgAygOMioua3ZycGNwYi5QcmV3cml0ZVJlcXVlc3QuUGVzc2ltaXN0aWNBY3Rpb24SEAoIdHhuX3NpemUYCCABKAQSFQoNZm9yX3VwZGF0ZV90cxgJIAEoBBIVCg1taW5fY29tbWl0X3RzGAogASgEEhgKEHVzZV9hc3luY19jb21taXQYCyABKAgSEwoLc2Vjb25kYXJpZXMYDCADKAwSEgoKdHJ5X29uZV9wYxgNIAEoCBIVCg1tYXhfY29tbWl0X3RzGA4gASgEEjAKD2Fzc2VydGlvbl9sZXZlbBgPIAEoDjIXLmt2cnBjcGIuQXNzZXJ0aW9uTGV2ZWwSUQoZZm9yX3VwZGF0ZV90c19jb25zdHJhaW50cxgQIAMoCzIuLmt2cnBjcGIuUHJld3JpdGVSZXF1ZXN0LkZvclVwZGF0ZVRTQ29uc3RyYWludBIXCg90eG5fZmlsZV9jaHVua3MYZCADKAQaRgoVRm9yVXBkYXRlVFNDb25zdHJhaW50Eg0KBWluZGV4GAEgASgNEh4KFmV4cGVjdGVkX2Zvcl91cGRhdGVfdHMYAiABKAQiYgoRUGVzc2ltaXN0aWNBY3Rpb24SGgoWU0tJUF9QRVNTSU1JU1RJQ19DSEVDSxAAEhgKFERPX1BFU1NJTUlTVElDX0NIRUNLEAESFwoTRE9fQ09OU1RSQUlOVF9DSEVDSxACIr0BChBQcmV3cml0ZVJlc3BvbnNlEiQKDHJlZ2lvbl9lcnJvchgBIAEoCzIOLmVycm9ycGIuRXJyb3ISIQoGZXJyb3JzGAIgAygLMhEua3ZycGNwYi5LZXlFcnJvchIVCg1taW5fY29tbWl0X3RzGAMgASgEEhgKEG9uZV9wY19jb21taXRfdHMYBCABKAQSLwoPZXhlY19kZXRhaWxzX3YyGAUgASgLMhYua3ZycGNwYi5FeGVjRGV0YWlsc1YyIpEDChZQZXNzaW1pc3RpY0xvY2tSZXF1ZXN0EiEKB2NvbnRleHQYASABKAsyEC5rdnJwY3BiLkNvbnRleHQSJAoJbXV0YXRpb25zGAIgAygLMhEua3ZycGNwYi5NdXRhdGlvbhIUCgxwcmltYXJ5X2xvY2sYAyABKAwSFQoNc3RhcnRfdmVyc2lvbhgEIAEoBBIQCghsb2NrX3R0bBgFIAEoBBIVCg1mb3JfdXBkYXRlX3RzGAYgASgEEhUKDWlzX2ZpcnN0X2xvY2sYByABKAgSFAoMd2FpdF90aW1lb3V0GAggASgDEg0KBWZvcmNlGAkgASgIEhUKDXJldHVybl92YWx1ZXMYCiABKAgSFQoNbWluX2NvbW1pdF90cxgLIAEoBBIXCg9jaGVja19leGlzdGVuY2UYDCABKAgSGwoTbG9ja19vbmx5X2lmX2V4aXN0cxgNIAEoCBI4Cgx3YWtlX3VwX21vZGUYDiABKA4yIi5rdnJwY3BiLlBlc3NpbWlzdGljTG9ja1dha2VVcE1vZGUirwEKGFBlc3NpbWlzdGljTG9ja0tleVJlc3VsdBIzCgR0eXBlGAEgASgOMiUua3ZycGNwYi5QZXNzaW1pc3RpY0xvY2tLZXlSZXN1bHRUeXBlEg0KBXZhbHVlGAIgASgMEhEKCWV4aXN0ZW5jZRgDIAEoCBIfChdsb2NrZWRfd2l0aF9jb25mbGljdF90cxgEIAEoBBIbChNza2lwX3Jlc29sdmluZ19sb2NrGAsgASgIIo0CChdQZXNzaW1pc3RpY0xvY2tSZXNwb25zZRIkCgxyZWdpb25fZXJyb3IYASABKAsyDi5lcnJvcnBiLkVycm9yEiEKBmVycm9ycxgCIAMoCzIRLmt2cnBjcGIuS2V5RXJyb3ISEQoJY29tbWl0X3RzGAMgASgEEg0KBXZhbHVlGAQgASgMEg4KBnZhbHVlcxgFIAMoDBISCgpub3RfZm91bmRzGAYgAygIEi8KD2V4ZWNfZGV0YWlsc192MhgHIAEoCzIWLmt2cnBjcGIuRXhlY0RldGFpbHNWMhIyCgdyZXN1bHRzGAggAygLMiEua3ZycGNwYi5QZXNzaW1pc3RpY0xvY2tLZXlSZXN1bHQimwIKFUNoZWNrVHhuU3RhdHVzUmVxdWVzdBIhCgdjb250ZXh0GAEgASgLMhAua3ZycGNwYi5Db250ZXh0EhMKC3ByaW1hcnlfa2V5GAIgASgMEg8KB2xvY2tfdHMYAyABKAQSFwoPY2FsbGVyX3N0YXJ0X3RzGAQgASgEEhIKCmN1cnJlbnRfdHMYBSABKAQSHQoVcm9sbGJhY2tfaWZfbm90X2V4aXN0GAYgASgIEhkKEWZvcmNlX3N5bmNfY29tbWl0GAcgASgIEiIKGnJlc29sdmluZ19wZXNzaW1pc3RpY19sb2NrGAggASgIEhkKEXZlcmlmeV9pc19wcmltYXJ5GAkgASgIEhMKC2lzX3R4bl9maWxlGGQgASgIIoICChZDaGVja1R4blN0YXR1c1Jlc3BvbnNlEiQKDHJlZ2lvbl9lcnJvchgBIAEoCzIOLmVycm9ycGIuRXJyb3ISIAoFZXJyb3IYAiABKAsyES5rdnJwY3BiLktleUVycm9yEhAKCGxvY2tfdHRsGAMgASgEEhYKDmNvbW1pdF92ZXJzaW9uGAQgASgEEh8KBmFjdGlvbhgFIAEoDjIPLmt2cnBjcGIuQWN0aW9uEiQKCWxvY2tfaW5mbxgGIAEoCzIRLmt2cnBjcGIuTG9ja0luZm8SLwoPZXhlY19kZXRhaWxzX3YyGAcgASgLMhYua3ZycGNwYi5FeGVjRGV0YWlsc1YyImQKGkNoZWNrU2Vjb25kYXJ5TG9ja3NSZXF1ZXN0EiEKB2NvbnRleHQYASABKAsyEC5rdnJwY3BiLkNvbnRleHQSDAoEa2V5cxgCIAMoDBIVCg1zdGFydF92ZXJzaW9uGAMgASgEIssBChtDaGVja1NlY29uZGFyeUxvY2tzUmVzcG9uc2USJAoMcmVnaW9uX2Vycm9yGAEgASgLMg4uZXJyb3JwYi5FcnJvchIgCgVlcnJvchgCIAEoCzIRLmt2cnBjcGIuS2V5RXJyb3ISIAoFbG9ja3MYAyADKAsyES5rdnJwY3BiLkxvY2tJbmZvEhEKCWNvbW1pdF90cxgEIAEoBBIvCg9leGVjX2RldGFpbHNfdjIYBSABKAsyFi5rdnJwY3BiLkV4ZWNEZXRhaWxzVjIihAEKDUNvbW1pdFJlcXVlc3QSIQoHY29udGV4dBgBIAEoCzIQLmt2cnBjcGIuQ29udGV4dBIVCg1zdGFydF92ZXJzaW9uGAIgASgEEgwKBGtleXMYAyADKAwSFgoOY29tbWl0X3ZlcnNpb24YBCABKAQSEwoLaXNfdHhuX2ZpbGUYZCABKAgioQEKDkNvbW1pdFJlc3BvbnNlEiQKDHJlZ2lvbl9lcnJvchgBIAEoCzIOLmVycm9ycGIuRXJyb3ISIAoFZXJyb3IYAiABKAsyES5rdnJwY3BiLktleUVycm9yEhYKDmNvbW1pdF92ZXJzaW9uGAMgASgEEi8KD2V4ZWNfZGV0YWlsc192MhgEIAEoCzIWLmt2cnBjcGIuRXhlY0RldGFpbHNWMiJ8Cg9TY2FuTG9ja1JlcXVlc3QSIQoHY29udGV4dBgBIAEoCzIQLmt2cnBjcGIuQ29udGV4dBITCgttYXhfdmVyc2lvbhgCIAEoBBIRCglzdGFydF9rZXkYAyABKAwSDQoFbGltaXQYBCABKA0SDwoHZW5kX2tleRgFIAEoDCKtAQoQU2NhbkxvY2tSZXNwb25zZRIkCgxyZWdpb25fZXJyb3IYASABKAsyDi5lcnJvcnBiLkVycm9yEiAKBWVycm9yGAIgASgLMhEua3ZycGNwYi5LZXlFcnJvchIgCgVsb2NrcxgDIAMoCzIRLmt2cnBjcGIuTG9ja0luZm8SLwoPZXhlY19kZXRhaWxzX3YyGAQgASgLMhYua3ZycGNwYi5FeGVjRGV0YWlsc1YyIq4BChJSZXNvbHZlTG9ja1JlcXVlc3QSIQoHY29udGV4dBgBIAEoCzIQLmt2cnBjcGIuQ29udGV4dBIVCg1zdGFydF92ZXJzaW9uGAIgASgEEhYKDmNvbW1pdF92ZXJzaW9uGAMgASgEEiMKCXR4bl9pbmZvcxgEIAMoCzIQLmt2cnBjcGIuVHhuSW5mbxIMCgRrZXlzGAUgAygMEhMKC2lzX3R4bl9maWxlGGQgASgIIo4BChNSZXNvbHZlTG9ja1Jlc3BvbnNlEiQKDHJlZ2lvbl9lcnJvchgBIAEoCzIOLmVycm9ycGIuRXJyb3ISIAoFZXJyb3IYAiABKAsyES5rdnJwY3BiLktleUVycm9yEi8KD2V4ZWNfZGV0YWlsc192MhgDIAEoCzIWLmt2cnBjcGIuRXhlY0RldGFpbHNWMiJiChlVbnNhZmVEZXN0cm95UmFuZ2VSZXF1ZXN0EiEKB2NvbnRleHQYASABKAsyEC5rdnJwY3BiLkNvbnRleHQSEQoJc3RhcnRfa2V5GAIgASgMEg8KB2VuZF9rZXkYAyABKAwiVwoaVW5zYWZlRGVzdHJveVJhbmdlUmVzcG9uc2USJAoMcmVnaW9uX2Vycm9yGAEgASgLMg4uZXJyb3JwYi5FcnJvchITCgVlcnJvchgCIAEoCUIE6PMYBSJxChJTcGxpdFJlZ2lvblJlcXVlc3QSIQoHY29udGV4dBgBIAEoCzIQLmt2cnBjcGIuQ29udGV4dBIRCglzcGxpdF9rZXkYAiABKAwSEgoKc3BsaXRfa2V5cxgDIAMoDBIRCglpc19yYXdfa3YYBCABKAgivAEKE1NwbGl0UmVnaW9uUmVzcG9uc2USJAoMcmVnaW9uX2Vycm9yGAEgASgLMg4uZXJyb3JwYi5FcnJvchIcCgRsZWZ0GAIgASgLMg4ubWV0YXBiLlJlZ2lvbhIdCgVyaWdodBgDIAEoCzIOLm1ldGFwYi5SZWdpb24SHwoHcmVnaW9ucxgEIAMoCzIOLm1ldGFwYi5SZWdpb24SIQoGZXJyb3JzGGQgAygLMhEua3ZycGNwYi5LZXlFcnJvciL/BgoHQ29udGV4dBIRCglyZWdpb25faWQYASABKAQSKQoMcmVnaW9uX2Vwb2NoGAIgASgLMhMubWV0YXBiLlJlZ2lvbkVwb2NoEhoKBHBlZXIYAyABKAsyDC5tZXRhcGIuUGVlchIMCgR0ZXJtGAUgASgEEiUKCHByaW9yaXR5GAYgASgOMhMua3ZycGNwYi5Db21tYW5kUHJpEjAKD2lzb2xhdGlvbl9sZXZlbBgHIAEoDjIXLmt2cnBjcGIuSXNvbGF0aW9uTGV2ZWwSFgoObm90X2ZpbGxfY2FjaGUYCCABKAgSEAoIc3luY19sb2cYCSABKAgSGAoQcmVjb3JkX3RpbWVfc3RhdBgKIAEoCBIYChByZWNvcmRfc2Nhbl9zdGF0GAsgASgIEhQKDHJlcGxpY2FfcmVhZBgMIAEoCBIWCg5yZXNvbHZlZF9sb2NrcxgNIAMoBBIhChltYXhfZXhlY3V0aW9uX2R1cmF0aW9uX21zGA4gASgEEhUKDWFwcGxpZWRfaW5kZXgYDyABKAQSDwoHdGFza19pZBgQIAEoBBISCgpzdGFsZV9yZWFkGBEgASgIEhoKEnJlc291cmNlX2dyb3VwX3RhZxgSIAEoDBIrCg1kaXNrX2Z1bGxfb3B0GBMgASgOMhQua3ZycGNwYi5EaXNrRnVsbE9wdBIYChBpc19yZXRyeV9yZXF1ZXN0GBQgASgIEigKC2FwaV92ZXJzaW9uGBUgASgOMhMua3ZycGNwYi5BUElWZXJzaW9uEhcKD2NvbW1pdHRlZF9sb2NrcxgWIAMoBBIsCg10cmFjZV9jb250ZXh0GBcgASgLMhUudHJhY2VwYi5UcmFjZUNvbnRleHQSFgoOcmVxdWVzdF9zb3VyY2UYGCABKAkSEgoKdHhuX3NvdXJjZRgZIAEoBBIZChFidXN5X3RocmVzaG9sZF9tcxgbIAEoDRJBChhyZXNvdXJjZV9jb250cm9sX2NvbnRleHQYHCABKAsyHy5rdnJwY3BiLlJlc291cmNlQ29udHJvbENvbnRleHQSEwoLa2V5c3BhY2VfaWQYICABKA0SFwoPYnVja2V0c192ZXJzaW9uGCEgASgEEigKC3NvdXJjZV9zdG10GCIgASgLMhMua3ZycGNwYi5Tb3VyY2VTdG10EhIKCmNsdXN0ZXJfaWQYIyABKAQigAEKFlJlc291cmNlQ29udHJvbENvbnRleHQSGwoTcmVzb3VyY2VfZ3JvdXBfbmFtZRgBIAEoCRIuCgdwZW5hbHR5GAIgASgLMh0ucmVzb3VyY2VfbWFuYWdlci5Db25zdW1wdGlvbhIZChFvdmVycmlkZV9wcmlvcml0eRgDIAEoBCJdCgpTb3VyY2VTdG10EhAKCHN0YXJ0X3RzGAEgASgEEhUKDWNvbm5lY3Rpb25faWQYAiABKAQSDwoHc3RtdF9pZBgDIAEoBBIVCg1zZXNzaW9uX2FsaWFzGAQgASgJIqICCghMb2NrSW5mbxIUCgxwcmltYXJ5X2xvY2sYASABKAwSFAoMbG9ja192ZXJzaW9uGAIgASgEEgsKA2tleRgDIAEoDBIQCghsb2NrX3R0bBgEIAEoBBIQCgh0eG5fc2l6ZRgFIAEoBBIeCglsb2NrX3R5cGUYBiABKA4yCy5rdnJwY3BiLk9wEhoKEmxvY2tfZm9yX3VwZGF0ZV90cxgHIAEoBBIYChB1c2VfYXN5bmNfY29tbWl0GAggASgIEhUKDW1pbl9jb21taXRfdHMYCSABKAQSEwoLc2Vjb25kYXJpZXMYCiADKAwSIgoaZHVyYXRpb25fdG9fbGFzdF91cGRhdGVfbXMYCyABKAQSEwoLaXNfdHhuX2ZpbGUYZCABKAgikAQKCEtleUVycm9yEicKBmxvY2tlZBgBIAEoCzIRLmt2cnBjcGIuTG9ja0luZm9CBOjzGAMSFwoJcmV0cnlhYmxlGAIgASgJQgTo8xgEEhMKBWFib3J0GAMgASgJQgTo8xgFEi4KCGNvbmZsaWN0GAQgASgLMhYua3ZycGNwYi5Xcml0ZUNvbmZsaWN0QgTo8xgEEjIKDWFscmVhZHlfZXhpc3QYBSABKAsyFS5rdnJwY3BiLkFscmVhZHlFeGlzdEIE6PMYBRIpCghkZWFkbG9jaxgGIAEoCzIRLmt2cnBjcGIuRGVhZGxvY2tCBOjzGAQSOQoRY29tbWl0X3RzX2V4cGlyZWQYByABKAsyGC5rdnJwY3BiLkNvbW1pdFRzRXhwaXJlZEIE6PMYBRIxCg10eG5fbm90X2ZvdW5kGAggASgLMhQua3ZycGNwYi5UeG5Ob3RGb3VuZEIE6PMYBRI8ChNjb21taXRfdHNfdG9vX2xhcmdlGAkgASgLMhkua3ZycGNwYi5Db21taXRUc1Rvb0xhcmdlQgTo8xgFEjgKEGFzc2VydGlvbl9mYWlsZWQYCiABKAsyGC5rdnJwY3BiLkFzc2VydGlvbkZhaWxlZEIE6PMYBRI4ChBwcmltYXJ5X21pc21hdGNoGAsgASgLMhgua3ZycGNwYi5QcmltYXJ5TWlzbWF0Y2hCBOjzGAUimAIKDVdyaXRlQ29uZmxpY3QSEAoIc3RhcnRfdHMYASABKAQSEwoLY29uZmxpY3RfdHMYAiABKAQSCwoDa2V5GAMgASgMEg8KB3ByaW1hcnkYBCABKAwSGgoSY29uZmxpY3RfY29tbWl0X3RzGAUgASgEEi0KBnJlYXNvbhgGIAEoDjIdLmt2cnBjcGIuV3JpdGVDb25mbGljdC5SZWFzb24idwoGUmVhc29uEgsKB1Vua25vd24QABIOCgpPcHRpbWlzdGljEAESFAoQUGVzc2ltaXN0aWNSZXRyeRACEhIKDlNlbGZSb2xsZWRCYWNrEAMSDQoJUmNDaGVja1RzEAQSFwoTTGF6eVVuaXF1ZW5lc3NDaGVjaxAFIhsKDEFscmVhZHlFeGlzdBILCgNrZXkYASABKAwiigEKCERlYWRsb2NrEg8KB2xvY2tfdHMYASABKAQSEAoIbG9ja19rZXkYAiABKAwSGQoRZGVhZGxvY2tfa2V5X2hhc2gYAyABKAQSKgoKd2FpdF9jaGFpbhgEIAMoCzIWLmRlYWRsb2NrLldhaXRGb3JFbnRyeRIUCgxkZWFkbG9ja19rZXkYBSABKAwiZAoPQ29tbWl0VHNFeHBpcmVkEhAKCHN0YXJ0X3RzGAEgASgEEhsKE2F0dGVtcHRlZF9jb21taXRfdHMYAiABKAQSCwoDa2V5GAMgASgMEhUKDW1pbl9jb21taXRfdHMYBCABKAQiNAoLVHhuTm90Rm91bmQSEAoIc3RhcnRfdHMYASABKAQSEwoLcHJpbWFyeV9rZXkYAiABKAwiJQoQQ29tbWl0VHNUb29MYXJnZRIRCgljb21taXRfdHMYASABKAQijgEKD0Fzc2VydGlvbkZhaWxlZBIQCghzdGFydF90cxgBIAEoBBILCgNrZXkYAiABKAwSJQoJYXNzZXJ0aW9uGAMgASgOMhIua3ZycGNwYi5Bc3NlcnRpb24SGQoRZXhpc3Rpbmdfc3RhcnRfdHMYBCABKAQSGgoSZXhpc3RpbmdfY29tbWl0X3RzGAUgASgEIjcKD1ByaW1hcnlNaXNtYXRjaBIkCglsb2NrX2luZm8YASABKAsyES5rdnJwY3BiLkxvY2tJbmZvIoMBCgpUaW1lRGV0YWlsEhkKEXdhaXRfd2FsbF90aW1lX21zGAEgASgEEhwKFHByb2Nlc3Nfd2FsbF90aW1lX21zGAIgASgEEhwKFGt2X3JlYWRfd2FsbF90aW1lX21zGAMgASgEEh4KFnRvdGFsX3JwY193YWxsX3RpbWVfbnMYBCABKAQi6gEKDFRpbWVEZXRhaWxWMhIZChF3YWl0X3dhbGxfdGltZV9ucxgBIAEoBBIcChRwcm9jZXNzX3dhbGxfdGltZV9ucxgCIAEoBBIkChxwcm9jZXNzX3N1c3BlbmRfd2FsbF90aW1lX25zGAMgASgEEhwKFGt2X3JlYWRfd2FsbF90aW1lX25zGAQgASgEEh4KFnRvdGFsX3JwY193YWxsX3RpbWVfbnMYBSABKAQSHwoXa3ZfZ3JwY19wcm9jZXNzX3RpbWVfbnMYBiABKAQSHAoUa3ZfZ3JwY193YWl0X3RpbWVfbnMYByABKAQiQAoIU2NhbkluZm8SDQoFdG90YWwYASABKAMSEQoJcHJvY2Vzc2VkGAIgASgDEhIKCnJlYWRfYnl0ZXMYAyABKAMicAoKU2NhbkRldGFpbBIgCgV3cml0ZRgBIAEoCzIRLmt2cnBjcGIuU2NhbkluZm8SHwoEbG9jaxgCIAEoCzIRLmt2cnBjcGIuU2NhbkluZm8SHwoEZGF0YRgDIAEoCzIRLmt2cnBjcGIuU2NhbkluZm8iyQMKDFNjYW5EZXRhaWxWMhIaChJwcm9jZXNzZWRfdmVyc2lvbnMYASABKAQSFgoOdG90YWxfdmVyc2lvbnMYAiABKAQSJAoccm9ja3NkYl9kZWxldGVfc2tpcHBlZF9jb3VudBgDIAEoBBIhChlyb2Nrc2RiX2tleV9za2lwcGVkX2NvdW50GAQgASgEEiUKHXJvY2tzZGJfYmxvY2tfY2FjaGVfaGl0X2NvdW50GAUgASgEEiAKGHJvY2tzZGJfYmxvY2tfcmVhZF9jb3VudBgGIAEoBBIfChdyb2Nrc2RiX2Jsb2NrX3JlYWRfYnl0ZRgHIAEoBBIfChdwcm9jZXNzZWRfdmVyc2lvbnNfc2l6ZRgIIAEoBBIgChhyb2Nrc2RiX2Jsb2NrX3JlYWRfbmFub3MYCSABKAQSGgoSZ2V0X3NuYXBzaG90X25hbm9zGAogASgEEiUKHXJlYWRfaW5kZXhfcHJvcG9zZV93YWl0X25hbm9zGAsgASgEEiUKHXJlYWRfaW5kZXhfY29uZmlybV93YWl0X25hbm9zGAwgASgEEiUKHXJlYWRfcG9vbF9zY2hlZHVsZV93YWl0X25hbm9zGA0gASgEImEKC0V4ZWNEZXRhaWxzEigKC3RpbWVfZGV0YWlsGAEgASgLMhMua3ZycGNwYi5UaW1lRGV0YWlsEigKC3NjYW5fZGV0YWlsGAIgASgLMhMua3ZycGNwYi5TY2FuRGV0YWlsIsMBCg1FeGVjRGV0YWlsc1YyEigKC3RpbWVfZGV0YWlsGAEgASgLMhMua3ZycGNwYi5UaW1lRGV0YWlsEi0KDnNjYW5fZGV0YWlsX3YyGAIgASgLMhUua3ZycGNwYi5TY2FuRGV0YWlsVjISKgoMd3JpdGVfZGV0YWlsGAMgASgLMhQua3ZycGNwYi5Xcml0ZURldGFpbBItCg50aW1lX2RldGFpbF92MhgEIAEoCzIVLmt2cnBjcGIuVGltZURldGFpbFYyIqMECgtXcml0ZURldGFpbBIeChZzdG9yZV9iYXRjaF93YWl0X25hbm9zGAEgASgEEh8KF3Byb3Bvc2Vfc2VuZF93YWl0X25hbm9zGAIgASgEEhkKEXBlcnNpc3RfbG9nX25hbm9zGAMgASgEEicKH3JhZnRfZGJfd3JpdGVfbGVhZGVyX3dhaXRfbmFub3MYBCABKAQSHgoWcmFmdF9kYl9zeW5jX2xvZ19uYW5vcxgFIAEoBBIkChxyYWZ0X2RiX3dyaXRlX21lbXRhYmxlX25hbm9zGAYgASgEEhgKEGNvbW1pdF9sb2dfbmFub3MYByABKAQSHgoWYXBwbHlfYmF0Y2hfd2FpdF9uYW5vcxgIIAEoBBIXCg9hcHBseV9sb2dfbmFub3MYCSABKAQSHgoWYXBwbHlfbXV0ZXhfbG9ja19uYW5vcxgKIAEoBBIlCh1hcHBseV93cml0ZV9sZWFkZXJfd2FpdF9uYW5vcxgLIAEoBBIdChVhcHBseV93cml0ZV93YWxfbmFub3MYDCABKAQSIgoaYXBwbHlfd3JpdGVfbWVtdGFibGVfbmFub3MYDSABKAQSGAoQbGF0Y2hfd2FpdF9uYW5vcxgOIAEoBBIVCg1wcm9jZXNzX25hbm9zGA8gASgEEhYKDnRocm90dGxlX25hbm9zGBAgASgEEiMKG3Blc3NpbWlzdGljX2xvY2tfd2FpdF9uYW5vcxgRIAEoBCJGCgZLdlBhaXISIAoFZXJyb3IYASABKAsyES5rdnJwY3BiLktleUVycm9yEgsKA2tleRgCIAEoDBINCgV2YWx1ZRgDIAEoDCJmCghNdXRhdGlvbhIXCgJvcBgBIAEoDjILLmt2cnBjcGIuT3ASCwoDa2V5GAIgASgMEg0KBXZhbHVlGAMgASgMEiUKCWFzc2VydGlvbhgEIAEoDjISLmt2cnBjcGIuQXNzZXJ0aW9uIjsKB1R4bkluZm8SCwoDdHhuGAEgASgEEg4KBnN0YXR1cxgCIAEoBBITCgtpc190eG5fZmlsZRhkIAEoCCKVAQoOUmF3U2NhblJlcXVlc3QSIQoHY29udGV4dBgBIAEoCzIQLmt2cnBjcGIuQ29udGV4dBIRCglzdGFydF9rZXkYAiABKAwSDQoFbGltaXQYAyABKA0SEAoIa2V5X29ubHkYBCABKAgSCgoCY2YYBSABKAkSDwoHcmV2ZXJzZRgGIAEoCBIPCgdlbmRfa2V5GAcgASgMIlUKD1Jhd1NjYW5SZXNwb25zZRIkCgxyZWdpb25fZXJyb3IYASABKAsyDi5lcnJvcnBiLkVycm9yEhwKA2t2cxgCIAMoCzIPLmt2cnBjcGIuS3ZQYWlyKkoKGVBlc3NpbWlzdGljTG9ja1dha2VVcE1vZGUSFAoQV2FrZVVwTW9kZU5vcm1hbBAAEhcKE1dha2VVcE1vZGVGb3JjZUxvY2sQASpsChxQZXNzaW1pc3RpY0xvY2tLZXlSZXN1bHRUeXBlEhQKEExvY2tSZXN1bHROb3JtYWwQABIgChxMb2NrUmVzdWx0TG9ja2VkV2l0aENvbmZsaWN0EAESFAoQTG9ja1Jlc3VsdEZhaWxlZBACKicKCkFQSVZlcnNpb24SBgoCVjEQABIJCgVWMVRUTBABEgYKAlYyEAIqKwoKQ29tbWFuZFByaRIKCgZOb3JtYWwQABIHCgNMb3cQARIICgRIaWdoEAIqLwoOSXNvbGF0aW9uTGV2ZWwSBgoCU0kQABIGCgJSQxABEg0KCVJDQ2hlY2tUUxACKlYKC0Rpc2tGdWxsT3B0EhQKEE5vdEFsbG93ZWRPbkZ1bGwQABIXChNBbGxvd2VkT25BbG1vc3RGdWxsEAESGAoUQWxsb3dlZE9uQWxyZWFkeUZ1bGwQAipjCgJPcBIHCgNQdXQQABIHCgNEZWwQARIICgRMb2NrEAISDAoIUm9sbGJhY2sQAxIKCgZJbnNlcnQQBBITCg9QZXNzaW1pc3RpY0xvY2sQBRISCg5DaGVja05vdEV4aXN0cxAGKi4KCUFzc2VydGlvbhIICgROb25lEAASCQoFRXhpc3QQARIMCghOb3RFeGlzdBACKi8KDkFzc2VydGlvbkxldmVsEgcKA09mZhAAEggKBEZhc3QQARIKCgZTdHJpY3QQAiqbAQoGQWN0aW9uEgwKCE5vQWN0aW9uEAASFQoRVFRMRXhwaXJlUm9sbGJhY2sQARIYChRMb2NrTm90RXhpc3RSb2xsYmFjaxACEhUKEU1pbkNvbW1pdFRTUHVzaGVkEAMSIAocVFRMRXhwaXJlUGVzc2ltaXN0aWNSb2xsYmFjaxAEEhkKFUxvY2tOb3RFeGlzdERvTm90aGluZxAFKiUKB0V4dHJhT3ASCAoETm9vcBAAEhAKDFJlYWRPbGRWYWx1ZRABYgZwcm90bzM", [file_mesh_options, file_pd_resource_manager, file_tikv_deadlock, file_tikv_errorpb, file_tikv_metapb, file_tikv_tracepb]);
 
 /**
  * @generated from message kvrpcpb.ScanRequest
@@ -105,6 +105,739 @@ export const ScanResponseSchema: GenMessage<ScanResponse> = /*@__PURE__*/
   messageDesc(file_tikv_kvrpcpb, 1);
 
 /**
+ * @generated from message kvrpcpb.PrewriteRequest
+ */
+export type PrewriteRequest = Message<"kvrpcpb.PrewriteRequest"> & {
+  /**
+   * @generated from field: kvrpcpb.Context context = 1;
+   */
+  context?: Context | undefined;
+
+  /**
+   * @generated from field: repeated kvrpcpb.Mutation mutations = 2;
+   */
+  mutations: Mutation[];
+
+  /**
+   * @generated from field: bytes primary_lock = 3;
+   */
+  primaryLock: Uint8Array;
+
+  /**
+   * @generated from field: uint64 start_version = 4;
+   */
+  startVersion: bigint;
+
+  /**
+   * @generated from field: uint64 lock_ttl = 5;
+   */
+  lockTtl: bigint;
+
+  /**
+   * @generated from field: bool skip_constraint_check = 6;
+   */
+  skipConstraintCheck: boolean;
+
+  /**
+   * @generated from field: repeated kvrpcpb.PrewriteRequest.PessimisticAction pessimistic_actions = 7;
+   */
+  pessimisticActions: PrewriteRequest_PessimisticAction[];
+
+  /**
+   * @generated from field: uint64 txn_size = 8;
+   */
+  txnSize: bigint;
+
+  /**
+   * @generated from field: uint64 for_update_ts = 9;
+   */
+  forUpdateTs: bigint;
+
+  /**
+   * @generated from field: uint64 min_commit_ts = 10;
+   */
+  minCommitTs: bigint;
+
+  /**
+   * @generated from field: bool use_async_commit = 11;
+   */
+  useAsyncCommit: boolean;
+
+  /**
+   * @generated from field: repeated bytes secondaries = 12;
+   */
+  secondaries: Uint8Array[];
+
+  /**
+   * @generated from field: bool try_one_pc = 13;
+   */
+  tryOnePc: boolean;
+
+  /**
+   * @generated from field: uint64 max_commit_ts = 14;
+   */
+  maxCommitTs: bigint;
+
+  /**
+   * @generated from field: kvrpcpb.AssertionLevel assertion_level = 15;
+   */
+  assertionLevel: AssertionLevel;
+
+  /**
+   * @generated from field: repeated kvrpcpb.PrewriteRequest.ForUpdateTSConstraint for_update_ts_constraints = 16;
+   */
+  forUpdateTsConstraints: PrewriteRequest_ForUpdateTSConstraint[];
+
+  /**
+   * @generated from field: repeated uint64 txn_file_chunks = 100;
+   */
+  txnFileChunks: bigint[];
+};
+
+/**
+ * Describes the message kvrpcpb.PrewriteRequest.
+ * Use `create(PrewriteRequestSchema)` to create a new message.
+ */
+export const PrewriteRequestSchema: GenMessage<PrewriteRequest> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 2);
+
+/**
+ * @generated from message kvrpcpb.PrewriteRequest.ForUpdateTSConstraint
+ */
+export type PrewriteRequest_ForUpdateTSConstraint = Message<"kvrpcpb.PrewriteRequest.ForUpdateTSConstraint"> & {
+  /**
+   * @generated from field: uint32 index = 1;
+   */
+  index: number;
+
+  /**
+   * @generated from field: uint64 expected_for_update_ts = 2;
+   */
+  expectedForUpdateTs: bigint;
+};
+
+/**
+ * Describes the message kvrpcpb.PrewriteRequest.ForUpdateTSConstraint.
+ * Use `create(PrewriteRequest_ForUpdateTSConstraintSchema)` to create a new message.
+ */
+export const PrewriteRequest_ForUpdateTSConstraintSchema: GenMessage<PrewriteRequest_ForUpdateTSConstraint> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 2, 0);
+
+/**
+ * @generated from enum kvrpcpb.PrewriteRequest.PessimisticAction
+ */
+export enum PrewriteRequest_PessimisticAction {
+  /**
+   * @generated from enum value: SKIP_PESSIMISTIC_CHECK = 0;
+   */
+  SKIP_PESSIMISTIC_CHECK = 0,
+
+  /**
+   * @generated from enum value: DO_PESSIMISTIC_CHECK = 1;
+   */
+  DO_PESSIMISTIC_CHECK = 1,
+
+  /**
+   * @generated from enum value: DO_CONSTRAINT_CHECK = 2;
+   */
+  DO_CONSTRAINT_CHECK = 2,
+}
+
+/**
+ * Describes the enum kvrpcpb.PrewriteRequest.PessimisticAction.
+ */
+export const PrewriteRequest_PessimisticActionSchema: GenEnum<PrewriteRequest_PessimisticAction> = /*@__PURE__*/
+  enumDesc(file_tikv_kvrpcpb, 2, 0);
+
+/**
+ * @generated from message kvrpcpb.PrewriteResponse
+ */
+export type PrewriteResponse = Message<"kvrpcpb.PrewriteResponse"> & {
+  /**
+   * @generated from field: errorpb.Error region_error = 1;
+   */
+  regionError?: Error | undefined;
+
+  /**
+   * @generated from field: repeated kvrpcpb.KeyError errors = 2;
+   */
+  errors: KeyError[];
+
+  /**
+   * @generated from field: uint64 min_commit_ts = 3;
+   */
+  minCommitTs: bigint;
+
+  /**
+   * @generated from field: uint64 one_pc_commit_ts = 4;
+   */
+  onePcCommitTs: bigint;
+
+  /**
+   * @generated from field: kvrpcpb.ExecDetailsV2 exec_details_v2 = 5;
+   */
+  execDetailsV2?: ExecDetailsV2 | undefined;
+};
+
+/**
+ * Describes the message kvrpcpb.PrewriteResponse.
+ * Use `create(PrewriteResponseSchema)` to create a new message.
+ */
+export const PrewriteResponseSchema: GenMessage<PrewriteResponse> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 3);
+
+/**
+ * @generated from message kvrpcpb.PessimisticLockRequest
+ */
+export type PessimisticLockRequest = Message<"kvrpcpb.PessimisticLockRequest"> & {
+  /**
+   * @generated from field: kvrpcpb.Context context = 1;
+   */
+  context?: Context | undefined;
+
+  /**
+   * @generated from field: repeated kvrpcpb.Mutation mutations = 2;
+   */
+  mutations: Mutation[];
+
+  /**
+   * @generated from field: bytes primary_lock = 3;
+   */
+  primaryLock: Uint8Array;
+
+  /**
+   * @generated from field: uint64 start_version = 4;
+   */
+  startVersion: bigint;
+
+  /**
+   * @generated from field: uint64 lock_ttl = 5;
+   */
+  lockTtl: bigint;
+
+  /**
+   * @generated from field: uint64 for_update_ts = 6;
+   */
+  forUpdateTs: bigint;
+
+  /**
+   * @generated from field: bool is_first_lock = 7;
+   */
+  isFirstLock: boolean;
+
+  /**
+   * @generated from field: int64 wait_timeout = 8;
+   */
+  waitTimeout: bigint;
+
+  /**
+   * @generated from field: bool force = 9;
+   */
+  force: boolean;
+
+  /**
+   * @generated from field: bool return_values = 10;
+   */
+  returnValues: boolean;
+
+  /**
+   * @generated from field: uint64 min_commit_ts = 11;
+   */
+  minCommitTs: bigint;
+
+  /**
+   * @generated from field: bool check_existence = 12;
+   */
+  checkExistence: boolean;
+
+  /**
+   * @generated from field: bool lock_only_if_exists = 13;
+   */
+  lockOnlyIfExists: boolean;
+
+  /**
+   * @generated from field: kvrpcpb.PessimisticLockWakeUpMode wake_up_mode = 14;
+   */
+  wakeUpMode: PessimisticLockWakeUpMode;
+};
+
+/**
+ * Describes the message kvrpcpb.PessimisticLockRequest.
+ * Use `create(PessimisticLockRequestSchema)` to create a new message.
+ */
+export const PessimisticLockRequestSchema: GenMessage<PessimisticLockRequest> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 4);
+
+/**
+ * @generated from message kvrpcpb.PessimisticLockKeyResult
+ */
+export type PessimisticLockKeyResult = Message<"kvrpcpb.PessimisticLockKeyResult"> & {
+  /**
+   * @generated from field: kvrpcpb.PessimisticLockKeyResultType type = 1;
+   */
+  type: PessimisticLockKeyResultType;
+
+  /**
+   * @generated from field: bytes value = 2;
+   */
+  value: Uint8Array;
+
+  /**
+   * @generated from field: bool existence = 3;
+   */
+  existence: boolean;
+
+  /**
+   * @generated from field: uint64 locked_with_conflict_ts = 4;
+   */
+  lockedWithConflictTs: bigint;
+
+  /**
+   * @generated from field: bool skip_resolving_lock = 11;
+   */
+  skipResolvingLock: boolean;
+};
+
+/**
+ * Describes the message kvrpcpb.PessimisticLockKeyResult.
+ * Use `create(PessimisticLockKeyResultSchema)` to create a new message.
+ */
+export const PessimisticLockKeyResultSchema: GenMessage<PessimisticLockKeyResult> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 5);
+
+/**
+ * @generated from message kvrpcpb.PessimisticLockResponse
+ */
+export type PessimisticLockResponse = Message<"kvrpcpb.PessimisticLockResponse"> & {
+  /**
+   * @generated from field: errorpb.Error region_error = 1;
+   */
+  regionError?: Error | undefined;
+
+  /**
+   * @generated from field: repeated kvrpcpb.KeyError errors = 2;
+   */
+  errors: KeyError[];
+
+  /**
+   * @generated from field: uint64 commit_ts = 3;
+   */
+  commitTs: bigint;
+
+  /**
+   * @generated from field: bytes value = 4;
+   */
+  value: Uint8Array;
+
+  /**
+   * @generated from field: repeated bytes values = 5;
+   */
+  values: Uint8Array[];
+
+  /**
+   * @generated from field: repeated bool not_founds = 6;
+   */
+  notFounds: boolean[];
+
+  /**
+   * @generated from field: kvrpcpb.ExecDetailsV2 exec_details_v2 = 7;
+   */
+  execDetailsV2?: ExecDetailsV2 | undefined;
+
+  /**
+   * @generated from field: repeated kvrpcpb.PessimisticLockKeyResult results = 8;
+   */
+  results: PessimisticLockKeyResult[];
+};
+
+/**
+ * Describes the message kvrpcpb.PessimisticLockResponse.
+ * Use `create(PessimisticLockResponseSchema)` to create a new message.
+ */
+export const PessimisticLockResponseSchema: GenMessage<PessimisticLockResponse> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 6);
+
+/**
+ * @generated from message kvrpcpb.CheckTxnStatusRequest
+ */
+export type CheckTxnStatusRequest = Message<"kvrpcpb.CheckTxnStatusRequest"> & {
+  /**
+   * @generated from field: kvrpcpb.Context context = 1;
+   */
+  context?: Context | undefined;
+
+  /**
+   * @generated from field: bytes primary_key = 2;
+   */
+  primaryKey: Uint8Array;
+
+  /**
+   * @generated from field: uint64 lock_ts = 3;
+   */
+  lockTs: bigint;
+
+  /**
+   * @generated from field: uint64 caller_start_ts = 4;
+   */
+  callerStartTs: bigint;
+
+  /**
+   * @generated from field: uint64 current_ts = 5;
+   */
+  currentTs: bigint;
+
+  /**
+   * @generated from field: bool rollback_if_not_exist = 6;
+   */
+  rollbackIfNotExist: boolean;
+
+  /**
+   * @generated from field: bool force_sync_commit = 7;
+   */
+  forceSyncCommit: boolean;
+
+  /**
+   * @generated from field: bool resolving_pessimistic_lock = 8;
+   */
+  resolvingPessimisticLock: boolean;
+
+  /**
+   * @generated from field: bool verify_is_primary = 9;
+   */
+  verifyIsPrimary: boolean;
+
+  /**
+   * @generated from field: bool is_txn_file = 100;
+   */
+  isTxnFile: boolean;
+};
+
+/**
+ * Describes the message kvrpcpb.CheckTxnStatusRequest.
+ * Use `create(CheckTxnStatusRequestSchema)` to create a new message.
+ */
+export const CheckTxnStatusRequestSchema: GenMessage<CheckTxnStatusRequest> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 7);
+
+/**
+ * @generated from message kvrpcpb.CheckTxnStatusResponse
+ */
+export type CheckTxnStatusResponse = Message<"kvrpcpb.CheckTxnStatusResponse"> & {
+  /**
+   * @generated from field: errorpb.Error region_error = 1;
+   */
+  regionError?: Error | undefined;
+
+  /**
+   * @generated from field: kvrpcpb.KeyError error = 2;
+   */
+  error?: KeyError | undefined;
+
+  /**
+   * @generated from field: uint64 lock_ttl = 3;
+   */
+  lockTtl: bigint;
+
+  /**
+   * @generated from field: uint64 commit_version = 4;
+   */
+  commitVersion: bigint;
+
+  /**
+   * @generated from field: kvrpcpb.Action action = 5;
+   */
+  action: Action;
+
+  /**
+   * @generated from field: kvrpcpb.LockInfo lock_info = 6;
+   */
+  lockInfo?: LockInfo | undefined;
+
+  /**
+   * @generated from field: kvrpcpb.ExecDetailsV2 exec_details_v2 = 7;
+   */
+  execDetailsV2?: ExecDetailsV2 | undefined;
+};
+
+/**
+ * Describes the message kvrpcpb.CheckTxnStatusResponse.
+ * Use `create(CheckTxnStatusResponseSchema)` to create a new message.
+ */
+export const CheckTxnStatusResponseSchema: GenMessage<CheckTxnStatusResponse> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 8);
+
+/**
+ * @generated from message kvrpcpb.CheckSecondaryLocksRequest
+ */
+export type CheckSecondaryLocksRequest = Message<"kvrpcpb.CheckSecondaryLocksRequest"> & {
+  /**
+   * @generated from field: kvrpcpb.Context context = 1;
+   */
+  context?: Context | undefined;
+
+  /**
+   * @generated from field: repeated bytes keys = 2;
+   */
+  keys: Uint8Array[];
+
+  /**
+   * @generated from field: uint64 start_version = 3;
+   */
+  startVersion: bigint;
+};
+
+/**
+ * Describes the message kvrpcpb.CheckSecondaryLocksRequest.
+ * Use `create(CheckSecondaryLocksRequestSchema)` to create a new message.
+ */
+export const CheckSecondaryLocksRequestSchema: GenMessage<CheckSecondaryLocksRequest> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 9);
+
+/**
+ * @generated from message kvrpcpb.CheckSecondaryLocksResponse
+ */
+export type CheckSecondaryLocksResponse = Message<"kvrpcpb.CheckSecondaryLocksResponse"> & {
+  /**
+   * @generated from field: errorpb.Error region_error = 1;
+   */
+  regionError?: Error | undefined;
+
+  /**
+   * @generated from field: kvrpcpb.KeyError error = 2;
+   */
+  error?: KeyError | undefined;
+
+  /**
+   * @generated from field: repeated kvrpcpb.LockInfo locks = 3;
+   */
+  locks: LockInfo[];
+
+  /**
+   * @generated from field: uint64 commit_ts = 4;
+   */
+  commitTs: bigint;
+
+  /**
+   * @generated from field: kvrpcpb.ExecDetailsV2 exec_details_v2 = 5;
+   */
+  execDetailsV2?: ExecDetailsV2 | undefined;
+};
+
+/**
+ * Describes the message kvrpcpb.CheckSecondaryLocksResponse.
+ * Use `create(CheckSecondaryLocksResponseSchema)` to create a new message.
+ */
+export const CheckSecondaryLocksResponseSchema: GenMessage<CheckSecondaryLocksResponse> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 10);
+
+/**
+ * @generated from message kvrpcpb.CommitRequest
+ */
+export type CommitRequest = Message<"kvrpcpb.CommitRequest"> & {
+  /**
+   * @generated from field: kvrpcpb.Context context = 1;
+   */
+  context?: Context | undefined;
+
+  /**
+   * @generated from field: uint64 start_version = 2;
+   */
+  startVersion: bigint;
+
+  /**
+   * @generated from field: repeated bytes keys = 3;
+   */
+  keys: Uint8Array[];
+
+  /**
+   * @generated from field: uint64 commit_version = 4;
+   */
+  commitVersion: bigint;
+
+  /**
+   * @generated from field: bool is_txn_file = 100;
+   */
+  isTxnFile: boolean;
+};
+
+/**
+ * Describes the message kvrpcpb.CommitRequest.
+ * Use `create(CommitRequestSchema)` to create a new message.
+ */
+export const CommitRequestSchema: GenMessage<CommitRequest> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 11);
+
+/**
+ * @generated from message kvrpcpb.CommitResponse
+ */
+export type CommitResponse = Message<"kvrpcpb.CommitResponse"> & {
+  /**
+   * @generated from field: errorpb.Error region_error = 1;
+   */
+  regionError?: Error | undefined;
+
+  /**
+   * @generated from field: kvrpcpb.KeyError error = 2;
+   */
+  error?: KeyError | undefined;
+
+  /**
+   * @generated from field: uint64 commit_version = 3;
+   */
+  commitVersion: bigint;
+
+  /**
+   * @generated from field: kvrpcpb.ExecDetailsV2 exec_details_v2 = 4;
+   */
+  execDetailsV2?: ExecDetailsV2 | undefined;
+};
+
+/**
+ * Describes the message kvrpcpb.CommitResponse.
+ * Use `create(CommitResponseSchema)` to create a new message.
+ */
+export const CommitResponseSchema: GenMessage<CommitResponse> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 12);
+
+/**
+ * @generated from message kvrpcpb.ScanLockRequest
+ */
+export type ScanLockRequest = Message<"kvrpcpb.ScanLockRequest"> & {
+  /**
+   * @generated from field: kvrpcpb.Context context = 1;
+   */
+  context?: Context | undefined;
+
+  /**
+   * @generated from field: uint64 max_version = 2;
+   */
+  maxVersion: bigint;
+
+  /**
+   * @generated from field: bytes start_key = 3;
+   */
+  startKey: Uint8Array;
+
+  /**
+   * @generated from field: uint32 limit = 4;
+   */
+  limit: number;
+
+  /**
+   * @generated from field: bytes end_key = 5;
+   */
+  endKey: Uint8Array;
+};
+
+/**
+ * Describes the message kvrpcpb.ScanLockRequest.
+ * Use `create(ScanLockRequestSchema)` to create a new message.
+ */
+export const ScanLockRequestSchema: GenMessage<ScanLockRequest> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 13);
+
+/**
+ * @generated from message kvrpcpb.ScanLockResponse
+ */
+export type ScanLockResponse = Message<"kvrpcpb.ScanLockResponse"> & {
+  /**
+   * @generated from field: errorpb.Error region_error = 1;
+   */
+  regionError?: Error | undefined;
+
+  /**
+   * @generated from field: kvrpcpb.KeyError error = 2;
+   */
+  error?: KeyError | undefined;
+
+  /**
+   * @generated from field: repeated kvrpcpb.LockInfo locks = 3;
+   */
+  locks: LockInfo[];
+
+  /**
+   * @generated from field: kvrpcpb.ExecDetailsV2 exec_details_v2 = 4;
+   */
+  execDetailsV2?: ExecDetailsV2 | undefined;
+};
+
+/**
+ * Describes the message kvrpcpb.ScanLockResponse.
+ * Use `create(ScanLockResponseSchema)` to create a new message.
+ */
+export const ScanLockResponseSchema: GenMessage<ScanLockResponse> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 14);
+
+/**
+ * @generated from message kvrpcpb.ResolveLockRequest
+ */
+export type ResolveLockRequest = Message<"kvrpcpb.ResolveLockRequest"> & {
+  /**
+   * @generated from field: kvrpcpb.Context context = 1;
+   */
+  context?: Context | undefined;
+
+  /**
+   * @generated from field: uint64 start_version = 2;
+   */
+  startVersion: bigint;
+
+  /**
+   * @generated from field: uint64 commit_version = 3;
+   */
+  commitVersion: bigint;
+
+  /**
+   * @generated from field: repeated kvrpcpb.TxnInfo txn_infos = 4;
+   */
+  txnInfos: TxnInfo[];
+
+  /**
+   * @generated from field: repeated bytes keys = 5;
+   */
+  keys: Uint8Array[];
+
+  /**
+   * @generated from field: bool is_txn_file = 100;
+   */
+  isTxnFile: boolean;
+};
+
+/**
+ * Describes the message kvrpcpb.ResolveLockRequest.
+ * Use `create(ResolveLockRequestSchema)` to create a new message.
+ */
+export const ResolveLockRequestSchema: GenMessage<ResolveLockRequest> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 15);
+
+/**
+ * @generated from message kvrpcpb.ResolveLockResponse
+ */
+export type ResolveLockResponse = Message<"kvrpcpb.ResolveLockResponse"> & {
+  /**
+   * @generated from field: errorpb.Error region_error = 1;
+   */
+  regionError?: Error | undefined;
+
+  /**
+   * @generated from field: kvrpcpb.KeyError error = 2;
+   */
+  error?: KeyError | undefined;
+
+  /**
+   * @generated from field: kvrpcpb.ExecDetailsV2 exec_details_v2 = 3;
+   */
+  execDetailsV2?: ExecDetailsV2 | undefined;
+};
+
+/**
+ * Describes the message kvrpcpb.ResolveLockResponse.
+ * Use `create(ResolveLockResponseSchema)` to create a new message.
+ */
+export const ResolveLockResponseSchema: GenMessage<ResolveLockResponse> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 16);
+
+/**
  * @generated from message kvrpcpb.UnsafeDestroyRangeRequest
  */
 export type UnsafeDestroyRangeRequest = Message<"kvrpcpb.UnsafeDestroyRangeRequest"> & {
@@ -129,7 +862,7 @@ export type UnsafeDestroyRangeRequest = Message<"kvrpcpb.UnsafeDestroyRangeReque
  * Use `create(UnsafeDestroyRangeRequestSchema)` to create a new message.
  */
 export const UnsafeDestroyRangeRequestSchema: GenMessage<UnsafeDestroyRangeRequest> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 2);
+  messageDesc(file_tikv_kvrpcpb, 17);
 
 /**
  * @generated from message kvrpcpb.UnsafeDestroyRangeResponse
@@ -151,7 +884,76 @@ export type UnsafeDestroyRangeResponse = Message<"kvrpcpb.UnsafeDestroyRangeResp
  * Use `create(UnsafeDestroyRangeResponseSchema)` to create a new message.
  */
 export const UnsafeDestroyRangeResponseSchema: GenMessage<UnsafeDestroyRangeResponse> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 3);
+  messageDesc(file_tikv_kvrpcpb, 18);
+
+/**
+ * @generated from message kvrpcpb.SplitRegionRequest
+ */
+export type SplitRegionRequest = Message<"kvrpcpb.SplitRegionRequest"> & {
+  /**
+   * @generated from field: kvrpcpb.Context context = 1;
+   */
+  context?: Context | undefined;
+
+  /**
+   * @generated from field: bytes split_key = 2;
+   */
+  splitKey: Uint8Array;
+
+  /**
+   * @generated from field: repeated bytes split_keys = 3;
+   */
+  splitKeys: Uint8Array[];
+
+  /**
+   * @generated from field: bool is_raw_kv = 4;
+   */
+  isRawKv: boolean;
+};
+
+/**
+ * Describes the message kvrpcpb.SplitRegionRequest.
+ * Use `create(SplitRegionRequestSchema)` to create a new message.
+ */
+export const SplitRegionRequestSchema: GenMessage<SplitRegionRequest> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 19);
+
+/**
+ * @generated from message kvrpcpb.SplitRegionResponse
+ */
+export type SplitRegionResponse = Message<"kvrpcpb.SplitRegionResponse"> & {
+  /**
+   * @generated from field: errorpb.Error region_error = 1;
+   */
+  regionError?: Error | undefined;
+
+  /**
+   * @generated from field: metapb.Region left = 2;
+   */
+  left?: Region | undefined;
+
+  /**
+   * @generated from field: metapb.Region right = 3;
+   */
+  right?: Region | undefined;
+
+  /**
+   * @generated from field: repeated metapb.Region regions = 4;
+   */
+  regions: Region[];
+
+  /**
+   * @generated from field: repeated kvrpcpb.KeyError errors = 100;
+   */
+  errors: KeyError[];
+};
+
+/**
+ * Describes the message kvrpcpb.SplitRegionResponse.
+ * Use `create(SplitRegionResponseSchema)` to create a new message.
+ */
+export const SplitRegionResponseSchema: GenMessage<SplitRegionResponse> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 20);
 
 /**
  * @generated from message kvrpcpb.Context
@@ -313,7 +1115,7 @@ export type Context = Message<"kvrpcpb.Context"> & {
  * Use `create(ContextSchema)` to create a new message.
  */
 export const ContextSchema: GenMessage<Context> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 4);
+  messageDesc(file_tikv_kvrpcpb, 21);
 
 /**
  * @generated from message kvrpcpb.ResourceControlContext
@@ -340,7 +1142,7 @@ export type ResourceControlContext = Message<"kvrpcpb.ResourceControlContext"> &
  * Use `create(ResourceControlContextSchema)` to create a new message.
  */
 export const ResourceControlContextSchema: GenMessage<ResourceControlContext> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 5);
+  messageDesc(file_tikv_kvrpcpb, 22);
 
 /**
  * @generated from message kvrpcpb.SourceStmt
@@ -372,7 +1174,7 @@ export type SourceStmt = Message<"kvrpcpb.SourceStmt"> & {
  * Use `create(SourceStmtSchema)` to create a new message.
  */
 export const SourceStmtSchema: GenMessage<SourceStmt> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 6);
+  messageDesc(file_tikv_kvrpcpb, 23);
 
 /**
  * @generated from message kvrpcpb.LockInfo
@@ -444,7 +1246,7 @@ export type LockInfo = Message<"kvrpcpb.LockInfo"> & {
  * Use `create(LockInfoSchema)` to create a new message.
  */
 export const LockInfoSchema: GenMessage<LockInfo> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 7);
+  messageDesc(file_tikv_kvrpcpb, 24);
 
 /**
  * @generated from message kvrpcpb.KeyError
@@ -511,7 +1313,7 @@ export type KeyError = Message<"kvrpcpb.KeyError"> & {
  * Use `create(KeyErrorSchema)` to create a new message.
  */
 export const KeyErrorSchema: GenMessage<KeyError> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 8);
+  messageDesc(file_tikv_kvrpcpb, 25);
 
 /**
  * @generated from message kvrpcpb.WriteConflict
@@ -553,7 +1355,7 @@ export type WriteConflict = Message<"kvrpcpb.WriteConflict"> & {
  * Use `create(WriteConflictSchema)` to create a new message.
  */
 export const WriteConflictSchema: GenMessage<WriteConflict> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 9);
+  messageDesc(file_tikv_kvrpcpb, 26);
 
 /**
  * @generated from enum kvrpcpb.WriteConflict.Reason
@@ -594,7 +1396,7 @@ export enum WriteConflict_Reason {
  * Describes the enum kvrpcpb.WriteConflict.Reason.
  */
 export const WriteConflict_ReasonSchema: GenEnum<WriteConflict_Reason> = /*@__PURE__*/
-  enumDesc(file_tikv_kvrpcpb, 9, 0);
+  enumDesc(file_tikv_kvrpcpb, 26, 0);
 
 /**
  * @generated from message kvrpcpb.AlreadyExist
@@ -611,7 +1413,7 @@ export type AlreadyExist = Message<"kvrpcpb.AlreadyExist"> & {
  * Use `create(AlreadyExistSchema)` to create a new message.
  */
 export const AlreadyExistSchema: GenMessage<AlreadyExist> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 10);
+  messageDesc(file_tikv_kvrpcpb, 27);
 
 /**
  * @generated from message kvrpcpb.Deadlock
@@ -648,7 +1450,7 @@ export type Deadlock = Message<"kvrpcpb.Deadlock"> & {
  * Use `create(DeadlockSchema)` to create a new message.
  */
 export const DeadlockSchema: GenMessage<Deadlock> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 11);
+  messageDesc(file_tikv_kvrpcpb, 28);
 
 /**
  * @generated from message kvrpcpb.CommitTsExpired
@@ -680,7 +1482,7 @@ export type CommitTsExpired = Message<"kvrpcpb.CommitTsExpired"> & {
  * Use `create(CommitTsExpiredSchema)` to create a new message.
  */
 export const CommitTsExpiredSchema: GenMessage<CommitTsExpired> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 12);
+  messageDesc(file_tikv_kvrpcpb, 29);
 
 /**
  * @generated from message kvrpcpb.TxnNotFound
@@ -702,7 +1504,7 @@ export type TxnNotFound = Message<"kvrpcpb.TxnNotFound"> & {
  * Use `create(TxnNotFoundSchema)` to create a new message.
  */
 export const TxnNotFoundSchema: GenMessage<TxnNotFound> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 13);
+  messageDesc(file_tikv_kvrpcpb, 30);
 
 /**
  * @generated from message kvrpcpb.CommitTsTooLarge
@@ -719,7 +1521,7 @@ export type CommitTsTooLarge = Message<"kvrpcpb.CommitTsTooLarge"> & {
  * Use `create(CommitTsTooLargeSchema)` to create a new message.
  */
 export const CommitTsTooLargeSchema: GenMessage<CommitTsTooLarge> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 14);
+  messageDesc(file_tikv_kvrpcpb, 31);
 
 /**
  * @generated from message kvrpcpb.AssertionFailed
@@ -756,7 +1558,7 @@ export type AssertionFailed = Message<"kvrpcpb.AssertionFailed"> & {
  * Use `create(AssertionFailedSchema)` to create a new message.
  */
 export const AssertionFailedSchema: GenMessage<AssertionFailed> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 15);
+  messageDesc(file_tikv_kvrpcpb, 32);
 
 /**
  * @generated from message kvrpcpb.PrimaryMismatch
@@ -773,7 +1575,368 @@ export type PrimaryMismatch = Message<"kvrpcpb.PrimaryMismatch"> & {
  * Use `create(PrimaryMismatchSchema)` to create a new message.
  */
 export const PrimaryMismatchSchema: GenMessage<PrimaryMismatch> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 16);
+  messageDesc(file_tikv_kvrpcpb, 33);
+
+/**
+ * @generated from message kvrpcpb.TimeDetail
+ */
+export type TimeDetail = Message<"kvrpcpb.TimeDetail"> & {
+  /**
+   * @generated from field: uint64 wait_wall_time_ms = 1;
+   */
+  waitWallTimeMs: bigint;
+
+  /**
+   * @generated from field: uint64 process_wall_time_ms = 2;
+   */
+  processWallTimeMs: bigint;
+
+  /**
+   * @generated from field: uint64 kv_read_wall_time_ms = 3;
+   */
+  kvReadWallTimeMs: bigint;
+
+  /**
+   * @generated from field: uint64 total_rpc_wall_time_ns = 4;
+   */
+  totalRpcWallTimeNs: bigint;
+};
+
+/**
+ * Describes the message kvrpcpb.TimeDetail.
+ * Use `create(TimeDetailSchema)` to create a new message.
+ */
+export const TimeDetailSchema: GenMessage<TimeDetail> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 34);
+
+/**
+ * @generated from message kvrpcpb.TimeDetailV2
+ */
+export type TimeDetailV2 = Message<"kvrpcpb.TimeDetailV2"> & {
+  /**
+   * @generated from field: uint64 wait_wall_time_ns = 1;
+   */
+  waitWallTimeNs: bigint;
+
+  /**
+   * @generated from field: uint64 process_wall_time_ns = 2;
+   */
+  processWallTimeNs: bigint;
+
+  /**
+   * @generated from field: uint64 process_suspend_wall_time_ns = 3;
+   */
+  processSuspendWallTimeNs: bigint;
+
+  /**
+   * @generated from field: uint64 kv_read_wall_time_ns = 4;
+   */
+  kvReadWallTimeNs: bigint;
+
+  /**
+   * @generated from field: uint64 total_rpc_wall_time_ns = 5;
+   */
+  totalRpcWallTimeNs: bigint;
+
+  /**
+   * @generated from field: uint64 kv_grpc_process_time_ns = 6;
+   */
+  kvGrpcProcessTimeNs: bigint;
+
+  /**
+   * @generated from field: uint64 kv_grpc_wait_time_ns = 7;
+   */
+  kvGrpcWaitTimeNs: bigint;
+};
+
+/**
+ * Describes the message kvrpcpb.TimeDetailV2.
+ * Use `create(TimeDetailV2Schema)` to create a new message.
+ */
+export const TimeDetailV2Schema: GenMessage<TimeDetailV2> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 35);
+
+/**
+ * @generated from message kvrpcpb.ScanInfo
+ */
+export type ScanInfo = Message<"kvrpcpb.ScanInfo"> & {
+  /**
+   * @generated from field: int64 total = 1;
+   */
+  total: bigint;
+
+  /**
+   * @generated from field: int64 processed = 2;
+   */
+  processed: bigint;
+
+  /**
+   * @generated from field: int64 read_bytes = 3;
+   */
+  readBytes: bigint;
+};
+
+/**
+ * Describes the message kvrpcpb.ScanInfo.
+ * Use `create(ScanInfoSchema)` to create a new message.
+ */
+export const ScanInfoSchema: GenMessage<ScanInfo> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 36);
+
+/**
+ * @generated from message kvrpcpb.ScanDetail
+ */
+export type ScanDetail = Message<"kvrpcpb.ScanDetail"> & {
+  /**
+   * @generated from field: kvrpcpb.ScanInfo write = 1;
+   */
+  write?: ScanInfo | undefined;
+
+  /**
+   * @generated from field: kvrpcpb.ScanInfo lock = 2;
+   */
+  lock?: ScanInfo | undefined;
+
+  /**
+   * @generated from field: kvrpcpb.ScanInfo data = 3;
+   */
+  data?: ScanInfo | undefined;
+};
+
+/**
+ * Describes the message kvrpcpb.ScanDetail.
+ * Use `create(ScanDetailSchema)` to create a new message.
+ */
+export const ScanDetailSchema: GenMessage<ScanDetail> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 37);
+
+/**
+ * @generated from message kvrpcpb.ScanDetailV2
+ */
+export type ScanDetailV2 = Message<"kvrpcpb.ScanDetailV2"> & {
+  /**
+   * @generated from field: uint64 processed_versions = 1;
+   */
+  processedVersions: bigint;
+
+  /**
+   * @generated from field: uint64 total_versions = 2;
+   */
+  totalVersions: bigint;
+
+  /**
+   * @generated from field: uint64 rocksdb_delete_skipped_count = 3;
+   */
+  rocksdbDeleteSkippedCount: bigint;
+
+  /**
+   * @generated from field: uint64 rocksdb_key_skipped_count = 4;
+   */
+  rocksdbKeySkippedCount: bigint;
+
+  /**
+   * @generated from field: uint64 rocksdb_block_cache_hit_count = 5;
+   */
+  rocksdbBlockCacheHitCount: bigint;
+
+  /**
+   * @generated from field: uint64 rocksdb_block_read_count = 6;
+   */
+  rocksdbBlockReadCount: bigint;
+
+  /**
+   * @generated from field: uint64 rocksdb_block_read_byte = 7;
+   */
+  rocksdbBlockReadByte: bigint;
+
+  /**
+   * @generated from field: uint64 processed_versions_size = 8;
+   */
+  processedVersionsSize: bigint;
+
+  /**
+   * @generated from field: uint64 rocksdb_block_read_nanos = 9;
+   */
+  rocksdbBlockReadNanos: bigint;
+
+  /**
+   * @generated from field: uint64 get_snapshot_nanos = 10;
+   */
+  getSnapshotNanos: bigint;
+
+  /**
+   * @generated from field: uint64 read_index_propose_wait_nanos = 11;
+   */
+  readIndexProposeWaitNanos: bigint;
+
+  /**
+   * @generated from field: uint64 read_index_confirm_wait_nanos = 12;
+   */
+  readIndexConfirmWaitNanos: bigint;
+
+  /**
+   * @generated from field: uint64 read_pool_schedule_wait_nanos = 13;
+   */
+  readPoolScheduleWaitNanos: bigint;
+};
+
+/**
+ * Describes the message kvrpcpb.ScanDetailV2.
+ * Use `create(ScanDetailV2Schema)` to create a new message.
+ */
+export const ScanDetailV2Schema: GenMessage<ScanDetailV2> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 38);
+
+/**
+ * @generated from message kvrpcpb.ExecDetails
+ */
+export type ExecDetails = Message<"kvrpcpb.ExecDetails"> & {
+  /**
+   * @generated from field: kvrpcpb.TimeDetail time_detail = 1;
+   */
+  timeDetail?: TimeDetail | undefined;
+
+  /**
+   * @generated from field: kvrpcpb.ScanDetail scan_detail = 2;
+   */
+  scanDetail?: ScanDetail | undefined;
+};
+
+/**
+ * Describes the message kvrpcpb.ExecDetails.
+ * Use `create(ExecDetailsSchema)` to create a new message.
+ */
+export const ExecDetailsSchema: GenMessage<ExecDetails> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 39);
+
+/**
+ * @generated from message kvrpcpb.ExecDetailsV2
+ */
+export type ExecDetailsV2 = Message<"kvrpcpb.ExecDetailsV2"> & {
+  /**
+   * @generated from field: kvrpcpb.TimeDetail time_detail = 1;
+   */
+  timeDetail?: TimeDetail | undefined;
+
+  /**
+   * @generated from field: kvrpcpb.ScanDetailV2 scan_detail_v2 = 2;
+   */
+  scanDetailV2?: ScanDetailV2 | undefined;
+
+  /**
+   * @generated from field: kvrpcpb.WriteDetail write_detail = 3;
+   */
+  writeDetail?: WriteDetail | undefined;
+
+  /**
+   * @generated from field: kvrpcpb.TimeDetailV2 time_detail_v2 = 4;
+   */
+  timeDetailV2?: TimeDetailV2 | undefined;
+};
+
+/**
+ * Describes the message kvrpcpb.ExecDetailsV2.
+ * Use `create(ExecDetailsV2Schema)` to create a new message.
+ */
+export const ExecDetailsV2Schema: GenMessage<ExecDetailsV2> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 40);
+
+/**
+ * @generated from message kvrpcpb.WriteDetail
+ */
+export type WriteDetail = Message<"kvrpcpb.WriteDetail"> & {
+  /**
+   * @generated from field: uint64 store_batch_wait_nanos = 1;
+   */
+  storeBatchWaitNanos: bigint;
+
+  /**
+   * @generated from field: uint64 propose_send_wait_nanos = 2;
+   */
+  proposeSendWaitNanos: bigint;
+
+  /**
+   * @generated from field: uint64 persist_log_nanos = 3;
+   */
+  persistLogNanos: bigint;
+
+  /**
+   * @generated from field: uint64 raft_db_write_leader_wait_nanos = 4;
+   */
+  raftDbWriteLeaderWaitNanos: bigint;
+
+  /**
+   * @generated from field: uint64 raft_db_sync_log_nanos = 5;
+   */
+  raftDbSyncLogNanos: bigint;
+
+  /**
+   * @generated from field: uint64 raft_db_write_memtable_nanos = 6;
+   */
+  raftDbWriteMemtableNanos: bigint;
+
+  /**
+   * @generated from field: uint64 commit_log_nanos = 7;
+   */
+  commitLogNanos: bigint;
+
+  /**
+   * @generated from field: uint64 apply_batch_wait_nanos = 8;
+   */
+  applyBatchWaitNanos: bigint;
+
+  /**
+   * @generated from field: uint64 apply_log_nanos = 9;
+   */
+  applyLogNanos: bigint;
+
+  /**
+   * @generated from field: uint64 apply_mutex_lock_nanos = 10;
+   */
+  applyMutexLockNanos: bigint;
+
+  /**
+   * @generated from field: uint64 apply_write_leader_wait_nanos = 11;
+   */
+  applyWriteLeaderWaitNanos: bigint;
+
+  /**
+   * @generated from field: uint64 apply_write_wal_nanos = 12;
+   */
+  applyWriteWalNanos: bigint;
+
+  /**
+   * @generated from field: uint64 apply_write_memtable_nanos = 13;
+   */
+  applyWriteMemtableNanos: bigint;
+
+  /**
+   * @generated from field: uint64 latch_wait_nanos = 14;
+   */
+  latchWaitNanos: bigint;
+
+  /**
+   * @generated from field: uint64 process_nanos = 15;
+   */
+  processNanos: bigint;
+
+  /**
+   * @generated from field: uint64 throttle_nanos = 16;
+   */
+  throttleNanos: bigint;
+
+  /**
+   * @generated from field: uint64 pessimistic_lock_wait_nanos = 17;
+   */
+  pessimisticLockWaitNanos: bigint;
+};
+
+/**
+ * Describes the message kvrpcpb.WriteDetail.
+ * Use `create(WriteDetailSchema)` to create a new message.
+ */
+export const WriteDetailSchema: GenMessage<WriteDetail> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 41);
 
 /**
  * @generated from message kvrpcpb.KvPair
@@ -800,7 +1963,66 @@ export type KvPair = Message<"kvrpcpb.KvPair"> & {
  * Use `create(KvPairSchema)` to create a new message.
  */
 export const KvPairSchema: GenMessage<KvPair> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 17);
+  messageDesc(file_tikv_kvrpcpb, 42);
+
+/**
+ * @generated from message kvrpcpb.Mutation
+ */
+export type Mutation = Message<"kvrpcpb.Mutation"> & {
+  /**
+   * @generated from field: kvrpcpb.Op op = 1;
+   */
+  op: Op;
+
+  /**
+   * @generated from field: bytes key = 2;
+   */
+  key: Uint8Array;
+
+  /**
+   * @generated from field: bytes value = 3;
+   */
+  value: Uint8Array;
+
+  /**
+   * @generated from field: kvrpcpb.Assertion assertion = 4;
+   */
+  assertion: Assertion;
+};
+
+/**
+ * Describes the message kvrpcpb.Mutation.
+ * Use `create(MutationSchema)` to create a new message.
+ */
+export const MutationSchema: GenMessage<Mutation> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 43);
+
+/**
+ * @generated from message kvrpcpb.TxnInfo
+ */
+export type TxnInfo = Message<"kvrpcpb.TxnInfo"> & {
+  /**
+   * @generated from field: uint64 txn = 1;
+   */
+  txn: bigint;
+
+  /**
+   * @generated from field: uint64 status = 2;
+   */
+  status: bigint;
+
+  /**
+   * @generated from field: bool is_txn_file = 100;
+   */
+  isTxnFile: boolean;
+};
+
+/**
+ * Describes the message kvrpcpb.TxnInfo.
+ * Use `create(TxnInfoSchema)` to create a new message.
+ */
+export const TxnInfoSchema: GenMessage<TxnInfo> = /*@__PURE__*/
+  messageDesc(file_tikv_kvrpcpb, 44);
 
 /**
  * @generated from message kvrpcpb.RawScanRequest
@@ -847,7 +2069,7 @@ export type RawScanRequest = Message<"kvrpcpb.RawScanRequest"> & {
  * Use `create(RawScanRequestSchema)` to create a new message.
  */
 export const RawScanRequestSchema: GenMessage<RawScanRequest> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 18);
+  messageDesc(file_tikv_kvrpcpb, 45);
 
 /**
  * @generated from message kvrpcpb.RawScanResponse
@@ -869,7 +2091,54 @@ export type RawScanResponse = Message<"kvrpcpb.RawScanResponse"> & {
  * Use `create(RawScanResponseSchema)` to create a new message.
  */
 export const RawScanResponseSchema: GenMessage<RawScanResponse> = /*@__PURE__*/
-  messageDesc(file_tikv_kvrpcpb, 19);
+  messageDesc(file_tikv_kvrpcpb, 46);
+
+/**
+ * @generated from enum kvrpcpb.PessimisticLockWakeUpMode
+ */
+export enum PessimisticLockWakeUpMode {
+  /**
+   * @generated from enum value: WakeUpModeNormal = 0;
+   */
+  WakeUpModeNormal = 0,
+
+  /**
+   * @generated from enum value: WakeUpModeForceLock = 1;
+   */
+  WakeUpModeForceLock = 1,
+}
+
+/**
+ * Describes the enum kvrpcpb.PessimisticLockWakeUpMode.
+ */
+export const PessimisticLockWakeUpModeSchema: GenEnum<PessimisticLockWakeUpMode> = /*@__PURE__*/
+  enumDesc(file_tikv_kvrpcpb, 0);
+
+/**
+ * @generated from enum kvrpcpb.PessimisticLockKeyResultType
+ */
+export enum PessimisticLockKeyResultType {
+  /**
+   * @generated from enum value: LockResultNormal = 0;
+   */
+  LockResultNormal = 0,
+
+  /**
+   * @generated from enum value: LockResultLockedWithConflict = 1;
+   */
+  LockResultLockedWithConflict = 1,
+
+  /**
+   * @generated from enum value: LockResultFailed = 2;
+   */
+  LockResultFailed = 2,
+}
+
+/**
+ * Describes the enum kvrpcpb.PessimisticLockKeyResultType.
+ */
+export const PessimisticLockKeyResultTypeSchema: GenEnum<PessimisticLockKeyResultType> = /*@__PURE__*/
+  enumDesc(file_tikv_kvrpcpb, 1);
 
 /**
  * @generated from enum kvrpcpb.APIVersion
@@ -895,7 +2164,7 @@ export enum APIVersion {
  * Describes the enum kvrpcpb.APIVersion.
  */
 export const APIVersionSchema: GenEnum<APIVersion> = /*@__PURE__*/
-  enumDesc(file_tikv_kvrpcpb, 0);
+  enumDesc(file_tikv_kvrpcpb, 2);
 
 /**
  * @generated from enum kvrpcpb.CommandPri
@@ -921,7 +2190,7 @@ export enum CommandPri {
  * Describes the enum kvrpcpb.CommandPri.
  */
 export const CommandPriSchema: GenEnum<CommandPri> = /*@__PURE__*/
-  enumDesc(file_tikv_kvrpcpb, 1);
+  enumDesc(file_tikv_kvrpcpb, 3);
 
 /**
  * @generated from enum kvrpcpb.IsolationLevel
@@ -947,7 +2216,7 @@ export enum IsolationLevel {
  * Describes the enum kvrpcpb.IsolationLevel.
  */
 export const IsolationLevelSchema: GenEnum<IsolationLevel> = /*@__PURE__*/
-  enumDesc(file_tikv_kvrpcpb, 2);
+  enumDesc(file_tikv_kvrpcpb, 4);
 
 /**
  * @generated from enum kvrpcpb.DiskFullOpt
@@ -973,7 +2242,7 @@ export enum DiskFullOpt {
  * Describes the enum kvrpcpb.DiskFullOpt.
  */
 export const DiskFullOptSchema: GenEnum<DiskFullOpt> = /*@__PURE__*/
-  enumDesc(file_tikv_kvrpcpb, 3);
+  enumDesc(file_tikv_kvrpcpb, 5);
 
 /**
  * @generated from enum kvrpcpb.Op
@@ -1019,7 +2288,7 @@ export enum Op {
  * Describes the enum kvrpcpb.Op.
  */
 export const OpSchema: GenEnum<Op> = /*@__PURE__*/
-  enumDesc(file_tikv_kvrpcpb, 4);
+  enumDesc(file_tikv_kvrpcpb, 6);
 
 /**
  * @generated from enum kvrpcpb.Assertion
@@ -1045,5 +2314,93 @@ export enum Assertion {
  * Describes the enum kvrpcpb.Assertion.
  */
 export const AssertionSchema: GenEnum<Assertion> = /*@__PURE__*/
-  enumDesc(file_tikv_kvrpcpb, 5);
+  enumDesc(file_tikv_kvrpcpb, 7);
+
+/**
+ * @generated from enum kvrpcpb.AssertionLevel
+ */
+export enum AssertionLevel {
+  /**
+   * @generated from enum value: Off = 0;
+   */
+  Off = 0,
+
+  /**
+   * @generated from enum value: Fast = 1;
+   */
+  Fast = 1,
+
+  /**
+   * @generated from enum value: Strict = 2;
+   */
+  Strict = 2,
+}
+
+/**
+ * Describes the enum kvrpcpb.AssertionLevel.
+ */
+export const AssertionLevelSchema: GenEnum<AssertionLevel> = /*@__PURE__*/
+  enumDesc(file_tikv_kvrpcpb, 8);
+
+/**
+ * @generated from enum kvrpcpb.Action
+ */
+export enum Action {
+  /**
+   * @generated from enum value: NoAction = 0;
+   */
+  NoAction = 0,
+
+  /**
+   * @generated from enum value: TTLExpireRollback = 1;
+   */
+  TTLExpireRollback = 1,
+
+  /**
+   * @generated from enum value: LockNotExistRollback = 2;
+   */
+  LockNotExistRollback = 2,
+
+  /**
+   * @generated from enum value: MinCommitTSPushed = 3;
+   */
+  MinCommitTSPushed = 3,
+
+  /**
+   * @generated from enum value: TTLExpirePessimisticRollback = 4;
+   */
+  TTLExpirePessimisticRollback = 4,
+
+  /**
+   * @generated from enum value: LockNotExistDoNothing = 5;
+   */
+  LockNotExistDoNothing = 5,
+}
+
+/**
+ * Describes the enum kvrpcpb.Action.
+ */
+export const ActionSchema: GenEnum<Action> = /*@__PURE__*/
+  enumDesc(file_tikv_kvrpcpb, 9);
+
+/**
+ * @generated from enum kvrpcpb.ExtraOp
+ */
+export enum ExtraOp {
+  /**
+   * @generated from enum value: Noop = 0;
+   */
+  Noop = 0,
+
+  /**
+   * @generated from enum value: ReadOldValue = 1;
+   */
+  ReadOldValue = 1,
+}
+
+/**
+ * Describes the enum kvrpcpb.ExtraOp.
+ */
+export const ExtraOpSchema: GenEnum<ExtraOp> = /*@__PURE__*/
+  enumDesc(file_tikv_kvrpcpb, 10);
 

@@ -1,0 +1,262 @@
+/** A storage layer as the mover uses it: PD and all stores, called as a system principal, past the filter's key mapping. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  create,
+  fromBinary,
+  toBinary,
+  type DescMessage,
+  type MessageInitShape,
+  type MessageShape,
+} from '@bufbuild/protobuf';
+import * as grpc from '@grpc/grpc-js';
+import { CommandError } from '../errors.ts';
+import { stores } from '../pd/cluster.ts';
+import { CallError, type Endpoint, type Method } from '../pd/endpoint.ts';
+import type { ContextSchema } from '../pd/generated/tikv/kvrpcpb_pb.ts';
+import { CommandPri } from '../pd/generated/tikv/kvrpcpb_pb.ts';
+import type { Error as RegionError } from '../pd/generated/tikv/errorpb_pb.ts';
+import { regionsIn, type Region } from '../pd/regions.ts';
+import { clusterId, timestamp } from '../pd/timestamp.ts';
+import { lowerEnd, type MoveSpace, type Range } from './key-space.ts';
+
+export type Context = MessageInitShape<typeof ContextSchema>;
+
+/** A region, cut to a key space. */
+export interface Located {
+  readonly region: Region;
+  readonly context: Context;
+  /** Physical bounds, both set except for the start of tenant 0. */
+  readonly start: Buffer;
+  readonly end: Buffer;
+  /** Of the leader's store. */
+  readonly address: string;
+}
+
+/** One side of a move. */
+export interface Place {
+  readonly storage: Storage;
+  readonly space: MoveSpace;
+}
+
+export interface RetryOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Ms until a region that cannot be asked is an error. */
+  readonly budgetMs?: number | undefined;
+}
+
+/** The answer of one try: an error of the region, after which the key is looked up again, or a value. */
+export type Try<T> = { readonly regionError: RegionError | string } | { readonly value: T };
+
+const BUDGET_MS = 60_000;
+const FIRST_PAUSE_MS = 10;
+const LONGEST_PAUSE_MS = 2000;
+
+/** Exponential, with a random half, so that callers spread. */
+export function pauseOf(attempt: number, longestMs = LONGEST_PAUSE_MS): number {
+  const whole = Math.min(longestMs, FIRST_PAUSE_MS * 2 ** attempt);
+  return whole / 2 + Math.random() * (whole / 2);
+}
+
+/** What is wrong, in one word of errorpb. */
+export function regionErrorName(error: RegionError | string): string {
+  if (typeof error === 'string') return error;
+  const named = Object.entries(error).find(
+    ([name, value]) => name !== 'message' && !name.startsWith('$') && value !== undefined,
+  );
+  return named?.[0] ?? error.message;
+}
+
+/** Errors after which the region is where it was: asking PD again would not help. */
+const STAYS: ReadonlySet<string> = new Set([
+  'serverIsBusy',
+  'maxTimestampNotSynced',
+  'readIndexNotReady',
+  'proposalInMergingMode',
+  'dataIsNotReady',
+  'diskFull',
+  'recoveryInProgress',
+]);
+
+export class Storage {
+  private cluster: Promise<bigint> | undefined;
+  private addresses: Promise<ReadonlyMap<number, string>> | undefined;
+  /** By their start in PD's form, in order, without overlap. */
+  private cached: Region[] = [];
+
+  constructor(readonly pd: Endpoint) {}
+
+  clusterId(): Promise<bigint> {
+    this.cluster ??= clusterId(this.pd).catch((error: unknown) => {
+      this.cluster = undefined;
+      throw error;
+    });
+    return this.cluster;
+  }
+
+  timestamp(): Promise<bigint> {
+    return timestamp(this.pd);
+  }
+
+  /** Addresses of the stores by id. */
+  storeAddresses(): Promise<ReadonlyMap<number, string>> {
+    this.addresses ??= stores(this.pd)
+      .then((all) => new Map(all.map(({ id, address }) => [id, address])))
+      .catch((error: unknown) => {
+        this.addresses = undefined;
+        throw error;
+      });
+    return this.addresses;
+  }
+
+  /** Reads all regions of a physical range from PD, and remembers them. */
+  async regions({ start, end }: Range, space: MoveSpace): Promise<Region[]> {
+    const found = await regionsIn(this.pd, space.toPd(start), space.toPd(end));
+    for (const region of found) this.remember(region);
+    return found;
+  }
+
+  private indexOf(key: Buffer): number {
+    let low = 0;
+    let high = this.cached.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (Buffer.compare(this.cached[middle]?.start ?? key, key) <= 0) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
+  private lookUp(key: Buffer): Region | undefined {
+    const region = this.cached[this.indexOf(key)];
+    return region && (region.end.length === 0 || Buffer.compare(key, region.end) < 0) ? region : undefined;
+  }
+
+  private remember(region: Region): void {
+    let from = this.indexOf(region.start);
+    const before = this.cached[from];
+    if (!before || (before.end.length > 0 && Buffer.compare(before.end, region.start) <= 0)) from += 1;
+    let to = from;
+    for (; to < this.cached.length; to++) {
+      const next = this.cached[to];
+      if (next && region.end.length > 0 && Buffer.compare(next.start, region.end) >= 0) break;
+    }
+    this.cached.splice(from, to - from, region);
+  }
+
+  /** Looks a region up again at its next use. */
+  forget({ id }: Pick<Region, 'id'>): void {
+    this.cached = this.cached.filter((region) => region.id !== id);
+    this.addresses = undefined;
+  }
+
+  /** The region of a physical key; undefined while it has no leader. */
+  async locate(space: MoveSpace, key: Buffer): Promise<Located | undefined> {
+    const at = space.toPd(key);
+    let region = this.lookUp(at);
+    if (!region?.leader) {
+      const [found] = await regionsIn(this.pd, at, Buffer.concat([at, Buffer.from([0])]));
+      if (!found?.leader) return undefined;
+      this.remember(found);
+      region = found;
+    }
+    const { leader } = region;
+    const address = (await this.storeAddresses()).get(leader?.storeId ?? 0);
+    if (!leader || address === undefined) {
+      this.forget(region);
+      return undefined;
+    }
+    const start = Buffer.compare(region.start, space.pdStart) <= 0 ? space.start : space.fromPd(region.start);
+    const end = lowerEnd(region.end, space.pdEnd).equals(space.pdEnd) ? space.end : space.fromPd(region.end);
+    const context: Context = {
+      regionId: BigInt(region.id),
+      regionEpoch: { confVer: BigInt(region.epoch.confVer), version: BigInt(region.epoch.version) },
+      peer: { id: BigInt(leader.id), storeId: BigInt(leader.storeId) },
+      ...space.context,
+      requestSource: 'tidb-mesh-move',
+      priority: CommandPri.Low,
+      notFillCache: true,
+    };
+    return { region, context, start, end, address };
+  }
+
+  /**
+   * Does something at the region of a physical key, again after errors of the region and of connections.
+   * @throws CallError when the region cannot be asked within the budget; CommandError of what is no error of a region
+   */
+  async atRegion<T>(
+    space: MoveSpace,
+    key: Buffer,
+    act: (located: Located) => Promise<Try<T>>,
+    { signal, budgetMs = BUDGET_MS }: RetryOptions = {},
+  ): Promise<T> {
+    const deadline = Date.now() + budgetMs;
+    for (let attempt = 0; ; attempt++) {
+      signal?.throwIfAborted();
+      const located = await this.locate(space, key);
+      const outcome = located ? await this.once(located, act) : { regionError: 'noLeader' };
+      if ('value' in outcome) return outcome.value;
+      const name = regionErrorName(outcome.regionError);
+      if (located && !STAYS.has(name)) this.forget(located.region);
+      if (Date.now() > deadline)
+        throw new CallError(
+          `region ${located?.region.id ?? '?'} cannot be asked for ${Math.round(budgetMs / 1000)} s: ${name}`,
+          0,
+          'run `tidb-mesh doctor`, which names stores that are not up; the move goes on by `move resume`',
+        );
+      await sleep(pauseOf(attempt), undefined, signal ? { signal } : {});
+    }
+  }
+
+  private async once<T>(located: Located, act: (located: Located) => Promise<Try<T>>): Promise<Try<T>> {
+    try {
+      return await act(located);
+    } catch (error) {
+      // A store that is gone, or restarts: PD knows when another one leads.
+      const lost = error instanceof CommandError && error.code === 'UNREACHABLE';
+      if (lost) return { regionError: 'unreachable' };
+      throw error;
+    }
+  }
+
+  /** One unary call to a region's leader. Answers of the stores have `regionError`. */
+  async ask<Request extends DescMessage, Answer extends DescMessage>(
+    method: Method<Request, Answer>,
+    fields: MessageInitShape<Request>,
+    { address }: Pick<Located, 'address'>,
+  ): Promise<MessageShape<Answer>> {
+    return this.pd.grpc(method, fields, address);
+  }
+
+  /** Sends a stream of messages and waits for the one answer. */
+  async upload<Request extends DescMessage, Answer extends DescMessage>(
+    { path, request, answer }: Method<Request, Answer>,
+    messages: Iterable<MessageInitShape<Request>>,
+    address: string,
+    deadlineMs: number,
+  ): Promise<MessageShape<Answer>> {
+    const bytes = await new Promise<Buffer>((resolve, reject) => {
+      const call = this.pd.client(address).makeClientStreamRequest(
+        path,
+        (message: Buffer) => message,
+        (message: Buffer) => message,
+        new grpc.Metadata(),
+        { deadline: Date.now() + deadlineMs },
+        (error, whole) => (error ? reject(error) : resolve(whole ?? Buffer.alloc(0))),
+      );
+      void (async () => {
+        for (const message of messages) {
+          const data = Buffer.from(toBinary(request, create(request, message)));
+          if (!call.write(data))
+            await new Promise((drained) => call.once('drain', drained).once('close', drained));
+          if (call.destroyed) return;
+        }
+        call.end();
+      })().catch(reject);
+    });
+    return fromBinary(answer, bytes);
+  }
+
+  close(): void {
+    this.pd.close();
+  }
+}

@@ -33,7 +33,7 @@ export interface Located {
 }
 
 /** One side of a move. */
-export interface Place {
+export interface Side {
   readonly storage: Storage;
   readonly space: MoveSpace;
 }

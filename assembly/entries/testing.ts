@@ -54,7 +54,7 @@ function giveAscii(text: Ascii): usize {
 }
 
 /** The selected tenant, and the time of its events. */
-const terms = new Terms(keys.tableSpace(1), 0, 0, 0, 0);
+const terms = new Terms(keys.tableSpace(1, 1), 0, 0, 0, 0);
 const budget = terms.budget;
 let space = terms.space;
 let latestTimestamp: u64 = u64.MAX_VALUE;
@@ -79,7 +79,12 @@ export function select(number: u32, prefix: usize, prefixLength: usize, lease: u
   terms.prefixAt = copy;
   terms.prefixLength = prefixLength;
   leaseSeed = lease;
-  choose(number == 0 ? keys.tenantZeroSpace() : keys.tableSpace(number));
+  choose(number == 0 ? keys.tenantZeroSpace() : keys.tableSpace(number, number));
+}
+
+/** Gives the selected tenant table keys with another number than its own. */
+export function selectKeyNumber(number: u32, keyNumber: u32): void {
+  choose(keys.tableSpace(number, keyNumber));
 }
 
 /** Gives the selected tenant a keyspace; mode: 0 txn, 1 raw. */

@@ -2,7 +2,7 @@
  * A tenant's key range, and the only way to the codecs.
  *
  *   made from                          keys in the store         PD's form     Context
- *   tableSpace(n)                      't' 80+n:2 ...            see table.ts  API V1
+ *   tableSpace(m, n)                   't' 80+n:2 ...            see table.ts  API V1
  *   keyspaceSpace(n, id, Mode.TXN)     'x' id:3 | key            both sides    API V2, keyspace id
  *   keyspaceSpace(n, id, Mode.RAW)     'r' id:3 | key            store only    API V2, keyspace id
  *   prefixSpace(n, ..., Mode.TXN)      prefix | key              both sides    API V1
@@ -53,14 +53,16 @@ const TAGGED_BYTES: usize = 3;
 
 let lastSerial: u64 = 0;
 
-/** One tenant's key range. Made when the configuration is loaded, and never changed. */
+/** One tenant's key range. Made when the configuration is loaded, and never changed. A tenant that moves gets another one. */
 @unmanaged
 export class Space {
   /** Unique among all key ranges; not 0. */
   serial: u64;
   codec: Codec;
-  /** The tenant's number. */
+  /** The tenant's number: of its names, groups and leases. */
   number: u32;
+  /** The number in the keys of a table tenant: another one if the tenant has moved. */
+  keyNumber: u32;
   capabilities: u32;
   apiVersion: u32;
   keyspaceId: u32;
@@ -83,6 +85,7 @@ export class Space {
     this.serial = ++lastSerial;
     this.codec = codec;
     this.number = number;
+    this.keyNumber = number;
     this.capabilities = mode == Mode.RAW ? RAW : TXN;
     this.apiVersion = ApiVersion.V1;
     this.keyspaceId = 0;
@@ -148,14 +151,15 @@ export function tableTenants(): KeyRange {
   return newRange(tagged(MIN_TENANT), TAGGED_BYTES, tagged(MAX_TENANT + 1), TAGGED_BYTES);
 }
 
-/** The key range of table tenant `number`, MIN_TENANT to MAX_TENANT. */
-export function tableSpace(number: u32): Space {
-  const start = tagged(number);
-  const end = tagged(number + 1);
+/** The key range of a table tenant. `keyNumber`, MIN_TENANT to MAX_TENANT, is in its keys. */
+export function tableSpace(number: u32, keyNumber: u32): Space {
+  const start = tagged(keyNumber);
+  const end = tagged(keyNumber + 1);
   const space = new Space(number, Codec.TABLE, Mode.TXN, newRange(start, TAGGED_BYTES, end, TAGGED_BYTES));
+  space.keyNumber = keyNumber;
   space.capabilities |= COPROCESSOR;
   // No tenant has keys between `t` tag and the nine bytes of P, so a region may end at either.
-  writeBound(firstOf(number + 1));
+  writeBound(firstOf(keyNumber + 1));
   encodeStored(space, mapping.mappedAt, mapping.mappedLength);
   return space;
 }
@@ -216,7 +220,7 @@ export function useSpace(space: Space): void {
   useCodec(space.codec);
   useForms(space.clientEncodes, space.storeEncodes);
   useStored(space.stored, space.lastBoundary, space.lastBoundaryLength);
-  if (space.codec == Codec.TABLE) useTenant(space.number);
+  if (space.codec == Codec.TABLE) useTenant(space.keyNumber);
   else if (space.codec == Codec.PREFIX) usePrefix(space.keys);
 }
 
@@ -240,6 +244,16 @@ export function tenantNumber(): u32 {
   return current.number;
 }
 
+/** The number in the keys of the tenant in use, if it is a table tenant. */
+export function keyNumber(): u32 {
+  return current.keyNumber;
+}
+
+/** True when the tenant in use has all keys that are no other tenant's: tenant 0, unless it has moved. */
+export function ownsTheRest(): bool {
+  return current.codec == Codec.TENANT_ZERO;
+}
+
 /** True when the resource group `default` of the tenant in use is its own. */
 export function hasOwnDefaultGroup(): bool {
   return current.hasOwnDefaultGroup;
@@ -260,7 +274,7 @@ export function mapsTableIds(): bool {
   return current.codec == Codec.TABLE;
 }
 
-/** The number added to a table id on its way to the store: the tenant's number in the upper 16 bits. */
+/** The number added to a table id on its way to the store: the number of its keys in the upper 16 bits. */
 export function tableIdTag(): u64 {
-  return current.codec == Codec.TABLE ? (<u64>current.number) << 48 : 0;
+  return current.codec == Codec.TABLE ? (<u64>current.keyNumber) << 48 : 0;
 }

@@ -13,10 +13,10 @@ import {
   encodeLower,
   encodePlace,
   encodeUpper,
+  keyNumber,
   keyspaceId,
   mapsTableIds,
   tableIdTag,
-  tenantNumber,
 } from '../keys/space';
 import { mayQuoteKeys } from '../keys/text';
 import { alloc } from '../memory/arena';
@@ -107,7 +107,7 @@ export function bytes(role: u32, tag: u32, field: Span): Status {
     case Role.SELECT:
       if (request || current.answerColumns == 0) return Status.OK;
       setTouched(true);
-      return stripPartitionIds(value, length, current.answerColumns, tenantNumber());
+      return stripPartitionIds(value, length, current.answerColumns, keyNumber());
     case Role.ETCD_KEY:
     case Role.ETCD_READ_KEY:
       return named(request ? names.encodeName(value, length) : names.decodeName(value, length), tag, field);

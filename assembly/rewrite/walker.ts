@@ -7,7 +7,7 @@
  *
  * Wire format: https://protobuf.dev/programming-guides/encoding/
  */
-import { apiVersion, tenantNumber } from '../keys/space';
+import { apiVersion, ownsTheRest } from '../keys/space';
 import { alloc, isOverspent } from '../memory/arena';
 import {
   ANY_BEGINNING,
@@ -110,7 +110,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   const level = levelAt(depth);
   level.begin(message, p, end, depth, patches.patchCount);
   if (flags & ANY_BEGINNING) {
-    if (flags & Flag.OWNERS && tenantNumber() == 0) return Status.OK;
+    if (flags & Flag.OWNERS && ownsTheRest()) return Status.OK;
     if (current.direction == Direction.REQUEST) {
       const status = beginRequest(level, flags);
       if (status != Status.OK) return status;

@@ -8,7 +8,8 @@ import {
   prefixSpace,
   tableSpace,
 } from '../keys/space';
-import { MAX_TENANT } from '../keys/table';
+import { MAX_TENANT, MIN_TENANT } from '../keys/table';
+import { PHASE_NAMES, Phase, hasDeadline } from '../terms/move';
 import { Terms } from '../terms/terms';
 import { FieldReader } from './field-reader';
 import { Json, JsonReader, JsonType } from './json';
@@ -94,10 +95,15 @@ const TENANT_FIELDS: string[] = [
   'prefix',
   'ownDefaultGroup',
   'limits',
+  'keyNumber',
+  'epochOffset',
+  'readableSince',
+  'move',
 ];
 const TENANT_LIMIT_FIELDS: string[] = ['maxStreams'];
 /** In the order of State. */
 const STATES: string[] = ['active', 'read-only', 'suspended'];
+const MOVE_FIELDS: string[] = ['serial', 'phase', 'until'];
 const KEYSPACE_FIELDS: string[] = ['id', 'mode'];
 const PREFIX_FIELDS: string[] = ['text', 'hex', 'mode'];
 const LIMIT_FIELDS: string[] = [
@@ -118,6 +124,11 @@ const MIN_LIMIT: u32 = 1024;
 const MAX_LIMIT: u32 = 1024 * 1024 * 1024;
 const MAX_DRIFT: u32 = 365 * 24 * 3600;
 const MAX_STREAMS: u32 = 1_000_000;
+const MAX_EPOCH_OFFSET: u32 = 0x80000000;
+/** The largest whole number that JSON holds exactly. */
+const MAX_WHOLE: f64 = 9007199254740991;
+/** Decimal digits that never overflow a timestamp. */
+const MAX_TIMESTAMP_DIGITS: i32 = 19;
 const MAX_DRAIN: u32 = 24 * 3600;
 /** Every key grows by the prefix, and TiKV limits keys (storage.max-key-size). */
 const MAX_PREFIX_BYTES: usize = 128;
@@ -129,6 +140,18 @@ function hexDigit(c: i32): i32 {
   if (c >= 0x30 && c <= 0x39) return c - 0x30;
   const lower = c | 0x20;
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
+}
+
+/** The number in a text of decimal digits; 0 if it is no timestamp. */
+function timestampOf(text: string): u64 {
+  if (text.length > MAX_TIMESTAMP_DIGITS) return 0;
+  let value: u64 = 0;
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 0x30;
+    if (digit < 0 || digit > 9) return 0;
+    value = value * 10 + <u64>digit;
+  }
+  return value;
 }
 
 /** Reads a pluginConfig; `error` is '' or one line that names the field and the reason. */
@@ -228,6 +251,9 @@ export class ConfigReader extends FieldReader {
     space.hasOwnDefaultGroup = ownDefaultGroup;
     const tenant = new Tenant(bytes, space);
     tenant.terms.state = state;
+    this.moved(json, tenant.terms, where);
+    const move = json.get('move');
+    if (move != null) this.move(move, tenant.terms, where + '.move');
     const limits = json.get('limits');
     if (limits != null) this.tenantLimits(limits, tenant.terms, where + '.limits');
     this.config.add(tenant);
@@ -270,7 +296,14 @@ export class ConfigReader extends FieldReader {
   private space(json: Json, number: u32, where: string): Space | null {
     const keyspace = json.get('keyspace');
     const prefix = json.get('prefix');
-    if (number == 0) {
+    const keyNumber = json.get('keyNumber');
+    if (keyNumber != null) {
+      if (keyspace == null && prefix == null) return this.tables(keyNumber, number, where + '.keyNumber');
+      this.fail(where + '.keyNumber', 'is for table keys; leave it out beside a keyspace or a prefix');
+      return null;
+    }
+    const hasMoved = keyspace != null && prefix == null && json.get('readableSince') != null;
+    if (number == 0 && !hasMoved) {
       if (keyspace == null && prefix == null) return tenantZeroSpace();
       const which = keyspace != null ? '.keyspace' : '.prefix';
       this.fail(where + which, 'number 0 stands for the keys that are there already; give it another number');
@@ -281,7 +314,62 @@ export class ConfigReader extends FieldReader {
       return null;
     }
     if (keyspace != null) return this.keyspace(keyspace, number, where + '.keyspace');
-    return prefix != null ? this.prefix(prefix, number, where + '.prefix') : tableSpace(number);
+    return prefix != null ? this.prefix(prefix, number, where + '.prefix') : tableSpace(number, number);
+  }
+
+  /** The key range of a tenant whose keys have another number. */
+  private tables(json: Json, number: u32, where: string): Space | null {
+    const keyNumber = this.whole(json, MIN_TENANT, MAX_TENANT);
+    if (keyNumber >= 0) return tableSpace(number, <u32>keyNumber);
+    this.fail(where, 'must be a whole number from 1 to ' + MAX_TENANT.toString());
+    return null;
+  }
+
+  /** Reads what a tenant that has moved needs. */
+  private moved(json: Json, terms: Terms, where: string): void {
+    const offset = json.get('epochOffset');
+    if (offset != null) {
+      const value = this.whole(offset, 0, MAX_EPOCH_OFFSET);
+      if (value < 0)
+        this.fail(where + '.epochOffset', 'must be a whole number from 0 to ' + MAX_EPOCH_OFFSET.toString());
+      else terms.epochOffset = <u64>value;
+    }
+    const since = json.get('readableSince');
+    if (since == null) return;
+    const value = since.type == JsonType.STRING ? timestampOf(since.text) : 0;
+    if (value == 0) this.fail(where + '.readableSince', 'must be a timestamp of PD as a text of digits');
+    terms.readableSince = value;
+  }
+
+  private move(json: Json, terms: Terms, where: string): void {
+    this.known(json, where, MOVE_FIELDS);
+    if (this.error.length != 0) return;
+    const serial = this.whole(json.get('serial'), 1, u32.MAX_VALUE);
+    const name = json.get('phase');
+    const place = name != null && name.type == JsonType.STRING ? PHASE_NAMES.indexOf(name.text) : -1;
+    if (serial < 0)
+      this.fail(where + '.serial', 'must be a whole number from 1 to ' + u32.MAX_VALUE.toString());
+    if (place < 0) this.fail(where + '.phase', 'must be "prepare", "calm", "drain", "fence" or "final"');
+    if (this.error.length != 0) return;
+    const phase: Phase = Phase.PREPARE + place;
+    const until = json.get('until');
+    if (hasDeadline(phase) != (until != null)) {
+      const why =
+        until == null
+          ? 'must say when the phase ends, in ms since 1970'
+          : 'this phase does not end by itself; leave it out';
+      this.fail(where + '.until', why);
+    } else if (until != null) {
+      const isTime =
+        until.type == JsonType.NUMBER &&
+        until.number == Math.floor(until.number) &&
+        until.number > 0 &&
+        until.number <= MAX_WHOLE;
+      if (!isTime) this.fail(where + '.until', 'must be a time in ms since 1970');
+      else terms.moveUntil = <u64>until.number;
+    }
+    terms.movePhase = phase;
+    terms.moveSerial = <u32>serial;
   }
 
   private mode(json: Json, where: string): Mode {

@@ -109,11 +109,16 @@ function servedTogether(tenants: Tenant[]): string {
 /** '' or one line: the first two key ranges with a key in common. */
 function disjoint(tenants: Tenant[]): string {
   const owned: Owned[] = [];
+  const ofTable = new Map<u32, i32>();
   let tables = -1;
   for (let i = 0; i < tenants.length; i++) {
     const space = tenants[i].terms.space;
     if (space.codec != Codec.TABLE) owned.push(new Owned(space.keys, i));
-    else if (tables < 0) tables = i;
+    else if (ofTable.has(space.keyNumber)) return sharedTable(tenants, ofTable.get(space.keyNumber), i);
+    else {
+      ofTable.set(space.keyNumber, i);
+      if (tables < 0) tables = i;
+    }
   }
   const all = tableTenants();
   if (tables >= 0) owned.push(new Owned(all, tables));
@@ -128,6 +133,16 @@ function disjoint(tenants: Tenant[]): string {
       );
   freeRange(all);
   return error;
+}
+
+/** The error for two table tenants with the same number in their keys. At least one has moved; the error says where to change it. */
+function sharedTable(tenants: Tenant[], first: i32, second: i32): string {
+  const hasMoved = tenants[second].terms.space.keyNumber != tenants[second].terms.number;
+  const blamed = hasMoved ? second : first;
+  const number = tenants[blamed].terms.space.keyNumber.toString();
+  return (
+    at(blamed) + '.keyNumber: ' + number + ' is in the keys of ' + at(hasMoved ? first : second) + ' already'
+  );
 }
 
 /** The error for two tenants with common keys. At least one has a prefix or a keyspace; the error says where to change it. */

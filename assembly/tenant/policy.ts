@@ -1,4 +1,5 @@
 /** Reads the policy and dryRun of a pluginConfig and resolves them to bits. A policy can only take away; an entry without effect is an error. */
+import { Codec } from '../keys/codec';
 import { commandFor, isOpen, nameOperation, operationCount } from '../policy/names';
 import { newPolicyBits, refusesOperation, setRefused } from '../policy/policy-bits';
 import * as writer from '../texts/writer';
@@ -139,6 +140,13 @@ export class PolicyReader extends FieldReader {
     for (let i = 0; i < this.tenants.length; i++) {
       const terms = this.tenants[i].terms;
       if (terms.number != 0) continue;
+      if (terms.space.codec != Codec.TENANT_ZERO) {
+        this.fail(
+          'dryRun',
+          'is for tenant 0 where its keys have always been; tenants[' + i.toString() + '] has moved',
+        );
+        return;
+      }
       // Unread requests could reach every key, so they pass only while there is no other tenant.
       terms.dryRun = this.tenants.length == 1 ? DryRun.ALL : DryRun.POLICY;
       return;

@@ -5,6 +5,7 @@
 import { Space } from '../keys/space';
 import { Budget } from '../memory/stream-buffer';
 import { Account, NO_ACCOUNT } from './account';
+import { Phase } from './move';
 import { State } from './state';
 
 /** The extent of a tenant's dry run. */
@@ -28,6 +29,14 @@ export class Terms {
   dryRun: DryRun = DryRun.NONE;
   /** What the configuration says; what counts is the account's. */
   state: State = State.ACTIVE;
+  /** What is added to the versions of regions on their way to the tenant. */
+  epochOffset: u64 = 0;
+  /** The earliest timestamp that the tenant may read at. */
+  readableSince: u64 = 0;
+  /** How far its move to another key range is, by the configuration, which move, and when a hold ends, ms since 1970. */
+  movePhase: Phase = Phase.NONE;
+  moveSerial: u32 = 0;
+  moveUntil: u64 = 0;
   /** What the VM keeps of the tenant. */
   account: Account = NO_ACCOUNT;
   /** True when PD can be asked whose a region is. */

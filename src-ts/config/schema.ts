@@ -66,6 +66,33 @@ const prefix = object(
   { oneOf: [{ required: ['text'] }, { required: ['hex'] }] },
 );
 
+const move = object(
+  "Says how far the tenant's move to another key range is. `tidb-mesh move` writes it; see docs/status.md for what each worker of Envoy acknowledges.",
+  ['serial', 'phase'],
+  {
+    serial: whole(
+      1,
+      4294967295,
+      'Which attempt this is. A worker that has lifted a hold by itself says so for this number.',
+    ),
+    phase: {
+      enum: ['prepare', 'calm', 'drain', 'fence', 'final'],
+      description:
+        '`prepare` refuses what a change feed does not show: bulk loads and destroyed ranges. `calm` also makes a transaction commit by its Commit alone. `drain` also holds first writes. `fence` also holds all writes, and reads as of now. `final` holds everything.',
+    },
+    until: whole(
+      1,
+      Number.MAX_SAFE_INTEGER,
+      'When the phase ends by itself and the tenant goes on as in `prepare`: ms since 1970. For `calm`, `drain` and `fence` only.',
+    ),
+  },
+  {
+    if: { required: ['phase'], properties: { phase: { enum: ['calm', 'drain', 'fence'] } } },
+    then: { required: ['until'] },
+    else: { not: { required: ['until'] } },
+  },
+);
+
 const tenant = object(
   'One tenant.',
   ['name', 'number'],
@@ -93,12 +120,36 @@ const tenant = object(
       description:
         "The tenant's resource group `default` is its own: PD keeps it as `<number>:default`, and `tidb-mesh tenants set` gives it limits. Set this after `tidb-mesh tenants add` has made the group: without it, none of its TiDBs starts. False: the tenant shares PD's `default`. Not for number 0.",
     },
+    keyNumber: whole(
+      1,
+      32766,
+      'The number in the keys of a table tenant whose keys have moved. Without it, this is `number`. Names, leases and resource groups keep `number`.',
+    ),
+    epochOffset: whole(
+      0,
+      0x80000000,
+      'For a tenant whose keys have moved: added to the versions of regions that the tenant sees, so that its TiDBs believe them to be newer than those before the move. Never make it smaller.',
+      0,
+    ),
+    readableSince: text(
+      'For a tenant whose keys have moved: the earliest timestamp of PD that it may read at, because the copy has no older versions.',
+      { pattern: '^0*[1-9][0-9]{0,18}$', maxLength: 19 },
+    ),
+    move,
   },
   {
-    not: { required: ['keyspace', 'prefix'] },
+    not: {
+      anyOf: [
+        { required: ['keyspace', 'prefix'] },
+        { required: ['keyNumber', 'keyspace'] },
+        { required: ['keyNumber', 'prefix'] },
+      ],
+    },
     if: { properties: { number: { const: 0 } } },
     then: {
-      not: { anyOf: [{ required: ['keyspace'] }, { required: ['prefix'] }] },
+      not: { required: ['prefix'] },
+      if: { required: ['keyspace'] },
+      then: { required: ['readableSince'] },
       properties: { state: { const: 'active' }, ownDefaultGroup: { const: false } },
     },
   },
@@ -307,7 +358,7 @@ export const PLUGIN_CONFIG_SCHEMA: Schema = {
 
 /** What the filter checks and a schema cannot express. `tidb-mesh validate` reports it. */
 export const BEYOND_THE_SCHEMA: readonly string[] = [
-  'a name or a number that two tenants have',
+  'a name, a number or a key number that two tenants have',
   'key spaces that one store could not serve side by side',
   "a prefix's length in bytes, and that it is not all FF",
   'a tenant of a rule that is not in tenants',

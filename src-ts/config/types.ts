@@ -11,6 +11,13 @@ export interface PrefixConfig {
   mode: 'txn' | 'raw';
 }
 
+export interface MoveConfig {
+  serial: number;
+  phase: 'prepare' | 'calm' | 'drain' | 'fence' | 'final';
+  /** For `calm`, `drain` and `fence`: ms since 1970. */
+  until?: number;
+}
+
 export interface TenantConfig {
   name: string;
   number: number;
@@ -19,6 +26,10 @@ export interface TenantConfig {
   keyspace?: KeyspaceConfig;
   prefix?: PrefixConfig;
   ownDefaultGroup?: boolean;
+  keyNumber?: number;
+  epochOffset?: number;
+  readableSince?: string;
+  move?: MoveConfig;
 }
 
 /** Patterns for the facts about a workload. */

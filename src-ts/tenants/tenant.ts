@@ -7,6 +7,8 @@ export interface Tenant {
   readonly name: string;
   /** 1 to 32766; 0 for the keys that are there already. */
   readonly number: number;
+  /** The number in its table keys, if they have moved. */
+  readonly keyNumber?: number;
   readonly keyspace?: { readonly id: number; readonly mode: Mode };
   readonly prefix?: ({ readonly text: string } | { readonly hex: string }) & { readonly mode: Mode };
   /** 'active' without it. */
@@ -117,20 +119,21 @@ function prefixSpace(prefix: Buffer, mode: Mode): KeySpace {
 
 /** Where this tenant's keys lie. */
 export function spaceOf(tenant: Tenant): KeySpace {
-  const { number, keyspace, prefix } = tenant;
+  const { number, keyNumber, keyspace, prefix } = tenant;
   if (keyspace) return keyspaceSpace(keyspace.id, keyspace.mode);
   if (prefix)
     return prefixSpace(
       'text' in prefix ? Buffer.from(prefix.text) : Buffer.from(prefix.hex, 'hex'),
       prefix.mode,
     );
+  const place = keyNumber ?? number;
   return {
-    start: number === 0 ? Buffer.alloc(0) : tableBoundary(number),
-    end: tableBoundary(number + 1),
+    start: place === 0 ? Buffer.alloc(0) : tableBoundary(place),
+    end: tableBoundary(place + 1),
     mode: 'txn',
     memcomparable: true,
     keyspaceId: undefined,
-    text: number === 0 ? 'all keys below t 80 01' : 'table keys',
+    text: place === 0 ? 'all keys below t 80 01' : 'table keys',
   };
 }
 
@@ -149,9 +152,14 @@ export function overlaps(a: KeySpace, b: KeySpace): boolean {
 function settingError(value: Record<string, unknown>, where: string): string | undefined {
   const mode = (setting: Record<string, unknown>): boolean =>
     setting['mode'] === 'txn' || setting['mode'] === 'raw';
-  const { number, keyspace, prefix } = value as { number: number; keyspace?: unknown; prefix?: unknown };
+  const { number, keyNumber, keyspace, prefix, readableSince } = value as Record<string, unknown>;
   if (keyspace !== undefined && prefix !== undefined) return `${where}: has a keyspace and a prefix`;
-  if (number === 0 && (keyspace ?? prefix) !== undefined)
+  if (keyNumber !== undefined && (keyspace ?? prefix) !== undefined)
+    return `${where}.keyNumber: is for table keys; leave it out beside a keyspace or a prefix`;
+  if (keyNumber !== undefined && (keyNumber === 0 || numberError(keyNumber) !== undefined))
+    return `${where}.keyNumber: must be a whole number from 1 to ${MAX_NUMBER}`;
+  const hasMoved = keyspace !== undefined && readableSince !== undefined;
+  if (number === 0 && !hasMoved && (keyspace ?? prefix) !== undefined)
     return `${where}: number 0 stands for the keys that are there already; give it another number`;
   if (keyspace !== undefined) {
     const setting = keyspace as Record<string, unknown>;
@@ -186,10 +194,11 @@ export function readTenant(value: unknown, where: string): Tenant {
   const wrong =
     nameError(String(fields['name'])) ?? numberError(fields['number']) ?? settingError(fields, where);
   if (wrong !== undefined) throw new Error(wrong.startsWith(where) ? wrong : `${where}: ${wrong}`);
-  const { name, number, state, keyspace, prefix, ownDefaultGroup } = value as Tenant;
+  const { name, number, keyNumber, state, keyspace, prefix, ownDefaultGroup } = value as Tenant;
   return {
     name,
     number,
+    ...(keyNumber === undefined ? {} : { keyNumber }),
     ...(keyspace ? { keyspace } : {}),
     ...(prefix ? { prefix } : {}),
     ...(state === undefined ? {} : { state }),

@@ -29,7 +29,7 @@ const BAD: [string, object, string][] = [
   [
     'an unknown field of a tenant',
     tenant({ id: 3 }),
-    'tenants[0].id: unknown field; known here: name, number, state, keyspace, prefix, ownDefaultGroup, limits',
+    'tenants[0].id: unknown field; known here: name, number, state, keyspace, prefix, ownDefaultGroup, limits, keyNumber, epochOffset, readableSince, move',
   ],
   [
     'series for nobody',
@@ -50,6 +50,51 @@ const BAD: [string, object, string][] = [
     'no stream of a tenant',
     tenant({ limits: { maxStreams: 0 } }),
     'tenants[0].limits.maxStreams: must be a whole number of streams from 1 to 1000000',
+  ],
+  ...[0, 32767, 1.5, '5'].map((keyNumber): [string, object, string] => [
+    `the key number ${JSON.stringify(keyNumber)}`,
+    tenant({ keyNumber }),
+    'tenants[0].keyNumber: must be a whole number from 1 to 32766',
+  ]),
+  ...[-1, 2 ** 31 + 1, 0.5, '5'].map((epochOffset): [string, object, string] => [
+    `the epoch offset ${JSON.stringify(epochOffset)}`,
+    tenant({ epochOffset }),
+    'tenants[0].epochOffset: must be a whole number from 0 to 2147483648',
+  ]),
+  ...['0', '-1', '1e9', '12345678901234567890', 7, null].map((readableSince): [string, object, string] => [
+    `the timestamp ${JSON.stringify(readableSince)}`,
+    tenant({ readableSince }),
+    'tenants[0].readableSince: must be a timestamp of PD as a text of digits',
+  ]),
+  ...[0, 2 ** 32, '7', undefined].map((serial): [string, object, string] => [
+    `the move ${JSON.stringify(serial)}`,
+    tenant({ move: { serial, phase: 'prepare' } }),
+    'tenants[0].move.serial: must be a whole number from 1 to 4294967295',
+  ]),
+  ...['switched', '', 1, undefined].map((phase): [string, object, string] => [
+    `the phase ${JSON.stringify(phase)}`,
+    tenant({ move: { serial: 7, phase } }),
+    'tenants[0].move.phase: must be "prepare", "calm", "drain", "fence" or "final"',
+  ]),
+  ...['calm', 'drain', 'fence'].map((phase): [string, object, string] => [
+    `${phase} for ever`,
+    tenant({ move: { serial: 7, phase } }),
+    'tenants[0].move.until: must say when the phase ends, in ms since 1970',
+  ]),
+  ...['prepare', 'final'].map((phase): [string, object, string] => [
+    `${phase} for a time`,
+    tenant({ move: { serial: 7, phase, until: 1 } }),
+    'tenants[0].move.until: this phase does not end by itself; leave it out',
+  ]),
+  ...[0, 1.5, 2 ** 53, '1'].map((until): [string, object, string] => [
+    `the end ${JSON.stringify(until)}`,
+    tenant({ move: { serial: 7, phase: 'fence', until } }),
+    'tenants[0].move.until: must be a time in ms since 1970',
+  ]),
+  [
+    'an unknown field of a move',
+    tenant({ move: { serial: 7, phase: 'prepare', to: 5 } }),
+    'tenants[0].move.to: unknown field; known here: serial, phase, until',
   ],
   [
     'an unknown state',
@@ -207,7 +252,7 @@ const ALONE_WITH_0 =
   'tenant 0, which owns everything below `t` 80 01; beside it can stand table tenants and keyspaces of mode txn';
 const TABLES = 'which like all table tenants lies in `t` 80 01 to `t` FF FF';
 
-type Extra = { keyspace?: object; prefix?: object };
+type Extra = { keyspace?: object; prefix?: object; keyNumber?: number };
 const spaces = (...extras: (Extra | 0)[]): object => ({
   ...GOOD,
   rules: [{ principal: 'spiffe://demo.mesh/ns/{tenant}/sa/*' }],
@@ -220,6 +265,31 @@ const rawPrefix = (hex: string): Extra => ({ prefix: { hex, mode: 'raw' } });
 const TABLE: Extra = {};
 
 const BAD_SPACES: [string, object, string][] = [
+  [
+    "another tenant's key number",
+    spaces(TABLE, TABLE, { keyNumber: 1 }),
+    'tenants[2].keyNumber: 1 is in the keys of tenants[0] already',
+  ],
+  [
+    'the key number of a later tenant',
+    spaces({ keyNumber: 2 }, TABLE),
+    'tenants[0].keyNumber: 2 is in the keys of tenants[1] already',
+  ],
+  [
+    'a key number twice',
+    spaces({ keyNumber: 9 }, { keyNumber: 9 }),
+    'tenants[1].keyNumber: 9 is in the keys of tenants[0] already',
+  ],
+  [
+    'a key number beside a keyspace',
+    spaces({ keyNumber: 9, ...txn(7) }),
+    'tenants[0].keyNumber: is for table keys; leave it out beside a keyspace or a prefix',
+  ],
+  [
+    'a dry run for a tenant 0 that has moved',
+    { ...tenant({ number: 0, keyNumber: 9 }), dryRun: true },
+    'dryRun: is for tenant 0 where its keys have always been; tenants[0] has moved',
+  ],
   [
     'a `default` as a number',
     tenant({ ownDefaultGroup: 1 }),
@@ -364,6 +434,21 @@ const BAD_SPACES: [string, object, string][] = [
 
 const GOOD_SPACES: [string, object][] = [
   ['tenant 0 and table tenants', spaces(0, TABLE, TABLE)],
+  ['tenants that have changed places', spaces({ keyNumber: 2 }, { keyNumber: 1 })],
+  [
+    'a tenant 0 that has moved, beside a prefix',
+    {
+      ...GOOD,
+      tenants: [
+        { name: 'old', number: 0, keyNumber: 5 },
+        { name: 'new', number: 1, ...txnPrefix('61') },
+      ],
+    },
+  ],
+  [
+    'a tenant 0 that has moved to a keyspace',
+    { ...GOOD, tenants: [{ name: 'old', number: 0, readableSince: '7', ...txn(5) }, ...TENANTS] },
+  ],
   ['tenant 0, a keyspace and a table tenant', spaces(0, txn(0), TABLE)],
   ['a keyspace in both modes', spaces(txn(7), raw(7))],
   ['the keyspaces at both ends', spaces(txn(0), txn(16777215), raw(0), raw(16777215))],
@@ -507,6 +592,16 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     expect(images({ ...GOOD, tenants: [tenants[1], tenants[3]] }, [1, 4])).toEqual([
       '7480010000000000006d31',
       '7a6f6f3a6d31',
+    ]);
+    const moved = [
+      { name: 'legacy', number: 0, keyNumber: 7 },
+      { name: 'alpha', number: 1, keyNumber: 5 },
+      { name: 'beta', number: 5, keyNumber: 1 },
+    ];
+    expect(images({ ...GOOD, tenants: moved }, [0, 1, 5])).toEqual([
+      '7480070000000000006d31',
+      '7480050000000000006d31',
+      '7480010000000000006d31',
     ]);
     const mixed = [
       { name: 'alpha', number: 1, prefix: { hex: 'Ff00', mode: 'raw' } },

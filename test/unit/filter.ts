@@ -40,6 +40,8 @@ const NAMES = { encodeName: 0, encodeNameEnd: 1, decodeName: 2 } as const;
 /** What a tenant's configuration says of its key space; without a codec it is the table codec's, or tenant 0's. */
 export interface SpaceChoice {
   readonly number: number;
+  /** The number in its table keys, if they have moved. */
+  readonly keyNumber?: number;
   readonly keyspace?: { readonly id: number; readonly mode: 'txn' | 'raw' };
   readonly prefix?: { readonly bytes: Uint8Array; readonly mode: 'txn' | 'raw' };
   readonly ownDefaultGroup?: boolean;
@@ -59,6 +61,7 @@ export interface Exports {
   alloc(size: number): number;
   reset(): void;
   select(number: number, prefix: number, prefixLength: number, lease: bigint): void;
+  selectKeyNumber(number: number, keyNumber: number): void;
   selectKeyspace(number: number, id: number, mode: number): void;
   selectPrefix(number: number, at: number, length: number, mode: number): void;
   ownDefaultGroup(): void;
@@ -212,7 +215,8 @@ export class Filter {
   /** The same for a tenant with any key space. */
   selectSpace(choice: SpaceChoice, name = 'alpha'): void {
     this.select(choice.number, name);
-    const { keyspace, prefix, ownDefaultGroup } = choice;
+    const { keyNumber, keyspace, prefix, ownDefaultGroup } = choice;
+    if (keyNumber) this.wasm.selectKeyNumber(choice.number, keyNumber);
     if (keyspace) this.wasm.selectKeyspace(choice.number, keyspace.id, keyspace.mode === 'raw' ? 1 : 0);
     if (prefix) {
       const mode = prefix.mode === 'raw' ? 1 : 0;

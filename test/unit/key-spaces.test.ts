@@ -42,6 +42,8 @@ const TABLES = [1, 2, 255, 256, 32766].map((number) => ({ number }));
 const CHOICES: SpaceChoice[] = [
   { number: 0 },
   ...TABLES,
+  { number: 2000, keyNumber: 2001 },
+  { number: 0, keyNumber: 2002 },
   ...[0, 1, 7, 255, 256, 0xffff, 0xfffffe, 0xffffff].map((id) => keyspace(id, 'txn')),
   ...[0, 1, 255, 0xffffff].map((id) => keyspace(id, 'raw')),
   ...PREFIXES.map((bytes) => prefix(bytes, 'txn')),
@@ -239,7 +241,7 @@ describe.each(BUILD_NAMES)('the %s build agrees with the model', (build) => {
     const { choice } = space;
     expect(capabilities).toBe(model.capabilities(space));
     expect([apiVersion, keyspaceId]).toEqual(choice.keyspace ? [2, choice.keyspace.id] : [0, 0]);
-    expect(tag).toBe(choice.keyspace || choice.prefix ? 0 : choice.number);
+    expect(tag).toBe(choice.keyspace || choice.prefix ? 0 : (choice.keyNumber ?? choice.number));
 
     const logical = logicalKeys(seed, 300);
     const physical = physicalKeys(space, seed, 300);

@@ -15,6 +15,7 @@ import { rounds } from '../harness/support/rounds.ts';
 const SPACES: SpaceChoice[] = [
   { number: 1 },
   { number: 12, ownDefaultGroup: true },
+  { number: 7, keyNumber: 300 },
   { number: 3, keyspace: { id: 7, mode: 'txn' } },
   { number: 5, prefix: { bytes: Buffer.from('app1:'), mode: 'txn' } },
   { number: 0 },

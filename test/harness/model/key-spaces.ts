@@ -29,18 +29,18 @@ export interface KeySpace {
 /** As in assembly/keys/space.ts. */
 export const { TXN, RAW, COPROCESSOR } = Flag;
 
-function tableSpace(number: number): KeySpace {
+function tableSpace(number: number, keyNumber: number): KeySpace {
   const of =
     (mapping: (tenant: number, key: Uint8Array) => Result): Mapping =>
     (key) =>
-      mapping(number, key);
+      mapping(keyNumber, key);
   return {
-    name: `table ${number}`,
+    name: keyNumber === number ? `table ${number}` : `table ${number} with the keys of ${keyNumber}`,
     choice: { number },
     clientEncodes: true,
     storeEncodes: true,
-    first: table.first(number).subarray(0, 3),
-    behind: table.behind(number),
+    first: table.first(keyNumber).subarray(0, 3),
+    behind: table.behind(keyNumber),
     takes: (key) => compare(key, table.LIMIT) < 0,
     encodeKey: of(table.encodeKey),
     encodeLower: of(table.encodeLower),
@@ -121,7 +121,7 @@ export function spaceOf(choice: SpaceChoice): KeySpace {
 }
 
 function keysOf(choice: SpaceChoice): KeySpace {
-  const { number, keyspace, prefix } = choice;
+  const { number, keyNumber, keyspace, prefix } = choice;
   if (keyspace) {
     const first = (keyspace.mode === 'raw' ? 0x72 : 0x78) * 2 ** 24 + keyspace.id;
     const name = `keyspace ${keyspace.id} ${keyspace.mode}`;
@@ -134,7 +134,12 @@ function keysOf(choice: SpaceChoice): KeySpace {
       prefix.bytes,
       raised(prefix.bytes),
     );
-  return number === 0 ? tenantZeroSpace() : tableSpace(number);
+  return ownsTheRest(choice) ? tenantZeroSpace() : tableSpace(number, keyNumber ?? number);
+}
+
+/** Tenant 0 where its keys have always been. */
+export function ownsTheRest({ number, keyNumber, keyspace }: SpaceChoice): boolean {
+  return number === 0 && keyNumber === undefined && !keyspace;
 }
 
 export function capabilities({ choice }: KeySpace): number {
@@ -193,14 +198,14 @@ export function decodeEncoded(space: KeySpace, bytes: Uint8Array, bound: Bound):
 /** A boundary that is no encoded key lies somewhere in the store all the same. */
 function undecodable(space: KeySpace, bytes: Uint8Array, bound: Bound): Result {
   if (bound === 'key') return OUTSIDE;
-  const end = space.choice.number === 0 || isTable(space) ? space.behind.subarray(0, 3) : space.behind;
+  const end = ownsTheRest(space.choice) || isTable(space) ? space.behind.subarray(0, 3) : space.behind;
   if (compare(bytes, unpadded(space.first)) < 0) return bound === 'lower' ? EMPTY : OUTSIDE;
   if (compare(bytes, unpadded(end)) >= 0) return bound === 'lower' ? OUTSIDE : EMPTY;
-  return space.choice.number === 0 ? bytes : BROKEN;
+  return ownsTheRest(space.choice) ? bytes : BROKEN;
 }
 
 function isTable({ choice }: KeySpace): boolean {
-  return choice.number !== 0 && !choice.keyspace && !choice.prefix;
+  return !ownsTheRest(choice) && !choice.keyspace && !choice.prefix;
 }
 
 /** A raw key in the form that the store's PD has it in. */

@@ -22,6 +22,7 @@ import {
   decodeEncoded,
   encodeEncoded,
   encodePlace,
+  ownsTheRest,
   RAW,
   TXN,
   type KeySpace,
@@ -142,7 +143,7 @@ export class WalkerModel {
   private walk(view: ReflectMessage, way: Way, world: World): typeof DROPPED | undefined {
     const roles = this.fields.get(view.desc.typeName);
     if (!roles) throw new Error(`no message ${view.desc.typeName}`);
-    if (isAdopted(world) && this.messages.get(view.desc.typeName)?.owners) return undefined;
+    if (ownsTheRest(world.space.choice) && this.messages.get(view.desc.typeName)?.owners) return undefined;
     const role = (number: number): string => roles.get(number)?.role ?? '';
     const withRole = (wanted: string) => view.fields.find((field) => role(field.number) === wanted);
     if (way === 'request') this.judgeRequest(view, world);

@@ -10,7 +10,7 @@ import * as clock from '../streams/clock';
 import { readClock } from '../streams/clock';
 import { collectGarbage, configure, forgetConfig, hasVersion } from '../streams/configs';
 import * as drain from '../streams/drain';
-import { reviewStreams } from '../streams/drain';
+import { endLeftStreams, reviewStreams } from '../streams/drain';
 import {
   onRequestBody,
   onRequestHeaders,
@@ -25,10 +25,23 @@ import { defineMetrics, recordBuild, recordMetrics } from '../streams/metrics';
 import { endClosedStreams } from '../streams/states';
 import { tellVms } from '../streams/vm-record';
 import { closeStream, findStream, openStream } from '../streams/stream';
-import { onLookup, wakeForgotten } from '../streams/waiting';
+import * as turns from '../streams/turns';
+import { beginTurn } from '../streams/turns';
+import { onLookup, wakeForgotten, wakeLeft } from '../streams/waiting';
 import { proxy_set_tick_period_milliseconds } from '@gcoredev/proxy-wasm-sdk-as/assembly/imports';
 
 const TICK_MS: u32 = 1000;
+/** Envoy's timer and its clock need not agree to the millisecond. */
+const SLACK_MS: u32 = 50;
+/** When a callback has left acts, the next one follows after this time. */
+const SOON_MS: u32 = 1;
+
+let period: u32 = TICK_MS;
+
+function setPeriod(milliseconds: u32): void {
+  period = milliseconds;
+  proxy_set_tick_period_milliseconds(milliseconds);
+}
 
 export function proxy_abi_version_0_2_1(): void {}
 
@@ -64,18 +77,34 @@ export function proxy_on_configure(root: u32, size: u32): u32 {
   }
   defineMetrics();
   recordBuild(true);
-  proxy_set_tick_period_milliseconds(TICK_MS);
+  setPeriod(TICK_MS);
   return 1;
+}
+
+/** What callbacks have left, and what is due on every tick. */
+function actOnLeft(): void {
+  answerLate();
+  endLeftStreams();
+  endClosedStreams();
+  wakeLeft();
 }
 
 export function proxy_on_tick(_root: u32): void {
   reset();
+  beginTurn();
+  const since = clock.millisecondsSince();
+  if (since < TICK_MS - SLACK_MS) {
+    actOnLeft();
+    setPeriod(turns.areLeft ? SOON_MS : TICK_MS - <u32>since);
+    return;
+  }
   collectGarbage();
   readClock();
-  answerLate();
+  actOnLeft();
   reviewStreams(clock.now);
-  endClosedStreams();
   wakeForgotten();
+  if (turns.areLeft) setPeriod(SOON_MS);
+  else if (period != TICK_MS) setPeriod(TICK_MS);
   flushRefusals();
   recordMetrics(drain.drainingCount);
   recordAccounts();
@@ -128,7 +157,9 @@ export function proxy_on_http_call_response(
   _trailers: u32,
 ): void {
   reset();
+  beginTurn();
   onLookup(root, token, size);
+  if (turns.areLeft) setPeriod(SOON_MS);
 }
 
 export function proxy_on_delete(context: u32): void {

@@ -13,6 +13,7 @@ import { ConfigVersion, versionOf, hasFormer, reviewConfigs } from './configs';
 import { countDrained } from './metrics';
 import { reportEnding } from './refusal-log';
 import { Phase, Stream, eachStream } from './stream';
+import { mayAct } from './turns';
 import { Status } from '../wire/status';
 
 /** Streams that are draining, as of the last tick. */
@@ -56,8 +57,30 @@ function review(stream: Stream): void {
   }
   if (!stream.draining) return;
   drainingCount++;
-  if (isIdle(stream, version) || isOverdue(stream, version, successor)) endDrained(stream);
+  stream.mustEnd = mustEnd(stream, version);
   stream.bodies = 0;
+  endIfDue(stream);
+}
+
+/** Ends the stream if it is to end, as far as this callback may. */
+function endIfDue(stream: Stream): void {
+  if (!stream.mustEnd || stream.phase == Phase.ENDED) return;
+  if (!mayAct()) return;
+  stream.mustEnd = false;
+  endDrained(stream);
+}
+
+function mustEnd(stream: Stream, version: ConfigVersion): bool {
+  const successor = version.successor;
+  return successor != null && (isIdle(stream, version) || isOverdue(stream, version, successor));
+}
+
+/** The same for a stream of a former callback: it may be in use again, and is then judged on the next tick. */
+function endLeft(stream: Stream): void {
+  if (!stream.mustEnd) return;
+  const version = versionOf(stream.root);
+  stream.mustEnd = version != null && mustEnd(stream, version);
+  endIfDue(stream);
 }
 
 /**
@@ -99,4 +122,9 @@ export function reviewStreams(time: u64): void {
   now = time;
   reviewConfigs(now);
   eachStream(review);
+}
+
+/** Ends streams that the last review left. */
+export function endLeftStreams(): void {
+  if (drainingCount != 0) eachStream(endLeft);
 }

@@ -14,6 +14,7 @@ import { Status } from '../wire/status';
 import * as clock from './clock';
 import * as metrics from './metrics';
 import { Stream, eachStream } from './stream';
+import { mayAct } from './turns';
 
 /** Refusals that one tenant gets without delay, per second and VM. */
 const AT_ONCE: u32 = 20;
@@ -38,6 +39,7 @@ export function answerLater(stream: Stream, status: Status, text: usize, length:
   memory.copy(stream.lateAt, text, length);
   stream.lateLength = length;
   stream.lateStatus = status;
+  stream.lateSince = clock.now;
   lateCount++;
   increment(metrics.refusedLateTotal);
 }
@@ -51,7 +53,8 @@ export function forgetLate(stream: Stream): void {
 }
 
 function answer(stream: Stream): void {
-  if (stream.lateAt == 0) return;
+  // What has come since the tick waits for the next one, however many callbacks this one needs.
+  if (stream.lateAt == 0 || stream.lateSince == clock.now || !mayAct()) return;
   actAs(stream.context);
   const status = stream.lateStatus;
   writeDetails(status);
@@ -66,7 +69,7 @@ function answer(stream: Stream): void {
   forgetLate(stream);
 }
 
-/** Sends all kept answers. Called on the tick. */
+/** Sends the kept answers. Called on the tick. */
 export function answerLate(): void {
   if (lateCount != 0) eachStream(answer);
 }

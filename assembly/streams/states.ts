@@ -8,6 +8,10 @@ import { Status } from '../wire/status';
 import { takeStateChange } from './accounts';
 import { reportEnding } from './refusal-log';
 import { Phase, Stream, eachStream } from './stream';
+import { mayAct } from './turns';
+
+/** True when a change of state has streams to end. */
+let areClosed: bool = false;
 
 /** Ends the stream if the state of its tenant closes it. */
 function endIfClosed(stream: Stream): void {
@@ -15,6 +19,10 @@ function endIfClosed(stream: Stream): void {
   if (terms == null || stream.phase == Phase.NEW || stream.phase == Phase.ENDED) return;
   const status = closedBy(terms.account.state, stream.call);
   if (status == Status.OK) return;
+  if (!mayAct()) {
+    areClosed = true;
+    return;
+  }
   stream.phase = Phase.ENDED;
   actAs(stream.context);
   reportEnding(stream, status);
@@ -23,5 +31,7 @@ function endIfClosed(stream: Stream): void {
 
 /** Called on the tick. */
 export function endClosedStreams(): void {
-  if (takeStateChange()) eachStream(endIfClosed);
+  const isDue = takeStateChange() || areClosed;
+  areClosed = false;
+  if (isDue) eachStream(endIfClosed);
 }

@@ -58,12 +58,16 @@ export class Stream {
   draining: bool;
   /** Serial of the configuration that decided this. */
   reviewed: u32;
+  /** True when it is to end now, but another callback must do it, see turns.ts. */
+  mustEnd: bool;
   /** Number of body pieces since the last tick. */
   bodies: u32;
   /** A refusal that waits for the next tick, on the heap; 0: none. See late.ts. */
   lateAt: usize;
   lateLength: usize;
   lateStatus: Status;
+  /** The clock when it began to wait. */
+  lateSince: u64;
   request: StreamBuffer = new StreamBuffer();
   response: StreamBuffer = new StreamBuffer();
   exchange: Exchange = new Exchange();
@@ -133,9 +137,11 @@ export function openStream(context: u32, root: u32): Stream {
   stream.waitsSince = 0;
   stream.beganAt = 0;
   stream.draining = false;
+  stream.mustEnd = false;
   stream.reviewed = 0;
   stream.bodies = 0;
   stream.lateAt = 0;
+  stream.lateSince = 0;
   stream.next = null;
   insert(stream);
   count++;

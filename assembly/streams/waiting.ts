@@ -23,6 +23,7 @@ import { countFrames } from './counting';
 import { countTurnedAway } from './metrics';
 import { refuseMessage } from './refuse';
 import { Phase, Stream, findStream } from './stream';
+import { mayAct } from './turns';
 
 /** The longest time that a request waits, whatever its lookups do. */
 const WAIT_MS: u64 = 5000;
@@ -30,6 +31,8 @@ const WAIT_MS: u64 = 5000;
 /** Which stream waits for which lookup: token:u32 | context:u32, packed from the front. A stream may be gone when its answer comes. */
 const MAX_WAITS: u32 = 4096;
 const waits: usize = memory.data(32768, 8);
+/** In place of the token of a lookup that has ended: its stream goes on in another callback. */
+const ENDED: u32 = 0;
 let waitCount: u32 = 0;
 
 /** Notes that the stream waits for a lookup. False when too many wait. */
@@ -100,6 +103,11 @@ export function wakeForgotten(): void {
   for (let token = takeForgotten(); token != 0; token = takeForgotten()) wake(token);
 }
 
+/** Continues streams that another callback has left. */
+export function wakeLeft(): void {
+  wake(ENDED);
+}
+
 /** Continues the streams that waited for this lookup, unless they wait for another one. */
 function wake(token: u32): void {
   let i: u32 = 0;
@@ -110,6 +118,11 @@ function wake(token: u32): void {
       continue;
     }
     const stream = findStream(load<u32>(at, 4));
+    if (stream != null && stream.lookups == 1 && !mayAct()) {
+      store<u32>(at, ENDED);
+      i++;
+      continue;
+    }
     waitCount--;
     store<u64>(at, load<u64>(waits + ((<usize>waitCount) << 3)));
     if (stream != null && --stream.lookups == 0) goOn(stream);

@@ -3,6 +3,7 @@ module tidbmesh.test/harness/servers/tidb
 go 1.23.6
 
 require (
+	github.com/coreos/go-semver v0.3.1
 	github.com/dgryski/go-farm v0.0.0-20240924180020-3414d57e47da
 	github.com/golang/protobuf v1.5.4
 	github.com/pingcap/badger v1.5.1-0.20241015064302-38533b6cbf8d
@@ -25,7 +26,6 @@ require (
 	github.com/coocood/bbloom v0.0.0-20190830030839-58deb6228d64 // indirect
 	github.com/coocood/freecache v1.2.1 // indirect
 	github.com/coocood/rtutil v0.0.0-20190304133409-c84515f646f2 // indirect
-	github.com/coreos/go-semver v0.3.1 // indirect
 	github.com/coreos/go-systemd/v22 v22.5.0 // indirect
 	github.com/cznic/mathutil v0.0.0-20181122101859-297441e03548 // indirect
 	github.com/danjacques/gofslock v0.0.0-20191023191349-0a45f885bc37 // indirect

@@ -100,6 +100,11 @@ func (m apiMode) firstBorders() [][]byte {
 	return [][]byte{{'m'}, {'n'}, {'t'}, {'u'}}
 }
 
+// keepsStatus says whether a key of the engine is such a record.
+func (m apiMode) keepsStatus(key []byte) bool {
+	return key[0] == rollbackMeta || key[0] == rollbackTable || (m == apiV2 && key[0] == txnPrefix+1)
+}
+
 // check is TiKV's check_api_version for one request: its version against the store's, then the first byte of each key and
 // range against what the two allow. TiKV looks at keys where data is read or a lock is taken, this store everywhere. The
 // text goes into the answer's own error.

@@ -21,16 +21,18 @@ import (
 
 // engine is unistore with our region manager in place of its own.
 type engine struct {
-	mode    apiMode
-	data    string
-	pd      pd.Client
-	bundle  *mvcc.DBBundle
+	mode   apiMode
+	data   string
+	pd     pd.Client
+	bundle *mvcc.DBBundle
+	// Unistore's own. What it writes, change feeds do not show.
 	writer  mvcc.DBWriter
 	regions *regions
 	raw     *rawStore // nil where there is no RawKV
 	plans   *scratch  // nil where there are no keyspaces
 	store   *tikv.MVCCStore
 	server  *tikv.Server
+	feeds   *feeds
 }
 
 func openEngine(opts options, client pd.Client, stats *counters) (*engine, error) {
@@ -75,19 +77,23 @@ func openEngine(opts options, client pd.Client, stats *counters) (*engine, error
 	inner := tikv.NewStandAlongInnerServer(bundle)
 	inner.Setup(client)
 	writer := tikv.NewDBWriter(bundle)
-	store := tikv.NewMVCCStore(&conf, bundle, opts.data, safePoint, writer, client)
+	eng := &engine{
+		mode: opts.api, data: opts.data, pd: client, bundle: bundle, writer: writer, regions: manager, raw: raw, plans: plans,
+	}
+	eng.feeds = newFeeds(eng)
+	manager.observeSplits(eng.feeds.regionSplit)
+	store := tikv.NewMVCCStore(&conf, bundle, opts.data, safePoint, &feedWriter{writer, eng.feeds}, client)
 	store.DeadlockDetectSvr.ChangeRole(tikv.Leader)
 	if err := inner.Start(client); err != nil {
 		return nil, err
 	}
 	store.StartDeadlockDetection(false)
-	return &engine{
-		mode: opts.api, data: opts.data, pd: client, bundle: bundle, writer: writer, regions: manager,
-		raw: raw, plans: plans, store: store, server: tikv.NewServer(manager, store, inner),
-	}, nil
+	eng.store, eng.server = store, tikv.NewServer(manager, store, inner)
+	return eng, nil
 }
 
 func (e *engine) close() {
+	e.feeds.close()
 	e.server.Stop()
 	if e.raw != nil {
 		e.raw.close()

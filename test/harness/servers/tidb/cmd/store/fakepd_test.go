@@ -18,6 +18,8 @@ type fakePD struct {
 	// What PD's GC safe point is.
 	safePoint uint64
 	reported  []*metapb.Region
+	// The last timestamp.
+	physical, logical int64
 }
 
 func (f *fakePD) AllocID(context.Context) (uint64, error) {
@@ -38,7 +40,13 @@ func (f *fakePD) ReportRegion(req *pdpb.RegionHeartbeatRequest) {
 }
 
 func (f *fakePD) GetTS(context.Context) (physical, logical int64, err error) {
-	return time.Now().UnixMilli(), 0, nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.logical++
+	if now := time.Now().UnixMilli(); now > f.physical {
+		f.physical, f.logical = now, 0
+	}
+	return f.physical, f.logical, nil
 }
 
 func (f *fakePD) GetGCSafePoint(context.Context) (uint64, error) {
@@ -47,6 +55,7 @@ func (f *fakePD) GetGCSafePoint(context.Context) (uint64, error) {
 	return f.safePoint, nil
 }
 
+func (f *fakePD) GetClusterID(context.Context) uint64                                   { return 7 }
 func (f *fakePD) PutStore(context.Context, *metapb.Store) error                         { return nil }
 func (f *fakePD) StoreHeartbeat(context.Context, *pdpb.StoreStats) error                { return nil }
 func (f *fakePD) SetRegionHeartbeatResponseHandler(func(*pdpb.RegionHeartbeatResponse)) {}

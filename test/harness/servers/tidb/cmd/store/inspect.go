@@ -53,6 +53,7 @@ type storedRegion struct {
 //	GET /versions?start=&end=&limit=        every version of the keys of [start, end), newest first
 //	POST /commits?hold=                     secondaries, all or none: which commits of [start, end) wait, see commitHold
 //	GET /commits                            how many wait
+//	/feeds                                  change feeds, see serveFeeds
 func newInspector(s *service) http.Handler {
 	eng, stats := s.engine, s.stats
 	mux := http.NewServeMux()
@@ -110,6 +111,7 @@ func newInspector(s *service) http.Handler {
 		}
 		reply(w, eng.versions(start, end, limit))
 	})
+	serveFeeds(mux, eng.feeds)
 	mux.HandleFunc("GET /commits", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, map[string]int{"waiting": s.holding.count()})
 	})

@@ -12,6 +12,7 @@ import (
 func (s *service) KvPrewrite(ctx context.Context, req *kvrpcpb.PrewriteRequest) (resp *kvrpcpb.PrewriteResponse, err error) {
 	if req.UseAsyncCommit || req.TryOnePc {
 		defer s.pending.begin(mutationKeys(req.Mutations))()
+		defer s.engine.feeds.hold(req.StartVersion)()
 	}
 	// Unistore looks into the lock that a for_update_ts constraint is about without asking whether there is one. TiKV
 	// puts the lock there again, or says that there is none; without constraints unistore says so, too.

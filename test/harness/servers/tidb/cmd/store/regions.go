@@ -123,6 +123,8 @@ type regions struct {
 
 	// One split at a time; held around PD calls, so never together with mu.
 	splitMu sync.Mutex
+	// Called after each split, if it is there.
+	onSplit func(id uint64, parts []*region)
 	done    chan struct{}
 	wg      sync.WaitGroup
 }
@@ -167,6 +169,12 @@ func openRegions(bundle *mvcc.DBBundle, raw *rawStore, client pd.Client, opts op
 		}
 	})
 	return rs, nil
+}
+
+func (rs *regions) observeSplits(call func(id uint64, parts []*region)) {
+	rs.splitMu.Lock()
+	defer rs.splitMu.Unlock()
+	rs.onSplit = call
 }
 
 func (rs *regions) every(interval time.Duration, work func()) {
@@ -434,6 +442,9 @@ func (rs *regions) split(id uint64, epoch *metapb.RegionEpoch, keys [][]byte, si
 		return nil, &errorpb.Error{Message: "split failed: " + err.Error()}
 	}
 	rs.publish(parts...)
+	if rs.onSplit != nil {
+		rs.onSplit(id, parts)
+	}
 	rs.stats.splits.Add(uint64(len(keys)))
 	log.Info("region split", zap.Uint64("region", id), zap.Int("parts", len(parts)))
 	// The shrunken region first: PD takes a new region only where no other of the same version lies over it.

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pingcap/kvproto/pkg/cdcpb"
 	"github.com/pingcap/kvproto/pkg/coprocessor"
 	"github.com/pingcap/kvproto/pkg/errorpb"
 	"github.com/pingcap/kvproto/pkg/import_sstpb"
@@ -84,6 +85,7 @@ func newGRPCServer(s *service, wire wireFormat) *grpc.Server {
 	)
 	tikvpb.RegisterTikvServer(server, s)
 	import_sstpb.RegisterImportSSTServer(server, newImporter(s))
+	cdcpb.RegisterChangeDataServer(server, &changeData{s.engine.feeds})
 	healthpb.RegisterHealthServer(server, health.NewServer())
 	return server
 }

@@ -32,11 +32,21 @@ export interface Throttle {
 export interface Switch {
   /** ms since 1970. */
   readonly at: number;
-  /** How long writes were held, ms; and how long reads were. */
+  /** How long writes were held, ms; and how long all requests were. */
   readonly writesHeldMs: number;
-  readonly readsHeldMs: number;
+  readonly allHeldMs: number;
   /** Everything that was committed at the old place up to here is at the new one: a timestamp of PD, decimal. */
   readonly fence: string;
+}
+
+/** A switch that the filters are still being told of. */
+export interface Commitment {
+  /** Where the tenant is served from now on. */
+  readonly served: Place;
+  readonly fence: string;
+  /** Since when writes have been held, and all requests, ms since 1970. */
+  readonly writesHeldSince: number;
+  readonly allHeldSince: number;
 }
 
 export interface MoveRecord {
@@ -51,8 +61,8 @@ export interface MoveRecord {
   /** Number of switches so far. Odd: the tenant is served at the place that it moves to. */
   readonly switches: number;
   readonly history: readonly Switch[];
-  /** While committing: the place that the filter is told, and what led to it. */
-  readonly committed?: Switch & { readonly served: Place };
+  /** While committing: what the filters are told. Nothing leads back from here. */
+  readonly committed?: Commitment;
   /** How far copy and feed are, for whoever goes on: see copy.ts and feed.ts. */
   readonly progress?: unknown;
   readonly isPaused: boolean;

@@ -1,0 +1,54 @@
+/** What the steps of a move need done with keys. One engine works in one direction, from one place to another. */
+
+/** Changes are being carried over while this lives. */
+export interface Following {
+  /** Everything that was committed at or below is at the target, too. */
+  readonly resolvedTs: bigint;
+  /** How far the target is behind, ms. */
+  readonly lagMs: number;
+  /** Where another worker can begin to follow. */
+  readonly checkpoint: unknown;
+  /** Rejects when it cannot go on. Never resolves. */
+  readonly failed: Promise<never>;
+  stop(): Promise<void>;
+}
+
+export interface Copied {
+  readonly bytes: number;
+  readonly keys: number;
+  /** Of the whole, estimated by PD. */
+  readonly ofBytes: number;
+}
+
+export interface Engine {
+  /** Keeps the source's history and the target's range for the move, and splits the target as the source is. Can be repeated. */
+  prepare(): Promise<void>;
+  /** Keeps the source's history from garbage collection for some more minutes. */
+  renew(): Promise<void>;
+  /**
+   * Copies what is not copied yet.
+   * @param progress as `saved` got it last; undefined at first
+   * @returns where to follow from
+   */
+  copy(
+    progress: unknown,
+    saved: (progress: unknown, copied: Copied) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<unknown>;
+  /** Where to follow from when source and target are equal at this timestamp. */
+  equalAt(timestamp: bigint): unknown;
+  follow(checkpoint: unknown): Promise<Following>;
+  /** A current timestamp of PD. */
+  timestamp(): Promise<bigint>;
+  /** The highest version of the source's regions. */
+  highestVersion(): Promise<number>;
+  /** Nothing older than this can be read at the target; undefined when all history is there. */
+  readableSince(progress: unknown): bigint | undefined;
+  /** Ends transactions that are neither committed nor rolled back, at both places, and carries pessimistic locks over. Nobody writes. */
+  settle(): Promise<void>;
+  /** Destroys all keys of the target, and what was kept for the move. */
+  destroyTarget(): Promise<void>;
+  /** Gives up what was kept for the move. Source and target stay as they are. */
+  release(): Promise<void>;
+  close(): void;
+}

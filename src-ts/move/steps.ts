@@ -1,0 +1,376 @@
+/**
+ * Takes a move through its states (record.ts). Each step can be done again by another worker: it reads the record, acts, and writes the
+ * next state by compare-and-swap.
+ *
+ * A switch, with what the filter does meanwhile (mesh.ts):
+ *
+ *   prepare   everything goes on
+ *   calm      transactions commit in two phases only, so that "committed" is what the store says
+ *   drain     new writes are held; what has begun may end
+ *   fence     commits are held, too. The mover settles what is undecided, and takes the fence timestamp S
+ *   final     everything is held, without an end. All that was committed up to S is at the target
+ *   committed the record says where the tenant is served now; then the filters are told
+ *
+ * Before `committed`, any failure leads back to `prepare`, and the tenant stays where it was.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CommandError } from '../errors.ts';
+import type { Endpoint } from '../pd/endpoint.ts';
+import type { Tell } from '../tell.ts';
+import type { Engine, Following } from './engine.ts';
+import { obeyed, order, type Mesh, type Order, type Orders, type Phase } from './mesh.ts';
+import type { Place } from './place.ts';
+import { forget, moveOf, Overtaken, save, type MoveRecord, type Stored, type Switch } from './record.ts';
+
+export interface Limits {
+  /** How far behind the target may be when a switch begins, ms. */
+  readonly maxLagMs: number;
+  /** How long writes may be held before the filter lets them go on, ms. */
+  readonly holdMs: number;
+  /** How long to wait for all VMs to obey, ms. */
+  readonly obeyMs: number;
+  /** For what was committed asynchronously before the calm to be cleaned up, and for commits after the last first phase, ms. */
+  readonly settleMs: number;
+}
+
+export const DEFAULT_LIMITS: Limits = { maxLagMs: 5000, holdMs: 10_000, obeyMs: 10_000, settleMs: 300 };
+
+export interface Tools {
+  readonly pd: Endpoint;
+  readonly mesh: Mesh;
+  /** Names this worker. */
+  readonly id: string;
+  readonly limits?: Partial<Limits>;
+  engineOf(record: MoveRecord): Engine;
+  readonly tell: Tell;
+}
+
+/** Another worker has taken the move over. */
+class Lost extends Error {}
+
+const WORKER_MS = 15_000;
+const BEAT_MS = 2000;
+const LOOK_MS = 100;
+/** How long the filter may be calm before it forgets that, ms. */
+const CALM_MS = 60_000;
+/** Versions of regions may grow meanwhile. */
+const VERSION_MARGIN = 4096;
+
+/** Drives one move as long as it is this worker's. */
+export class Move {
+  private stored!: Stored;
+  private readonly limits: Limits;
+
+  constructor(
+    private readonly tools: Tools,
+    private readonly tenant: string,
+    private readonly signal: AbortSignal,
+  ) {
+    this.limits = { ...DEFAULT_LIMITS, ...tools.limits };
+  }
+
+  private get record(): MoveRecord {
+    return this.stored.record;
+  }
+
+  /**
+   * Works until the move has ended, is another worker's, or the signal comes.
+   * @returns true when the move has ended
+   */
+  async run(): Promise<boolean> {
+    this.stored = await moveOf(this.tools.pd, this.tenant);
+    if (!(await this.claim())) return false;
+    try {
+      while (!this.signal.aborted) if (await this.step()) return true;
+    } catch (error) {
+      if (error instanceof Lost) return false;
+      if (!this.signal.aborted) await this.note(error);
+      throw error;
+    }
+    await this.change({ worker: undefined });
+    return false;
+  }
+
+  /** Takes the move unless another worker has it. */
+  private async claim(): Promise<boolean> {
+    const { worker } = this.record;
+    if (worker && worker.id !== this.tools.id && worker.until > Date.now()) return false;
+    try {
+      this.stored = await save(this.tools.pd, {
+        record: { ...this.record, worker: this.own() },
+        revision: this.stored.revision,
+      });
+      return true;
+    } catch (error) {
+      if (error instanceof Overtaken) return false;
+      throw error;
+    }
+  }
+
+  private own(): NonNullable<MoveRecord['worker']> {
+    return { id: this.tools.id, until: Date.now() + WORKER_MS };
+  }
+
+  /** Writes these fields, over whatever an operator has written meanwhile into others. `undefined` removes one. */
+  private async change(fields: { [Name in keyof MoveRecord]?: MoveRecord[Name] | undefined }): Promise<void> {
+    for (;;) {
+      const whole = { ...this.record, worker: this.own(), ...fields };
+      const record = JSON.parse(JSON.stringify(whole)) as MoveRecord;
+      try {
+        this.stored = await save(this.tools.pd, { record, revision: this.stored.revision });
+        return;
+      } catch (error) {
+        if (!(error instanceof Overtaken)) throw error;
+        await this.look();
+      }
+    }
+  }
+
+  /** Reads the record again. @throws Lost when it is no longer this worker's */
+  private async look(): Promise<void> {
+    this.stored = await moveOf(this.tools.pd, this.tenant);
+    if (this.record.worker?.id !== this.tools.id) throw new Lost();
+  }
+
+  private async note(error: unknown): Promise<void> {
+    const problem = error instanceof CommandError ? `${error.message}; ${error.hint}` : String(error);
+    await this.change({ problem, wish: undefined }).catch(() => undefined);
+  }
+
+  private orders(phase: Phase, serial: number, until?: number): Orders & { readonly move: Order } {
+    return {
+      place: this.record.from,
+      move: { serial, phase, ...(until === undefined ? {} : { until: Math.round(until) }) },
+    };
+  }
+
+  private async prepare(): Promise<void> {
+    const serial = this.record.serial + 1;
+    await this.change({ serial });
+    const { tools, limits } = this;
+    await order(tools.mesh, this.tenant, this.orders('prepare', serial), { timeoutMs: limits.obeyMs });
+  }
+
+  /** One state. True at the end of the move. */
+  private async step(): Promise<boolean> {
+    switch (this.record.state) {
+      case 'planned':
+        return this.plan();
+      case 'copying':
+        return this.withEngine((engine) => this.copy(engine));
+      case 'following':
+        return this.withEngine((engine) => this.follow(engine));
+      case 'switching':
+        // The worker that began has died. Nothing was told to serve the target.
+        return this.goBack('the worker of the switch has died');
+      case 'committing':
+        return this.commit();
+      case 'completing':
+      case 'cancelling':
+        return this.withEngine((engine) => this.end(engine));
+    }
+  }
+
+  private async withEngine(work: (engine: Engine) => Promise<boolean>): Promise<boolean> {
+    const engine = this.tools.engineOf(this.record);
+    try {
+      return await work(engine);
+    } finally {
+      engine.close();
+    }
+  }
+
+  private async plan(): Promise<boolean> {
+    if (await this.isToEnd()) return false;
+    this.tools.tell(`${this.tenant}: telling the filters that it is being moved`);
+    await this.prepare();
+    await this.change({ state: 'copying' });
+    return false;
+  }
+
+  /** Takes an operator's wish to end the move. */
+  private async isToEnd(): Promise<boolean> {
+    const { wish } = this.record;
+    if (wish !== 'cancel' && wish !== 'complete') return false;
+    await this.change({ state: wish === 'cancel' ? 'cancelling' : 'completing', wish: undefined });
+    return true;
+  }
+
+  private async copy(engine: Engine): Promise<boolean> {
+    await engine.prepare();
+    if (await this.isPaused()) return false;
+    const stop = new AbortController();
+    const signal = AbortSignal.any([this.signal, stop.signal]);
+    const saved = async (progress: unknown, copied: unknown): Promise<void> => {
+      await engine.renew();
+      await this.change({ progress: { copy: progress, copied } });
+      if (this.record.isPaused || this.record.wish !== undefined) stop.abort();
+    };
+    const { copy } = (this.record.progress ?? {}) as { copy?: unknown };
+    try {
+      const checkpoint = await engine.copy(copy, saved, signal);
+      const since = engine.readableSince(checkpoint);
+      const to: Place = {
+        ...this.record.to,
+        ...(since === undefined ? {} : { readableSince: String(since) }),
+      };
+      await this.change({ state: 'following', progress: { follow: checkpoint }, to, problem: undefined });
+    } catch (error) {
+      if (!stop.signal.aborted) throw error;
+      await this.isToEnd();
+    }
+    return false;
+  }
+
+  /** Waits for a while when the move is paused. */
+  private async isPaused(): Promise<boolean> {
+    if (!this.record.isPaused || this.record.wish !== undefined) return false;
+    await sleep(LOOK_MS * 10, undefined, { signal: this.signal }).catch(() => undefined);
+    await this.look();
+    await this.change({});
+    return true;
+  }
+
+  private async follow(engine: Engine): Promise<boolean> {
+    if (await this.isPaused()) return false;
+    const { follow, equalAt } = (this.record.progress ?? {}) as { follow?: unknown; equalAt?: string };
+    const following = await engine.follow(equalAt === undefined ? follow : engine.equalAt(BigInt(equalAt)));
+    let beat = 0;
+    try {
+      while (!this.signal.aborted) {
+        if (Date.now() > beat) {
+          beat = Date.now() + BEAT_MS;
+          await engine.renew();
+          await this.change({ progress: this.progressOf(following) });
+        }
+        if (this.record.wish === 'switch') {
+          if (await this.switch(engine, following)) return false;
+        } else if (this.record.isPaused || (await this.isToEnd())) return false;
+        await Promise.race([sleep(LOOK_MS), following.failed]);
+        await this.look();
+      }
+    } finally {
+      await following.stop();
+    }
+    return false;
+  }
+
+  private progressOf({ checkpoint, lagMs, resolvedTs }: Following): unknown {
+    return { follow: checkpoint, lagMs, resolvedTs: String(resolvedTs) };
+  }
+
+  /** True when the tenant is to be served at the target. */
+  private async switch(engine: Engine, following: Following): Promise<boolean> {
+    const { tools, tenant } = this;
+    const { maxLagMs, holdMs, obeyMs, settleMs } = this.limits;
+    if (following.lagMs > maxLagMs) {
+      const why = `the target is ${following.lagMs} ms behind, more than ${maxLagMs}: wait, or give --max-lag`;
+      await this.change({ wish: undefined, problem: why });
+      return false;
+    }
+    const serial = this.record.serial + 1;
+    await this.change({
+      state: 'switching',
+      serial,
+      problem: undefined,
+      progress: this.progressOf(following),
+    });
+    const tell = async (phase: Phase, limits: Parameters<typeof order>[3], until?: number): Promise<void> => {
+      tools.tell(`${tenant}: ${phase}`);
+      await order(tools.mesh, tenant, this.orders(phase, serial, until), limits);
+    };
+    try {
+      await tell('calm', { timeoutMs: obeyMs }, Date.now() + CALM_MS);
+      await sleep(settleMs);
+      const writesHeldSince = Date.now();
+      const until = writesHeldSince + holdMs;
+      const rest = (): number => Math.max(1, until - Date.now());
+      await tell('drain', { timeoutMs: rest(), writes: true }, until);
+      await sleep(settleMs);
+      await tell('fence', { timeoutMs: rest(), writes: true, finishes: true }, until);
+      await engine.settle();
+      const fence = await engine.timestamp();
+      await this.catchUp(following, fence, until);
+      const allHeldSince = Date.now();
+      await tell('final', { timeoutMs: rest(), writes: true, finishes: true });
+      const served = await this.placeAtTarget(engine);
+      await this.change({
+        state: 'committing',
+        wish: undefined,
+        committed: { served, fence: String(fence), writesHeldSince, allHeldSince },
+      });
+      return true;
+    } catch (error) {
+      if (error instanceof Lost) throw error;
+      await this.goBack(error instanceof Error ? error.message : String(error));
+      return false;
+    }
+  }
+
+  private async catchUp(following: Following, fence: bigint, until: number): Promise<void> {
+    while (following.resolvedTs < fence) {
+      if (Date.now() > until)
+        throw new CommandError(
+          'REFUSED',
+          `the target was still ${following.lagMs} ms behind when writes had been held for ${this.limits.holdMs} ms`,
+          'try again when less is written; or give --hold more time',
+        );
+      await Promise.race([sleep(LOOK_MS / 10), following.failed]);
+    }
+  }
+
+  /** Where the tenant will be served: with versions of regions that are above all that its clients have seen. */
+  private async placeAtTarget(engine: Engine): Promise<Place> {
+    const { from, to } = this.record;
+    const seen = (from.epochOffset ?? 0) + (await engine.highestVersion()) + VERSION_MARGIN;
+    return { ...to, epochOffset: Math.max(seen, to.epochOffset ?? 0) };
+  }
+
+  /** Lets everything go on at the source. */
+  private async goBack(why: string): Promise<boolean> {
+    this.tools.tell(`${this.tenant}: going back, since ${why}`);
+    await this.prepare();
+    await this.change({ state: 'following', wish: undefined, problem: `the switch was not done: ${why}` });
+    return false;
+  }
+
+  /** Tells all filters where the tenant is now, until each of them has heard. Only then the old place is a target. */
+  private async commit(): Promise<boolean> {
+    const { committed, from, history, switches } = this.record;
+    if (!committed) throw new Error('there is nothing to commit');
+    const { served, fence, writesHeldSince, allHeldSince } = committed;
+    const serial = this.record.serial + 1;
+    await this.change({ serial });
+    const move: Order = { serial, phase: 'prepare' };
+    await this.tools.mesh.tell(this.tenant, { place: served, move });
+    await obeyed(this.tools.mesh, this.tenant, move, { timeoutMs: this.limits.obeyMs });
+    const now = Date.now();
+    const done: Switch = {
+      at: now,
+      writesHeldMs: now - writesHeldSince,
+      allHeldMs: now - allHeldSince,
+      fence,
+    };
+    await this.change({
+      state: 'following',
+      from: served,
+      to: from,
+      switches: switches + 1,
+      history: [...history, done],
+      committed: undefined,
+      progress: { equalAt: fence },
+    });
+    return false;
+  }
+
+  /** Ends the move: nothing but the place where the tenant is served stays. */
+  private async end(engine: Engine): Promise<boolean> {
+    const { tools, tenant, limits } = this;
+    await order(tools.mesh, tenant, { place: this.record.from }, { timeoutMs: limits.obeyMs });
+    await engine.destroyTarget();
+    await engine.release();
+    await this.change({});
+    await forget(tools.pd, this.stored);
+    return true;
+  }
+}

@@ -1,0 +1,42 @@
+/** Works on all moves of a storage layer, beside each other. Several workers may run: each move has one at a time. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { moves } from './record.ts';
+import { Move, type Tools } from './steps.ts';
+
+const LOOK_MS = 500;
+const AGAIN_MS = 1000;
+
+/**
+ * Works until the signal comes.
+ * @param only the tenants to work for; all without it
+ * @param ended is told each move that has ended
+ */
+export async function work(
+  tools: Tools,
+  signal: AbortSignal,
+  { only, ended }: { only?: ReadonlySet<string>; ended?: (tenant: string) => void } = {},
+): Promise<void> {
+  const running = new Map<string, Promise<void>>();
+  const drive = async (tenant: string): Promise<void> => {
+    try {
+      if (await new Move(tools, tenant, signal).run()) ended?.(tenant);
+    } catch (error) {
+      if (signal.aborted) return;
+      tools.tell(`${tenant}: ${error instanceof Error ? error.message : String(error)}`);
+      await sleep(AGAIN_MS, undefined, { signal }).catch(() => undefined);
+    } finally {
+      running.delete(tenant);
+    }
+  };
+  while (!signal.aborted) {
+    const found = await moves(tools.pd).catch((error: unknown) => {
+      tools.tell(error instanceof Error ? error.message : String(error));
+      return [];
+    });
+    for (const { record } of found)
+      if (!running.has(record.tenant) && (only?.has(record.tenant) ?? true))
+        running.set(record.tenant, drive(record.tenant));
+    await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined);
+  }
+  await Promise.all(running.values());
+}

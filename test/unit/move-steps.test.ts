@@ -1,0 +1,444 @@
+/**
+ * Moves a tenant there and back between two places while clients commit, and mover after mover dies. Nothing here is real but the steps:
+ * the stores, the filter's VMs, etcd and time are small models. The real ones are in test/move/.
+ */
+import { describe, expect, test } from '@jest/globals';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Engine, Following } from '../../src-ts/move/engine.ts';
+import type { Mesh, Orders, Phase, Vm } from '../../src-ts/move/mesh.ts';
+import { isSamePlace, type Place } from '../../src-ts/move/place.ts';
+import { moveOf, save, update, type MoveRecord } from '../../src-ts/move/record.ts';
+import type { Tools } from '../../src-ts/move/steps.ts';
+import { work } from '../../src-ts/move/worker.ts';
+import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
+
+const TENANT = 'alpha';
+const HOME: Place = {};
+const AWAY: Place = { keyNumber: 5 };
+const SLOW_MS = 250;
+const KEYS = ['a', 'b', 'c', 'd', 'e', 'slow'];
+const LIMITS = { settleMs: 2, holdMs: 1500, obeyMs: 500, maxLagMs: 1000 };
+
+/** etcd with one key space and revisions: what record.ts asks it. */
+class Etcd {
+  private revision = 1n;
+  private readonly keys = new Map<string, { value: Uint8Array; revision: bigint }>();
+
+  readonly endpoint = {
+    grpc: async ({ path }: { path: string }, fields: never) => {
+      await sleep(0);
+      return path.endsWith('/Txn') ? this.txn(fields) : this.range();
+    },
+  } as unknown as Endpoint;
+
+  private range(): unknown {
+    const kvs = [...this.keys].map(([key, { value, revision }]) => ({
+      key: Buffer.from(key),
+      value,
+      lease: 0n,
+      modRevision: revision,
+    }));
+    return { kvs };
+  }
+
+  private txn({
+    compare: [compare],
+    success: [op],
+  }: {
+    compare: [{ key: Uint8Array; targetUnion: { value: bigint } }];
+    success: [{ request: { case: string; value: { value: Uint8Array } } }];
+  }): unknown {
+    const key = Buffer.from(compare.key).toString();
+    const succeeded = (this.keys.get(key)?.revision ?? 0n) === compare.targetUnion.value;
+    if (succeeded) {
+      this.revision++;
+      if (op.request.case === 'requestPut')
+        this.keys.set(key, { value: op.request.value.value, revision: this.revision });
+      else this.keys.delete(key);
+    }
+    return { succeeded, header: { revision: this.revision } };
+  }
+}
+
+interface Version {
+  readonly start: number;
+  readonly commit: number;
+  readonly value: number;
+}
+
+/** One key's versions and lock at one place, by key. */
+class Store {
+  readonly versions = new Map<string, Version[]>();
+  readonly locks = new Map<string, { start: number; value: number }>();
+  readonly rolledBack = new Set<number>();
+
+  latest(key: string): Version | undefined {
+    return this.versions.get(key)?.at(-1);
+  }
+
+  put(key: string, version: Version): void {
+    const all = this.versions.get(key) ?? [];
+    if (!all.some(({ start }) => start === version.start)) all.push(version);
+    this.versions.set(
+      key,
+      all.sort((a, b) => a.commit - b.commit),
+    );
+  }
+}
+
+class World {
+  now = 1;
+  readonly stores = { home: new Store(), away: new Store() };
+  /** What each VM obeys, and what is outstanding there. */
+  readonly vms = [0, 1, 2].map((id) => ({
+    id,
+    orders: { place: HOME } as Orders,
+    writes: 0,
+    finishes: 0,
+    lifted: new Set<number>(),
+  }));
+  readonly log: { at: Store; key: string; version: Version }[] = [];
+
+  /** @param faults makes the world break on purpose */
+  constructor(private readonly faults: { deafVm?: boolean; noSettle?: boolean; noDrain?: boolean } = {}) {
+    // Of a client that has died.
+    this.stores.home.locks.set('dead', { start: 1, value: 1 });
+  }
+
+  storeOf(place: Place): Store {
+    return isSamePlace(place, HOME) ? this.stores.home : this.stores.away;
+  }
+
+  phaseOf(vm: World['vms'][number]): Phase | undefined {
+    const { move } = vm.orders;
+    if (!move) return undefined;
+    if (move.until === undefined || Date.now() < move.until) return move.phase;
+    if (move.phase !== 'prepare') vm.lifted.add(move.serial);
+    return 'prepare';
+  }
+
+  readonly mesh: Mesh = {
+    tell: async (_, orders) => {
+      for (const vm of this.vms) {
+        const obey = async (): Promise<void> => {
+          await sleep(Math.random() * 8);
+          vm.orders = orders;
+        };
+        if (this.faults.deafVm && vm.id === 2)
+          vm.orders = { ...vm.orders, ...(orders.move ? { move: orders.move } : {}) };
+        else void obey();
+      }
+      await sleep(0);
+    },
+    vms: async (): Promise<Vm[]> => {
+      await sleep(1);
+      return this.vms.map((vm) => {
+        const { move } = vm.orders;
+        const phase = this.phaseOf(vm);
+        const said = move && {
+          tenant: TENANT,
+          serial: move.serial,
+          phase: move.phase,
+          lifted: vm.lifted.has(move.serial) && phase !== undefined,
+          writesOutstanding: this.faults.noDrain ? 0 : vm.writes,
+          finishesOutstanding: this.faults.noDrain ? 0 : vm.finishes,
+          outstanding: vm.writes + vm.finishes,
+          held: 0,
+        };
+        return { name: `VM ${vm.id}`, stale: false, moves: said ? [said] : [] };
+      });
+    },
+  };
+
+  engineOf = ({ from, to }: MoveRecord): Engine => {
+    const [source, target] = [this.storeOf(from), this.storeOf(to)];
+    return {
+      prepare: async () => sleep(1),
+      renew: async () => sleep(0),
+      copy: async (_, saved) => {
+        const until = ++this.now;
+        for (const [key, versions] of source.versions) {
+          for (const version of versions) if (version.commit <= until) target.put(key, version);
+          await saved({ key }, { bytes: 1, keys: 1, ofBytes: 1 });
+        }
+        return 0;
+      },
+      equalAt: (timestamp) => Number(timestamp),
+      follow: async (checkpoint) => this.follow(source, target, checkpoint as number),
+      timestamp: async () => BigInt(++this.now),
+      highestVersion: async () => 7,
+      readableSince: () => undefined,
+      settle: async () => {
+        await sleep(1);
+        if (this.faults.noSettle) return;
+        for (const [key, { start }] of source.locks) {
+          source.locks.delete(key);
+          source.rolledBack.add(start);
+          target.rolledBack.add(start);
+        }
+      },
+      destroyTarget: async () => target.versions.clear(),
+      release: async () => undefined,
+      close: () => undefined,
+    };
+  };
+
+  private async follow(source: Store, target: Store, from: number): Promise<Following> {
+    let resolved = from;
+    let at = 0;
+    let goesOn = true;
+    const carry = (): void => {
+      const locked = Math.min(...[...source.locks.values()].map(({ start }) => start), Infinity);
+      const upTo = Math.min(++this.now, locked - 1);
+      for (; at < this.log.length; at++) {
+        const entry = this.log[at]!;
+        if (entry.at === source && entry.version.commit > from) target.put(entry.key, entry.version);
+      }
+      resolved = Math.max(resolved, upTo);
+    };
+    const loop = (async () => {
+      while (goesOn) {
+        await sleep(3);
+        carry();
+      }
+    })();
+    await sleep(0);
+    return {
+      get resolvedTs() {
+        return BigInt(resolved);
+      },
+      lagMs: 0,
+      get checkpoint() {
+        return resolved;
+      },
+      failed: new Promise<never>(() => undefined),
+      stop: async () => {
+        goesOn = false;
+        await loop;
+      },
+    };
+  }
+
+  /** One call through a VM. 'held': to be tried again. */
+  private async call<T>(
+    kind: 'writes' | 'finishes' | 'reads',
+    act: (store: Store) => T,
+    longestMs = 4,
+  ): Promise<{ value: T } | 'held'> {
+    const vm = this.vms[Math.floor(Math.random() * this.vms.length)]!;
+    const phase = this.phaseOf(vm);
+    const holds =
+      phase === 'final' ||
+      (phase === 'drain' && kind === 'writes') ||
+      (phase === 'fence' && kind !== 'reads');
+    if (holds) return 'held';
+    const store = this.storeOf(vm.orders.place);
+    if (kind !== 'reads') vm[kind]++;
+    await sleep(longestMs === 4 ? Math.random() * longestMs : longestMs);
+    const value = act(store);
+    if (kind !== 'reads') vm[kind]--;
+    return { value };
+  }
+
+  private async insist<T>(
+    kind: 'writes' | 'finishes' | 'reads',
+    act: (store: Store) => T,
+    longestMs?: number,
+  ): Promise<T> {
+    for (;;) {
+      const answer = await this.call(kind, act, longestMs);
+      if (answer !== 'held') return answer.value;
+      await sleep(2);
+    }
+  }
+
+  /** The same in one phase, by writes that are long on their way. */
+  async countSlowly(key: string, until: () => boolean): Promise<number> {
+    let committed = 0;
+    while (!until()) {
+      const start = ++this.now;
+      const write = (store: Store): boolean => {
+        if ((store.latest(key)?.value ?? 0) !== committed) return false;
+        const version = { start, commit: ++this.now, value: committed + 1 };
+        store.put(key, version);
+        this.log.push({ at: store, key, version });
+        return true;
+      };
+      if (!(await this.insist('writes', write, SLOW_MS))) return -1;
+      committed++;
+    }
+    return committed;
+  }
+
+  /** Adds one to a counter, in two phases, as often as it commits. Returns how often. */
+  async count(key: string, until: () => boolean): Promise<number> {
+    let committed = 0;
+    while (!until()) {
+      const start = ++this.now;
+      const before = await this.insist('reads', (store) => store.latest(key));
+      const value = (before?.value ?? 0) + 1;
+      const prewritten = await this.insist('writes', (store) => {
+        const newer = (store.latest(key)?.commit ?? 0) > start;
+        const seenOther = store.latest(key)?.start !== before?.start;
+        if (newer || seenOther || store.locks.has(key) || store.rolledBack.has(start)) return false;
+        store.locks.set(key, { start, value });
+        return true;
+      });
+      if (!prewritten) continue;
+      const done = await this.insist('finishes', (store) => {
+        if (store.versions.get(key)?.some((version) => version.start === start)) return true;
+        if (store.locks.get(key)?.start !== start) return false;
+        store.locks.delete(key);
+        const version = { start, commit: ++this.now, value };
+        store.put(key, version);
+        this.log.push({ at: store, key, version });
+        return true;
+      });
+      if (done) committed++;
+    }
+    return committed;
+  }
+}
+
+/** The record once the claim of its worker is over. */
+function abandoned({ worker, ...record }: MoveRecord): MoveRecord {
+  return worker ? { ...record, worker: { ...worker, until: 0 } } : record;
+}
+
+/** Runs movers one after the other: each dies after a random time. */
+async function mortalMovers(
+  etcd: Etcd,
+  world: World,
+  isOver: () => boolean,
+  lifeMs: () => number,
+): Promise<void> {
+  for (let i = 0; !isOver(); i++) {
+    const life = new AbortController();
+    let dead = false;
+    const pd = {
+      // A dead one reaches nobody, as after kill -9.
+      grpc: (...args: [never, never]) =>
+        dead
+          ? new Promise<never>(() => undefined)
+          : (etcd.endpoint.grpc as (...all: unknown[]) => unknown)(...args),
+    } as unknown as Endpoint;
+    const mesh: Mesh = {
+      tell: (...args) => (dead ? new Promise<never>(() => undefined) : world.mesh.tell(...args)),
+      vms: () => (dead ? new Promise<never>(() => undefined) : world.mesh.vms()),
+    };
+    const tools: Tools = {
+      pd,
+      mesh,
+      id: `worker ${i}`,
+      limits: LIMITS,
+      engineOf: world.engineOf,
+      tell: () => undefined,
+    };
+    void work(tools, life.signal).catch(() => undefined);
+    const end = Date.now() + lifeMs();
+    while (Date.now() < end && !isOver()) await sleep(5);
+    dead = true;
+    life.abort();
+    // Its claim would end after some seconds.
+    await update(etcd.endpoint, TENANT, abandoned).catch(() => undefined);
+  }
+}
+
+async function wish(etcd: Etcd, isOver: () => boolean): Promise<void> {
+  while (!isOver()) {
+    await sleep(20);
+    await update(etcd.endpoint, TENANT, (record) =>
+      record.state === 'following' && record.wish === undefined ? { ...record, wish: 'switch' } : record,
+    ).catch(() => undefined);
+  }
+}
+
+async function newMove(etcd: Etcd): Promise<void> {
+  const record: MoveRecord = {
+    tenant: TENANT,
+    serial: 0,
+    state: 'planned',
+    from: HOME,
+    to: AWAY,
+    switches: 0,
+    history: [],
+    isPaused: false,
+    throttle: {},
+    createdAt: Date.now(),
+  };
+  await save(etcd.endpoint, { record, revision: 0n });
+}
+
+interface Ended {
+  readonly record: MoveRecord;
+  /** Commits that clients were told of, by key, and what the serving store holds. */
+  readonly told: readonly number[];
+  readonly stored: readonly number[];
+}
+
+async function movesUnderLoad(
+  world: World,
+  { switches, lifeMs, timeoutMs = 30_000 }: { switches: number; lifeMs: () => number; timeoutMs?: number },
+): Promise<Ended> {
+  const etcd = new Etcd();
+  await newMove(etcd);
+  let over = false;
+  const isOver = (): boolean => over;
+  const clients = KEYS.map((key) =>
+    key === 'slow' ? world.countSlowly(key, isOver) : world.count(key, isOver),
+  );
+  const helpers = [mortalMovers(etcd, world, isOver, lifeMs), wish(etcd, isOver)];
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    await sleep(20);
+    const { record } = await moveOf(etcd.endpoint, TENANT);
+    if ((record.switches >= switches && record.state === 'following') || Date.now() > deadline) break;
+  }
+  over = true;
+  await Promise.all(helpers);
+  // A switch that was under way when the last mover died ends by itself or by the next one; clients must not wait for it.
+  for (const vm of world.vms) vm.orders = { place: vm.orders.place };
+  const told = await Promise.all(clients);
+  const { record } = await moveOf(etcd.endpoint, TENANT);
+  const served = world.storeOf(record.from);
+  return { record, told, stored: KEYS.map((key) => served.latest(key)?.value ?? 0) };
+}
+
+describe('the steps of a move', () => {
+  test('no commit is lost or invented in eight switches', async () => {
+    const { record, told, stored } = await movesUnderLoad(new World(), { switches: 8, lifeMs: () => 1e6 });
+    expect(record.switches).toBeGreaterThanOrEqual(8);
+    expect(stored).toEqual(told);
+    expect(Math.min(...told)).toBeGreaterThan(0);
+  });
+
+  test('nor when movers die at any moment', async () => {
+    const { record, told, stored } = await movesUnderLoad(new World(), {
+      switches: 3,
+      lifeMs: () => 20 + Math.random() * 900,
+    });
+    expect(record.switches).toBeGreaterThanOrEqual(3);
+    expect(stored).toEqual(told);
+  });
+
+  test('versions of regions grow with every switch', async () => {
+    const { record } = await movesUnderLoad(new World(), { switches: 2, lifeMs: () => 1e6 });
+    expect(record.from.epochOffset).toBeGreaterThan(record.to.epochOffset ?? 0);
+  });
+});
+
+describe('what the steps rely on', () => {
+  test.each([
+    ['a VM that says it obeys, and does not', { deafVm: true }],
+    ['requests that are still on their way', { noDrain: true }],
+    ['transactions that nobody settles', { noSettle: true }],
+  ])('%s: commits are lost, or the switch is not done', async (_, faults) => {
+    const { record, told, stored } = await movesUnderLoad(new World(faults), {
+      switches: 8,
+      lifeMs: () => 1e6,
+      timeoutMs: 7000,
+    });
+    const isRight = JSON.stringify(stored) === JSON.stringify(told);
+    expect({ isRight, switches: record.switches >= 8 }).not.toEqual({ isRight: true, switches: true });
+  });
+});

@@ -149,6 +149,12 @@ export class Storage {
     this.addresses = undefined;
   }
 
+  /** Looks up the region of a physical key again at its next use. */
+  forgetAt(space: MoveSpace, key: Buffer): void {
+    const region = this.lookUp(space.toPd(key));
+    if (region) this.forget(region);
+  }
+
   /** The region of a physical key; undefined while it has no leader. */
   async locate(space: MoveSpace, key: Buffer): Promise<Located | undefined> {
     const at = space.toPd(key);

@@ -222,9 +222,10 @@ export class Endpoint {
     });
   }
 
-  /** The connection to a server, for calls that stream. */
-  client(address: string): grpc.Client {
-    const known = this.clients.get(address);
+  /** The connection to a server, for calls that stream. Each `pool` has its own, so that its slow readers hold nobody else up. */
+  client(address: string, pool = ''): grpc.Client {
+    const name = `${pool} ${address}`;
+    const known = this.clients.get(name);
     if (known) return known;
     const pem = (value: unknown): Buffer | null => (value instanceof Buffer ? value : null);
     const credentials = this.tls
@@ -232,11 +233,12 @@ export class Endpoint {
       : grpc.credentials.createInsecure();
     const client = new grpc.Client(address, credentials, {
       'grpc.max_receive_message_length': -1,
+      ...(pool === '' ? {} : { 'grpc.use_local_subchannel_pool': 1 }),
       ...(this.options.serverName === undefined
         ? {}
         : { 'grpc.ssl_target_name_override': this.options.serverName }),
     });
-    this.clients.set(address, client);
+    this.clients.set(name, client);
     return client;
   }
 

@@ -1,0 +1,241 @@
+/**
+ * Writes committed rows to the target with their own start and commit timestamps. So a client that asks there how its transaction has ended
+ * gets the true answer, and snapshots from before the switch stay readable.
+ */
+import { CommandError } from '../errors.ts';
+import { CallError } from '../pd/endpoint.ts';
+import {
+  Op,
+  PrewriteRequest_PessimisticAction as PessimisticAction,
+  WriteConflict_Reason as Reason,
+  type KeyError,
+  type WriteConflict,
+} from '../pd/generated/tikv/kvrpcpb_pb.ts';
+import type { KeyMap } from './key-space.ts';
+import { keyErrorText, keyRefused } from './locks.ts';
+import { COMMIT, PREWRITE } from './methods.ts';
+import type { Located, Side, Try } from './storage.ts';
+import type { Throttle } from './throttle.ts';
+
+/** A row that was committed at the source. */
+export interface Row {
+  readonly startTs: bigint;
+  readonly commitTs: bigint;
+  /** Physical, of the source. */
+  readonly key: Uint8Array;
+  readonly op: 'put' | 'delete';
+  readonly value: Uint8Array;
+}
+
+export interface ApplyOptions {
+  readonly target: Side;
+  readonly map: KeyMap;
+  readonly throttle: Throttle;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Start timestamps are old, and nobody but the applier may end its locks: a day. */
+const LOCK_TTL_MS = 86_400_000n;
+const MOST_KEYS = 256;
+const MOST_BYTES = 512 << 10;
+const CONCURRENCY = 16;
+
+/** Splits rows so that each wave has a key once, and a key's rows come in order. */
+export function wavesOf<T extends { readonly key: Uint8Array }>(rows: readonly T[]): T[][] {
+  const seen = new Map<string, number>();
+  const waves: T[][] = [];
+  for (const row of rows) {
+    const name = Buffer.from(row.key).toString('latin1');
+    const wave = seen.get(name) ?? 0;
+    seen.set(name, wave + 1);
+    (waves[wave] ??= []).push(row);
+  }
+  return waves;
+}
+
+interface Group {
+  readonly startTs: bigint;
+  readonly commitTs: bigint;
+  readonly rows: Mapped[];
+}
+
+interface Mapped {
+  /** Physical, of the target. */
+  readonly key: Buffer;
+  readonly op: Row['op'];
+  readonly value: Uint8Array;
+}
+
+function sizeOf({ key, value }: Mapped): number {
+  return key.length + value.length;
+}
+
+export async function forEach<T>(
+  items: readonly T[],
+  concurrency: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const todo = [...items].reverse();
+  const worker = async (): Promise<void> => {
+    for (let item = todo.pop(); item !== undefined; item = todo.pop()) await work(item);
+  };
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: Math.min(concurrency, items.length) }, worker),
+  );
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failed) throw failed.reason;
+}
+
+export class Applier {
+  /** Rows that are at the target. */
+  rows = 0;
+
+  constructor(private readonly options: ApplyOptions) {}
+
+  /**
+   * Applies rows. A key's rows must come in the order of their commits; what is there already is left as it is.
+   * @throws CallError when a store cannot be asked: all may be given again
+   */
+  async apply(rows: readonly Row[]): Promise<void> {
+    for (const wave of wavesOf(rows))
+      await forEach(this.groupsOf(wave), CONCURRENCY, (group) => this.write(group));
+  }
+
+  private groupsOf(rows: readonly Row[]): Group[] {
+    const groups = new Map<string, Group>();
+    for (const { startTs, commitTs, key, op, value } of rows) {
+      const name = `${startTs} ${commitTs}`;
+      let group = groups.get(name);
+      if (!group) groups.set(name, (group = { startTs, commitTs, rows: [] }));
+      group.rows.push({ key: this.options.map.map(key), op, value });
+    }
+    for (const { rows: all } of groups.values()) all.sort((a, b) => Buffer.compare(a.key, b.key));
+    return [...groups.values()];
+  }
+
+  private async write(group: Group): Promise<void> {
+    const { target, throttle, signal } = this.options;
+    for (let at = 0; at < group.rows.length;) {
+      const first = group.rows[at];
+      if (!first) return;
+      const from = at;
+      const done = await target.storage.atRegion(
+        target.space,
+        first.key,
+        async (located) => {
+          const part: Mapped[] = [];
+          let bytes = 0;
+          for (const row of group.rows.slice(from, from + MOST_KEYS)) {
+            if (Buffer.compare(row.key, located.end) >= 0 || bytes > MOST_BYTES) break;
+            part.push(row);
+            bytes += sizeOf(row);
+          }
+          await throttle.take(bytes, signal);
+          return this.writePart(located, group, part);
+        },
+        { signal },
+      );
+      at += done;
+      this.rows += done;
+    }
+  }
+
+  /** Rows of one transaction in one region. */
+  private async writePart(located: Located, group: Group, part: readonly Mapped[]): Promise<Try<number>> {
+    let plain = [...part];
+    // Behind a newer version than the start timestamp: the transaction was pessimistic at the source.
+    const late: Mapped[] = [];
+    const primary = part[0]?.key ?? Buffer.alloc(0);
+    while (plain.length > 0) {
+      const { regionError, errors } = await this.prewrite(located, group, primary, plain, false);
+      if (regionError) return { regionError };
+      const [error] = errors;
+      if (!error) break;
+      const conflict = this.conflictOf(error);
+      const index = plain.findIndex(({ key }) => key.equals(conflict.key));
+      const row = plain[index];
+      if (!row) throw keyRefused('KvPrewrite at the target: a conflict of another key', error);
+      plain = plain.filter((_, at) => at !== index);
+      const there = await this.isThere(located, group, row, conflict);
+      if (typeof there !== 'boolean') return there;
+      if (!there) late.push(row);
+    }
+    if (late.length > 0) {
+      const { regionError, errors } = await this.prewrite(located, group, primary, late, true);
+      if (regionError) return { regionError };
+      const [error] = errors;
+      if (error) throw keyRefused('KvPrewrite at the target', error);
+    }
+    const keys = [...plain, ...late].map(({ key }) => key);
+    if (keys.length > 0) {
+      const { regionError, error } = await this.commit(located, group, keys);
+      if (regionError) return { regionError };
+      if (error) throw keyRefused('KvCommit at the target', error);
+    }
+    return { value: part.length };
+  }
+
+  private prewrite(
+    { context, address }: Located,
+    { startTs, commitTs }: Group,
+    primaryLock: Buffer,
+    rows: readonly Mapped[],
+    isLate: boolean,
+  ) {
+    const mutations = rows.map(({ key, op, value }) =>
+      op === 'put' ? { op: Op.Put, key, value } : { op: Op.Del, key },
+    );
+    const unchecked = {
+      // Between start and commit, as a pessimistic transaction's is; nothing is checked.
+      forUpdateTs: commitTs - 1n,
+      pessimisticActions: rows.map(() => PessimisticAction.SKIP_PESSIMISTIC_CHECK),
+    };
+    return this.options.target.storage.ask(
+      PREWRITE,
+      {
+        context,
+        mutations,
+        primaryLock,
+        startVersion: startTs,
+        lockTtl: LOCK_TTL_MS,
+        txnSize: BigInt(rows.length),
+        ...(isLate ? unchecked : {}),
+      },
+      { address },
+    );
+  }
+
+  private commit({ context, address }: Located, { startTs, commitTs }: Group, keys: Buffer[]) {
+    const fields = { context, startVersion: startTs, keys, commitVersion: commitTs };
+    return this.options.target.storage.ask(COMMIT, fields, { address });
+  }
+
+  private conflictOf(error: KeyError): WriteConflict {
+    const { conflict } = error;
+    if (!conflict) throw keyRefused('KvPrewrite at the target', error);
+    if (conflict.reason === Reason.SelfRolledBack)
+      throw new CommandError(
+        'REFUSED',
+        'a transaction that has committed at the source was rolled back at the target',
+        'cancel the move: something else than the mover has written to the target',
+      );
+    return conflict;
+  }
+
+  /** True if the row is at the target already. Versions of a key come in order, so a newer one tells. */
+  private async isThere(
+    located: Located,
+    group: Group,
+    { key }: Mapped,
+    { conflictTs, conflictCommitTs }: WriteConflict,
+  ): Promise<boolean | Try<never>> {
+    if (conflictCommitTs < group.commitTs) return false;
+    if (conflictCommitTs !== conflictTs) return true;
+    // A rollback record (TiKV keeps it at its start timestamp) says nothing about what lies behind it: a commit finds its own record, if any.
+    const { regionError, error } = await this.commit(located, group, [key]);
+    if (regionError) return { regionError };
+    if (!error) return true;
+    if (error.txnNotFound || error.retryable !== '') return false;
+    throw new CallError(`KvCommit at the target: ${keyErrorText(error)}`, 0);
+  }
+}

@@ -1,0 +1,289 @@
+/**
+ * Copies a key space chunk by chunk, while it is used. A chunk is what one region of the source held when the copy was planned. It is read
+ * at a timestamp of its own, and written with that as the commit timestamp; its changes are followed from there (feed.ts).
+ */
+import { randomBytes } from 'node:crypto';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import * as grpc from '@grpc/grpc-js';
+import { CallError } from '../pd/endpoint.ts';
+import { ScatterRegionRequestSchema, ScatterRegionResponseSchema } from '../pd/generated/pd/pdpb_pb.ts';
+import type { SSTMetaSchema, WriteRequestSchema } from '../pd/generated/tikv/import_sstpb_pb.ts';
+import { memcomparable } from '../tenants/tenant.ts';
+import type { KeyMap, Range } from './key-space.ts';
+import { keyRefused } from './locks.ts';
+import { MULTI_INGEST, SPLIT_REGION, WRITE } from './methods.ts';
+import { after, Snapshot } from './snapshot.ts';
+import type { Located, Side, Try } from './storage.ts';
+import type { Throttle } from './throttle.ts';
+
+/** One chunk, as JSON keeps it. Keys are logical, in hex. */
+export interface Chunk {
+  readonly start: string;
+  /** Empty: up to the end of the key space. */
+  readonly end: string;
+  /** What it is read at, decimal. Set before anything is written. */
+  readTs?: string;
+  /** Everything below is written. */
+  next?: string;
+  isDone?: true;
+  bytes: number;
+  keys: number;
+}
+
+export interface CopyState {
+  readonly chunks: Chunk[];
+  /** PD's estimate of the whole, bytes. */
+  readonly ofBytes: number;
+}
+
+export interface CopyOptions {
+  readonly source: Side;
+  readonly target: Side;
+  readonly map: KeyMap;
+  readonly state: CopyState;
+  readonly throttle: Throttle;
+  readonly signal?: AbortSignal | undefined;
+  /** Chunks at once. Each holds one file, FILE_BYTES. */
+  readonly concurrency?: number;
+  /** Is awaited before a chunk's first write and after each file: the state must be safe when it resolves. */
+  readonly saved?: (state: CopyState) => Promise<void>;
+  /** A chunk is complete: follow it from this timestamp. */
+  readonly onChunk?: (range: Range, readTs: bigint) => void;
+}
+
+const CONCURRENCY = 3;
+const FILE_BYTES = 8 << 20;
+const BATCH_BYTES = 256 << 10;
+const UPLOAD_MS = 60_000;
+const MIB = 1 << 20;
+const TABLE = 't';
+
+const SCATTER = {
+  path: '/pdpb.PD/ScatterRegion',
+  request: ScatterRegionRequestSchema,
+  answer: ScatterRegionResponseSchema,
+} as const;
+
+const hex = (key: Uint8Array): string => Buffer.from(key).toString('hex');
+const unhex = (text: string): Buffer => Buffer.from(text, 'hex');
+
+export function rangeOfChunk({ start, end }: Pick<Chunk, 'start' | 'end'>): Range {
+  return { start: unhex(start), end: unhex(end) };
+}
+
+/** One chunk for each region of the source. What TiDB keeps about its tables comes last. */
+export async function planCopy({ storage, space }: Side): Promise<CopyState> {
+  const regions = await storage.regions({ start: space.start, end: space.end }, space);
+  const inner = regions.slice(1).flatMap(({ start }) => {
+    const boundary = space.logicalBoundary(space.fromPd(start));
+    return boundary && boundary.length > 0 ? [hex(boundary)] : [];
+  });
+  const borders = [...new Set(inner)].sort();
+  const chunks = ['', ...borders].map((start, index): Chunk => ({
+    start,
+    end: borders[index] ?? '',
+    bytes: 0,
+    keys: 0,
+  }));
+  const isTable = ({ start }: Chunk): boolean => unhex(start).toString('latin1').startsWith(TABLE);
+  return {
+    chunks: [...chunks.filter(isTable), ...chunks.filter((chunk) => !isTable(chunk))],
+    ofBytes: regions.reduce((sum, { approximateSize }) => sum + approximateSize * MIB, 0),
+  };
+}
+
+/** Splits the target where the chunks begin, and asks PD to spread its regions. */
+export async function presplit(
+  { storage, space }: Side,
+  { chunks }: CopyState,
+  signal?: AbortSignal,
+): Promise<void> {
+  let rest = chunks
+    .map(({ start }) => space.boundary(unhex(start)))
+    .filter((key) => Buffer.compare(key, space.start) > 0 && Buffer.compare(key, space.end) < 0)
+    .sort((a, b) => Buffer.compare(a, b));
+  const made: bigint[] = [];
+  while (rest.length > 0) {
+    const [first] = rest as [Buffer];
+    const before = rest;
+    const done = await storage.atRegion(
+      space,
+      first,
+      async (located) => {
+        const part = before.filter((key) => Buffer.compare(key, located.end) < 0);
+        const keys = part.filter((key) => Buffer.compare(key, located.start) > 0);
+        if (keys.length === 0) return { value: { count: part.length, ids: [] } };
+        const answer = await storage.ask(
+          SPLIT_REGION,
+          { context: located.context, splitKeys: keys },
+          located,
+        );
+        if (answer.regionError) return { regionError: answer.regionError };
+        const [error] = answer.errors;
+        if (error) throw keyRefused('SplitRegion', error);
+        storage.forget(located.region);
+        return { value: { count: part.length, ids: answer.regions.map(({ id }) => id) } };
+      },
+      { signal },
+    );
+    made.push(...done.ids);
+    rest = rest.slice(done.count);
+  }
+  if (made.length === 0) return;
+  const header = { clusterId: await storage.clusterId() };
+  // With one store, or while PD is busy, it refuses: the copy goes on all the same.
+  await storage.pd.grpc(SCATTER, { header, regionsId: made, group: 'tidb-mesh-move' }).catch(() => undefined);
+}
+
+/** Copies all chunks that are not done. */
+export async function copy(options: CopyOptions): Promise<void> {
+  const todo = options.state.chunks.filter(({ isDone }) => !isDone);
+  const stop = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
+  const worker = async (): Promise<void> => {
+    for (let chunk = todo.shift(); chunk; chunk = todo.shift())
+      await copyChunk({ ...options, signal }, chunk);
+  };
+  const workers = Array.from({ length: options.concurrency ?? CONCURRENCY }, worker);
+  try {
+    await Promise.all(workers);
+  } catch (error) {
+    stop.abort();
+    await Promise.allSettled(workers);
+    throw error;
+  }
+}
+
+interface Pair {
+  readonly key: Buffer;
+  readonly value: Uint8Array;
+}
+
+async function copyChunk(options: CopyOptions, chunk: Chunk): Promise<void> {
+  const { source, map, state, throttle, signal, saved, onChunk } = options;
+  const range = rangeOfChunk(chunk);
+  if (chunk.readTs === undefined) {
+    chunk.readTs = String(await source.storage.timestamp());
+    // Files of another timestamp beside these would bring back keys that are deleted in between.
+    await saved?.(state);
+  }
+  const readTs = BigInt(chunk.readTs);
+  const snapshot = new Snapshot(source, readTs, { locks: 'meet', signal });
+  const physical = source.space.physicalRange(range);
+  let start = chunk.next === undefined ? physical.start : source.space.boundary(unhex(chunk.next));
+  let pairs: Pair[] = [];
+  let bytes = 0;
+  const flush = async (): Promise<void> => {
+    const last = pairs.at(-1);
+    if (!last) return;
+    await importPairs(options, pairs, readTs);
+    const logical = options.target.space.decode(last.key);
+    if (logical) chunk.next = hex(after(logical));
+    chunk.bytes += bytes;
+    chunk.keys += pairs.length;
+    pairs = [];
+    bytes = 0;
+    await saved?.(state);
+  };
+  while (Buffer.compare(start, physical.end) < 0) {
+    signal?.throwIfAborted();
+    const page = await snapshot.page({ start, end: physical.end });
+    await throttle.take(page.bytes, signal);
+    for (const { key, value } of page.pairs) pairs.push({ key: map.map(key), value });
+    bytes += page.bytes;
+    start = page.next;
+    if (bytes >= FILE_BYTES) await flush();
+  }
+  await flush();
+  chunk.isDone = true;
+  await saved?.(state);
+  onChunk?.(range, readTs);
+}
+
+/** Writes pairs, in order and of one timestamp, into the target's regions: one file for each. */
+async function importPairs(
+  { target, throttle, signal }: CopyOptions,
+  pairs: readonly Pair[],
+  commitTs: bigint,
+): Promise<void> {
+  for (let at = 0; at < pairs.length;) {
+    const first = pairs[at];
+    if (!first) return;
+    const from = at;
+    at += await target.storage.atRegion(
+      target.space,
+      first.key,
+      async (located) => {
+        let to = from;
+        while (to < pairs.length && Buffer.compare(pairs[to]?.key ?? located.end, located.end) < 0) to++;
+        const part = pairs.slice(from, to);
+        // The bytes are counted where they are read.
+        await throttle.take(0, signal);
+        return importFile(target, located, part, commitTs);
+      },
+      { signal },
+    );
+  }
+}
+
+function* messagesOf(
+  meta: MessageInitShape<typeof SSTMetaSchema>,
+  context: Located['context'],
+  pairs: readonly Pair[],
+  commitTs: bigint,
+): Generator<MessageInitShape<typeof WriteRequestSchema>> {
+  yield { chunk: { case: 'meta', value: meta }, context };
+  let from = 0;
+  let bytes = 0;
+  for (const [index, { key, value }] of pairs.entries()) {
+    bytes += key.length + value.length;
+    if (bytes < BATCH_BYTES && index + 1 < pairs.length) continue;
+    yield {
+      chunk: { case: 'batch', value: { commitTs, pairs: pairs.slice(from, index + 1) } },
+      context,
+    };
+    from = index + 1;
+    bytes = 0;
+  }
+}
+
+async function importFile(
+  { storage }: Side,
+  located: Located,
+  pairs: readonly Pair[],
+  commitTs: bigint,
+): Promise<Try<number>> {
+  const { context, address } = located;
+  const ends = [pairs[0], pairs.at(-1)].map((pair) => memcomparable(pair?.key ?? Buffer.alloc(0)));
+  const [start, end] = ends as [Buffer, Buffer];
+  const meta: MessageInitShape<typeof SSTMetaSchema> = {
+    uuid: randomBytes(16),
+    range: { start, end },
+    ...(context.regionId === undefined ? {} : { regionId: context.regionId }),
+    ...(context.regionEpoch === undefined ? {} : { regionEpoch: context.regionEpoch }),
+    ...(context.apiVersion === undefined ? {} : { apiVersion: context.apiVersion }),
+  };
+  let metas;
+  try {
+    const messages = messagesOf(meta, context, pairs, commitTs);
+    const written = await storage.upload(WRITE, messages, address, UPLOAD_MS);
+    if (written.error) return { regionError: written.error.storeError ?? written.error.message };
+    metas = written.metas;
+  } catch (error) {
+    return importError(error);
+  }
+  const answer = await storage.ask(MULTI_INGEST, { context, ssts: metas }, located);
+  // A file that is gone has been ingested, or is not there: it is written again, to the same effect.
+  return answer.error ? { regionError: answer.error } : { value: pairs.length };
+}
+
+/** TiKV tells in a text that the region has changed (src/import/sst_service.rs). */
+function importError(error: unknown): { regionError: string } {
+  const { code, details = '' } = error as Partial<grpc.ServiceError>;
+  if (code === grpc.status.UNAVAILABLE || code === grpc.status.DEADLINE_EXCEEDED)
+    return { regionError: 'unreachable' };
+  if (/RequestTooOld|RequestTooNew|[Ee]poch|not leader|NotLeader|ServerIsBusy|[Bb]usy/.test(details))
+    return { regionError: 'epochNotMatch' };
+  if (code === undefined) throw error;
+  throw new CallError(`ImportSST.Write: ${grpc.status[code] ?? code}: ${details}`, code);
+}

@@ -1,0 +1,340 @@
+/**
+ * Follows the changes of a key space by the stores' change feeds (cdcpb.ChangeData/EventFeed), and has them applied. Each range of keys has a
+ * checkpoint of its own: everything committed at or before it is at the target. After any error the range is registered again from there.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import * as grpc from '@grpc/grpc-js';
+import { CommandError } from '../errors.ts';
+import {
+  ChangeDataEventSchema,
+  ChangeDataRequestSchema,
+  type ChangeDataEvent,
+  type Error as EventError,
+} from '../pd/generated/tikv/cdcpb_pb.ts';
+import { millisOf } from '../pd/timestamp.ts';
+import type { Applier, Row } from './apply.ts';
+import type { Range } from './key-space.ts';
+import { FeedError, Matcher } from './matcher.ts';
+import { pauseOf, type Located, type Side } from './storage.ts';
+
+/** Where to go on, as JSON keeps it. Keys are logical, in hex; an empty end is the key space's. */
+export interface FollowState {
+  readonly spans: readonly { readonly start: string; readonly end: string; readonly checkpoint: string }[];
+}
+
+export interface FollowOptions {
+  readonly source: Side;
+  readonly applier: Pick<Applier, 'apply'>;
+  /** Sees each row before it is applied. What it throws ends the following. */
+  readonly onRow?: (row: Row) => void;
+  /** Hears of errors that are overcome by registering again. */
+  readonly onError?: (why: string) => void;
+}
+
+const PATH = '/cdcpb.ChangeData/EventFeed';
+const POOL = 'feed';
+/** From 5.3 on, TiKV checks the cluster id (components/cdc/src/endpoint.rs). */
+const CLIENT_VERSION = '8.5.0';
+/** Regions that send what they hold at once: each keeps it in memory until it is complete. */
+const INITIALIZING = 4;
+const QUEUED_BYTES = 4 << 20;
+/** Resolved timestamps come each second; a silent stream is dead. */
+const SILENCE_MS = 30_000;
+const LOOK_MS = 20;
+
+const asIs = (message: Buffer): Buffer => message;
+
+/** Rows and checkpoints on their way to the target, in order. */
+class Pipeline {
+  private queue: (Row | bigint)[] = [];
+  private bytes = 0;
+  private working: Promise<void> | undefined;
+  private failure: unknown;
+  private wake: () => void = () => undefined;
+
+  constructor(
+    private readonly applier: FollowOptions['applier'],
+    private readonly passed: (checkpoint: bigint) => void,
+    private readonly failed: () => void,
+  ) {}
+
+  /** Resolves when there is room for more. */
+  async push(items: readonly (Row | bigint)[]): Promise<void> {
+    for (const item of items) {
+      this.queue.push(item);
+      if (typeof item !== 'bigint') this.bytes += item.key.length + item.value.length;
+    }
+    this.working ??= this.work();
+    while (this.bytes > QUEUED_BYTES && this.failure === undefined)
+      await new Promise<void>((resolve) => (this.wake = resolve));
+    if (this.failure !== undefined) throw this.failure;
+  }
+
+  /** Waits for what is being applied; the rest is dropped. */
+  async stop(): Promise<void> {
+    this.queue = [];
+    await this.working;
+    if (this.failure !== undefined) throw this.failure;
+  }
+
+  private async work(): Promise<void> {
+    try {
+      while (this.queue.length > 0) {
+        const all = this.queue;
+        this.queue = [];
+        const rows = all.filter((item): item is Row => typeof item !== 'bigint');
+        if (rows.length > 0) await this.applier.apply(rows);
+        this.bytes -= rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
+        const checkpoint = all.findLast((item): item is bigint => typeof item === 'bigint');
+        if (checkpoint !== undefined) this.passed(checkpoint);
+        this.wake();
+      }
+    } catch (error) {
+      this.failure = error;
+      this.wake();
+      this.failed();
+    } finally {
+      this.working = undefined;
+    }
+  }
+}
+
+/** A range of logical keys in one region, as far as is known. */
+interface Span {
+  readonly start: Buffer;
+  end: Buffer;
+  checkpoint: bigint;
+}
+
+/** Lets so many in at once. */
+class Gate {
+  private readonly waiting: (() => void)[] = [];
+
+  constructor(private free: number) {}
+
+  async enter(): Promise<() => void> {
+    if (this.free > 0) this.free -= 1;
+    else await new Promise<void>((resolve) => this.waiting.push(resolve));
+    let left = false;
+    return () => {
+      if (left) return;
+      left = true;
+      const next = this.waiting.shift();
+      if (next) next();
+      else this.free += 1;
+    };
+  }
+}
+
+function why(error: EventError): string {
+  const [name] =
+    Object.entries(error).find(([field, value]) => !field.startsWith('$') && value !== undefined) ?? [];
+  return name ?? 'unknown error';
+}
+
+export class Follower {
+  /** Rejects when it cannot go on. Never resolves. */
+  readonly failed: Promise<never>;
+  private readonly spans = new Set<Span>();
+  private readonly running = new Set<Promise<void>>();
+  private readonly stopping = new AbortController();
+  private readonly gate = new Gate(INITIALIZING);
+  private fail: (error: unknown) => void = () => undefined;
+  private nextRequest = 1n;
+
+  constructor(private readonly options: FollowOptions) {
+    this.failed = new Promise((_, reject) => (this.fail = reject));
+    this.failed.catch(() => undefined);
+  }
+
+  /** Goes on from a state. */
+  static from(options: FollowOptions, { spans }: FollowState): Follower {
+    const follower = new Follower(options);
+    for (const { start, end, checkpoint } of spans)
+      follower.add({ start: Buffer.from(start, 'hex'), end: Buffer.from(end, 'hex') }, BigInt(checkpoint));
+    return follower;
+  }
+
+  /** Follows a range of logical keys of which everything up to the checkpoint is at the target. */
+  add({ start, end }: Range, checkpoint: bigint): void {
+    const span: Span = { start, end, checkpoint };
+    this.spans.add(span);
+    const run = this.follow(span).catch((error: unknown) => {
+      if (!this.stopping.signal.aborted) this.fail(error);
+    });
+    this.running.add(run);
+    void run.then(() => this.running.delete(run));
+  }
+
+  /** Everything that was committed at or before is at the target. 0 while a part of the key space is not followed. */
+  resolvedTs(): bigint {
+    const [only, ...more] = this.state().spans;
+    return only && more.length === 0 && only.start === '' && only.end === '' ? BigInt(only.checkpoint) : 0n;
+  }
+
+  /** How far the target is behind the source, ms. */
+  lagMs(now = Date.now()): number {
+    const resolved = this.resolvedTs();
+    return resolved === 0n ? Infinity : Math.max(0, now - millisOf(resolved));
+  }
+
+  /** Adjacent ranges are joined at the earlier checkpoint: what comes twice is left as it is. */
+  state(): FollowState {
+    const sorted = [...this.spans].sort((a, b) => Buffer.compare(a.start, b.start));
+    const joined: { start: string; end: string; checkpoint: bigint }[] = [];
+    for (const { start, end, checkpoint } of sorted) {
+      const last = joined.at(-1);
+      if (last && last.end === start.toString('hex')) {
+        last.end = end.toString('hex');
+        if (checkpoint < last.checkpoint) last.checkpoint = checkpoint;
+      } else joined.push({ start: start.toString('hex'), end: end.toString('hex'), checkpoint });
+    }
+    return { spans: joined.map((span) => ({ ...span, checkpoint: String(span.checkpoint) })) };
+  }
+
+  /** Resolves when everything committed at or before is at the target. */
+  async reach(ts: bigint, signal?: AbortSignal): Promise<void> {
+    while (this.resolvedTs() < ts) {
+      signal?.throwIfAborted();
+      await Promise.race([sleep(LOOK_MS), this.failed]);
+    }
+  }
+
+  /** Ends all streams. The state stays as it is then. */
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    await Promise.all(this.running);
+  }
+
+  private get isStopped(): boolean {
+    return this.stopping.signal.aborted;
+  }
+
+  private async follow(span: Span): Promise<void> {
+    const { source, onError } = this.options;
+    const { signal } = this.stopping;
+    let attempt = 0;
+    while (!this.isStopped) {
+      const before = span.checkpoint;
+      try {
+        const start = source.space.boundary(span.start);
+        const located = await source.storage.locate(source.space, start);
+        if (!located) throw new FeedError('its region has no leader');
+        this.cut(span, located);
+        await this.session(span, located);
+      } catch (error) {
+        if (this.isStopped) return;
+        if (error instanceof CommandError && error.code === 'REFUSED') throw error;
+        onError?.(error instanceof Error ? error.message : String(error));
+        source.storage.forgetAt(source.space, source.space.boundary(span.start));
+      }
+      attempt = span.checkpoint > before ? 0 : attempt + 1;
+      await sleep(pauseOf(attempt), undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** What lies behind the region's end is followed by itself. */
+  private cut(span: Span, { end }: Located): void {
+    const { space } = this.options.source;
+    const whole = space.physicalRange(span);
+    if (Buffer.compare(end, whole.end) >= 0) return;
+    const boundary = space.logicalBoundary(end);
+    if (!boundary || Buffer.compare(boundary, span.start) <= 0) return;
+    const rest = { start: boundary, end: span.end };
+    span.end = boundary;
+    this.add(rest, span.checkpoint);
+  }
+
+  /** One registration, until it ends by an error. */
+  private async session(span: Span, located: Located): Promise<void> {
+    const { source, applier, onRow } = this.options;
+    const { storage } = source;
+    const leave = await this.gate.enter();
+    const client = storage.pd.client(located.address, POOL);
+    const call = client.makeBidiStreamRequest(PATH, asIs, asIs, new grpc.Metadata(), {});
+    const cancel = (): void => call.cancel();
+    this.stopping.signal.addEventListener('abort', cancel);
+    // Cancelling ends the loop below, which is where its error is wanted.
+    call.on('error', () => undefined);
+    const matcher = new Matcher(span.checkpoint);
+    const pipeline = new Pipeline(applier, (ts) => (span.checkpoint = ts), cancel);
+    let silence = setTimeout(cancel, SILENCE_MS);
+    try {
+      if (this.isStopped) return;
+      call.write(Buffer.from(await this.request(span, located)));
+      for await (const message of call) {
+        clearTimeout(silence);
+        silence = setTimeout(cancel, SILENCE_MS);
+        const items = this.read(fromBinary(ChangeDataEventSchema, message as Buffer), matcher, located);
+        if (matcher.isInitialized) leave();
+        for (const item of items) if (typeof item !== 'bigint') onRow?.(item);
+        if (items.length > 0) await pipeline.push(items.filter((item) => this.isNews(item, span)));
+      }
+      throw new FeedError('the stream has ended');
+    } finally {
+      clearTimeout(silence);
+      leave();
+      this.stopping.signal.removeEventListener('abort', cancel);
+      call.cancel();
+      // Its error is why the call was cancelled.
+      await pipeline.stop();
+    }
+  }
+
+  private isNews(item: Row | bigint, { checkpoint }: Span): boolean {
+    return typeof item !== 'bigint' || item > checkpoint;
+  }
+
+  private async request(span: Span, { region, context, end }: Located): Promise<Uint8Array> {
+    const { storage, space } = this.options.source;
+    const range = space.physicalRange(span);
+    const bound = Buffer.compare(end, range.end) < 0 ? end : range.end;
+    const fields = {
+      header: { clusterId: await storage.clusterId(), ticdcVersion: CLIENT_VERSION },
+      regionId: BigInt(region.id),
+      ...(context.regionEpoch === undefined ? {} : { regionEpoch: context.regionEpoch }),
+      checkpointTs: span.checkpoint,
+      startKey: space.toPd(range.start),
+      endKey: space.toPd(bound),
+      requestId: this.nextRequest++,
+    };
+    return toBinary(ChangeDataRequestSchema, create(ChangeDataRequestSchema, fields));
+  }
+
+  /** Rows to apply, and timestamps behind which all of them are. */
+  private read(
+    { events, resolvedTs }: ChangeDataEvent,
+    matcher: Matcher,
+    { region }: Located,
+  ): (Row | bigint)[] {
+    const items: (Row | bigint)[] = [];
+    for (const { event } of events)
+      switch (event.case) {
+        case 'entries':
+          items.push(...matcher.take(event.value.entries));
+          break;
+        case 'resolvedTs':
+          if (matcher.isInitialized) items.push(event.value);
+          break;
+        case 'error':
+          this.refused(event.value);
+          break;
+        default:
+      }
+    if (resolvedTs?.regions.includes(BigInt(region.id)) && matcher.isInitialized) items.push(resolvedTs.ts);
+    return items;
+  }
+
+  private refused(error: EventError): never {
+    const reason = why(error);
+    // Trying again does not help.
+    if (error.clusterIdMismatch ?? error.compatibility)
+      throw new CommandError(
+        'REFUSED',
+        `the stores refuse to tell changes: ${reason}`,
+        'check that --pd and the stores belong together, and their version',
+      );
+    throw new FeedError(reason);
+  }
+}

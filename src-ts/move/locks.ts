@@ -1,0 +1,395 @@
+/** Locks of transactions in a key space: who holds them, how their transactions have ended, and what becomes of them at the fence. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CommandError } from '../errors.ts';
+import { CallError } from '../pd/endpoint.ts';
+import { Op, type KeyError, type LockInfo } from '../pd/generated/tikv/kvrpcpb_pb.ts';
+import { millisOf } from '../pd/timestamp.ts';
+import { tableIdOf, type KeyMap } from './key-space.ts';
+import {
+  CHECK_SECONDARY_LOCKS,
+  CHECK_TXN_STATUS,
+  PESSIMISTIC_LOCK,
+  RESOLVE_LOCK,
+  SCAN_LOCK,
+} from './methods.ts';
+import type { Side } from './storage.ts';
+
+/** The largest timestamp: a lock looked at by it has expired. */
+const MAX_TS = (1n << 64n) - 1n;
+const LOCKS_PER_PAGE = 1024;
+/** TiKV's wait_timeout that does not wait: client-go kv.LockNoWait. */
+const NO_WAIT = -1n;
+const SETTLE_ROUNDS = 5;
+
+/** What has become of a transaction. */
+export type Fate =
+  | { readonly kind: 'committed'; readonly commitTs: bigint }
+  | { readonly kind: 'rolled back' }
+  /** `isPassed`: it will commit behind the reader. */
+  | { readonly kind: 'alive'; readonly isPassed: boolean }
+  | { readonly kind: 'unknown' };
+
+/** The text of an error of a key, without the key. */
+export function keyErrorText(error: KeyError): string {
+  const [name] =
+    Object.entries(error).find(
+      ([field, value]) => !field.startsWith('$') && value !== undefined && value !== '',
+    ) ?? [];
+  return [name ?? 'unknown error', error.retryable, error.abort].filter((part) => part !== '').join(': ');
+}
+
+/** A store refused a request about keys. */
+export function keyRefused(what: string, error: KeyError): CallError {
+  return new CallError(
+    `${what}: ${keyErrorText(error)}`,
+    0,
+    'run `move resume`; it goes on where it stopped',
+  );
+}
+
+export function isPessimistic(lock: LockInfo): boolean {
+  return lock.lockType === Op.PessimisticLock;
+}
+
+/** Reads the locks of a key space whose transactions began at `maxTs` or before. */
+export async function scanLocks(
+  { storage, space }: Side,
+  maxTs = MAX_TS,
+  { signal, perRegion = Infinity }: { signal?: AbortSignal | undefined; perRegion?: number } = {},
+): Promise<LockInfo[]> {
+  const found: LockInfo[] = [];
+  let start = space.start;
+  let here = 0;
+  while (Buffer.compare(start, space.end) < 0) {
+    const page = await storage.atRegion(
+      space,
+      start,
+      async (located) => {
+        const answer = await storage.ask(
+          SCAN_LOCK,
+          {
+            context: located.context,
+            maxVersion: maxTs,
+            startKey: start,
+            endKey: located.end,
+            limit: LOCKS_PER_PAGE,
+          },
+          located,
+        );
+        if (answer.regionError) return { regionError: answer.regionError };
+        if (answer.error) throw keyRefused('KvScanLock', answer.error);
+        return { value: { locks: answer.locks, end: located.end } };
+      },
+      { signal },
+    );
+    found.push(...page.locks);
+    here += page.locks.length;
+    const last = page.locks.at(-1);
+    const isFull = last && page.locks.length >= LOCKS_PER_PAGE && here < perRegion;
+    start = isFull ? Buffer.concat([last.key, Buffer.from([0])]) : page.end;
+    if (!isFull) here = 0;
+  }
+  return found;
+}
+
+interface StatusOptions {
+  /** Who asks; a lock is pushed behind it. 0 pushes nothing. */
+  readonly callerTs: bigint;
+  /** By this time a lock may have expired. */
+  readonly currentTs: bigint;
+  /** Writes a protected rollback record when the primary has neither a lock nor a record. */
+  readonly rollBackIfNotExist: boolean;
+  readonly isPessimistic?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Asks the primary of a transaction how it has ended; ends it when its lock has expired. `primary` is physical. */
+export async function fateOf(
+  { storage, space }: Side,
+  { primary, startTs }: { readonly primary: Buffer; readonly startTs: bigint },
+  options: StatusOptions,
+): Promise<Fate> {
+  const answer = await storage.atRegion(
+    space,
+    primary,
+    async (located) => {
+      const status = await storage.ask(
+        CHECK_TXN_STATUS,
+        {
+          context: located.context,
+          primaryKey: primary,
+          lockTs: startTs,
+          callerStartTs: options.callerTs,
+          currentTs: options.currentTs,
+          rollbackIfNotExist: options.rollBackIfNotExist,
+          resolvingPessimisticLock: options.isPessimistic ?? false,
+        },
+        located,
+      );
+      return status.regionError ? { regionError: status.regionError } : { value: status };
+    },
+    { signal: options.signal },
+  );
+  if (answer.error?.txnNotFound) return { kind: 'unknown' };
+  if (answer.error) throw keyRefused('KvCheckTxnStatus', answer.error);
+  if (answer.commitVersion > 0n) return { kind: 'committed', commitTs: answer.commitVersion };
+  const lock = answer.lockInfo;
+  if (answer.lockTtl === 0n && !lock?.useAsyncCommit) return { kind: 'rolled back' };
+  if (lock?.useAsyncCommit) {
+    const expires = millisOf(startTs) + Number(lock.lockTtl);
+    if (expires < millisOf(options.currentTs)) return fateOfAsync({ storage, space }, lock, options.signal);
+    return { kind: 'alive', isPassed: false };
+  }
+  // Action.MinCommitTSPushed
+  return { kind: 'alive', isPassed: (answer.action as number) === 2 };
+}
+
+/** An async-commit transaction has committed exactly when all its keys are locked. Asking for a key that is not forbids it for good. */
+async function fateOfAsync({ storage, space }: Side, primary: LockInfo, signal?: AbortSignal): Promise<Fate> {
+  let commitTs = primary.minCommitTs;
+  for (const secondary of primary.secondaries) {
+    const key = Buffer.from(secondary);
+    const answer = await storage.atRegion(
+      space,
+      key,
+      async (located) => {
+        const fields = { context: located.context, keys: [key], startVersion: primary.lockVersion };
+        const status = await storage.ask(CHECK_SECONDARY_LOCKS, fields, located);
+        return status.regionError ? { regionError: status.regionError } : { value: status };
+      },
+      { signal },
+    );
+    if (answer.error) throw keyRefused('KvCheckSecondaryLocks', answer.error);
+    const [lock] = answer.locks;
+    if (!lock && answer.commitTs === 0n) return { kind: 'rolled back' };
+    if (!lock) return { kind: 'committed', commitTs: answer.commitTs };
+    if (lock.minCommitTs > commitTs) commitTs = lock.minCommitTs;
+  }
+  return { kind: 'committed', commitTs };
+}
+
+/** Ends the locks of one transaction as it has ended. Keys are physical; a commit timestamp of 0 rolls back. */
+export async function resolveLocks(
+  { storage, space }: Side,
+  keys: readonly Buffer[],
+  startTs: bigint,
+  commitTs: bigint,
+  signal?: AbortSignal,
+): Promise<void> {
+  let rest = [...keys].sort((a, b) => Buffer.compare(a, b));
+  while (rest.length > 0) {
+    const [first] = rest as [Buffer];
+    const before = rest;
+    const count = await storage.atRegion(
+      space,
+      first,
+      async (located) => {
+        const part = before.filter((key) => Buffer.compare(key, located.end) < 0);
+        const answer = await storage.ask(
+          RESOLVE_LOCK,
+          { context: located.context, startVersion: startTs, commitVersion: commitTs, keys: part },
+          located,
+        );
+        if (answer.regionError) return { regionError: answer.regionError };
+        if (answer.error) throw keyRefused('KvResolveLock', answer.error);
+        return { value: part.length };
+      },
+      { signal },
+    );
+    rest = rest.slice(count);
+  }
+}
+
+/**
+ * Meets a lock as a reader at `ts`: ends it when its transaction has ended.
+ * @returns 'ended' when the reader may look again, 'passed' when it may look past the lock, 'waits' when it must wait
+ */
+export async function meetLock(
+  side: Side,
+  lock: LockInfo,
+  ts: bigint,
+  signal?: AbortSignal,
+): Promise<'ended' | 'passed' | 'waits'> {
+  const startTs = lock.lockVersion;
+  const primary = Buffer.from(lock.primaryLock);
+  const options = { callerTs: ts, currentTs: await side.storage.timestamp(), signal };
+  const pessimistic = isPessimistic(lock);
+  let fate = await fateOf(side, { primary, startTs }, { ...options, rollBackIfNotExist: false });
+  if (fate.kind === 'unknown') {
+    const expired = millisOf(startTs) + Number(lock.lockTtl) < millisOf(options.currentTs);
+    if (!expired) return pessimistic ? 'passed' : 'waits';
+    fate = await fateOf(side, { primary, startTs }, { ...options, rollBackIfNotExist: true });
+  }
+  if (fate.kind === 'alive') return fate.isPassed ? 'passed' : 'waits';
+  const commitTs = fate.kind === 'committed' ? fate.commitTs : 0n;
+  await resolveLocks(side, [Buffer.from(lock.key)], startTs, commitTs, signal);
+  return 'ended';
+}
+
+/** What was done with the transactions that were open at the fence. */
+export interface Settled {
+  readonly committed: number;
+  readonly rolledBack: number;
+  /** Pessimistic locks that are at the target now. */
+  readonly carried: number;
+}
+
+interface Transaction {
+  readonly startTs: bigint;
+  readonly primary: Buffer;
+  readonly locks: LockInfo[];
+}
+
+function transactionsOf(locks: readonly LockInfo[]): Transaction[] {
+  const found = new Map<bigint, Transaction>();
+  for (const lock of locks) {
+    const known = found.get(lock.lockVersion);
+    if (known) known.locks.push(lock);
+    else
+      found.set(lock.lockVersion, {
+        startTs: lock.lockVersion,
+        primary: Buffer.from(lock.primaryLock),
+        locks: [lock],
+      });
+  }
+  return [...found.values()];
+}
+
+/**
+ * Ends every transaction that has begun to commit, while nobody writes: one whose primary has committed is committed everywhere. Any other is
+ * rolled back at the source, and forbidden at the target by a protected rollback record at its primary, so that its client cannot commit
+ * there what has lost its other keys. Pessimistic locks of transactions that have not begun to commit are taken at the target, too.
+ * @throws CommandError when a transaction cannot be decided; nothing is lost, and it can be done again
+ */
+export async function settle(
+  source: Side,
+  target: Side,
+  map: KeyMap,
+  { graceMs = 0, signal }: { graceMs?: number; signal?: AbortSignal } = {},
+): Promise<Settled> {
+  if (graceMs > 0) await sleep(graceMs, undefined, signal ? { signal } : {});
+  let committed = 0;
+  let rolledBack = 0;
+  for (let round = 0; round < SETTLE_ROUNDS; round++) {
+    const all = transactionsOf(await scanLocks(source, MAX_TS, { signal }));
+    const open = all.filter(({ locks }) => locks.some((lock) => !isPessimistic(lock)));
+    if (open.length === 0) {
+      const carried = all.flatMap(({ locks }) => locks);
+      for (const lock of carried) await carryLock(target, map, lock, signal);
+      return { committed, rolledBack, carried: carried.length };
+    }
+    for (const { startTs, primary, locks } of open) {
+      const fate = await fateOf(
+        source,
+        { primary, startTs },
+        { callerTs: 0n, currentTs: MAX_TS, rollBackIfNotExist: true, signal },
+      );
+      const keys = locks.map(({ key }) => Buffer.from(key));
+      if (fate.kind === 'committed') {
+        await resolveLocks(source, keys, startTs, fate.commitTs, signal);
+        committed += 1;
+      } else if (fate.kind === 'rolled back') {
+        await resolveLocks(source, keys, startTs, 0n, signal);
+        await forbid(target, map.map(primary), startTs, signal);
+        rolledBack += 1;
+      }
+    }
+  }
+  throw new CommandError(
+    'REFUSED',
+    `locks of transactions keep appearing in ${source.space.text}`,
+    'find who writes past the fence: `move show` lists acknowledgements',
+  );
+}
+
+/** Writes a protected rollback record at the target, where the transaction must not be. `primary` is the target's physical key. */
+async function forbid(target: Side, primary: Buffer, startTs: bigint, signal?: AbortSignal): Promise<void> {
+  const fate = await fateOf(
+    target,
+    { primary, startTs },
+    { callerTs: 0n, currentTs: MAX_TS, rollBackIfNotExist: true, signal },
+  );
+  if (fate.kind !== 'rolled back')
+    throw new CommandError(
+      'REFUSED',
+      `a transaction that is not committed at the source is ${fate.kind} at the target`,
+      'stop the move, and compare both sides: `move diff`',
+    );
+}
+
+/** Takes a pessimistic lock at the target as it is at the source. */
+async function carryLock(
+  { storage, space }: Side,
+  map: KeyMap,
+  lock: LockInfo,
+  signal?: AbortSignal,
+): Promise<void> {
+  const key = map.map(lock.key);
+  const primaryLock = map.map(lock.primaryLock);
+  await storage.atRegion(
+    space,
+    key,
+    async (located) => {
+      const answer = await storage.ask(
+        PESSIMISTIC_LOCK,
+        {
+          context: located.context,
+          mutations: [{ op: Op.PessimisticLock, key }],
+          primaryLock,
+          startVersion: lock.lockVersion,
+          lockTtl: lock.lockTtl,
+          forUpdateTs: lock.lockForUpdateTs,
+          minCommitTs: lock.minCommitTs,
+          isFirstLock: key.equals(primaryLock),
+          waitTimeout: NO_WAIT,
+        },
+        located,
+      );
+      if (answer.regionError) return { regionError: answer.regionError };
+      const [error] = answer.errors;
+      if (error) throw keyRefused('KvPessimisticLock at the target', error);
+      return { value: undefined };
+    },
+    { signal },
+  );
+}
+
+/** The oldest lock of a key space, for people. */
+export interface OldestLock {
+  readonly startTs: bigint;
+  /** Of its transaction, ms. */
+  readonly ageMs: number;
+  readonly tableId: bigint | undefined;
+  readonly isPessimistic: boolean;
+}
+
+/** The transaction that has been open for longest; it holds the resolved timestamp back once it has begun to commit. */
+export async function oldestLock(side: Side, now = Date.now()): Promise<OldestLock | undefined> {
+  const locks = await scanLocks(side, MAX_TS, { perRegion: LOCKS_PER_PAGE });
+  const oldest = locks.reduce<LockInfo | undefined>(
+    (a, b) => (a && a.lockVersion <= b.lockVersion ? a : b),
+    undefined,
+  );
+  if (!oldest) return undefined;
+  const logical = side.space.decode(oldest.key);
+  return {
+    startTs: oldest.lockVersion,
+    ageMs: Math.max(0, now - millisOf(oldest.lockVersion)),
+    tableId: logical && tableIdOf(logical),
+    isPessimistic: isPessimistic(oldest),
+  };
+}
+
+/** Rolls back whatever locks a key space has. Only for a copy that nobody uses. */
+export async function dropLocks(side: Side, signal?: AbortSignal): Promise<number> {
+  const all = transactionsOf(await scanLocks(side, MAX_TS, { signal }));
+  for (const { startTs, locks } of all)
+    await resolveLocks(
+      side,
+      locks.map(({ key }) => Buffer.from(key)),
+      startTs,
+      0n,
+      signal,
+    );
+  return all.length;
+}

@@ -2,6 +2,7 @@
  * Follows the changes of a key space by the stores' change feeds (cdcpb.ChangeData/EventFeed), and has them applied. Each range of keys has a
  * checkpoint of its own: everything committed at or before it is at the target. After any error the range is registered again from there.
  */
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
@@ -146,6 +147,8 @@ export class Follower {
   constructor(private readonly options: FollowOptions) {
     this.failed = new Promise((_, reject) => (this.fail = reject));
     this.failed.catch(() => undefined);
+    // Each range listens.
+    setMaxListeners(0, this.stopping.signal);
   }
 
   /** Goes on from a state. */

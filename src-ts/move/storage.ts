@@ -94,7 +94,7 @@ export class Storage {
   }
 
   timestamp(): Promise<bigint> {
-    return timestamp(this.pd);
+    return timestamp(this.pd, this.clusterId());
   }
 
   /** Addresses of the stores by id. */

@@ -25,8 +25,8 @@ export async function clusterId(pd: Endpoint): Promise<bigint> {
  * Gets a timestamp of this moment from PD's leader (pdpb.PD/Tso).
  * @throws CallError when `--pd` is not the leader
  */
-export async function timestamp(pd: Endpoint): Promise<bigint> {
-  const header = { clusterId: await clusterId(pd) };
+export async function timestamp(pd: Endpoint, cluster = clusterId(pd)): Promise<bigint> {
+  const header = { clusterId: await cluster };
   const answer = await pd.grpc(TSO, { header, count: 1 });
   return ((answer.timestamp?.physical ?? 0n) << LOGICAL_BITS) | (answer.timestamp?.logical ?? 0n);
 }

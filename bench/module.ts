@@ -334,6 +334,10 @@ export class HostedModule {
     return this.wasm.proxy_on_response_headers(context, 0, 0) === CONTINUE;
   }
 
+  answerTrailers(context: number): boolean {
+    return this.wasm.proxy_on_response_trailers(context, 0) === CONTINUE;
+  }
+
   /** A piece of the answer's body; false: the stream is refused. */
   answer(context: number, piece: Uint8Array): boolean {
     this.begin(piece);

@@ -18,6 +18,8 @@ export let terms: Terms = changetype<Terms>(0);
 export let callCounts: usize = NO_ACCOUNT.counts;
 /** The notes of the stream. */
 export let exchange: Exchange = changetype<Exchange>(0);
+/** True when the latency of the stream's requests is measured, see latency.ts. */
+export let isMeasured: bool = false;
 /** The latest timestamp that the tenant may name. */
 let latestTimestamp: u64 = u64.MAX_VALUE;
 /** The earliest timestamp that the tenant may keep from GC. */
@@ -41,6 +43,7 @@ export function install(its: Terms, notes: Exchange, latest: u64, oldest: u64, r
   terms = its;
   callCounts = its.account.counts;
   exchange = notes;
+  isMeasured = notes.times != 0;
   latestTimestamp = latest;
   oldestTimestamp = oldest;
   leaseSeed = randomLease;

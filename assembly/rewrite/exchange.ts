@@ -1,6 +1,7 @@
 /** Keeps notes about requests that their answers need. They are kept per stream, limited, and freed with the stream. */
 
 import { Budget, charge } from '../memory/stream-buffer';
+import { freeTable } from './id-times';
 
 /** Maximum of notes on one stream. client-go sends a few hundred requests at once. */
 export const MAX_PENDING: u32 = 4096;
@@ -17,6 +18,8 @@ export class Exchange {
   entries: usize;
   count: u32;
   capacity: u32;
+  /** When the requests of a batch stream were sent, see id-times.ts; 0 where that is not measured. */
+  times: usize;
   /** Heap bytes in use, and how many of them the budgets have counted. */
   heldBytes: usize;
   counted: usize;
@@ -41,6 +44,8 @@ export function clearExchange(x: Exchange): void {
   x.heldBytes = 0;
   x.remembered = 0;
   x.outstanding = 0;
+  freeTable(x.times);
+  x.times = 0;
 }
 
 /**

@@ -39,6 +39,7 @@ import { endMessage, endsPlainly } from './endings/endings';
 import { forget, pendingColumns, pendingIndex, pendingRefusal } from './exchange';
 import * as find from './find';
 import * as fastPath from './fast-path/fast-path';
+import { sawId, sawIds } from './latency';
 import { Level, MAX_DEPTH, levelAt } from './level';
 import * as patches from './patches';
 import { addPatch, clearPatches, reservePatch, setPatch, truncatePatches, unreservePatch } from './patches';
@@ -228,7 +229,9 @@ function onNumber(level: Level, entry: u32, field: u32, value: u64): Status {
   const role = roleIn(entry);
   if (role == Role.REVERSE) level.reverse = value != 0;
   else if (role == Role.COP_TYPE) level.copType = value;
-  else if (role != Role.BATCH_IDS) {
+  else if (role == Role.BATCH_IDS) {
+    if (current.isMeasured) sawId(value);
+  } else {
     const status =
       entry & Entry.REPEATED ? listed(role, level.field, value) : scalar(role, level.field, value);
     if (status != Status.OK) return fail(status, level.message, field);
@@ -240,7 +243,11 @@ function onNumber(level: Level, entry: u32, field: u32, value: u64): Status {
 function onPacked(level: Level, entry: u32, tag: u32): Status {
   if (!(entry & Entry.PACKABLE)) return fail(Status.MALFORMED, level.message, tag >> 3);
   const role = roleIn(entry);
-  if (role == Role.ROLE_UNSPECIFIED || role == Role.BATCH_IDS) return Status.OK;
+  if (role == Role.ROLE_UNSPECIFIED) return Status.OK;
+  if (role == Role.BATCH_IDS) {
+    if (current.isMeasured) sawIds(level.field.bytes, level.field.end);
+    return Status.OK;
+  }
   const status = packed(role, tag, level.field);
   return status == Status.OK ? status : fail(status, level.message, tag >> 3);
 }

@@ -10,7 +10,9 @@ import { NO_OPERATION } from '../policy/names';
 import * as frames from '../rewrite/frames';
 import { WITHHELD } from '../rewrite/names';
 import { countExchange } from '../rewrite/exchange';
+import * as current from '../rewrite/current';
 import { Direction } from '../rewrite/current';
+import { measureBatches, useTime } from '../rewrite/latency';
 import * as regions from '../rewrite/regions';
 import { mayActOnRegions } from '../schema/messages';
 import { Decision, Msg } from '../schema/table';
@@ -107,6 +109,16 @@ export function onRequestHeaders(stream: Stream): bool {
   return stream.isGrpc ? onGrpcCall(stream, terms) : onHttpCall(stream, terms);
 }
 
+function microseconds(): u64 {
+  return host.currentTime() / 1000;
+}
+
+/** Begins to measure a call that was found last and goes on: the requests of a batch by their ids, a unary call as a whole. */
+function measure(stream: Stream): void {
+  if (stream.isBatch) measureBatches(stream.exchange);
+  else if (!methods.isStreamAt(methods.methodPlace)) stream.measuredFrom = microseconds();
+}
+
 function onGrpcCall(stream: Stream, terms: Terms): bool {
   const known = methods.findMethod(headers.pathAt, headers.pathLength);
   const isOpen = known && (methods.decision == Decision.PASS || methods.decision == Decision.MAP);
@@ -116,6 +128,7 @@ function onGrpcCall(stream: Stream, terms: Terms): bool {
   if (!isOpen || methods.decision == Decision.PASS) {
     stream.phase = Phase.PASS;
     terms.account.add(stream.call, 1);
+    if (known && terms.isMeasured) measure(stream);
     return true;
   }
   stream.phase = Phase.MAP;
@@ -123,6 +136,7 @@ function onGrpcCall(stream: Stream, terms: Terms): bool {
   stream.isBatch = methods.requestMessage == Msg.BATCH_COMMANDS_REQUEST;
   stream.acts = mayActOnRegions(methods.requestMessage);
   stream.responseMessage = methods.responseMessage;
+  if (terms.isMeasured) measure(stream);
   return true;
 }
 
@@ -136,6 +150,7 @@ function onFrames(stream: Stream, terms: Terms, answer: bool, size: u32, last: b
       return false;
     }
     enter(stream, terms);
+    if (current.isMeasured) useTime(microseconds());
     const message = answer ? stream.responseMessage : stream.requestMessage;
     const way = answer ? Direction.RESPONSE : Direction.REQUEST;
     const status = frames.feed(held, message, way, host.resultAt, host.resultLength);
@@ -233,6 +248,10 @@ export function onResponseBody(stream: Stream, size: u32, last: bool): bool {
 export function onResponseTrailers(stream: Stream): bool {
   const terms = stream.terms;
   if (stream.phase == Phase.ENDED || terms == null) return true;
+  if (stream.measuredFrom != 0) {
+    const now = microseconds();
+    terms.account.addLatency(now - min(now, stream.measuredFrom));
+  }
   if (stream.isGrpc) scrubAnswer(HeaderMap.RESPONSE_TRAILERS);
   if (stream.phase == Phase.HTTP) return onHttpAnswerTrailers(stream, terms);
   if (stream.response.length == 0) return true;

@@ -54,6 +54,8 @@ export class Stream {
   waitsSince: u64;
   /** When the headers came, ms since 1970. */
   beganAt: u64;
+  /** The same in us, where the latency of a unary call is measured; 0: it is not. */
+  measuredFrom: u64;
   /** True when the stream is to end, because the caller is another one, or none, under the configuration in force. */
   draining: bool;
   /** Serial of the configuration that decided this. */
@@ -136,6 +138,7 @@ export function openStream(context: u32, root: u32): Stream {
   stream.unknown = u32.MAX_VALUE;
   stream.waitsSince = 0;
   stream.beganAt = 0;
+  stream.measuredFrom = 0;
   stream.draining = false;
   stream.mustEnd = false;
   stream.reviewed = 0;

@@ -9,7 +9,7 @@ import { MetricType } from '../host/abi';
 import { add, defineMetricAt, record } from '../host/host';
 import { codeOf } from '../schema/statuses';
 import { Call, ErrorClass, STATUS_COUNT } from '../schema/table';
-import { Account, Count, newAccount, newCounts } from '../terms/account';
+import { Account, Count, Latency, boundOf, newAccount, newCounts } from '../terms/account';
 import { Text } from '../texts/table';
 import * as writer from '../texts/writer';
 import { Ascii, ascii } from '../wire/bytes';
@@ -150,6 +150,74 @@ function tellOldestTransaction(account: Account): void {
   record(account.oldestGauge - 1, timestamp == 0 || since >= clock.now ? 0 : (clock.now - since) / 1000);
 }
 
+/** What Prometheus calls the last bucket. */
+const NO_BOUND: Ascii = ascii('+Inf');
+/** Behind the buckets: their count, then the sum. */
+const LATENCY_METRICS: i32 = Latency.BUCKETS + 2;
+
+/** Fills the place with the bound of a bucket in milliseconds. No power of two that is a number of microseconds ends in 0. */
+function fillBound(place: usize, bucket: i32): void {
+  if (bucket == Latency.BUCKETS - 1) {
+    writer.fill(place, changetype<usize>(NO_BOUND), NO_BOUND.length);
+    return;
+  }
+  const bound = <u32>boundOf(bucket);
+  writer.beginText();
+  writer.addNumber(bound / 1000);
+  // The thousand keeps the zeros of the fraction, and the point replaces its digit.
+  const point = writer.textLength;
+  writer.addNumber(1000 + (bound % 1000));
+  store<u8>(writer.textAt + point, POINT);
+  writer.fillWritten(place);
+}
+const POINT: u8 = 0x2e;
+
+/** Defines all metrics of the tenant's latencies: a histogram lacks no bucket. */
+function defineLatencies(account: Account): void {
+  account.latencyMetrics = heap.alloc((<usize>LATENCY_METRICS) << 2);
+  for (let i: i32 = 0; i < LATENCY_METRICS; i++) {
+    writer.fill(0, account.nameAt, account.nameLength);
+    if (i < Latency.BUCKETS) {
+      fillBound(1, i);
+      writer.writeTemplate(Text.METRIC_LATENCY_BUCKET);
+    } else writer.writeTemplate(i == Latency.BUCKETS ? Text.METRIC_LATENCY_COUNT : Text.METRIC_LATENCY_SUM);
+    const metric = defineMetricAt(MetricType.COUNTER, writer.textAt, writer.textLength);
+    store<u32>(account.latencyMetrics + ((<usize>i) << 2), metric);
+    add(metric, 0);
+  }
+}
+
+/** Adds to one of the metrics of latencies. */
+function addLatencies(account: Account, place: i32, more: u64): void {
+  if (more != 0) add(load<u32>(account.latencyMetrics + ((<usize>place) << 2)), more);
+}
+
+/** Tells how long requests took since the last tick: a histogram of Prometheus, in which each bucket counts those before it, too. */
+function tellLatencies(account: Account): void {
+  const latencies = account.latencies;
+  if (latencies == 0) return;
+  if (!account.hasSeries) {
+    other.addLatencies(latencies);
+    clearLatencies(latencies);
+    return;
+  }
+  if (account.latencyMetrics == 0) defineLatencies(account);
+  let count: u64 = 0;
+  for (let bucket: i32 = 0; bucket < Latency.BUCKETS; bucket++) {
+    count += load<u64>(latencies + ((<usize>bucket) << 3));
+    addLatencies(account, bucket, count);
+  }
+  addLatencies(account, Latency.BUCKETS, count);
+  const sum = account.untoldMicroseconds + load<u64>(latencies + ((<usize>Latency.SUM) << 3));
+  addLatencies(account, Latency.BUCKETS + 1, sum / 1000);
+  account.untoldMicroseconds = sum % 1000;
+  clearLatencies(latencies);
+}
+
+function clearLatencies(latencies: usize): void {
+  memory.fill(latencies, 0, (<usize>Latency.ALL) << 3);
+}
+
 /** Tells what has changed of an account. */
 export function tellAccount(account: Account): void {
   tellOldestTransaction(account);
@@ -161,6 +229,7 @@ export function tellAccount(account: Account): void {
   tell(account, Place.STREAMS, account.openStreams, account.told + ((<usize>Place.STREAMS) << 4));
   tell(account, Place.HELD, account.budget.used, account.told + ((<usize>Place.HELD) << 4));
   tellRefusals(account);
+  tellLatencies(account);
 }
 
 function tellRefusals(account: Account): void {

@@ -48,6 +48,8 @@ export class Config {
   pdAuthority: ArrayBuffer = new ArrayBuffer(0);
   /** How many tenants, the first of the list, have series of their own among the metrics. */
   maxSeries: u32 = 1000;
+  /** True when the latency of tenants' requests is measured. */
+  measuresLatency: bool = false;
   names: TextIndex = new TextIndex();
   private byNumber: Map<u32, Tenant> = new Map();
 
@@ -116,7 +118,7 @@ const LIMIT_FIELDS: string[] = [
   'maxEtcdLeaseSeconds',
   'maxStreamsPerTenant',
 ];
-const OBSERVABILITY_FIELDS: string[] = ['maxTenants'];
+const OBSERVABILITY_FIELDS: string[] = ['maxTenants', 'latency'];
 const PD_FIELDS: string[] = ['cluster', 'authority'];
 
 /** Smallest and largest value of a limit in bytes. */
@@ -190,6 +192,7 @@ export class ConfigReader extends FieldReader {
       const terms = this.config.tenants[i].terms;
       this.complete(terms);
       terms.hasSeries = <u32>i < this.config.maxSeries;
+      terms.isMeasured = this.config.measuresLatency;
     }
   }
 
@@ -462,6 +465,7 @@ export class ConfigReader extends FieldReader {
 
   private observability(json: Json): void {
     this.known(json, 'observability', OBSERVABILITY_FIELDS);
+    if (this.error.length == 0) this.config.measuresLatency = this.flag(json, 'latency', 'observability.');
     const member = json.get('maxTenants');
     if (this.error.length != 0 || member == null) return;
     const value = this.whole(member, 1, MAX_TENANT + 1);

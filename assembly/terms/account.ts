@@ -25,6 +25,14 @@ export function countOfErrors(errorClass: u32): i32 {
   return Count.ERRORS + <i32>(errorClass - ErrorClass.REGION);
 }
 
+/** Buckets of latencies. The bound of the first one is 2^8 us, that of the next twice as much, up to 2^21 us; the last one has none. */
+export const enum Latency {
+  BUCKETS = 15,
+  SUM = 15,
+  ALL,
+}
+const FIRST_BUCKET_BITS: i32 = 8;
+
 /** An upper bound for the number of statuses. */
 export const MAX_STATUSES: usize = 128;
 
@@ -61,6 +69,12 @@ export class Account {
   /** What Envoy was told of counts and of refusals, see streams/tenant-metrics.ts; 0 before the first time. */
   told: usize = 0;
   refusalsTold: usize = 0;
+  /** Requests by bucket of latency since the last tick, then the sum of their microseconds: u64; 0 before the first. */
+  latencies: usize = 0;
+  /** Metrics of the buckets, the sum and the count, plus one: u32; 0 before the first time. */
+  latencyMetrics: usize = 0;
+  /** What the sum is of, in microseconds, that Envoy was not told: it counts milliseconds. */
+  untoldMicroseconds: u64 = 0;
   /** The next account of the same plugin. */
   next: Account | null = null;
 
@@ -99,6 +113,22 @@ export class Account {
     this.isChanged = true;
   }
 
+  /** Counts a request that took so long. */
+  addLatency(microseconds: u64): void {
+    if (this.latencies == 0) this.latencies = newCounts(Latency.ALL);
+    addTo(this.latencies, bucketOf(microseconds), 1);
+    addTo(this.latencies, Latency.SUM, microseconds);
+    this.isChanged = true;
+  }
+
+  /** Counts what another account has counted since the last tick. */
+  addLatencies(others: usize): void {
+    if (this.latencies == 0) this.latencies = newCounts(Latency.ALL);
+    for (let place: i32 = 0; place < Latency.ALL; place++)
+      addTo(this.latencies, place, load<u64>(others + ((<usize>place) << 3)));
+    this.isChanged = true;
+  }
+
   /** Measures the rates over the last so many milliseconds. */
   measureRates(milliseconds: u64): void {
     if (milliseconds == 0) return;
@@ -114,6 +144,24 @@ export class Account {
   refusalsOf(status: Status): u64 {
     return this.refusals == 0 ? 0 : load<u64>(this.refusals + ((<usize>status) << 3));
   }
+}
+
+function addTo(counts: usize, place: i32, amount: u64): void {
+  const at = counts + ((<usize>place) << 3);
+  store<u64>(at, load<u64>(at) + amount);
+}
+
+/** The bucket of a latency: the first whose bound is no less. */
+function bucketOf(microseconds: u64): i32 {
+  const bits = microseconds == 0 ? 0 : 64 - <i32>clz<u64>(microseconds - 1);
+  return min(max(bits - FIRST_BUCKET_BITS, 0), Latency.BUCKETS - 1);
+}
+
+/** The bound of a bucket in microseconds, inclusive. The last bucket has none. */
+export function boundOf(bucket: i32): u64 {
+  const one: u64 = 1;
+  const bits = <u64>(FIRST_BUCKET_BITS + bucket);
+  return one << bits;
 }
 
 /** New counts, all 0. */

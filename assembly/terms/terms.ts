@@ -55,6 +55,8 @@ export class Terms {
   maxStreams: u32 = u32.MAX_VALUE;
   /** True when the tenant has series of its own among the metrics. */
   hasSeries: bool = true;
+  /** True when the latency of its requests is measured. */
+  isMeasured: bool = false;
   /** Calls that were refused in the second that began then, see streams/late.ts. */
   refusals: u32 = 0;
   refusedAt: u64 = 0;

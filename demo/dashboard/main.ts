@@ -26,6 +26,7 @@ const UNITS: Readonly<Record<Panel['unit'], string>> = {
   bytes: 'bytes',
   short: '',
   s: 'seconds',
+  ms: 'milliseconds',
 };
 
 type Chart = Awaited<ReturnType<Prometheus['range']>>;
@@ -97,7 +98,7 @@ function draw(charts: readonly [Panel, Chart][]): string {
 }
 
 console.log(`five tenants call for ${SECONDS} s`);
-const mesh = await startMesh({ tenants: FIVE });
+const mesh = await startMesh({ tenants: FIVE, observability: { latency: true } });
 try {
   const prometheus = await startPrometheus(
     mesh.run,

@@ -571,6 +571,10 @@ export const SENTENCES = {
   METRIC_STREAMS: 'tenant=.={0};.;tidbmesh_tenant_streams_total',
   METRIC_STREAMS_ACTIVE: 'tenant=.={0};.;tidbmesh_tenant_streams_active',
   METRIC_HELD: 'tenant=.={0};.;tidbmesh_tenant_held_bytes',
+  /** {1} the bound of the bucket in milliseconds. */
+  METRIC_LATENCY_BUCKET: 'tenant=.={0};.;le=.={1};.;tidbmesh_tenant_request_milliseconds_bucket',
+  METRIC_LATENCY_COUNT: 'tenant=.={0};.;tidbmesh_tenant_request_milliseconds_count',
+  METRIC_LATENCY_SUM: 'tenant=.={0};.;tidbmesh_tenant_request_milliseconds_sum',
   METRIC_CONFIG_HASH: 'vm=.={0};.;tidbmesh_config_hash',
   METRIC_CONFIG_LOADED: 'vm=.={0};.;tidbmesh_config_loaded_timestamp_seconds',
   METRIC_OLDEST: 'tenant=.={0};.;tidbmesh_tenant_oldest_transaction_seconds',

@@ -292,6 +292,12 @@ const observability = object('What is counted of single tenants, see docs/metric
     'How many tenants, the first of the list, have series of their own. All others are counted together, as `_other`.',
     1000,
   ),
+  latency: {
+    type: 'boolean',
+    default: false,
+    description:
+      'Measures how long requests of tenants take, in streams that begin under this configuration. See docs/metrics.md for what it costs.',
+  },
 });
 
 const refuse = (whom: string): Schema => ({

@@ -83,5 +83,5 @@ export interface PluginConfig {
   pd?: PdConfig;
   policy?: PolicyConfig;
   dryRun?: boolean;
-  observability?: { maxTenants?: number };
+  observability?: { maxTenants?: number; latency?: boolean };
 }

@@ -18,7 +18,7 @@ export interface Panel {
   /** What its words mean. */
   readonly explains?: string;
   /** Grafana's name of the unit. */
-  readonly unit: 'reqps' | 'binBps' | 'bytes' | 'short' | 's';
+  readonly unit: 'reqps' | 'binBps' | 'bytes' | 'short' | 's' | 'ms';
   readonly expr: string;
   /** What names a series: its labels in `{{ }}`. */
   readonly legend: string;
@@ -66,6 +66,15 @@ export const ROWS: readonly Row[] = [
         unit: 'reqps',
         expr: 'sum by (tenant, class) (rate(tidbmesh_tenant_errors_total[$__rate_interval])) > 0',
         legend: '{{tenant}}: {{class}}',
+      },
+      {
+        title: 'Latency',
+        answers: 'Which tenant waits for the store?',
+        explains:
+          'The time that 99 of 100 requests keep. `observability.latency` in the pluginConfig must be true.',
+        unit: 'ms',
+        expr: 'histogram_quantile(0.99, sum by (tenant, le) (rate(tidbmesh_tenant_request_milliseconds_bucket[$__rate_interval])))',
+        legend: '{{tenant}}',
       },
       {
         title: 'Garbage collection held back',

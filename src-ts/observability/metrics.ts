@@ -191,6 +191,30 @@ export const METRICS: readonly MetricRow[] = [
     remedy: 'Growth without new TiDBs is a client that leaks streams.',
   },
   {
+    name: 'tidbmesh_tenant_request_milliseconds_bucket',
+    type: 'counter',
+    labels: ['tenant', 'le'],
+    means:
+      'Requests that took `le` milliseconds or less, with `observability.latency`: a histogram of Prometheus. From the message that brings a request to the one that brings its answer, in batches; unary calls as a whole. Streams of other methods are not measured.',
+    remedy:
+      '`histogram_quantile(0.99, sum by (tenant, le) (rate(tidbmesh_tenant_request_milliseconds_bucket[5m])))` is the time that 99 of 100 requests keep. Where it rises for all tenants, look at the stores. Where it rises for one, look at its requests by kind and its errors.',
+  },
+  {
+    name: 'tidbmesh_tenant_request_milliseconds_count',
+    type: 'counter',
+    labels: ['tenant'],
+    means: 'Requests that were measured: the same as the bucket `+Inf`.',
+    remedy:
+      'A request counts when its answer comes. `tidbmesh_tenant_requests_total` counts it when it goes on.',
+  },
+  {
+    name: 'tidbmesh_tenant_request_milliseconds_sum',
+    type: 'counter',
+    labels: ['tenant'],
+    means: 'Milliseconds that these requests took together.',
+    remedy: 'Divided by the count, it is the mean.',
+  },
+  {
     name: 'tidbmesh_tenant_held_bytes',
     type: 'gauge',
     labels: ['tenant'],

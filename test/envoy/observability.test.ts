@@ -281,7 +281,7 @@ describe('five tenants: who floods, who is refused, who waits for locks, who hol
   let five: Mesh;
   let watched: Prometheus;
   beforeAll(async () => {
-    five = await startMesh({ tenants: FIVE });
+    five = await startMesh({ tenants: FIVE, observability: { latency: true } });
     watched = await startPrometheus(five.run, { filter: five.admin }, rules(alerts()));
     await live(five, 10);
   }, PATIENCE);

@@ -37,9 +37,14 @@ const BAD: [string, object, string][] = [
     'observability.maxTenants: must be a whole number of tenants from 1 to 32767',
   ],
   [
+    'a latency that is no flag',
+    { ...GOOD, observability: { latency: 1 } },
+    'observability.latency: must be true or false',
+  ],
+  [
     'an unknown field of observability',
     { ...GOOD, observability: { series: 1 } },
-    'observability.series: unknown field; known here: maxTenants',
+    'observability.series: unknown field; known here: maxTenants, latency',
   ],
   [
     'no stream',

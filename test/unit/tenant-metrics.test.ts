@@ -334,3 +334,150 @@ describe('a limit of open streams', () => {
     expect(() => open()).toThrow(TOO_MANY);
   });
 });
+
+describe('latency', () => {
+  const BUCKETS = Array.from({ length: 14 }, (_, i) => (2 ** (8 + i) / 1000).toFixed(3));
+  const bucket = (le: string, tenant?: string): number =>
+    series('request_milliseconds_bucket', tenant, `le=.=${le};.;`);
+  /** Requests in each bucket by itself, without those that are 0, as of now. */
+  function measured(tenant = 'alpha'): Record<string, number> {
+    filter.tick();
+    const all = [...BUCKETS, '+Inf'];
+    const counts = all.map((le, i) => [le, bucket(le, tenant) - (i === 0 ? 0 : bucket(all[i - 1]!, tenant))]);
+    return Object.fromEntries(counts.filter(([, count]) => count !== 0)) as Record<string, number>;
+  }
+  const sumAndCount = (tenant?: string): [number, number] => [
+    series('request_milliseconds_sum', tenant),
+    series('request_milliseconds_count', tenant),
+  ];
+  const request = (...ids: number[]): Uint8Array =>
+    frame(
+      encode('tikvpb.BatchCommandsRequest', {
+        requests: ids.map(() => ({ cmd: { case: 'Get', value: { key: KEY, version: 5n } } })),
+        requestIds: ids.map(BigInt),
+      }),
+    );
+  /** As TiKV writes it: one by one. */
+  function answer(...ids: number[]): Uint8Array {
+    const responses = encode('tikvpb.BatchCommandsResponse', {
+      responses: ids.map(() => ({ cmd: { case: 'Get', value: { notFound: true } } })),
+    });
+    const numbers = ids.flatMap((id) => {
+      const packed = encode('tikvpb.BatchCommandsResponse', { requestIds: [BigInt(id)] });
+      return [0x10, ...packed.subarray(2)];
+    });
+    return frame(Buffer.concat([responses, Buffer.from(numbers)]));
+  }
+  function batchStream(tenant = 'alpha'): number {
+    const stream = filter.open(caller(tenant), callHeaders(BATCH));
+    filter.answerHeaders(stream);
+    return stream;
+  }
+  const on = { observability: { latency: true } };
+  beforeEach(() => filter.configure(config(on)));
+
+  test('of requests in a batch is from the request to the answer with its id', () => {
+    const stream = batchStream();
+    filter.request(stream, request(1, 2, 3));
+    filter.clock += 10;
+    filter.request(stream, request(4));
+    filter.answer(stream, answer(2));
+    filter.clock += 20;
+    filter.answer(stream, answer(3, 1));
+    expect(measured()).toEqual({ '16.384': 1, '32.768': 2 });
+    expect(sumAndCount()).toEqual([70, 3]);
+    filter.clock += 1970;
+    filter.answer(stream, answer(4));
+    // An id that is not open measures nothing.
+    filter.answer(stream, answer(4));
+    filter.answer(stream, answer(9));
+    expect(measured()).toEqual({ '16.384': 1, '32.768': 2, '2097.152': 1 });
+    expect(sumAndCount()).toEqual([70 + 1990, 4]);
+  });
+
+  test.each([
+    [0, '0.256'],
+    [1, '1.024'],
+    [2, '2.048'],
+    [2097, '2097.152'],
+    [2098, '+Inf'],
+    [3_600_000, '+Inf'],
+  ])('%s ms lie in the bucket %s, and Prometheus has all buckets', (milliseconds, le) => {
+    const stream = batchStream();
+    filter.request(stream, request(7));
+    filter.clock += milliseconds;
+    filter.answer(stream, answer(7));
+    expect(measured()).toEqual({ [le]: 1 });
+    expect(sumAndCount()).toEqual([milliseconds, 1]);
+    const names = seriesOf('alpha').filter((name) => name.includes('milliseconds_bucket'));
+    expect(names).toHaveLength(BUCKETS.length + 1);
+  });
+
+  test('of a unary call is that of the call; other streams are not measured', () => {
+    for (const [path, type] of [
+      [GET, 'kvrpcpb.GetRequest'],
+      ['/pdpb.PD/Tso', 'pdpb.TsoRequest'],
+    ] as const) {
+      const stream = filter.open(caller('alpha'), callHeaders(path));
+      filter.request(stream, frame(encode(type, type === 'kvrpcpb.GetRequest' ? get[1] : { count: 1 })));
+      filter.answerHeaders(stream);
+      filter.clock += 5;
+      filter.answerTrailers(stream);
+      filter.close(stream);
+    }
+    expect(measured()).toEqual({ '8.192': 1 });
+  });
+
+  test('of thousands that are open at once is measured, of more not', () => {
+    const stream = batchStream();
+    const ids = Array.from({ length: 4100 }, (_, i) => i + 1);
+    for (let i = 0; i < ids.length; i += 100) filter.request(stream, request(...ids.slice(i, i + 100)));
+    filter.clock += 3;
+    for (let i = 0; i < ids.length; i += 100) filter.answer(stream, answer(...ids.slice(i, i + 100)));
+    // The last four have taken the places of the first four.
+    expect(measured()).toEqual({ '4.096': 4096 });
+  });
+
+  test('has an end of its memory, and gives it back', () => {
+    // Two ids of one place make a table as large as it may be: 64 KiB, of 16 MiB.
+    const [both, first] = [request(1, 4097), answer(1)];
+    const wide = (): number => {
+      const stream = batchStream();
+      filter.request(stream, both);
+      return stream;
+    };
+    const streams = Array.from({ length: 700 }, wide);
+    const bytes = filter.memoryBytes;
+    for (const stream of streams) filter.close(stream);
+    for (let i = 0; i < 300; i++) filter.close(wide());
+    expect(filter.memoryBytes).toBe(bytes);
+    // The memory doubles when it grows.
+    expect(bytes).toBeLessThan(40 * 2 ** 20);
+    // There is room again.
+    const stream = batchStream();
+    filter.request(stream, request(1, 33));
+    filter.answer(stream, first);
+    expect(Object.values(measured())).toEqual([1]);
+  });
+
+  test('of tenants without series of their own is told as one, and cumulates', () => {
+    filter.configure(config({ observability: { latency: true, maxTenants: 1 } }, ['alpha', 'beta', 'gamma']));
+    for (const tenant of ['alpha', 'beta', 'gamma']) {
+      const stream = batchStream(tenant);
+      filter.request(stream, request(1));
+      filter.clock += 4;
+      filter.answer(stream, answer(1));
+    }
+    expect([measured(), measured('beta'), measured('_other')]).toEqual([{ '4.096': 1 }, {}, { '4.096': 2 }]);
+    expect(sumAndCount('_other')).toEqual([8, 2]);
+  });
+
+  test('is not measured by default', () => {
+    filter.configure(config());
+    const stream = batchStream();
+    filter.request(stream, request(1));
+    filter.answer(stream, answer(1));
+    filter.tick();
+    expect(seriesOf('alpha').filter((name) => name.includes('milliseconds'))).toEqual([]);
+  });
+});

@@ -74,7 +74,7 @@ async function lock(handle: number): Promise<() => Promise<void>> {
   };
 }
 
-/** Of a transaction that is open until its tenant is emptied: the store's DeleteRange takes no locks, TiKV's does. */
+/** Commits the transaction that stays open until its tenant is emptied. */
 let commit: () => Promise<void>;
 
 beforeAll(async () => {

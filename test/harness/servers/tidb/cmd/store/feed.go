@@ -122,13 +122,12 @@ func (f *feeds) hold(start uint64) (end func()) {
 
 // prewritten says whether the transaction has a lock on the key that a commit turns into a version.
 func (f *feeds) prewritten(key []byte, start uint64) bool {
-	stored := f.engine.bundle.LockStore.Get(key, nil)
-	if len(stored) == 0 {
+	lock := f.engine.lockOf(key)
+	if lock == nil || lock.StartTS != start {
 		return false
 	}
-	lock := mvcc.DecodeLock(stored)
 	_, writes := written(lock.Op)
-	return lock.StartTS == start && writes
+	return writes
 }
 
 // begin is called before a batch is applied; the function that it returns, afterwards.
@@ -375,8 +374,8 @@ func (f *feeds) scan(s *subscription, locks []feedRow) {
 	}
 	prewrites(nil)
 	out.flush()
-	if late := f.faults.settings().lateInitialized; late > 0 {
-		time.Sleep(late)
+	for scanned := time.Now(); time.Since(scanned) < f.faults.settings().lateInitialized && !s.stopped.Load(); {
+		time.Sleep(5 * time.Millisecond)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

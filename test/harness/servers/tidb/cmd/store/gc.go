@@ -174,6 +174,18 @@ func (s *service) UnsafeDestroyRange(_ context.Context, req *kvrpcpb.UnsafeDestr
 	return &kvrpcpb.UnsafeDestroyRangeResponse{}, nil
 }
 
+// KvDeleteRange takes every version and every lock of a range, as TiKV does. Unistore's hides the newest versions and leaves
+// the locks.
+func (s *service) KvDeleteRange(_ context.Context, req *kvrpcpb.DeleteRangeRequest) (*kvrpcpb.DeleteRangeResponse, error) {
+	if req.NotifyOnly {
+		return &kvrpcpb.DeleteRangeResponse{}, nil
+	}
+	if err := s.engine.destroyRange(s.pending, req.StartKey, req.EndKey); err != nil {
+		return &kvrpcpb.DeleteRangeResponse{Error: err.Error()}, nil
+	}
+	return &kvrpcpb.DeleteRangeResponse{}, nil
+}
+
 // destroyRange takes every lock and every version of every key of [start, end).
 func (e *engine) destroyRange(readers *pending, start, end []byte) error {
 	if err := e.dropLocks(start, end); err != nil {

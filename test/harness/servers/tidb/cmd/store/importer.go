@@ -64,12 +64,12 @@ func (im *importer) Write(stream sst.ImportSST_WriteServer) error {
 			if err := im.service.modes.checkImported(pair.Key); err != nil {
 				return status.Error(codes.Unknown, err.Error())
 			}
-			// An engine file takes its keys in order, so any two of one batch or of two are.
-			if n := len(pairs); n > 0 && string(pairs[n-1].key) >= string(pair.Key) {
-				return status.Errorf(codes.Unknown, "keys must be added in strict ascending order: %x, then %x",
-					pairs[n-1].key, pair.Key)
-			}
 			put := sstPair{key: pair.Key, commitTs: batch.CommitTs}
+			// An engine file takes its keys in order, and the versions of a key newest first.
+			if n := len(pairs); n > 0 && !pairs[n-1].before(put) {
+				return status.Errorf(codes.Unknown, "keys must be added in strict ascending order: %x@%d, then %x@%d",
+					pairs[n-1].key, pairs[n-1].commitTs, put.key, put.commitTs)
+			}
 			if pair.Op == sst.Pair_Put {
 				if len(pair.Value) == 0 {
 					return status.Errorf(codes.Unknown, "this store takes no empty value: key %x", pair.Key)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -26,42 +28,49 @@ const (
 //	before   file  k@90
 //	after    file  k@90   memory table  k@50 k@90     one transaction for each, since it holds a key once
 func (e *engine) ingest(regionID uint64, readers *pending, pairs []sstPair) error {
-	keys := make([][]byte, len(pairs))
-	for i, pair := range pairs {
-		keys[i] = pair.key
-	}
-	defer readers.begin(keys)()
-	hashes := hashesOf(keys)
-	e.regions.latches.acquire(hashes)
-	defer e.regions.latches.release(hashes)
-
-	// layers[0] are the pairs, the next ones newer versions of the same keys, oldest first.
-	layers := [][]*badger.Entry{make([]*badger.Entry, 0, len(pairs))}
+	byKey := map[string][]*badger.Entry{}
+	var keys [][]byte
 	var written int64
 	for _, pair := range pairs {
 		value, err := newRowFormat(pair.key, pair.value)
 		if err != nil {
 			return err
 		}
-		layers[0] = append(layers[0], &badger.Entry{
+		if byKey[string(pair.key)] == nil {
+			keys = append(keys, pair.key)
+		}
+		byKey[string(pair.key)] = append(byKey[string(pair.key)], &badger.Entry{
 			Key:   y.KeyWithTs(pair.key, pair.commitTs),
 			Value: value,
 			// TiKV's imported versions start when they commit.
 			UserMeta: mvcc.NewDBUserMeta(pair.commitTs, pair.commitTs),
 		})
 		written += int64(len(pair.key) + len(pair.value))
-		newer, err := e.newerThan(pair.key, pair.commitTs)
+	}
+	defer readers.begin(keys)()
+	hashes := hashesOf(keys)
+	e.regions.latches.acquire(hashes)
+	defer e.regions.latches.release(hashes)
+
+	// layers[0] are the oldest versions of their keys.
+	var layers [][]*badger.Entry
+	again := false
+	for _, key := range keys {
+		versions := byKey[string(key)]
+		slices.SortStableFunc(versions, func(a, b *badger.Entry) int { return cmp.Compare(a.Key.Version, b.Key.Version) })
+		newer, err := e.newerThan(key, versions[0].Key.Version)
 		if err != nil {
 			return err
 		}
-		for i, entry := range newer {
-			if len(layers) < i+2 {
+		again = again || len(newer) > 0
+		for i, entry := range mergeVersions(versions, newer) {
+			if len(layers) < i+1 {
 				layers = append(layers, nil)
 			}
-			layers[i+1] = append(layers[i+1], entry)
+			layers[i] = append(layers[i], entry)
 		}
 	}
-	if len(layers) > 1 {
+	if again {
 		if err := e.turnMemtable(); err != nil {
 			return err
 		}
@@ -75,6 +84,21 @@ func (e *engine) ingest(regionID uint64, readers *pending, pairs []sstPair) erro
 		atomic.AddInt64(r.Diff(), written)
 	}
 	return nil
+}
+
+// mergeVersions puts two rising lists of versions into one. Of the same version the last of the first list stays: a file
+// replaces what is there.
+func mergeVersions(files, stored []*badger.Entry) []*badger.Entry {
+	if len(files) == 1 && len(stored) == 0 {
+		return files
+	}
+	byVersion := map[uint64]*badger.Entry{}
+	for _, entry := range slices.Concat(stored, files) {
+		byVersion[entry.Key.Version] = entry
+	}
+	out := slices.Collect(maps.Values(byVersion))
+	slices.SortFunc(out, func(a, b *badger.Entry) int { return cmp.Compare(a.Key.Version, b.Key.Version) })
+	return out
 }
 
 // newerThan lists the committed versions of a key after a timestamp, oldest first.

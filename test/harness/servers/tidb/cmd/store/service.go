@@ -229,10 +229,14 @@ func (s *service) coprocessorTask(ctx context.Context, method string, req *copro
 	return resp.(*coprocessor.Response), nil
 }
 
-// KvScanLock narrows unistore's answer, which is that of the whole region, to the request's range.
+// KvScanLock narrows unistore's answer, which is that of the whole region, to the request's range. Unistore leaves out locks
+// at the version itself.
 func (s *service) KvScanLock(ctx context.Context, req *kvrpcpb.ScanLockRequest) (*kvrpcpb.ScanLockResponse, error) {
 	whole := *req
 	whole.Limit = math.MaxUint32
+	if whole.MaxVersion < math.MaxUint64 {
+		whole.MaxVersion++
+	}
 	resp, err := s.Server.KvScanLock(ctx, &whole)
 	if err != nil {
 		return nil, err

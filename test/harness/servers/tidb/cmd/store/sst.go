@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -20,6 +21,12 @@ const (
 type sstPair struct {
 	key, value []byte
 	commitTs   uint64
+}
+
+// before is the order of an engine file.
+func (p sstPair) before(other sstPair) bool {
+	order := bytes.Compare(p.key, other.key)
+	return order < 0 || order == 0 && p.commitTs > other.commitTs
 }
 
 // sstFile is what TiKV keeps as a file between Write and Ingest. All pairs are in the file of the write column family;

@@ -155,6 +155,7 @@ describe('the live view', () => {
     ]);
     expect(first(two!)).toEqual(['2026-11-23T00:00:02.000Z', 'TENANT', 'b', 'alpha', '(shared)']);
     expect(two!.join('\n')).not.toMatch(/quiet|name/);
+    expect(two![1]).toMatch(/^TENANT .*REGIONS +HOLDS GC BACK$/);
     expect(two![2]).toMatch(/^b +90\.0 +90\.0/);
   });
 

@@ -27,5 +27,6 @@ export default {
     project('shared', 600_000),
     project('gc', 600_000),
     project('mesh', 600_000),
+    project('versions', 600_000),
   ],
 };

@@ -1,6 +1,7 @@
 /** `npm run docs`: writes the references in docs/ from the code. */
 import { writeFileSync } from 'node:fs';
 import { commandsReference } from './commands.ts';
+import { compatibilityReference } from './compatibility.ts';
 import { configurationReference } from './configuration.ts';
 import { metricsReference } from './metrics.ts';
 import { pathOf, withReference } from './page.ts';
@@ -11,6 +12,7 @@ const PAGES = [
   ['commands.md', commandsReference()],
   ['refusals.md', refusalsReference()],
   ['metrics.md', metricsReference()],
+  ['compatibility.md', compatibilityReference()],
 ] as const;
 
 for (const [page, reference] of PAGES) {

@@ -389,6 +389,31 @@ describe('doctor', () => {
     expect(await judged('GC_FIRST_ROUND')).toBe('wrong');
   });
 
+  test('lists versions, and says which of them were tested', async () => {
+    const info = { ip: '10.0.0.7', listening_port: 4000, version: '8.0.11-TiDB-v6.5.3' };
+    await pd.grpc(
+      {
+        path: '/etcdserverpb.KV/Put',
+        request: message('etcdserverpb.PutRequest'),
+        answer: message('etcdserverpb.PutResponse'),
+      },
+      {
+        key: Buffer.from('/tidb-mesh/alpha:/tidb/server/info/one'),
+        value: Buffer.from(JSON.stringify(info)),
+      },
+    );
+    const { code, out } = await doctor('--versions');
+    expect(code).toBe(0);
+    expect(out).toMatch(/^TiDB Mesh +\d/m);
+    expect(out).toMatch(/^PD +v8\.5\.0/m);
+    expect(out).toMatch(/^store \d+ .* checked against 8\.5$/m);
+    expect(out).toMatch(
+      /^TiDB 10\.0\.0\.7:4000 of tenant alpha +8\.0\.11-TiDB-v6\.5\.3 +checked against 6\.5$/m,
+    );
+    const rows = JSON.parse((await doctor('--versions', '--json')).out) as { known: string }[];
+    expect(rows.map(({ known }) => known)).toContain('mesh');
+  });
+
   test('says where the pluginConfig and PD differ', async () => {
     const config = join(folder, 'other.json');
     await writeFile(

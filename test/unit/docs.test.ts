@@ -6,6 +6,7 @@ import { expect, test } from '@jest/globals';
 import { METRIC_LABELS, METRICS } from '../../src-ts/observability/metrics.ts';
 import { commandsReference, subcommands } from '../../src-ts/docs/commands.ts';
 import { metricsReference } from '../../src-ts/docs/metrics.ts';
+import { compatibilityReference } from '../../src-ts/docs/compatibility.ts';
 import { refusalsReference } from '../../src-ts/docs/refusals.ts';
 import { configurationReference } from '../../src-ts/docs/configuration.ts';
 import { pathOf, RENEW, withReference } from '../../src-ts/docs/page.ts';
@@ -111,6 +112,7 @@ test(`the references are current (${RENEW})`, async () => {
   await isCurrent('commands.md', commandsReference());
   await isCurrent('refusals.md', refusalsReference());
   await isCurrent('metrics.md', metricsReference());
+  await isCurrent('compatibility.md', compatibilityReference());
 });
 
 test('every metric of the filter is described, and none that it does not have', () => {

@@ -2,7 +2,9 @@
 import { InvalidArgumentError, Option } from 'commander';
 import { EXIT } from '../../errors.ts';
 import { examine, GROUPS, type Finding, type Level } from '../../tenants/doctor.ts';
+import { serverVersions, type ServerVersion } from '../../tenants/server-versions.ts';
 import { readTenants, withConfig } from '../files.ts';
+import { table } from '../output.ts';
 import { pdCommand } from '../pd.ts';
 
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 };
@@ -11,6 +13,7 @@ const DAY_SECONDS = 86_400;
 interface Options {
   readonly config?: string;
   readonly maxAge: number;
+  readonly versions?: boolean;
 }
 
 export const doctor = pdCommand<Options, []>({
@@ -20,22 +23,33 @@ export const doctor = pdCommand<Options, []>({
 garbage collection: PD's safe point, and by name every backup, changefeed and transaction that holds
 it back. With --config, it also compares the tenants with those that PD knows. It changes nothing.
 
+With --versions, it lists the versions of PD, the stores and the TiDBs instead, and says for each
+whether TiDB Mesh was run with it, only checked against its protocols, or neither.
+
 Each finding is ok, a warning or wrong, and has a code that docs/doctor.md explains. Before the first
 round of garbage collection is due, a safe point that has never moved is ok.`,
   examples: [
     'tidb-mesh doctor --pd http://pd:2379',
+    'tidb-mesh doctor --versions --pd http://pd:2379',
     'tidb-mesh doctor --config mesh.yaml --pd https://pd:2379 --cert op.pem --key op.key --ca ca.pem',
     ['tidb-mesh doctor --pd http://pd:2379 -o json | jq \'.[] | select(.level == "wrong")\'', 'for a script'],
   ],
   exits: { [EXIT.ok]: 'nothing is wrong', [EXIT.failed]: 'something is wrong, or PD refuses the call' },
   define: (command) =>
-    withConfig(command, 'tenants to compare with').addOption(
-      new Option('--max-age <time>', 'how far garbage collection may be held back: 90m, 24h, 2d')
-        .argParser(parseAge)
-        .default(DAY_SECONDS, '24h'),
-    ),
+    withConfig(command, 'tenants to compare with')
+      .addOption(
+        new Option('--max-age <time>', 'how far garbage collection may be held back: 90m, 24h, 2d')
+          .argParser(parseAge)
+          .default(DAY_SECONDS, '24h'),
+      )
+      .option('--versions', 'list versions, and whether TiDB Mesh was tested with them'),
   run: async (pd, { options, tell }) => {
-    const { config, maxAge } = options;
+    const { config, maxAge, versions } = options;
+    if (versions) {
+      tell('asking PD, the stores and etcd');
+      const found = await serverVersions(pd);
+      return { value: found, text: versionsText(found) };
+    }
     const configured = config === undefined ? {} : { configured: readTenants(config) };
     tell('asking PD and the stores');
     const findings = await examine(pd, { maxAgeSeconds: maxAge, ...configured });
@@ -43,6 +57,22 @@ round of garbage collection is due, a safe point that has never moved is ok.`,
     return { value: findings, text: reportOf(findings), exit: isWrong ? EXIT.failed : EXIT.ok };
   },
 });
+
+const KNOWN: Record<ServerVersion['known'], string> = {
+  mesh: '-',
+  run: 'run with',
+  checked: 'checked against',
+  unknown: 'not known',
+};
+
+function versionsText(versions: readonly ServerVersion[]): string {
+  const rows = versions.map(({ what, version, known, by }) => [
+    what,
+    version || 'not said',
+    by === undefined ? KNOWN[known] : `${KNOWN[known]} ${by}`,
+  ]);
+  return `${table(['server', 'version', 'TiDB Mesh was'], rows)}\n\nWhat this means: docs/compatibility.md`;
+}
 
 const MARKS: Record<Level, string> = { ok: 'ok', warning: 'warning', wrong: 'WRONG' };
 const MARK_WIDTH = 9;

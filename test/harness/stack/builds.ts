@@ -261,6 +261,32 @@ export async function prepare(progress: Progress, options: { filter?: boolean } 
   return binaries;
 }
 
+/** A server of another version than the tests' own: a module of its own under test/harness/servers/versions. */
+export interface OtherVersion {
+  readonly folder: string;
+  /** The Go module of the server, and its package. */
+  readonly requirement: string;
+  readonly target: string;
+  readonly flags?: readonly string[];
+}
+
+/** Builds it where it is not cached yet. Gives its path. */
+export async function buildOtherVersion(
+  { folder, requirement, target, flags = [] }: OtherVersion,
+  tell: (detail: string) => void,
+): Promise<string> {
+  const [module, name] = [`versions/${folder}`, basename(target)];
+  const built = await cached(await goEntry(name, module, requirement), (into) =>
+    goBuild(module, target, join(into, name), buildLog(folder), tell, [
+      '-ldflags',
+      // Older modules reach into Go's runtime, which today's linker refuses by default.
+      `${STRIPPED} -checklinkname=0`,
+      ...flags,
+    ]),
+  );
+  return join(built, name);
+}
+
 /** Stock etcd, built where it is not cached yet. Gives its path. */
 export async function buildEtcd(): Promise<string> {
   const binaries = { etcd: '' };

@@ -1,0 +1,307 @@
+import { describe, expect, test } from '@jest/globals';
+import { Applier, wavesOf, type Row } from '../../src-ts/move/apply.ts';
+import { between } from '../../src-ts/move/diff.ts';
+import { commonSegments, KeyMap, keySpaceOf, tableIdOf } from '../../src-ts/move/key-space.ts';
+import { FeedError, Matcher } from '../../src-ts/move/matcher.ts';
+import type { Side, Storage } from '../../src-ts/move/storage.ts';
+import { Throttle } from '../../src-ts/move/throttle.ts';
+import {
+  Event_LogType as LogType,
+  Event_Row_OpType as OpType,
+  type Event_Row,
+} from '../../src-ts/pd/generated/tikv/cdcpb_pb.ts';
+import type { Tenant } from '../../src-ts/tenants/tenant.ts';
+import * as model from '../harness/model/key-spaces.ts';
+import { rowKey } from '../harness/support/keys.ts';
+import type { SpaceChoice } from './filter.ts';
+
+/** Each kind of key space, as a tenant of a mesh file and as the model knows it. */
+const SPACES: readonly (readonly [text: string, tenant: Tenant, choice: SpaceChoice])[] = [
+  ['tenant 0', { name: 'a', number: 0 }, { number: 0 }],
+  ['number 1', { name: 'a', number: 1 }, { number: 1 }],
+  ['number 32766', { name: 'a', number: 32766 }, { number: 32766 }],
+  ['key number 5', { name: 'a', number: 1, keyNumber: 5 }, { number: 5 }],
+  [
+    'keyspace 4242',
+    { name: 'a', number: 1, keyspace: { id: 4242, mode: 'txn' } },
+    { number: 1, keyspace: { id: 4242, mode: 'txn' } },
+  ],
+  [
+    'prefix 61ff',
+    { name: 'a', number: 1, prefix: { hex: '61ff', mode: 'txn' } },
+    { number: 1, prefix: { bytes: Uint8Array.of(0x61, 0xff), mode: 'txn' } },
+  ],
+];
+
+const KEYS = [
+  '00',
+  '6d',
+  '6d44423a31',
+  '74',
+  '7480',
+  '748000',
+  '748000000000000000',
+  '748000000000000000ff',
+  '748000000000000001',
+  rowKey(100, 7).toString('hex'),
+  '748000ffffffffffff',
+  '748000ffffffffffffff',
+  '748001',
+  '7480010000',
+  'ff',
+].map((text) => Buffer.from(text, 'hex'));
+
+describe('key spaces of a move', () => {
+  test.each(SPACES)('%s: encodes and decodes as the filter does', (_, tenant, choice) => {
+    const space = keySpaceOf(tenant);
+    const expected = model.spaceOf(choice);
+    let owned = 0;
+    for (const key of KEYS) {
+      const wanted = expected.takes(key) ? expected.encodeKey(key) : undefined;
+      const physical = space.encode(key);
+      expect([key.toString('hex'), physical?.toString('hex')]).toEqual([
+        key.toString('hex'),
+        wanted instanceof Uint8Array ? Buffer.from(wanted).toString('hex') : undefined,
+      ]);
+      if (!physical) continue;
+      owned += 1;
+      expect(space.owns(physical)).toBe(true);
+      expect(space.decode(physical)).toEqual(key);
+      expect(space.logicalBoundary(physical)).toEqual(key);
+      expect(space.fromPd(space.toPd(physical))).toEqual(physical);
+    }
+    expect(owned).toBeGreaterThan(10);
+    expect(space.decode(space.end)).toBeUndefined();
+    expect(space.logicalBoundary(space.end)).toBeUndefined();
+    expect(space.boundary(Buffer.alloc(0))).toEqual(space.start);
+  });
+
+  test('refuse to map a key that is not theirs, or that the target cannot have', () => {
+    const [, zero, one] = SPACES.map(([, tenant]) => keySpaceOf(tenant));
+    const keyspace = keySpaceOf(SPACES[4]![1]);
+    const map = new KeyMap(one!, keyspace);
+    expect(() => map.map(Buffer.from('6d', 'hex'))).toThrow('does not lie in');
+    expect(() => map.map(one!.end)).toThrow('does not lie in');
+    // A keyspace can have keys that table keys cannot.
+    const far = keyspace.encode(Buffer.from('ff', 'hex'))!;
+    expect(() => new KeyMap(keyspace, one!).map(far)).toThrow('cannot lie in');
+    expect(zero!.text).toBe('table keys');
+  });
+
+  test.each(SPACES.flatMap(([a, one]) => SPACES.map(([b, other]) => [a, b, one, other] as const)))(
+    '%s and %s: common segments cover every key once, by one prefix each',
+    (_a, _b, one, other) => {
+      const [from, to] = [keySpaceOf(one), keySpaceOf(other)];
+      const segments = commonSegments(from, to);
+      for (const key of KEYS) {
+        const [a, b] = [from.encode(key), to.encode(key)];
+        const holding = segments.filter(
+          ({ start, end }) =>
+            Buffer.compare(key, start) >= 0 && (end.length === 0 || Buffer.compare(key, end) < 0),
+        );
+        expect(holding).toHaveLength(a && b ? 1 : 0);
+        if (!a || !b) continue;
+        for (const [segment, physical] of [
+          [holding[0]!.a, a],
+          [holding[0]!.b, b],
+        ] as const)
+          expect(
+            Buffer.concat([segment.logicalPrefix, physical.subarray(segment.physicalPrefix.length)]),
+          ).toEqual(key);
+      }
+    },
+  );
+
+  test('a table is told by its id', () => {
+    expect(tableIdOf(rowKey(100, 1))).toBe(100n);
+    expect(tableIdOf(Buffer.from('mDBs'))).toBeUndefined();
+  });
+});
+
+const told = (
+  type: LogType,
+  key: string,
+  startTs: number,
+  commitTs = 0,
+  value = `${key}@${startTs}`,
+): Event_Row =>
+  ({
+    type,
+    key: Buffer.from(key),
+    startTs: BigInt(startTs),
+    commitTs: BigInt(commitTs),
+    value: Buffer.from(value),
+    opType: value === '' ? OpType.DELETE : OpType.PUT,
+    generation: 0n,
+  }) as Event_Row;
+const texts = (rows: readonly Row[]): string[] =>
+  rows.map(({ key, commitTs, op, value }) => `${String(key)} ${commitTs} ${op} ${String(value)}`);
+
+describe('the matcher of change feeds', () => {
+  test('sorts what a region held, with what changes meanwhile', () => {
+    const matcher = new Matcher(10n);
+    const before = matcher.take([
+      told(LogType.PREWRITE, 'a', 30),
+      told(LogType.COMMITTED, 'a', 20, 25),
+      // A key's newest version comes first.
+      told(LogType.COMMITTED, 'b', 21, 26),
+      told(LogType.COMMIT, 'a', 30, 35, ''),
+      told(LogType.COMMITTED, 'b', 11, 12),
+      told(LogType.COMMITTED, 'b', 5, 9),
+      // Its prewrite was before the registration.
+      told(LogType.COMMIT, 'c', 13, 14, ''),
+      told(LogType.COMMITTED, 'c', 13, 14),
+      told(LogType.ROLLBACK, 'd', 15, 0, ''),
+      told(LogType.PREWRITE, 'd', 15),
+      told(LogType.PREWRITE, 'e', 16),
+    ]);
+    expect(before).toEqual([]);
+    expect(texts(matcher.take([told(LogType.INITIALIZED, '', 0)]))).toEqual([
+      'b 12 put b@11',
+      'c 14 put c@13',
+      'a 25 put a@20',
+      'b 26 put b@21',
+      'a 35 put a@30',
+    ]);
+    expect(texts(matcher.take([told(LogType.COMMIT, 'e', 16, 40, '')]))).toEqual(['e 40 put e@16']);
+    expect(() => matcher.take([told(LogType.COMMIT, 'd', 15, 41, '')])).toThrow(FeedError);
+    expect(matcher.bytes).toBe(0);
+  });
+
+  test('keeps the value when a heartbeat repeats the prewrite without it', () => {
+    const matcher = new Matcher(0n);
+    matcher.take([told(LogType.INITIALIZED, '', 0)]);
+    matcher.take([told(LogType.PREWRITE, 'a', 1), told(LogType.PREWRITE, 'a', 1, 0, '')]);
+    expect(texts(matcher.take([told(LogType.COMMIT, 'a', 1, 2, '')]))).toEqual(['a 2 put a@1']);
+    matcher.take([told(LogType.PREWRITE, 'a', 3, 0, '')]);
+    expect(texts(matcher.take([told(LogType.COMMIT, 'a', 3, 4, '')]))).toEqual(['a 4 delete ']);
+  });
+});
+
+describe('the applier', () => {
+  const space = keySpaceOf({ name: 'a', number: 1 });
+  const to = keySpaceOf({ name: 'a', number: 5 });
+  const row = (key: string, startTs: number, commitTs: number): Row => ({
+    key: space.encode(Buffer.from(key))!,
+    startTs: BigInt(startTs),
+    commitTs: BigInt(commitTs),
+    op: 'put',
+    value: Buffer.from('value'),
+  });
+
+  /** A store of one region that remembers when each key was committed, and TiKV's rollback records. */
+  function store(): { applier: Applier; commits: string[]; latest: Map<string, [bigint, bigint]> } {
+    const commits: string[] = [];
+    const latest = new Map<string, [bigint, bigint]>();
+    const done = new Set<string>();
+    const locks = new Set<string>();
+    const ask = ({ path }: { path: string }, fields: Record<string, unknown>): unknown => {
+      const startTs = fields['startVersion'] as bigint;
+      const name = (key: Uint8Array): string => String(to.decode(key));
+      if (path.endsWith('KvPrewrite')) {
+        const mutations = fields['mutations'] as { key: Buffer }[];
+        for (const { key } of mutations) {
+          const [conflictTs, conflictCommitTs] = latest.get(name(key)) ?? [0n, 0n];
+          if (conflictCommitTs > startTs && fields['forUpdateTs'] === undefined)
+            return { errors: [{ conflict: { key, conflictTs, conflictCommitTs, reason: 1 } }] };
+        }
+        for (const { key } of mutations) locks.add(`${name(key)} ${startTs}`);
+        return { errors: [] };
+      }
+      const commitTs = fields['commitVersion'] as bigint;
+      for (const key of fields['keys'] as Buffer[]) {
+        const id = `${name(key)} ${startTs}`;
+        if (!locks.delete(id)) {
+          if (done.has(id)) continue;
+          return { error: { txnNotFound: {}, retryable: '', abort: '' } };
+        }
+        done.add(id);
+        commits.push(`${name(key)} ${commitTs}`);
+        if (commitTs > (latest.get(name(key))?.[1] ?? 0n)) latest.set(name(key), [startTs, commitTs]);
+      }
+      return {};
+    };
+    const located = { start: to.start, end: to.end, context: {}, address: '' };
+    const storage = {
+      ask: (method: { path: string }, fields: Record<string, unknown>) =>
+        Promise.resolve(ask(method, fields)),
+      atRegion: async (_: unknown, __: unknown, act: (at: unknown) => Promise<unknown>) =>
+        ((await act(located)) as { value: unknown }).value,
+    } as unknown as Storage;
+    const target: Side = { storage, space: to };
+    const applier = new Applier({ target, map: new KeyMap(space, to), throttle: new Throttle() });
+    return { applier, commits, latest };
+  }
+
+  test('keeps the order of a key, and leaves what is there', async () => {
+    const { applier, commits } = store();
+    // The third was pessimistic: it began before the second was committed.
+    const rows = [row('a', 1, 2), row('b', 1, 2), row('a', 3, 6), row('a', 5, 8), row('b', 7, 9)];
+    await applier.apply(rows);
+    await applier.apply(rows);
+    expect(commits.filter((text) => text.startsWith('a'))).toEqual(['a 2', 'a 6', 'a 8']);
+    expect(commits.filter((text) => text.startsWith('b'))).toEqual(['b 2', 'b 9']);
+  });
+
+  test('is not misled by a rollback record of a later transaction', async () => {
+    const { applier, commits, latest } = store();
+    latest.set('a', [20n, 20n]);
+    await applier.apply([row('a', 10, 12)]);
+    await applier.apply([row('a', 10, 12)]);
+    expect(commits).toEqual(['a 12']);
+  });
+
+  test('waves have each key once', () => {
+    const rows = ['a', 'b', 'a', 'c', 'a', 'b'].map((key) => ({ key: Buffer.from(key) }));
+    expect(wavesOf(rows).map((wave) => wave.map(({ key }) => String(key)).join(''))).toEqual([
+      'abc',
+      'ab',
+      'a',
+    ]);
+  });
+});
+
+describe('throttle and halves', () => {
+  test('a request waits for what the ones before it cost', async () => {
+    let now = 0;
+    const slept: number[] = [];
+    const clock = {
+      now: () => now,
+      sleep: (ms: number) => {
+        slept.push(ms);
+        now += ms;
+        return Promise.resolve();
+      },
+    };
+    const throttle = new Throttle({ bytesPerSecond: 1000 }, clock);
+    for (const bytes of [500, 100, 0]) await throttle.take(bytes);
+    expect(slept).toEqual([500, 100]);
+    throttle.set({ requestsPerSecond: 10 });
+    for (let i = 0; i < 3; i++) await throttle.take(1_000_000);
+    expect(slept.slice(2)).toEqual([100, 100]);
+    throttle.set({});
+    for (let i = 0; i < 3; i++) await throttle.take(1_000_000);
+    expect(slept).toHaveLength(4);
+  });
+
+  test('halving a range of keys ends, and stays inside', () => {
+    for (const [from, to] of [
+      ['', ''],
+      ['', '00'],
+      ['74', '75'],
+      ['748000', '748000ff'],
+      ['7480', ''],
+    ] as const) {
+      const start = Buffer.from(from, 'hex');
+      let end = Buffer.from(to, 'hex');
+      let steps = 0;
+      for (let middle = between(start, end); middle && steps < 5000; middle = between(start, end)) {
+        expect(Buffer.compare(middle, start)).toBe(1);
+        expect(end.length === 0 || Buffer.compare(middle, end) < 0).toBe(true);
+        end = middle;
+        steps += 1;
+      }
+      expect(steps).toBeLessThan(5000);
+    }
+  });
+});

@@ -50,7 +50,8 @@ const asIs = (message: Buffer): Buffer => message;
 class Pipeline {
   private queue: (Row | bigint)[] = [];
   private bytes = 0;
-  private working: Promise<void> | undefined;
+  private isWorking = false;
+  private worked: Promise<void> = Promise.resolve();
   private failure: unknown;
   private wake: () => void = () => undefined;
 
@@ -66,7 +67,8 @@ class Pipeline {
       this.queue.push(item);
       if (typeof item !== 'bigint') this.bytes += item.key.length + item.value.length;
     }
-    this.working ??= this.work();
+    // It may end at once, where there are checkpoints only.
+    if (!this.isWorking) this.worked = this.work();
     while (this.bytes > QUEUED_BYTES && this.failure === undefined)
       await new Promise<void>((resolve) => (this.wake = resolve));
     if (this.failure !== undefined) throw this.failure;
@@ -75,11 +77,12 @@ class Pipeline {
   /** Waits for what is being applied; the rest is dropped. */
   async stop(): Promise<void> {
     this.queue = [];
-    await this.working;
+    await this.worked;
     if (this.failure !== undefined) throw this.failure;
   }
 
   private async work(): Promise<void> {
+    this.isWorking = true;
     try {
       while (this.queue.length > 0) {
         const all = this.queue;
@@ -96,7 +99,7 @@ class Pipeline {
       this.wake();
       this.failed();
     } finally {
-      this.working = undefined;
+      this.isWorking = false;
     }
   }
 }

@@ -133,7 +133,7 @@ const told = (
     value: Buffer.from(value),
     opType: value === '' ? OpType.DELETE : OpType.PUT,
     generation: 0n,
-  }) as Event_Row;
+  }) as unknown as Event_Row;
 const texts = (rows: readonly Row[]): string[] =>
   rows.map(({ key, commitTs, op, value }) => `${String(key)} ${commitTs} ${op} ${String(value)}`);
 
@@ -293,7 +293,7 @@ describe('throttle and halves', () => {
       ['7480', ''],
     ] as const) {
       const start = Buffer.from(from, 'hex');
-      let end = Buffer.from(to, 'hex');
+      let end: Buffer = Buffer.from(to, 'hex');
       let steps = 0;
       for (let middle = between(start, end); middle && steps < 5000; middle = between(start, end)) {
         expect(Buffer.compare(middle, start)).toBe(1);

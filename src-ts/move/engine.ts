@@ -44,8 +44,12 @@ export interface Engine {
   highestVersion(): Promise<number>;
   /** Nothing older than this can be read at the target; undefined when all history is there. */
   readableSince(progress: unknown): bigint | undefined;
-  /** Ends transactions that are neither committed nor rolled back, at both places, and carries pessimistic locks over. Nobody writes. */
+  /** Ends transactions that have begun to commit, at the source, and forbids at the target those that did not. Nobody writes. */
   settle(): Promise<void>;
+  /** Takes the source's pessimistic locks at the target, too. Everything else is there already, and nobody writes. */
+  carryLocks(): Promise<void>;
+  /** Removes pessimistic locks that a switch has left at what is the target now. */
+  dropCarriedLocks(): Promise<void>;
   /** Destroys all keys of the target, and what was kept for the move. */
   destroyTarget(): Promise<void>;
   /** Gives up what was kept for the move. Source and target stay as they are. */

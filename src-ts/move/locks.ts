@@ -9,6 +9,7 @@ import {
   CHECK_SECONDARY_LOCKS,
   CHECK_TXN_STATUS,
   PESSIMISTIC_LOCK,
+  PESSIMISTIC_ROLLBACK,
   RESOLVE_LOCK,
   SCAN_LOCK,
 } from './methods.ts';
@@ -230,8 +231,6 @@ export async function meetLock(
 export interface Settled {
   readonly committed: number;
   readonly rolledBack: number;
-  /** Pessimistic locks that are at the target now. */
-  readonly carried: number;
 }
 
 interface Transaction {
@@ -258,7 +257,7 @@ function transactionsOf(locks: readonly LockInfo[]): Transaction[] {
 /**
  * Ends every transaction that has begun to commit, while nobody writes: one whose primary has committed is committed everywhere. Any other is
  * rolled back at the source, and forbidden at the target by a protected rollback record at its primary, so that its client cannot commit
- * there what has lost its other keys. Pessimistic locks of transactions that have not begun to commit are taken at the target, too.
+ * there what has lost its other keys. Pessimistic locks of transactions that have not begun to commit stay: see `carryLocks`.
  * @throws CommandError when a transaction cannot be decided; nothing is lost, and it can be done again
  */
 export async function settle(
@@ -273,11 +272,7 @@ export async function settle(
   for (let round = 0; round < SETTLE_ROUNDS; round++) {
     const all = transactionsOf(await scanLocks(source, MAX_TS, { signal }));
     const open = all.filter(({ locks }) => locks.some((lock) => !isPessimistic(lock)));
-    if (open.length === 0) {
-      const carried = all.flatMap(({ locks }) => locks);
-      for (const lock of carried) await carryLock(target, map, lock, signal);
-      return { committed, rolledBack, carried: carried.length };
-    }
+    if (open.length === 0) return { committed, rolledBack };
     for (const { startTs, primary, locks } of open) {
       const fate = await fateOf(
         source,
@@ -315,6 +310,22 @@ async function forbid(target: Side, primary: Buffer, startTs: bigint, signal?: A
       `a transaction that is not committed at the source is ${fate.kind} at the target`,
       'stop the move, and compare both sides: `move diff`',
     );
+}
+
+/**
+ * Takes the source's pessimistic locks at the target, so that their transactions go on there. Everything else must be at the target
+ * already: what is applied later would meet these locks.
+ * @returns their number
+ */
+export async function carryLocks(
+  source: Side,
+  target: Side,
+  map: KeyMap,
+  signal?: AbortSignal,
+): Promise<number> {
+  const locks = (await scanLocks(source, MAX_TS, { signal })).filter(isPessimistic);
+  for (const lock of locks) await carryLock(target, map, lock, signal);
+  return locks.length;
 }
 
 /** Takes a pessimistic lock at the target as it is at the source. */
@@ -378,6 +389,35 @@ export async function oldestLock(side: Side, now = Date.now()): Promise<OldestLo
     tableId: logical && tableIdOf(logical),
     isPessimistic: isPessimistic(oldest),
   };
+}
+
+/**
+ * Removes pessimistic locks from a copy, without a record that their transactions were rolled back: they may have been carried, and commit
+ * at the other side.
+ * @returns their number
+ */
+export async function dropPessimisticLocks(side: Side, signal?: AbortSignal): Promise<number> {
+  const { storage, space } = side;
+  const locks = (await scanLocks(side, MAX_TS, { signal })).filter(isPessimistic);
+  for (const { key, lockVersion, lockForUpdateTs } of locks)
+    await storage.atRegion(
+      space,
+      Buffer.from(key),
+      async (located) => {
+        const fields = { startVersion: lockVersion, forUpdateTs: lockForUpdateTs, keys: [key] };
+        const answer = await storage.ask(
+          PESSIMISTIC_ROLLBACK,
+          { context: located.context, ...fields },
+          located,
+        );
+        if (answer.regionError) return { regionError: answer.regionError };
+        const [error] = answer.errors;
+        if (error) throw keyRefused('KVPessimisticRollback', error);
+        return { value: undefined };
+      },
+      { signal },
+    );
+  return locks.length;
 }
 
 /** Rolls back whatever locks a key space has. Only for a copy that nobody uses. */

@@ -14,6 +14,8 @@ import {
   CommitResponseSchema,
   PessimisticLockRequestSchema,
   PessimisticLockResponseSchema,
+  PessimisticRollbackRequestSchema,
+  PessimisticRollbackResponseSchema,
   PrewriteRequestSchema,
   PrewriteResponseSchema,
   ResolveLockRequestSchema,
@@ -69,6 +71,11 @@ export const PESSIMISTIC_LOCK = {
   path: '/tikvpb.Tikv/KvPessimisticLock',
   request: PessimisticLockRequestSchema,
   answer: PessimisticLockResponseSchema,
+} as const;
+export const PESSIMISTIC_ROLLBACK = {
+  path: '/tikvpb.Tikv/KVPessimisticRollback',
+  request: PessimisticRollbackRequestSchema,
+  answer: PessimisticRollbackResponseSchema,
 } as const;
 export const SPLIT_REGION = {
   path: '/tikvpb.Tikv/SplitRegion',

@@ -51,6 +51,8 @@ export interface Commitment {
 
 export interface MoveRecord {
   readonly tenant: string;
+  /** The tenant's own number, which it keeps. */
+  readonly number: number;
   /** Grows with each phase that is pushed to the filter, so that an old acknowledgement never counts. */
   readonly serial: number;
   readonly state: State;
@@ -70,7 +72,7 @@ export interface MoveRecord {
   /** Who works on it, and until when it need not be asked, ms since 1970. */
   readonly worker?: { readonly id: string; readonly until: number };
   /** Why the last step did not succeed. */
-  readonly problem?: string;
+  readonly problem?: string | undefined;
   /** ms since 1970. */
   readonly createdAt: number;
 }

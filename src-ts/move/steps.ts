@@ -234,6 +234,7 @@ export class Move {
   private async follow(engine: Engine): Promise<boolean> {
     if (await this.isPaused()) return false;
     const { follow, equalAt } = (this.record.progress ?? {}) as { follow?: unknown; equalAt?: string };
+    if (equalAt !== undefined) await engine.dropCarriedLocks();
     const following = await engine.follow(equalAt === undefined ? follow : engine.equalAt(BigInt(equalAt)));
     let beat = 0;
     try {
@@ -291,6 +292,7 @@ export class Move {
       await engine.settle();
       const fence = await engine.timestamp();
       await this.catchUp(following, fence, until);
+      await engine.carryLocks();
       const allHeldSince = Date.now();
       await tell('final', { timeoutMs: rest(), writes: true, finishes: true });
       const served = await this.placeAtTarget(engine);

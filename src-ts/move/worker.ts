@@ -6,15 +6,20 @@ import { Move, type Tools } from './steps.ts';
 const LOOK_MS = 500;
 const AGAIN_MS = 1000;
 
-/**
- * Works until the signal comes.
- * @param only the tenants to work for; all without it
- * @param ended is told each move that has ended
- */
+export interface Listeners {
+  /** The tenants to work for; all without it. */
+  readonly only?: ReadonlySet<string>;
+  /** A move has ended. */
+  readonly ended?: (tenant: string) => void;
+  /** There is no move. */
+  readonly idle?: () => void;
+}
+
+/** Works until the signal comes. */
 export async function work(
   tools: Tools,
   signal: AbortSignal,
-  { only, ended }: { only?: ReadonlySet<string>; ended?: (tenant: string) => void } = {},
+  { only, ended, idle }: Listeners = {},
 ): Promise<void> {
   const running = new Map<string, Promise<void>>();
   const drive = async (tenant: string): Promise<void> => {
@@ -31,9 +36,10 @@ export async function work(
   while (!signal.aborted) {
     const found = await moves(tools.pd).catch((error: unknown) => {
       tools.tell(error instanceof Error ? error.message : String(error));
-      return [];
+      return undefined;
     });
-    for (const { record } of found)
+    if (found?.length === 0) idle?.();
+    for (const { record } of found ?? [])
       if (!running.has(record.tenant) && (only?.has(record.tenant) ?? true))
         running.set(record.tenant, drive(record.tenant));
     await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined);

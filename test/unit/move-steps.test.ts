@@ -177,6 +177,8 @@ class World {
           target.rolledBack.add(start);
         }
       },
+      carryLocks: async () => undefined,
+      dropCarriedLocks: async () => undefined,
       destroyTarget: async () => target.versions.clear(),
       release: async () => undefined,
       close: () => undefined,
@@ -356,6 +358,7 @@ async function wish(etcd: Etcd, isOver: () => boolean): Promise<void> {
 async function newMove(etcd: Etcd): Promise<void> {
   const record: MoveRecord = {
     tenant: TENANT,
+    number: 1,
     serial: 0,
     state: 'planned',
     from: HOME,

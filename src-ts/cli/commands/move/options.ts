@@ -1,0 +1,35 @@
+/** Options that commands of moves have in common. */
+import { InvalidArgumentError, type Command } from 'commander';
+import type { Throttle } from '../../../move/record.ts';
+
+export interface DryRunOptions {
+  readonly dryRun?: boolean;
+}
+
+export function withDryRun(command: Command): Command {
+  return command.option('--dry-run', 'check only, and change nothing');
+}
+
+export interface ThrottleOptions {
+  readonly bytesPerSecond?: number;
+  readonly requestsPerSecond?: number;
+}
+
+function parseRate(text: string): number {
+  const value = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (value >= 1 && Number.isSafeInteger(value)) return value;
+  throw new InvalidArgumentError(`${text}: it must be a whole number from 1`);
+}
+
+export function withThrottle(command: Command): Command {
+  return command
+    .option('--bytes-per-second <n>', 'how much to copy in a second; without it, no limit', parseRate)
+    .option('--requests-per-second <n>', 'how many requests to send in a second', parseRate);
+}
+
+export function throttleOf({ bytesPerSecond, requestsPerSecond }: ThrottleOptions): Throttle {
+  return {
+    ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
+    ...(requestsPerSecond === undefined ? {} : { requestsPerSecond }),
+  };
+}

@@ -1,0 +1,87 @@
+/** `tidb-mesh move run`: works on moves until it is interrupted. */
+import { hostname } from 'node:os';
+import { CommandError } from '../../../errors.ts';
+import { makeEngine } from '../../../move/engine-of.ts';
+import { fileMesh } from '../../../move/file-mesh.ts';
+import { DEFAULT_LIMITS } from '../../../move/steps.ts';
+import { work } from '../../../move/worker.ts';
+import { overEnvoys, withEnvoys, type EnvoyOptions } from '../../envoys.ts';
+import { withConfig } from '../../files.ts';
+import { pdCommand } from '../../pd.ts';
+import { parseName } from '../tenants/names.ts';
+
+interface Options extends EnvoyOptions {
+  readonly config: string;
+  readonly apply?: string;
+  readonly maxLag: number;
+  readonly hold: number;
+  readonly untilDone?: boolean;
+}
+
+const SECOND_MS = 1000;
+
+export const runMoves = pdCommand<Options, [string[]]>({
+  name: 'move run',
+  summary: 'work on moves: copy, follow, switch',
+  about: `It does what the records in PD's etcd ask for, until it is interrupted. It may die at any moment: another
+worker goes on. It writes each step into --config, and runs --apply to bring that to the Envoys. It needs
+the address of every PD and store as --envoy, since all their filters must obey before a switch.`,
+  examples: [
+    [
+      `tidb-mesh move run --config mesh.yaml --apply 'tidb-mesh render "$1" --out out && kubectl apply --server-side -k out/envoyfilter' --pd http://pd:2379 --envoy http://pd:2379 http://tikv-0:20160`,
+      'for all moves',
+    ],
+  ],
+  define: (command) =>
+    withEnvoys(
+      withConfig(
+        command.argument('[names...]', 'only for these tenants', (name: string, names: string[] = []) => [
+          ...names,
+          parseName(name),
+        ]),
+        'the file to change, neither a manifest nor -',
+        true,
+      ),
+    )
+      .option('--apply <command>', 'shell command that brings the file, its $1, to the Envoys')
+      .option(
+        '--max-lag <seconds>',
+        'how far behind a switch may begin',
+        Number,
+        DEFAULT_LIMITS.maxLagMs / SECOND_MS,
+      )
+      .option('--hold <seconds>', 'how long writes may be held', Number, DEFAULT_LIMITS.holdMs / SECOND_MS)
+      .option('--until-done', 'end when no move is left'),
+  run: async (pd, { args: [names = []], options, tell }) => {
+    const { config, apply, maxLag, hold, envoy = [], untilDone } = options;
+    if (envoy.length === 0)
+      throw new CommandError(
+        'USAGE',
+        'without the filters nothing can be switched safely',
+        'give the address of every PD and store: --envoy URL…',
+      );
+    const stop = new AbortController();
+    const end = (): void => stop.abort();
+    process.once('SIGINT', end).once('SIGTERM', end);
+    const done: string[] = [];
+    await overEnvoys(options, (envoys) =>
+      work(
+        {
+          pd,
+          mesh: fileMesh(config, apply, envoys),
+          id: `${hostname()}:${process.pid}`,
+          limits: { maxLagMs: maxLag * SECOND_MS, holdMs: hold * SECOND_MS },
+          engineOf: (record) => makeEngine(options, record),
+          tell,
+        },
+        stop.signal,
+        {
+          ...(names.length > 0 ? { only: new Set(names) } : {}),
+          ended: (tenant) => done.push(tenant),
+          ...(untilDone ? { idle: end } : {}),
+        },
+      ),
+    );
+    return { value: { ended: done }, text: done.length > 0 ? `ended: ${done.join(', ')}` : 'stopped' };
+  },
+});

@@ -1,0 +1,111 @@
+/** `tidb-mesh move switch` and its kin: what an operator asks of a move. */
+import type { Command } from 'commander';
+import { EXIT } from '../../../errors.ts';
+import { placeText } from '../../../move/place.ts';
+import { moveOf, type MoveRecord } from '../../../move/record.ts';
+import { summaryOf } from '../../../move/show.ts';
+import { ask, fulfilled, type Verb } from '../../../move/wishes.ts';
+import type { Definition, Result } from '../../definition.ts';
+import { pdCommand } from '../../pd.ts';
+import { parseName } from '../tenants/names.ts';
+import { throttleOf, withDryRun, withThrottle, type DryRunOptions, type ThrottleOptions } from './options.ts';
+
+interface Options extends DryRunOptions, ThrottleOptions {
+  readonly wait?: boolean;
+}
+
+const WAIT_MS = 600_000;
+
+interface Wording {
+  readonly summary: string;
+  readonly about: string;
+  /** What the record then says. */
+  readonly asked: string;
+  /** Something can be waited for. */
+  readonly waits?: boolean;
+  readonly define?: (command: Command) => Command;
+}
+
+function wishCommand(
+  verb: Verb,
+  { summary, about, asked, waits = false, define }: Wording,
+): Definition<never, never> {
+  return pdCommand<Options, [string]>({
+    name: `move ${verb}`,
+    summary,
+    about,
+    examples: [`tidb-mesh move ${verb} alpha ${waits ? '--wait ' : ''}--pd http://pd:2379`],
+    exits: { [EXIT.failed]: waits ? 'refused, or not done; the tenant is served where it was' : 'refused' },
+    define: (command) => {
+      const plain = withDryRun(command.argument('<name>', "the tenant's name", parseName));
+      define?.(plain);
+      if (waits) plain.option('--wait', 'wait until it is done');
+    },
+    run: async (pd, { args: [name], options, tell }): Promise<Result> => {
+      const { dryRun = false } = options;
+      const { switches } = (await moveOf(pd, name)).record;
+      const record = await ask(pd, name, verb, { throttle: throttleOf(options), dryRun });
+      if (dryRun) return { value: record, text: `${name}: ${verb} is possible; nothing was changed` };
+      if (!options.wait) return { value: record, text: `${name}: ${asked}` };
+      const show = (now: MoveRecord): void => tell(`${name}: ${summaryOf(now).state}`);
+      const ended = await fulfilled(pd, name, { switches, timeoutMs: WAIT_MS, tell: show });
+      return { value: ended ?? { tenant: name, ended: true }, text: doneText(name, ended) };
+    },
+  }) as Definition<never, never>;
+}
+
+function doneText(name: string, record: MoveRecord | undefined): string {
+  if (!record) return `the move of ${name} has ended`;
+  const held = record.history.at(-1);
+  const times = held ? `; writes were held for ${held.writesHeldMs} ms, reads for ${held.allHeldMs} ms` : '';
+  return `${name} is served at ${placeText(record, record.from)}${times}`;
+}
+
+export const switchMove = wishCommand('switch', {
+  summary: 'serve the tenant at its new place, reads and writes together',
+  about: `Holds the tenant's writes for a moment, lets the copy catch up, and tells every Envoy the new place. Clients
+notice a pause. From then on, changes go the other way, so that \`move reverse\` loses nothing. If
+anything fails, the tenant stays where it is.`,
+  asked: 'will be switched; see: tidb-mesh move show',
+  waits: true,
+});
+
+export const reverseMove = wishCommand('reverse', {
+  summary: 'serve the tenant at its old place again, with all that was written meanwhile',
+  about: 'The same as `move switch`, the other way. It can be done any number of times.',
+  asked: 'will be switched back; see: tidb-mesh move show',
+  waits: true,
+});
+
+export const completeMove = wishCommand('complete', {
+  summary: 'end a move that was switched, and destroy the old copy',
+  about: 'There is no way back afterwards: the keys at the old place are destroyed.',
+  asked: 'will be completed',
+  waits: true,
+});
+
+export const cancelMove = wishCommand('cancel', {
+  summary: 'give a move up, and destroy the copy',
+  about: 'The tenant goes on where it is. A move that was switched is reversed first: `move reverse`.',
+  asked: 'will be cancelled',
+  waits: true,
+});
+
+export const pauseMove = wishCommand('pause', {
+  summary: 'stop copying and following for a while',
+  about: "What is copied stays. The store's old versions are kept meanwhile, so do not pause for days.",
+  asked: 'is paused',
+});
+
+export const resumeMove = wishCommand('resume', {
+  summary: 'go on with a paused move',
+  about: 'A worker goes on where the move was.',
+  asked: 'goes on',
+});
+
+export const throttleMove = wishCommand('throttle', {
+  summary: 'change how fast a move copies',
+  about: 'Without an option there is no limit any more.',
+  asked: 'has a new limit',
+  define: withThrottle,
+});

@@ -1,0 +1,90 @@
+/** Begins a move: checks what must hold, and writes its record. A worker does the rest. */
+import { CommandError } from '../errors.ts';
+import type { Endpoint } from '../pd/endpoint.ts';
+import { belongings, isEmpty } from '../tenants/belongings.ts';
+import { conflict, registered } from '../tenants/registry.ts';
+import { spaceOf, type Tenant } from '../tenants/tenant.ts';
+import { isSamePlace, placeOf, placeText, tenantAt, type Place } from './place.ts';
+import { findMove, save, type MoveRecord, type Throttle } from './record.ts';
+
+function refused(why: string, hint: string): CommandError {
+  return new CommandError('REFUSED', why, hint);
+}
+
+/**
+ * What is wrong with moving this tenant there.
+ * @throws CommandError with what to do
+ */
+async function check(pd: Endpoint, tenant: Tenant, to: Place, all: readonly Tenant[]): Promise<void> {
+  const { name } = tenant;
+  const there = await findMove(pd, name);
+  if (there)
+    throw refused(
+      `${name} is being moved already, to ${placeText(tenant, there.record.to)}`,
+      `look at it: tidb-mesh move show ${name}; give it up: tidb-mesh move cancel ${name}`,
+    );
+  if (spaceOf(tenant).mode === 'raw')
+    throw refused(
+      `${name} is a RawKV tenant, whose keys have no versions and no change feed`,
+      'stop its clients, and copy its keys by a RawKV client',
+    );
+  if (tenant.prefix) throw refused(`${name} has a prefix`, 'move a tenant of table keys or of a keyspace');
+  if (isSamePlace(placeOf({ ...tenant }), to))
+    throw refused(`${name} is at ${placeText(tenant, to)} already`, 'give it another number or keyspace');
+  const target = tenantAt(tenant, to);
+  const others = (await registered(pd)).filter((other) => other.name !== name);
+  const clash = conflict(target, others);
+  if (clash) throw refused(clash.what, clash.hint);
+  const twin = all.find(
+    (other) =>
+      other.name !== name && to.keyNumber !== undefined && (other.keyNumber ?? other.number) === to.keyNumber,
+  );
+  if (twin) throw refused(`number ${to.keyNumber ?? ''} is tenant ${twin.name}'s`, 'take another number');
+  if (!(await isEmpty(pd, spaceOf(target)))) {
+    const keys = (await belongings(pd, target, spaceOf(target))).find(({ what }) => what.includes('key'));
+    throw refused(
+      `there are keys at ${placeText(tenant, to)}${keys ? `: ${keys.count}` : ''}`,
+      'take another number; or destroy them, if nobody needs them',
+    );
+  }
+}
+
+/**
+ * Begins to move a tenant.
+ * @param all the tenants of the configuration
+ * @param dryRun checks only
+ * @throws CommandError
+ */
+export async function createMove(
+  pd: Endpoint,
+  {
+    tenant,
+    to,
+    throttle = {},
+    all,
+    dryRun = false,
+  }: {
+    tenant: Tenant;
+    to: Place;
+    throttle?: Throttle;
+    all: readonly Tenant[];
+    dryRun?: boolean;
+  },
+): Promise<MoveRecord> {
+  await check(pd, tenant, to, all);
+  const record: MoveRecord = {
+    tenant: tenant.name,
+    number: tenant.number,
+    serial: 0,
+    state: 'planned',
+    from: placeOf({ ...tenant }),
+    to,
+    switches: 0,
+    history: [],
+    isPaused: false,
+    throttle,
+    createdAt: Date.now(),
+  };
+  if (!dryRun) await save(pd, { record, revision: 0n });
+  return record;
+}

@@ -1,0 +1,123 @@
+/** What an operator asks of a move. It is written into the record; the worker does it. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CommandError } from '../errors.ts';
+import type { Endpoint } from '../pd/endpoint.ts';
+import { placeText } from './place.ts';
+import { findMove, moveOf, update, type MoveRecord, type Throttle } from './record.ts';
+
+export const VERBS = ['switch', 'reverse', 'complete', 'cancel', 'pause', 'resume', 'throttle'] as const;
+export type Verb = (typeof VERBS)[number];
+
+/** True while the tenant is served where the move began. */
+export function isAtHome({ switches }: MoveRecord): boolean {
+  return switches % 2 === 0;
+}
+
+/** Why the verb does not fit the state of the move, and what to do; undefined when it does. */
+export function objection(record: MoveRecord, verb: Verb): CommandError | undefined {
+  const { tenant, state, from, isPaused } = record;
+  const no = (why: string, hint: string): CommandError =>
+    new CommandError('REFUSED', `${tenant} ${why}`, hint);
+  const at = placeText(record, from);
+  if (verb === 'throttle' || verb === 'pause' || verb === 'resume') return undefined;
+  if (verb === 'cancel')
+    return isAtHome(record)
+      ? undefined
+      : no(
+          `is served at ${at}, where it was moved to`,
+          `first: tidb-mesh move reverse ${tenant}; or: complete`,
+        );
+  if (verb === 'complete')
+    return isAtHome(record)
+      ? no(`is still served at ${at}, where it was`, `first: tidb-mesh move switch ${tenant}; or: cancel`)
+      : undefined;
+  if (verb === 'switch' && !isAtHome(record))
+    return no(`is served at ${at} already`, `to go back: tidb-mesh move reverse ${tenant}`);
+  if (verb === 'reverse' && isAtHome(record))
+    return no(`is served at ${at}, where it was`, `to go on: tidb-mesh move switch ${tenant}`);
+  if (isPaused) return no('is paused', `first: tidb-mesh move resume ${tenant}`);
+  if (state !== 'following' && state !== 'switching')
+    return no(`is ${state}, and not yet followed`, `wait; see: tidb-mesh move show ${tenant}`);
+  return undefined;
+}
+
+function wished(record: MoveRecord, verb: Verb, throttle: Throttle): MoveRecord {
+  // JSON leaves it out.
+  const clean = { ...record, problem: undefined };
+  switch (verb) {
+    case 'switch':
+    case 'reverse':
+      return { ...clean, wish: 'switch' };
+    case 'complete':
+    case 'cancel':
+      return { ...clean, wish: verb };
+    case 'pause':
+      return { ...record, isPaused: true };
+    case 'resume':
+      return { ...clean, isPaused: false };
+    case 'throttle':
+      return { ...record, throttle };
+  }
+}
+
+/**
+ * Asks for something.
+ * @throws CommandError when it does not fit the state of the move
+ */
+export async function ask(
+  pd: Endpoint,
+  tenant: string,
+  verb: Verb,
+  { throttle = {}, dryRun = false }: { throttle?: Throttle; dryRun?: boolean } = {},
+): Promise<MoveRecord> {
+  const change = (record: MoveRecord): MoveRecord => {
+    const why = objection(record, verb);
+    if (why) throw why;
+    return wished(record, verb, throttle);
+  };
+  if (dryRun) return change((await moveOf(pd, tenant)).record);
+  return (await update(pd, tenant, change)).record;
+}
+
+const LOOK_MS = 200;
+/** A worker looks at least so often. */
+const NOBODY_MS = 20_000;
+
+/**
+ * Waits until a wish is fulfilled.
+ * @param tell gets each state
+ * @returns the record; undefined when the move has ended
+ * @throws CommandError when it failed, or when nobody works on it
+ */
+export async function fulfilled(
+  pd: Endpoint,
+  tenant: string,
+  { switches, timeoutMs, tell }: { switches: number; timeoutMs: number; tell: (record: MoveRecord) => void },
+): Promise<MoveRecord | undefined> {
+  const deadline = Date.now() + timeoutMs;
+  let seenAt = Date.now();
+  for (;;) {
+    const found = await findMove(pd, tenant);
+    if (!found) return undefined;
+    const { record } = found;
+    tell(record);
+    if (record.problem !== undefined && record.wish === undefined && record.state === 'following')
+      throw new CommandError('REFUSED', `${tenant}: ${record.problem}`, `see: tidb-mesh move show ${tenant}`);
+    if (record.wish === undefined && record.state === 'following' && record.switches > switches)
+      return record;
+    if ((record.worker?.until ?? 0) > Date.now()) seenAt = Date.now();
+    if (Date.now() > seenAt + NOBODY_MS)
+      throw new CommandError(
+        'REFUSED',
+        `nobody works on the move of ${tenant}`,
+        'start a worker: tidb-mesh move run --config FILE --apply COMMAND --pd URL --envoy URL…',
+      );
+    if (Date.now() > deadline)
+      throw new CommandError(
+        'REFUSED',
+        `${tenant} is still ${record.state} after ${timeoutMs / 1000} s`,
+        `it goes on; see: tidb-mesh move show ${tenant}`,
+      );
+    await sleep(LOOK_MS);
+  }
+}

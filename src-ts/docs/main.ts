@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { commandsReference } from './commands.ts';
 import { compatibilityReference } from './compatibility.ts';
 import { configurationReference } from './configuration.ts';
+import { licencesReference } from '../supply/licences.ts';
 import { metricsReference } from './metrics.ts';
 import { pathOf, withReference } from './page.ts';
 import { refusalsReference } from './refusals.ts';
@@ -11,6 +12,7 @@ const PAGES = [
   ['configuration.md', configurationReference()],
   ['commands.md', commandsReference()],
   ['refusals.md', refusalsReference()],
+  ['licences.md', licencesReference()],
   ['metrics.md', metricsReference()],
   ['compatibility.md', compatibilityReference()],
 ] as const;

@@ -1,5 +1,6 @@
 /** The npm package: packed, installed into an empty folder, and used there as an operator uses it. */
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -80,6 +81,40 @@ describe('what is in it', () => {
     const bare = new Set(imports.filter((name) => !name.startsWith('node:')));
     expect([...bare].sort()).toEqual(Object.keys(dependencies).sort());
     expect(existsSync(join(folder, 'node_modules', 'typescript'))).toBe(false);
+  });
+});
+
+describe('what says where it comes from', () => {
+  test('the sums are those of the files', () => {
+    const lines = readFileSync(inPackage('build', 'SHA256SUMS'), 'utf8').trim().split('\n');
+    expect(lines.length).toBeGreaterThan(3);
+    for (const line of lines) {
+      const [sum, path] = line.split('  ') as [string, string];
+      expect([
+        path,
+        createHash('sha256')
+          .update(readFileSync(inPackage(path)))
+          .digest('hex'),
+      ]).toEqual([path, sum]);
+    }
+  });
+
+  test('the SBOM lists the dependencies, and the statement names the files', () => {
+    const read = (path: string): unknown => JSON.parse(readFileSync(inPackage('build', path), 'utf8'));
+    const { dependencies } = JSON.parse(readFileSync(inPackage('package.json'), 'utf8')) as {
+      dependencies: Record<string, string>;
+    };
+    const { bomFormat, components } = read('sbom.cdx.json') as {
+      bomFormat: string;
+      components: { name: string; version: string }[];
+    };
+    expect(bomFormat).toBe('CycloneDX');
+    const listed = new Map(components.map(({ name, version }) => [name, version]));
+    for (const [name, version] of Object.entries(dependencies))
+      expect([name, listed.get(name)]).toEqual([name, version]);
+    expect(listed.has('typescript')).toBe(false);
+    const { subject } = read('provenance.json') as { subject: { name: string }[] };
+    expect(subject.map(({ name }) => name)).toContain('build/release.wasm');
   });
 });
 

@@ -8,6 +8,7 @@ import { commandsReference, subcommands } from '../../src-ts/docs/commands.ts';
 import { metricsReference } from '../../src-ts/docs/metrics.ts';
 import { compatibilityReference } from '../../src-ts/docs/compatibility.ts';
 import { refusalsReference } from '../../src-ts/docs/refusals.ts';
+import { licencesReference } from '../../src-ts/supply/licences.ts';
 import { configurationReference } from '../../src-ts/docs/configuration.ts';
 import { pathOf, RENEW, withReference } from '../../src-ts/docs/page.ts';
 
@@ -108,6 +109,7 @@ test('every file of ours that a page names exists', () => {
 test(`the references are current (${RENEW})`, async () => {
   const isCurrent = async (page: string, reference: string): Promise<void> =>
     expect(readFileSync(pathOf(page), 'utf8')).toBe(await withReference(page, reference));
+  await isCurrent('licences.md', licencesReference());
   await isCurrent('configuration.md', configurationReference());
   await isCurrent('commands.md', commandsReference());
   await isCurrent('refusals.md', refusalsReference());

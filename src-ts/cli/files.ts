@@ -31,7 +31,7 @@ export function readText(path: string): string {
 }
 
 /** Runs what reads a mesh file, and names the file in its errors. */
-function inFile<T>(path: string, read: () => T): T {
+export function inFile<T>(path: string, read: () => T): T {
   try {
     return read();
   } catch (error) {

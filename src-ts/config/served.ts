@@ -1,5 +1,6 @@
 /** Finds callers of a mesh file that no rule can match: the storage layer's own workloads, and tenants. */
 import type { MeshFile } from '../manifests/mesh-file.ts';
+import { principals } from '../manifests/operator.ts';
 import type { RuleConfig } from './types.ts';
 
 export interface Unserved {
@@ -54,17 +55,41 @@ function badRule({ principal }: RuleConfig, i: number, trustDomain: string): Uns
   ];
 }
 
+/** With TiDB Operator v2 the tenants are accounts beside the storage layer's own: a rule for all of them would lift every barrier. */
+function tenantsAsSystem({ principal, system }: RuleConfig, i: number, mesh: MeshFile): Unserved[] {
+  const { operator, trustDomain, storage, pluginConfig } = mesh;
+  if (operator !== 'v2' || system !== true || principal === undefined) return [];
+  const own = principals(operator, trustDomain, storage.namespace, storage.cluster);
+  const caught = pluginConfig.tenants.find(({ name }) =>
+    matches(principal, `${SCHEME}${own.tenant.replace(CAPTURE, name)}`),
+  );
+  if (caught === undefined) return [];
+  const path = `rules[${i}].principal`;
+  return [
+    {
+      severity: 'error',
+      path,
+      text: `${path}: makes tenant "${caught.name}" a system principal, because operator v2 has it in namespace "${storage.namespace}"`,
+      suggestion: `name the account: "${SCHEME}${own.system}"`,
+    },
+  ];
+}
+
 /** What no rule of a mesh file serves; empty for a correct file. */
-export function unserved({ trustDomain, storage, pluginConfig }: MeshFile): Unserved[] {
+export function unserved(mesh: MeshFile): Unserved[] {
+  const { trustDomain, storage, pluginConfig } = mesh;
   const { tenants, rules = [] } = pluginConfig;
-  const found = rules.flatMap((rule, i) => badRule(rule, i, trustDomain));
-  const storageAccounts = `${SCHEME}${trustDomain}/ns/${storage.namespace}/sa/*`;
+  const own = principals(mesh.operator, trustDomain, storage.namespace, storage.cluster);
+  const found = rules.flatMap((rule, i) => [
+    ...badRule(rule, i, trustDomain),
+    ...tenantsAsSystem(rule, i, mesh),
+  ]);
   if (!rules.some((rule) => rule.system === true && canMatch(rule, trustDomain, storage.namespace)))
     found.push({
       severity: 'error',
       path: 'rules',
       text: `rules: no system rule matches the storage layer's own PD and TiKV in namespace "${storage.namespace}"`,
-      suggestion: `put this rule first: {"principal": "${storageAccounts}", "system": true}`,
+      suggestion: `put this rule first: {"principal": "${SCHEME}${own.system}", "system": true}`,
     });
   const serves = (name: string): boolean =>
     rules.some(
@@ -79,7 +104,7 @@ export function unserved({ trustDomain, storage, pluginConfig }: MeshFile): Unse
         severity: 'error',
         path: `tenants[${i}]`,
         text: `tenants[${i}]: no rule matches a workload of tenant "${name}" in the trust domain "${trustDomain}"`,
-        suggestion: `add a rule: {"principal": "${SCHEME}${trustDomain}/ns/${CAPTURE}/sa/*"}`,
+        suggestion: `add a rule: {"principal": "${SCHEME}${own.tenant}"}`,
       });
   return found;
 }

@@ -1,71 +1,102 @@
 /** Istio's own policies and port declarations: they decide who reaches the storage layer before the filter identifies callers. */
 import type { MeshFile } from './mesh-file.ts';
-import { FILTERED_PORTS, operatorLabels, type KubeObject } from './storage.ts';
-
-const SECURITY = 'security.istio.io/v1beta1';
-
-/** Requires mTLS. */
-function strict({ storage }: MeshFile): KubeObject {
-  return {
-    apiVersion: SECURITY,
-    kind: 'PeerAuthentication',
-    metadata: { namespace: storage.namespace, name: 'default' },
-    spec: { mtls: { mode: 'STRICT' } },
-  };
-}
+import { podLabels, principals } from './operator.ts';
+import { FILTERED_PORTS, labelsOf, type KubeObject } from './storage.ts';
+import { networkingApi, securityApi } from './target.ts';
 
 const ports = FILTERED_PORTS.map(({ number }) => String(number));
 
-/** A second lock on the filtered ports: without a certificate there is no access, even if STRICT was loosened. */
-function callersAreKnown({ storage }: MeshFile): KubeObject {
-  return {
-    apiVersion: SECURITY,
-    kind: 'AuthorizationPolicy',
-    metadata: { namespace: storage.namespace, name: 'tidb-mesh-known-callers' },
-    spec: {
-      action: 'DENY',
-      rules: [{ from: [{ source: { notPrincipals: ['*'] } }], to: [{ operation: { ports } }] }],
-    },
+/** The pods that a policy is for. */
+interface Scope {
+  /** Behind the names of its policies. */
+  readonly suffix: string;
+  readonly selector?: { readonly matchLabels: Record<string, string> };
+}
+
+/** The whole namespace where all in it belongs to the storage layer; its own pods where tenants are among them. */
+function scopes(mesh: MeshFile): Scope[] {
+  const { operator, storage } = mesh;
+  if (operator === 'v1') return [{ suffix: '' }];
+  const system = {
+    ...podLabels(operator, storage.cluster, 'tidb'),
+    'pingcap.com/group': storage.cluster,
   };
+  return [
+    ...FILTERED_PORTS.map(({ component }) => ({
+      suffix: `-${component}`,
+      selector: { matchLabels: labelsOf(mesh, component) },
+    })),
+    { suffix: '-tidb', selector: { matchLabels: system } },
+  ];
+}
+
+function policy(
+  mesh: MeshFile,
+  kind: string,
+  name: string,
+  { suffix, selector }: Scope,
+  spec: object,
+): KubeObject {
+  return {
+    apiVersion: securityApi(mesh.target),
+    kind,
+    metadata: { namespace: mesh.storage.namespace, name: `${name}${suffix}` },
+    spec: { ...(selector ? { selector } : {}), ...spec },
+  };
+}
+
+/** Requires mTLS. Istio takes the name `default` for a whole namespace's. */
+function strict(mesh: MeshFile, scope: Scope): KubeObject {
+  const name = scope.selector ? 'tidb-mesh' : 'default';
+  return policy(mesh, 'PeerAuthentication', name, scope, { mtls: { mode: 'STRICT' } });
+}
+
+/** A second lock on the filtered ports: without a certificate there is no access, even if STRICT was loosened. */
+function callersAreKnown(mesh: MeshFile, scope: Scope): KubeObject {
+  return policy(mesh, 'AuthorizationPolicy', 'tidb-mesh-known-callers', scope, {
+    action: 'DENY',
+    rules: [{ from: [{ source: { notPrincipals: ['*'] } }], to: [{ operation: { ports } }] }],
+  });
 }
 
 /**
  * Keeps peer and status ports for the storage layer itself, whatever the protocol. The status ports also accept a new configuration
  * for TiKV and PD, so whoever can read metrics there can change it.
  */
-function otherPortsAreClosed({ storage, trustDomain, alsoTrusted }: MeshFile): KubeObject {
-  const own = `${trustDomain}/ns/${storage.namespace}/sa/*`;
-  return {
-    apiVersion: SECURITY,
-    kind: 'AuthorizationPolicy',
-    metadata: { namespace: storage.namespace, name: 'tidb-mesh-other-ports' },
-    spec: {
-      action: 'DENY',
-      rules: [
-        {
-          from: [{ source: { notPrincipals: [own, ...alsoTrusted] } }],
-          to: [{ operation: { notPorts: ports } }],
-        },
-      ],
-    },
-  };
+function otherPortsAreClosed(mesh: MeshFile, scope: Scope): KubeObject {
+  const { operator, storage, trustDomain, alsoTrusted } = mesh;
+  const { system } = principals(operator, trustDomain, storage.namespace, storage.cluster);
+  return policy(mesh, 'AuthorizationPolicy', 'tidb-mesh-other-ports', scope, {
+    action: 'DENY',
+    rules: [
+      {
+        from: [{ source: { notPrincipals: [system, ...alsoTrusted] } }],
+        to: [{ operation: { notPorts: ports } }],
+      },
+    ],
+  });
 }
 
 export function accessPolicies(mesh: MeshFile): KubeObject[] {
-  return [strict(mesh), callersAreKnown(mesh), otherPortsAreClosed(mesh)];
+  return scopes(mesh).flatMap((scope) => [
+    strict(mesh, scope),
+    callersAreKnown(mesh, scope),
+    otherPortsAreClosed(mesh, scope),
+  ]);
 }
 
 /**
  * Declares the protocols of the ports. Istio would otherwise follow the operator's Services and make TCP chains, which have no HTTP
  * filters.
  */
-export function portDeclarations({ storage }: MeshFile): KubeObject[] {
+export function portDeclarations(mesh: MeshFile): KubeObject[] {
+  const { storage, target } = mesh;
   return FILTERED_PORTS.map(({ component, number, protocol }) => ({
-    apiVersion: 'networking.istio.io/v1beta1',
+    apiVersion: networkingApi(target),
     kind: 'Sidecar',
     metadata: { namespace: storage.namespace, name: `tidb-mesh-${component}` },
     spec: {
-      workloadSelector: { labels: operatorLabels(storage.cluster, component) },
+      workloadSelector: { labels: labelsOf(mesh, component) },
       ingress: [
         {
           port: { number, protocol, name: protocol.toLowerCase() },

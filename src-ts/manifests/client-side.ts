@@ -12,8 +12,9 @@ import {
 } from './filters.ts';
 import type { MeshFile } from './mesh-file.ts';
 import { FILTERED_PORTS, pdOf, type KubeObject } from './storage.ts';
+import { networkingApi } from './target.ts';
 
-/** Selects the TiDBs of every TidbCluster of a namespace. */
+/** Selects the TiDBs of every TidbCluster of a namespace. TiDB Operator v2 has none: there a tenant is no namespace. */
 const TIDBS = {
   'app.kubernetes.io/name': 'tidb-cluster',
   'app.kubernetes.io/managed-by': 'tidb-operator',
@@ -41,9 +42,9 @@ function configOf(mesh: MeshFile, name: string): PluginConfig {
  * Declares the protocols of the storage layer's ports. Istio would otherwise follow the names of the operator's Services and make TCP
  * listeners for some of PD's addresses. Those have no HTTP filters, and keys would leave unmapped.
  */
-function outboundPorts({ storage }: MeshFile, namespace: string): KubeObject {
+function outboundPorts({ storage, target }: MeshFile, namespace: string): KubeObject {
   return {
-    apiVersion: 'networking.istio.io/v1beta1',
+    apiVersion: networkingApi(target),
     kind: 'Sidecar',
     metadata: { namespace, name: 'tidb-mesh-client' },
     spec: {
@@ -104,7 +105,7 @@ function outboundFilter(mesh: MeshFile, code: FilterCode, namespace: string): Ku
         {
           applyTo: 'EXTENSION_CONFIG',
           match: { context },
-          patch: { operation: 'ADD', value: inlined(configOf(mesh, namespace), code) },
+          patch: { operation: 'ADD', value: inlined(mesh.target, configOf(mesh, namespace), code) },
         },
       ],
     },

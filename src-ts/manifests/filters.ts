@@ -3,7 +3,8 @@ import { configText } from '../config/text.ts';
 import type { PluginConfig } from '../config/types.ts';
 import type { MeshFile } from './mesh-file.ts';
 import { VERSION } from '../version.ts';
-import { FILTERED_PORTS, operatorLabels, pdOf, type KubeObject } from './storage.ts';
+import { FILTERED_PORTS, labelsOf, pdOf, type KubeObject } from './storage.ts';
+import { canReload, type Target } from './target.ts';
 
 export const NETWORKING = 'networking.istio.io/v1alpha3';
 const EXTENSIONS = 'extensions.istio.io/v1alpha1';
@@ -12,6 +13,8 @@ const WASM_TYPE = `${ENVOY_API}.filters.http.wasm.v3.Wasm`;
 export const HTTP_MANAGER = 'envoy.filters.network.http_connection_manager';
 export const ROUTER = 'envoy.filters.http.router';
 export const FILTER_NAME = 'tidb-mesh';
+/** Of Envoy and of Istio: after a trap the filter starts anew, and nothing passes without it. */
+const RELOAD = 'FAIL_RELOAD';
 /** Applied after others' patches, which may insert filters of their own. */
 export const PRIORITY = 10;
 
@@ -30,7 +33,7 @@ export function filterConfig(mesh: MeshFile): PluginConfig {
 
 /**
  * Inlines the filter. Its configuration is a resource of its own (ECDS), not a part of the listener: a changed listener closes all
- * its connections after the drain time. There is no `failure_policy`: Istio 1.22 cannot deliver it, and without it Envoy fails closed.
+ * its connections after the drain time.
  */
 export function envoyFilters(mesh: MeshFile, code: FilterCode): KubeObject[] {
   const { storage } = mesh;
@@ -39,7 +42,7 @@ export function envoyFilters(mesh: MeshFile, code: FilterCode): KubeObject[] {
     kind: 'EnvoyFilter',
     metadata: { namespace: storage.namespace, name: `tidb-mesh-${component}` },
     spec: {
-      workloadSelector: { labels: operatorLabels(storage.cluster, component) },
+      workloadSelector: { labels: labelsOf(mesh, component) },
       priority: PRIORITY,
       configPatches: [
         {
@@ -61,7 +64,7 @@ export function envoyFilters(mesh: MeshFile, code: FilterCode): KubeObject[] {
         {
           applyTo: 'EXTENSION_CONFIG',
           match: { context: 'SIDECAR_INBOUND' },
-          patch: { operation: 'ADD', value: inlined(filterConfig(mesh), code) },
+          patch: { operation: 'ADD', value: inlined(mesh.target, filterConfig(mesh), code) },
         },
       ],
     },
@@ -80,8 +83,8 @@ export function adsFilter(): object {
   };
 }
 
-/** The filter's code and configuration, inlined. */
-export function inlined(pluginConfig: PluginConfig, code: FilterCode): object {
+/** The filter's code and configuration, inlined. Where Istio cannot deliver a `failure_policy`, Envoy fails closed without one. */
+export function inlined(target: Target, pluginConfig: PluginConfig, code: FilterCode): object {
   return {
     name: FILTER_NAME,
     typed_config: {
@@ -89,6 +92,7 @@ export function inlined(pluginConfig: PluginConfig, code: FilterCode): object {
       config: {
         name: FILTER_NAME,
         root_id: FILTER_NAME,
+        ...(canReload(target) ? { failure_policy: RELOAD } : {}),
         configuration: {
           '@type': 'type.googleapis.com/google.protobuf.StringValue',
           value: configText(pluginConfig),
@@ -123,13 +127,14 @@ export function bothProtocolsOn(context: string, portNumber: number): object {
 }
 
 /** PD serves gRPC over HTTP/2 and its HTTP API over HTTP/1.1 on one port. */
-export function bothProtocols({ storage }: MeshFile): KubeObject {
+export function bothProtocols(mesh: MeshFile): KubeObject {
+  const { storage } = mesh;
   return {
     apiVersion: NETWORKING,
     kind: 'EnvoyFilter',
     metadata: { namespace: storage.namespace, name: 'tidb-mesh-pd-protocols' },
     spec: {
-      workloadSelector: { labels: operatorLabels(storage.cluster, 'pd') },
+      workloadSelector: { labels: labelsOf(mesh, 'pd') },
       priority: PRIORITY,
       configPatches: [bothProtocolsOn('SIDECAR_INBOUND', 2379)],
     },
@@ -151,7 +156,7 @@ export function wasmPlugins(mesh: MeshFile, code: FilterCode): KubeObject[] {
     kind: 'WasmPlugin',
     metadata: { namespace: storage.namespace, name: `tidb-mesh-${component}` },
     spec: {
-      selector: { matchLabels: operatorLabels(storage.cluster, component) },
+      selector: { matchLabels: labelsOf(mesh, component) },
       match: [{ mode: 'SERVER', ports: [{ number }] }],
       url: imageUrl(mesh, code),
       imagePullPolicy: 'IfNotPresent',
@@ -162,7 +167,7 @@ export function wasmPlugins(mesh: MeshFile, code: FilterCode): KubeObject[] {
   }));
 }
 
-/** Supersedes WasmPlugin from Istio 1.30 on (istio.io/api extensions/v1alpha1/traffic_extension.proto). */
+/** Supersedes WasmPlugin from Istio 1.30 on. */
 export function trafficExtensions(mesh: MeshFile, code: FilterCode): KubeObject[] {
   const { storage } = mesh;
   return FILTERED_PORTS.map(({ component, number }) => ({
@@ -170,12 +175,12 @@ export function trafficExtensions(mesh: MeshFile, code: FilterCode): KubeObject[
     kind: 'TrafficExtension',
     metadata: { namespace: storage.namespace, name: `tidb-mesh-${component}` },
     spec: {
-      selector: { matchLabels: operatorLabels(storage.cluster, component) },
+      selector: { matchLabels: labelsOf(mesh, component) },
       match: [{ mode: 'SERVER', ports: [{ number }] }],
       wasm: {
         url: imageUrl(mesh, code),
         imagePullPolicy: 'IfNotPresent',
-        failStrategy: 'FAIL_CLOSE',
+        failStrategy: RELOAD,
         pluginName: FILTER_NAME,
         pluginConfig: filterConfig(mesh),
       },

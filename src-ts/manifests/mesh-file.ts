@@ -1,12 +1,18 @@
 /** The mesh file: users edit it, and all manifests are rendered from it. */
 import { parseDocument, type Document } from 'yaml';
 import type { PluginConfig } from '../config/types.ts';
+import { isOperator, OPERATORS, principals, type Operator, type Principals } from './operator.ts';
+import { DEFAULT_TARGET, isTarget, NEWEST_TARGET, OLDEST_TARGET, type Target } from './target.ts';
 
 export interface MeshFile {
+  /** The version of Istio that the manifests are for. */
+  target: Target;
+  /** The major version of TiDB Operator that makes the storage layer's pods. */
+  operator: Operator;
   storage: {
     /** Namespace of the storage layer. */
     namespace: string;
-    /** `metadata.name` of the TidbCluster that is the storage layer. */
+    /** `metadata.name` of the TidbCluster that is the storage layer; of its Cluster, PDGroup and TiKVGroup with TiDB Operator v2. */
     cluster: string;
   };
   /** Istio's trust domain, the authority of every SPIFFE principal. */
@@ -21,7 +27,16 @@ export interface MeshFile {
   pluginConfig: PluginConfig;
 }
 
-const FIELDS = ['storage', 'trustDomain', 'clusterDomain', 'alsoTrusted', 'image', 'pluginConfig'];
+const FIELDS = [
+  'target',
+  'operator',
+  'storage',
+  'trustDomain',
+  'clusterDomain',
+  'alsoTrusted',
+  'image',
+  'pluginConfig',
+];
 const STORAGE_FIELDS = ['namespace', 'cluster'];
 const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const DNS_NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
@@ -96,30 +111,41 @@ export function readMeshFile(source: string): MeshFile {
   if (typeof pluginConfig !== 'object' || pluginConfig === null || Array.isArray(pluginConfig))
     fail('pluginConfig', 'must be an object');
   if ('pd' in pluginConfig) fail('pluginConfig.pd', 'follows from "storage": leave it out here');
+  const target = root['target'] ?? DEFAULT_TARGET;
+  if (!isTarget(target))
+    fail('target', `must be a version of Istio from ${OLDEST_TARGET} to ${NEWEST_TARGET}, written like that`);
+  const operator = root['operator'] ?? 'v1';
+  if (!isOperator(operator))
+    fail('operator', `must be a major version of TiDB Operator: ${OPERATORS.join(' or ')}`);
   const namespace = text(storage['namespace'], 'storage.namespace', DNS_LABEL, 'the name of a namespace');
+  const cluster = text(storage['cluster'], 'storage.cluster', DNS_LABEL, 'the name of a TidbCluster');
   const trustDomain = text(root['trustDomain'], 'trustDomain', DNS_NAME, 'a trust domain', DEFAULT_DOMAIN);
   return {
-    storage: {
-      namespace,
-      cluster: text(storage['cluster'], 'storage.cluster', DNS_LABEL, 'the name of a TidbCluster'),
-    },
+    target,
+    operator,
+    storage: { namespace, cluster },
     trustDomain,
     clusterDomain: text(root['clusterDomain'], 'clusterDomain', DNS_NAME, 'a DNS domain', DEFAULT_DOMAIN),
     alsoTrusted: trusted.map((one, i) =>
       text(one, `alsoTrusted[${i}]`, PRINCIPAL, 'a principal like cluster.local/ns/monitoring/sa/prometheus'),
     ),
     image: text(root['image'], 'image', IMAGE, 'an image like registry.example.com/tidb-mesh', DEFAULT_IMAGE),
-    pluginConfig: withRules(pluginConfig as PluginConfig, trustDomain, namespace),
+    pluginConfig: withRules(
+      pluginConfig as PluginConfig,
+      principals(operator, trustDomain, namespace, cluster),
+    ),
   };
 }
 
 /**
- * Without rules, those that the mesh file's own trust domain and namespace give: the storage layer's workloads are system principals,
- * and elsewhere the namespace is the tenant. The filter's own default knows neither.
+ * Without rules, those that the mesh file's own trust domain and names give: the storage layer's workloads are system principals, and
+ * elsewhere the namespace is the tenant, or the service account where all share one namespace. The filter's own default knows neither.
  */
-function withRules(config: PluginConfig, trustDomain: string, namespace: string): PluginConfig {
+function withRules(config: PluginConfig, { system, tenant }: Principals): PluginConfig {
   if (config.rules !== undefined || config.requirePrincipal === false) return config;
-  const accounts = (ns: string): string => `spiffe://${trustDomain}/ns/${ns}/sa/*`;
-  const rules = [{ principal: accounts(namespace), system: true }, { principal: accounts('{tenant}') }];
-  return { ...config, rules };
+  const principal = (of: string): string => `spiffe://${of}`;
+  return {
+    ...config,
+    rules: [{ principal: principal(system), system: true }, { principal: principal(tenant) }],
+  };
 }

@@ -2,11 +2,12 @@
 import { stringify } from 'yaml';
 import { accessPolicies, portDeclarations } from './access.ts';
 import { clientSide } from './client-side.ts';
-import { EXAMPLE_VERSIONS, storageLayer, tenantCluster } from './examples.ts';
+import { examplesFor } from './examples.ts';
 import { bothProtocols, envoyFilters, trafficExtensions, wasmPlugins, type FilterCode } from './filters.ts';
 import { dashboardObject, monitors, rulesObject, telemetry } from '../observability/objects.ts';
-import type { MeshFile } from './mesh-file.ts';
+import { MeshFileError, type MeshFile } from './mesh-file.ts';
 import type { KubeObject } from './storage.ts';
+import { hasTrafficExtension } from './target.ts';
 
 export interface RenderedFile {
   /** Relative to the output folder, with `/`. */
@@ -87,24 +88,7 @@ function overlay(part: Part, header: readonly string[], objects: readonly KubeOb
 }
 
 function examples(mesh: MeshFile): RenderedFile[] {
-  const tenants = mesh.pluginConfig.tenants.map(({ name }) => name);
-  return EXAMPLE_VERSIONS.flatMap((version) => {
-    const made = `For ${version.operator} and TiDB ${version.tidb}. Edit: replicas, storage, resources.`;
-    return [
-      file(
-        `examples/${version.folder}/storage-layer.yaml`,
-        ['The storage layer: PD, TiKV and the one TiDB that collects garbage for all tenants.', made],
-        storageLayer(mesh, version),
-      ),
-      ...tenants.map((tenant) =>
-        file(
-          `examples/${version.folder}/${tenant}.yaml`,
-          [`Tenant ${tenant}: TiDB only, on the storage layer. The namespace is the tenant.`, made],
-          tenantCluster(mesh, tenant, version),
-        ),
-      ),
-    ];
-  });
+  return examplesFor(mesh).map(({ path, header, objects }) => file(`examples/${path}`, header, objects));
 }
 
 function observability(mesh: MeshFile): RenderedFile[] {
@@ -151,7 +135,7 @@ const OVERLAYS: Record<Exclude<Part, 'base' | 'observability' | 'examples'>, rea
     'The filter as a WasmPlugin: Istio fetches it from a registry by its digest. Until then, every request gets 503.',
   ],
   trafficextension: [
-    'The filter as a TrafficExtension (Istio 1.30 and later): Istio fetches it from a registry by its digest. Not tested, only checked against the schema.',
+    'The filter as a TrafficExtension: Istio fetches it from a registry by its digest. Until then, every request gets 503.',
   ],
   clientside: [
     "The filter in the sidecars of the tenants' own TiDBs. It protects nobody: whoever controls a tenant's pod can go round it and reach every tenant's rows.",
@@ -159,8 +143,35 @@ const OVERLAYS: Record<Exclude<Part, 'base' | 'observability' | 'examples'>, rea
   ],
 };
 
-/** Renders all files, or those of the given parts, in a fixed order. */
-export function render(mesh: MeshFile, code: FilterCode, parts: readonly Part[] = PARTS): RenderedFile[] {
+/** Why a part cannot be rendered from this mesh file; undefined where it can. */
+function lacking({ target, operator }: MeshFile, part: Part): string | undefined {
+  if (part === 'trafficextension' && !hasTrafficExtension(target))
+    return `trafficextension: target ${target} does not know TrafficExtension, which is new in istio-1.30; render envoyfilter or wasmplugin, or change "target"`;
+  if (part === 'wasmplugin' && hasTrafficExtension(target))
+    return `wasmplugin: TrafficExtension supersedes it in target ${target}; render trafficextension`;
+  if (part === 'clientside' && operator === 'v2')
+    return 'clientside: it knows a tenant by its namespace, and operator v2 has all tenants in one; render envoyfilter';
+  return undefined;
+}
+
+/** What can be rendered from a mesh file. */
+export function partsOf(mesh: MeshFile): Part[] {
+  return PARTS.filter((part) => lacking(mesh, part) === undefined);
+}
+
+/**
+ * Renders all files, or those of the given parts, in a fixed order.
+ * @throws MeshFileError when a given part needs another target or operator
+ */
+export function render(
+  mesh: MeshFile,
+  code: FilterCode,
+  parts: readonly Part[] = partsOf(mesh),
+): RenderedFile[] {
+  for (const part of parts) {
+    const reason = lacking(mesh, part);
+    if (reason !== undefined) throw new MeshFileError(reason);
+  }
   const made: Record<Part, () => RenderedFile[]> = {
     base: () => base(mesh),
     envoyfilter: () => overlay('envoyfilter', OVERLAYS.envoyfilter, envoyFilters(mesh, code)),

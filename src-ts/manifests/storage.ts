@@ -1,6 +1,7 @@
 /** The storage layer's labels and ports, as TiDB Operator makes them. */
 import type { PdConfig } from '../config/types.ts';
 import type { MeshFile } from './mesh-file.ts';
+import { podLabels } from './operator.ts';
 
 export type KubeObject = Record<string, unknown>;
 export type Component = 'pd' | 'tikv';
@@ -18,13 +19,9 @@ export const FILTERED_PORTS: readonly FilteredPort[] = [
   { component: 'tikv', number: 20160, protocol: 'GRPC' },
 ];
 
-export function operatorLabels(cluster: string, component: string): Record<string, string> {
-  return {
-    'app.kubernetes.io/name': 'tidb-cluster',
-    'app.kubernetes.io/managed-by': 'tidb-operator',
-    'app.kubernetes.io/instance': cluster,
-    'app.kubernetes.io/component': component,
-  };
+/** Selects the pods of a component of the storage layer. */
+export function labelsOf({ operator, storage }: MeshFile, component: Component): Record<string, string> {
+  return podLabels(operator, storage.cluster, component);
 }
 
 /** The filter reaches PD's HTTP API through its pod's own outbound cluster, so with mTLS. */

@@ -1,11 +1,12 @@
 /** What a Kubernetes cluster's monitoring is told: where the metrics are, the rules, the dashboard, access logs and traces. */
 import type { MeshFile } from '../manifests/mesh-file.ts';
-import { FILTERED_PORTS, operatorLabels, type KubeObject } from '../manifests/storage.ts';
+import { clusterLabel } from '../manifests/operator.ts';
+import { FILTERED_PORTS, labelsOf, type KubeObject } from '../manifests/storage.ts';
+import { telemetryApi } from '../manifests/target.ts';
 import { alerts, RECORDINGS, type Alert } from './alerts.ts';
 import { dashboard } from './dashboard.ts';
 
 const MONITORING = 'monitoring.coreos.com/v1';
-const TELEMETRY = 'telemetry.istio.io/v1alpha1';
 /** Name of the provider of access logs in Istio's MeshConfig, see docs/operations.md. */
 const LOG_PROVIDER = 'tidb-mesh-access-log';
 
@@ -36,26 +37,27 @@ export function rulesObject({ storage, pluginConfig }: MeshFile): KubeObject {
 }
 
 /** One for each kind of pod that has the filter. Envoy shows its metrics at a port of its own, without mTLS. */
-export function monitors({ storage }: MeshFile): KubeObject[] {
+export function monitors(mesh: MeshFile): KubeObject[] {
+  const { storage } = mesh;
   return FILTERED_PORTS.map(({ component }) => ({
     apiVersion: MONITORING,
     kind: 'PodMonitor',
     metadata: { namespace: storage.namespace, name: `tidb-mesh-${component}` },
     spec: {
-      selector: { matchLabels: operatorLabels(storage.cluster, component) },
+      selector: { matchLabels: labelsOf(mesh, component) },
       podMetricsEndpoints: [{ port: 'http-envoy-prom', path: '/stats/prometheus', interval: '15s' }],
     },
   }));
 }
 
 /** Access logs with the tenant and the code of a refusal, and the tenant as a tag of spans. */
-export function telemetry({ storage }: MeshFile): KubeObject {
+export function telemetry({ storage, operator, target }: MeshFile): KubeObject {
   return {
-    apiVersion: TELEMETRY,
+    apiVersion: telemetryApi(target),
     kind: 'Telemetry',
     metadata: { namespace: storage.namespace, name: 'tidb-mesh' },
     spec: {
-      selector: { matchLabels: { 'app.kubernetes.io/instance': storage.cluster } },
+      selector: { matchLabels: clusterLabel(operator, storage.cluster) },
       accessLogging: [{ providers: [{ name: LOG_PROVIDER }] }],
       tracing: [{ customTags: { tenant: { header: { name: 'x-tidb-mesh-tenant' } } } }],
     },

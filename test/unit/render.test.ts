@@ -4,18 +4,35 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { parseAllDocuments } from 'yaml';
 import { Judge } from '../../src-ts/config/judge.ts';
+import { unserved } from '../../src-ts/config/served.ts';
 import { configSources } from '../../src-ts/config/sources.ts';
 import type { PluginConfig } from '../../src-ts/config/types.ts';
 import { clientSide } from '../../src-ts/manifests/client-side.ts';
 import { WITHOUT_CODE } from '../../src-ts/manifests/code.ts';
-import { MeshFileError, readMeshFile } from '../../src-ts/manifests/mesh-file.ts';
+import { MeshFileError, readMeshFile, type MeshFile } from '../../src-ts/manifests/mesh-file.ts';
 import { render } from '../../src-ts/manifests/render.ts';
 import { VERSION } from '../../src-ts/version.ts';
 import { ROOT } from '../../src-ts/wasm/builds.ts';
 
 const FOLDER = join(ROOT, 'manifests');
 const SOURCE = readFileSync(join(FOLDER, 'mesh.yaml'), 'utf8');
-const FILES = render(readMeshFile(SOURCE), WITHOUT_CODE);
+const V2 = readMeshFile(readFileSync(join(FOLDER, 'operator-v2/mesh.yaml'), 'utf8'));
+const MESH = { storage: { namespace: 'storage', cluster: 'sl' }, pluginConfig: {} };
+const FILES = [
+  ...render(readMeshFile(SOURCE), WITHOUT_CODE),
+  ...render(V2, WITHOUT_CODE, ['base', 'examples']).map(({ path, text }) => ({
+    path: `operator-v2/${path}`,
+    text,
+  })),
+];
+
+interface Policy {
+  kind: string;
+  spec: {
+    selector?: { matchLabels: Record<string, string> };
+    workloadSelector?: { labels: Record<string, string> };
+  };
+}
 
 describe('manifests/', () => {
   test.each(FILES.map(({ path, text }) => [path, text]))('%s is as mesh.yaml renders it', (path, text) => {
@@ -58,10 +75,92 @@ describe("the filter on the tenants' side", () => {
   });
 });
 
+describe('the version of Istio', () => {
+  const mesh = (target?: string): MeshFile =>
+    readMeshFile(JSON.stringify({ ...MESH, pluginConfig: { tenants: [{ name: 'a', number: 1 }] }, target }));
+  const text = (target?: string): string =>
+    render(mesh(target), WITHOUT_CODE)
+      .map((file) => file.text)
+      .join('');
+
+  test.each([
+    [undefined, false, false],
+    ['istio-1.22', false, false],
+    ['istio-1.23', false, false],
+    ['istio-1.24', true, false],
+    ['istio-1.29', true, false],
+    ['istio-1.30', true, true],
+    ['istio-1.31', true, true],
+  ])('%s: API v1 is %s, TrafficExtension and FAIL_RELOAD are %s', (target, hasV1, isNew) => {
+    const made = text(target);
+    const betas = [
+      /security.istio.io\/v1beta1/,
+      /networking.istio.io\/v1beta1/,
+      /telemetry.istio.io\/v1alpha1/,
+    ];
+    for (const beta of betas) expect(beta.test(made)).toBe(!hasV1);
+    expect(made.includes('kind: TrafficExtension')).toBe(isNew);
+    expect(made.includes('kind: WasmPlugin')).toBe(!isNew);
+    expect(made.includes('failure_policy: FAIL_RELOAD')).toBe(isNew);
+    expect(made.includes('failStrategy: FAIL_RELOAD')).toBe(isNew);
+  });
+
+  test.each([
+    ['istio-1.29', 'trafficextension', 'target istio-1.29 does not know TrafficExtension'],
+    ['istio-1.30', 'wasmplugin', 'TrafficExtension supersedes it in target istio-1.30'],
+  ] as const)('%s: %s is refused', (target, part, why) => {
+    expect(() => render(mesh(target), WITHOUT_CODE, [part])).toThrow(new RegExp(`^${part}: .*${why}`));
+  });
+});
+
+describe('TiDB Operator v2', () => {
+  test('no policy and no selector is for tenants as well', () => {
+    for (const { path, text } of render(V2, WITHOUT_CODE, ['base', 'envoyfilter']))
+      for (const object of parseAllDocuments(text).map((document) => document.toJS() as Policy)) {
+        if (object.kind === 'Kustomization') continue;
+        const labels = object.spec.selector?.matchLabels ?? object.spec.workloadSelector?.labels ?? {};
+        expect([path, labels]).toEqual([
+          path,
+          expect.objectContaining({ 'pingcap.com/cluster': 'storage-layer' }),
+        ]);
+        const ofStorage =
+          labels['pingcap.com/component'] !== 'tidb' || labels['pingcap.com/group'] === 'storage-layer';
+        expect([path, ofStorage]).toEqual([path, true]);
+      }
+  });
+
+  test('without rules the storage layer has one account, and every other account is the tenant of its name', () => {
+    const { pluginConfig } = readMeshFile(JSON.stringify({ ...MESH, operator: 'v2' }));
+    expect(pluginConfig.rules).toEqual([
+      { principal: 'spiffe://cluster.local/ns/storage/sa/sl', system: true },
+      { principal: 'spiffe://cluster.local/ns/storage/sa/{tenant}' },
+    ]);
+  });
+
+  test.each([
+    ['spiffe://cluster.local/ns/storage/sa/*'],
+    ['spiffe://*'],
+    ['spiffe://cluster.local/ns/storage/sa/cluster1'],
+  ])('a rule that makes the tenants a part of the storage layer is an error: %s', (principal) => {
+    const rules = [{ principal, system: true }, ...(V2.pluginConfig.rules ?? [])];
+    const found = unserved({ ...V2, pluginConfig: { ...V2.pluginConfig, rules } });
+    expect(found).toMatchObject([{ severity: 'error', path: 'rules[0].principal' }]);
+    expect(found[0]!.text).toContain('makes tenant "cluster1" a system principal');
+  });
+
+  test('its own mesh file has no such rule', () => {
+    expect(unserved(V2)).toEqual([]);
+  });
+
+  test('the filter in the sidecars of the tenants is refused', () => {
+    expect(() => render(V2, WITHOUT_CODE, ['clientside'])).toThrow(/^clientside: .*operator v2/);
+  });
+});
+
 describe('the image of the filter', () => {
   const urlOf = (image: string): string[] =>
     render({ ...readMeshFile(SOURCE), image }, { base64: '', imageDigest: 'sha256:d' }, [
-      'wasmplugin',
+      'trafficextension',
     ]).flatMap(({ text }) => [...text.matchAll(/oci:[^"\n]*/g)].map(([url]) => url));
   test.each([
     ['host:5000/mesh', `oci://host:5000/mesh:${VERSION}@sha256:d`],
@@ -72,14 +171,27 @@ describe('the image of the filter', () => {
   });
 });
 
-const MESH = { storage: { namespace: 'storage', cluster: 'sl' }, pluginConfig: {} };
-
 describe('a mesh file that is refused', () => {
   const bad: [string, object, string][] = [
     [
       'an unknown field',
       { ...MESH, storrage: 1 },
-      'storrage: unknown field; known here: storage, trustDomain, clusterDomain, alsoTrusted, image, pluginConfig',
+      'storrage: unknown field; known here: target, operator, storage, trustDomain, clusterDomain, alsoTrusted, image, pluginConfig',
+    ],
+    [
+      'a version of Istio that is not known',
+      { ...MESH, target: 'istio-1.99' },
+      'target: must be a version of Istio from istio-1.22 to istio-1.31, written like that',
+    ],
+    [
+      'a version of Istio that is a number, as YAML reads 1.30',
+      { ...MESH, target: 1.3 },
+      'target: must be a version of Istio from istio-1.22 to istio-1.31, written like that',
+    ],
+    [
+      'an operator that is not known',
+      { ...MESH, operator: 'v3' },
+      'operator: must be a major version of TiDB Operator: v1 or v2',
     ],
     ['no storage', { pluginConfig: {} }, 'storage: must be a mapping'],
     [

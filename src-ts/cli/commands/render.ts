@@ -6,9 +6,15 @@ import pc from 'picocolors';
 import { unserved } from '../../config/served.ts';
 import { CommandError, EXIT } from '../../errors.ts';
 import { WITHOUT_CODE, codeOf, releaseWasm } from '../../manifests/code.ts';
-import { PARTS, render as renderFiles, type Part, type RenderedFile } from '../../manifests/render.ts';
+import {
+  PARTS,
+  partsOf,
+  render as renderFiles,
+  type Part,
+  type RenderedFile,
+} from '../../manifests/render.ts';
 import type { Definition, Result } from '../definition.ts';
-import { readMesh } from '../files.ts';
+import { inFile, readMesh } from '../files.ts';
 
 interface Options {
   readonly out: string;
@@ -29,7 +35,7 @@ export const render: Definition<Options, [string]> = {
       'then: kubectl apply --server-side -k build/manifests/envoyfilter',
     ],
     ['tidb-mesh render mesh.yaml --out build/manifests --check', 'in CI: are they current?'],
-    'tidb-mesh render mesh.yaml --out build/manifests --only base wasmplugin',
+    'tidb-mesh render mesh.yaml --out build/manifests --only base envoyfilter',
   ],
   exits: { [EXIT.failed]: 'the mesh file is not valid, or a file differs with --check' },
   define: (command) =>
@@ -44,7 +50,7 @@ export const render: Definition<Options, [string]> = {
     const [unmatched] = unserved(mesh).filter(({ severity }) => severity === 'error');
     if (unmatched) throw new CommandError('INVALID', `${meshPath}: ${unmatched.text}`, unmatched.suggestion);
     const code = options.code ? codeOf(await releaseWasm(tell)) : WITHOUT_CODE;
-    const files = renderFiles(mesh, code, options.only ?? PARTS);
+    const files = inFile(meshPath, () => renderFiles(mesh, code, options.only ?? partsOf(mesh)));
     const states = files.map((file) => ({ path: file.path, state: stateOf(options.out, file) }));
     const changed = files.filter((_, i) => states[i]?.state !== 'same');
     if (options.check !== true) changed.forEach((file) => write(options.out, file));

@@ -8,6 +8,7 @@ import type { PluginConfig } from '../../src-ts/config/types.ts';
 import type { MeshFile } from '../../src-ts/manifests/mesh-file.ts';
 import type { Part } from '../../src-ts/manifests/render.ts';
 import { ROOT } from '../../src-ts/wasm/builds.ts';
+import type { IstioVersion } from '../harness/stack/builds.ts';
 import { TRUST_DOMAIN, type ControlPlane } from './control-plane.ts';
 import { STORAGE, type KubeObject } from './objects.ts';
 
@@ -20,8 +21,8 @@ export const CHECKED_IN = join(ROOT, 'manifests');
 export interface Manifests {
   /** The folder of a part, for `-k`; of the latest configuration. */
   folder(part: Part): string;
-  /** Renders everything anew for this configuration. */
-  render(config: PluginConfig): Promise<void>;
+  /** Renders everything anew for this configuration, and with this image. */
+  render(config: PluginConfig, image?: string): Promise<void>;
   /** Applies an overlay as it was rendered last. Throws with what kubectl says. */
   apply(overlay?: Overlay): Promise<void>;
   /** Deletes all that an overlay holds. */
@@ -33,18 +34,20 @@ export interface Manifests {
 const run = promisify(execFile);
 
 /** Manifests in a folder of their own, for the storage layer of the tests; none are rendered yet. */
-export function manifestsIn(home: string, controlPlane: ControlPlane): Manifests {
+export function manifestsIn(home: string, controlPlane: ControlPlane, istio: IstioVersion): Manifests {
   mkdirSync(home, { recursive: true });
   const meshFile = join(home, 'mesh.yaml');
   const out = join(home, 'rendered');
   const folder = (part: Part): string => join(out, part);
   return {
     folder,
-    async render(config) {
+    async render(config, image) {
       const content: Partial<MeshFile> = {
+        target: `istio-${istio}`,
         storage: STORAGE,
         trustDomain: TRUST_DOMAIN,
         pluginConfig: config,
+        ...(image === undefined ? {} : { image }),
       };
       writeFileSync(meshFile, stringify(content));
       const command = join(ROOT, 'src-ts/cli/bin.mjs');

@@ -6,10 +6,12 @@
 import { join } from 'node:path';
 import type { PluginConfig } from '../../src-ts/config/types.ts';
 import {
+  NEWEST_ISTIO,
   prepare,
   prepareControlPlane,
   type Binaries,
   type ControlPlaneBinaries,
+  type IstioVersion,
 } from '../harness/stack/builds.ts';
 import { setBoundaries } from '../harness/stack/boundaries.ts';
 import { storeInspector, type StoreInspector } from '../harness/stack/inspect.ts';
@@ -45,6 +47,8 @@ export interface Tenant {
 }
 
 export interface MeshOptions {
+  /** The newest one that is tested by default. */
+  istio?: IstioVersion;
   tenants?: Tenant[];
   /** How the filter is installed; in front of the storage layer by default. */
   overlay?: Overlay;
@@ -107,7 +111,8 @@ export function pluginConfigFor(tenants: Tenant[]): PluginConfig {
 /** Builds what is needed and starts all but the tenants' TiDBs; the filter is in place. */
 export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
   const progress = options.progress ?? silent;
-  const binaries = { ...(await prepare(progress)), controlPlane: await prepareControlPlane(progress) };
+  const controlPlane = await prepareControlPlane(progress, options.istio ?? NEWEST_ISTIO);
+  const binaries = { ...(await prepare(progress)), controlPlane };
   const run = await startRun(options.logFolder);
   try {
     return await startAll(run, binaries, options, progress);
@@ -134,7 +139,7 @@ async function startAll(
     );
   };
 
-  const manifests = manifestsIn(join(run.data, 'manifests'), controlPlane);
+  const manifests = manifestsIn(join(run.data, 'manifests'), controlPlane, binaries.controlPlane.istio);
   const configure = async (config: PluginConfig): Promise<void> => {
     await manifests.render(config);
     await manifests.apply(options.overlay);

@@ -48,11 +48,9 @@ export function podObject({ pod, namespace, serviceAccount, labels }: PodInfo): 
     metadata: { namespace, name: pod.name, labels: { ...labels, ...INJECTED_LABELS } },
     spec: {
       serviceAccountName: serviceAccount,
-      containers: [
-        { name: 'main', image: 'none' },
-        // By this name Istio's tools know a pod that has a sidecar.
-        { name: 'istio-proxy', image: 'none' },
-      ],
+      // As Istio injects it where Kubernetes has native sidecars. By this name its tools know a pod that has one.
+      initContainers: [{ name: 'istio-proxy', image: 'none', restartPolicy: 'Always' }],
+      containers: [{ name: 'main', image: 'none' }],
     },
   };
 }

@@ -120,6 +120,10 @@ export async function startSidecar(
       CA_ADDR: `${ISTIOD_NAME}:15012`,
       PILOT_CERT_PROVIDER: 'istiod',
       CLOUD_PLATFORM: 'none',
+      // An extension of Istio's own build of Envoy.
+      PEER_METADATA_DISCOVERY: 'false',
+      // A registry of a test has no certificate.
+      WASM_INSECURE_REGISTRIES: '*',
       OUTPUT_CERTS: './certs',
       ISTIO_META_CLUSTER_ID: 'Kubernetes',
       ISTIO_META_INTERCEPTION_MODE: 'REDIRECT',

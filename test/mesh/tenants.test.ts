@@ -1,15 +1,21 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { readFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
+import { compatImage } from '../../src-ts/oci/image.ts';
+import { readBuilt, RELEASE } from '../../src-ts/wasm/builds.ts';
 import type { Tidb } from '../harness/stack/tidb.ts';
+import { registryOf } from '../harness/support/registry.ts';
 import { TRUST_DOMAIN } from './control-plane.ts';
 import { CHECKED_IN } from './manifests.ts';
-import { startMesh, SYSTEM_ACCOUNT, type Member, type Mesh } from './mesh.ts';
-import { operatorLabels, STORAGE } from './objects.ts';
+import { pluginConfigFor, startMesh, SYSTEM_ACCOUNT, type Member, type Mesh } from './mesh.ts';
+import { namespaceObject, operatorLabels, STORAGE } from './objects.ts';
+import { NO_CRDS, operatorCrds } from './operator-crds.ts';
 import { callUnary, getHttp1, sendRaw, type GrpcOutcome, type Target } from './probe.ts';
 import { fillTable, tableTags } from './rows.ts';
 import { PD_PEER_PORT, PD_PORT, STORE_PORT, STORE_STATUS_PORT } from './storage.ts';
-import { eventually, meshSuite } from './suite.ts';
+import { eventually, expectNoFindings, expectValid, meshSuite } from './suite.ts';
 
 const PERMISSION_DENIED = 7;
 const UNAUTHENTICATED = 16;
@@ -279,30 +285,22 @@ meshSuite('two tenants in a mesh', () => {
     const files = ['access', 'ports', 'pd-protocols'].map((name) => ['base', name] as const);
     const rest = [
       ['envoyfilter', 'filter'],
-      ['wasmplugin', 'filter'],
+      ['trafficextension', 'filter'],
       ['observability', 'telemetry'],
     ] as const;
     for (const [part, name] of [...files, ...rest]) {
       const file = join(mesh.manifests.folder(part), `${name}.yaml`);
-      const validated = await mesh.controlPlane.istioctl(['validate', '-f', file]);
-      expect(validated).toEqual({ status: 0, stdout: '', stderr: `"${file}" is valid\n` });
+      await expectValid(mesh.controlPlane, file);
     }
-    const analyzed = await mesh.controlPlane.istioctl(['analyze', '-n', STORAGE.namespace, '--output=json']);
-    const found = JSON.parse(analyzed.stdout || '[]') as { level: string; origin: string; message: string }[];
-    expect(found.filter(({ level }) => level !== 'Info')).toEqual([]);
+    await expectNoFindings(mesh.controlPlane, STORAGE.namespace);
   });
 
-  // Of TrafficExtension, which Istio has from 1.30 on, no more than this can be told here.
-  test.each(['envoyfilter', 'wasmplugin', 'trafficextension'] as const)(
+  test.each(['envoyfilter', 'trafficextension'] as const)(
     'the overlay %s builds, with all of the base in it',
     async (overlay) => {
       const built = await mesh.controlPlane.kubectl(['kustomize', mesh.manifests.folder(overlay)]);
       const kinds = parseAllDocuments(built).map((document) => String(document.get('kind')));
-      const filters = {
-        envoyfilter: 'EnvoyFilter',
-        wasmplugin: 'WasmPlugin',
-        trafficextension: 'TrafficExtension',
-      };
+      const filters = { envoyfilter: 'EnvoyFilter', trafficextension: 'TrafficExtension' };
       expect(kinds.filter((kind) => kind === 'AuthorizationPolicy')).toHaveLength(2);
       expect(kinds.filter((kind) => kind === 'PeerAuthentication')).toHaveLength(1);
       expect(kinds.filter((kind) => kind === 'Sidecar')).toHaveLength(2);
@@ -312,14 +310,6 @@ meshSuite('two tenants in a mesh', () => {
     },
   );
 
-  test('Istio takes the WasmPlugins', async () => {
-    const folder = mesh.manifests.folder('wasmplugin');
-    const { status, stderr } = await mesh.controlPlane.tryKubectl([
-      ...['apply', '--server-side', '--force-conflicts', '--dry-run=server', '-k', folder],
-    ]);
-    expect([status, stderr]).toEqual([0, '']);
-  });
-
   test("the manifests of the repository, without the filter's code, are refused", async () => {
     const { status, stderr } = await mesh.controlPlane.tryKubectl([
       ...['apply', '--server-side', '--force-conflicts', '--dry-run=server'],
@@ -328,6 +318,85 @@ meshSuite('two tenants in a mesh', () => {
     expect(status).not.toBe(0);
     // One for PD, one for TiKV.
     expect(stderr.match(/denied the request: .*illegal base64 data/g)).toHaveLength(2);
+  });
+
+  test('the failure policy arrives in Envoy', () => {
+    for (const member of [mesh.pd, mesh.store])
+      expect(member.sidecar.admin('config_dump')).toMatch(/"failure_policy": "FAIL_RELOAD"/);
+  });
+
+  const crds = operatorCrds();
+  const testWithCrds = crds === undefined ? test.skip : test;
+  const withCrds = (title: string): string => (crds === undefined ? `${title} (${NO_CRDS})` : title);
+
+  testWithCrds(withCrds("TiDB Operator's own types take the examples"), async () => {
+    const { kubectl, tryKubectl } = mesh.controlPlane;
+    const apply = ['apply', '--server-side', '--force-conflicts'];
+    const v2 = 'operator-v2/examples/operator-v2';
+    await kubectl([...apply, ...crds!.flatMap((file) => ['-f', file])]);
+    await kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=60s']);
+    // A dry run makes no namespace, and no object without one.
+    await mesh.apply(...['cluster1', 'cluster2'].map(namespaceObject));
+    await kubectl([...apply, '-f', join(CHECKED_IN, v2, 'accounts.yaml')]);
+
+    const folders = ['examples/v8.5', 'examples/v5.2.1', v2].map((folder) => join(CHECKED_IN, folder));
+    const dryRun = [...apply, '--dry-run=server', '--validate=strict'];
+    const taken = await Promise.all(folders.map((folder) => tryKubectl([...dryRun, '-f', folder])));
+    for (const { status, stderr } of taken) expect([status, stderr]).toEqual([0, '']);
+
+    // The types are asked: they refuse a field that they do not know. So is the policy about accounts, some time after it is made.
+    const tenant = readFileSync(join(CHECKED_IN, v2, 'cluster1.yaml'), 'utf8');
+    const group = await tryKubectl([...dryRun, '-f', '-'], tenant.replace('replicas:', 'replikas:'));
+    expect(group.stderr).toMatch(
+      /replikas.* unknown field|unknown field .*replikas|replikas: field not declared/,
+    );
+    const cluster = readFileSync(join(CHECKED_IN, 'examples/v8.5/cluster1.yaml'), 'utf8');
+    const other = await tryKubectl([...dryRun, '-f', '-'], cluster.replace('replicas: 2', 'replicas: two'));
+    expect(other.stderr).toMatch(/replicas/);
+    const forged = tenant.replace('serviceAccountName: cluster1', 'serviceAccountName: cluster2');
+    await eventually(
+      () => tryKubectl([...dryRun, '-f', '-'], forged),
+      ({ stderr }) => stderr.includes('serviceAccountName must be the name of the group'),
+    );
+  });
+
+  // The last one: while the filters change places, nobody maps the keys of the TiDBs.
+  test('a TrafficExtension brings the filter from a registry, and it decides as before', async () => {
+    const image = compatImage(await readBuilt(RELEASE));
+    const registry = registryOf('tidb-mesh', [image]);
+    await new Promise<void>((ready) => registry.listen(0, mesh.network.gateway, ready));
+    try {
+      const { port } = registry.address() as AddressInfo;
+      const where = `${mesh.network.gateway}:${port}/tidb-mesh`;
+      await mesh.manifests.render(pluginConfigFor(mesh.tenants), where);
+      const { kubectl } = mesh.controlPlane;
+      await kubectl(['delete', 'envoyfilter', '-n', STORAGE.namespace, 'tidb-mesh-pd', 'tidb-mesh-tikv']);
+      await mesh.manifests.apply('trafficextension');
+      const members = [
+        [mesh.pd, PD_PORT, 'pd', GET_MEMBERS],
+        [mesh.store, STORE_PORT, 'tikv', STORE_SAFE_TS],
+      ] as const;
+      for (const [member, filtered, component, method] of members) {
+        const filters = await eventually(
+          () => inboundChains(member).find((chain) => chain.port === filtered)?.filters ?? [],
+          (names) => names.some((name) => name.includes(`tidb-mesh-${component}`)),
+          60_000,
+        );
+        expect(filters).not.toContain('tidb-mesh');
+        const by = (as: Member): Promise<GrpcOutcome> =>
+          callUnary(target(member, filtered, as, ['h2']), method);
+        await eventually(
+          () => by(tidbs.get('alpha')!),
+          ({ status }) => status === 0,
+          60_000,
+        );
+        const refused = await by(mallory);
+        expectRefused(refused);
+        expect(refused.message).toContain(principal('mallory', 'tidb'));
+      }
+    } finally {
+      registry.close();
+    }
   });
 
   /** Keys under this one in PD's etcd, as they lie there. */

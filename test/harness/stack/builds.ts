@@ -24,8 +24,12 @@ export interface Binaries {
   wasm: string;
 }
 
+/** The versions of Istio that the tests run: the newest one, and the oldest one that is supported. */
+export type IstioVersion = keyof typeof ISTIO_CRDS;
+
 /** Paths of a service mesh's control plane. */
 export interface ControlPlaneBinaries {
+  istio: IstioVersion;
   etcd: string;
   apiserver: string;
   istiod: string;
@@ -108,13 +112,16 @@ const artifacts: Record<'envoy' | 'pd' | 'tidb' | 'store', Artifact> = {
 /** Without debug information: it would double the time of the link and the size. */
 const STRIPPED = '-s -w';
 const KUBERNETES_VERSION = /(v(\d+)\.(\d+)\.\d+)/;
-/** Files of Istio's sources that its programs need beside them. */
-const ISTIO_FILES = {
-  istioCrds: 'manifests/charts/base/crds/crd-all.gen.yaml',
-  envoyTemplate: 'tools/packaging/common/envoy_bootstrap.json',
+/** Where Istio's sources keep its resource types. */
+const ISTIO_CRDS = {
+  '1.31': 'manifests/charts/base/files/crd-all.gen.yaml',
+  '1.22': 'manifests/charts/base/crds/crd-all.gen.yaml',
 } as const;
+export const NEWEST_ISTIO: IstioVersion = '1.31';
+export const OLDEST_ISTIO: IstioVersion = '1.22';
+const ENVOY_TEMPLATE = 'tools/packaging/common/envoy_bootstrap.json';
 
-const controlPlane: Record<'etcd' | 'apiserver' | 'istiod' | 'agent' | 'istioctl' | 'kubectl', Artifact> = {
+const kubernetes: Record<'etcd' | 'apiserver' | 'kubectl', Artifact> = {
   etcd: kubernetesArtifact('etcd', 'etcd', 'TIDB_MESH_ETCD', 'go.etcd.io/etcd/server/v3', './cmd/etcd'),
   apiserver: kubernetesArtifact(
     'kube-apiserver',
@@ -123,9 +130,6 @@ const controlPlane: Record<'etcd' | 'apiserver' | 'istiod' | 'agent' | 'istioctl
     'k8s.io/kubernetes',
     'k8s.io/kubernetes/cmd/kube-apiserver',
   ),
-  istiod: istioArtifact('pilot-discovery', 'istiod', 'TIDB_MESH_ISTIOD', 'pilot/cmd/pilot-discovery'),
-  agent: istioArtifact('pilot-agent', "Istio's agent", 'TIDB_MESH_ISTIO_AGENT', 'pilot/cmd/pilot-agent'),
-  istioctl: istioArtifact('istioctl', 'istioctl', 'TIDB_MESH_ISTIOCTL', 'istioctl/cmd/istioctl'),
   kubectl: kubernetesArtifact(
     'kubectl',
     'kubectl',
@@ -163,20 +167,38 @@ function kubernetesArtifact(
   };
 }
 
-function istioArtifact(name: string, title: string, override: string, target: string): Artifact {
-  return {
-    title,
-    override,
-    entry: () => goEntry(name, 'istio', 'istio.io/istio'),
+/** Istio's programs of a version. An environment variable's file stands for that of the newest version only. */
+function istioArtifacts(version: IstioVersion): Record<'istiod' | 'agent' | 'istioctl', Artifact> {
+  const artifact = (name: string, title: string, override: string, target: string): Artifact => ({
+    title: `${title} ${version}`,
+    override: version === NEWEST_ISTIO ? override : `${override}_${version.replace('.', '_')}`,
+    entry: () => goEntry(name, istioModule(version), 'istio.io/istio'),
     file: name,
     fill: (folder, logPath, tell) =>
-      goBuild('istio', `istio.io/istio/${target}`, join(folder, name), logPath, tell, ['-ldflags', STRIPPED]),
+      goBuild(istioModule(version), `istio.io/istio/${target}`, join(folder, name), logPath, tell, [
+        '-ldflags',
+        STRIPPED,
+      ]),
+  });
+  return {
+    istiod: artifact('pilot-discovery', 'istiod', 'TIDB_MESH_ISTIOD', 'pilot/cmd/pilot-discovery'),
+    agent: artifact('pilot-agent', "Istio's agent", 'TIDB_MESH_ISTIO_AGENT', 'pilot/cmd/pilot-agent'),
+    istioctl: artifact('istioctl', 'istioctl', 'TIDB_MESH_ISTIOCTL', 'istioctl/cmd/istioctl'),
   };
 }
 
+/** The Go module that requires this version. */
+function istioModule(version: IstioVersion): `istio-${IstioVersion}` {
+  return `istio-${version}`;
+}
+
 /** Builds the control plane of a service mesh where it is not cached yet; kubectl only where none is installed. */
-export async function prepareControlPlane(progress: Progress): Promise<ControlPlaneBinaries> {
+export async function prepareControlPlane(
+  progress: Progress,
+  istio: IstioVersion = NEWEST_ISTIO,
+): Promise<ControlPlaneBinaries> {
   const binaries: ControlPlaneBinaries = {
+    istio,
     etcd: '',
     apiserver: '',
     istiod: '',
@@ -190,16 +212,19 @@ export async function prepareControlPlane(progress: Progress): Promise<ControlPl
   const installed = spawnSync('kubectl', ['version', '--client'], { stdio: 'ignore' }).status === 0;
   if (installed) binaries.kubectl = 'kubectl';
   const steps: Step[] = [];
+  const controlPlane = { ...istioArtifacts(istio), ...kubernetes };
   for (const name of ['istiod', 'agent', 'apiserver', 'etcd', 'istioctl', 'kubectl'] as const)
     if (binaries[name] === '') steps.push(...(await installStep(name, controlPlane[name], binaries)));
   steps.push({
     title: "Copy Istio's resource types",
     async run() {
-      const folder = await cached(await goEntry('istio-files', 'istio', 'istio.io/istio'), (into) =>
-        copyFromModule('istio', 'istio.io/istio', Object.values(ISTIO_FILES), into),
+      const module = istioModule(istio);
+      const [crds, template] = [ISTIO_CRDS[istio], ENVOY_TEMPLATE];
+      const folder = await cached(await goEntry('istio-files', module, 'istio.io/istio'), (into) =>
+        copyFromModule(module, 'istio.io/istio', [crds, template], into),
       );
-      for (const [name, path] of Object.entries(ISTIO_FILES))
-        binaries[name as keyof typeof ISTIO_FILES] = join(folder, basename(path));
+      binaries.istioCrds = join(folder, basename(crds));
+      binaries.envoyTemplate = join(folder, basename(template));
     },
   });
   await progress.run(steps);
@@ -290,7 +315,7 @@ export async function buildOtherVersion(
 /** Stock etcd, built where it is not cached yet. Gives its path. */
 export async function buildEtcd(): Promise<string> {
   const binaries = { etcd: '' };
-  for (const step of await installStep('etcd', controlPlane.etcd, binaries)) await step.run(() => {});
+  for (const step of await installStep('etcd', kubernetes.etcd, binaries)) await step.run(() => {});
   return binaries.etcd;
 }
 
@@ -314,7 +339,10 @@ export async function installPrometheus(): Promise<string> {
 }
 
 /** A Go program under test/harness/servers/<module>/cmd, built when it or the module's requirements have changed. Gives its path. */
-export async function buildTool(name: string, module: 'tidb' | 'istio' = 'tidb'): Promise<string> {
+export async function buildTool(
+  name: string,
+  module: 'tidb' | `istio-${IstioVersion}` = 'tidb',
+): Promise<string> {
   const folder = await cached(await toolEntry(name, module), (into) =>
     goBuild(module, `./cmd/${name}`, join(into, name), buildLog(name), () => {}),
   );

@@ -77,7 +77,13 @@ export async function startNetwork(run: Run): Promise<Network> {
     async pod(name) {
       const number = FIRST_POD + pods++;
       const ip = `10.${a}.${b}.${number}`;
-      const mounts = `mount --bind ${hostsPath} /etc/hosts && mount --bind ${resolverPath} /etc/resolv.conf`;
+      const mounts = [
+        `mount --bind ${hostsPath} /etc/hosts`,
+        `mount --bind ${resolverPath} /etc/resolv.conf`,
+        // Where Istio's agent keeps what it fetches.
+        'mount -t tmpfs tmpfs /var/lib',
+        'mkdir -p /var/lib/istio/data',
+      ].join(' && ');
       const holder = await run.spawn({
         name: `pod-${name}`,
         command: 'unshare',

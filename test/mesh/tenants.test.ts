@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
@@ -364,6 +365,11 @@ meshSuite('two tenants in a mesh', () => {
   test('a TrafficExtension brings the filter from a registry, and it decides as before', async () => {
     const image = compatImage(await readBuilt(RELEASE));
     const registry = registryOf('tidb-mesh', [image]);
+    let fetched = 0;
+    registry.on('request', ({ method, url }: IncomingMessage, response: ServerResponse) => {
+      if (method === 'GET' && url?.endsWith(image.blobs.at(-1)!.digest))
+        response.on('finish', () => fetched++);
+    });
     await new Promise<void>((ready) => registry.listen(0, mesh.network.gateway, ready));
     try {
       const { port } = registry.address() as AddressInfo;
@@ -372,6 +378,12 @@ meshSuite('two tenants in a mesh', () => {
       const { kubectl } = mesh.controlPlane;
       await kubectl(['delete', 'envoyfilter', '-n', STORAGE.namespace, 'tidb-mesh-pd', 'tidb-mesh-tikv']);
       await mesh.manifests.apply('trafficextension');
+      // The registry is in this process, so nothing may block it meanwhile.
+      await eventually(
+        () => fetched,
+        (count) => count >= 2,
+        120_000,
+      );
       const members = [
         [mesh.pd, PD_PORT, 'pd', GET_MEMBERS],
         [mesh.store, STORE_PORT, 'tikv', STORE_SAFE_TS],

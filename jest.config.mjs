@@ -23,6 +23,7 @@ export default {
     project('package', 120_000),
     project('oracle', 600_000),
     project('envoy', 120_000),
+    project('hostile', 600_000),
     project('e2e', 600_000),
     project('shared', 600_000),
     project('gc', 600_000),

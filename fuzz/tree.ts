@@ -128,6 +128,18 @@ function readField(bytes: Uint8Array, at: number): { n: Node; next: number } | u
   }
 }
 
+/** The fields of a message that nobody describes. */
+export function fieldsOf(bytes: Uint8Array): Node[] {
+  const nodes: Node[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const found = readField(bytes, at);
+    if (found === undefined) break;
+    nodes.push(found.n);
+    at = found.next;
+  }
+  return nodes;
+}
+
 /** Reads what can be read; the rest becomes one raw node, so that `write` gives the same meaning back. */
 export function read(bytes: Uint8Array, message: Message | undefined, schema: Schema): Node[] {
   const nodes: Node[] = [];

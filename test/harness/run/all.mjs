@@ -60,6 +60,7 @@ await jest('oracle', 'oracles');
 await jest('envoy', 'envoy');
 // Rounds of garbage collection are minutes apart, and need next to no processor time.
 const gc = jest('gc', 'garbage collection', true);
+await jest('hostile', 'hostile tenants');
 await jest('e2e', 'real servers');
 await jest('shared', 'what tenants share');
 await gc;

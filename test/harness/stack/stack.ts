@@ -16,6 +16,9 @@ export interface Tenant {
   number: number;
   /** Its resource group `default` is its own. */
   ownDefaultGroup?: boolean;
+  /** In place of the table codec. */
+  keyspace?: { id: number; mode: 'txn' | 'raw' };
+  prefix?: { text: string; mode: 'txn' | 'raw' };
 }
 
 export interface StackOptions {
@@ -40,6 +43,8 @@ export interface StackOptions {
   boundaries?: boolean;
   /** Bytes at which the store splits a region; small for tests. Default: the store's own. */
   regionSize?: number;
+  /** What the store holds: TiKV's `api-version`. Default `v1`. */
+  api?: 'v1' | 'raw' | 'v2';
   /** How the store encodes its answers: as TiKV does, or as Go does. Default `tikv`. */
   wire?: 'tikv' | 'go';
   /** Envoy's worker threads. Default 2. */
@@ -262,6 +267,7 @@ async function startServers(
             `--inspect=${HOST}:${inspectPort}`,
             `--data=${join(run.data, 'store')}`,
             `--wire=${options.wire ?? 'tikv'}`,
+            `--api=${options.api ?? 'v1'}`,
             ...(options.regionSize === undefined ? [] : [`--region-size=${options.regionSize}`]),
           ],
         });

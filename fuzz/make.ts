@@ -167,6 +167,7 @@ export class Maker {
       }
       case 'TIMESTAMP':
       case 'TIMESTAMP_OR_MAX':
+      case 'READ_TIMESTAMP_OR_MAX':
         return this.timestamp(careful);
       case 'REGION_ID':
       case 'REGION_ACT':

@@ -250,8 +250,9 @@ export class Verdict {
       case 'KEYSPACE_ID':
         return n.value === BigInt(this.space.keyspaceId) ? undefined : `is ${n.value}`;
       case 'TIMESTAMP_OR_MAX':
+      case 'READ_TIMESTAMP_OR_MAX':
       case 'TIMESTAMP':
-        if (n.value === NO_TIMESTAMP_LIMIT && role === 'TIMESTAMP_OR_MAX') return undefined;
+        if (n.value === NO_TIMESTAMP_LIMIT && role !== 'TIMESTAMP') return undefined;
         return n.value <= LATEST ? undefined : `is ${n.value}, in the future`;
       case 'TABLE_ID':
         if (this.space.tableIdTag === undefined) return undefined;

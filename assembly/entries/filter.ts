@@ -10,7 +10,7 @@ import * as clock from '../streams/clock';
 import { readClock } from '../streams/clock';
 import { collectGarbage, configure, forgetConfig, hasVersion } from '../streams/configs';
 import * as drain from '../streams/drain';
-import { endLeftStreams, reviewStreams } from '../streams/drain';
+import { endLeftStreams, reviewMoved, reviewStreams } from '../streams/drain';
 import {
   onRequestBody,
   onRequestHeaders,
@@ -23,7 +23,9 @@ import { answerLate, forgetLate } from '../streams/late';
 import { flushRefusals } from '../streams/refusal-log';
 import { defineMetrics, recordBuild, recordMetrics } from '../streams/metrics';
 import { endClosedStreams } from '../streams/states';
-import { tellVms } from '../streams/vm-record';
+import * as moves from '../streams/moves';
+import { liftHolds } from '../streams/moves';
+import { tellVms, tellVmsNow } from '../streams/vm-record';
 import { closeStream, findStream, openStream } from '../streams/stream';
 import * as turns from '../streams/turns';
 import { beginTurn } from '../streams/turns';
@@ -41,6 +43,13 @@ let period: u32 = TICK_MS;
 function setPeriod(milliseconds: u32): void {
   period = milliseconds;
   proxy_set_tick_period_milliseconds(milliseconds);
+}
+/** The time between ticks while somebody waits for what the VMs say about a move. */
+const SHORT_TICK_MS: u32 = 100;
+
+/** The longest time between ticks. */
+function longest(): u32 {
+  return moves.isHurried ? SHORT_TICK_MS : TICK_MS;
 }
 
 export function proxy_abi_version_0_2_1(): void {}
@@ -77,7 +86,10 @@ export function proxy_on_configure(root: u32, size: u32): u32 {
   }
   defineMetrics();
   recordBuild(true);
-  setPeriod(TICK_MS);
+  liftHolds(clock.now);
+  reviewMoved(clock.now);
+  tellVmsNow(clock.now);
+  setPeriod(longest());
   return 1;
 }
 
@@ -93,9 +105,12 @@ export function proxy_on_tick(_root: u32): void {
   reset();
   beginTurn();
   const since = clock.millisecondsSince();
+  const now = clock.now + since;
+  liftHolds(now);
   if (since < TICK_MS - SLACK_MS) {
     actOnLeft();
-    setPeriod(turns.areLeft ? SOON_MS : TICK_MS - <u32>since);
+    if (moves.isHurried) tellVmsNow(now);
+    setPeriod(turns.areLeft ? SOON_MS : min(TICK_MS - <u32>since, longest()));
     return;
   }
   collectGarbage();
@@ -104,7 +119,7 @@ export function proxy_on_tick(_root: u32): void {
   reviewStreams(clock.now);
   wakeForgotten();
   if (turns.areLeft) setPeriod(SOON_MS);
-  else if (period != TICK_MS) setPeriod(TICK_MS);
+  else if (period != longest()) setPeriod(longest());
   flushRefusals();
   recordMetrics(drain.drainingCount);
   recordAccounts();

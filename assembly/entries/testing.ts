@@ -8,12 +8,13 @@ import { StreamBuffer, release, vmBudget } from '../memory/stream-buffer';
 import { classify, pathBytes } from '../policy/classify';
 import * as endpoints from '../policy/endpoints';
 import * as methods from '../policy/methods';
+import { movingBits } from '../policy/moving';
 import { commandFor, isOpen, nameOperation, operationCount } from '../policy/names';
 import { refusesOperation } from '../policy/policy-bits';
 import * as batch from '../rewrite/batch';
 import * as current from '../rewrite/current';
-import { install, useDirection } from '../rewrite/current';
-import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
+import { holdMessages, install, useDirection } from '../rewrite/current';
+import { Exchange, clearExchange, countExchange, outstandingIn } from '../rewrite/exchange';
 import * as frames from '../rewrite/frames';
 import * as json from '../pd-http/json';
 import * as fastPath from '../rewrite/fast-path/fast-path';
@@ -29,6 +30,7 @@ import * as walker from '../rewrite/walker';
 import { sentenceOf } from '../schema/statuses';
 import { textOf } from '../texts/text';
 import { Status } from '../wire/status';
+import { MovePhase, useRefusedBits } from '../terms/move';
 import { DryRun, Terms } from '../terms/terms';
 import { addFact, beginCaller, setHeader } from '../tenant/caller';
 import { ConfigReader } from '../tenant/config';
@@ -95,6 +97,43 @@ export function selectKeyspace(number: u32, id: u32, mode: Mode): void {
 /** Gives the selected tenant the key space behind a prefix. */
 export function selectPrefix(number: u32, at: usize, length: usize, mode: Mode): void {
   choose(keys.prefixSpace(number, at, length, mode));
+}
+
+/** Adds this to the versions of regions that the selected tenant sees. */
+export function epochOffset(offset: u64): void {
+  terms.epochOffset = offset;
+  begin();
+}
+
+/** The earliest timestamp that the selected tenant may read at. */
+export function readableSince(timestamp: u64): void {
+  terms.readableSince = timestamp;
+  begin();
+}
+
+/** Makes the selected tenant move: as if its keys were elsewhere by now, and as if the request were alone on its stream. */
+export function move(phase: MovePhase, elsewhere: bool, alone: bool): void {
+  useRefusedBits(movingBits());
+  const account = terms.account;
+  account.useMove(phase, 1, u64.MAX_VALUE, 0);
+  account.number = terms.number;
+  account.range = elsewhere ? terms.range ^ 1 : 0;
+  begin();
+  if (alone) holdMessages();
+}
+
+/** Number of requests that were held back. */
+export function heldRequests(): u32 {
+  return <u32>terms.account.held;
+}
+
+/** What the stream has outstanding; result: all, writes, finishes, of unknown kind. */
+export function outstanding(): usize {
+  store<u32>(result, outstandingIn(exchange));
+  store<u32>(result, exchange.writes, 4);
+  store<u32>(result, exchange.finishes, 8);
+  store<u32>(result, exchange.earlier, 12);
+  return result;
 }
 
 /** Gives the selected tenant a resource group `default` of its own. */

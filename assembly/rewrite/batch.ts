@@ -7,9 +7,11 @@
 import { alloc } from '../memory/arena';
 import { Refusal } from '../schema/bits';
 import { entryOf, messageIn, recordOf, refusalOf } from '../schema/messages';
-import { Msg } from '../schema/table';
+import { Call, Msg } from '../schema/table';
 import { isSingle } from '../schema/statuses';
-import { State, callOfCommand, commandClosedBy } from '../terms/state';
+import * as move from '../terms/move';
+import { MovePhase, isHeldIn } from '../terms/move';
+import { callOfCommand, commandClosedBy } from '../terms/state';
 import { DryRun } from '../terms/terms';
 import { writeStatus } from '../texts/statuses';
 import * as writer from '../texts/writer';
@@ -32,6 +34,15 @@ const EMPTY_COMMAND_BYTES: usize = 3;
 /** kvrpcpb.KeyError.abort and errorpb.Error.message. */
 const KEY_ERROR_ABORT: u32 = 3;
 const REGION_ERROR_MESSAGE: u32 = 1;
+
+/** errorpb.Error.max_timestamp_not_synced: an empty message. A client waits a little and asks the same server again, without a word. */
+const TRY_AGAIN: u16 = 0x0052;
+const TRY_AGAIN_BYTES: usize = 2;
+/** kvrpcpb.GetResponse.region_error, and the command. */
+const GET_COMMAND: u32 = 1;
+const GET_REGION_ERROR: u32 = 1;
+/** Fields of an answer that may hold the region's error. */
+const MAX_ERROR_FIELD: u32 = 4;
 
 const BYTES_WIRE: u32 = 2;
 const NOTE_BYTES: usize = 16;
@@ -57,20 +68,29 @@ export function beginDryRun(): void {
 
 /** True when some commands are refused, or counted by dryRun. @inline */
 export function refusesCommands(): bool {
-  return current.terms.policyBits != 0 || current.terms.account.state != State.ACTIVE;
+  return current.terms.policyBits != 0 || current.terms.account.judges || current.holdsAll;
 }
 
-/** Why this command is refused by the tenant's state or by policy; OK if it is not. */
+/** Why this command is refused or held back by the tenant's state, by policy or by its move; OK if it is not. */
 export function refusalOfCommand(command: u32): Status {
-  const status = commandClosedBy(current.terms.account.state, command);
-  return status == Status.OK && isRefusedCommand(command) ? Status.BY_POLICY : status;
+  const account = current.terms.account;
+  const status = commandClosedBy(account.state, command);
+  if (status != Status.OK) return status;
+  if (isRefusedCommand(command)) return Status.BY_POLICY;
+  if (account.phase != MovePhase.NONE && isIn(move.refusedBits, command)) return Status.TENANT_MOVES;
+  const isHeld = isHeldIn(current.holdsAll ? MovePhase.FINAL : account.phase, callOfCommand(command));
+  return isHeld ? Status.HELD : Status.OK;
 }
 
-/** True when policy refuses this command. Its bits begin with one for each command. */
-function isRefusedCommand(command: u32): bool {
-  const bits = current.terms.policyBits;
+/** True when these bits have one for the command. They begin with one for each command. */
+function isIn(bits: usize, command: u32): bool {
   if (bits == 0 || command > 255) return false;
-  if (((load<u8>(bits + ((<usize>command) >> 3)) >> (<u8>(command & 7))) & 1) == 0) return false;
+  return ((load<u8>(bits + ((<usize>command) >> 3)) >> (<u8>(command & 7))) & 1) != 0;
+}
+
+/** True when policy refuses this command. */
+function isRefusedCommand(command: u32): bool {
+  if (!isIn(current.terms.policyBits, command)) return false;
   if (current.terms.dryRun == DryRun.NONE) return true;
   dryRunCommand = command;
   dryRunCount++;
@@ -114,14 +134,33 @@ export function noteColumns(columns: usize, length: usize): void {
 export function noteRefusal(command: u32, status: Status): void {
   while (noteCount > 0 && load<i32>(notes + <usize>(noteCount - 1) * NOTE_BYTES) == batchIndex) noteCount--;
   note((command << 8) | status, 0, 0);
+  if (status == Status.HELD) {
+    current.terms.account.held++;
+    return;
+  }
   countRefusal(status);
   current.terms.account.addRefusals(status, 1);
+}
+
+/** Notes that the current request, with this command, goes on, if it writes while the tenant moves. */
+export function noteWrite(command: u32): void {
+  const call = callOfCommand(command);
+  if (call == Call.WRITE || call == Call.FINISH) note(command << 8, 0, 0);
+}
+
+/** True when the ids of the batch must be read. @inline */
+export function needsIds(): bool {
+  return noteCount > 0 || (current.exchange.isTracked && current.exchange.firstId == 0);
 }
 
 /** Joins the notes with the ids of their requests, and keeps them for the answers. */
 export function rememberNotes(exchange: Exchange, level: Level): Status {
   let position: i32 = 0;
   batchIds.beginIds(level);
+  if (exchange.isTracked && exchange.firstId == 0) {
+    if (batchIds.nextId(level)) exchange.firstId = batchIds.givenId;
+    batchIds.beginIds(level);
+  }
   for (let i: u32 = 0; i < noteCount; i++) {
     const at = notes + <usize>i * NOTE_BYTES;
     const wanted = load<i32>(at);
@@ -145,8 +184,25 @@ export function countCommands(command: u32, count: u32): void {
   store<u64>(at, load<u64>(at) + count);
 }
 
+/** The field with the region's error in the answer to this command; 0 when there is none. It holds the same message as Get's. */
+function errorFieldOf(command: u32): u32 {
+  const answer = answerOf(command);
+  if (answer == 0) return 0;
+  const error = messageIn(entryOf(answerOf(GET_COMMAND), GET_REGION_ERROR));
+  for (let field: u32 = 1; field <= MAX_ERROR_FIELD; field++)
+    if (messageIn(entryOf(answer, field)) == error) return field;
+  return 0;
+}
+
+/** The record of the answer to a command; 0 when there is none. */
+function answerOf(command: u32): usize {
+  const entry = entryOf(recordOf(Msg.BATCH_RESPONSE), command);
+  return entry == 0 ? 0 : recordOf(messageIn(entry));
+}
+
 /** True when a request can be refused alone with this status, while the others of its batch go on. */
 export function isRefusable(status: Status, command: u32): bool {
+  if (status == Status.HELD) return errorFieldOf(command) != 0;
   if (!isSingle(status)) return false;
   const entry = entryOf(recordOf(Msg.BATCH_RESPONSE), command);
   return entry != 0 && refusalOf(messageIn(entry)) >> 8 != Refusal.NONE;
@@ -185,8 +241,24 @@ export function buildEmptyCommand(): void {
   builtLength = EMPTY_COMMAND_BYTES;
 }
 
+/** Builds the field `responses` that makes a client try again in a moment. */
+function buildTryAgain(command: u32): void {
+  back = alloc(HEADERS + TRY_AGAIN_BYTES) + HEADERS + TRY_AGAIN_BYTES;
+  front = back - TRY_AGAIN_BYTES;
+  store<u16>(front, TRY_AGAIN);
+  wrap(errorFieldOf(command));
+  wrap(command);
+  wrap(BATCH_MESSAGES);
+  builtAt = front;
+  builtLength = back - front;
+}
+
 /** Builds the field `responses` that tells a client why its request was refused. */
 export function buildRefusal(refusal: u32): void {
+  if ((refusal & 0xff) == Status.HELD) {
+    buildTryAgain(refusal >> 8);
+    return;
+  }
   const command = refusal >> 8;
   const place = refusalOf(messageIn(entryOf(recordOf(Msg.BATCH_RESPONSE), command)));
   const kind = place >> 8;

@@ -2,9 +2,10 @@
 import { useNamespace } from '../keys/namespace';
 import { useSpace } from '../keys/space';
 import { NO_ACCOUNT } from '../terms/account';
+import { MovePhase } from '../terms/move';
 import { Terms } from '../terms/terms';
 import { Status } from '../wire/status';
-import { Exchange } from './exchange';
+import { Exchange, track } from './exchange';
 
 export const enum Direction {
   REQUEST,
@@ -20,6 +21,15 @@ export let callCounts: usize = NO_ACCOUNT.counts;
 export let exchange: Exchange = changetype<Exchange>(0);
 /** True when the latency of the stream's requests is measured, see latency.ts. */
 export let isMeasured: bool = false;
+/** True when the contexts of requests may need changes that depend on more than their bytes. */
+export let walksContexts: bool = false;
+/** True when the request goes on in a form that the store turns away, so that its client tries again: it is alone on its stream. */
+export let holdsMessage: bool = false;
+/** True when all requests of a batch are held back: the tenant's keys are elsewhere by now. */
+export let holdsAll: bool = false;
+/** The earliest timestamp that the tenant may read at, and whether what is newest cannot be read now. */
+let readableSince: u64 = 0;
+let holdsLatest: bool = false;
 /** The latest timestamp that the tenant may name. */
 let latestTimestamp: u64 = u64.MAX_VALUE;
 /** The earliest timestamp that the tenant may keep from GC. */
@@ -41,7 +51,16 @@ export let failedField: u32 = 0;
  */
 export function install(its: Terms, notes: Exchange, latest: u64, oldest: u64, randomLease: u64): void {
   terms = its;
-  callCounts = its.account.counts;
+  const account = its.account;
+  callCounts = account.counts;
+  walksContexts = its.epochOffset != 0 || account.phase != MovePhase.NONE;
+  holdsMessage = false;
+  holdsAll = hasMovedAway(its);
+  // What is held for good leaves nothing new to note.
+  const tracks = account.phase != MovePhase.NONE || (holdsAll && notes.isTracked);
+  if (notes.isTracked != tracks) track(notes, tracks);
+  readableSince = its.readableSince;
+  holdsLatest = account.phase >= MovePhase.FENCE;
   exchange = notes;
   isMeasured = notes.times != 0;
   latestTimestamp = latest;
@@ -49,6 +68,24 @@ export function install(its: Terms, notes: Exchange, latest: u64, oldest: u64, r
   leaseSeed = randomLease;
   useSpace(its.space);
   useNamespace(its.prefixAt, its.prefixLength, its.number);
+}
+
+/** True when the configuration in force gives the same tenant other keys. */
+export function hasMovedAway(its: Terms): bool {
+  const account = its.account;
+  return account.range != 0 && account.range != its.range && account.number == its.number;
+}
+
+/** Holds back the requests of this event, each alone on its stream. */
+export function holdMessages(): void {
+  holdsMessage = true;
+  walksContexts = true;
+}
+
+/** True for a timestamp that the tenant may read at; the greatest number means what is newest. @inline */
+export function isReadable(timestamp: u64): bool {
+  if (timestamp == u64.MAX_VALUE) return !holdsLatest;
+  return timestamp <= latestTimestamp && timestamp >= readableSince;
 }
 
 /** True for a timestamp that the tenant may name. With `orMax`, also for the greatest number, which means none. @inline */

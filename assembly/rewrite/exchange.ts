@@ -2,19 +2,30 @@
 
 import { Budget, charge } from '../memory/stream-buffer';
 import { freeTable } from './id-times';
+import { Call } from '../schema/table';
+import { callOfCommand } from '../terms/state';
 
 /** Maximum of notes on one stream. client-go sends a few hundred requests at once. */
 export const MAX_PENDING: u32 = 4096;
 
 const ENTRY_BYTES: usize = 16;
 
-/** One note: id:u64 | columns:u32 (heap) or 0 | refusal:u32 or 0 */
+/** One note: id:u64 | columns:u32 (heap) or 0 | command << 8 | Status, where OK means a write that went on, or 0 */
 @unmanaged
 export class Exchange {
   /** The safe point that SAFE_POINT_IN took out of a unary request. */
   remembered: u64;
   /** Requests of a batch stream that have no answer yet. */
   outstanding: i32;
+  /** How many of them are not in the store's hands: they were refused or held back, and went on as nothing. */
+  empties: i32;
+  /** True while writes are noted, because the tenant moves: how many have no answer yet, by kind. */
+  isTracked: bool;
+  writes: i32;
+  finishes: i32;
+  /** Requests that were open when this began, and the first id behind them; 0 before it is known. Their kinds are not known. */
+  earlier: i32;
+  firstId: u64;
   entries: usize;
   count: u32;
   capacity: u32;
@@ -46,6 +57,46 @@ export function clearExchange(x: Exchange): void {
   x.outstanding = 0;
   freeTable(x.times);
   x.times = 0;
+  x.empties = 0;
+  x.isTracked = false;
+  x.writes = 0;
+  x.finishes = 0;
+  x.earlier = 0;
+  x.firstId = 0;
+}
+
+/** Begins or ends noting writes. */
+export function track(x: Exchange, isTracked: bool): void {
+  x.isTracked = isTracked;
+  x.earlier = isTracked ? max(outstandingIn(x) - x.writes - x.finishes, 0) : 0;
+  x.firstId = 0;
+}
+
+/** True when a request in the store's hands may be a write. */
+export function mayWrite(x: Exchange): bool {
+  return x.isTracked ? x.writes + x.finishes + x.earlier > 0 : outstandingIn(x) > 0;
+}
+
+/** Number of requests in the store's hands. */
+export function outstandingIn(x: Exchange): i32 {
+  return max(x.outstanding - x.empties, 0);
+}
+
+/** Counts a note by what it says. */
+function count(x: Exchange, refusal: u32, by: i32): void {
+  if (isRefusal(refusal)) x.empties += by;
+  else if (refusal != 0 && callOfCommand(refusal >> 8) == Call.WRITE) x.writes += by;
+  else if (refusal != 0) x.finishes += by;
+}
+
+/** True for a note of a request that did not go on; false for one of a write that did. */
+export function isRefusal(refusal: u32): bool {
+  return (refusal & 0xff) != 0;
+}
+
+/** Takes note of an answer that no note is about. Ids grow on a stream, so a smaller one than the first is an earlier request's. */
+export function sawAnswer(x: Exchange, id: u64): void {
+  if (x.earlier > 0 && (x.firstId == 0 || id < x.firstId)) x.earlier--;
 }
 
 /**
@@ -71,6 +122,7 @@ export function remember(x: Exchange, id: u64, refusal: u32, columns: usize, len
   }
   const entry = x.entries + <usize>x.count * ENTRY_BYTES;
   x.count++;
+  count(x, refusal, 1);
   store<u64>(entry, id);
   store<usize>(entry, copy, 8);
   store<u32>(entry, refusal, 12);
@@ -83,7 +135,7 @@ export function pendingIndex(x: Exchange, id: u64): i32 {
   return -1;
 }
 
-/** Why a pending request was refused: command << 8 | Status; 0 when it was not refused. */
+/** Why a pending request was refused: command << 8 | Status; see isRefusal. */
 export function pendingRefusal(x: Exchange, index: i32): u32 {
   return load<u32>(x.entries + <usize>index * ENTRY_BYTES, 12);
 }
@@ -96,6 +148,7 @@ export function pendingColumns(x: Exchange, index: i32): usize {
 /** Forgets an answered request. */
 export function forget(x: Exchange, index: i32): void {
   const columns = pendingColumns(x, index);
+  count(x, pendingRefusal(x, index), -1);
   if (columns != 0) {
     x.heldBytes -= 4 + load<u32>(columns);
     heap.free(columns);

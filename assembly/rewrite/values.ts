@@ -23,9 +23,11 @@ import { alloc } from '../memory/arena';
 import { Role } from '../schema/table';
 import { Status } from '../wire/status';
 import * as varint from '../wire/varint';
-import { readVarint, writeVarint } from '../wire/varint';
+import { readVarint, writePaddedVarint, writeVarint } from '../wire/varint';
 import * as current from './current';
-import { Direction, isTimely } from './current';
+import { Direction, isReadable, isTimely } from './current';
+import * as batch from './batch';
+import { MovePhase } from '../terms/move';
 import { remove, replace, replaceField, setTouched, settle } from './edits';
 import { WITHHELD, isConfigPath, isSegment } from './names';
 import { stripPartitionIds } from '../rows/partition-id';
@@ -175,11 +177,21 @@ export function scalar(role: u32, field: Span, value: u64): Status {
     case Role.TIMESTAMP:
       if (request && !isTimely(value, role == Role.TIMESTAMP_OR_MAX)) return Status.TIMESTAMP_AHEAD;
       break;
+    case Role.READ_TIMESTAMP_OR_MAX:
+      if (request && !isReadable(value)) return unreadable(value);
+      break;
+    case Role.EARLY_COMMIT:
+      if (request && value != 0 && current.terms.account.phase >= MovePhase.CALM) overwrite(field, 0);
+      break;
+    case Role.TXN_SOURCE:
+      if (request && value != 0 && current.terms.account.phase != MovePhase.NONE) overwrite(field, 0);
+      break;
     case Role.REGION_ID:
       if (request) sawRegion(value);
       break;
     case Role.REGION_VERSION:
-      if (request) sawVersion(value, field);
+      if (request) sentVersion(value, field);
+      else if (value != 0) result = value + current.terms.epochOffset;
       break;
     case Role.REGION_ACT:
       if (request && !mayAct(value)) result = 0;
@@ -217,6 +229,26 @@ export function scalar(role: u32, field: Span, value: u64): Status {
   const size = writeVarint(to, result) - to;
   replace(field.bytes, field.end, to, size);
   return Status.OK;
+}
+
+/** Writes a smaller number in the place of a varint, in as many bytes. */
+function overwrite(field: Span, value: u64): void {
+  writePaddedVarint(field.bytes, value, <i32>field.length);
+  setTouched(true);
+}
+
+/** Maps the version of a region to the store's. Version 0, which no region has, stands for one that the store never showed. */
+function sentVersion(value: u64, field: Span): void {
+  const offset = current.terms.epochOffset;
+  const version = current.holdsMessage || value < offset ? 0 : value - offset;
+  if (version != value) overwrite(field, version);
+  sawVersion(version, field);
+}
+
+/** Why a request may not read at this timestamp. What is newest is held back; a request alone on its stream is held by its region. */
+function unreadable(timestamp: u64): Status {
+  if (timestamp == u64.MAX_VALUE) return batch.batchIndex >= 0 ? Status.HELD : Status.OK;
+  return isTimely(timestamp, false) ? Status.READ_TOO_OLD : Status.TIMESTAMP_AHEAD;
 }
 
 /** True when PD may act on this region for the tenant. */

@@ -36,7 +36,7 @@ import { Direction, fail, forgetFailure, useAnswerColumns, useDirection } from '
 import { remove, replace, setTouched } from './edits';
 import { CONTEXT_FIELD } from './endings/additions';
 import { endMessage, endsPlainly } from './endings/endings';
-import { forget, pendingColumns, pendingIndex, pendingRefusal } from './exchange';
+import { forget, isRefusal, pendingColumns, pendingIndex, pendingRefusal, sawAnswer } from './exchange';
 import * as find from './find';
 import * as fastPath from './fast-path/fast-path';
 import { sawId, sawIds } from './latency';
@@ -66,7 +66,11 @@ const FIXED32: u32 = 5;
 /** Kind and role in the entry of a field of bytes that is not read. */
 const KIND_AND_ROLE: u32 = (Entry.KIND_MASK << Entry.KIND_SHIFT) | Entry.ROLE_MASK;
 const OPAQUE_BYTES: u32 = (Kind.BYTES << Entry.KIND_SHIFT) | Role.OPAQUE;
+/** The same of a message that is read. */
+const READ_MESSAGE: u32 = (Kind.MESSAGE << Entry.KIND_SHIFT) | Role.ROLE_UNSPECIFIED;
 
+/** True while only versions of regions are mapped: tenant 0's other fields pass unread. */
+let keepsKeys = false;
 /** True while a message is walked to be learned: its submessages are walked, not followed. */
 let learns = false;
 /** Number of fields walked so far. */
@@ -89,6 +93,7 @@ export function rewrite(message: u32, p: usize, length: usize, way: Direction): 
     useAnswerColumns(pendingColumns(current.exchange, 0));
   if (regions.isLearning && way == Direction.RESPONSE) learnShown(message, p, length);
   fastPath.begin();
+  keepsKeys = false;
   let status = Status.OK;
   if (!fastPath.followAlone(message, p, length)) {
     status = walkToLearn(message, p, p + length, 0);
@@ -110,14 +115,15 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   const flags = flagsOf(self);
   const level = levelAt(depth);
   level.begin(message, p, end, depth, patches.patchCount);
-  if (flags & ANY_BEGINNING) {
-    if (flags & Flag.OWNERS && ownsTheRest()) return Status.OK;
+  if (flags & ANY_BEGINNING && !keepsKeys) {
+    if (flags & Flag.OWNERS && ownsTheRest())
+      return current.walksContexts ? walkVersions(message, p, end, depth) : Status.OK;
     if (current.direction == Direction.REQUEST) {
       const status = beginRequest(level, flags);
       if (status != Status.OK) return status;
       // When the request acts on its region, the context must be walked to read it.
       if (flags & Flag.CONTEXT && !current.namesRegion && fastPath.isKnownContext(p, end - p)) p = end;
-    } else if (flags & Flag.BATCH && current.exchange.count > 0) batchIds.beginIds(level);
+    } else if (flags & Flag.BATCH && needsAnswers()) batchIds.beginIds(level);
   }
 
   let seen: u64 = 0;
@@ -158,6 +164,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         if (kind == Kind.UNKNOWN) continue;
         if (kind != Kind.VARINT) return fail(Status.MALFORMED, message, field);
         if (roleIn(entry) == Role.ROLE_UNSPECIFIED) continue;
+        if (keepsKeys && roleIn(entry) != Role.REGION_VERSION) continue;
         level.field.set(at, 0, valueAt, p);
         status = onNumber(level, entry, field, value);
         break;
@@ -173,6 +180,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         const value = p;
         p += <usize>size;
         if ((entry & KIND_AND_ROLE) == OPAQUE_BYTES) continue;
+        if (keepsKeys && (entry & KIND_AND_ROLE) != READ_MESSAGE) continue;
         level.field.set(at, valueAt, value, p);
         status = onLengthDelimited(level, flags, entry, tag);
         p = level.field.end;
@@ -198,9 +206,22 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   }
   fieldCount += fields;
   if (fieldCount > MAX_FIELDS) return fail(Status.TOO_MANY_FIELDS, message, 0);
-  if (endsPlainly(flags, self, seen)) return Status.OK;
+  if (keepsKeys || endsPlainly(flags, self, seen)) return Status.OK;
   level.seen = seen;
   return endMessage(level, flags);
+}
+
+/** Walks a message of tenant 0 that passes unread but for the versions of regions in it. */
+function walkVersions(message: u32, p: usize, end: usize, depth: i32): Status {
+  keepsKeys = true;
+  const status = walk(message, p, end, depth);
+  keepsKeys = false;
+  return status;
+}
+
+/** True when answers of a batch are told apart by their ids. @inline */
+function needsAnswers(): bool {
+  return current.exchange.count > 0 || current.exchange.earlier > 0;
 }
 
 /** Reads a tag of several bytes, which end at `varint.readEnd`. 0 when it is no tag, or longer than it needs to be. */
@@ -365,8 +386,11 @@ function passCommands(level: Level, count: u32): void {
 function batchRequest(level: Level, entry: u32): Status {
   const before = patches.patchCount;
   const status = nested(level, messageIn(entry), entry);
-  if (status == Status.OK) return status;
   const field = level.field;
+  if (status == Status.OK) {
+    if (current.exchange.isTracked) batch.noteWrite(batch.commandOf(field.bytes, field.end));
+    return status;
+  }
   const command = batch.commandOf(field.bytes, field.end);
   if (!batch.isRefusable(status, command)) return status;
   truncatePatches(before);
@@ -382,10 +406,14 @@ function batchResponse(level: Level, entry: u32): Status {
   if (level.idsAt == 0) return nested(level, messageIn(entry), entry);
   if (!batchIds.nextId(level)) return fail(Status.MALFORMED, level.message, BATCH_IDS);
   const pending = pendingIndex(current.exchange, batchIds.givenId);
-  if (pending < 0) return nested(level, messageIn(entry), entry);
+  if (pending < 0) {
+    sawAnswer(current.exchange, batchIds.givenId);
+    if (!needsAnswers()) batchIds.endIds(level);
+    return nested(level, messageIn(entry), entry);
+  }
   const refusal = pendingRefusal(current.exchange, pending);
   let status = Status.OK;
-  if (refusal != 0) {
+  if (isRefusal(refusal)) {
     batch.buildRefusal(refusal);
     replace(level.field.at, level.field.end, batch.builtAt, batch.builtLength);
   } else {
@@ -394,7 +422,7 @@ function batchResponse(level: Level, entry: u32): Status {
     useAnswerColumns(0);
   }
   forget(current.exchange, pending);
-  if (current.exchange.count == 0) batchIds.endIds(level);
+  if (!needsAnswers()) batchIds.endIds(level);
   return status;
 }
 
@@ -450,7 +478,7 @@ function nested(level: Level, message: u32, entry: u32): Status {
 
 /** Walks a message. Learns its layout when no such message is known; its submessages are not learned then. */
 function walkToLearn(message: u32, p: usize, end: usize, depth: i32): Status {
-  if (learns || !fastPath.wouldLearn(message, p, end - p)) return walk(message, p, end, depth);
+  if (learns || keepsKeys || !fastPath.wouldLearn(message, p, end - p)) return walk(message, p, end, depth);
   const firstPatch = patches.patchCount;
   const before = patches.grown;
   learns = true;
@@ -464,6 +492,6 @@ function walkToLearn(message: u32, p: usize, end: usize, depth: i32): Status {
  * True when layouts tell everything. Not when a command may be refused, when an id of a batch is needed, or when the message lies too deep.
  */
 function mayFollow(level: Level, flags: u32): bool {
-  if (level.depth >= MAX_DEPTH - fastPath.nesting() || level.idsAt != 0) return false;
+  if (level.depth >= MAX_DEPTH - fastPath.nesting() || level.idsAt != 0 || keepsKeys) return false;
   return !(flags & Flag.BATCH && current.direction == Direction.REQUEST && batch.refusesCommands());
 }

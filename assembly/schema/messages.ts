@@ -114,6 +114,11 @@ export function grantsLease(message: u32): bool {
   return (flagsOf(recordOf(message)) & Flag.LEASE_GRANT) != 0;
 }
 
+/** True for a request to a region of the store. */
+export function hasContext(message: u32): bool {
+  return (flagsOf(recordOf(message)) & Flag.HAS_CONTEXT) != 0;
+}
+
 /** True for a request that may act on a whole region. */
 export function mayActOnRegions(message: u32): bool {
   return (flagsOf(recordOf(message)) & ANY_ACT) != 0;

@@ -1,7 +1,9 @@
 /** Finds the account of a stream's tenant, and brings accounts up to date when another configuration comes into force. */
 import { Config } from '../tenant/config';
 import { Account, NO_ACCOUNT, newAccount } from '../terms/account';
+import { MovePhase } from '../terms/move';
 import { Terms } from '../terms/terms';
+import * as clock from './clock';
 import { tellAccount, tellOther } from './tenant-metrics';
 
 /** All tenants that a plugin has met in this VM. */
@@ -33,8 +35,12 @@ export class Accounts {
     return made;
   }
 
-  /** Takes over what a configuration says that comes into force. */
+  /** Takes over what a configuration says that comes into force. A tenant that moves gets its account before its first stream. */
   useConfig(config: Config): void {
+    for (let i = 0; config.hasMoves && i < config.tenants.length; i++) {
+      const terms = config.tenants[i].terms;
+      if (terms.movePhase != MovePhase.NONE) this.open(terms, config);
+    }
     let account = this.first;
     while (account != null) {
       this.update(account, config);
@@ -50,8 +56,11 @@ export class Accounts {
     account.budget.limit = terms.maxHeldBytes;
     account.hasSeries = terms.hasSeries;
     account.maxStreams = terms.maxStreams;
+    account.number = terms.number;
+    account.range = terms.range;
+    account.useMove(terms.movePhase, terms.moveSerial, terms.moveUntil, clock.now);
     if (account.state == terms.state) return;
-    account.state = terms.state;
+    account.useState(terms.state);
     this.isChanged = true;
   }
 

@@ -9,6 +9,7 @@ import { doubtRegions } from '../rewrite/regions';
 import { ConfigReader } from '../tenant/config';
 import { Resolver } from '../tenant/identity';
 import { State, stateName } from '../terms/state';
+import { Tenant } from '../tenant/tenant';
 import { Terms } from '../terms/terms';
 import * as json from '../texts/json-writer';
 import { Ascii, ascii, hashBytes } from '../wire/bytes';
@@ -211,6 +212,16 @@ const SERIAL: Ascii = ascii('serial');
 const LOADED: Ascii = ascii('loadedAt');
 const TENANTS: Ascii = ascii('tenants');
 const STATES: Ascii = ascii('states');
+
+/** Calls `visit` for every tenant of the configurations in force that has moves. */
+export function eachTenantInForce(visit: (tenant: Tenant) => void): void {
+  for (let i = 0; i < versions.length; i++) {
+    const version = versions[i];
+    if (version.successor != null || !version.resolver.config.hasMoves) continue;
+    const tenants = version.resolver.config.tenants;
+    for (let t = 0; t < tenants.length; t++) visit(tenants[t]);
+  }
+}
 
 /** Writes the configurations in force with texts/json-writer: a list of objects. */
 export function writeConfigs(): void {

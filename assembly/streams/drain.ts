@@ -4,6 +4,9 @@
  */
 import { actAs, endStream } from '../host/host';
 import { isSameSpace } from '../keys/space';
+import { NO_OPERATION } from '../policy/names';
+import { isStreamAt } from '../policy/methods';
+import { Call, METHOD_COUNT } from '../schema/table';
 import { areSamePolicyBits } from '../policy/policy-bits';
 import { Access, Identity } from '../tenant/identity';
 import { Terms } from '../terms/terms';
@@ -12,6 +15,8 @@ import { identify } from './callers';
 import { ConfigVersion, versionOf, hasFormer, reviewConfigs } from './configs';
 import { countDrained } from './metrics';
 import { reportEnding } from './refusal-log';
+import { isLate, moveOver } from './move-over';
+import { hasMovedAway } from '../rewrite/current';
 import { Phase, Stream, eachStream } from './stream';
 import { mayAct } from './turns';
 import { Status } from '../wire/status';
@@ -21,24 +26,39 @@ export let drainingCount: u32 = 0;
 
 let now: u64 = 0;
 
-/** True if both are the same part of the store, in PD's etcd too, under the same policy. */
-function areSame(one: Terms, other: Terms): bool {
-  return (
+/** How a caller is mapped under another config version. */
+const enum Change {
+  NONE,
+  /** The same tenant has another key range. */
+  MOVED,
+  OTHER,
+}
+
+function changeOf(one: Terms, other: Terms): Change {
+  const isSameTenant =
     one.number == other.number &&
     one.prefixLength == other.prefixLength &&
     isSameBytes(one.prefixAt, other.prefixAt, one.prefixLength) &&
-    isSameSpace(one.space, other.space) &&
+    one.space.hasOwnDefaultGroup == other.space.hasOwnDefaultGroup &&
     one.dryRun == other.dryRun &&
-    areSamePolicyBits(one.policyBits, other.policyBits)
-  );
+    areSamePolicyBits(one.policyBits, other.policyBits);
+  if (!isSameTenant) return Change.OTHER;
+  return one.range == other.range && isSameSpace(one.space, other.space) ? Change.NONE : Change.MOVED;
 }
 
-/** True if the caller has the same key range and policy under the new config version. */
-function isSame(stream: Stream, identity: Identity): bool {
+/** How the stream's caller is mapped under the new config version. */
+function changeFor(stream: Stream, identity: Identity): Change {
   const terms = stream.terms;
-  if (terms == null) return identity.access == Access.SYSTEM;
+  if (terms == null) return identity.access == Access.SYSTEM ? Change.NONE : Change.OTHER;
   const tenant = identity.tenant;
-  return identity.access == Access.TENANT && tenant != null && areSame(terms, tenant.terms);
+  return identity.access == Access.TENANT && tenant != null ? changeOf(terms, tenant.terms) : Change.OTHER;
+}
+
+/** True if a stream that is not of BatchCommands may name keys for long. TSO, etcd's streams and others of PD name none. */
+function namesKeysForLong(stream: Stream): bool {
+  const operation = stream.operation;
+  if (operation == NO_OPERATION || operation >= METHOD_COUNT || !isStreamAt(operation)) return false;
+  return stream.call == Call.OTHER || stream.call == Call.WRITE;
 }
 
 function review(stream: Stream): void {
@@ -46,18 +66,17 @@ function review(stream: Stream): void {
   const version = versionOf(stream.root);
   if (version == null) return;
   const successor = version.successor;
-  if (successor == null) {
+  if (successor == null && !stream.isPinned) {
     stream.draining = false;
+    stream.isMoving = false;
     return;
   }
-  if (stream.reviewed != successor.serial) {
-    stream.reviewed = successor.serial;
-    actAs(stream.context);
-    stream.draining = !isSame(stream, identify(successor.resolver, false));
-  }
-  if (!stream.draining) return;
+  const inForce = successor == null ? version : successor;
+  if (stream.reviewed != inForce.serial) judge(stream, inForce);
+  if (stream.isMoving) moveOver(stream, inForce);
+  if (!stream.draining && !stream.isMoving) return;
   drainingCount++;
-  stream.mustEnd = mustEnd(stream, version);
+  stream.mustEnd = mustEnd(stream, version, inForce);
   stream.bodies = 0;
   endIfDue(stream);
 }
@@ -70,17 +89,42 @@ function endIfDue(stream: Stream): void {
   endDrained(stream);
 }
 
-function mustEnd(stream: Stream, version: ConfigVersion): bool {
-  const successor = version.successor;
-  return successor != null && (isIdle(stream, version) || isOverdue(stream, version, successor));
+function mustEnd(stream: Stream, version: ConfigVersion, inForce: ConfigVersion): bool {
+  const isDone = stream.isMoving ? isLate(stream, now) : isIdle(stream, version);
+  return isDone || isOverdue(stream, version, inForce);
 }
 
 /** The same for a stream of a former callback: it may be in use again, and is then judged on the next tick. */
 function endLeft(stream: Stream): void {
   if (!stream.mustEnd) return;
   const version = versionOf(stream.root);
-  stream.mustEnd = version != null && mustEnd(stream, version);
+  stream.mustEnd = false;
+  if (version == null) return;
+  const successor = version.successor;
+  stream.mustEnd = successor != null && mustEnd(stream, version, successor);
   endIfDue(stream);
+}
+
+/** Decides what becomes of a stream under the config version in force. */
+function judge(stream: Stream, inForce: ConfigVersion): void {
+  stream.reviewed = inForce.serial;
+  actAs(stream.context);
+  const change = changeFor(stream, identify(inForce.resolver, false));
+  const moves = change == Change.MOVED && stream.isBatch;
+  if (moves && !stream.isMoving) stream.movingSince = now;
+  stream.isMoving = moves;
+  stream.draining = change == Change.OTHER || (change == Change.MOVED && namesKeysForLong(stream));
+}
+
+/** Reviews the streams of tenants whose keys are elsewhere by now. Called when a configuration is loaded. */
+export function reviewMoved(time: u64): void {
+  now = time;
+  if (hasFormer()) eachStream(reviewIfMoved);
+}
+
+function reviewIfMoved(stream: Stream): void {
+  const terms = stream.terms;
+  if (terms != null && hasMovedAway(terms)) review(stream);
 }
 
 /**
@@ -92,9 +136,9 @@ function isIdle(stream: Stream, version: ConfigVersion): bool {
   return stream.isBatch ? stream.exchange.outstanding <= 0 : stream.bodies == 0;
 }
 
-function isOverdue(stream: Stream, version: ConfigVersion, successor: ConfigVersion): bool {
-  const since = max(version.supersededAt, stream.beganAt);
-  return now >= since + <u64>successor.resolver.config.limits.drainTimeoutSeconds * 1000;
+function isOverdue(stream: Stream, version: ConfigVersion, inForce: ConfigVersion): bool {
+  const since = stream.isMoving ? stream.movingSince : max(version.supersededAt, stream.beganAt);
+  return now >= since + <u64>inForce.resolver.config.limits.drainTimeoutSeconds * 1000;
 }
 
 /** True if a BatchCommands stream must end now, instead of sending its next request. */

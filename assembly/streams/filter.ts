@@ -14,7 +14,7 @@ import * as current from '../rewrite/current';
 import { Direction } from '../rewrite/current';
 import { measureBatches, useTime } from '../rewrite/latency';
 import * as regions from '../rewrite/regions';
-import { mayActOnRegions } from '../schema/messages';
+import { hasContext, mayActOnRegions } from '../schema/messages';
 import { Decision, Msg } from '../schema/table';
 import { Access } from '../tenant/identity';
 import { Count } from '../terms/account';
@@ -38,6 +38,7 @@ import {
 } from './http';
 import { lookUpWanted } from './lookups';
 import { countStream, countTurnedAway } from './metrics';
+import { moveOverIfDone } from './move-over';
 import { permit } from './permit';
 import { refuse, refuseCall, refuseCaller, refuseMessage } from './refuse';
 import { answerStatus, isStatusPath } from './status';
@@ -134,6 +135,7 @@ function onGrpcCall(stream: Stream, terms: Terms): bool {
   stream.phase = Phase.MAP;
   stream.requestMessage = methods.requestMessage;
   stream.isBatch = methods.requestMessage == Msg.BATCH_COMMANDS_REQUEST;
+  stream.isOfStore = stream.isBatch || hasContext(methods.requestMessage);
   stream.acts = mayActOnRegions(methods.requestMessage);
   stream.responseMessage = methods.responseMessage;
   if (terms.isMeasured) measure(stream);
@@ -181,6 +183,7 @@ export function onRequestBody(stream: Stream, size: u32, last: bool): bool {
     endDrained(stream);
     return false;
   }
+  moveOverIfDone(stream);
   const terms = stream.terms;
   if (stream.phase == Phase.ENDED) return false;
   if (terms == null) return true;
@@ -241,7 +244,11 @@ export function onResponseBody(stream: Stream, size: u32, last: bool): bool {
   const terms = stream.terms;
   if (terms == null || stream.phase == Phase.ENDED) return true;
   terms.account.add(Count.RESPONSE_BYTES, size);
-  if (stream.phase == Phase.MAP) return onFrames(stream, terms, true, size, last);
+  if (stream.phase == Phase.MAP) {
+    const isGood = onFrames(stream, terms, true, size, last);
+    if (isGood && stream.response.length == 0) moveOverIfDone(stream);
+    return isGood;
+  }
   return stream.phase != Phase.HTTP || onHttpAnswerBody(stream, terms, size, last);
 }
 

@@ -15,7 +15,7 @@ import { digitsOf, writeDecimal } from '../wire/decimal';
 import * as clock from './clock';
 import { Config } from '../tenant/config';
 import { Terms } from '../terms/terms';
-import { resolverOf } from './configs';
+import { ConfigVersion, resolverOf, versionOf } from './configs';
 import { countLookup } from './metrics';
 import { Stream } from './stream';
 
@@ -26,9 +26,9 @@ const TIMEOUT_MS: u32 = 2000;
 const FORGOTTEN_MS: u64 = 2 * <u64>TIMEOUT_MS;
 const PATH: Ascii = ascii('/pd/api/v1/region/id/');
 
-/** region:u64 | sent at, ms:u64 | tenant:u32 | root:u32 | token:u32 | 0:u32, packed from the front */
-const ENTRY_BYTES: usize = 32;
-const inFlight: usize = memory.data(8192, 8);
+/** region:u64 | sent at, ms:u64 | place of the key range:u64 | tenant:u32 | root:u32 | token:u32 | 0:u32, packed from the front */
+const ENTRY_BYTES: usize = 40;
+const inFlight: usize = memory.data(10240, 8);
 let count: u32 = 0;
 
 /** @inline */
@@ -40,8 +40,8 @@ function entryAt(i: u32): usize {
 function sentFor(region: u64, stream: Stream, terms: Terms): u32 {
   for (let i: u32 = 0; i < count; i++) {
     const at = entryAt(i);
-    if (load<u64>(at) == region && load<u32>(at, 16) == terms.number && load<u32>(at, 20) == stream.root)
-      return load<u32>(at, 24);
+    if (load<u64>(at) == region && load<u64>(at, 16) == terms.space.place && load<u32>(at, 28) == stream.root)
+      return load<u32>(at, 32);
   }
   return 0;
 }
@@ -61,9 +61,10 @@ function send(region: u64, stream: Stream, terms: Terms, config: Config): u32 {
   const at = entryAt(count++);
   store<u64>(at, region);
   store<u64>(at, clock.now, 8);
-  store<u32>(at, terms.number, 16);
-  store<u32>(at, stream.root, 20);
-  store<u32>(at, token, 24);
+  store<u64>(at, terms.space.place, 16);
+  store<u32>(at, terms.number, 24);
+  store<u32>(at, stream.root, 28);
+  store<u32>(at, token, 32);
   return token;
 }
 
@@ -89,23 +90,33 @@ export function lookUpWanted(
 /** Takes PD's answer. `size` 0 means that PD did not answer in time. */
 export function takeAnswer(root: u32, token: u32, size: u32): void {
   let i: u32 = 0;
-  while (i < count && load<u32>(entryAt(i), 24) != token) i++;
+  while (i < count && load<u32>(entryAt(i), 32) != token) i++;
   if (i == count) return;
   const region = load<u64>(entryAt(i));
-  const number = load<u32>(entryAt(i), 16);
+  const place = load<u64>(entryAt(i), 16);
+  const number = load<u32>(entryAt(i), 24);
   forget(i);
   if (size == 0 || !host.readBuffer(Buffer.HTTP_CALL_RESPONSE_BODY, size)) return;
   if (!regionAnswer.readRegion(host.resultAt, host.resultLength) || regionAnswer.regionId != region) return;
-  const resolver = resolverOf(root);
-  if (resolver == null) return;
-  const tenant = resolver.config.tenantOf(number);
-  if (tenant == null) return;
-  useSpace(tenant.terms.space);
+  const version = versionOf(root);
+  if (version == null) return;
+  // A stream may have changed over to the keys that the tenant has by now.
+  const successor = version.successor;
+  if (!useSpaceAt(version, number, place) && (successor == null || !useSpaceAt(successor, number, place)))
+    return;
   learnRegion(
     region,
     regionAnswer.regionVersion,
     ownsRegion(regionAnswer.startAt, regionAnswer.startLength, regionAnswer.endAt, regionAnswer.endLength),
   );
+}
+
+/** Makes the codecs map for the tenant with this number, if its key range is at this place. */
+function useSpaceAt(version: ConfigVersion, number: u32, place: u64): bool {
+  const tenant = version.resolver.config.tenantOf(number);
+  if (tenant == null || tenant.terms.space.place != place) return false;
+  useSpace(tenant.terms.space);
+  return true;
 }
 
 function forget(i: u32): void {
@@ -117,7 +128,7 @@ function forget(i: u32): void {
 export function takeForgotten(): u32 {
   for (let i: u32 = 0; i < count; i++) {
     if (load<u64>(entryAt(i), 8) + FORGOTTEN_MS >= clock.now) continue;
-    const token = load<u32>(entryAt(i), 24);
+    const token = load<u32>(entryAt(i), 32);
     forget(i);
     return token;
   }

@@ -1,6 +1,8 @@
 /** Decides whether a tenant's call goes on: by the tables, the tenant's state, the policy, and the dry run. */
 import { NO_OPERATION, callFor } from '../policy/names';
 import { refusesOperation } from '../policy/policy-bits';
+import * as move from '../terms/move';
+import { MovePhase } from '../terms/move';
 import { closedBy } from '../terms/state';
 import { Terms } from '../terms/terms';
 import { Status } from '../wire/status';
@@ -25,6 +27,10 @@ export function permit(
   const closed = isOpen ? closedBy(terms.account.state, stream.call) : Status.OK;
   if (closed != Status.OK) {
     refuseCall(stream, closed, 0, plain);
+    return false;
+  }
+  if (isOpen && terms.account.phase != MovePhase.NONE && refusesOperation(move.refusedBits, operation)) {
+    refuseCall(stream, Status.TENANT_MOVES, 0, plain);
     return false;
   }
   if (isOpen && !refusesOperation(terms.policyBits, operation)) return admit(stream, terms, plain);

@@ -1,7 +1,7 @@
 /** Keeps the state of each HTTP stream. States are pooled, and found by Envoy's context id. */
 import { StreamBuffer, release } from '../memory/stream-buffer';
 import { NO_OPERATION } from '../policy/names';
-import { Terms } from '../terms/terms';
+import { Terms, pin, unpin } from '../terms/terms';
 import { Status } from '../wire/status';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
 
@@ -26,7 +26,7 @@ export class Stream {
   requestMessage: u32;
   responseMessage: u32;
   isGrpc: bool;
-  /** What is known of the tenant, which lives as long as its configuration. null for a system caller, and until the caller is known. */
+  /** What is known of the tenant, which lives as long as the stream. null for a system caller, and until the caller is known. */
   terms: Terms | null;
   /** The operation: a method or an endpoint, see policy/names. NO_OPERATION: none that the tables know. */
   operation: u32;
@@ -42,6 +42,10 @@ export class Stream {
   failed: bool;
   /** True for a stream of BatchCommands. */
   isBatch: bool;
+  /** True for requests to a region of the store, alone or in a batch. */
+  isOfStore: bool;
+  /** True for a request alone on its stream that was held back. */
+  isHeld: bool;
   /** True when the request may act on whole regions. It waits until the owners of the regions are known, see waiting.ts. */
   acts: bool;
   /** True when the end of the request has come. */
@@ -58,6 +62,10 @@ export class Stream {
   measuredFrom: u64;
   /** True when the stream is to end, because the caller is another one, or none, under the configuration in force. */
   draining: bool;
+  /** True when the tenant's keys are elsewhere by now, since when, ms since 1970, and whether its terms are pinned. See move-over.ts. */
+  isMoving: bool;
+  movingSince: u64;
+  isPinned: bool;
   /** Serial of the configuration that decided this. */
   reviewed: u32;
   /** True when it is to end now, but another callback must do it, see turns.ts. */
@@ -132,6 +140,8 @@ export function openStream(context: u32, root: u32): Stream {
   stream.answered = false;
   stream.isGrpc = false;
   stream.isBatch = false;
+  stream.isOfStore = false;
+  stream.isHeld = false;
   stream.acts = false;
   stream.isWhole = false;
   stream.lookups = 0;
@@ -141,6 +151,8 @@ export function openStream(context: u32, root: u32): Stream {
   stream.measuredFrom = 0;
   stream.draining = false;
   stream.mustEnd = false;
+  stream.isMoving = false;
+  stream.isPinned = false;
   stream.reviewed = 0;
   stream.bodies = 0;
   stream.lateAt = 0;
@@ -149,6 +161,15 @@ export function openStream(context: u32, root: u32): Stream {
   insert(stream);
   count++;
   return stream;
+}
+
+/** Makes other terms of the same tenant those of the stream. */
+export function changeTerms(stream: Stream, terms: Terms): void {
+  const former = stream.terms;
+  pin(terms);
+  if (former != null && stream.isPinned) unpin(former);
+  stream.terms = terms;
+  stream.isPinned = true;
 }
 
 /** Calls `visit` for every stream. No stream may open or close meanwhile. */
@@ -188,6 +209,7 @@ export function closeStream(context: u32): void {
     release(stream.request, terms.budget);
     release(stream.response, terms.budget);
     countExchange(stream.exchange, terms.budget);
+    if (stream.isPinned) unpin(terms);
   }
   stream.terms = null;
   stream.next = pool;

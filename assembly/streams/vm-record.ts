@@ -17,6 +17,7 @@ import { Ascii, ascii, toEight } from '../wire/bytes';
 import { eachAccount } from './accounts';
 import * as configs from './configs';
 import { writeConfigs } from './configs';
+import { writeMoves } from './moves';
 import { streamCount } from './stream';
 
 /** Values of a tenant: its counts, then these. */
@@ -45,6 +46,7 @@ const MEMORY: Ascii = ascii('memoryBytes');
 const HELD: Ascii = ascii('heldBytes');
 const STREAMS: Ascii = ascii('streams');
 const CONFIGS: Ascii = ascii('configs');
+const MOVES: Ascii = ascii('moves');
 
 let id: u32 = NOT_REGISTERED;
 /** Gauges of the configuration, plus one; 0 before they are defined. */
@@ -126,6 +128,8 @@ function writeVm(): void {
   json.addNumber(streamCount());
   json.addMember(CONFIGS);
   writeConfigs();
+  json.addMember(MOVES);
+  writeMoves();
 }
 
 /** Defines a gauge of this VM. Returns its number plus one. */
@@ -152,6 +156,18 @@ export function tellVms(now: u64, always: bool = false): void {
   if (id == NOT_REGISTERED && !register()) return;
   elapsed = now - toldAt;
   toldAt = now;
+  leaveRecord(now);
+  recordConfig();
+}
+
+/** Tells the other VMs at once, between two ticks: no rates are measured. */
+export function tellVmsNow(now: u64): void {
+  if (id == NOT_REGISTERED && !register()) return;
+  elapsed = 0;
+  leaveRecord(now);
+}
+
+function leaveRecord(now: u64): void {
   writeVm();
   tenantCount = 0;
   tenantBytes = 0;
@@ -166,5 +182,4 @@ export function tellVms(now: u64, always: bool = false): void {
   writeAt = record + HEADER_BYTES + jsonBytes;
   eachAccount(put);
   host.writeShared(keyOf(id), RECORD.length + 8, record, size, 0);
-  recordConfig();
 }

@@ -9,7 +9,9 @@ import {
   tableSpace,
 } from '../keys/space';
 import { MAX_TENANT, MIN_TENANT } from '../keys/table';
-import { PHASE_NAMES, Phase, hasDeadline } from '../terms/move';
+import { movingBits } from '../policy/moving';
+import * as moves from '../terms/move';
+import { PHASE_NAMES, MovePhase, hasDeadline, useRefusedBits } from '../terms/move';
 import { Terms } from '../terms/terms';
 import { FieldReader } from './field-reader';
 import { Json, JsonReader, JsonType } from './json';
@@ -46,6 +48,8 @@ export class Config {
   /** UTF-8: the Envoy cluster of PD's HTTP API, and the authority for requests. Empty: PD cannot be asked. */
   pdCluster: ArrayBuffer = new ArrayBuffer(0);
   pdAuthority: ArrayBuffer = new ArrayBuffer(0);
+  /** True when a tenant moves. */
+  hasMoves: bool = false;
   /** How many tenants, the first of the list, have series of their own among the metrics. */
   maxSeries: u32 = 1000;
   /** True when the latency of tenants' requests is measured. */
@@ -354,7 +358,7 @@ export class ConfigReader extends FieldReader {
       this.fail(where + '.serial', 'must be a whole number from 1 to ' + u32.MAX_VALUE.toString());
     if (place < 0) this.fail(where + '.phase', 'must be "prepare", "calm", "drain", "fence" or "final"');
     if (this.error.length != 0) return;
-    const phase: Phase = Phase.PREPARE + place;
+    const phase: MovePhase = MovePhase.PREPARE + place;
     const until = json.get('until');
     if (hasDeadline(phase) != (until != null)) {
       const why =
@@ -371,6 +375,8 @@ export class ConfigReader extends FieldReader {
       if (!isTime) this.fail(where + '.until', 'must be a time in ms since 1970');
       else terms.moveUntil = <u64>until.number;
     }
+    if (moves.refusedBits == 0) useRefusedBits(movingBits());
+    this.config.hasMoves = true;
     terms.movePhase = phase;
     terms.moveSerial = <u32>serial;
   }

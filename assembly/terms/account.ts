@@ -7,6 +7,7 @@ import { Budget } from '../memory/stream-buffer';
 import { ErrorClass } from '../schema/table';
 import { isSameBytes } from '../wire/bytes';
 import { Status } from '../wire/status';
+import { MovePhase, hasDeadline } from './move';
 import { State } from './state';
 
 /** What is counted. Below CALLS: requests by kind, see Call. From ERRORS on: what the store answered, see countOfErrors. */
@@ -40,6 +41,23 @@ export const MAX_STATUSES: usize = 128;
 export class Account {
   /** In the configuration in force. */
   state: State = State.ACTIVE;
+  /** How far the tenant's move is, which move, and when the phase ends, ms since 1970. See useMove and lift. */
+  phase: MovePhase = MovePhase.NONE;
+  moveSerial: u32 = 0;
+  private moveUntil: u64 = 0;
+  /** The move of which this VM has ended a phase by itself; 0: none. */
+  liftedSerial: u32 = 0;
+  /** Number of requests that were held back. */
+  held: u64 = 0;
+  /** True when requests are judged by the tenant's state or its move. */
+  judges: bool = false;
+  /** The tenant's number, and what identifies its key range, by the configuration in force; 0 before the first. */
+  number: u32 = 0;
+  range: u64 = 0;
+  /** How many requests the store has not answered: all, and by kind. Counted by streams/moves.ts. */
+  outstanding: i32 = 0;
+  writesOutstanding: i32 = 0;
+  finishesOutstanding: i32 = 0;
   /** True when the tenant has series of its own among the metrics. */
   hasSeries: bool = true;
   /** True when something has changed since Envoy was told. */
@@ -83,6 +101,27 @@ export class Account {
     public nameAt: usize,
     public nameLength: usize,
   ) {}
+
+  useState(state: State): void {
+    this.state = state;
+    this.judges = state != State.ACTIVE || this.phase != MovePhase.NONE;
+  }
+
+  /** Takes over what a configuration says of the tenant's move. */
+  useMove(phase: MovePhase, serial: u32, until: u64, now: u64): void {
+    this.phase = phase;
+    this.moveSerial = serial;
+    this.moveUntil = until;
+    this.useState(this.state);
+    this.lift(now);
+  }
+
+  /** Ends a phase whose time is over, because whoever leads the move may have died. The tenant goes on as in PREPARE. */
+  lift(now: u64): void {
+    if (!hasDeadline(this.phase) || now < this.moveUntil) return;
+    this.phase = MovePhase.PREPARE;
+    this.liftedSerial = this.moveSerial;
+  }
 
   isNamed(at: usize, length: usize): bool {
     return length == this.nameLength && isSameBytes(at, this.nameAt, length);

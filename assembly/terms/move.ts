@@ -1,7 +1,9 @@
-/** The phases of a tenant's move to another key range, and what they hold back. */
+/** The phases of a tenant's move to another key range, and what they hold back. proto/ says what each call is for: mesh.Kind. */
+import { Call } from '../schema/table';
+import { Ascii, ascii } from '../wire/bytes';
 
 /** In the order in which they come. */
-export const enum Phase {
+export const enum MovePhase {
   NONE,
   /** What a change feed does not show is refused. */
   PREPARE,
@@ -15,10 +17,38 @@ export const enum Phase {
   FINAL,
 }
 
+/** The same as ASCII. */
+export const PHASES: Ascii[] = [
+  ascii('prepare'),
+  ascii('calm'),
+  ascii('drain'),
+  ascii('fence'),
+  ascii('final'),
+];
+
 /** The names in the configuration, from PREPARE on. */
 export const PHASE_NAMES: string[] = ['prepare', 'calm', 'drain', 'fence', 'final'];
 
+/** The operations that are refused in every phase, see policy/policy-bits; 0 before the first move. */
+export let refusedBits: usize = 0;
+
+export function useRefusedBits(bits: usize): void {
+  refusedBits = bits;
+}
+
+/** True when a request of this kind to the store is held back. */
+export function isHeldIn(phase: MovePhase, call: u32): bool {
+  if (phase < MovePhase.DRAIN) return false;
+  if (phase == MovePhase.FINAL) return call != Call.FIND && call != Call.UNSPECIFIED;
+  return call == Call.WRITE || (phase == MovePhase.FENCE && call == Call.FINISH);
+}
+
+/** The same for a request that is alone on its stream. Reads are not told apart by their timestamps. */
+export function isHeldAlone(phase: MovePhase, call: u32): bool {
+  return isHeldIn(phase == MovePhase.FENCE ? MovePhase.FINAL : phase, call);
+}
+
 /** True when the phase ends by itself. */
-export function hasDeadline(phase: Phase): bool {
-  return phase >= Phase.CALM && phase <= Phase.FENCE;
+export function hasDeadline(phase: MovePhase): bool {
+  return phase >= MovePhase.CALM && phase <= MovePhase.FENCE;
 }

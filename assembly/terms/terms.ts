@@ -2,10 +2,10 @@
  * A tenant's terms: all that the filter needs to know of a tenant under one configuration. Made when the configuration is loaded. A stream
  * points to the terms of its caller, and installs them for each event, see rewrite/current.ts.
  */
-import { Space } from '../keys/space';
+import { Space, freeSpace } from '../keys/space';
 import { Budget } from '../memory/stream-buffer';
 import { Account, NO_ACCOUNT } from './account';
-import { Phase } from './move';
+import { MovePhase } from './move';
 import { State } from './state';
 
 /** The extent of a tenant's dry run. */
@@ -20,9 +20,12 @@ export const enum DryRun {
 /** PD's timestamps are milliseconds since 1970, above this many bits of a counter. */
 const LOGICAL_BITS: u64 = 18;
 
-/** It lives as long as its config version. */
+/** It lives as long as its config version, and as long as a stream that has changed over to it. */
 @unmanaged
 export class Terms {
+  /** Number of streams that have changed over to it, and whether its config version is gone. */
+  pins: u32 = 0;
+  isAbandoned: bool = false;
   /** What policy refuses, see policy/policy-bits; 0: nothing. */
   policyBits: usize = 0;
   /** What is let through, counted and logged, where it would be refused. */
@@ -34,7 +37,7 @@ export class Terms {
   /** The earliest timestamp that the tenant may read at. */
   readableSince: u64 = 0;
   /** How far its move to another key range is, by the configuration, which move, and when a hold ends, ms since 1970. */
-  movePhase: Phase = Phase.NONE;
+  movePhase: MovePhase = MovePhase.NONE;
   moveSerial: u32 = 0;
   moveUntil: u64 = 0;
   /** What the VM keeps of the tenant. */
@@ -64,10 +67,10 @@ export class Terms {
   constructor(
     /** The key range. */
     public space: Space,
-    /** The name, ASCII. */
+    /** The name, ASCII: a part of the prefix. */
     public nameAt: usize,
     public nameLength: usize,
-    /** The prefix of the keys in etcd. */
+    /** The prefix of the keys in etcd, on the heap. */
     public prefixAt: usize,
     public prefixLength: usize,
   ) {}
@@ -89,9 +92,38 @@ export class Terms {
     return now == 0 ? u64.MAX_VALUE : (now + this.maxDriftMs) << LOGICAL_BITS;
   }
 
+  /** Identifies the key range and how its regions are shown, in any configuration; not 0. */
+  @inline
+  get range(): u64 {
+    return this.space.place ^ (this.epochOffset << 1);
+  }
+
   /** The earliest timestamp that may be kept from GC. */
   oldestTimestamp(now: u64): u64 {
     const span = <u64>this.maxHoldBackSeconds * 1000;
     return now < span ? 0 : (now - span) << LOGICAL_BITS;
   }
+}
+
+/** Keeps terms for a stream that does not belong to their config version. */
+export function pin(terms: Terms): void {
+  terms.pins++;
+}
+
+export function unpin(terms: Terms): void {
+  terms.pins--;
+  if (terms.isAbandoned && terms.pins == 0) free(terms);
+}
+
+/** Gives up the terms of a config version that is gone. No stream of that version may be left. */
+export function abandon(terms: Terms): void {
+  terms.isAbandoned = true;
+  if (terms.pins == 0) free(terms);
+}
+
+function free(terms: Terms): void {
+  freeSpace(terms.space);
+  if (terms.policyBits != 0) heap.free(terms.policyBits);
+  heap.free(terms.prefixAt);
+  heap.free(changetype<usize>(terms));
 }

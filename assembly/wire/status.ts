@@ -3,6 +3,8 @@ export const enum Status {
   OK = 0,
   /** Internal to the walker: this message lies outside the tenant and leaves the answer. */
   DROP,
+  /** Internal to the walker: this request of a batch is held back, and its client tries again. */
+  HELD,
   /** The bytes are not a protobuf message of the type that the method has. */
   MALFORMED,
 
@@ -51,6 +53,9 @@ export const enum Status {
   /** One message holds more fields than the filter reads. */
   TOO_MANY_FIELDS,
 
+  /** The tenant has moved to another key range, and a request reads at a timestamp from before that. The copy has no versions so old. */
+  READ_TOO_OLD,
+
   /** A request names a timestamp beyond the clock of Envoy and `limits.maxTsDriftSeconds`. It would raise TiKV's `max_ts` for everybody. */
   TIMESTAMP_AHEAD,
 
@@ -98,6 +103,9 @@ export const enum Status {
 
   /** The operators have set `state` of this tenant to `suspended`. */
   TENANT_SUSPENDED,
+
+  /** The configuration says that the tenant moves, and the request loads, destroys or flashes back data past the change feed that the move follows. */
+  TENANT_MOVES,
 
   /** In one worker of Envoy, the tenant has as many streams open as `limits.maxStreamsPerTenant` or `tenants[].limits.maxStreams` allows. */
   TOO_MANY_STREAMS,

@@ -178,6 +178,17 @@ const MESSAGES = [
     remedy: 'The tenant: send smaller batches.',
   },
   {
+    code: 'READ_TOO_OLD',
+    sentence:
+      "the snapshot is older than the copy of the tenant's data since its move, tenants[].readableSince; read at a later time",
+    grpc: 'FAILED_PRECONDITION',
+    http: 400,
+    single: true,
+    means:
+      'The tenant has moved to another key range, and a request reads at a timestamp from before that. The copy has no versions so old.',
+    remedy: 'The tenant: begin the transaction again, and read history from a backup.',
+  },
+  {
     code: 'TIMESTAMP_AHEAD',
     sentence:
       'a timestamp lies further in the future than limits.maxTsDriftSeconds; check the clocks of the client and of PD',
@@ -331,6 +342,18 @@ const MESSAGES = [
     single: true,
     means: 'The operators have set `state` of this tenant to `suspended`.',
     remedy: 'Operators: set `state` to `active`. The tenant: wait until they have.',
+  },
+  {
+    code: 'TENANT_MOVES',
+    sentence:
+      'the tenant moves to another key range, and what this request does cannot be followed; try again when the move is over',
+    grpc: 'FAILED_PRECONDITION',
+    http: 409,
+    single: true,
+    means:
+      'The configuration says that the tenant moves, and the request loads, destroys or flashes back data past the change feed that the move follows.',
+    remedy:
+      'The tenant: try again after the move. `ADD INDEX` works meanwhile with `tidb_ddl_enable_fast_reorg=OFF`.',
   },
   {
     code: 'TOO_MANY_STREAMS',

@@ -67,7 +67,7 @@ const prefix = object(
 );
 
 const move = object(
-  "Says how far the tenant's move to another key range is. `tidb-mesh move` writes it; see docs/status.md for what each worker of Envoy acknowledges.",
+  "Says how far the tenant's move to another key range is. Whoever leads the move writes it. docs/status.md says what each worker of Envoy acknowledges.",
   ['serial', 'phase'],
   {
     serial: whole(

@@ -11,9 +11,9 @@ export const STATUS_FILE = fileURLToPath(new URL('../../assembly/wire/status.ts'
 /** u16 per status: place of its code, of its sentence, HTTP status, gRPC status | SINGLE. */
 export const STATUS_WORDS = 4;
 
-type Name = 'OK' | 'DROP' | Code;
+type Name = 'OK' | 'DROP' | 'HELD' | Code;
 /** Statuses that refuse nothing. */
-const GOOD = ['OK', 'DROP'] as const;
+const GOOD = ['OK', 'DROP', 'HELD'] as const;
 const NAMES: readonly Name[] = [...GOOD, ...STATUSES.map(({ code }) => code)];
 
 /** The filter's statuses: numbers by name, and names by number. */
@@ -51,6 +51,8 @@ export async function statusText(): Promise<string> {
       'OK = 0,',
       '/** Internal to the walker: this message lies outside the tenant and leaves the answer. */',
       'DROP,',
+      '/** Internal to the walker: this request of a batch is held back, and its client tries again. */',
+      'HELD,',
       ...members,
       '}',
       '',

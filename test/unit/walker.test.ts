@@ -59,8 +59,6 @@ const SPACES: SpaceChoice[] = [
   { number: 6, prefix: { bytes: Buffer.from('ff00', 'hex'), mode: 'raw' } },
   { number: 0 },
   { number: 7, keyNumber: 300 },
-  { number: 0, keyNumber: 9 },
-  { number: 0, keyspace: { id: 9, mode: 'txn' } },
 ];
 
 /** The earliest timestamp that may be kept from GC. */

@@ -19,7 +19,7 @@ export function endsPlainly(flags: u32, self: usize, seen: u64): bool {
     flags & ANY_ENDING ||
     (flags & Flag.EXACT_KEY && !((seen >> (<u64>startFieldOf(self))) & 1)) ||
     (flags & Flag.HAS_CONTEXT && !(seen & 2) && apiVersion() != 0) ||
-    (flags & Flag.BATCH && batch.noteCount > 0)
+    (flags & Flag.BATCH && batch.needsIds())
   );
 }
 
@@ -56,7 +56,7 @@ function endRequest(level: Level, flags: u32): Status {
   }
   if (flags & Flag.HAS_CONTEXT) addContext(level);
   if (flags & Flag.CHECKSUM_RULE) addChecksumRule(level);
-  if (flags & Flag.BATCH && batch.noteCount > 0) {
+  if (flags & Flag.BATCH && batch.needsIds()) {
     status = batch.rememberNotes(current.exchange, level);
     if (status != Status.OK) return fail(status, level.message, 0);
   }

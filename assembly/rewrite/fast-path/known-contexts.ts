@@ -5,6 +5,7 @@
  */
 import { spaceSerial } from '../../keys/space';
 import { isSameLong } from '../../wire/bytes';
+import * as current from '../current';
 
 /** One known context: serial of the key range:u64 | length:u32 | edit:u32 | its bytes */
 const ENTRY_BYTES: usize = 256;
@@ -26,7 +27,7 @@ export let knownEdit: u32 = 0;
 /** True when these bytes are known for the key range in use. */
 export function isKnownContext(p: usize, length: usize): bool {
   place = 0;
-  if (length < SHORTEST || length > LONGEST) return false;
+  if (current.walksContexts || length < SHORTEST || length > LONGEST) return false;
   // A context begins with its region's id. Its middle differs between statements.
   const mixed =
     (load<u64>(p) ^ rotl<u64>(load<u64>(p + (length >> 1)), 32) ^ spaceSerial()) * 0x9e3779b97f4a7c15;

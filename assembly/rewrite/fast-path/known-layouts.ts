@@ -17,7 +17,7 @@ import { Check, EDIT_STEP, LAYOUT_BYTES, LONGEST, Layout, SHORTEST } from './lay
 import { addPatch } from '../patches';
 import { Span } from '../span';
 import * as current from '../current';
-import { Direction, isTimely } from '../current';
+import { Direction, isReadable, isTimely } from '../current';
 
 /** How often other messages must claim the place of a layout in constant use before it is replaced. */
 const MOST_TRUST: u32 = 16;
@@ -97,6 +97,9 @@ function fits(layout: Layout, p: usize, length: usize): bool {
       case Check.TIMESTAMP_OR_MAX:
         if (!isTimely(readVarint(where, p + length), ((<u32>check) & 0xffff) == Check.TIMESTAMP_OR_MAX))
           return false;
+        break;
+      case Check.READ_TIMESTAMP_OR_MAX:
+        if (!isReadable(readVarint(where, p + length))) return false;
         break;
       default:
         if (!isRegular((<u32>check) & 0xffff, where, <usize>(check >> 32))) return false;

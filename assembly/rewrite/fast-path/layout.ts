@@ -70,6 +70,7 @@ export const enum Check {
   CONTEXT = 16,
   TIMESTAMP = 17,
   TIMESTAMP_OR_MAX = 18,
+  READ_TIMESTAMP_OR_MAX = 19,
 }
 
 /** Deepest nesting of messages in a layout. */

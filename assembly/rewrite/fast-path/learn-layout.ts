@@ -197,12 +197,16 @@ function number(entry: u32, from: usize, to: usize): bool {
       return fixLength(from, to) && (!request || check(Check.TIMESTAMP, from, to - from));
     case Role.TIMESTAMP_OR_MAX:
       return fixLength(from, to) && (!request || check(Check.TIMESTAMP_OR_MAX, from, to - from));
+    case Role.READ_TIMESTAMP_OR_MAX:
+      return fixLength(from, to) && (!request || check(Check.READ_TIMESTAMP_OR_MAX, from, to - from));
     case Role.REVERSE:
     case Role.COP_TYPE:
+    case Role.EARLY_COMMIT:
       return fixAll(from, to);
     case Role.REGION_ID:
-    case Role.REGION_VERSION:
       return !request && fixLength(from, to);
+    case Role.REGION_VERSION:
+      return !request && current.terms.epochOffset == 0 && fixLength(from, to);
     default:
       return false;
   }

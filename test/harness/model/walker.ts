@@ -455,6 +455,9 @@ export class WalkerModel {
         return request ? 0n : value;
       case 'TIMESTAMP':
       case 'TIMESTAMP_OR_MAX':
+      case 'READ_TIMESTAMP_OR_MAX':
+      case 'EARLY_COMMIT':
+      case 'TXN_SOURCE':
       case 'REGION_ID':
       case 'REGION_VERSION':
       case 'ETCD_VALUE':

@@ -1,0 +1,544 @@
+/** A tenant that moves to another key range: its phases on open streams, what the VMs acknowledge, and its keys and regions afterwards. */
+import { beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { buildModule, callHeaders, headerPairs, HostedModule } from '../../bench/module.ts';
+import { frame } from '../harness/model/wire.ts';
+import { rowKey } from '../harness/support/keys.ts';
+import { decode, encode, type Fields } from '../harness/support/messages.ts';
+
+const BATCH = '/tikvpb.Tikv/BatchCommands';
+const KEY = rowKey(100, 1);
+const NOW = 1_700_000_000_000;
+const TS = BigInt(NOW) << 18n;
+const LATEST = (1n << 64n) - 1n;
+const CONTEXT = { regionId: 7n, regionEpoch: { confVer: 1n, version: 300n }, peer: { id: 5n, storeId: 1n } };
+const MOVES =
+  'tidb-mesh[TENANT_MOVES]: the tenant moves to another key range, and what this request does cannot be followed; try again when the move is over';
+
+const caller = (name: string): Buffer => Buffer.from(`spiffe://m/ns/${name}/sa/tidb`);
+const ALPHA = caller('alpha');
+const BETA = caller('beta');
+const SYSTEM = Buffer.from('spiffe://m/ns/storage/sa/pd');
+
+const config = (alpha: object = {}, more: object = {}): Buffer =>
+  Buffer.from(
+    JSON.stringify({
+      tenants: [
+        { name: 'alpha', number: 1, ...alpha },
+        { name: 'beta', number: 2 },
+      ],
+      rules: [
+        { principal: 'spiffe://m/ns/storage/sa/*', system: true },
+        { principal: 'spiffe://m/ns/{tenant}/sa/*' },
+      ],
+      limits: { drainTimeoutSeconds: 30 },
+      ...more,
+    }),
+  );
+const phase = (name: string, serial = 7): object => ({
+  move: { serial, phase: name, ...(['prepare', 'final'].includes(name) ? {} : { until: NOW + 5000 }) },
+});
+
+const GET: [string, Fields] = ['Get', { context: CONTEXT, key: KEY, version: TS }];
+const NEWEST: [string, Fields] = ['Get', { context: CONTEXT, key: KEY, version: LATEST }];
+const SCAN: [string, Fields] = [
+  'Scan',
+  { context: CONTEXT, startKey: KEY, endKey: rowKey(100, 9), version: TS },
+];
+const PREWRITE: [string, Fields] = [
+  'Prewrite',
+  {
+    context: CONTEXT,
+    mutations: [{ key: KEY }],
+    primaryLock: KEY,
+    startVersion: TS,
+    useAsyncCommit: true,
+    tryOnePc: true,
+  },
+];
+const LOCK: [string, Fields] = [
+  'PessimisticLock',
+  { context: CONTEXT, mutations: [{ key: KEY }], primaryLock: KEY, startVersion: TS },
+];
+const COMMIT: [string, Fields] = [
+  'Commit',
+  { context: CONTEXT, keys: [KEY], startVersion: TS, commitVersion: TS + 1n },
+];
+const DESTROY: [string, Fields] = [
+  'DeleteRange',
+  { context: CONTEXT, startKey: KEY, endKey: rowKey(100, 9) },
+];
+const HEALTH: [string, Fields] = ['GetHealthFeedback', {}];
+
+let filter: HostedModule;
+let id: bigint;
+beforeAll(buildModule);
+beforeEach(() => {
+  filter = new HostedModule();
+  filter.clock = NOW;
+  filter.configure(config());
+  id = 0n;
+});
+
+const later = (ms: number): void => {
+  filter.clock += ms;
+  filter.tick();
+};
+
+/** The commands of a batch as they go on; its ids go on from the last. */
+function sent(stream: number, ...commands: [string, Fields][]): Fields[] {
+  const batch = encode('tikvpb.BatchCommandsRequest', {
+    requests: commands.map(([name, value]) => ({ cmd: { case: name, value } })),
+    requestIds: commands.map(() => ++id),
+  });
+  expect(filter.request(stream, frame(batch))).toBe(true);
+  const { requests } = decode('tikvpb.BatchCommandsRequest', filter.passed().subarray(5));
+  return (requests as Fields[]).map(({ cmd }) => cmd as Fields);
+}
+
+const names = (commands: Fields[]): string[] => commands.map((command) => command['case'] as string);
+
+/** What the caller gets when the store answers this to a request. */
+function answered(stream: number, request: bigint, command = 'Empty', value: Fields = {}): Fields {
+  filter.answerHeaders(stream);
+  const answer = encode('tikvpb.BatchCommandsResponse', {
+    responses: [{ cmd: { case: command, value } }],
+    requestIds: [request],
+  });
+  expect(filter.answer(stream, frame(answer))).toBe(true);
+  const { responses } = decode('tikvpb.BatchCommandsResponse', filter.passed().subarray(5));
+  return responses[0].cmd as Fields;
+}
+
+/** One unary request as it goes on. */
+function alone(type: string, [command, value]: [string, Fields]): { stream: number; message: Fields } {
+  const stream = filter.open(ALPHA, callHeaders(`/tikvpb.Tikv/Kv${command}`));
+  expect(filter.request(stream, frame(encode(type, value)))).toBe(true);
+  return { stream, message: decode(type, filter.passed().subarray(5)) };
+}
+
+function status(): Fields {
+  const headers = headerPairs([
+    [':method', 'GET'],
+    [':path', '/tidb-mesh/status'],
+    [':authority', 'store:20160'],
+  ]);
+  expect(() => filter.open(SYSTEM, headers)).toThrow();
+  return JSON.parse(filter.refusal) as Fields;
+}
+
+/** The moves that the first VM acknowledges. */
+const moves = (): Fields[] => (status()['vms'] as Fields[])[0]!['moves'] as Fields[];
+
+const tableOf = (command: Fields): number =>
+  Buffer.from((command['value'] as Fields)['key'] as Uint8Array).readUInt16BE(1) - 0x8000;
+
+const TRY_AGAIN = { maxTimestampNotSynced: {} };
+const isTryAgain = (command: Fields): void => {
+  const error = (command['value'] as Fields)['regionError'] as Fields;
+  expect(error).toMatchObject(TRY_AGAIN);
+  expect(error['message']).toBe('');
+};
+
+describe('a phase on an open stream', () => {
+  const ALL = [GET, NEWEST, SCAN, PREWRITE, LOCK, COMMIT, DESTROY, HEALTH];
+  test.each([
+    ['prepare', ['DeleteRange']],
+    ['calm', ['DeleteRange']],
+    ['drain', ['Prewrite', 'PessimisticLock', 'DeleteRange']],
+    ['fence', ['newest', 'Prewrite', 'PessimisticLock', 'Commit', 'DeleteRange']],
+    ['final', ['Get', 'newest', 'Scan', 'Prewrite', 'PessimisticLock', 'Commit', 'DeleteRange']],
+  ])('%s keeps %s back', (name, kept) => {
+    const labels = [
+      'Get',
+      'newest',
+      'Scan',
+      'Prewrite',
+      'PessimisticLock',
+      'Commit',
+      'DeleteRange',
+      'GetHealthFeedback',
+    ];
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    const beta = filter.open(BETA, callHeaders(BATCH));
+    expect(names(sent(stream, ...ALL))).not.toContain('Empty');
+    filter.supersede(config(phase(name)));
+    const first = id + 1n;
+    const commands = names(sent(stream, ...ALL));
+    expect(labels.filter((_, i) => commands[i] === 'Empty')).toEqual(kept);
+    for (const [i, label] of labels.entries()) {
+      if (!kept.includes(label)) continue;
+      const got = answered(stream, first + BigInt(i));
+      if (label === 'DeleteRange') expect((got['value'] as Fields)['error']).toBe(MOVES);
+      else isTryAgain(got);
+    }
+    expect(names(sent(beta, ...ALL))).not.toContain('Empty');
+  });
+
+  test('calm takes early commits out of prewrites, prepare does not', () => {
+    const flags = (stream: number): unknown[] => {
+      const [prewrite] = sent(stream, PREWRITE);
+      const value = prewrite!['value'] as Fields;
+      return [value['useAsyncCommit'], value['tryOnePc']];
+    };
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    for (let i = 0; i < 20; i++) expect(flags(stream)).toEqual([true, true]);
+    filter.supersede(config(phase('prepare')));
+    expect(flags(stream)).toEqual([true, true]);
+    filter.supersede(config(phase('calm')));
+    for (let i = 0; i < 20; i++) expect(flags(stream)).toEqual([false, false]);
+    filter.supersede(config());
+    for (let i = 0; i < 20; i++) expect(flags(stream)).toEqual([true, true]);
+  });
+
+  test('who writes is hidden while the tenant moves, also where the context is known', () => {
+    const context = { ...CONTEXT, txnSource: 5n, requestSource: 'external_Insert' };
+    const source = (stream: number): unknown => {
+      const [get] = sent(stream, ['Get', { context, key: KEY, version: TS }]);
+      return ((get!['value'] as Fields)['context'] as Fields)['txnSource'];
+    };
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    for (let i = 0; i < 20; i++) expect(source(stream)).toBe(5n);
+    filter.supersede(config(phase('prepare')));
+    for (let i = 0; i < 20; i++) expect(source(stream)).toBe(0n);
+    filter.supersede(config());
+    for (let i = 0; i < 20; i++) expect(source(stream)).toBe(5n);
+  });
+});
+
+describe('a request alone on its stream', () => {
+  test.each([
+    ['drain', 'kvrpcpb.PrewriteRequest', PREWRITE, 0n],
+    ['drain', 'kvrpcpb.CommitRequest', COMMIT, 300n],
+    ['fence', 'kvrpcpb.CommitRequest', COMMIT, 0n],
+    ['fence', 'kvrpcpb.GetRequest', NEWEST, 0n],
+    ['final', 'kvrpcpb.GetRequest', GET, 0n],
+  ] as const)('in %s: %s goes on where the store turns it away', (name, type, command, version) => {
+    const get = (): bigint =>
+      alone(type, [...command] as [string, Fields]).message['context'].regionEpoch.version as bigint;
+    for (let i = 0; i < 20; i++) expect(get()).toBe(300n);
+    filter.supersede(config(phase(name)));
+    for (let i = 0; i < 20; i++) expect(get()).toBe(version);
+    expect(moves()[0]).toMatchObject({ held: version === 0n ? 20 : 0 });
+  });
+
+  test.each([
+    '/tikvpb.Tikv/UnsafeDestroyRange',
+    '/tikvpb.Tikv/KvDeleteRange',
+    '/import_sstpb.ImportSST/Write',
+    '/import_sstpb.ImportSST/Ingest',
+    '/import_sstpb.ImportSST/MultiIngest',
+    '/tikvpb.Tikv/KvPrepareFlashbackToVersion',
+    '/tikvpb.Tikv/KvFlashbackToVersion',
+  ])('%s is refused while the tenant moves', (path) => {
+    filter.close(filter.open(ALPHA, callHeaders(path)));
+    filter.supersede(config(phase('prepare')));
+    expect(() => filter.open(ALPHA, callHeaders(path))).toThrow(MOVES.replace(': ', `: ${path}: `));
+    filter.close(filter.open(BETA, callHeaders(path)));
+    filter.supersede(config());
+    filter.close(filter.open(ALPHA, callHeaders(path)));
+  });
+
+  test.each(['/pdpb.PD/Tso', '/pdpb.PD/GetRegion', '/etcdserverpb.KV/Txn'])('%s goes on in final', (path) => {
+    filter.supersede(config(phase('final')));
+    filter.close(filter.open(ALPHA, callHeaders(path)));
+  });
+});
+
+describe('the acknowledgement', () => {
+  test('is there at once, also for a tenant that sent nothing', () => {
+    expect(moves()).toEqual([]);
+    filter.supersede(config(phase('fence', 9)));
+    const nothing = { writesOutstanding: 0, finishesOutstanding: 0, outstanding: 0, held: 0 };
+    expect(moves()).toEqual([{ tenant: 'alpha', serial: 9, phase: 'fence', lifted: false, ...nothing }]);
+    filter.supersede(config());
+    expect(moves()).toEqual([]);
+  });
+
+  test('counts what the store has not answered, by kind', () => {
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    filter.supersede(config(phase('prepare')));
+    sent(stream, GET, PREWRITE, COMMIT, LOCK);
+    const commit = alone('kvrpcpb.CommitRequest', COMMIT);
+    const is = (writes: number, finishes: number, all: number): void =>
+      expect(moves()[0]).toMatchObject({
+        writesOutstanding: writes,
+        finishesOutstanding: finishes,
+        outstanding: all,
+      });
+    is(2, 2, 5);
+    answered(stream, 2n, 'Prewrite');
+    is(1, 2, 4);
+    answered(stream, 1n, 'Get');
+    is(1, 2, 3);
+    filter.close(commit.stream);
+    is(1, 1, 2);
+    filter.supersede(config(phase('drain')));
+    sent(stream, PREWRITE, LOCK);
+    is(1, 1, 2);
+    expect(moves()[0]).toMatchObject({ held: 2, phase: 'drain' });
+    answered(stream, 4n, 'PessimisticLock');
+    answered(stream, 5n);
+    is(0, 1, 1);
+    answered(stream, 3n, 'Commit');
+    is(0, 0, 0);
+  });
+
+  test('counts requests from before the move as both kinds, until they are answered', () => {
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    sent(stream, GET, PREWRITE, GET);
+    filter.supersede(config(phase('calm')));
+    const is = (writes: number, all: number): void =>
+      expect(moves()[0]).toMatchObject({ writesOutstanding: writes, outstanding: all });
+    is(3, 3);
+    sent(stream, GET, GET);
+    is(3, 5);
+    answered(stream, 4n, 'Get');
+    is(3, 4);
+    answered(stream, 2n, 'Prewrite');
+    is(2, 3);
+    answered(stream, 1n, 'Get');
+    answered(stream, 5n, 'Get');
+    answered(stream, 3n, 'Get');
+    is(0, 0);
+  });
+});
+
+describe('a hold whose time is over', () => {
+  test('ends by itself, and the VM says so for ever', () => {
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    filter.supersede(config(phase('fence')));
+    expect(names(sent(stream, PREWRITE))).toEqual(['Empty']);
+    later(4900);
+    expect(names(sent(stream, PREWRITE))).toEqual(['Empty']);
+    expect(moves()[0]).toMatchObject({ lifted: false });
+    later(100);
+    const [prewrite] = sent(stream, PREWRITE);
+    expect(prewrite).toMatchObject({ case: 'Prewrite', value: { useAsyncCommit: true } });
+    expect(names(sent(stream, DESTROY))).toEqual(['Empty']);
+    expect(moves()[0]).toMatchObject({ lifted: true, phase: 'fence', serial: 7 });
+    filter.supersede(config(phase('final')));
+    expect(moves()[0]).toMatchObject({ lifted: true, phase: 'final' });
+    filter.supersede(config(phase('prepare', 8)));
+    expect(moves()[0]).toMatchObject({ lifted: false, phase: 'prepare' });
+  });
+
+  test('that was over before the configuration came is never begun', () => {
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    filter.clock = NOW + 6000;
+    filter.supersede(config(phase('fence')));
+    expect(names(sent(stream, PREWRITE))).toEqual(['Prewrite']);
+    expect(moves()[0]).toMatchObject({ lifted: true });
+  });
+
+  test('final never ends by itself', () => {
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    filter.supersede(config(phase('final')));
+    later(10 * 24 * 3600 * 1000);
+    expect(names(sent(stream, GET))).toEqual(['Empty']);
+  });
+});
+
+describe('other keys under an open stream', () => {
+  const MOVED = { keyNumber: 5, epochOffset: 1000, readableSince: String(TS) };
+
+  test('are taken over at once where nothing is outstanding', () => {
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    expect(tableOf(sent(stream, GET)[0]!)).toBe(1);
+    answered(stream, 1n, 'Get');
+    filter.supersede(config(MOVED));
+    const context = { ...CONTEXT, regionEpoch: { confVer: 1n, version: 1300n } };
+    const [get] = sent(stream, ['Get', { context, key: KEY, version: TS }]);
+    expect(tableOf(get!)).toBe(5);
+    expect((get!['value'] as Fields)['context'].regionEpoch.version).toBe(300n);
+    later(2000);
+    expect(filter.ended).toEqual([]);
+  });
+
+  test('wait for the answers to come, and hold what is new', () => {
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    filter.supersede(config(phase('final')));
+    filter.supersede(config());
+    sent(stream, SCAN);
+    filter.supersede(config(MOVED));
+    expect(names(sent(stream, GET, COMMIT))).toEqual(['Empty', 'Empty']);
+    isTryAgain(answered(stream, 2n));
+    const key = Buffer.from(KEY);
+    key.writeUInt16BE(0x8001, 1);
+    const scanned = answered(stream, 1n, 'Scan', { pairs: [{ key, value: KEY }] });
+    expect(Buffer.from((scanned['value'] as Fields)['pairs'][0].key as Uint8Array)).toEqual(KEY);
+    expect(tableOf(sent(stream, GET)[0]!)).toBe(5);
+    isTryAgain(answered(stream, 3n));
+    later(40_000);
+    expect(filter.ended).toEqual([]);
+  });
+
+  test('end a stream whose reads take too long, but not one with a write', () => {
+    const reads = filter.open(ALPHA, callHeaders(BATCH));
+    const writes = filter.open(ALPHA, callHeaders(BATCH));
+    filter.supersede(config(phase('prepare')));
+    sent(reads, SCAN);
+    sent(writes, COMMIT);
+    filter.supersede(config({ ...MOVED, ...phase('prepare') }));
+    later(4000);
+    expect(filter.ended).toEqual([]);
+    later(2000);
+    expect(filter.ended).toEqual([reads]);
+    answered(writes, 2n, 'Commit');
+    expect(tableOf(sent(writes, GET)[0]!)).toBe(5);
+  });
+
+  test('hold requests alone on their streams that begin under the former configuration', () => {
+    const former = filter.supersede(config(MOVED));
+    const stream = filter.openUnder(former, ALPHA, callHeaders('/tikvpb.Tikv/KvGet'));
+    filter.request(stream, frame(encode('kvrpcpb.GetRequest', GET[1])));
+    const message = decode('kvrpcpb.GetRequest', filter.passed().subarray(5));
+    expect(message['context'].regionEpoch.version).toBe(0n);
+  });
+
+  test('outlive the configuration that gave them', () => {
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    filter.supersede(config(MOVED));
+    expect(tableOf(sent(stream, GET)[0]!)).toBe(5);
+    answered(stream, 1n, 'Get');
+    const gone = filter.supersede(config(MOVED, { observability: { maxTenants: 5 } }));
+    filter.close(gone);
+    later(2000);
+    for (let i = 0; i < 50; i++) filter.supersede(config({ ...MOVED, keyNumber: 6 + (i % 2) }));
+    expect(tableOf(sent(stream, GET)[0]!)).toBe(7);
+    answered(stream, 2n, 'Get');
+    filter.close(stream);
+    later(2000);
+  });
+
+  test('leave time, etcd and the neighbour alone', () => {
+    const open = ['/pdpb.PD/Tso', '/etcdserverpb.Watch/Watch', '/etcdserverpb.Lease/LeaseKeepAlive'].map(
+      (path) => filter.open(ALPHA, callHeaders(path)),
+    );
+    open.push(filter.open(BETA, callHeaders(BATCH)));
+    const feed = filter.open(ALPHA, callHeaders('/cdcpb.ChangeData/EventFeed'));
+    filter.supersede(config(MOVED));
+    later(2000);
+    later(40_000);
+    expect(filter.ended).toEqual([feed]);
+    for (const stream of open) expect(filter.answerHeaders(stream)).toBe(true);
+  });
+});
+
+describe('the versions of regions', () => {
+  const OFFSET = 2 ** 31;
+  const region = (version: bigint, key = 1): Fields => {
+    const startKey = Buffer.from(encode('metapb.Region', {}));
+    void startKey;
+    return { id: BigInt(key), regionEpoch: { confVer: 3n, version } };
+  };
+
+  test.each([
+    [300n, 0n],
+    [2n ** 31n - 1n, 0n],
+    [2n ** 31n, 0n],
+    [2n ** 31n + 1n, 1n],
+    [2n ** 31n + 300n, 300n],
+    [2n ** 63n, 2n ** 63n - 2n ** 31n],
+    [0n, 0n],
+  ])('%s of a request becomes %s', (shown, stored) => {
+    filter.supersede(config({ epochOffset: OFFSET }));
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    const context = { ...CONTEXT, regionEpoch: { confVer: 9n, version: shown } };
+    for (let i = 0; i < 10; i++) {
+      const [get] = sent(stream, ['Get', { context, key: KEY, version: TS }]);
+      expect((get!['value'] as Fields)['context'].regionEpoch).toMatchObject({
+        confVer: 9n,
+        version: stored,
+      });
+    }
+    const { message } = alone('kvrpcpb.GetRequest', ['Get', { context, key: KEY, version: TS }]);
+    expect(message['context'].regionEpoch.version).toBe(stored);
+  });
+
+  test('a region that the store tells of is raised, an absent version stays absent', () => {
+    filter.supersede(config({ epochOffset: OFFSET }));
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    for (let i = 0; i < 10; i++) {
+      sent(stream, GET);
+      const got = answered(stream, id, 'Get', {
+        regionError: { epochNotMatch: { currentRegions: [region(300n), region(0n), region(1n)] } },
+      });
+      const regions = (got['value'] as Fields)['regionError'].epochNotMatch.currentRegions as Fields[];
+      expect(regions.map((one) => one['regionEpoch'].version as bigint)).toEqual([
+        2n ** 31n + 300n,
+        0n,
+        2n ** 31n + 1n,
+      ]);
+    }
+  });
+
+  test('PD tells of raised ones', () => {
+    filter.supersede(config({ epochOffset: OFFSET }));
+    for (let i = 0; i < 10; i++) {
+      const stream = filter.open(ALPHA, callHeaders('/pdpb.PD/GetRegion'));
+      filter.answerHeaders(stream);
+      expect(filter.answer(stream, frame(encode('pdpb.GetRegionResponse', { region: region(40n) })))).toBe(
+        true,
+      );
+      const answer = decode('pdpb.GetRegionResponse', filter.passed().subarray(5));
+      expect(answer['region'].regionEpoch.version).toBe(2n ** 31n + 40n);
+    }
+  });
+
+  test('tenant 0 sees raised ones, and still all keys', () => {
+    filter.supersede(config({ number: 0, epochOffset: 1000 }));
+    const stream = filter.open(ALPHA, callHeaders('/tikvpb.Tikv/KvScanLock'));
+    const foreign = rowKey(100, 1, 2);
+    const context = { ...CONTEXT, regionEpoch: { confVer: 1n, version: 1300n } };
+    filter.request(
+      stream,
+      frame(encode('kvrpcpb.ScanLockRequest', { context, startKey: foreign, maxVersion: TS })),
+    );
+    const request = decode('kvrpcpb.ScanLockRequest', filter.passed().subarray(5));
+    expect(request['context'].regionEpoch.version).toBe(300n);
+    expect(Buffer.from(request['startKey'] as Uint8Array)).toEqual(Buffer.from(foreign));
+    filter.answerHeaders(stream);
+    filter.answer(
+      stream,
+      frame(
+        encode('kvrpcpb.ScanLockResponse', {
+          regionError: { epochNotMatch: { currentRegions: [region(300n)] } },
+          locks: [{ key: foreign, primaryLock: foreign, lockVersion: 5n }],
+        }),
+      ),
+    );
+    const answer = decode('kvrpcpb.ScanLockResponse', filter.passed().subarray(5));
+    expect(answer['regionError'].epochNotMatch.currentRegions[0].regionEpoch.version).toBe(1300n);
+    expect(Buffer.from(answer['locks'][0].key as Uint8Array)).toEqual(Buffer.from(foreign));
+  });
+});
+
+describe('a copy without older versions', () => {
+  test.each([
+    [TS - 1n, 'refused'],
+    [TS, 'read'],
+    [LATEST, 'read'],
+    [1n, 'refused'],
+  ])('a read at %s is %s', (version, what) => {
+    filter.supersede(config({ readableSince: String(TS) }));
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    const reads: [string, Fields][] = [
+      ['Get', { context: CONTEXT, key: KEY, version }],
+      ['Scan', { context: CONTEXT, startKey: KEY, endKey: rowKey(100, 9), version }],
+      ['BatchGet', { context: CONTEXT, keys: [KEY], version }],
+      ['Coprocessor', { context: CONTEXT, tp: 104n, startTs: version }],
+    ];
+    for (let i = 0; i < 10; i++) {
+      const first = id + 1n;
+      const commands = names(sent(stream, ...reads));
+      expect(commands).toEqual(what === 'read' ? reads.map(([name]) => name) : reads.map(() => 'Empty'));
+      if (what === 'refused')
+        expect((answered(stream, first)['value'] as Fields)['error'].abort).toMatch(
+          /^tidb-mesh\[READ_TOO_OLD\]: the snapshot is older than the copy/,
+        );
+    }
+    expect(
+      names(sent(stream, ['Prewrite', { ...PREWRITE[1], startVersion: version === LATEST ? TS : version }])),
+    ).toEqual(['Prewrite']);
+  });
+});

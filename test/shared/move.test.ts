@@ -5,7 +5,7 @@ import { copy, planCopy, presplit, rangeOfChunk, type CopyState } from '../../sr
 import { diff, type DiffResult } from '../../src-ts/move/diff.ts';
 import { Follower } from '../../src-ts/move/feed.ts';
 import { KeyMap, keySpaceOf, type MoveSpace } from '../../src-ts/move/key-space.ts';
-import { oldestLock, scanLocks, settle } from '../../src-ts/move/locks.ts';
+import { carryLocks, dropPessimisticLocks, oldestLock, scanLocks, settle } from '../../src-ts/move/locks.ts';
 import { COMMIT, PESSIMISTIC_LOCK, PREWRITE } from '../../src-ts/move/methods.ts';
 import { Snapshot } from '../../src-ts/move/snapshot.ts';
 import { destroy, highestEpoch, isEmpty, keepHistory, releaseHistory } from '../../src-ts/move/space.ts';
@@ -306,7 +306,7 @@ describe('the fence', () => {
   const source = spaceOf('beta', 2);
   const map = new KeyMap(source, target);
 
-  test('ends what has begun to commit, and leaves what has only locked', async () => {
+  test('ends what has begun to commit, and carries what has only locked', async () => {
     const key = (handle: number): Buffer => {
       const made = rowKey(300, handle);
       made.write('_i', 9, 'latin1');
@@ -353,6 +353,13 @@ describe('the fence', () => {
     const [left, ...more] = await scanLocks(side(source));
     expect(more).toEqual([]);
     expect(left).toMatchObject({ lockVersion: startTs, lockForUpdateTs: startTs });
+    expect(await scanLocks(side(target))).toEqual([]);
+    expect(await carryLocks(side(source), side(target), map)).toBe(1);
+    const [carried] = await scanLocks(side(target));
+    expect(Buffer.from(carried!.key)).toEqual(target.encode(key(4)));
+    expect(carried).toMatchObject({ lockVersion: startTs, lockForUpdateTs: startTs, lockTtl: left!.lockTtl });
+    expect(await dropPessimisticLocks(side(target))).toBe(1);
+    expect(await scanLocks(side(target))).toEqual([]);
     // The client of the undecided one goes on at the target, and must fail.
     await expect(
       storage.atRegion(target, target.encode(key(3))!, async (located) => {

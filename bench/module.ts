@@ -111,6 +111,11 @@ export class HostedModule {
   private acting = 0;
   /** Milliseconds since 1970, as the filter sees it. */
   clock = Date.now();
+  /** How often it has asked for the time, or for what VMs share. */
+  questions = 0;
+  /** Contexts of streams that the filter has let go on after a wait. */
+  readonly continued: number[] = [];
+  tickPeriod = 0;
 
   /** The status of the last reply. */
   replyCode = 0;
@@ -236,6 +241,7 @@ export class HostedModule {
         return OK;
       },
       proxy_get_current_time_nanoseconds: (at: number): number => {
+        this.questions++;
         this.look();
         this.words.setBigUint64(at, BigInt(this.clock) * 1_000_000n, true);
         return OK;
@@ -247,6 +253,7 @@ export class HostedModule {
         size: number,
         cas: number,
       ): number => {
+        this.questions++;
         const found = this.shared.get(this.read(key, keyLength));
         if (found === undefined) return NOT_FOUND;
         this.give(found.value, at, size);
@@ -268,12 +275,18 @@ export class HostedModule {
       },
       // Nothing to ask PD through.
       proxy_http_call: () => NOT_FOUND,
-      proxy_continue_stream: ok,
+      proxy_continue_stream: (): number => {
+        this.continued.push(this.acting);
+        return OK;
+      },
       proxy_set_effective_context: (context: number): number => {
         this.acting = context;
         return OK;
       },
-      proxy_set_tick_period_milliseconds: ok,
+      proxy_set_tick_period_milliseconds: (period: number): number => {
+        this.tickPeriod = period;
+        return OK;
+      },
       proxy_set_property: (name: number, nameLength: number, at: number, size: number): number => {
         this.properties.set(this.read(name, nameLength), this.read(at, size));
         return OK;
@@ -315,18 +328,29 @@ export class HostedModule {
 
   /** The same under a former configuration, by its context. */
   openUnder(root: number, caller: Uint8Array, headers: Uint8Array): number {
+    const { context, goesOn } = this.begin(root, caller, headers);
+    if (!goesOn) throw new Error(this.refusal);
+    return context;
+  }
+
+  /** The same for a stream whose headers may have to wait. */
+  tryOpen(caller: Uint8Array, headers: Uint8Array): { context: number; goesOn: boolean } {
+    this.refusal = '';
+    return this.begin(this.root, caller, headers);
+  }
+
+  private begin(root: number, caller: Uint8Array, headers: Uint8Array): { context: number; goesOn: boolean } {
     const context = ++this.contexts;
     this.callers.set(context, caller);
     this.acting = context;
     this.requestHeaders = headers;
     this.wasm.proxy_on_context_create(context, root);
-    if (this.wasm.proxy_on_request_headers(context, 0, 0) !== CONTINUE) throw new Error(this.refusal);
-    return context;
+    return { context, goesOn: this.wasm.proxy_on_request_headers(context, 0, 0) === CONTINUE };
   }
 
   /** A piece of the request's body; false: the stream is refused. */
   request(context: number, piece: Uint8Array): boolean {
-    this.begin(piece);
+    this.beginPiece(piece);
     return this.wasm.proxy_on_request_body(context, piece.length, 0) === CONTINUE;
   }
 
@@ -340,11 +364,11 @@ export class HostedModule {
 
   /** A piece of the answer's body; false: the stream is refused. */
   answer(context: number, piece: Uint8Array): boolean {
-    this.begin(piece);
+    this.beginPiece(piece);
     return this.wasm.proxy_on_response_body(context, piece.length, 0) === CONTINUE;
   }
 
-  private begin(piece: Uint8Array): void {
+  private beginPiece(piece: Uint8Array): void {
     this.body = piece;
     this.isReplaced = false;
   }

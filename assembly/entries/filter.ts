@@ -8,7 +8,8 @@ import { alloc, reset } from '../memory/arena';
 import { recordAccounts } from '../streams/accounts';
 import * as clock from '../streams/clock';
 import { readClock } from '../streams/clock';
-import { collectGarbage, configure, forgetConfig, hasVersion } from '../streams/configs';
+import { collectGarbage, configure, forgetConfig, hasRates, hasVersion } from '../streams/configs';
+import { wakeDelayed } from '../streams/delays';
 import * as drain from '../streams/drain';
 import { endLeftStreams, reviewMoved, reviewStreams } from '../streams/drain';
 import {
@@ -44,12 +45,12 @@ function setPeriod(milliseconds: u32): void {
   period = milliseconds;
   proxy_set_tick_period_milliseconds(milliseconds);
 }
-/** The time between ticks while somebody waits for what the VMs say about a move. */
+/** The time between ticks while somebody waits for what the VMs say about a move, and where calls may wait under a rate. */
 const SHORT_TICK_MS: u32 = 100;
 
 /** The longest time between ticks. */
 function longest(): u32 {
-  return moves.isHurried ? SHORT_TICK_MS : TICK_MS;
+  return moves.isHurried || hasRates() ? SHORT_TICK_MS : TICK_MS;
 }
 
 export function proxy_abi_version_0_2_1(): void {}
@@ -99,6 +100,7 @@ function actOnLeft(): void {
   endLeftStreams();
   endClosedStreams();
   wakeLeft();
+  wakeDelayed();
 }
 
 export function proxy_on_tick(_root: u32): void {

@@ -11,6 +11,7 @@ import { Call, Msg } from '../schema/table';
 import { isSingle } from '../schema/statuses';
 import * as move from '../terms/move';
 import { MovePhase, isHeldIn } from '../terms/move';
+import { Rates, isDelayable } from '../terms/rates';
 import { callOfCommand, commandClosedBy } from '../terms/state';
 import { DryRun } from '../terms/terms';
 import { writeStatus } from '../texts/statuses';
@@ -34,6 +35,13 @@ const EMPTY_COMMAND_BYTES: usize = 3;
 /** kvrpcpb.KeyError.abort and errorpb.Error.message. */
 const KEY_ERROR_ABORT: u32 = 3;
 const REGION_ERROR_MESSAGE: u32 = 1;
+/**
+ * errorpb.Error.max_timestamp_not_synced and server_is_busy, both empty. TiDB's client repeats the request at the same store, for the
+ * first after 2 to 500 ms and at most for as long as it waits for a region, for the second after 2 to 10 s and for ten minutes
+ * (client-go's region_request.go: onRegionError, and config/retry/config.go).
+ */
+const COME_BACK_SOON: u16 = 0x0052;
+const COME_BACK_LATER: u16 = 0x0032;
 
 /** errorpb.Error.max_timestamp_not_synced: an empty message. A client waits a little and asks the same server again, without a word. */
 const TRY_AGAIN: u16 = 0x0052;
@@ -68,18 +76,27 @@ export function beginDryRun(): void {
 
 /** True when some commands are refused, or counted by dryRun. @inline */
 export function refusesCommands(): bool {
-  return current.terms.policyBits != 0 || current.terms.account.judges || current.holdsAll;
+  const account = current.terms.account;
+  return current.terms.policyBits != 0 || account.judges || account.rates.isShort || current.holdsAll;
 }
 
-/** Why this command is refused or held back by the tenant's state, by policy or by its move; OK if it is not. */
+/** Why this command is refused or held back by the tenant's state, by policy or by its move, or delayed by a rate; OK if it is not. */
 export function refusalOfCommand(command: u32): Status {
   const account = current.terms.account;
   const status = commandClosedBy(account.state, command);
   if (status != Status.OK) return status;
   if (isRefusedCommand(command)) return Status.BY_POLICY;
   if (account.phase != MovePhase.NONE && isIn(move.refusedBits, command)) return Status.TENANT_MOVES;
-  const isHeld = isHeldIn(current.holdsAll ? MovePhase.FINAL : account.phase, callOfCommand(command));
-  return isHeld ? Status.HELD : Status.OK;
+  if (isHeldIn(current.holdsAll ? MovePhase.FINAL : account.phase, callOfCommand(command)))
+    return Status.HELD;
+  return account.rates.isShort && !mayPass(account.rates, command) ? Status.OVER_RATE : Status.OK;
+}
+
+/** Counts the command as one that goes on, unless it is delayed. */
+function mayPass(rates: Rates, command: u32): bool {
+  if (!rates.mayRequest && isDelayable(callOfCommand(command)) && errorFieldOf(command) != 0) return false;
+  rates.spendRequests(1);
+  return true;
 }
 
 /** True when these bits have one for the command. They begin with one for each command. */
@@ -134,12 +151,17 @@ export function noteColumns(columns: usize, length: usize): void {
 export function noteRefusal(command: u32, status: Status): void {
   while (noteCount > 0 && load<i32>(notes + <usize>(noteCount - 1) * NOTE_BYTES) == batchIndex) noteCount--;
   note((command << 8) | status, 0, 0);
+  const account = current.terms.account;
   if (status == Status.HELD) {
-    current.terms.account.held++;
+    account.held++;
+    return;
+  }
+  if (status == Status.OVER_RATE) {
+    account.addDelay(account.rates.countDelay());
     return;
   }
   countRefusal(status);
-  current.terms.account.addRefusals(status, 1);
+  account.addRefusals(status, 1);
 }
 
 /** Notes that the current request, with this command, goes on, if it writes while the tenant moves. */
@@ -204,6 +226,7 @@ function answerOf(command: u32): usize {
 export function isRefusable(status: Status, command: u32): bool {
   if (status == Status.HELD) return errorFieldOf(command) != 0;
   if (!isSingle(status)) return false;
+  if (status == Status.OVER_RATE) return true;
   const entry = entryOf(recordOf(Msg.BATCH_RESPONSE), command);
   return entry != 0 && refusalOf(messageIn(entry)) >> 8 != Refusal.NONE;
 }
@@ -260,14 +283,21 @@ export function buildRefusal(refusal: u32): void {
     return;
   }
   const command = refusal >> 8;
-  const place = refusalOf(messageIn(entryOf(recordOf(Msg.BATCH_RESPONSE), command)));
+  const isDelay = (refusal & 0xff) == Status.OVER_RATE;
+  const place = isDelay
+    ? errorFieldOf(command) | (Refusal.REGION_ERROR << 8)
+    : refusalOf(messageIn(entryOf(recordOf(Msg.BATCH_RESPONSE), command)));
   const kind = place >> 8;
   writeStatus(refusal & 0xff);
-  front = alloc(HEADERS + writer.textLength) + HEADERS;
+  front = alloc(HEADERS + writer.textLength + sizeof<u16>()) + HEADERS;
   back = front + writer.textLength;
   memory.copy(front, writer.textAt, writer.textLength);
   if (kind == Refusal.KEY_ERROR) wrap(KEY_ERROR_ABORT);
   else if (kind == Refusal.REGION_ERROR) wrap(REGION_ERROR_MESSAGE);
+  if (isDelay) {
+    store<u16>(back, current.terms.account.rates.isLong ? COME_BACK_LATER : COME_BACK_SOON);
+    back += sizeof<u16>();
+  }
   wrap(place & 0xff);
   wrap(command);
   wrap(BATCH_MESSAGES);

@@ -59,6 +59,7 @@ export class Accounts {
     account.number = terms.number;
     account.range = terms.range;
     account.useMove(terms.movePhase, terms.moveSerial, terms.moveUntil, clock.now);
+    account.rates.setLimits(terms.requestsPerSecond, terms.bytesPerSecond, terms.pdRequestsPerSecond);
     if (account.state == terms.state) return;
     account.useState(terms.state);
     this.isChanged = true;

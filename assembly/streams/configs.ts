@@ -165,6 +165,12 @@ export function hasVersion(): bool {
   return versions.length > 0;
 }
 
+/** True when a tenant has a rate under some version. */
+export function hasRates(): bool {
+  for (let i = 0; i < versions.length; i++) if (unchecked(versions[i]).resolver.config.hasRates) return true;
+  return false;
+}
+
 /** True when some streams may run under a former version. */
 export function hasFormer(): bool {
   return versions.length > 1;

@@ -25,6 +25,7 @@ import { identify } from './callers';
 import * as clock from './clock';
 import { beginUnder } from './configs';
 import { countFrames } from './counting';
+import { mayBegin } from './delays';
 import { endDrained, isDrained } from './drain';
 import { enter } from './enter';
 import * as headers from './headers';
@@ -40,6 +41,7 @@ import { lookUpWanted } from './lookups';
 import { countStream, countTurnedAway } from './metrics';
 import { moveOverIfDone } from './move-over';
 import { permit } from './permit';
+import { prepareBatch, spendBatch } from './rates';
 import { refuse, refuseCall, refuseCaller, refuseMessage } from './refuse';
 import { answerStatus, isStatusPath } from './status';
 import { Phase, Stream } from './stream';
@@ -130,7 +132,7 @@ function onGrpcCall(stream: Stream, terms: Terms): bool {
     stream.phase = Phase.PASS;
     terms.account.add(stream.call, 1);
     if (known && terms.isMeasured) measure(stream);
-    return true;
+    return mayBegin(stream, terms.account);
   }
   stream.phase = Phase.MAP;
   stream.requestMessage = methods.requestMessage;
@@ -139,7 +141,7 @@ function onGrpcCall(stream: Stream, terms: Terms): bool {
   stream.acts = mayActOnRegions(methods.requestMessage);
   stream.responseMessage = methods.responseMessage;
   if (terms.isMeasured) measure(stream);
-  return true;
+  return mayBegin(stream, terms.account);
 }
 
 /** Handles a piece of a gRPC body. True when the stream may go on. */
@@ -147,12 +149,15 @@ function onFrames(stream: Stream, terms: Terms, answer: bool, size: u32, last: b
   const held = answer ? stream.response : stream.request;
   const buffer = answer ? Buffer.RESPONSE_BODY : Buffer.REQUEST_BODY;
   if (size > 0) {
+    const isRated = !answer && stream.isBatch && terms.account.rates.isOn;
+    if (isRated) prepareBatch(stream, terms.account, size);
     if (!host.readBuffer(buffer, size)) {
       refuseMessage(stream, Status.MALFORMED, answer);
       return false;
     }
     enter(stream, terms);
     if (current.isMeasured) useTime(microseconds());
+    const before = stream.exchange.outstanding;
     const message = answer ? stream.responseMessage : stream.requestMessage;
     const way = answer ? Direction.RESPONSE : Direction.REQUEST;
     const status = frames.feed(held, message, way, host.resultAt, host.resultLength);
@@ -163,6 +168,7 @@ function onFrames(stream: Stream, terms: Terms, answer: bool, size: u32, last: b
     }
     if (frames.outputChanged) host.replaceBuffer(buffer, size, frames.outputAt, frames.outputLength);
     countFrames(stream, terms, answer);
+    if (isRated) spendBatch(terms.account, stream.exchange.outstanding - before);
     if (!answer) {
       noteDryRunCommands(terms);
       countTurnedAway(regions.turnedAwayCount);
@@ -188,6 +194,7 @@ export function onRequestBody(stream: Stream, size: u32, last: bool): bool {
   if (stream.phase == Phase.ENDED) return false;
   if (terms == null) return true;
   terms.account.add(Count.REQUEST_BYTES, size);
+  if (terms.account.rates.isOn) terms.account.rates.bytes.spend(size);
   if (stream.phase == Phase.HTTP) return onHttpBody(stream, terms, size, last);
   if (stream.phase != Phase.MAP) return true;
   return stream.acts ? onActing(stream, terms, size, last) : onFrames(stream, terms, false, size, last);
@@ -244,6 +251,7 @@ export function onResponseBody(stream: Stream, size: u32, last: bool): bool {
   const terms = stream.terms;
   if (terms == null || stream.phase == Phase.ENDED) return true;
   terms.account.add(Count.RESPONSE_BYTES, size);
+  if (terms.account.rates.isOn) terms.account.rates.bytes.spend(size);
   if (stream.phase == Phase.MAP) {
     const isGood = onFrames(stream, terms, true, size, last);
     if (isGood && stream.response.length == 0) moveOverIfDone(stream);

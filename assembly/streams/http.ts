@@ -18,6 +18,7 @@ import { Terms } from '../terms/terms';
 import { textOf } from '../texts/text';
 import { Ascii, ascii } from '../wire/bytes';
 import { Status } from '../wire/status';
+import { mayBegin } from './delays';
 import { enter } from './enter';
 import * as headers from './headers';
 import { permit } from './permit';
@@ -48,7 +49,7 @@ export function onHttpCall(stream: Stream, terms: Terms): bool {
   terms.account.add(stream.call, 1);
   stream.endpoint = <i32>endpoints.endpoint;
   stream.phase = Phase.PASS;
-  if (!isOpen || decision == HttpDecision.PASS) return true;
+  if (!isOpen || decision == HttpDecision.PASS) return mayBegin(stream, terms.account);
   if (decision == HttpDecision.ANSWER) {
     stream.phase = Phase.ENDED;
     const answer = textOf(endpoints.reasonOf(endpoints.endpoint));
@@ -72,7 +73,7 @@ function onTarget(stream: Stream, terms: Terms, plain: usize): bool {
   const status = target.mapTarget(headers.pathAt, plain, headers.pathLength);
   if (status == Status.OK) {
     host.replaceHeader(HeaderMap.REQUEST_HEADERS, PATH, target.targetAt, target.targetLength);
-    return true;
+    return mayBegin(stream, terms.account);
   }
   if (status == Status.NOT_FOR_TENANTS)
     refuseCall(stream, status, endpoints.reasonOf(endpoints.endpoint), plain);

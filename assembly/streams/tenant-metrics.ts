@@ -10,6 +10,7 @@ import { add, defineMetricAt, record } from '../host/host';
 import { codeOf } from '../schema/statuses';
 import { Call, ErrorClass, STATUS_COUNT } from '../schema/table';
 import { Account, Count, Latency, boundOf, newAccount, newCounts } from '../terms/account';
+import { Rate } from '../terms/rates';
 import { Text } from '../texts/table';
 import * as writer from '../texts/writer';
 import { Ascii, ascii } from '../wire/bytes';
@@ -68,6 +69,15 @@ export function errorText(errorClass: u32): u32 {
   }
 }
 
+/** The name of the limit of a rate. */
+function limitText(rate: i32): u32 {
+  return rate == Rate.REQUESTS
+    ? Text.LIMIT_REQUESTS
+    : rate == Rate.BYTES
+      ? Text.LIMIT_BYTES
+      : Text.LIMIT_PD_REQUESTS;
+}
+
 function templateOf(place: i32): u32 {
   switch (place) {
     case Count.REQUEST_BYTES:
@@ -91,7 +101,10 @@ function define(account: Account, place: i32): u32 {
   if (place < Count.CALLS) {
     writer.fillText(1, kindText(place));
     writer.writeTemplate(Text.METRIC_REQUESTS);
-  } else if (place >= Count.ERRORS && place < Count.ALL) {
+  } else if (place >= Count.DELAYED && place < Count.ALL) {
+    writer.fillText(1, limitText(place - Count.DELAYED));
+    writer.writeTemplate(Text.METRIC_DELAYED);
+  } else if (place >= Count.ERRORS && place < Count.DELAYED) {
     writer.fillText(1, errorText(ErrorClass.REGION + <u32>(place - Count.ERRORS)));
     writer.writeTemplate(Text.METRIC_ERRORS);
   } else if (place >= Place.REFUSALS) {
@@ -243,6 +256,7 @@ function tellRefusals(account: Account): void {
 
 /** Tells the sum of the accounts without series of their own. Called after all others. */
 export function tellOther(): void {
-  if (Count.ALL - Count.ERRORS != <i32>ErrorClass.OTHER) ERROR('there is a place for each class of errors');
+  if (Count.DELAYED - Count.ERRORS != <i32>ErrorClass.OTHER)
+    ERROR('there is a place for each class of errors');
   tellAccount(other);
 }

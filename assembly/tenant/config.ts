@@ -39,6 +39,10 @@ export class Limits {
   drainTimeoutSeconds: u32 = 30;
   /** How many streams one tenant may have open in one VM. */
   maxStreamsPerTenant: u32 = u32.MAX_VALUE;
+  /** How many requests and bytes one tenant may send a second; 0: no limit. */
+  requestsPerSecondPerTenant: u32 = 0;
+  bytesPerSecondPerTenant: u32 = 0;
+  pdRequestsPerSecondPerTenant: u32 = 0;
 }
 
 export class Config {
@@ -54,6 +58,8 @@ export class Config {
   maxSeries: u32 = 1000;
   /** True when the latency of tenants' requests is measured. */
   measuresLatency: bool = false;
+  /** True when a tenant has a limit of requests or bytes per second. */
+  hasRates: bool = false;
   names: TextIndex = new TextIndex();
   private byNumber: Map<u32, Tenant> = new Map();
 
@@ -106,7 +112,12 @@ const TENANT_FIELDS: string[] = [
   'readableSince',
   'move',
 ];
-const TENANT_LIMIT_FIELDS: string[] = ['maxStreams'];
+const TENANT_LIMIT_FIELDS: string[] = [
+  'maxStreams',
+  'requestsPerSecond',
+  'bytesPerSecond',
+  'pdRequestsPerSecond',
+];
 /** In the order of State. */
 const STATES: string[] = ['active', 'read-only', 'suspended'];
 const MOVE_FIELDS: string[] = ['serial', 'phase', 'until'];
@@ -121,6 +132,9 @@ const LIMIT_FIELDS: string[] = [
   'maxHoldBackSeconds',
   'maxEtcdLeaseSeconds',
   'maxStreamsPerTenant',
+  'requestsPerSecondPerTenant',
+  'bytesPerSecondPerTenant',
+  'pdRequestsPerSecondPerTenant',
 ];
 const OBSERVABILITY_FIELDS: string[] = ['maxTenants', 'latency'];
 const PD_FIELDS: string[] = ['cluster', 'authority'];
@@ -135,6 +149,8 @@ const MAX_EPOCH_OFFSET: u32 = 0x80000000;
 const MAX_WHOLE: f64 = 9007199254740991;
 /** Decimal digits that never overflow a timestamp. */
 const MAX_TIMESTAMP_DIGITS: i32 = 19;
+const MAX_REQUEST_RATE: u32 = 1_000_000;
+const MAX_BYTE_RATE: u32 = 4_000_000_000;
 const MAX_DRAIN: u32 = 24 * 3600;
 /** Every key grows by the prefix, and TiKV limits keys (storage.max-key-size). */
 const MAX_PREFIX_BYTES: usize = 128;
@@ -205,6 +221,11 @@ export class ConfigReader extends FieldReader {
     const limits = this.config.limits;
     terms.maxHeldBytes = limits.heldBytesPerTenant;
     if (terms.maxStreams == u32.MAX_VALUE) terms.maxStreams = limits.maxStreamsPerTenant;
+    if (terms.requestsPerSecond == 0) terms.requestsPerSecond = limits.requestsPerSecondPerTenant;
+    if (terms.bytesPerSecond == 0) terms.bytesPerSecond = limits.bytesPerSecondPerTenant;
+    if (terms.pdRequestsPerSecond == 0) terms.pdRequestsPerSecond = limits.pdRequestsPerSecondPerTenant;
+    if ((terms.requestsPerSecond | terms.bytesPerSecond | terms.pdRequestsPerSecond) != 0)
+      this.config.hasRates = true;
     terms.maxMessageBytes = limits.maxMessageBytes;
     terms.maxDriftMs = <u64>limits.maxTsDriftSeconds * 1000;
     terms.maxHoldBackSeconds = limits.maxHoldBackSeconds;
@@ -275,15 +296,20 @@ export class ConfigReader extends FieldReader {
 
   private tenantLimits(json: Json, terms: Terms, where: string): void {
     this.known(json, where, TENANT_LIMIT_FIELDS);
-    const member = json.get('maxStreams');
-    if (this.error.length != 0 || member == null) return;
-    const value = this.whole(member, 1, MAX_STREAMS);
-    if (value < 0)
-      this.fail(
-        where + '.maxStreams',
-        'must be a whole number of streams from 1 to ' + MAX_STREAMS.toString(),
-      );
-    else terms.maxStreams = <u32>value;
+    if (this.error.length != 0) return;
+    terms.maxStreams = this.limit(json, where, 'maxStreams', terms.maxStreams, 1, MAX_STREAMS, 'streams');
+    terms.requestsPerSecond = this.requestRate(json, where, 'requestsPerSecond');
+    terms.bytesPerSecond = this.byteRate(json, where, 'bytesPerSecond');
+    terms.pdRequestsPerSecond = this.requestRate(json, where, 'pdRequestsPerSecond');
+  }
+
+  /** 0 when it is absent. */
+  private requestRate(json: Json, where: string, name: string): u32 {
+    return this.limit(json, where, name, 0, 1, MAX_REQUEST_RATE, 'requests per second');
+  }
+
+  private byteRate(json: Json, where: string, name: string): u32 {
+    return this.limit(json, where, name, 0, MIN_LIMIT, MAX_BYTE_RATE, 'bytes per second');
   }
 
   private state(json: Json, number: u32, where: string): State {
@@ -436,37 +462,73 @@ export class ConfigReader extends FieldReader {
     return value == Math.floor(value) && value >= <f64>least && value <= <f64>most ? <i64>value : -1;
   }
 
-  private limit(json: Json, name: string, byDefault: u32, least: u32, most: u32, unit: string): u32 {
+  private limit(
+    json: Json,
+    where: string,
+    name: string,
+    byDefault: u32,
+    least: u32,
+    most: u32,
+    unit: string,
+  ): u32 {
     const member = json.get(name);
     if (member == null) return byDefault;
     const value = this.whole(member, least, most);
     if (value >= 0) return <u32>value;
     const range = ' from ' + least.toString() + ' to ' + most.toString();
-    this.fail('limits.' + name, 'must be a whole number of ' + unit + range);
+    this.fail(where + '.' + name, 'must be a whole number of ' + unit + range);
     return byDefault;
   }
 
   private bytes(json: Json, name: string, byDefault: u32): u32 {
-    return this.limit(json, name, byDefault, MIN_LIMIT, MAX_LIMIT, 'bytes');
+    return this.limit(json, 'limits', name, byDefault, MIN_LIMIT, MAX_LIMIT, 'bytes');
   }
 
   private limits(json: Json): void {
     this.known(json, 'limits', LIMIT_FIELDS);
     if (this.error.length != 0) return;
     const limits = this.config.limits;
+    const where = 'limits';
     limits.maxMessageBytes = this.bytes(json, 'maxMessageBytes', limits.maxMessageBytes);
     limits.heldBytesPerVM = this.bytes(json, 'heldBytesPerVM', limits.heldBytesPerVM);
     limits.heldBytesPerTenant = this.bytes(json, 'heldBytesPerTenant', limits.heldBytesPerTenant);
     const drift = limits.maxTsDriftSeconds;
-    limits.maxTsDriftSeconds = this.limit(json, 'maxTsDriftSeconds', drift, 1, MAX_DRIFT, 'seconds');
+    limits.maxTsDriftSeconds = this.limit(json, where, 'maxTsDriftSeconds', drift, 1, MAX_DRIFT, 'seconds');
     const hold = limits.maxHoldBackSeconds;
-    limits.maxHoldBackSeconds = this.limit(json, 'maxHoldBackSeconds', hold, 1, MAX_DRIFT, 'seconds');
+    limits.maxHoldBackSeconds = this.limit(json, where, 'maxHoldBackSeconds', hold, 1, MAX_DRIFT, 'seconds');
     const lease = limits.maxEtcdLeaseSeconds;
-    limits.maxEtcdLeaseSeconds = this.limit(json, 'maxEtcdLeaseSeconds', lease, 1, MAX_DRIFT, 'seconds');
+    limits.maxEtcdLeaseSeconds = this.limit(
+      json,
+      where,
+      'maxEtcdLeaseSeconds',
+      lease,
+      1,
+      MAX_DRIFT,
+      'seconds',
+    );
     const streams = limits.maxStreamsPerTenant;
-    limits.maxStreamsPerTenant = this.limit(json, 'maxStreamsPerTenant', streams, 1, MAX_STREAMS, 'streams');
+    limits.maxStreamsPerTenant = this.limit(
+      json,
+      where,
+      'maxStreamsPerTenant',
+      streams,
+      1,
+      MAX_STREAMS,
+      'streams',
+    );
+    limits.requestsPerSecondPerTenant = this.requestRate(json, where, 'requestsPerSecondPerTenant');
+    limits.bytesPerSecondPerTenant = this.byteRate(json, where, 'bytesPerSecondPerTenant');
+    limits.pdRequestsPerSecondPerTenant = this.requestRate(json, where, 'pdRequestsPerSecondPerTenant');
     const drain = limits.drainTimeoutSeconds;
-    limits.drainTimeoutSeconds = this.limit(json, 'drainTimeoutSeconds', drain, 0, MAX_DRAIN, 'seconds');
+    limits.drainTimeoutSeconds = this.limit(
+      json,
+      where,
+      'drainTimeoutSeconds',
+      drain,
+      0,
+      MAX_DRAIN,
+      'seconds',
+    );
   }
 
   private observability(json: Json): void {

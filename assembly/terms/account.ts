@@ -8,9 +8,13 @@ import { ErrorClass } from '../schema/table';
 import { isSameBytes } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { MovePhase, hasDeadline } from './move';
+import { Rate, Rates } from './rates';
 import { State } from './state';
 
-/** What is counted. Below CALLS: requests by kind, see Call. From ERRORS on: what the store answered, see countOfErrors. */
+/**
+ * What is counted. Below CALLS: requests by kind, see Call. From ERRORS on: what the store answered, see countOfErrors. From DELAYED on:
+ * delayed requests by the limit that delayed them, see Rate.
+ */
 export const enum Count {
   CALLS = 11,
   REQUEST_BYTES = 11,
@@ -18,7 +22,8 @@ export const enum Count {
   REWRITES,
   STREAMS,
   ERRORS,
-  ALL = 20,
+  DELAYED = 20,
+  ALL = 23,
 }
 
 /** The place of the errors of a class, one of ErrorClass but UNSPECIFIED. */
@@ -66,6 +71,8 @@ export class Account {
   maxStreams: u32 = u32.MAX_VALUE;
   /** Number of open streams. */
   openStreams: u32 = 0;
+  /** How much may be sent a second. */
+  rates: Rates = new Rates();
   /** Counts the partial frames and notes that the streams hold. */
   budget: Budget = new Budget();
   /** u64 by Count. */
@@ -178,6 +185,10 @@ export class Account {
     this.byteRate = ((bytes - this.measuredBytes) * 1000) / milliseconds;
     this.measuredRequests = requests;
     this.measuredBytes = bytes;
+  }
+
+  addDelay(rate: Rate): void {
+    this.add(Count.DELAYED + <i32>rate, 1);
   }
 
   refusalsOf(status: Status): u64 {

@@ -56,6 +56,10 @@ export class Terms {
   maxHeldBytes: u32 = u32.MAX_VALUE;
   /** How many streams may be open in this VM. */
   maxStreams: u32 = u32.MAX_VALUE;
+  /** How many requests and bytes may be sent a second; 0: no limit. See rates.ts. */
+  requestsPerSecond: u32 = 0;
+  bytesPerSecond: u32 = 0;
+  pdRequestsPerSecond: u32 = 0;
   /** True when the tenant has series of its own among the metrics. */
   hasSeries: bool = true;
   /** True when the latency of its requests is measured. */

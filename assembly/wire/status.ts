@@ -110,6 +110,9 @@ export const enum Status {
   /** In one worker of Envoy, the tenant has as many streams open as `limits.maxStreamsPerTenant` or `tenants[].limits.maxStreams` allows. */
   TOO_MANY_STREAMS,
 
+  /** A request waited for its turn under a rate of [limits](limits.md#rates) as long as its client would, or too many others wait. Delayed requests of a batch get this text in a region error, which TiDB repeats. */
+  OVER_RATE,
+
   /** Envoy, PD and the filter could read the method, the path or the content type differently. */
   FORM,
 

@@ -366,6 +366,18 @@ const MESSAGES = [
     remedy:
       'Operators: raise the limit, or find the client that opens streams: `tidbmesh_tenant_streams_active`. The tenant: use fewer connections.',
   },
+  {
+    code: 'OVER_RATE',
+    sentence:
+      'the tenant sends more than limits.requestsPerSecond, limits.bytesPerSecond or limits.pdRequestsPerSecond allows; send less at once, or ask the operators of the storage layer',
+    grpc: 'UNAVAILABLE',
+    http: 429,
+    single: true,
+    means:
+      'A request waited for its turn under a rate of [limits](limits.md#rates) as long as its client would, or too many others wait. Delayed requests of a batch get this text in a region error, which TiDB repeats.',
+    remedy:
+      'Operators: raise the limit, or find the client that sends so much: `tidbmesh_tenant_delayed_total`. The tenant: send less at once.',
+  },
 ] as const satisfies readonly StatusRow[];
 
 /** Of calls: their method, path, query or JSON. */
@@ -601,6 +613,11 @@ export const SENTENCES = {
   METRIC_CONFIG_HASH: 'vm=.={0};.;tidbmesh_config_hash',
   METRIC_CONFIG_LOADED: 'vm=.={0};.;tidbmesh_config_loaded_timestamp_seconds',
   METRIC_OLDEST: 'tenant=.={0};.;tidbmesh_tenant_oldest_transaction_seconds',
+  METRIC_DELAYED: 'tenant=.={0};.;limit=.={1};.;tidbmesh_tenant_delayed_total',
+  /** Names of limits, by Rate. */
+  LIMIT_REQUESTS: 'requestsPerSecond',
+  LIMIT_BYTES: 'bytesPerSecond',
+  LIMIT_PD_REQUESTS: 'pdRequestsPerSecond',
   /** Kinds of calls, by mesh.Kind. */
   KIND_READ: 'read',
   KIND_SCAN: 'scan',

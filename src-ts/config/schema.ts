@@ -16,6 +16,8 @@ const whole = (minimum: number, maximum: number, description: string, byDefault?
   ...(byDefault === undefined ? {} : { default: byDefault }),
   description,
 });
+const rate = (description: string): Schema => whole(1, 1_000_000, description);
+const byteRate = (description: string): Schema => whole(KIB, 4_000_000_000, description);
 const bytes = (description: string, byDefault: number): Schema => whole(KIB, GIB, description, byDefault);
 const text = (description: string, more: Schema = {}): Schema => ({
   type: 'string',
@@ -111,6 +113,9 @@ const tenant = object(
     },
     limits: object('What differs from `limits` for this tenant.', [], {
       maxStreams: whole(1, 1_000_000, 'In place of `limits.maxStreamsPerTenant`.'),
+      requestsPerSecond: rate('In place of `limits.requestsPerSecondPerTenant`.'),
+      bytesPerSecond: byteRate('In place of `limits.bytesPerSecondPerTenant`.'),
+      pdRequestsPerSecond: rate('In place of `limits.pdRequestsPerSecondPerTenant`.'),
     }),
     keyspace,
     prefix,
@@ -267,6 +272,15 @@ const limits = object('Limits of memory and time.', [], {
     1,
     1_000_000,
     'How many streams one tenant may have open in one worker of Envoy. More are refused; those that are open go on. A unary call is a stream. Without it there is no limit.',
+  ),
+  requestsPerSecondPerTenant: rate(
+    'How many requests one tenant may send to TiKV a second, through each Envoy. More are delayed, see docs/limits.md. Without it there is no limit.',
+  ),
+  bytesPerSecondPerTenant: byteRate(
+    "How many bytes one tenant's bodies may have a second, requests and answers, through each Envoy. Beyond it requests to TiKV are delayed. Without it there is no limit.",
+  ),
+  pdRequestsPerSecondPerTenant: rate(
+    'How many requests one tenant may send to PD and its etcd a second, through each Envoy. More are delayed. Streams count once, and timestamps are not limited. Without it there is no limit.',
   ),
   drainTimeoutSeconds: whole(
     0,

@@ -11,6 +11,13 @@ export interface PrefixConfig {
   mode: 'txn' | 'raw';
 }
 
+export interface TenantLimitsConfig {
+  maxStreams?: number;
+  requestsPerSecond?: number;
+  bytesPerSecond?: number;
+  pdRequestsPerSecond?: number;
+}
+
 export interface MoveConfig {
   serial: number;
   phase: 'prepare' | 'calm' | 'drain' | 'fence' | 'final';
@@ -22,7 +29,7 @@ export interface TenantConfig {
   name: string;
   number: number;
   state?: 'active' | 'read-only' | 'suspended';
-  limits?: { maxStreams?: number };
+  limits?: TenantLimitsConfig;
   keyspace?: KeyspaceConfig;
   prefix?: PrefixConfig;
   ownDefaultGroup?: boolean;
@@ -58,6 +65,9 @@ export interface LimitsConfig {
   maxEtcdLeaseSeconds?: number;
   drainTimeoutSeconds?: number;
   maxStreamsPerTenant?: number;
+  requestsPerSecondPerTenant?: number;
+  bytesPerSecondPerTenant?: number;
+  pdRequestsPerSecondPerTenant?: number;
 }
 
 export interface PdConfig {

@@ -77,10 +77,11 @@ export function alerts(heldBytesPerVm = HELD_BYTES_PER_VM): Alert[] {
     },
     {
       name: 'TidbMeshTenantAtLimit',
-      expr: 'sum by (tenant, code) (increase(tidbmesh_tenant_refused_total{code=~"HELD_TOO_MUCH|TOO_LONG|TOO_MANY_STREAMS"}[5m])) > 0',
+      expr: 'sum by (tenant, code) (increase(tidbmesh_tenant_refused_total{code=~"HELD_TOO_MUCH|TOO_LONG|TOO_MANY_STREAMS|OVER_RATE"}[5m])) > 0 or sum by (tenant, limit) (increase(tidbmesh_tenant_delayed_total[5m])) > 0',
       for: '2m',
       severity: 'warning',
-      summary: '{{ $labels.tenant }} is refused with {{ $labels.code }}: it is at a limit.',
+      summary:
+        '{{ $labels.tenant }} is at a limit: {{ if $labels.code }}refused with {{ $labels.code }}{{ else }}delayed by {{ $labels.limit }}{{ end }}.',
       description:
         'Raise the limit in the mesh file if the tenant needs more, or find the client that opens too many streams or sends too much.',
     },

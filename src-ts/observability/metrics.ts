@@ -147,6 +147,14 @@ export const METRICS: readonly MetricRow[] = [
     remedy: 'Find the code in [refusals](refusals.md).',
   },
   {
+    name: 'tidbmesh_tenant_delayed_total',
+    type: 'counter',
+    labels: ['tenant', 'limit'],
+    means:
+      'Requests over a rate of the tenant. `limit` is the one that delayed them: `requestsPerSecond`, `bytesPerSecond` or `pdRequestsPerSecond`. A request of a batch counts each time it is sent again.',
+    remedy: 'The tenant is at its limit, see [limits](limits.md#rates). Raise it if the tenant needs more.',
+  },
+  {
     name: 'tidbmesh_tenant_errors_total',
     type: 'counter',
     labels: ['tenant', 'class'],

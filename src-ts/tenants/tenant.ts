@@ -1,5 +1,7 @@
 /** A tenant as the pluginConfig has it, and where its keys lie in the store. The filter's side of it is assembly/keys/space.ts. */
 
+import type { TenantLimitsConfig } from '../config/types.ts';
+
 export type State = 'active' | 'read-only' | 'suspended';
 export type Mode = 'txn' | 'raw';
 
@@ -13,6 +15,7 @@ export interface Tenant {
   readonly prefix?: ({ readonly text: string } | { readonly hex: string }) & { readonly mode: Mode };
   /** 'active' without it. */
   readonly state?: State;
+  readonly limits?: TenantLimitsConfig;
   /** The resource group `default` is the tenant's own. */
   readonly ownDefaultGroup?: boolean;
 }
@@ -194,7 +197,7 @@ export function readTenant(value: unknown, where: string): Tenant {
   const wrong =
     nameError(String(fields['name'])) ?? numberError(fields['number']) ?? settingError(fields, where);
   if (wrong !== undefined) throw new Error(wrong.startsWith(where) ? wrong : `${where}: ${wrong}`);
-  const { name, number, keyNumber, state, keyspace, prefix, ownDefaultGroup } = value as Tenant;
+  const { name, number, keyNumber, state, limits, keyspace, prefix, ownDefaultGroup } = value as Tenant;
   return {
     name,
     number,
@@ -202,6 +205,7 @@ export function readTenant(value: unknown, where: string): Tenant {
     ...(keyspace ? { keyspace } : {}),
     ...(prefix ? { prefix } : {}),
     ...(state === undefined ? {} : { state }),
+    ...(limits === undefined ? {} : { limits }),
     ...(ownDefaultGroup ? { ownDefaultGroup } : {}),
   };
 }

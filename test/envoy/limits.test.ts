@@ -1,9 +1,12 @@
 /** What one caller sends must not take the memory, and so the streams, of all others. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { standardPluginConfig } from '../harness/stack/stack.ts';
 import { rowKey } from '../harness/support/keys.ts';
+import { decode, encode, type Fields } from '../harness/support/messages.ts';
 import { ticked } from '../harness/support/tick.ts';
 import { bytesField, GET, getRequest } from './messages.ts';
-import { startMesh, type Mesh, type Outcome } from './mesh.ts';
+import { startMesh, TENANTS, type Mesh, type Outcome } from './mesh.ts';
 import { frame } from './upstream.ts';
 
 const COPROCESSOR = '/tikvpb.Tikv/Coprocessor';
@@ -163,5 +166,93 @@ describe('a caller that is refused again and again', () => {
     await expectGoodCall();
     await ticked();
     expect(await gauge('streams_active')).toBe(0);
+  });
+});
+
+describe('a tenant over its rate', () => {
+  const ALPHA_RATES = { requestsPerSecond: 5, pdRequestsPerSecond: 3 };
+  let rated: Mesh;
+  beforeAll(async () => {
+    const [alpha, beta] = standardPluginConfig(TENANTS).tenants;
+    rated = await startMesh({ tenants: [{ ...alpha, limits: ALPHA_RATES }, beta] });
+    // The store answers all requests of a batch alike. What it answers to a delayed one is replaced.
+    rated.upstream.echo = (id) =>
+      frame(
+        encode('tikvpb.BatchCommandsResponse', {
+          responses: [{ cmd: { case: 'Get', value: { notFound: true } } }],
+          requestIds: [id],
+        }),
+      );
+  });
+  afterAll(() => rated?.stop());
+
+  async function delays(limit: string): Promise<number> {
+    await ticked();
+    return rated.stat(
+      new RegExp(`tenant=\\.=alpha;\\.;limit=\\.=${limit};\\.;tidbmesh_tenant_delayed_total`),
+    );
+  }
+  const get = (id: bigint): Buffer =>
+    frame(
+      encode('tikvpb.BatchCommandsRequest', {
+        requests: [{ cmd: { case: 'Get', value: { key: rowKey(70, 1), version: 5n } } }],
+        requestIds: [id],
+      }),
+    );
+
+  /** Sends each request until it was served, as TiDB does. Gives the answers that it got before. */
+  async function serve(caller: 'alpha' | 'beta', count: number): Promise<Fields[]> {
+    const stream = rated[caller].open(BATCH);
+    const early: Fields[] = [];
+    const open = new Set(Array.from({ length: count }, (_, i) => BigInt(i + 1)));
+    let seen = 0;
+    for (let round = 0; round < 100 && open.size > 0; round++) {
+      const expected = seen + open.size;
+      for (const id of open) stream.write(get(id));
+      for (let i = 0; i < 500 && stream.messages.length < expected; i++) await sleep(10);
+      for (const message of stream.messages.slice(seen)) {
+        const { responses, requestIds } = decode('tikvpb.BatchCommandsResponse', message);
+        const { value } = responses[0].cmd as Fields;
+        if (value.notFound === true) open.delete(requestIds[0] as bigint);
+        else early.push(value as Fields);
+      }
+      seen = expected;
+      await sleep(50);
+    }
+    stream.reset();
+    expect([...open]).toEqual([]);
+    return early;
+  }
+
+  test('has each request of a batch answered by a region error, until its turn comes', async () => {
+    const early = await serve('alpha', 12);
+    expect(early.length).toBeGreaterThan(0);
+    for (const { regionError } of early) {
+      expect(regionError.maxTimestampNotSynced ?? regionError.serverIsBusy).toBeDefined();
+      expect(regionError.message).toMatch(/^tidb-mesh\[OVER_RATE\]: /);
+    }
+    expect(await delays('requestsPerSecond')).toBe(early.length);
+    expect(await serve('beta', 40)).toEqual([]);
+  });
+
+  test('has other calls wait in Envoy, whole and with their trailers', async () => {
+    const before = await delays('requestsPerSecond');
+    rated.upstream.calls.length = 0;
+    const pieces = [good.subarray(0, 7), good.subarray(7)];
+    const calls = Array.from({ length: 12 }, (_, i) =>
+      rated.alpha.call(GET, pieces, i % 2 === 0 ? {} : { trailers: { 'x-late': '1' } }),
+    );
+    for (const outcome of await Promise.all(calls)) expect(outcome).toMatchObject({ status: 0 });
+    const messages = rated.upstream.calls.flatMap((call) => call.messages);
+    expect(messages).toHaveLength(12);
+    expect(new Set(messages.map((message) => message.toString('hex'))).size).toBe(1);
+    expect(await delays('requestsPerSecond')).toBeGreaterThan(before);
+  });
+
+  test('waits for PD and etcd by a rate of their own', async () => {
+    const range = frame(encode('etcdserverpb.RangeRequest', { key: Buffer.from('/tidb/x') }));
+    const calls = Array.from({ length: 5 }, () => rated.alpha.call('/etcdserverpb.KV/Range', [range]));
+    for (const outcome of await Promise.all(calls)) expect(outcome).toMatchObject({ status: 0 });
+    expect(await delays('pdRequestsPerSecond')).toBeGreaterThan(0);
   });
 });

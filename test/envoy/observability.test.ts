@@ -53,6 +53,8 @@ let prometheus: Prometheus;
 /** A minute apart, as promtool writes series: `axn` is n more times the same, `a+bxn` n more steps. */
 interface Cause {
   readonly series: Readonly<Record<string, string>>;
+  /** Another cause. */
+  readonly other?: Readonly<Record<string, string>>;
   /** The same without the cause. */
   readonly healthy: Readonly<Record<string, string>>;
 }
@@ -87,7 +89,11 @@ const CAUSES: Readonly<Record<string, Cause>> = {
     series: {
       'tidbmesh_tenant_refused_total{tenant="t",code="TOO_MANY_STREAMS",instance="a"}': '1x9 2+1x30',
     },
+    other: {
+      'tidbmesh_tenant_delayed_total{tenant="t",limit="bytesPerSecond",instance="a"}': '1x9 2+1x30',
+    },
     healthy: {
+      'tidbmesh_tenant_delayed_total{tenant="t",limit="requestsPerSecond",instance="a"}': '7x40',
       'tidbmesh_tenant_refused_total{tenant="t",code="TOO_MANY_STREAMS",instance="a"}': '7x40',
       'tidbmesh_tenant_refused_total{tenant="t",code="MALFORMED",instance="a"}': '1+1x40',
     },
@@ -133,11 +139,16 @@ describe('promtool', () => {
     const inputs = (series: Cause['series']): object[] =>
       Object.entries(series).map(([name, values]) => ({ series: name, values }));
     const tests = alerts().flatMap(({ name, for: lasting }) => {
-      const { series, healthy } = CAUSES[name]!;
+      const { series, other, healthy } = CAUSES[name]!;
       const quiet = [600, 1140, 1800].map((seconds) => fires(name, seconds));
       const sooner = lasting === '0s' ? [] : [fires(name, name === 'TidbMeshGcHeldBack' ? 540 : 660)];
+      const loud = [...sooner, fires(name, 1140, 1)];
       return [
-        { interval: '1m', input_series: inputs(series), promql_expr_test: [...sooner, fires(name, 1140, 1)] },
+        ...[series, ...(other ? [other] : [])].map((of) => ({
+          interval: '1m',
+          input_series: inputs(of),
+          promql_expr_test: loud,
+        })),
         { interval: '1m', input_series: inputs(healthy), promql_expr_test: quiet },
       ];
     });

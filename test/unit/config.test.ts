@@ -101,6 +101,21 @@ const BAD: [string, object, string][] = [
     tenant({ move: { serial: 7, phase: 'prepare', to: 5 } }),
     'tenants[0].move.to: unknown field; known here: serial, phase, until',
   ],
+  ...[0, -1, 1_000_001, 1.5, '5', 2 ** 40].map((rate): [string, object, string] => [
+    `${JSON.stringify(rate)} requests per second`,
+    tenant({ limits: { requestsPerSecond: rate } }),
+    'tenants[0].limits.requestsPerSecond: must be a whole number of requests per second from 1 to 1000000',
+  ]),
+  ...[0, -1, 1023, 4_000_000_001, 2 ** 64].map((rate): [string, object, string] => [
+    `${rate} bytes per second`,
+    limits({ bytesPerSecondPerTenant: rate }),
+    'limits.bytesPerSecondPerTenant: must be a whole number of bytes per second from 1024 to 4000000000',
+  ]),
+  [
+    'no request to PD per second',
+    tenant({ limits: { pdRequestsPerSecond: 0 } }),
+    'tenants[0].limits.pdRequestsPerSecond: must be a whole number of requests per second from 1 to 1000000',
+  ],
   [
     'an unknown state',
     tenant({ state: 'paused' }),
@@ -119,7 +134,7 @@ const BAD: [string, object, string][] = [
   [
     'an unknown limit',
     limits({ maxMessageByte: 5000 }),
-    'limits.maxMessageByte: unknown field; known here: maxMessageBytes, heldBytesPerVM, heldBytesPerTenant, maxTsDriftSeconds, drainTimeoutSeconds, maxHoldBackSeconds, maxEtcdLeaseSeconds, maxStreamsPerTenant',
+    'limits.maxMessageByte: unknown field; known here: maxMessageBytes, heldBytesPerVM, heldBytesPerTenant, maxTsDriftSeconds, drainTimeoutSeconds, maxHoldBackSeconds, maxEtcdLeaseSeconds, maxStreamsPerTenant, requestsPerSecondPerTenant, bytesPerSecondPerTenant, pdRequestsPerSecondPerTenant',
   ],
   ['a list instead of an object', [], 'pluginConfig: must be an object'],
   [

@@ -104,6 +104,18 @@ const TAKEN: [string, object][] = [
   ['one stream', limits({ maxStreamsPerTenant: 1 })],
   ['a million streams', limits({ maxStreamsPerTenant: 1_000_000 })],
   ['a limit of a tenant', tenant({ limits: { maxStreams: 1_000_000 } })],
+  [
+    'the lowest rates',
+    tenant({ limits: { requestsPerSecond: 1, bytesPerSecond: 1024, pdRequestsPerSecond: 1 } }),
+  ],
+  [
+    'the highest rates',
+    limits({
+      requestsPerSecondPerTenant: 1_000_000,
+      bytesPerSecondPerTenant: 4_000_000_000,
+      pdRequestsPerSecondPerTenant: 1_000_000,
+    }),
+  ],
   ['no limit of a tenant', tenant({ limits: {} })],
   ['pd with an authority', { ...GOOD, pd: { ...PD, authority: 'pd:2379' } }],
 ];
@@ -147,6 +159,15 @@ const REFUSED: [string, unknown][] = [
   ['too many streams', limits({ maxStreamsPerTenant: 1_000_001 })],
   ['no stream of a tenant', tenant({ limits: { maxStreams: 0 } })],
   ['too many streams of a tenant', tenant({ limits: { maxStreams: 2 ** 32 } })],
+  ...['requestsPerSecond', 'bytesPerSecond', 'pdRequestsPerSecond'].flatMap((name): [string, unknown][] =>
+    [0, -1, 1.5, 2 ** 32, '5'].map((rate) => [
+      `${name} of ${JSON.stringify(rate)}`,
+      tenant({ limits: { [name]: rate } }),
+    ]),
+  ),
+  ['a rate beyond a million', limits({ requestsPerSecondPerTenant: 1_000_001 })],
+  ['no byte per second', limits({ bytesPerSecondPerTenant: 1023 })],
+  ['no request to PD', limits({ pdRequestsPerSecondPerTenant: 0 })],
   ['an unknown limit of a tenant', tenant({ limits: { streams: 5 } })],
   ['limits of a tenant as a number', tenant({ limits: 5 })],
   ['requirePrincipal as a text', { ...GOOD, requirePrincipal: 'yes' }],

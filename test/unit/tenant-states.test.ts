@@ -1,6 +1,7 @@
 /** `tidb-mesh tenants suspend`, `read-only` and `resume` change one word of a file, and say what they refuse. */
 import { describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
+import { changeRates, limitsText, type Rates } from '../../src-ts/tenants/rates.ts';
 import { changeState } from '../../src-ts/tenants/states.ts';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -186,4 +187,57 @@ describe('limits', () => {
     expect(judged(false, [1, NONE])).toEqual([]);
     expect(judged(false)).toEqual([]);
   });
+});
+
+describe('a change of rates', () => {
+  const lines = (text: string, name: string, rates: Rates): string[] => {
+    const before = text.split('\n');
+    const after = changeRates(text, 'file', name, rates).split('\n');
+    return [
+      ...before.filter((line) => !after.includes(line)).map((line) => `-${line}`),
+      ...after.filter((line) => !before.includes(line)).map((line) => `+${line}`),
+    ];
+  };
+
+  test('adds what is missing, in the form of its surroundings', () => {
+    expect(lines(MESH, 'alpha', { requestsPerSecond: 500, bytesPerSecond: 4096 })).toEqual([
+      '+      limits: { requestsPerSecond: 500, bytesPerSecond: 4096 }',
+    ]);
+    expect(lines(MESH, 'beta', { pdRequestsPerSecond: 7 })).toEqual([
+      '-    - { number: 2, name: beta } # short',
+      '+    - { number: 2, limits: { pdRequestsPerSecond: 7 }, name: beta } # short',
+    ]);
+    expect(lines(JSON_TEXT, 'alpha', { requestsPerSecond: 5 })).toEqual([
+      '-    { "name": "alpha", "number": 1 },',
+      '+    { "name": "alpha", "number": 1, "limits": { "requestsPerSecond": 5 } },',
+    ]);
+  });
+
+  test('changes what is there, and keeps comments and other limits', () => {
+    const text = MESH.replace(
+      'state: read-only # for the migration',
+      'limits:\n        maxStreams: 9 # few\n        requestsPerSecond: 5 # slow',
+    );
+    expect(lines(text, 'gamma', { requestsPerSecond: 50, bytesPerSecond: 2000 })).toEqual([
+      '-        requestsPerSecond: 5 # slow',
+      '+        bytesPerSecond: 2000',
+      '+        requestsPerSecond: 50 # slow',
+    ]);
+    expect(lines(text, 'gamma', { requestsPerSecond: 5 })).toEqual([]);
+  });
+
+  test('of a tenant that is not there, or written in another way, is refused', () => {
+    expect(() => changeRates(MESH, 'file', 'delta', { requestsPerSecond: 5 })).toThrow(/delta/);
+    const odd = MESH.replace('number: 3', 'number: 3\n      limits: &a { maxStreams: 2 }');
+    expect(() =>
+      changeRates(odd.replace('&a { maxStreams: 2 }', '[]'), 'file', 'gamma', { requestsPerSecond: 5 }),
+    ).toThrow(/cannot be changed here/);
+  });
+});
+
+test('limits of the filter in words', () => {
+  expect(limitsText()).toBe('');
+  expect(limitsText({ maxStreams: 9, pdRequestsPerSecond: 3, requestsPerSecond: 500 })).toBe(
+    '500 requests/s, 3 PD requests/s, 9 streams',
+  );
 });

@@ -1,19 +1,14 @@
 /** `tidb-mesh tenants suspend`, `read-only` and `resume`: change a tenant's state in the configuration. */
-import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Judge } from '../../../config/judge.ts';
-import { judgeFile } from '../../../config/validate.ts';
 import { CommandError, EXIT, EXIT_MEANINGS } from '../../../errors.ts';
-import { isMeshFile } from '../../../manifests/mesh-file.ts';
 import { statesIn } from '../../../tenants/mesh-status.ts';
 import { changeState } from '../../../tenants/states.ts';
-import type { Tell } from '../../../tell.ts';
 import type { State } from '../../../tenants/tenant.ts';
-import { parse } from 'yaml';
 import type { Call, Definition, Result } from '../../definition.ts';
 import { overEnvoys, type EnvoyOptions } from '../../envoys.ts';
-import { readText, withConfig } from '../../files.ts';
+import { withConfig } from '../../files.ts';
 import { withTls } from '../../pd.ts';
+import { changeFile, toApply } from './change-file.ts';
 import { parseName } from './names.ts';
 
 /** How long --wait waits. Istio and a reviewed change may take minutes. */
@@ -75,20 +70,16 @@ export const resumeTenants = stateCommand('resume', 'active', 'serve a tenant ag
 
 async function change({ args: [name], options, tell }: Call<Options, Args>, state: State): Promise<Result> {
   const { config: file } = options;
-  if (file === '-')
-    throw new CommandError('USAGE', 'the standard input cannot be changed', 'give --config a file');
-  const text = readText(file);
-  const changed = changeState(text, file, name, state);
-  const isChanged = changed.text !== text;
-  if (isChanged) {
-    await mustBeValid(changed.text, file, tell);
-    write(file, changed.text);
-  }
-  const { before } = changed;
+  let before: State = state;
+  const { text, isChanged } = await changeFile(file, tell, (text) => {
+    const changed = changeState(text, file, name, state);
+    before = changed.before;
+    return changed.text;
+  });
   return {
     value: { name, state, before, file, changed: isChanged },
     text: isChanged
-      ? `${name} is ${state} in ${file}; it was ${before}\n${toApply(changed.text, file)}`
+      ? `${name} is ${state} in ${file}; it was ${before}\n${toApply(text, file)}`
       : `${name} is ${state} in ${file} already; nothing was changed`,
   };
 }
@@ -118,31 +109,4 @@ async function enforced(
       await sleep(PAUSE_MS);
     }
   });
-}
-
-async function mustBeValid(text: string, file: string, tell: Tell): Promise<void> {
-  const findings = judgeFile(text, await Judge.load(tell)).flatMap((judged) => judged.findings);
-  const error = findings.find(({ severity }) => severity === 'error');
-  if (error)
-    throw new CommandError(
-      'INVALID',
-      `${file}: ${error.text}; nothing was changed`,
-      `correct it; this shows the place: tidb-mesh validate ${file}`,
-    );
-}
-
-function write(file: string, text: string): void {
-  try {
-    writeFileSync(file, text);
-  } catch (error) {
-    throw new CommandError('FILE', `${file}: ${(error as Error).message}`, 'make it writable', {
-      cause: error,
-    });
-  }
-}
-
-function toApply(text: string, file: string): string {
-  return isMeshFile(parse(text, { merge: true }))
-    ? `Apply it: tidb-mesh render ${file} --out DIR, then kubectl apply --server-side -k DIR/VARIANT`
-    : `Apply it: give ${file} to the filter as its configuration`;
 }

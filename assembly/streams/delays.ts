@@ -1,0 +1,125 @@
+/**
+ * Delays calls over their tenant's rate, all but requests of a batch. Their headers wait, and with them all that comes: nothing has gone
+ * on. They go on in the order in which they came, tried ten times a second. A client gives up some day, so a call waits for a limited time.
+ */
+import * as host from '../host/host';
+import { Call } from '../schema/table';
+import { Account } from '../terms/account';
+import { Rate, Rates, isDelayable } from '../terms/rates';
+import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
+import { Status } from '../wire/status';
+import * as headers from './headers';
+import { fill, readTime } from './rates';
+import { refuse } from './refuse';
+import { Phase, Stream, findStream } from './stream';
+import { mayAct } from './turns';
+
+/**
+ * The longest wait. PD's client gives up after 3 s (pd-client.pd-server-timeout), TiDB's calls of etcd after 2 s. Calls of TiKV last 30 s
+ * and more (client-go's client.go: ReadTimeoutShort).
+ */
+const PD_WAIT_MS: u64 = 1500;
+const WAIT_MS: u64 = 10_000;
+
+/** The calls that wait, in order: context:u32 | account:u32 | since, ms:u64, with FOR_PD for calls of PD */
+const MAX_WAITING: u32 = 2048;
+const MAX_WAITING_PER_TENANT: u32 = 256;
+const ENTRY_BYTES: usize = 16;
+const FOR_PD: u64 = 1 << 63;
+const entries: usize = memory.data(32768, 8);
+let count: u32 = 0;
+
+/**
+ * Not limited: a TiDB that gets no timestamps stands still, and one that hears nothing of a store takes it for dead. A stream of
+ * timestamps counts them all as one.
+ */
+const TIMESTAMPS: Ascii = ascii('/pdpb.PD/Tso');
+const HEALTH: Ascii = ascii('/grpc.health.');
+const IS_ALIVE: Ascii = ascii('/tikvpb.Tikv/IsAlive');
+
+function isUnlimited(): bool {
+  return (
+    equals(headers.pathAt, headers.pathLength, TIMESTAMPS) ||
+    startsWith(headers.pathAt, headers.pathLength, HEALTH) ||
+    equals(headers.pathAt, headers.pathLength, IS_ALIVE)
+  );
+}
+
+function isForPd(call: u32): bool {
+  return call == Call.PD || call == Call.ETCD || call == Call.FIND;
+}
+
+/** Counts the call, if it may go on. */
+function goesOn(rates: Rates, call: u32): bool {
+  if (isForPd(call)) {
+    if (!rates.pd.has) return false;
+    rates.pd.spend(1);
+    return true;
+  }
+  if (isDelayable(call) && !rates.mayRequest) return false;
+  rates.spendRequests(1);
+  return true;
+}
+
+/** True if the call whose headers have just come may go on. Otherwise it waits, or was refused. */
+export function mayBegin(stream: Stream, account: Account): bool {
+  const rates = account.rates;
+  if (!rates.isOn || stream.isBatch || isUnlimited()) return true;
+  fill(account, 1);
+  const call = stream.call;
+  const ofPd = isForPd(call);
+  const isFirst = ofPd ? rates.waitingForPd == 0 : rates.waiting == 0 || !isDelayable(call);
+  if (isFirst && goesOn(rates, call)) return true;
+  if (count == MAX_WAITING || rates.waiting + rates.waitingForPd >= MAX_WAITING_PER_TENANT) {
+    refuse(stream, Status.OVER_RATE);
+    return false;
+  }
+  account.addDelay(ofPd ? Rate.PD : rates.countDelay());
+  const entry = entryAt(count);
+  count++;
+  store<u32>(entry, stream.context);
+  store<usize>(entry, changetype<usize>(account), 4);
+  store<u64>(entry, readTime() | (ofPd ? FOR_PD : 0), 8);
+  if (ofPd) rates.waitingForPd++;
+  else rates.waiting++;
+  return false;
+}
+
+/** Lets calls go on that may by now. Called on every tick. */
+export function wakeDelayed(): void {
+  if (count == 0) return;
+  const now = readTime();
+  let kept: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    const entry = entryAt(i);
+    const rates = changetype<Account>(load<usize>(entry, 4)).rates;
+    const ofPd = (load<u64>(entry, 8) & FOR_PD) != 0;
+    if (waits(entry, now)) {
+      memory.copy(entryAt(kept), entry, ENTRY_BYTES);
+      kept++;
+    } else if (ofPd) rates.waitingForPd--;
+    else rates.waiting--;
+  }
+  count = kept;
+}
+
+/** True if the call waits on. Otherwise it went on, was refused, or has ended. */
+function waits(entry: usize, now: u64): bool {
+  const stream = findStream(load<u32>(entry));
+  if (stream == null || stream.phase == Phase.ENDED) return false;
+  const account = changetype<Account>(load<usize>(entry, 4));
+  const since = load<u64>(entry, 8);
+  if (!mayAct()) return true;
+  fill(account, 1);
+  const mayGo = goesOn(account.rates, stream.call);
+  const longest = (since & FOR_PD) != 0 ? PD_WAIT_MS : WAIT_MS;
+  if (!mayGo && now < (since & ~FOR_PD) + longest) return true;
+  host.actAs(stream.context);
+  if (mayGo) host.continueRequest();
+  else refuse(stream, Status.OVER_RATE);
+  return false;
+}
+
+function entryAt(i: u32): usize {
+  return entries + <usize>i * ENTRY_BYTES;
+}

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { callHttp } from '../harness/stack/caller.ts';
 import { principalOf } from '../harness/stack/certs.ts';
 import type { Session } from '../harness/stack/sql.ts';
+import { ticked } from '../harness/support/tick.ts';
 import { standardPluginConfig, startStack, type Stack } from '../harness/stack/stack.ts';
 import { errorOf, inAll, marker, only, tableIds, tableKeysIn, withSessions } from './support/tenants.ts';
 import { expectNoKeyOutsideRegion } from './support/store.ts';
@@ -315,6 +316,40 @@ describe('the state of alpha changes while its TiDB works', () => {
       await until(sessions, 'SELECT SUM(n) FROM t', undefined);
       await until(sessions.slice(0, 1), 'UPDATE t SET n = 5 WHERE id = 15', undefined);
     }));
+});
+
+test('alpha over its rate: every statement succeeds, and some have waited', async () => {
+  const SESSIONS = 6;
+  const STATEMENTS = 8;
+  const push = (limits: object): Promise<void> =>
+    stack.configure({
+      ...standardPluginConfig(stack.tenants),
+      tenants: stack.tenants.map((one) => (one.name === 'alpha' ? { ...one, limits } : one)),
+    });
+  const delays = async (): Promise<number> => {
+    await ticked();
+    const found = await stack.envoy!.stats(/tenant=\.=alpha;.*limit=\.=requestsPerSecond;.*delayed_total$/);
+    return [...found.values()].reduce((sum, value) => sum + value, 0);
+  };
+  await withSessions(stack, 'alpha', SESSIONS, 'tx', async (...sessions) => {
+    const ids = sessions.map((_, i) => i + 1);
+    await sessions[0]!.query('UPDATE t SET n = 0');
+    await push({ requestsPerSecond: 40 });
+    let rounds = 0;
+    // The new configuration is on its way in the first one.
+    do {
+      rounds++;
+      await Promise.all(
+        sessions.map(async (session, i) => {
+          for (let j = 0; j < STATEMENTS; j++)
+            await session.query('UPDATE t SET n = n + 1 WHERE id = ?', [ids[i]]);
+        }),
+      );
+    } while ((await delays()) === 0);
+    const rows = await sessions[0]!.query('SELECT n FROM t WHERE id IN (?)', [ids]);
+    expect(rows.map((row) => Number(row['n']))).toEqual(ids.map(() => rounds * STATEMENTS));
+    await push({});
+  });
 });
 
 test('the store saw no key outside the region of its request', () => expectNoKeyOutsideRegion(stack));

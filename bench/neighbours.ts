@@ -1,4 +1,4 @@
-/** Two tenants on one storage layer: what one feels while the other floods, without a limit of request units and with one. */
+/** Two tenants on one storage layer: what one feels while the other floods, without a limit, with the filter's and with PD's. */
 import {
   requireSysbench,
   sysbenchPrepare,
@@ -7,7 +7,7 @@ import {
   type SysbenchResult,
 } from '../test/harness/support/sysbench.ts';
 import { silent } from '../test/harness/stack/progress.ts';
-import { startStack, type Stack } from '../test/harness/stack/stack.ts';
+import { standardPluginConfig, startStack, type Stack } from '../test/harness/stack/stack.ts';
 import { Endpoint } from '../src-ts/pd/endpoint.ts';
 import { setRequestUnits } from '../src-ts/tenants/request-units.ts';
 import type { Benchmark, Result } from './benchmark.ts';
@@ -26,14 +26,19 @@ const QUIET_THREADS = 4;
 const LOUD_THREADS = 64;
 /** Request units a second that the loud one gets. */
 const LIMIT = 200;
+/** Requests a second that the filter lets it send to the store instead. */
+const RATE = 500;
+/** Every worker of Envoy has a new configuration by then. */
+const RATE_IS_KNOWN_SECONDS = 3;
 /** TiDB asks for tokens every 5 s, or every 20 s when it uses little: by then it knows of a new limit. */
 const LIMIT_IS_KNOWN_SECONDS = 40;
 
-const STATES = ['alone', 'flooded', 'limited'] as const;
+const STATES = ['alone', 'flooded', 'rated', 'limited'] as const;
 type State = (typeof STATES)[number];
 const TITLES: Readonly<Record<State, string>> = {
   alone: 'alone',
   flooded: 'beside a neighbour that floods',
+  rated: `the same, the filter lets it send ${RATE} requests a second`,
   limited: `the same, the neighbour at ${LIMIT} request units a second`,
 };
 
@@ -52,7 +57,7 @@ function optionsOf(stack: Stack, tenant: string, threads: number): SysbenchOptio
 }
 
 async function start(): Promise<Stack> {
-  const stack = await startStack({ tenants: TENANTS, progress: silent });
+  const stack = await startStack({ tenants: TENANTS, watched: true, progress: silent });
   try {
     for (const { name } of TENANTS) {
       const session = await stack.tidbs.get(name)!.connect();
@@ -67,11 +72,17 @@ async function start(): Promise<Stack> {
   }
 }
 
+/** Gives the loud one these limits in the filter. */
+function rate(stack: Stack, limits: object): Promise<void> {
+  const tenants = TENANTS.map((tenant) => (tenant.name === LOUD ? { ...tenant, limits } : tenant));
+  return stack.configure({ ...standardPluginConfig(TENANTS), tenants });
+}
+
 async function measure(rounds: number, seconds: number, tell: (detail: string) => void): Promise<Runs> {
   requireSysbench();
   tell('starting servers');
   const stack = await start();
-  const runs: Runs = { alone: [], flooded: [], limited: [] };
+  const runs: Runs = { alone: [], flooded: [], rated: [], limited: [] };
   try {
     const flood = (time: number): Promise<SysbenchResult> =>
       sysbenchRun(optionsOf(stack, LOUD, LOUD_THREADS), time);
@@ -88,6 +99,13 @@ async function measure(rounds: number, seconds: number, tell: (detail: string) =
       tell(`round ${round} of ${rounds}, ${TITLES.flooded}`);
       runs.flooded.push(await beside());
     }
+    await rate(stack, { requestsPerSecond: RATE });
+    await flood(RATE_IS_KNOWN_SECONDS);
+    for (let round = 1; round <= rounds; round++) {
+      tell(`round ${round} of ${rounds}, ${TITLES.rated}`);
+      runs.rated.push(await beside());
+    }
+    await rate(stack, {});
     await setRequestUnits(new Endpoint({ pd: stack.pd.directUrl }), 1, { ru: LIMIT });
     tell('the limit is on its way to the neighbour’s TiDB');
     await flood(LIMIT_IS_KNOWN_SECONDS);
@@ -102,16 +120,16 @@ async function measure(rounds: number, seconds: number, tell: (detail: string) =
 }
 
 const p99 = ({ quiet }: Measured): number => quiet.milliseconds.p99;
-const rate = ({ quiet }: Measured): number => quiet.transactionsPerSecond;
+const quietRate = ({ quiet }: Measured): number => quiet.transactionsPerSecond;
 const loudRate = ({ loud }: Measured): number => loud?.transactionsPerSecond ?? 0;
 
 function rowsOf(runs: Runs): Row[] {
-  const alone = { p99: median(runs.alone.map(p99)), rate: median(runs.alone.map(rate)) };
-  return (['flooded', 'limited'] as const).flatMap((state) => {
+  const alone = { p99: median(runs.alone.map(p99)), rate: median(runs.alone.map(quietRate)) };
+  return (['flooded', 'rated', 'limited'] as const).flatMap((state) => {
     const of = (value: (run: Measured) => number): number[] => runs[state].map(value);
     const figures = {
       'p99, ms': median(of(p99)),
-      'transactions per second': median(of(rate)),
+      'transactions per second': median(of(quietRate)),
       "the neighbour's transactions per second": median(of(loudRate)),
     };
     return [
@@ -122,7 +140,7 @@ function rowsOf(runs: Runs): Row[] {
       ),
       rowOf(
         `neighbours, ${state}: transactions of those alone`,
-        of((run) => rate(run) / alone.rate),
+        of((run) => quietRate(run) / alone.rate),
         figures,
       ),
     ];
@@ -132,7 +150,7 @@ function rowsOf(runs: Runs): Row[] {
 function textOf(runs: Runs): string {
   const lines = STATES.map((state) => [
     TITLES[state],
-    ...[p99, rate, loudRate].map((value) => short(median(runs[state].map(value)))),
+    ...[p99, quietRate, loudRate].map((value) => short(median(runs[state].map(value)))),
   ]);
   return tableOf(
     ['point selects of one tenant', 'p99, ms', 'transactions/s', "the neighbour's transactions/s"],
@@ -142,7 +160,7 @@ function textOf(runs: Runs): string {
 
 export const neighbours: Benchmark = {
   name: 'neighbours',
-  summary: 'what a tenant feels while another floods, without a limit of request units and with one',
+  summary: "what a tenant feels while another floods, without a limit, with the filter's and with PD's",
   async run({ rounds = ROUNDS, seconds = SECONDS }, tell): Promise<Result> {
     const runs = await measure(rounds, seconds, tell);
     return { rows: rowsOf(runs), details: runs, text: textOf(runs) };

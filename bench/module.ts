@@ -116,6 +116,7 @@ export class HostedModule {
   /** Contexts of streams that the filter has let go on after a wait. */
   readonly continued: number[] = [];
   tickPeriod = 0;
+  private isTick = false;
 
   /** The status of the last reply. */
   replyCode = 0;
@@ -243,7 +244,10 @@ export class HostedModule {
       proxy_get_current_time_nanoseconds: (at: number): number => {
         this.questions++;
         this.look();
-        this.words.setBigUint64(at, BigInt(this.clock) * 1_000_000n, true);
+        // A tick asks first whether a second has passed.
+        const time = this.clock + (this.isTick ? 1000 : 0);
+        this.isTick = false;
+        this.words.setBigUint64(at, BigInt(time) * 1_000_000n, true);
         return OK;
       },
       proxy_get_shared_data: (
@@ -317,7 +321,9 @@ export class HostedModule {
     return former;
   }
 
+  /** The tick a second after the last one, however little the clock has moved. */
   tick(): void {
+    this.isTick = true;
     this.wasm.proxy_on_tick(this.root);
   }
 

@@ -26,6 +26,8 @@ const OK = 0;
 const NOT_FOUND = 1;
 const CAS_MISMATCH = 8;
 const CONTINUE = 0;
+/** Milliseconds between ticks at least, but for those that only end streams. */
+const SHORTEST_TICK = 100;
 /** As in assembly/host/abi.ts. */
 const PLUGIN_CONFIGURATION = 7;
 const RESPONSE_MAPS = 2;
@@ -117,6 +119,7 @@ export class HostedModule {
   readonly continued: number[] = [];
   tickPeriod = 0;
   private isTick = false;
+  private lastTick = 0;
 
   /** The status of the last reply. */
   replyCode = 0;
@@ -314,6 +317,7 @@ export class HostedModule {
   /** Loads a configuration beside the last one, under which streams stay open. Gives the context of the former, to be closed after them. */
   supersede(config: Uint8Array): number {
     const former = this.root;
+    this.lastTick = this.clock;
     this.root = ++this.contexts;
     this.wasm.proxy_on_context_create(this.root, 0);
     this.body = config;
@@ -321,9 +325,10 @@ export class HostedModule {
     return former;
   }
 
-  /** The tick a second after the last one, however little the clock has moved. */
+  /** The next tick: a second after the last one, if the clock has hardly moved. */
   tick(): void {
-    this.isTick = true;
+    this.isTick = this.clock - this.lastTick < SHORTEST_TICK;
+    this.lastTick = this.clock;
     this.wasm.proxy_on_tick(this.root);
   }
 

@@ -308,8 +308,7 @@ describe('a hold whose time is over', () => {
     const stream = filter.open(ALPHA, callHeaders(BATCH));
     filter.supersede(config(phase('fence')));
     expect(names(sent(stream, PREWRITE))).toEqual(['Empty']);
-    // A tick is a second behind the clock here.
-    later(3900);
+    later(4900);
     expect(names(sent(stream, PREWRITE))).toEqual(['Empty']);
     expect(moves()[0]).toMatchObject({ lifted: false });
     later(100);

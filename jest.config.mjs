@@ -27,6 +27,7 @@ export default {
     project('e2e', 600_000),
     project('shared', 600_000),
     project('gc', 600_000),
+    project('move', 600_000),
     project('mesh', 600_000),
     project('versions', 600_000),
   ],

@@ -75,6 +75,5 @@ for (const [title, { passed, failed, skipped }, seconds] of rows)
     `${title.padEnd(22)} ${String(passed).padStart(5)} passed ${String(failed).padStart(4)} failed ${String(skipped).padStart(4)} skipped ${seconds.toFixed(0).padStart(6)} s`,
   );
 process.exitCode = totals.failed === 0 ? 0 : 1;
-console.log(
-  `${totals.passed} passed, ${totals.failed} failed${totals.skipped > 0 ? `, ${totals.skipped} skipped` : ''}`,
-);
+if (totals.skipped > 0) console.log(`${totals.skipped} skipped: their titles say why`);
+console.log(`${totals.passed} passed, ${totals.failed} failed`);

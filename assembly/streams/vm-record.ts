@@ -160,9 +160,12 @@ export function tellVms(now: u64, always: bool = false): void {
   recordConfig();
 }
 
-/** Tells the other VMs at once, between two ticks: no rates are measured. */
+/**
+ * Tells the other VMs at once, between two ticks: no rates are measured. A VM registers on its first tick. Envoy tries each new
+ * configuration in a VM that it then ends: it loads the configuration, and has no tick.
+ */
 export function tellVmsNow(now: u64): void {
-  if (id == NOT_REGISTERED && !register()) return;
+  if (id == NOT_REGISTERED) return;
   elapsed = 0;
   leaveRecord(now);
 }

@@ -63,6 +63,7 @@ const gc = jest('gc', 'garbage collection', true);
 await jest('hostile', 'hostile tenants');
 await jest('e2e', 'real servers');
 await jest('shared', 'what tenants share');
+await jest('move', 'moving a tenant');
 await gc;
 await step('install Istio', undefined, ['--import', 'tsx', 'test/harness/run/install.ts', 'mesh']);
 await jest('mesh', 'a mesh');

@@ -22,6 +22,8 @@ export interface Victim {
   /** A row of it, as the store has it. */
   readonly key: Uint8Array;
   readonly regionId: bigint;
+  /** Bytes of the kvrpcpb.Context of that region, as the store has it. */
+  readonly context: Uint8Array;
   /** When its lock began. */
   readonly startTs: bigint;
   /** Of a lease, as etcd has it. */
@@ -54,6 +56,9 @@ type Value = readonly [name: string, value: Uint8Array | bigint];
 
 const MAX_U64 = (1n << 64n) - 1n;
 const MAX_DEPTH = 4;
+/** In place of a field's name: all of them are forged at once. */
+export const EVERY = 'every field';
+const CONTEXT = 'kvrpcpb.Context';
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 const isKeyRole = (role: string): boolean => /^(KEY|RANGE|REWRITE)/.test(role);
 const isPlaceRole = (role: string): boolean => /^(ENC|PLACE)_/.test(role);
@@ -262,7 +267,7 @@ export class Forger {
       { field: '', role: '', value: 'nothing forged', bytes: this.good(name) },
       ...this.variants(name, 0).map(written),
       ...this.attacker.victims.map((victim) =>
-        written({ field: '', role: '', value: `all ${victim.name}'s`, nodes: this.all(name, victim, 0) }),
+        written({ field: EVERY, role: EVERY, value: `${victim.name}'s`, nodes: this.all(name, victim, 0) }),
       ),
       ...this.malformed(name),
     ];
@@ -354,8 +359,7 @@ export class Forger {
 
   /** Good fields of a message; of alternatives the first one. */
   private fields(name: string, depth: number): Node[] {
-    if (name === 'kvrpcpb.Context')
-      return read(this.attacker.context, this.schema.messages.get(name), this.schema);
+    if (name === CONTEXT) return read(this.attacker.context, this.schema.messages.get(name), this.schema);
     const nodes: Node[] = [];
     const taken = new Set<number>();
     for (const field of this.schema.message(name).fields) {
@@ -425,6 +429,8 @@ export class Forger {
 
   /** Every field with a role holds this neighbour's value at once. */
   private all(name: string, victim: Victim, depth: number): Node[] {
+    // Its region with the epoch that the store will take.
+    if (name === CONTEXT) return read(victim.context, this.schema.messages.get(name), this.schema);
     const only: Attacker = { ...this.attacker, victims: [victim] };
     const nodes: Node[] = [];
     const taken = new Set<number>();

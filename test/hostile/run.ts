@@ -19,7 +19,7 @@ import {
   sideBySide,
   type Command,
 } from './attack.ts';
-import { Forger, type Forgery } from './forge.ts';
+import { EVERY, Forger, type Forgery } from './forge.ts';
 import { httpForgeries } from './forge-http.ts';
 import { Tally } from './tally.ts';
 import type { Hostile, World } from './world.ts';
@@ -55,6 +55,7 @@ export const everything: Choose = (values) => values;
 const PARTS = 8;
 export const some: Choose = (values, turn, field) => {
   if (field.startsWith('context.') && turn % PARTS !== 0) return [];
+  if (field === EVERY) return values;
   // Of the forms of a whole message, the good one too: what follows it must be able to work.
   const good = field === '' ? values.slice(0, 1) : [];
   return [...new Set([...good, ...values.slice(turn % values.length).slice(0, 1)])];

@@ -227,8 +227,18 @@ async function plant(stack: Stack, tenant: Tenant, secrets: Secrets): Promise<Vi
   const key = space.encodeKey(ENTRY) as Uint8Array;
   // Tenant 0's keys look like everybody's own.
   if (number !== 0) secrets.addKnown(`${name}'s keys`, key.subarray(0, 8));
-  const { id: regionId } = await caller.regionOf(ENTRY);
-  return { name, number, space, key, regionId, startTs, lease: storedLease(knownLease), known };
+  const { id: regionId, context } = await caller.regionOf(ENTRY);
+  return {
+    name,
+    number,
+    space,
+    key,
+    regionId,
+    context: encode('kvrpcpb.Context', context),
+    startTs,
+    lease: storedLease(knownLease),
+    known,
+  };
 }
 
 /** All of PD's etcd, past Envoy. */

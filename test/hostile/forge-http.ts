@@ -45,7 +45,7 @@ const REGION_IDS = ({ victims }: Attacker): string[] => [
 ];
 
 /** Paths of an endpoint; the first one is good. */
-function paths(endpoint: Endpoint, attacker: Attacker): Part[] {
+export function paths(endpoint: Endpoint, attacker: Attacker): Part[] {
   const { path } = endpoint;
   const ids = [...REGION_IDS(attacker), ...names(attacker).map(encodeURIComponent)];
   const groups = names(attacker).flatMap((name) => [name, encodeURIComponent(name)]);

@@ -24,6 +24,7 @@ interface Callbacks {
 
 const OK = 0;
 const NOT_FOUND = 1;
+const BAD_ARGUMENT = 2;
 const CAS_MISMATCH = 8;
 const CONTINUE = 0;
 /** Milliseconds between ticks at least, but for those that only end streams. */
@@ -110,14 +111,18 @@ export class HostedModule {
   readonly properties = new Map<string, string>();
   /** Contexts of streams that the filter has reset. */
   readonly ended: number[] = [];
-  private acting = 0;
+  /** The context that the callback is for, the one that the filter acts for instead, or 0, and the root of each context. */
+  private current = 0;
+  private effective = 0;
+  private readonly roots = new Map<number, number>();
   /** Milliseconds since 1970, as the filter sees it. */
   clock = Date.now();
   /** How often it has asked for the time, or for what VMs share. */
   questions = 0;
   /** Contexts of streams that the filter has let go on after a wait. */
   readonly continued: number[] = [];
-  tickPeriod = 0;
+  /** The time between ticks of each root context, in milliseconds. */
+  private readonly tickPeriods = new Map<number, number>();
   private isTick = false;
   private lastTick = 0;
 
@@ -161,6 +166,21 @@ export class HostedModule {
 
   /** How often the filter has told a value. */
   increments = 0;
+
+  /** The time between ticks of the newest root context; 0: it has none. */
+  get tickPeriod(): number {
+    return this.tickPeriods.get(this.root) ?? 0;
+  }
+
+  private get acting(): number {
+    return this.effective || this.current;
+  }
+
+  /** Begins a callback for a context. */
+  private enter(context: number): void {
+    this.current = context;
+    this.effective = 0;
+  }
 
   /** Memory may have moved since the last look at it. */
   private look(): void {
@@ -287,11 +307,12 @@ export class HostedModule {
         return OK;
       },
       proxy_set_effective_context: (context: number): number => {
-        this.acting = context;
+        if (!this.roots.has(context)) return BAD_ARGUMENT;
+        this.effective = context;
         return OK;
       },
       proxy_set_tick_period_milliseconds: (period: number): number => {
-        this.tickPeriod = period;
+        this.tickPeriods.set(this.roots.get(this.acting)!, period);
         return OK;
       },
       proxy_set_property: (name: number, nameLength: number, at: number, size: number): number => {
@@ -319,6 +340,8 @@ export class HostedModule {
     const former = this.root;
     this.lastTick = this.clock;
     this.root = ++this.contexts;
+    this.roots.set(this.root, this.root);
+    this.enter(this.root);
     this.wasm.proxy_on_context_create(this.root, 0);
     this.body = config;
     if (this.wasm.proxy_on_configure(this.root, config.length) === 0) throw new Error(this.refusal);
@@ -327,6 +350,8 @@ export class HostedModule {
 
   /** The next tick: a second after the last one, if the clock has hardly moved. */
   tick(): void {
+    if (this.tickPeriod === 0) throw new Error('the newest configuration has no timer');
+    this.enter(this.root);
     this.isTick = this.clock - this.lastTick < SHORTEST_TICK;
     this.lastTick = this.clock;
     this.wasm.proxy_on_tick(this.root);
@@ -353,7 +378,8 @@ export class HostedModule {
   private begin(root: number, caller: Uint8Array, headers: Uint8Array): { context: number; goesOn: boolean } {
     const context = ++this.contexts;
     this.callers.set(context, caller);
-    this.acting = context;
+    this.roots.set(context, root);
+    this.enter(context);
     this.requestHeaders = headers;
     this.wasm.proxy_on_context_create(context, root);
     return { context, goesOn: this.wasm.proxy_on_request_headers(context, 0, 0) === CONTINUE };
@@ -361,25 +387,28 @@ export class HostedModule {
 
   /** A piece of the request's body; false: the stream is refused. */
   request(context: number, piece: Uint8Array): boolean {
-    this.beginPiece(piece);
+    this.beginPiece(context, piece);
     return this.wasm.proxy_on_request_body(context, piece.length, 0) === CONTINUE;
   }
 
   answerHeaders(context: number): boolean {
+    this.enter(context);
     return this.wasm.proxy_on_response_headers(context, 0, 0) === CONTINUE;
   }
 
   answerTrailers(context: number): boolean {
+    this.enter(context);
     return this.wasm.proxy_on_response_trailers(context, 0) === CONTINUE;
   }
 
   /** A piece of the answer's body; false: the stream is refused. */
   answer(context: number, piece: Uint8Array): boolean {
-    this.beginPiece(piece);
+    this.beginPiece(context, piece);
     return this.wasm.proxy_on_response_body(context, piece.length, 0) === CONTINUE;
   }
 
-  private beginPiece(piece: Uint8Array): void {
+  private beginPiece(context: number, piece: Uint8Array): void {
+    this.enter(context);
     this.body = piece;
     this.isReplaced = false;
   }
@@ -390,7 +419,10 @@ export class HostedModule {
   }
 
   close(context: number): void {
-    this.callers.delete(context);
+    this.enter(context);
     this.wasm.proxy_on_delete(context);
+    this.callers.delete(context);
+    this.roots.delete(context);
+    this.tickPeriods.delete(context);
   }
 }

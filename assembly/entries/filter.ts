@@ -39,14 +39,14 @@ const SLACK_MS: u32 = 50;
 /** When a callback has left acts, the next one follows after this time. */
 const SOON_MS: u32 = 1;
 
-let period: u32 = TICK_MS;
-
-function setPeriod(milliseconds: u32): void {
-  period = milliseconds;
-  proxy_set_tick_period_milliseconds(milliseconds);
-}
 /** The time between ticks while somebody waits for what the VMs say about a move, and where calls may wait under a rate. */
 const SHORT_TICK_MS: u32 = 100;
+
+/** Sets the time between the ticks of a root context. Envoy sets it for the root of the context that acts, which may be another one's. */
+function setPeriod(root: u32, milliseconds: u32): void {
+  host.actAs(root);
+  proxy_set_tick_period_milliseconds(milliseconds);
+}
 
 /** The longest time between ticks. */
 function longest(): u32 {
@@ -90,7 +90,7 @@ export function proxy_on_configure(root: u32, size: u32): u32 {
   liftHolds(clock.now);
   reviewMoved(clock.now);
   tellVmsNow(clock.now);
-  setPeriod(longest());
+  setPeriod(root, longest());
   return 1;
 }
 
@@ -103,7 +103,7 @@ function actOnLeft(): void {
   wakeDelayed();
 }
 
-export function proxy_on_tick(_root: u32): void {
+export function proxy_on_tick(root: u32): void {
   reset();
   beginTurn();
   const since = clock.millisecondsSince();
@@ -113,7 +113,7 @@ export function proxy_on_tick(_root: u32): void {
   if (since != 0 && since < TICK_MS - SLACK_MS) {
     actOnLeft();
     if (moves.isHurried) tellVmsNow(now);
-    setPeriod(turns.areLeft ? SOON_MS : min(TICK_MS - <u32>since, longest()));
+    setPeriod(root, turns.areLeft ? SOON_MS : min(TICK_MS - <u32>since, longest()));
     return;
   }
   collectGarbage();
@@ -121,8 +121,7 @@ export function proxy_on_tick(_root: u32): void {
   actOnLeft();
   reviewStreams(clock.now);
   wakeForgotten();
-  if (turns.areLeft) setPeriod(SOON_MS);
-  else if (period != longest()) setPeriod(longest());
+  setPeriod(root, turns.areLeft ? SOON_MS : longest());
   flushRefusals();
   recordMetrics(drain.drainingCount);
   recordAccounts();
@@ -177,7 +176,7 @@ export function proxy_on_http_call_response(
   reset();
   beginTurn();
   onLookup(root, token, size);
-  if (turns.areLeft) setPeriod(SOON_MS);
+  if (turns.areLeft) setPeriod(root, SOON_MS);
 }
 
 export function proxy_on_delete(context: u32): void {

@@ -410,6 +410,19 @@ describe('other keys under an open stream', () => {
     later(2000);
   });
 
+  test('leave the new configuration its own timer', () => {
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    sent(stream, GET);
+    const former = filter.supersede(config(MOVED));
+    expect(filter.tickPeriod).toBe(1000);
+    filter.close(stream);
+    filter.close(former);
+    later(3_600_000);
+    const beta = filter.open(BETA, callHeaders(BATCH));
+    const newer: [string, Fields] = ['Get', { ...GET[1], version: BigInt(filter.clock) << 18n }];
+    expect(names(sent(beta, newer))).toEqual(['Get']);
+  });
+
   test('leave time, etcd and the neighbour alone', () => {
     const open = ['/pdpb.PD/Tso', '/etcdserverpb.Watch/Watch', '/etcdserverpb.Lease/LeaseKeepAlive'].map(
       (path) => filter.open(ALPHA, callHeaders(path)),

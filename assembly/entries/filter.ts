@@ -112,7 +112,7 @@ export function proxy_on_tick(root: u32): void {
   // None has passed where the clock stands still, as in tests.
   if (since != 0 && since < TICK_MS - SLACK_MS) {
     actOnLeft();
-    if (moves.isHurried) tellVmsNow(now);
+    if (moves.isHurried) tellVmsNow(now, SHORT_TICK_MS - SLACK_MS);
     setPeriod(root, turns.areLeft ? SOON_MS : min(TICK_MS - <u32>since, longest()));
     return;
   }

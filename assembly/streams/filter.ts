@@ -46,6 +46,7 @@ import { refuse, refuseCall, refuseCaller, refuseMessage } from './refuse';
 import { answerStatus, isStatusPath } from './status';
 import { Phase, Stream } from './stream';
 import { noteDryRunCommands } from './dry-run';
+import { ensureRegistered } from './vm-record';
 import { onActing } from './waiting';
 
 const TENANT_HEADER: Ascii = ascii('x-tidb-mesh-tenant');
@@ -62,6 +63,7 @@ export function onRequestHeaders(stream: Stream): bool {
   countStream();
   const version = beginUnder(stream.root, clock.now);
   stream.beganAt = clock.now;
+  if (version != null) ensureRegistered(clock.now);
   const good = headers.readRequestHeaders();
   const kind = good
     ? classify(

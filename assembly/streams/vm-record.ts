@@ -53,6 +53,8 @@ let id: u32 = NOT_REGISTERED;
 let hashGauge: u32 = 0;
 let loadedGauge: u32 = 0;
 let toldAt: u64 = 0;
+/** The same, or when it told in between. */
+let leftAt: u64 = 0;
 let tenantCount: u32 = 0;
 let tenantBytes: usize = 0;
 let writeAt: usize = 0;
@@ -64,6 +66,11 @@ export function registered(): u32 {
   return host.readShared(changetype<usize>(REGISTRY), REGISTRY.length) && host.resultLength == 4
     ? load<u32>(host.resultAt)
     : 0;
+}
+
+/** Registers before the first stream: a VM that serves must be among those that say how far a move is. */
+export function ensureRegistered(now: u64): void {
+  if (id == NOT_REGISTERED) tellVms(now, true);
 }
 
 /** Takes the next id. False when others were quicker each time: the next tick tries again. */
@@ -161,16 +168,17 @@ export function tellVms(now: u64, always: bool = false): void {
 }
 
 /**
- * Tells the other VMs at once, between two ticks: no rates are measured. A VM registers on its first tick. Envoy tries each new
- * configuration in a VM that it then ends: it loads the configuration, and has no tick.
+ * Tells the other VMs between two ticks, unless it has told within `pause` ms: no rates are measured. A VM registers with its first
+ * stream, or on its first tick. Envoy tries each new configuration in a VM that it then ends: that one has neither.
  */
-export function tellVmsNow(now: u64): void {
-  if (id == NOT_REGISTERED) return;
+export function tellVmsNow(now: u64, pause: u64 = 0): void {
+  if (id == NOT_REGISTERED || now - leftAt < pause) return;
   elapsed = 0;
   leaveRecord(now);
 }
 
 function leaveRecord(now: u64): void {
+  leftAt = now;
   writeVm();
   tenantCount = 0;
   tenantBytes = 0;

@@ -250,10 +250,11 @@ test('marks a VM that has told nothing for ten seconds as stale, and keeps what 
   pass(1000, one, two);
   expect(read(one).tenants['alpha']).toMatchObject({ streams: 3, openStreams: 1 });
   pass(9000, one);
-  expect(read(one).vms[1]).toMatchObject({ stale: false, toldMsAgo: 9000 });
+  // It came first, with its first stream.
+  expect(read(one).vms[0]).toMatchObject({ id: 0, stale: false, toldMsAgo: 9000 });
   pass(1000, one);
   const status = read(one);
-  expect(status.vms.map(({ stale }) => stale)).toEqual([false, true]);
+  expect(status.vms.map(({ stale }) => stale)).toEqual([true, false]);
   expect(status.tenants['alpha']).toMatchObject({ streams: 3, openStreams: 0 });
 });
 

@@ -49,16 +49,14 @@ function isForPd(call: u32): bool {
   return call == Call.PD || call == Call.ETCD || call == Call.FIND;
 }
 
-/** Counts the call, if it may go on. */
-function goesOn(rates: Rates, call: u32): bool {
-  if (isForPd(call)) {
-    if (!rates.pd.has) return false;
-    rates.pd.spend(1);
-    return true;
-  }
-  if (isDelayable(call) && !rates.mayRequest) return false;
-  rates.spendRequests(1);
-  return true;
+function mayGo(rates: Rates, call: u32): bool {
+  return isForPd(call) ? rates.pd.has : !isDelayable(call) || rates.mayRequest;
+}
+
+/** Counts a call that goes on. */
+function spend(rates: Rates, call: u32): void {
+  if (isForPd(call)) rates.pd.spend(1);
+  else rates.spendRequests(1);
 }
 
 /** True if the call whose headers have just come may go on. Otherwise it waits, or was refused. */
@@ -69,7 +67,10 @@ export function mayBegin(stream: Stream, account: Account): bool {
   const call = stream.call;
   const ofPd = isForPd(call);
   const isFirst = ofPd ? rates.waitingForPd == 0 : rates.waiting == 0 || !isDelayable(call);
-  if (isFirst && goesOn(rates, call)) return true;
+  if (isFirst && mayGo(rates, call)) {
+    spend(rates, call);
+    return true;
+  }
   if (count == MAX_WAITING || rates.waiting + rates.waitingForPd >= MAX_WAITING_PER_TENANT) {
     refuse(stream, Status.OVER_RATE);
     return false;
@@ -109,14 +110,17 @@ function waits(entry: usize, now: u64): bool {
   if (stream == null || stream.phase == Phase.ENDED) return false;
   const account = changetype<Account>(load<usize>(entry, 4));
   const since = load<u64>(entry, 8);
-  if (!mayAct()) return true;
   fill(account, 1);
-  const mayGo = goesOn(account.rates, stream.call);
+  const goes = mayGo(account.rates, stream.call);
   const longest = (since & FOR_PD) != 0 ? PD_WAIT_MS : WAIT_MS;
-  if (!mayGo && now < (since & ~FOR_PD) + longest) return true;
+  if (!goes && now < (since & ~FOR_PD) + longest) return true;
+  // Only what goes on or ends is an act: a tenant's waiting calls must not keep those of others waiting.
+  if (!mayAct()) return true;
   host.actAs(stream.context);
-  if (mayGo) host.continueRequest();
-  else refuse(stream, Status.OVER_RATE);
+  if (goes) {
+    spend(account.rates, stream.call);
+    host.continueRequest();
+  } else refuse(stream, Status.OVER_RATE);
   return false;
 }
 

@@ -42,10 +42,11 @@ export class Bucket {
     return this.rate == 0 || this.left > 0;
   }
 
-  /** What to take before so many are spent; 0 if there is enough. */
+  /** What to take before so many are spent, at most what a second gives; 0 if there is enough. */
   missing(count: u64): u64 {
-    const needed = <i64>count * UNIT;
-    const part = <i64>((this.rate * <u64>UNIT) / PARTS);
+    const full = <i64>this.rate * UNIT;
+    const needed = min<i64>(<i64>count * UNIT, full);
+    const part = full / <i64>PARTS;
     if (this.rate == 0 || this.left >= max<i64>(needed, part / 2)) return 0;
     return <u64>(max<i64>(needed, part) - this.left);
   }

@@ -182,6 +182,20 @@ describe('requests of a batch', () => {
     expect(count).toBeLessThanOrEqual(180 + filters.length);
   });
 
+  test('that are few and long leave the other VMs what a second gives', () => {
+    const shared: SharedData = new Map();
+    const [one, two] = [1, 2].map(() => started({ requestsPerSecond: 10 }, shared));
+    const long: [string, Fields] = ['Get', { key: Buffer.concat([KEY, Buffer.alloc(5000)]), version: 5n }];
+    const [first, second] = [one!, two!].map((filter) => filter.open(ALPHA, callHeaders(BATCH)));
+    for (let i = 0; i < 5; i++) {
+      expect(sent(one!, first!, long)).toEqual(['Get']);
+      one!.clock += 1000;
+    }
+    two!.clock = one!.clock;
+    expect(passed(sent(one!, first!, long))).toBe(1);
+    expect(passed(sent(two!, second!, ...times(20, GETS)))).toBeGreaterThan(7);
+  });
+
   test('of a neighbour are not delayed; a new configuration counts for open streams', () => {
     const filter = started({ requestsPerSecond: 1 });
     const [alpha, beta] = [ALPHA, caller('beta')].map((who) => filter.open(who, callHeaders(BATCH)));
@@ -272,6 +286,23 @@ describe('other calls', () => {
     filter.clock += 2000;
     // Nobody waits any more.
     expect(open(filter, RANGE).goesOn).toBe(true);
+  });
+
+  test('of one tenant do not keep those of another waiting', () => {
+    const tenants = [
+      { name: 'alpha', number: 1, limits: { requestsPerSecond: 1 } },
+      { name: 'beta', number: 2, limits: { requestsPerSecond: 10 } },
+    ];
+    const filter = started({}, new Map(), { tenants });
+    for (let i = 0; i < 40; i++) open(filter, GET);
+    for (let i = 0; i < 10; i++) expect(open(filter, GET, caller('beta')).goesOn).toBe(true);
+    const { context, goesOn } = open(filter, GET, caller('beta'));
+    expect(goesOn).toBe(false);
+    filter.clock += 200;
+    filter.tick();
+    // One of those of the other tenant goes on as well.
+    expect([filter.continued.length, filter.tickPeriod]).toEqual([2, 100]);
+    expect(filter.continued).toContain(context);
   });
 
   test('go on when the limit has gone', () => {

@@ -94,7 +94,7 @@ export function isRefusal(refusal: u32): bool {
   return (refusal & 0xff) != 0;
 }
 
-/** Takes note of an answer that no note is about. Ids grow on a stream, so a smaller one than the first is an earlier request's. */
+/** Takes note of an answer that is not to a noted write or refusal. Ids grow on a stream, so a smaller one than the first is an earlier request's. */
 export function sawAnswer(x: Exchange, id: u64): void {
   if (x.earlier > 0 && (x.firstId == 0 || id < x.firstId)) x.earlier--;
 }

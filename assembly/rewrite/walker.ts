@@ -417,6 +417,7 @@ function batchResponse(level: Level, entry: u32): Status {
     batch.buildRefusal(refusal);
     replace(level.field.at, level.field.end, batch.builtAt, batch.builtLength);
   } else {
+    if (refusal == 0) sawAnswer(current.exchange, batchIds.givenId);
     useAnswerColumns(pendingColumns(current.exchange, pending));
     status = nested(level, messageIn(entry), entry);
     useAnswerColumns(0);

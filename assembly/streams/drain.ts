@@ -17,6 +17,7 @@ import { countDrained } from './metrics';
 import { reportEnding } from './refusal-log';
 import { isLate, moveOver } from './move-over';
 import { hasMovedAway } from '../rewrite/current';
+import * as streams from './stream';
 import { Phase, Stream, eachStream } from './stream';
 import { mayAct } from './turns';
 import { Status } from '../wire/status';
@@ -55,7 +56,7 @@ function changeFor(stream: Stream, identity: Identity): Change {
 }
 
 /** True if a stream that is not of BatchCommands may name keys for long. TSO, etcd's streams and others of PD name none. */
-function namesKeysForLong(stream: Stream): bool {
+export function namesKeysForLong(stream: Stream): bool {
   const operation = stream.operation;
   if (operation == NO_OPERATION || operation >= METHOD_COUNT || !isStreamAt(operation)) return false;
   return stream.call == Call.OTHER || stream.call == Call.WRITE;
@@ -159,8 +160,8 @@ export function endDrained(stream: Stream): void {
 
 /** Called on the tick, with the time in ms. */
 export function reviewStreams(time: u64): void {
-  // Draining streams go on if their config version is in force again and no other is left.
-  const areThere = hasFormer() || drainingCount != 0;
+  // Draining streams go on if their config version is in force again and no other is left, and pinned ones move over to its keys.
+  const areThere = hasFormer() || drainingCount != 0 || streams.pinnedCount != 0;
   drainingCount = 0;
   if (!areThere) return;
   now = time;

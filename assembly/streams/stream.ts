@@ -91,6 +91,9 @@ let mask: u32 = 0;
 let count: u32 = 0;
 let pool: Stream | null = null;
 
+/** Number of streams with pinned terms. */
+export let pinnedCount: u32 = 0;
+
 /** Number of open streams. */
 export function streamCount(): u32 {
   return count;
@@ -168,6 +171,7 @@ export function changeTerms(stream: Stream, terms: Terms): void {
   const former = stream.terms;
   pin(terms);
   if (former != null && stream.isPinned) unpin(former);
+  else pinnedCount++;
   stream.terms = terms;
   stream.isPinned = true;
 }
@@ -209,7 +213,10 @@ export function closeStream(context: u32): void {
     release(stream.request, terms.budget);
     release(stream.response, terms.budget);
     countExchange(stream.exchange, terms.budget);
-    if (stream.isPinned) unpin(terms);
+    if (stream.isPinned) {
+      unpin(terms);
+      pinnedCount--;
+    }
   }
   stream.terms = null;
   stream.next = pool;

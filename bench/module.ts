@@ -348,6 +348,12 @@ export class HostedModule {
     return former;
   }
 
+  /** Ends the newest configuration, under which no stream may be open any more: a former one is in force again. */
+  goBack(former: number): void {
+    this.close(this.root);
+    this.root = former;
+  }
+
   /** The next tick: a second after the last one, if the clock has hardly moved. */
   tick(): void {
     if (this.tickPeriod === 0) throw new Error('the newest configuration has no timer');

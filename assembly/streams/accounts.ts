@@ -9,7 +9,7 @@ import { tellAccount, tellOther } from './tenant-metrics';
 /** All tenants that a plugin has met in this VM. */
 export class Accounts {
   private first: Account | null = null;
-  /** True when a state has changed since `takeChange`. */
+  /** True when a state has changed since `takeChange`, or a move has come to its end. */
   private isChanged: bool = false;
 
   constructor(public plugin: string) {}
@@ -58,7 +58,9 @@ export class Accounts {
     account.maxStreams = terms.maxStreams;
     account.number = terms.number;
     account.range = terms.range;
+    const former = account.phase;
     account.useMove(terms.movePhase, terms.moveSerial, terms.moveUntil, clock.now);
+    if (account.phase == MovePhase.FINAL && former != MovePhase.FINAL) this.isChanged = true;
     account.rates.setLimits(terms.requestsPerSecond, terms.bytesPerSecond, terms.pdRequestsPerSecond);
     if (account.state == terms.state) return;
     account.useState(terms.state);

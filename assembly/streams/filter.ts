@@ -40,7 +40,7 @@ import {
 import { lookUpWanted } from './lookups';
 import { countStream, countTurnedAway } from './metrics';
 import { moveOverIfDone } from './move-over';
-import { permit } from './permit';
+import { isRefusedByMove, permit } from './permit';
 import { prepareBatch, spendBatch } from './rates';
 import { refuse, refuseCall, refuseCaller, refuseMessage } from './refuse';
 import { answerStatus, isStatusPath } from './status';
@@ -151,6 +151,10 @@ function onFrames(stream: Stream, terms: Terms, answer: bool, size: u32, last: b
   const held = answer ? stream.response : stream.request;
   const buffer = answer ? Buffer.RESPONSE_BODY : Buffer.REQUEST_BODY;
   if (size > 0) {
+    if (!answer && isRefusedByMove(stream, terms)) {
+      refuseMessage(stream, Status.TENANT_MOVES, false);
+      return false;
+    }
     const isRated = !answer && stream.isBatch && terms.account.rates.isOn;
     if (isRated) prepareBatch(stream, terms.account, size);
     if (!host.readBuffer(buffer, size)) {

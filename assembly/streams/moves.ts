@@ -11,6 +11,7 @@ import * as json from '../texts/json-writer';
 import { Ascii, ascii } from '../wire/bytes';
 import { eachAccount } from './accounts';
 import { eachTenantInForce } from './configs';
+import { endsInMove } from './permit';
 import { Phase, Stream, eachStream } from './stream';
 
 const TENANT: Ascii = ascii('tenant');
@@ -51,6 +52,11 @@ function clear(account: Account): void {
 /** Adds what a stream has in the store's hands. Of requests from before the move, nobody knows the kind: they count as each. */
 function count(stream: Stream): void {
   const terms = stream.terms;
+  if (terms != null && stream.phase != Phase.ENDED && endsInMove(stream, terms)) {
+    // Not yet ended: whoever leads the move must wait for it.
+    terms.account.writesOutstanding++;
+    return;
+  }
   if (terms == null || !stream.isOfStore || stream.isHeld || stream.phase != Phase.MAP) return;
   const account = terms.account;
   if (account.phase == MovePhase.NONE) return;

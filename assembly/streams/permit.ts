@@ -6,6 +6,7 @@ import { MovePhase } from '../terms/move';
 import { closedBy } from '../terms/state';
 import { Terms } from '../terms/terms';
 import { Status } from '../wire/status';
+import { namesKeysForLong } from './drain';
 import { refuseCall } from './refuse';
 import { Stream } from './stream';
 import { passesInDryRun } from './dry-run';
@@ -29,7 +30,7 @@ export function permit(
     refuseCall(stream, closed, 0, plain);
     return false;
   }
-  if (isOpen && terms.account.phase != MovePhase.NONE && refusesOperation(move.refusedBits, operation)) {
+  if (isOpen && (isRefusedByMove(stream, terms) || endsInMove(stream, terms))) {
     refuseCall(stream, Status.TENANT_MOVES, 0, plain);
     return false;
   }
@@ -38,6 +39,23 @@ export function permit(
   const unserved = operation == NO_OPERATION ? Status.UNKNOWN_METHOD : Status.NOT_FOR_TENANTS;
   refuseCall(stream, isOpen ? Status.BY_POLICY : unserved, isOpen ? 0 : because, plain);
   return false;
+}
+
+/** True if a request alone on its stream is refused because its tenant moves by now: its headers may have come, or it may have waited. */
+export function isRefusedByMove(stream: Stream, terms: Terms): bool {
+  return (
+    terms.account.phase != MovePhase.NONE &&
+    !stream.isBatch &&
+    refusesOperation(move.refusedBits, stream.operation)
+  );
+}
+
+/**
+ * True if the move of its tenant is so far that the stream must end: it names keys for as long as it is open, and a change feed would go
+ * on to tell of the former ones.
+ */
+export function endsInMove(stream: Stream, terms: Terms): bool {
+  return terms.account.phase == MovePhase.FINAL && namesKeysForLong(stream);
 }
 
 /** Counts an open stream. False if the tenant has as many as it may: the call was refused. */

@@ -104,7 +104,7 @@ export const enum Status {
   /** The operators have set `state` of this tenant to `suspended`. */
   TENANT_SUSPENDED,
 
-  /** The configuration says that the tenant moves, and the request loads, destroys or flashes back data past the change feed that the move follows. */
+  /** The configuration says that the tenant moves, and the request loads, destroys or flashes back data past the change feed that the move follows. Or it is a change feed of the tenant itself, whose keys are about to change. */
   TENANT_MOVES,
 
   /** In one worker of Envoy, the tenant has as many streams open as `limits.maxStreamsPerTenant` or `tenants[].limits.maxStreams` allows. */

@@ -1,15 +1,18 @@
 /** A tenant that moves to another key range: its phases on open streams, what the VMs acknowledge, and its keys and regions afterwards. */
 import { beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { buildModule, callHeaders, headerPairs, HostedModule } from '../../bench/module.ts';
-import { frame } from '../harness/model/wire.ts';
+import { buildModule, callHeaders, headerPairs, HostedModule, type SharedData } from '../../bench/module.ts';
+import { concat } from '../harness/model/bytes.ts';
+import { bytes, frame, scalar } from '../harness/model/wire.ts';
 import { rowKey } from '../harness/support/keys.ts';
 import { decode, encode, type Fields } from '../harness/support/messages.ts';
 
 const BATCH = '/tikvpb.Tikv/BatchCommands';
+const FEED = '/cdcpb.ChangeData/EventFeed';
 const KEY = rowKey(100, 1);
 const NOW = 1_700_000_000_000;
 const TS = BigInt(NOW) << 18n;
 const LATEST = (1n << 64n) - 1n;
+const EMPTY_KEY = new Uint8Array();
 const CONTEXT = { regionId: 7n, regionEpoch: { confVer: 1n, version: 300n }, peer: { id: 5n, storeId: 1n } };
 const MOVES =
   'tidb-mesh[TENANT_MOVES]: the tenant moves to another key range, and what this request does cannot be followed; try again when the move is over';
@@ -66,6 +69,19 @@ const COMMIT: [string, Fields] = [
 const DESTROY: [string, Fields] = [
   'DeleteRange',
   { context: CONTEXT, startKey: KEY, endKey: rowKey(100, 9) },
+];
+/** It asks for `_tidb_tid`, so the filter keeps a note for its answer. */
+const PARTITIONS: [string, Fields] = [
+  'Coprocessor',
+  {
+    context: CONTEXT,
+    tp: 103n,
+    startTs: TS,
+    data: concat(
+      bytes(2, scalar(1, 0), bytes(2, scalar(1, 77), bytes(2, scalar(1, -3), scalar(2, 8)))),
+      bytes(5, Uint8Array.of(0)),
+    ),
+  },
 ];
 const HEALTH: [string, Fields] = ['GetHealthFeedback', {}];
 
@@ -238,6 +254,41 @@ describe('a request alone on its stream', () => {
     filter.close(filter.open(ALPHA, callHeaders(path)));
   });
 
+  const DELETION = frame(
+    encode('kvrpcpb.DeleteRangeRequest', { context: CONTEXT, startKey: KEY, endKey: rowKey(100, 9) }),
+  );
+  const INGESTION = frame(encode('import_sstpb.IngestRequest', { context: CONTEXT }));
+  test.each([
+    ['/tikvpb.Tikv/KvDeleteRange', DELETION],
+    ['/import_sstpb.ImportSST/Ingest', INGESTION],
+  ])('%s is refused when its body comes after the beginning, and not when it has gone on', (path, body) => {
+    const [gone, whole, half] = [1, 2, 3].map(() => filter.open(ALPHA, callHeaders(path)));
+    expect(filter.request(gone!, body)).toBe(true);
+    filter.request(half!, body.subarray(0, 7));
+    filter.supersede(config(phase('prepare')));
+    filter.refusal = '';
+    expect(filter.request(gone!, Buffer.alloc(0))).toBe(true);
+    expect(filter.refusal).toBe('');
+    expect(filter.request(whole!, body)).toBe(false);
+    expect(filter.refusal).toContain(MOVES);
+    filter.refusal = '';
+    expect(filter.request(half!, body.subarray(7))).toBe(false);
+    expect(filter.refusal).toContain(MOVES);
+  });
+
+  test('that has waited under a rate is refused when it goes on after the beginning', () => {
+    const limits = { limits: { requestsPerSecond: 1 } };
+    filter.supersede(config(limits));
+    filter.open(ALPHA, callHeaders('/tikvpb.Tikv/KvGet'));
+    const { context, goesOn } = filter.tryOpen(ALPHA, callHeaders('/tikvpb.Tikv/KvDeleteRange'));
+    expect(goesOn).toBe(false);
+    filter.supersede(config({ ...limits, ...phase('prepare') }));
+    later(1000);
+    expect(filter.continued).toEqual([context]);
+    expect(filter.request(context, DELETION)).toBe(false);
+    expect(filter.refusal).toContain(MOVES);
+  });
+
   test.each(['/pdpb.PD/Tso', '/pdpb.PD/GetRegion', '/etcdserverpb.KV/Txn'])('%s goes on in final', (path) => {
     filter.supersede(config(phase('final')));
     filter.close(filter.open(ALPHA, callHeaders(path)));
@@ -300,6 +351,60 @@ describe('the acknowledgement', () => {
     answered(stream, 5n, 'Get');
     answered(stream, 3n, 'Get');
     is(0, 0);
+  });
+
+  test('the same for a request that has left a note', () => {
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    sent(stream, PARTITIONS, GET);
+    filter.supersede(config(phase('prepare')));
+    sent(stream, PARTITIONS);
+    const is = (writes: number, all: number): void =>
+      expect(moves()[0]).toMatchObject({ writesOutstanding: writes, outstanding: all });
+    is(2, 3);
+    answered(stream, 3n, 'Coprocessor');
+    is(2, 2);
+    answered(stream, 1n, 'Coprocessor');
+    is(1, 1);
+    answered(stream, 2n, 'Get');
+    is(0, 0);
+  });
+
+  test('comes from a VM that serves since its last tick', () => {
+    const shared: SharedData = new Map();
+    const [one, two] = [new HostedModule(shared), new HostedModule(shared)];
+    for (const vm of [one, two]) {
+      vm.clock = NOW;
+      vm.configure(config(phase('prepare')));
+    }
+    const ids = (): unknown[] => {
+      filter = one;
+      return (status()['vms'] as Fields[]).map((vm) => vm['id']);
+    };
+    expect(ids()).toEqual([0]);
+    two.open(ALPHA, callHeaders(BATCH));
+    expect(ids()).toEqual([0, 1]);
+  });
+});
+
+describe('a change feed', () => {
+  test('goes on until final, which is acknowledged when it has ended', () => {
+    const [feed, beta] = [ALPHA, BETA].map((who) => filter.open(who, callHeaders(FEED)));
+    const unended = (): unknown => moves()[0]!['writesOutstanding'];
+    for (const name of ['prepare', 'drain', 'fence']) {
+      filter.supersede(config(phase(name)));
+      later(100);
+      expect(unended()).toBe(0);
+    }
+    expect(filter.ended).toEqual([]);
+    filter.supersede(config(phase('final')));
+    expect(unended()).toBe(1);
+    later(100);
+    expect([filter.ended, unended()]).toEqual([[feed], 0]);
+    expect(() => filter.open(ALPHA, callHeaders(FEED))).toThrow(MOVES.replace(': ', `: ${FEED}: `));
+    filter.close(filter.open(BETA, callHeaders(FEED)));
+    expect(filter.request(beta!, Buffer.alloc(0))).toBe(true);
+    filter.supersede(config());
+    filter.close(filter.open(ALPHA, callHeaders(FEED)));
   });
 });
 
@@ -410,6 +515,16 @@ describe('other keys under an open stream', () => {
     later(2000);
   });
 
+  test('hold nothing for ever when the configuration that gave them has gone', () => {
+    const stream = filter.open(ALPHA, callHeaders(BATCH));
+    const former = filter.supersede(config(MOVED));
+    expect(tableOf(sent(stream, GET)[0]!)).toBe(5);
+    answered(stream, 1n, 'Get');
+    filter.goBack(former);
+    later(1000);
+    expect(tableOf(sent(stream, GET)[0]!)).toBe(1);
+  });
+
   test('leave the new configuration its own timer', () => {
     const stream = filter.open(ALPHA, callHeaders(BATCH));
     sent(stream, GET);
@@ -428,7 +543,7 @@ describe('other keys under an open stream', () => {
       (path) => filter.open(ALPHA, callHeaders(path)),
     );
     open.push(filter.open(BETA, callHeaders(BATCH)));
-    const feed = filter.open(ALPHA, callHeaders('/cdcpb.ChangeData/EventFeed'));
+    const feed = filter.open(ALPHA, callHeaders(FEED));
     filter.supersede(config(MOVED));
     later(2000);
     later(40_000);
@@ -550,6 +665,10 @@ describe('a copy without older versions', () => {
           /^tidb-mesh\[READ_TOO_OLD\]: the snapshot is older than the copy/,
         );
     }
+    const feed = filter.open(ALPHA, callHeaders(FEED));
+    const registration = { regionId: 7n, checkpointTs: version, startKey: EMPTY_KEY, endKey: EMPTY_KEY };
+    const goesOn = filter.request(feed, frame(encode('cdcpb.ChangeDataRequest', registration)));
+    expect(goesOn).toBe(what === 'read');
     expect(
       names(sent(stream, ['Prewrite', { ...PREWRITE[1], startVersion: version === LATEST ? TS : version }])),
     ).toEqual(['Prewrite']);

@@ -3,12 +3,14 @@ import colors from 'picocolors';
 import { cacheRoot } from '../test/harness/stack/cache.ts';
 import { expectInterrupt } from '../test/harness/stack/processes.ts';
 import { progressFor } from '../test/harness/stack/progress.ts';
-import { startStack } from '../test/harness/stack/stack.ts';
+import { standardPluginConfig, startStack, type Stack } from '../test/harness/stack/stack.ts';
+import { proveMove } from './move.ts';
 import { prove } from './proof.ts';
-import { showAccess, showProof } from './show.ts';
+import { showAccess, showMove, showProof } from './show.ts';
 
 interface Options {
   once?: true;
+  move?: true;
   json?: true;
   logs?: string;
   wasm?: string;
@@ -22,6 +24,7 @@ const command = new Command('npm run demo --')
       'Runs the same SQL in both tenants, shows the keys of the rows in the store, and stays up until Ctrl-C.',
   )
   .option('--once', 'end after the proof; exit code 0 if every check holds, 1 otherwise')
+  .option('--move', 'instead: move a tenant under load to another key range and back, and end')
   .option('--json', 'print the proof as JSON on standard output (progress goes to standard error)')
   .option('--logs <folder>', "write the servers' logs there (default: a folder of this run below the cache)")
   .option('--wasm <file>', 'use this build of the filter instead of build/release.wasm')
@@ -41,10 +44,12 @@ async function demo(options: Options): Promise<boolean> {
   const stack = await startStack({
     progress: progressFor(),
     systemTidb: true,
+    watched: options.move === true,
     ...(options.logs === undefined ? {} : { logFolder: options.logs }),
     ...(options.wasm === undefined ? {} : { wasmPath: options.wasm }),
   });
   try {
+    if (options.move) return await demoMove(stack, options);
     const proof = await prove(stack);
     const holds = proof.checks.every((check) => check.holds);
     if (options.json) {
@@ -64,6 +69,21 @@ async function demo(options: Options): Promise<boolean> {
   } finally {
     await stack.stop();
   }
+}
+
+async function demoMove(stack: Stack, { json }: Options): Promise<boolean> {
+  const proof = await proveMove(stack, standardPluginConfig(stack.tenants), sayOnce());
+  print(json ? toJson(proof) : showMove(proof));
+  return proof.holds;
+}
+
+/** Says each line once, however often it is told. */
+function sayOnce(): (line: string) => void {
+  let last = '';
+  return (line) => {
+    if (line !== last) say(colors.dim(`  ${line}`));
+    last = line;
+  };
 }
 
 /** Writes to standard error, like the progress. */

@@ -2,6 +2,7 @@ import Table from 'cli-table3';
 import colors from 'picocolors';
 import type { Stack } from '../test/harness/stack/stack.ts';
 import type { PhysicalKey } from './keys.ts';
+import type { MoveProof } from './move.ts';
 import type { Proof, TenantFacts } from './proof.ts';
 
 /** The proof for eyes. */
@@ -15,6 +16,26 @@ export function showProof(proof: Proof): string {
       const mark = check.holds ? colors.green('✓') : colors.red('✗');
       return `  ${mark} ${check.claim} ${colors.dim(`(${check.detail})`)}`;
     }),
+    '',
+  ].join('\n');
+}
+
+/** What a move under load has shown. */
+export function showMove({ switches, committed, longestMs, errors, wrong }: MoveProof): string {
+  const table = new Table({
+    head: ['switch', 'writes held, ms', 'all held, ms'],
+    style: { head: [], border: colors.isColorSupported ? ['dim'] : [] },
+  });
+  for (const [i, { writesHeldMs, allHeldMs }] of switches.entries())
+    table.push([i % 2 === 0 ? 'to number 5' : 'back', writesHeldMs, allHeldMs]);
+  const mark = wrong.length === 0 ? colors.green('✓') : colors.red('✗');
+  return [
+    heading('A tenant under load moves there, back, and there again'),
+    table.toString(),
+    `  ${committed} transactions were committed meanwhile; the longest took ${longestMs} ms`,
+    ...Object.entries(errors).map(([kind, count]) => `  ${count} × ${kind}`),
+    `  ${mark} ${wrong.length} wrong: every commit that a client was told of is there, and nothing else`,
+    ...wrong.map((line) => `    ${line}`),
     '',
   ].join('\n');
 }

@@ -12,7 +12,7 @@ import {
   type WriteConflict,
 } from '../pd/generated/tikv/kvrpcpb_pb.ts';
 import type { KeyMap } from './key-space.ts';
-import { keyErrorText, keyRefused } from './locks.ts';
+import { isPessimistic, keyErrorText, keyRefused } from './locks.ts';
 import { COMMIT, PREWRITE } from './methods.ts';
 import type { Located, Side, Try } from './storage.ts';
 import type { Throttle } from './throttle.ts';
@@ -86,6 +86,15 @@ export async function forEach<T>(
   if (failed) throw failed.reason;
 }
 
+/**
+ * The index of a row that is at the target already, because its key is locked by a later transaction of an applier that has died: a key's
+ * rows come in order, so all before that one were applied. -1 for any other error. Pessimistic locks are none of an applier.
+ */
+function aheadOf({ locked }: KeyError, { startTs }: Group, rows: readonly Mapped[]): number {
+  if (!locked || isPessimistic(locked) || locked.lockVersion === startTs) return -1;
+  return rows.findIndex(({ key }) => key.equals(locked.key));
+}
+
 export class Applier {
   /** Rows that are at the target. */
   rows = 0;
@@ -151,6 +160,11 @@ export class Applier {
       if (regionError) return { regionError };
       const [error] = errors;
       if (!error) break;
+      const behind = aheadOf(error, group, plain);
+      if (behind >= 0) {
+        plain = plain.filter((_, at) => at !== behind);
+        continue;
+      }
       const conflict = this.conflictOf(error);
       const index = plain.findIndex(({ key }) => key.equals(conflict.key));
       const row = plain[index];
@@ -160,13 +174,17 @@ export class Applier {
       if (typeof there !== 'boolean') return there;
       if (!there) late.push(row);
     }
-    if (late.length > 0) {
-      const { regionError, errors } = await this.prewrite(located, group, primary, late, true);
+    let unchecked = late;
+    while (unchecked.length > 0) {
+      const { regionError, errors } = await this.prewrite(located, group, primary, unchecked, true);
       if (regionError) return { regionError };
       const [error] = errors;
-      if (error) throw keyRefused('KvPrewrite at the target', error);
+      if (!error) break;
+      const behind = aheadOf(error, group, unchecked);
+      if (behind < 0) throw keyRefused('KvPrewrite at the target', error);
+      unchecked = unchecked.filter((_, at) => at !== behind);
     }
-    const keys = [...plain, ...late].map(({ key }) => key);
+    const keys = [...plain, ...unchecked].map(({ key }) => key);
     if (keys.length > 0) {
       const { regionError, error } = await this.commit(located, group, keys);
       if (regionError) return { regionError };

@@ -27,6 +27,13 @@ export function withOrders(text: string, file: string, tenant: string, { place, 
       items.map((item) => String(item.get('name'))),
       file,
     );
+  const known = (entry.toJS(document) as { move?: { serial?: number } }).move?.serial ?? 0;
+  if (move && known > move.serial)
+    throw new CommandError(
+      'REFUSED',
+      `${file}: ${tenant} is at serial ${known} of its move already, after ${move.serial}`,
+      'another worker has gone on; end this one',
+    );
   const fields: Partial<Record<(typeof FIELDS)[number], unknown>> = { ...place, ...(move ? { move } : {}) };
   for (const name of FIELDS) {
     if (fields[name] === undefined) entry.delete(name);

@@ -3,9 +3,9 @@ import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { belongings, isEmpty } from '../tenants/belongings.ts';
 import { conflict, registered } from '../tenants/registry.ts';
-import { spaceOf, type Tenant } from '../tenants/tenant.ts';
+import { overlaps, spaceOf, type Tenant } from '../tenants/tenant.ts';
 import { isSamePlace, placeOf, placeText, tenantAt, type Place } from './place.ts';
-import { findMove, save, type MoveRecord, type Throttle } from './record.ts';
+import { findMove, moves, save, type MoveRecord, type Throttle } from './record.ts';
 
 function refused(why: string, hint: string): CommandError {
   return new CommandError('REFUSED', why, hint);
@@ -32,6 +32,17 @@ async function check(pd: Endpoint, tenant: Tenant, to: Place, all: readonly Tena
   if (isSamePlace(placeOf({ ...tenant }), to))
     throw refused(`${name} is at ${placeText(tenant, to)} already`, 'give it another number or keyspace');
   const target = tenantAt(tenant, to);
+  const moving = (await moves(pd)).find(({ record }) =>
+    [record.from, record.to].some(
+      (place) =>
+        record.tenant !== name && overlaps(spaceOf(tenantAt({ ...record, name }, place)), spaceOf(target)),
+    ),
+  );
+  if (moving)
+    throw refused(
+      `${moving.record.tenant} is being moved to or from there`,
+      'give it another number or keyspace',
+    );
   const others = (await registered(pd)).filter((other) => other.name !== name);
   const clash = conflict(target, others);
   if (clash) throw refused(clash.what, clash.hint);

@@ -3,7 +3,7 @@ import { Endpoint, type EndpointOptions } from '../pd/endpoint.ts';
 import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
 import { CommandError } from '../errors.ts';
 import { waitForBoundaries } from '../tenants/boundaries.ts';
-import { registeredIn, ruleId, ruleOf } from '../tenants/registry.ts';
+import { conflict, registered, registeredIn, ruleId, ruleOf } from '../tenants/registry.ts';
 import { Applier } from './apply.ts';
 import { copy, planCopy, presplit, rangeOfChunk, type CopyState } from './copy.ts';
 import { Follower, type FollowState } from './feed.ts';
@@ -12,7 +12,7 @@ import { KeyMap, keySpaceOf } from './key-space.ts';
 import { carryLocks, dropPessimisticLocks, settle } from './locks.ts';
 import { tenantAt, type Place } from './place.ts';
 import type { MoveRecord } from './record.ts';
-import { destroy, highestEpoch, keepHistory, releaseHistory } from './space.ts';
+import { destroy, highestEpoch, isEmpty, keepHistory, releaseHistory } from './space.ts';
 import { Storage, type Side } from './storage.ts';
 import { Throttle } from './throttle.ts';
 
@@ -28,13 +28,27 @@ function targetRuleId(tenant: string): string {
 const isFollow = (progress: unknown): progress is FollowState =>
   typeof progress === 'object' && progress !== null && 'spans' in progress;
 
+/** What an unfinished copy has read at, the earliest; undefined before it has begun. */
+function readSince({ progress }: MoveRecord): bigint | undefined {
+  const { copy: state } = (progress ?? {}) as { copy?: CopyState };
+  const read = (state?.chunks ?? []).flatMap(({ readTs }) => (readTs === undefined ? [] : [BigInt(readTs)]));
+  return read.length === 0 ? undefined : read.reduce((a, b) => (a < b ? a : b));
+}
+
+/** Both sides of a move: where the tenant is served, and its copy. */
+export function sidesOf(
+  storage: Storage,
+  { tenant: name, number, from, to }: MoveRecord,
+): { source: Side; target: Side } {
+  const sideAt = (place: Place): Side => ({ storage, space: keySpaceOf(tenantAt({ name, number }, place)) });
+  return { source: sideAt(from), target: sideAt(to) };
+}
+
 /** @param options how to reach PD and the stores, as a system principal */
 export function makeEngine(options: EndpointOptions, record: MoveRecord): Engine {
   const storage = new Storage(new Endpoint(options));
   const { tenant: name, number, from, to } = record;
-  const sideAt = (place: Place): Side => ({ storage, space: keySpaceOf(tenantAt({ name, number }, place)) });
-  const source = sideAt(from);
-  const target = sideAt(to);
+  const { source, target } = sidesOf(storage, record);
   const map = new KeyMap(source.space, target.space);
   const throttle = new Throttle(record.throttle);
   const parts = { source, target, map, throttle };
@@ -43,6 +57,17 @@ export function makeEngine(options: EndpointOptions, record: MoveRecord): Engine
   let follower: Follower | undefined;
 
   const reserve = async (): Promise<void> => {
+    const others = (await registered(storage.pd)).filter(
+      (other) => other.name !== name && ruleId(other.name) !== targetRuleId(name),
+    );
+    const clash = conflict(tenantAt({ name, number }, to), others);
+    if (clash) throw new CommandError('REFUSED', clash.what, clash.hint);
+    if (record.progress === undefined && !(await isEmpty(target)))
+      throw new CommandError(
+        'REFUSED',
+        `there are keys at ${target.space.text} that the move has not written`,
+        `give it up, and take another place: tidb-mesh move cancel ${name}`,
+      );
     const rule = { ...ruleOf(tenantAt({ name, number }, to)), id: targetRuleId(name) };
     await setLabelRule(storage.pd, rule);
     const there = registeredIn(rule);
@@ -79,7 +104,7 @@ export function makeEngine(options: EndpointOptions, record: MoveRecord): Engine
 
   return {
     prepare: async () => {
-      kept ??= await storage.timestamp();
+      kept ??= readSince(record) ?? (await storage.timestamp());
       await keepHistory(storage, name, kept, KEEP_SECONDS);
       await reserve();
     },
@@ -89,8 +114,6 @@ export function makeEngine(options: EndpointOptions, record: MoveRecord): Engine
     },
     copy: async (progress, saved, signal) => {
       const state = (progress as CopyState | undefined) ?? (await planCopy(source));
-      const read = state.chunks.flatMap(({ readTs }) => (readTs === undefined ? [] : [BigInt(readTs)]));
-      if (read.length > 0) kept = read.reduce((a, b) => (a < b ? a : b));
       await presplit(target, state, signal);
       const sum = (field: 'bytes' | 'keys'): number =>
         state.chunks.reduce((all, chunk) => all + chunk[field], 0);
@@ -111,6 +134,7 @@ export function makeEngine(options: EndpointOptions, record: MoveRecord): Engine
       kept = oldest(checkpoint);
       return Promise.resolve(follow(checkpoint));
     },
+    limit: (rates) => throttle.set(rates),
     timestamp: () => storage.timestamp(),
     highestVersion: async () => (await highestEpoch(source)).version,
     readableSince: (progress) =>
@@ -120,7 +144,10 @@ export function makeEngine(options: EndpointOptions, record: MoveRecord): Engine
     settle: async () => void (await settle(source, target, map)),
     carryLocks: async () => void (await carryLocks(source, target, map)),
     dropCarriedLocks: async () => void (await dropPessimisticLocks(target)),
-    destroyTarget: () => destroy(target),
+    destroyTarget: async () => {
+      // The keys of tenant 0 are no range of their own: the cluster's lie among them.
+      if (target.space.start.length > 0) await destroy(target);
+    },
     release: async () => {
       await releaseHistory(storage, name);
       await setLabelRule(storage.pd, ruleOf(tenantAt({ name, number }, from)));

@@ -1,5 +1,7 @@
 /** What the steps of a move need done with keys. One engine works in one direction, from one place to another. */
 
+import type { Throttle } from './record.ts';
+
 /** Changes are being carried over while this lives. */
 export interface Following {
   /** Everything that was committed at or below is at the target, too. */
@@ -38,6 +40,8 @@ export interface Engine {
   /** Where to follow from when source and target are equal at this timestamp. */
   equalAt(timestamp: bigint): unknown;
   follow(checkpoint: unknown): Promise<Following>;
+  /** Takes another limit, which holds from now on. */
+  limit(throttle: Throttle): void;
   /** A current timestamp of PD. */
   timestamp(): Promise<bigint>;
   /** The highest version of the source's regions. */

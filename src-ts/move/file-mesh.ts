@@ -23,6 +23,7 @@ export function fileMesh(file: string, apply: string | undefined, envoys: readon
     return next;
   };
   return {
+    hosts: envoys.map(({ url }) => url.host),
     tell: (tenant, orders) =>
       inTurn(async () => {
         const text = withOrders(readFileSync(file, 'utf8'), file, tenant, orders);

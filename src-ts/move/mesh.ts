@@ -43,6 +43,8 @@ export interface Vm {
 }
 
 export interface Mesh {
+  /** `host:port` of the Envoys that are asked. */
+  readonly hosts: readonly string[];
   /** Changes what the configuration says of a tenant. Resolves when it is on its way. */
   tell(tenant: string, orders: Orders): Promise<void>;
   /** All VMs of all Envoys in front of the storage layer. */
@@ -97,15 +99,16 @@ export interface Quiet {
 }
 
 function obeys({ moves }: Vm, tenant: string, order: Order | undefined, quiet: Quiet): boolean {
-  const said = moves.find((one) => one.tenant === tenant);
-  if (!order) return said === undefined;
-  return (
-    said?.serial === order.serial &&
-    said.phase === order.phase &&
-    !said.lifted &&
-    (!quiet.writes || said.writesOutstanding === 0) &&
-    (!quiet.finishes || said.finishesOutstanding === 0)
-  );
+  // One for each plugin that the VM runs.
+  const said = moves.filter((one) => one.tenant === tenant);
+  if (!order) return said.length === 0;
+  const isObeyed = (one: Acknowledgement): boolean =>
+    one.serial === order.serial &&
+    one.phase === order.phase &&
+    !one.lifted &&
+    (!quiet.writes || one.writesOutstanding === 0) &&
+    (!quiet.finishes || one.finishesOutstanding === 0);
+  return said.length > 0 && said.every(isObeyed);
 }
 
 const PAUSE_MS = 20;

@@ -7,14 +7,16 @@
  *   prepare   everything goes on
  *   calm      transactions commit in two phases only, so that "committed" is what the store says
  *   drain     new writes are held; what has begun may end
- *   fence     commits are held, too. The mover settles what is undecided, and takes the fence timestamp S
- *   final     everything is held, without an end. All that was committed up to S is at the target
+ *   fence     commits are held, too. The mover settles what is undecided, and nearly all is carried over
+ *   final     everything is held, without an end. The mover takes the fence timestamp, and carries over what was committed up to it
  *   committed the record says where the tenant is served now; then the filters are told
  *
- * Before `committed`, any failure leads back to `prepare`, and the tenant stays where it was.
+ * Before `committed`, any failure leads back to `calm`, and the tenant stays where it was. After a switch, done or not, it stays calm
+ * for a while: a transaction whose first prewrites came before must not end by an asynchronous commit.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError } from '../errors.ts';
+import { stores } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import type { Tell } from '../tell.ts';
 import type { Engine, Following } from './engine.ts';
@@ -31,9 +33,20 @@ export interface Limits {
   readonly obeyMs: number;
   /** For what was committed asynchronously before the calm to be cleaned up, and for commits after the last first phase, ms. */
   readonly settleMs: number;
+  /**
+   * How long transactions go on committing in two phases after a switch, done or not, ms. One whose first prewrites came before must not
+   * end as an asynchronous commit: longer than client-go tries to prewrite, 40 s (txnkv/transaction/2pc.go PrewriteMaxBackoff).
+   */
+  readonly calmMs: number;
 }
 
-export const DEFAULT_LIMITS: Limits = { maxLagMs: 5000, holdMs: 10_000, obeyMs: 10_000, settleMs: 300 };
+export const DEFAULT_LIMITS: Limits = {
+  maxLagMs: 5000,
+  holdMs: 10_000,
+  obeyMs: 10_000,
+  settleMs: 300,
+  calmMs: 60_000,
+};
 
 export interface Tools {
   readonly pd: Endpoint;
@@ -43,23 +56,30 @@ export interface Tools {
   readonly limits?: Partial<Limits>;
   engineOf(record: MoveRecord): Engine;
   readonly tell: Tell;
+  /** True for a worker that is known to have ended: its claim need not be waited for. */
+  readonly isGone?: (id: string) => boolean;
 }
 
 /** Another worker has taken the move over. */
 class Lost extends Error {}
 
-const WORKER_MS = 15_000;
+/** How long a worker's claim lasts, and how often it is renewed. */
+const CLAIM_MS = 5000;
+const RENEW_MS = 1000;
+/** How often a follower's progress is kept. */
 const BEAT_MS = 2000;
 const LOOK_MS = 100;
-/** How long the filter may be calm before it forgets that, ms. */
-const CALM_MS = 60_000;
 /** Versions of regions may grow meanwhile. */
 const VERSION_MARGIN = 4096;
+/** The filter takes no larger epochOffset (assembly/tenant/config.ts). */
+const MOST_OFFSET = 2 ** 31;
 
 /** Drives one move as long as it is this worker's. */
 export class Move {
   private stored!: Stored;
   private readonly limits: Limits;
+  /** Changes of the record take turns. */
+  private last: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly tools: Tools,
@@ -80,12 +100,16 @@ export class Move {
   async run(): Promise<boolean> {
     this.stored = await moveOf(this.tools.pd, this.tenant);
     if (!(await this.claim())) return false;
+    // However long a step takes, the claim holds. The step itself finds out when it is lost.
+    const beat = setInterval(() => void this.change({}).catch(() => undefined), RENEW_MS);
     try {
       while (!this.signal.aborted) if (await this.step()) return true;
     } catch (error) {
       if (error instanceof Lost) return false;
       if (!this.signal.aborted) await this.note(error);
       throw error;
+    } finally {
+      clearInterval(beat);
     }
     await this.change({ worker: undefined });
     return false;
@@ -94,7 +118,9 @@ export class Move {
   /** Takes the move unless another worker has it. */
   private async claim(): Promise<boolean> {
     const { worker } = this.record;
-    if (worker && worker.id !== this.tools.id && worker.until > Date.now()) return false;
+    const { id, isGone } = this.tools;
+    const isTaken = worker && worker.id !== id && worker.until > Date.now();
+    if (isTaken && !isGone?.(worker.id)) return false;
     try {
       this.stored = await save(this.tools.pd, {
         record: { ...this.record, worker: this.own() },
@@ -108,11 +134,19 @@ export class Move {
   }
 
   private own(): NonNullable<MoveRecord['worker']> {
-    return { id: this.tools.id, until: Date.now() + WORKER_MS };
+    return { id: this.tools.id, until: Date.now() + CLAIM_MS };
   }
 
   /** Writes these fields, over whatever an operator has written meanwhile into others. `undefined` removes one. */
-  private async change(fields: { [Name in keyof MoveRecord]?: MoveRecord[Name] | undefined }): Promise<void> {
+  private change(fields: { [Name in keyof MoveRecord]?: MoveRecord[Name] | undefined }): Promise<void> {
+    const turn = this.last.then(() => this.changeNow(fields));
+    this.last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  private async changeNow(fields: {
+    [Name in keyof MoveRecord]?: MoveRecord[Name] | undefined;
+  }): Promise<void> {
     for (;;) {
       const whole = { ...this.record, worker: this.own(), ...fields };
       const record = JSON.parse(JSON.stringify(whole)) as MoveRecord;
@@ -134,7 +168,8 @@ export class Move {
 
   private async note(error: unknown): Promise<void> {
     const problem = error instanceof CommandError ? `${error.message}; ${error.hint}` : String(error);
-    await this.change({ problem, wish: undefined }).catch(() => undefined);
+    const { wish } = this.record;
+    await this.change({ problem, wish: wish === 'switch' ? undefined : wish }).catch(() => undefined);
   }
 
   private orders(phase: Phase, serial: number, until?: number): Orders & { readonly move: Order } {
@@ -144,16 +179,22 @@ export class Move {
     };
   }
 
-  private async prepare(): Promise<void> {
+  /** Lets everything go on at the source. */
+  private async open(phase: 'prepare' | 'calm'): Promise<void> {
     const serial = this.record.serial + 1;
     await this.change({ serial });
     const { tools, limits } = this;
-    await order(tools.mesh, this.tenant, this.orders('prepare', serial), { timeoutMs: limits.obeyMs });
+    const until = phase === 'calm' ? Date.now() + limits.calmMs : undefined;
+    await order(tools.mesh, this.tenant, this.orders(phase, serial, until), { timeoutMs: limits.obeyMs });
   }
 
   /** One state. True at the end of the move. */
   private async step(): Promise<boolean> {
-    switch (this.record.state) {
+    // Whatever stands in the way of going on must not stand in the way of giving up.
+    const { state } = this.record;
+    if ((state === 'planned' || state === 'copying' || state === 'following') && (await this.isToEnd()))
+      return false;
+    switch (state) {
       case 'planned':
         return this.plan();
       case 'copying':
@@ -181,9 +222,8 @@ export class Move {
   }
 
   private async plan(): Promise<boolean> {
-    if (await this.isToEnd()) return false;
     this.tools.tell(`${this.tenant}: telling the filters that it is being moved`);
-    await this.prepare();
+    await this.open('prepare');
     await this.change({ state: 'copying' });
     return false;
   }
@@ -204,6 +244,7 @@ export class Move {
     const saved = async (progress: unknown, copied: unknown): Promise<void> => {
       await engine.renew();
       await this.change({ progress: { copy: progress, copied } });
+      engine.limit(this.record.throttle);
       if (this.record.isPaused || this.record.wish !== undefined) stop.abort();
     };
     const { copy } = (this.record.progress ?? {}) as { copy?: unknown };
@@ -234,7 +275,8 @@ export class Move {
   private async follow(engine: Engine): Promise<boolean> {
     if (await this.isPaused()) return false;
     const { follow, equalAt } = (this.record.progress ?? {}) as { follow?: unknown; equalAt?: string };
-    if (equalAt !== undefined) await engine.dropCarriedLocks();
+    // Of the last switch, or of one that was not done: what is applied would meet them.
+    await engine.dropCarriedLocks();
     const following = await engine.follow(equalAt === undefined ? follow : engine.equalAt(BigInt(equalAt)));
     let beat = 0;
     try {
@@ -242,6 +284,7 @@ export class Move {
         if (Date.now() > beat) {
           beat = Date.now() + BEAT_MS;
           await engine.renew();
+          engine.limit(this.record.throttle);
           await this.change({ progress: this.progressOf(following) });
         }
         if (this.record.wish === 'switch') {
@@ -263,7 +306,13 @@ export class Move {
   /** True when the tenant is to be served at the target. */
   private async switch(engine: Engine, following: Following): Promise<boolean> {
     const { tools, tenant } = this;
-    const { maxLagMs, holdMs, obeyMs, settleMs } = this.limits;
+    const { maxLagMs, holdMs, obeyMs, settleMs, calmMs } = this.limits;
+    const unheard = await this.unheardStores();
+    if (unheard.length > 0) {
+      const why = `no filter is asked at ${unheard.join(', ')}: give every store and PD as --envoy`;
+      await this.change({ wish: undefined, problem: why });
+      return false;
+    }
     if (following.lagMs > maxLagMs) {
       const why = `the target is ${following.lagMs} ms behind, more than ${maxLagMs}: wait, or give --max-lag`;
       await this.change({ wish: undefined, problem: why });
@@ -281,7 +330,7 @@ export class Move {
       await order(tools.mesh, tenant, this.orders(phase, serial, until), limits);
     };
     try {
-      await tell('calm', { timeoutMs: obeyMs }, Date.now() + CALM_MS);
+      await tell('calm', { timeoutMs: obeyMs }, Date.now() + calmMs);
       await sleep(settleMs);
       const writesHeldSince = Date.now();
       const until = writesHeldSince + holdMs;
@@ -290,11 +339,17 @@ export class Move {
       await sleep(settleMs);
       await tell('fence', { timeoutMs: rest(), writes: true, finishes: true }, until);
       await engine.settle();
-      const fence = await engine.timestamp();
-      await this.catchUp(following, fence, until);
-      await engine.carryLocks();
+      // Nearly all is carried over while reads still go on.
+      await this.catchUp(following, await engine.timestamp(), until);
+      await this.change({});
+      if (this.record.wish !== 'switch') throw new Error('it was asked for something else meanwhile');
       const allHeldSince = Date.now();
       await tell('final', { timeoutMs: rest(), writes: true, finishes: true });
+      // Now nothing can follow: whatever an Envoy that has just started let through is decided and carried, too.
+      await engine.settle();
+      const fence = await engine.timestamp();
+      await this.catchUp(following, fence, Date.now() + obeyMs);
+      await engine.carryLocks();
       const served = await this.placeAtTarget(engine);
       await this.change({
         state: 'committing',
@@ -304,9 +359,19 @@ export class Move {
       return true;
     } catch (error) {
       if (error instanceof Lost) throw error;
+      await engine.dropCarriedLocks().catch(() => undefined);
       await this.goBack(error instanceof Error ? error.message : String(error));
-      return false;
+      return this.record.state !== 'following';
     }
+  }
+
+  /** Addresses of stores at which no filter is asked: they would not be waited for. */
+  private async unheardStores(): Promise<string[]> {
+    const heard = new Set(this.tools.mesh.hosts);
+    const all = await stores(this.tools.pd);
+    return all
+      .filter(({ state, address }) => state !== 'Tombstone' && !heard.has(address))
+      .map(({ address }) => address);
   }
 
   private async catchUp(following: Following, fence: bigint, until: number): Promise<void> {
@@ -325,13 +390,23 @@ export class Move {
   private async placeAtTarget(engine: Engine): Promise<Place> {
     const { from, to } = this.record;
     const seen = (from.epochOffset ?? 0) + (await engine.highestVersion()) + VERSION_MARGIN;
+    if (seen > MOST_OFFSET)
+      throw new CommandError(
+        'REFUSED',
+        `the versions of its regions have reached ${seen}`,
+        'stop its TiDBs, and set epochOffset to 0 by hand: a TiDB that starts anew knows no versions',
+      );
     return { ...to, epochOffset: Math.max(seen, to.epochOffset ?? 0) };
   }
 
   /** Lets everything go on at the source. */
   private async goBack(why: string): Promise<boolean> {
+    // A change that got no answer may have been made. This one is made behind it, and shows.
+    await this.change({});
+    await this.look();
+    if (this.record.state !== 'switching') return false;
     this.tools.tell(`${this.tenant}: going back, since ${why}`);
-    await this.prepare();
+    await this.open('calm');
     await this.change({ state: 'following', wish: undefined, problem: `the switch was not done: ${why}` });
     return false;
   }
@@ -343,7 +418,7 @@ export class Move {
     const { served, fence, writesHeldSince, allHeldSince } = committed;
     const serial = this.record.serial + 1;
     await this.change({ serial });
-    const move: Order = { serial, phase: 'prepare' };
+    const move: Order = { serial, phase: 'calm', until: Date.now() + this.limits.calmMs };
     await this.tools.mesh.tell(this.tenant, { place: served, move });
     await obeyed(this.tools.mesh, this.tenant, move, { timeoutMs: this.limits.obeyMs });
     const now = Date.now();
@@ -360,6 +435,8 @@ export class Move {
       switches: switches + 1,
       history: [...history, done],
       committed: undefined,
+      // Of before the switch: it would mean the other way now.
+      wish: undefined,
       progress: { equalAt: fence },
     });
     return false;
@@ -368,11 +445,22 @@ export class Move {
   /** Ends the move: nothing but the place where the tenant is served stays. */
   private async end(engine: Engine): Promise<boolean> {
     const { tools, tenant, limits } = this;
-    await order(tools.mesh, tenant, { place: this.record.from }, { timeoutMs: limits.obeyMs });
-    await engine.destroyTarget();
+    const { history, progress, from } = this.record;
+    const calmUntil = (history.at(-1)?.at ?? 0) + limits.calmMs;
+    await sleep(Math.max(0, calmUntil - Date.now()), undefined, { signal: this.signal });
+    // Every VM says that it serves the source, before the target is destroyed. Of nothing that was copied, nothing is destroyed.
+    await this.open('prepare');
+    if (progress !== undefined || history.length > 0) await engine.destroyTarget();
     await engine.release();
-    await this.change({});
-    await forget(tools.pd, this.stored);
-    return true;
+    await order(tools.mesh, tenant, { place: from }, { timeoutMs: limits.obeyMs });
+    for (;;) {
+      await this.change({});
+      try {
+        await forget(tools.pd, this.stored);
+        return true;
+      } catch (error) {
+        if (!(error instanceof Overtaken)) throw error;
+      }
+    }
   }
 }

@@ -20,6 +20,8 @@ export function objection(record: MoveRecord, verb: Verb): CommandError | undefi
     new CommandError('REFUSED', `${tenant} ${why}`, hint);
   const at = placeText(record, from);
   if (verb === 'throttle' || verb === 'pause' || verb === 'resume') return undefined;
+  if ((verb === 'cancel' || verb === 'complete') && (state === 'switching' || state === 'committing'))
+    return no('is just being switched', `wait, and look: tidb-mesh move show ${tenant}`);
   if (verb === 'cancel')
     return isAtHome(record)
       ? undefined

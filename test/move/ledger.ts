@@ -60,9 +60,15 @@ async function transfer(session: Session, client: number, n: number, isPessimist
   await session.query('COMMIT');
 }
 
-async function runClient(port: number, told: Told, ledger: Ledger, isOver: () => boolean): Promise<void> {
+async function runClient(
+  port: number,
+  told: Told,
+  ledger: Ledger,
+  isOver: () => boolean,
+  { firstEntry = 0, pauseMs = 0 }: Load,
+): Promise<void> {
   let session = await connect(port);
-  for (let n = 0; !isOver(); n++) {
+  for (let n = firstEntry; !isOver(); n++) {
     const began = Date.now();
     try {
       await transfer(session, told.client, n, told.client % 2 === 0);
@@ -80,6 +86,7 @@ async function runClient(port: number, told: Told, ledger: Ledger, isOver: () =>
       }
     }
     ledger.longestMs = Math.max(ledger.longestMs, Date.now() - began);
+    if (pauseMs > 0) await sleep(pauseMs);
   }
   await session.close();
 }
@@ -105,9 +112,17 @@ async function runReader(port: number, { wrong }: Ledger, isOver: () => boolean)
   await session.close();
 }
 
+export interface Load {
+  readonly clients: number;
+  /** Clients number their entries in the log from here on. Default 0. */
+  readonly firstEntry?: number;
+  /** Between two transactions of a client, ms. Default 0. */
+  readonly pauseMs?: number;
+}
+
 /** Runs clients and a reader until it is over. */
-export async function runBank(port: number, clients: number, isOver: () => boolean): Promise<Ledger> {
-  const told = Array.from({ length: clients }, (_, client): Told => ({
+export async function runBank(port: number, load: Load, isOver: () => boolean): Promise<Ledger> {
+  const told = Array.from({ length: load.clients }, (_, client): Told => ({
     client,
     committed: [],
     refused: [],
@@ -115,7 +130,7 @@ export async function runBank(port: number, clients: number, isOver: () => boole
   }));
   const ledger: Ledger = { told, errors: new Map(), wrong: [], longestMs: 0 };
   await Promise.all([
-    ...told.map((one) => runClient(port, one, ledger, isOver)),
+    ...told.map((one) => runClient(port, one, ledger, isOver, load)),
     runReader(port, ledger, isOver),
   ]);
   return ledger;

@@ -1,5 +1,11 @@
-/** A tenant under load is moved to another key range and back, as often as TIDB_MESH_ROUNDS says, while its TiDB runs on. */
+/**
+ * A tenant under load is moved to another key range and back, as often as TIDB_MESH_ROUNDS says, while its TiDB runs on. First by a worker
+ * that lives, then by processes of the command that are killed at any moment.
+ */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { spawn } from 'node:child_process';
+import { readFileSync, unwatchFile, watchFile, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createMove } from '../../src-ts/move/create.ts';
 import { makeEngine } from '../../src-ts/move/engine-of.ts';
@@ -9,11 +15,19 @@ import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { spaceOf, type Tenant } from '../../src-ts/tenants/tenant.ts';
+import { REPOSITORY } from '../harness/stack/builds.ts';
+import type { CertFiles } from '../harness/stack/certs.ts';
 import { startStack, SYSTEM_PRINCIPAL, type PluginConfig, type Stack } from '../harness/stack/stack.ts';
 import { createBank, judge, runBank, type Ledger } from './ledger.ts';
 
 const ROUNDS = Number(process.env['TIDB_MESH_ROUNDS'] ?? 4);
+const KILLED_ROUNDS = Math.max(3, Math.round(ROUNDS / 2));
 const CLIENTS = 8;
+/** What each worker has to repeat that goes on where another one was killed. */
+const FEW = { clients: 3, firstEntry: 1_000_000, pauseMs: 50 };
+/** How long a process of the command lives before it is killed. It takes a second or two to begin. */
+const SHORTEST_MS = 3000;
+const LONGEST_MS = 9000;
 const ALPHA: Tenant = { name: 'alpha', number: 1 };
 const BETA: Tenant = { name: 'beta', number: 2 };
 const AWAY = { keyNumber: 5 };
@@ -23,8 +37,11 @@ let stack: Stack;
 let pd: Endpoint;
 let envoys: Endpoint[];
 let config: PluginConfig;
-const stop = new AbortController();
-let working: Promise<void>;
+let certs: CertFiles;
+/** The configuration that the command changes. */
+let file: string;
+let stop = new AbortController();
+let working: Promise<void> | undefined;
 const said: string[] = [];
 
 /** The configuration with these orders for alpha. */
@@ -33,39 +50,89 @@ function withOrders({ place, move }: Orders): unknown {
   return { ...config, tenants: [alpha, BETA] };
 }
 
+const urls = (): string[] => [stack.pd.meshAddress, stack.store.meshAddress].map((at) => `https://${at}`);
+
 beforeAll(async () => {
   stack = await startStack({
     watched: true,
     pluginConfig: (standard: PluginConfig) => (config = standard),
   });
   pd = new Endpoint({ pd: stack.pd.directUrl });
-  const { cert, key, ca } = await stack.certs.client(SYSTEM_PRINCIPAL);
-  envoys = [stack.pd.meshAddress, stack.store.meshAddress].map(
-    (address) => new Endpoint({ pd: `https://${address}`, cert, key, ca }),
-  );
+  certs = await stack.certs.client(SYSTEM_PRINCIPAL);
+  envoys = urls().map((url) => new Endpoint({ pd: url, ...certs }));
+  await createBank(stack.tidbs.get('alpha')!.mysqlPort);
+  startWorker();
+});
+
+/** A worker that lives until `stopWorker`. */
+function startWorker(): void {
+  stop = new AbortController();
   const mesh: Mesh = {
+    hosts: envoys.map(({ url }) => url.host),
     tell: (_, orders) => stack.configure(withOrders(orders)),
     vms: () => vmsOf(envoys),
   };
-  await createBank(stack.tidbs.get('alpha')!.mysqlPort);
   working = work(
     {
       pd,
       mesh,
       id: 'the test',
+      limits: { calmMs: 3000 },
       engineOf: (record: MoveRecord) => makeEngine({ pd: stack.pd.directUrl }, record),
-      tell: (line) => said.push(`${Date.now() % 1_000_000} ${line}`),
+      tell: (line) => said.push(line),
     },
     stop.signal,
   );
-});
+}
 
-afterAll(async () => {
+async function stopWorker(): Promise<void> {
   stop.abort();
   await working;
+}
+
+afterAll(async () => {
+  await stopWorker();
+  if (file !== undefined) unwatchFile(file);
   for (const endpoint of [pd, ...(envoys ?? [])]) endpoint?.close();
   await stack?.stop();
 });
+
+/** Asks for switches until so many were done. */
+async function switchTo(count: number, timeoutMs = WAIT_MS): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const { record } = await moveOf(pd, 'alpha');
+    if (record.switches >= count && record.state === 'following') return;
+    if (Date.now() > deadline)
+      throw new Error(`${record.switches} switches, ${record.state}: ${record.problem ?? ''}`);
+    const isFree = record.state === 'following' && record.wish === undefined;
+    if (isFree)
+      await ask(pd, 'alpha', record.switches % 2 === 0 ? 'switch' : 'reverse').catch(() => undefined);
+    await sleep(50);
+  }
+}
+
+/** Runs one process of the command after another, each until it is killed. Returns their number. */
+async function mortalWorkers(isOver: () => boolean): Promise<number> {
+  let count = 0;
+  while (!isOver()) {
+    const tls = ['--cert', certs.cert, '--key', certs.key, '--ca', certs.ca];
+    const [pdUrl = ''] = urls();
+    const child = spawn(
+      process.execPath,
+      ['src-ts/cli/bin.mjs', 'move', 'run', '--config', file, '--pd', pdUrl, ...tls, '--envoy', ...urls()],
+      { cwd: REPOSITORY, stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    child.stderr.on('data', (text: Buffer) => said.push(text.toString()));
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    const end = Date.now() + SHORTEST_MS + Math.random() * (LONGEST_MS - SHORTEST_MS);
+    while (Date.now() < end && !isOver()) await sleep(20);
+    child.kill('SIGKILL');
+    await ended;
+    count++;
+  }
+  return count;
+}
 
 async function until(state: MoveRecord['state']): Promise<void> {
   const deadline = Date.now() + WAIT_MS;
@@ -73,6 +140,20 @@ async function until(state: MoveRecord['state']): Promise<void> {
     if (Date.now() > deadline) throw new Error(`not ${state}: ${said.slice(-5).join('; ')}`);
     await sleep(50);
   }
+}
+
+async function report({ told, errors, longestMs }: Ledger, how: string): Promise<void> {
+  const { record } = await moveOf(pd, 'alpha');
+  const committed = told.reduce((sum, one) => sum + one.committed.length, 0);
+  const unknown = told.reduce((sum, one) => sum + one.unknown.length, 0);
+  console.log(
+    [
+      `${how}: ${record.switches} switches so far; held for ms, writes and all:`,
+      record.history.map((one) => `${one.writesHeldMs}/${one.allHeldMs}`).join(' '),
+      `${committed} transactions committed, ${unknown} unknown, the longest took ${longestMs} ms`,
+      ...[...errors].map(([kind, count]) => `${count} x ${kind}`),
+    ].join('\n'),
+  );
 }
 
 /** Number of keys that the store has at a place of alpha. */
@@ -88,7 +169,7 @@ describe('a tenant under load', () => {
 
   test('is copied and followed', async () => {
     const { mysqlPort: port } = stack.tidbs.get('alpha')!;
-    running = runBank(port, CLIENTS, () => over);
+    running = runBank(port, { clients: CLIENTS }, () => over);
     await createMove(pd, { tenant: ALPHA, to: AWAY, all: [ALPHA, BETA] });
     await until('following');
     expect(await keysAt(AWAY)).toBeGreaterThan(100);
@@ -96,20 +177,13 @@ describe('a tenant under load', () => {
 
   test('is switched there and back, again and again', async () => {
     for (let round = 0; round < ROUNDS; round++) {
-      const { switches } = (await moveOf(pd, 'alpha')).record;
-      await ask(pd, 'alpha', round % 2 === 0 ? 'switch' : 'reverse');
-      await fulfilled(pd, 'alpha', { switches, timeoutMs: WAIT_MS, tell: () => undefined });
+      await switchTo(round + 1);
       await sleep(500);
     }
     over = true;
     ledger = await running;
-    const { record } = await moveOf(pd, 'alpha');
-    console.log(
-      record.history.map((one) => `held: writes ${one.writesHeldMs} ms, all ${one.allHeldMs} ms`).join('\n'),
-      `\ncommitted ${ledger.told.reduce((sum, { committed }) => sum + committed.length, 0)}, longest ${ledger.longestMs} ms`,
-      [...ledger.errors].map(([kind, count]) => `\n${count} × ${kind}`).join(''),
-    );
-    expect(record.switches).toBe(ROUNDS);
+    await report(ledger, 'by a worker that lives');
+    expect((await moveOf(pd, 'alpha')).record.switches).toBe(ROUNDS);
   });
 
   test('has lost nothing, and got nothing that was refused', async () => {
@@ -118,13 +192,35 @@ describe('a tenant under load', () => {
   });
 });
 
+describe('while processes that work on the move are killed', () => {
+  test('nothing is lost either', async () => {
+    await stopWorker();
+    file = join(stack.run.data, 'plugin-config.json');
+    const { record } = await moveOf(pd, 'alpha');
+    const move = { serial: record.serial, phase: 'prepare' } as const;
+    writeFileSync(file, JSON.stringify(withOrders({ place: record.from, move })));
+    watchFile(file, { interval: 20 }, () => void stack.configure(JSON.parse(readFileSync(file, 'utf8'))));
+    let over = false;
+    const workers = mortalWorkers(() => over);
+    const bank = runBank(stack.tidbs.get('alpha')!.mysqlPort, FEW, () => over);
+    try {
+      await switchTo(ROUNDS + KILLED_ROUNDS, 240_000);
+    } finally {
+      over = true;
+    }
+    const ledger = await bank;
+    await report(ledger, `by ${await workers} that were killed`);
+    expect(ledger.wrong).toEqual([]);
+    expect(await judge(stack.tidbs.get('alpha')!.mysqlPort, ledger)).toEqual([]);
+  });
+});
+
 describe('at the end of the move', () => {
   test('the place that the tenant has left is empty, and the tenant works on', async () => {
-    if (ROUNDS % 2 === 0) {
-      const { switches } = (await moveOf(pd, 'alpha')).record;
-      await ask(pd, 'alpha', 'switch');
-      await fulfilled(pd, 'alpha', { switches, timeoutMs: WAIT_MS, tell: () => undefined });
-    }
+    unwatchFile(file);
+    startWorker();
+    const { switches } = (await moveOf(pd, 'alpha')).record;
+    if (switches % 2 === 0) await switchTo(switches + 1);
     await ask(pd, 'alpha', 'complete');
     await fulfilled(pd, 'alpha', { switches: Infinity, timeoutMs: WAIT_MS, tell: () => undefined });
     expect(await keysAt({})).toBe(0);

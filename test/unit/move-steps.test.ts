@@ -17,7 +17,7 @@ const HOME: Place = {};
 const AWAY: Place = { keyNumber: 5 };
 const SLOW_MS = 250;
 const KEYS = ['a', 'b', 'c', 'd', 'e', 'slow'];
-const LIMITS = { settleMs: 2, holdMs: 1500, obeyMs: 500, maxLagMs: 1000 };
+const LIMITS = { settleMs: 2, holdMs: 1500, obeyMs: 500, maxLagMs: 1000, calmMs: 100 };
 
 /** etcd with one key space and revisions: what record.ts asks it. */
 class Etcd {
@@ -25,6 +25,7 @@ class Etcd {
   private readonly keys = new Map<string, { value: Uint8Array; revision: bigint }>();
 
   readonly endpoint = {
+    http: async () => ({ stores: [{ store: { id: 1, address: 'store', state_name: 'Up' } }] }),
     grpc: async ({ path }: { path: string }, fields: never) => {
       await sleep(0);
       return path.endsWith('/Txn') ? this.txn(fields) : this.range();
@@ -118,6 +119,7 @@ class World {
   }
 
   readonly mesh: Mesh = {
+    hosts: ['store'],
     tell: async (_, orders) => {
       for (const vm of this.vms) {
         const obey = async (): Promise<void> => {
@@ -165,6 +167,7 @@ class World {
       },
       equalAt: (timestamp) => Number(timestamp),
       follow: async (checkpoint) => this.follow(source, target, checkpoint as number),
+      limit: () => undefined,
       timestamp: async () => BigInt(++this.now),
       highestVersion: async () => 7,
       readableSince: () => undefined,
@@ -318,6 +321,7 @@ async function mortalMovers(
     const life = new AbortController();
     let dead = false;
     const pd = {
+      ...etcd.endpoint,
       // A dead one reaches nobody, as after kill -9.
       grpc: (...args: [never, never]) =>
         dead
@@ -325,6 +329,7 @@ async function mortalMovers(
           : (etcd.endpoint.grpc as (...all: unknown[]) => unknown)(...args),
     } as unknown as Endpoint;
     const mesh: Mesh = {
+      hosts: world.mesh.hosts,
       tell: (...args) => (dead ? new Promise<never>(() => undefined) : world.mesh.tell(...args)),
       vms: () => (dead ? new Promise<never>(() => undefined) : world.mesh.vms()),
     };

@@ -2,6 +2,19 @@
 import type { Definition } from '../definition.ts';
 import { doctor } from './doctor.ts';
 import { explain } from './explain.ts';
+import { createMoveCommand } from './move/create.ts';
+import { diffMove } from './move/diff.ts';
+import { runMoves } from './move/run.ts';
+import { listMoves, showMove } from './move/show.ts';
+import {
+  cancelMove,
+  completeMove,
+  pauseMove,
+  resumeMove,
+  reverseMove,
+  switchMove,
+  throttleMove,
+} from './move/wishes.ts';
 import { oci } from './oci.ts';
 import { render } from './render.ts';
 import { schema } from './schema.ts';
@@ -18,6 +31,7 @@ import { validate } from './validate.ts';
 
 /** Words that only hold other commands. */
 export const GROUPS: Readonly<Record<string, string>> = {
+  move: 'move a tenant to another key range while it works, and back',
   tenants: 'add, adopt, list, limit, suspend, empty and remove the tenants of a storage layer',
 };
 
@@ -34,6 +48,18 @@ export const COMMANDS: readonly Definition[] = [
   resumeTenants,
   emptyTenants,
   removeTenants,
+  createMoveCommand,
+  runMoves,
+  listMoves,
+  showMove,
+  diffMove,
+  switchMove,
+  reverseMove,
+  completeMove,
+  cancelMove,
+  pauseMove,
+  resumeMove,
+  throttleMove,
   doctor,
   top,
   usage,

@@ -19,6 +19,19 @@ interface Options extends EnvoyOptions {
 }
 
 const SECOND_MS = 1000;
+const HOST = hostname();
+
+/** True for a worker of this host whose process is no more. */
+function isGone(id: string): boolean {
+  const [host, pid] = id.split(':');
+  if (host !== HOST) return false;
+  try {
+    process.kill(Number(pid), 0);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH';
+  }
+}
 
 export const runMoves = pdCommand<Options, [string[]]>({
   name: 'move run',
@@ -69,7 +82,8 @@ the address of every PD and store as --envoy, since all their filters must obey 
         {
           pd,
           mesh: fileMesh(config, apply, envoys),
-          id: `${hostname()}:${process.pid}`,
+          id: `${HOST}:${process.pid}`,
+          isGone,
           limits: { maxLagMs: maxLag * SECOND_MS, holdMs: hold * SECOND_MS },
           engineOf: (record) => makeEngine(options, record),
           tell,

@@ -13,6 +13,7 @@ const SCATTER = '/pdpb.PD/ScatterRegion';
 const OPERATOR = '/pdpb.PD/GetOperator';
 const REGION = '/pdpb.PD/GetRegion';
 const RESOLVE = '/tikvpb.Tikv/KvResolveLock';
+const FLASHBACK = '/tikvpb.Tikv/KvPrepareFlashbackToVersion';
 const BATCH = '/tikvpb.Tikv/BatchCommands';
 const TABLE = 100;
 const VERSION = 61n;
@@ -267,6 +268,28 @@ test('a configuration that comes meanwhile does not hold them up', async () => {
   release();
   expect(await call).toMatchObject({ status: 0 });
   expect(received(SCATTER)).toMatchObject([{ regionId: region }]);
+});
+
+test('a move that begins meanwhile refuses what it cannot follow', async () => {
+  const config = standardPluginConfig(TENANTS);
+  const moving = (tenant: { name: string }): object =>
+    tenant.name === 'alpha' ? { ...tenant, move: { serial: 1, phase: 'prepare' } } : tenant;
+  holdLookups();
+  const flashback = encode('kvrpcpb.PrepareFlashbackToVersionRequest', {
+    context: context(region),
+    startKey: rowKey(TABLE, 1),
+    endKey: rowKey(TABLE, 2),
+    startTs: START,
+    version: START,
+  });
+  const call = mesh.alpha.call(FLASHBACK, [frame(flashback)]);
+  await lookups(1);
+  await mesh.configure({ ...config, tenants: TENANTS.map(moving) });
+  await sleep(500);
+  release();
+  expect(await call).toMatchObject({ status: 9, text: expect.stringContaining('TENANT_MOVES') });
+  expect(mesh.upstream.calls.flatMap(({ messages }) => messages)).toEqual([]);
+  await mesh.configure(config);
 });
 
 describe('answers that pass', () => {

@@ -191,6 +191,7 @@ function valuesOf(field: JudgedField, attacker: Attacker): Value[] {
       return numbers(0n, 1n, MAX_U64);
     case 'TIMESTAMP':
     case 'TIMESTAMP_OR_MAX':
+    case 'READ_TIMESTAMP_OR_MAX':
     case 'SERVICE_SAFE_POINT':
     case 'SAFE_POINT_IN':
       return [
@@ -403,6 +404,7 @@ export class Forger {
         return text('/own');
       case 'TIMESTAMP':
       case 'TIMESTAMP_OR_MAX':
+      case 'READ_TIMESTAMP_OR_MAX':
         return now();
       case 'RESOURCE_PATH':
         return text('resource_group/settings/own');
@@ -445,7 +447,9 @@ export class Forger {
         });
       else if (field.message === undefined) {
         // Roles with other values keep their good ones: what a store reads first must not be what it turns away.
-        const value = /^(TIMESTAMP|API|KEYSPACE|COP_TYPE|REGION_VERSION|BATCH_IDS)/.test(field.role)
+        const value = /^(READ_TIMESTAMP|TIMESTAMP|API|KEYSPACE|COP_TYPE|REGION_VERSION|BATCH_IDS)/.test(
+          field.role,
+        )
           ? undefined
           : valuesOf(field, only)[field.role.endsWith('_END') ? 2 : 0]?.[1];
         made = value === undefined ? this.goodField(field, name, depth) : this.forgedNode(field, value);

@@ -21,13 +21,15 @@ import { startStack, SYSTEM_PRINCIPAL, type PluginConfig, type Stack } from '../
 import { createBank, judge, runBank, type Ledger } from './ledger.ts';
 
 const ROUNDS = Number(process.env['TIDB_MESH_ROUNDS'] ?? 4);
-const KILLED_ROUNDS = Math.max(3, Math.round(ROUNDS / 2));
+const KILLED_ROUNDS = Math.max(1, Math.round(ROUNDS / 4));
 const CLIENTS = 8;
 /** What each worker has to repeat that goes on where another one was killed. */
 const FEW = { clients: 3, firstEntry: 1_000_000, pauseMs: 50 };
 /** How long a process of the command lives before it is killed. It takes a second or two to begin. */
-const SHORTEST_MS = 3000;
-const LONGEST_MS = 9000;
+const SHORTEST_MS = 6000;
+const LONGEST_MS = 14_000;
+/** Each lives longer than the one before, so that a busy machine gets there, too. */
+const LONGER = 1.5;
 const ALPHA: Tenant = { name: 'alpha', number: 1 };
 const BETA: Tenant = { name: 'beta', number: 2 };
 const AWAY = { keyNumber: 5 };
@@ -125,7 +127,8 @@ async function mortalWorkers(isOver: () => boolean): Promise<number> {
     );
     child.stderr.on('data', (text: Buffer) => said.push(text.toString()));
     const ended = new Promise((resolve) => child.once('exit', resolve));
-    const end = Date.now() + SHORTEST_MS + Math.random() * (LONGEST_MS - SHORTEST_MS);
+    const lifeMs = SHORTEST_MS + Math.random() * (LONGEST_MS - SHORTEST_MS);
+    const end = Date.now() + lifeMs * LONGER ** count;
     while (Date.now() < end && !isOver()) await sleep(20);
     child.kill('SIGKILL');
     await ended;

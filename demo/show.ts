@@ -30,7 +30,7 @@ export function showMove({ switches, committed, longestMs, errors, wrong }: Move
     table.push([i % 2 === 0 ? 'to number 5' : 'back', writesHeldMs, allHeldMs]);
   const mark = wrong.length === 0 ? colors.green('✓') : colors.red('✗');
   return [
-    heading('A tenant under load moves there, back, and there again'),
+    heading('A tenant under load moves to other keys, and back'),
     table.toString(),
     `  ${committed} transactions were committed meanwhile; the longest took ${longestMs} ms`,
     ...Object.entries(errors).map(([kind, count]) => `  ${count} × ${kind}`),

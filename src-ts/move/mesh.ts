@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
+import { statusOf, type Acknowledgement } from '../tenants/mesh-status.ts';
 import type { Place } from './place.ts';
 
 /** What the filter does with a tenant that is being moved (docs/move.md#phases). */
@@ -18,20 +19,6 @@ export interface Order {
 export interface Orders {
   readonly place: Place;
   readonly move?: Order;
-}
-
-/** What a VM says of a tenant that is being moved (docs/status.md). */
-export interface Acknowledgement {
-  readonly tenant: string;
-  readonly serial: number;
-  readonly phase: Phase;
-  /** It has stopped to hold requests because `until` was over. */
-  readonly lifted: boolean;
-  readonly writesOutstanding: number;
-  readonly finishesOutstanding: number;
-  readonly outstanding: number;
-  /** Number of requests that were held so far. */
-  readonly held: number;
 }
 
 export interface Vm {
@@ -51,31 +38,15 @@ export interface Mesh {
   vms(): Promise<Vm[]>;
 }
 
-const PATH = '/tidb-mesh/status';
-
-interface StatusAnswer {
-  readonly vms?: readonly {
-    readonly id: number;
-    readonly stale: boolean;
-    readonly moves?: readonly Acknowledgement[];
-  }[];
-}
-
 /** The VMs of these Envoys. @throws CommandError when one does not answer */
 export async function vmsOf(envoys: readonly Endpoint[]): Promise<Vm[]> {
-  const answers = await Promise.all(
-    envoys.map(async (envoy) => {
-      const answer = (await envoy.http('GET', PATH, { missing: true })) as StatusAnswer | undefined;
-      if (answer?.vms) return { host: envoy.url.host, vms: answer.vms };
-      throw new CommandError(
-        'REFUSED',
-        `${envoy.url.host}: no filter answers ${PATH}`,
-        'give the addresses of PD and of all stores at which the filter runs',
-      );
-    }),
-  );
-  return answers.flatMap(({ host, vms }) =>
-    vms.map(({ id, stale, moves = [] }) => ({ name: `${host} (VM ${id})`, stale, moves })),
+  const answers = await Promise.all(envoys.map(statusOf));
+  return answers.flatMap(({ vms }, i) =>
+    vms.map(({ id, stale, moves = [] }) => ({
+      name: `${envoys[i]?.url.host ?? ''} (VM ${id})`,
+      stale,
+      moves,
+    })),
   );
 }
 

@@ -1,6 +1,16 @@
 /** Changes one member of a tenant in a mesh file or pluginConfig. What is written there stays byte by byte, comments included. */
 import { isDeepStrictEqual } from 'node:util';
-import { isMap, isPair, isScalar, isSeq, parseDocument, type Pair, type Scalar, type YAMLMap } from 'yaml';
+import {
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  parseDocument,
+  type Document,
+  type Pair,
+  type Scalar,
+  type YAMLMap,
+} from 'yaml';
 import { CommandError } from '../errors.ts';
 import { unknownTenant } from './registry.ts';
 
@@ -84,6 +94,42 @@ function set(tenant: PlainTenant, [outer, inner]: Path, value: Value): void {
   tenant[outer] = inner === undefined ? value : { ...(tenant[outer] as object | undefined), [inner]: value };
 }
 
+/** A tenant in a parsed file. */
+interface Found {
+  readonly document: Document;
+  /** The whole content; a change of `tenant` is one of it. */
+  readonly whole: object;
+  readonly tenant: PlainTenant;
+  /** Where it is written. */
+  readonly node: unknown;
+}
+
+/**
+ * Finds a tenant in a mesh file or pluginConfig.
+ * @param file names the text in errors
+ * @throws CommandError
+ */
+export function findTenant(text: string, file: string, name: string): Found {
+  const document = parseDocument(text, { merge: true });
+  const [problem] = document.errors;
+  if (problem) throw cannot(file, problem.message.split('\n')[0] ?? '');
+  const root = document.toJS() as Record<string, unknown> | null;
+  if (root?.['kind'] !== undefined) throw cannot(file, 'is a manifest');
+  const place = PLACES.find((candidate) => isSeq(document.getIn(candidate, true)));
+  const list = place && document.getIn(place, true);
+  if (!place || !isSeq(list)) throw cannot(file, 'has no list of tenants to change');
+  const whole = document.toJS() as object;
+  const plain = place.reduce<unknown>(
+    (at, key) => (at as Record<string, unknown>)[key],
+    whole,
+  ) as PlainTenant[];
+  const index = plain.findIndex((tenant) => tenant.name === name);
+  const tenant = plain[index];
+  if (tenant) return { document, whole, tenant, node: list.items[index] };
+  const known = plain.flatMap((one) => (typeof one.name === 'string' ? [one.name] : []));
+  throw unknownTenant(name, known, file);
+}
+
 /**
  * Sets a member of a tenant.
  * @param file names the text in errors
@@ -100,34 +146,15 @@ export function changeTenant(
   byDefault?: Value,
   check: (tenant: PlainTenant) => void = () => {},
 ): string {
-  const document = parseDocument(text, { merge: true });
-  const [problem] = document.errors;
-  if (problem) throw cannot(file, problem.message.split('\n')[0] ?? '');
-  const root = document.toJS() as Record<string, unknown> | null;
-  if (root?.['kind'] !== undefined) throw cannot(file, 'is a manifest');
-  const place = PLACES.find((candidate) => isSeq(document.getIn(candidate, true)));
-  const list = place && document.getIn(place, true);
-  if (!place || !isSeq<Entry>(list)) throw cannot(file, 'has no list of tenants to change');
-  const wanted = document.toJS() as object;
-  const plain = place.reduce<unknown>(
-    (at, key) => (at as Record<string, unknown>)[key],
-    wanted,
-  ) as PlainTenant[];
-  const index = plain.findIndex((tenant) => tenant.name === name);
-  const tenant = plain[index];
-  if (!tenant) {
-    const known = plain.flatMap((one) => (typeof one.name === 'string' ? [one.name] : []));
-    throw unknownTenant(name, known, file);
-  }
+  const { whole, tenant, node } = findTenant(text, file, name);
   check(tenant);
   const [outer, inner] = path;
   const old = inner === undefined ? tenant[outer] : (tenant[outer] as PlainTenant | undefined)?.[inner];
   if ((old ?? byDefault) === value) return text;
-  const map = list.items[index];
-  const splice = isMap(map) ? spliceOf(text, map as Entry, path, value) : undefined;
+  const splice = isMap(node) ? spliceOf(text, node as Entry, path, value) : undefined;
   const changed = splice && text.slice(0, splice.from) + splice.text + text.slice(splice.to);
   set(tenant, path, value);
-  if (changed === undefined || !isDeepStrictEqual(parseDocument(changed, { merge: true }).toJS(), wanted))
+  if (changed === undefined || !isDeepStrictEqual(parseDocument(changed, { merge: true }).toJS(), whole))
     throw cannot(file, `the entry of ${name} is written in a way that cannot be changed here`);
   return changed;
 }

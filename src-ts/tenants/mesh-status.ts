@@ -22,6 +22,20 @@ export interface MeshUsage extends MeshCounters {
   readonly heldBytes: number;
 }
 
+/** What a VM says of a tenant that is being moved (docs/status.md). */
+export interface Acknowledgement {
+  readonly tenant: string;
+  readonly serial: number;
+  readonly phase: string;
+  /** It has stopped to hold requests because `until` was over. */
+  readonly lifted: boolean;
+  readonly writesOutstanding: number;
+  readonly finishesOutstanding: number;
+  readonly outstanding: number;
+  /** Number of requests that were held so far. */
+  readonly held: number;
+}
+
 /** What a VM tells of itself. */
 interface VmStatus {
   readonly id: number;
@@ -29,6 +43,7 @@ interface VmStatus {
   readonly stale: boolean;
   /** The configurations in force, one for each name of the plugin, with the states of tenants that are not active. */
   readonly configs: readonly { readonly states: Readonly<Record<string, State>> }[];
+  readonly moves?: readonly Acknowledgement[];
 }
 
 interface EnvoyStatus {
@@ -47,13 +62,14 @@ interface TenantStatus {
   readonly heldBytes: number;
 }
 
-async function statusOf(envoy: Endpoint): Promise<EnvoyStatus> {
+/** @throws CommandError when no filter answers there */
+export async function statusOf(envoy: Endpoint): Promise<EnvoyStatus> {
   const answer = (await envoy.http('GET', PATH, { missing: true })) as Partial<EnvoyStatus> | undefined;
   if (answer?.vms && answer.tenants) return answer as EnvoyStatus;
   throw new CommandError(
     'REFUSED',
     `${envoy.url.host}: no filter answers ${PATH}`,
-    'give an address of PD or TiKV at which the filter runs',
+    'give addresses of PD and TiKV at which the filter runs',
   );
 }
 

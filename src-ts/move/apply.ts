@@ -12,7 +12,7 @@ import {
   type WriteConflict,
 } from '../pd/generated/tikv/kvrpcpb_pb.ts';
 import type { KeyMap } from './key-space.ts';
-import { isPessimistic, keyErrorText, keyRefused } from './locks.ts';
+import { forbid, isPessimistic, keyErrorText, keyRefused } from './locks.ts';
 import { COMMIT, PREWRITE } from './methods.ts';
 import type { Located, Side, Try } from './storage.ts';
 import type { Throttle } from './throttle.ts';
@@ -25,6 +25,18 @@ export interface Row {
   readonly key: Uint8Array;
   readonly op: 'put' | 'delete';
   readonly value: Uint8Array;
+}
+
+/** A key of a transaction that was rolled back at the source. Its client must not commit it at the target. */
+export interface Rollback {
+  readonly startTs: bigint;
+  /** Physical, of the source. */
+  readonly key: Uint8Array;
+  readonly op: 'rollback';
+}
+
+export function isRow(item: Row | Rollback): item is Row {
+  return item.op !== 'rollback';
 }
 
 export interface ApplyOptions {
@@ -102,12 +114,18 @@ export class Applier {
   constructor(private readonly options: ApplyOptions) {}
 
   /**
-   * Applies rows. A key's rows must come in the order of their commits; what is there already is left as it is.
+   * Applies rows. A key's rows must come in the order of their commits; what is there already is left as it is. What was rolled back is
+   * forbidden.
    * @throws CallError when a store cannot be asked: all may be given again
    */
-  async apply(rows: readonly Row[]): Promise<void> {
-    for (const wave of wavesOf(rows))
+  async apply(items: readonly (Row | Rollback)[]): Promise<void> {
+    const { target, map, signal } = this.options;
+    for (const wave of wavesOf(items.filter(isRow)))
       await forEach(this.groupsOf(wave), CONCURRENCY, (group) => this.write(group));
+    const rollbacks = items.filter((item): item is Rollback => !isRow(item));
+    await forEach(rollbacks, CONCURRENCY, ({ key, startTs }) =>
+      forbid(target, map.map(key), startTs, signal),
+    );
   }
 
   private groupsOf(rows: readonly Row[]): Group[] {

@@ -14,9 +14,9 @@ import {
   type Error as EventError,
 } from '../pd/generated/tikv/cdcpb_pb.ts';
 import { millisOf } from '../pd/timestamp.ts';
-import type { Applier, Row } from './apply.ts';
+import { isRow, type Applier, type Rollback, type Row } from './apply.ts';
 import type { Range } from './key-space.ts';
-import { FeedError, Matcher } from './matcher.ts';
+import { FeedError, Matcher, type Prewritten } from './matcher.ts';
 import { pauseOf, type Located, type Side } from './storage.ts';
 
 /** Where to go on, as JSON keeps it. Keys are logical, in hex; an empty end is the key space's. */
@@ -46,9 +46,14 @@ const LOOK_MS = 20;
 
 const asIs = (message: Buffer): Buffer => message;
 
-/** Rows and checkpoints on their way to the target, in order. */
+/** What is to be applied, and timestamps behind which all of it is. */
+type Item = Row | Rollback | bigint;
+
+const sizeOf = (item: Row | Rollback): number => item.key.length + (isRow(item) ? item.value.length : 0);
+
+/** Items on their way to the target, in order. */
 class Pipeline {
-  private queue: (Row | bigint)[] = [];
+  private queue: Item[] = [];
   private bytes = 0;
   private isWorking = false;
   private worked: Promise<void> = Promise.resolve();
@@ -62,10 +67,10 @@ class Pipeline {
   ) {}
 
   /** Resolves when there is room for more. */
-  async push(items: readonly (Row | bigint)[]): Promise<void> {
+  async push(items: readonly Item[]): Promise<void> {
     for (const item of items) {
       this.queue.push(item);
-      if (typeof item !== 'bigint') this.bytes += item.key.length + item.value.length;
+      if (typeof item !== 'bigint') this.bytes += sizeOf(item);
     }
     // It may end at once, where there are checkpoints only.
     if (!this.isWorking) this.worked = this.work();
@@ -87,9 +92,9 @@ class Pipeline {
       while (this.queue.length > 0) {
         const all = this.queue;
         this.queue = [];
-        const rows = all.filter((item): item is Row => typeof item !== 'bigint');
+        const rows = all.filter((item) => typeof item !== 'bigint');
         if (rows.length > 0) await this.applier.apply(rows);
-        this.bytes -= rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
+        this.bytes -= rows.reduce((sum, row) => sum + sizeOf(row), 0);
         const checkpoint = all.findLast((item): item is bigint => typeof item === 'bigint');
         if (checkpoint !== undefined) this.passed(checkpoint);
         this.wake();
@@ -109,6 +114,8 @@ interface Span {
   readonly start: Buffer;
   end: Buffer;
   checkpoint: bigint;
+  /** What was prewritten when its registration ended. */
+  prewritten: readonly Prewritten[];
 }
 
 /** Lets so many in at once. */
@@ -163,8 +170,8 @@ export class Follower {
   }
 
   /** Follows a range of logical keys of which everything up to the checkpoint is at the target. */
-  add({ start, end }: Range, checkpoint: bigint): void {
-    const span: Span = { start, end, checkpoint };
+  add({ start, end }: Range, checkpoint: bigint, prewritten: readonly Prewritten[] = []): void {
+    const span: Span = { start, end, checkpoint, prewritten };
     this.spans.add(span);
     const run = this.follow(span).catch((error: unknown) => {
       if (!this.stopping.signal.aborted) this.fail(error);
@@ -249,7 +256,7 @@ export class Follower {
     if (!boundary || Buffer.compare(boundary, span.start) <= 0) return;
     const rest = { start: boundary, end: span.end };
     span.end = boundary;
-    this.add(rest, span.checkpoint);
+    this.add(rest, span.checkpoint, span.prewritten);
   }
 
   /** One registration, until it ends by an error. */
@@ -263,7 +270,10 @@ export class Follower {
     this.stopping.signal.addEventListener('abort', cancel);
     // Cancelling ends the loop below, which is where its error is wanted.
     call.on('error', () => undefined);
-    const matcher = new Matcher(span.checkpoint);
+    const range = source.space.physicalRange(span);
+    const isHere = ({ key }: Prewritten): boolean =>
+      Buffer.compare(key, range.start) >= 0 && Buffer.compare(key, range.end) < 0;
+    const matcher = new Matcher(span.checkpoint, span.prewritten.filter(isHere));
     const pipeline = new Pipeline(applier, (ts) => (span.checkpoint = ts), cancel);
     let silence = setTimeout(cancel, SILENCE_MS);
     try {
@@ -274,7 +284,7 @@ export class Follower {
         silence = setTimeout(cancel, SILENCE_MS);
         const items = this.read(fromBinary(ChangeDataEventSchema, message as Buffer), matcher, located);
         if (matcher.isInitialized) leave();
-        for (const item of items) if (typeof item !== 'bigint') onRow?.(item);
+        for (const item of items) if (typeof item !== 'bigint' && isRow(item)) onRow?.(item);
         if (items.length > 0) await pipeline.push(items.filter((item) => this.isNews(item, span)));
       }
       throw new FeedError('the stream has ended');
@@ -283,12 +293,13 @@ export class Follower {
       leave();
       this.stopping.signal.removeEventListener('abort', cancel);
       call.cancel();
+      span.prewritten = matcher.prewritten;
       // Its error is why the call was cancelled.
       await pipeline.stop();
     }
   }
 
-  private isNews(item: Row | bigint, { checkpoint }: Span): boolean {
+  private isNews(item: Item, { checkpoint }: Span): boolean {
     return typeof item !== 'bigint' || item > checkpoint;
   }
 
@@ -308,13 +319,8 @@ export class Follower {
     return toBinary(ChangeDataRequestSchema, create(ChangeDataRequestSchema, fields));
   }
 
-  /** Rows to apply, and timestamps behind which all of them are. */
-  private read(
-    { events, resolvedTs }: ChangeDataEvent,
-    matcher: Matcher,
-    { region }: Located,
-  ): (Row | bigint)[] {
-    const items: (Row | bigint)[] = [];
+  private read({ events, resolvedTs }: ChangeDataEvent, matcher: Matcher, { region }: Located): Item[] {
+    const items: Item[] = [];
     for (const { event } of events)
       switch (event.case) {
         case 'entries':

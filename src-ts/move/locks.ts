@@ -297,11 +297,16 @@ export async function settle(
   );
 }
 
-/** Writes a protected rollback record at the target, where the transaction must not be. `primary` is the target's physical key. */
-async function forbid(target: Side, primary: Buffer, startTs: bigint, signal?: AbortSignal): Promise<void> {
+/** Writes a protected rollback record at the target, where the transaction must not be. `key` is the target's, physical. */
+export async function forbid(
+  target: Side,
+  key: Buffer,
+  startTs: bigint,
+  signal?: AbortSignal,
+): Promise<void> {
   const fate = await fateOf(
     target,
-    { primary, startTs },
+    { primary: key, startTs },
     { callerTs: 0n, currentTs: MAX_TS, rollBackIfNotExist: true, signal },
   );
   if (fate.kind !== 'rolled back')

@@ -4,13 +4,15 @@ import {
   Event_Row_OpType as OpType,
   type Event_Row as Told,
 } from '../pd/generated/tikv/cdcpb_pb.ts';
-import type { Row } from './apply.ts';
+import type { Rollback, Row } from './apply.ts';
 
 /** The feed contradicts itself: it is registered again from the last checkpoint. */
 export class FeedError extends Error {}
 
-const nameOf = ({ startTs, key }: Pick<Told, 'startTs' | 'key'>): string =>
-  `${startTs} ${Buffer.from(key).toString('latin1')}`;
+/** A key that a transaction has prewritten. */
+export type Prewritten = Pick<Told, 'startTs' | 'key'>;
+
+const nameOf = ({ startTs, key }: Prewritten): string => `${startTs} ${Buffer.from(key).toString('latin1')}`;
 
 /**
  * Before INITIALIZED come what the region held, in the order of keys with a key's newest version first, and live changes between. So all is
@@ -22,16 +24,28 @@ export class Matcher {
   /** Of prewrites whose end is not known, and of what came before INITIALIZED. */
   bytes = 0;
 
-  /** @param checkpoint rows that were committed at or before it are known */
-  constructor(private readonly checkpoint: bigint) {}
+  /**
+   * @param checkpoint rows that were committed at or before it are known
+   * @param before what was prewritten when the last registration ended. What the region does not show any more was rolled back meanwhile.
+   */
+  constructor(
+    private readonly checkpoint: bigint,
+    private readonly before: readonly Prewritten[] = [],
+  ) {}
 
   get isInitialized(): boolean {
     return this.initial === undefined;
   }
 
-  /** @returns rows to apply, a key's in the order of commits */
-  take(rows: readonly Told[]): Row[] {
-    const ready: Row[] = [];
+  /** What is prewritten, and neither committed nor rolled back as far as is known. */
+  get prewritten(): Prewritten[] {
+    const known = this.isInitialized ? [...this.prewrites.values()] : this.before;
+    return known.map(({ startTs, key }) => ({ startTs, key }));
+  }
+
+  /** @returns what to apply, a key's rows in the order of commits */
+  take(rows: readonly Told[]): (Row | Rollback)[] {
+    const ready: (Row | Rollback)[] = [];
     for (const row of rows) {
       if (!this.initial) this.live(row, ready);
       else if (row.type === LogType.INITIALIZED) ready.push(...this.initialize(this.initial));
@@ -43,7 +57,7 @@ export class Matcher {
     return ready;
   }
 
-  private initialize(initial: readonly Told[]): Row[] {
+  private initialize(initial: readonly Told[]): (Row | Rollback)[] {
     this.initial = undefined;
     this.bytes = 0;
     const committed = new Map<string, Row>();
@@ -58,9 +72,15 @@ export class Matcher {
       else if (row.type === LogType.COMMIT && prewrite) add(row, prewrite);
       if (row.type !== LogType.PREWRITE) this.forget(nameOf(row));
     }
-    return [...committed.values()].sort((a, b) =>
-      a.commitTs === b.commitTs ? Buffer.compare(a.key, b.key) : a.commitTs < b.commitTs ? -1 : 1,
-    );
+    const shown = new Set(initial.map(nameOf));
+    const gone = this.before.filter((one) => !shown.has(nameOf(one)));
+    const rolledBack = initial.filter(({ type }) => type === LogType.ROLLBACK);
+    return [
+      ...[...committed.values()].sort((a, b) =>
+        a.commitTs === b.commitTs ? Buffer.compare(a.key, b.key) : a.commitTs < b.commitTs ? -1 : 1,
+      ),
+      ...[...gone, ...rolledBack].map(toRollback),
+    ];
   }
 
   private prewrite(row: Told): void {
@@ -79,12 +99,13 @@ export class Matcher {
     this.prewrites.delete(name);
   }
 
-  private live(row: Told, ready: Row[]): void {
+  private live(row: Told, ready: (Row | Rollback)[]): void {
     const name = nameOf(row);
     switch (row.type) {
       case LogType.PREWRITE:
         return this.prewrite(row);
       case LogType.ROLLBACK:
+        ready.push(toRollback(row));
         return this.forget(name);
       case LogType.COMMITTED:
         this.forget(name);
@@ -103,6 +124,10 @@ export class Matcher {
         throw new FeedError(`a row of type ${row.type}`);
     }
   }
+}
+
+function toRollback({ startTs, key }: Prewritten): Rollback {
+  return { startTs, key, op: 'rollback' };
 }
 
 function toRow({ startTs, commitTs, key }: Told, opType: OpType, value: Uint8Array): Row {

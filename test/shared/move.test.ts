@@ -5,7 +5,15 @@ import { copy, planCopy, presplit, rangeOfChunk, type CopyState } from '../../sr
 import { diff, type DiffResult } from '../../src-ts/move/diff.ts';
 import { Follower } from '../../src-ts/move/feed.ts';
 import { KeyMap, keySpaceOf, type MoveSpace } from '../../src-ts/move/key-space.ts';
-import { carryLocks, dropPessimisticLocks, oldestLock, scanLocks, settle } from '../../src-ts/move/locks.ts';
+import {
+  carryLocks,
+  dropPessimisticLocks,
+  fateOf,
+  oldestLock,
+  resolveLocks,
+  scanLocks,
+  settle,
+} from '../../src-ts/move/locks.ts';
 import { COMMIT, PESSIMISTIC_LOCK, PREWRITE } from '../../src-ts/move/methods.ts';
 import { Snapshot } from '../../src-ts/move/snapshot.ts';
 import { destroy, highestEpoch, isEmpty, keepHistory, releaseHistory } from '../../src-ts/move/space.ts';
@@ -24,6 +32,7 @@ const REGION_BYTES = 64 * 1024;
 const CLIENTS = 4;
 /** Long beyond what a loaded machine needs. */
 const WAIT_MS = 90_000;
+const LATEST = (1n << 64n) - 1n;
 
 let stack: Stack;
 let storage: Storage;
@@ -78,7 +87,7 @@ type Change = { key: Buffer; value: Buffer | undefined };
 
 /** Commits changes as a client does; with `since`, as a pessimistic transaction that began then. */
 async function commit(space: MoveSpace, changes: readonly Change[], since?: bigint): Promise<void> {
-  const { startTs, byRegion } = await prewrite(space, changes, since);
+  const { startTs, byRegion } = await prewrite(space, changes, { since });
   const commitVersion = await storage.timestamp();
   for (const { key } of byRegion) {
     const answer = await storage.atRegion(space, key, async (located) => {
@@ -93,15 +102,19 @@ async function commit(space: MoveSpace, changes: readonly Change[], since?: bigi
 async function prewrite(
   space: MoveSpace,
   changes: readonly Change[],
-  since?: bigint,
+  {
+    since,
+    startTs: given = since,
+    primary,
+  }: { since?: bigint | undefined; startTs?: bigint | undefined; primary?: Buffer } = {},
 ): Promise<{ startTs: bigint; byRegion: { key: Buffer }[] }> {
-  const startTs = since ?? (await storage.timestamp());
+  const startTs = given ?? (await storage.timestamp());
   const forUpdateTs = since === undefined ? 0n : await storage.timestamp();
   const mutations = changes.map(({ key, value }) => {
     const physical = space.encode(key)!;
     return value ? { op: Op.Put, key: physical, value } : { op: Op.Del, key: physical };
   });
-  const primaryLock = mutations[0]!.key;
+  const primaryLock = primary ? space.encode(primary)! : mutations[0]!.key;
   for (const mutation of mutations) {
     const answer = await storage.atRegion(space, mutation.key, async (located) => {
       const done = await storage.ask(
@@ -303,15 +316,16 @@ describe('moving a key space', () => {
 });
 
 describe('the fence', () => {
+  const keyOf = (handle: number): Buffer => {
+    const made = rowKey(300, handle);
+    made.write('_i', 9, 'latin1');
+    return made;
+  };
   const source = spaceOf('beta', 2);
   const map = new KeyMap(source, target);
 
   test('ends what has begun to commit, and carries what has only locked', async () => {
-    const key = (handle: number): Buffer => {
-      const made = rowKey(300, handle);
-      made.write('_i', 9, 'latin1');
-      return made;
-    };
+    const key = keyOf;
     const value = Buffer.from('value');
     // Committed by its primary only.
     const one = await prewrite(source, [
@@ -377,6 +391,31 @@ describe('the fence', () => {
         return done.regionError ? { regionError: done.regionError } : { value: done.errors.length };
       }),
     ).resolves.toBe(1);
+  });
+
+  test('what somebody else has rolled back cannot be committed at the target', async () => {
+    const ts = await storage.timestamp();
+    const applier = new Applier({ target: side(target), map, throttle: unlimited });
+    const follower = new Follower({ source: side(source), applier });
+    follower.add({ start: Buffer.alloc(0), end: Buffer.alloc(0) }, ts);
+    await follower.reach(await storage.timestamp(), AbortSignal.timeout(WAIT_MS));
+    const [primary, secondary] = [5, 6].map(
+      (handle) => ({ key: keyOf(handle), value: Buffer.from('value') }) as const,
+    ) as [Change, Change];
+    // Its client still waits to prewrite the primary, when others take it for dead.
+    const startTs = await storage.timestamp();
+    await prewrite(source, [secondary], { startTs, primary: primary.key });
+    const fate = await fateOf(
+      side(source),
+      { primary: source.encode(primary.key)!, startTs },
+      { callerTs: 0n, currentTs: LATEST, rollBackIfNotExist: true },
+    );
+    expect(fate.kind).toBe('rolled back');
+    await resolveLocks(side(source), [source.encode(secondary.key)!], startTs, 0n);
+    await follower.reach(await storage.timestamp(), AbortSignal.timeout(WAIT_MS));
+    await follower.stop();
+    for (const one of [primary, secondary])
+      await expect(prewrite(target, [one], { startTs })).rejects.toThrow('prewrite: conflict');
   });
 
   test('an emptied target has neither keys nor locks', async () => {

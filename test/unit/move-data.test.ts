@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { Applier, wavesOf, type Row } from '../../src-ts/move/apply.ts';
+import { Applier, isRow, wavesOf, type Rollback, type Row } from '../../src-ts/move/apply.ts';
 import { between } from '../../src-ts/move/diff.ts';
 import { commonSegments, KeyMap, keySpaceOf, tableIdOf } from '../../src-ts/move/key-space.ts';
 import { FeedError, Matcher } from '../../src-ts/move/matcher.ts';
@@ -134,8 +134,12 @@ const told = (
     opType: value === '' ? OpType.DELETE : OpType.PUT,
     generation: 0n,
   }) as unknown as Event_Row;
-const texts = (rows: readonly Row[]): string[] =>
-  rows.map(({ key, commitTs, op, value }) => `${String(key)} ${commitTs} ${op} ${String(value)}`);
+const texts = (items: readonly (Row | Rollback)[]): string[] =>
+  items.map((item) =>
+    isRow(item)
+      ? `${String(item.key)} ${item.commitTs} ${item.op} ${String(item.value)}`
+      : `${String(item.key)} ${item.startTs} rollback`,
+  );
 
 describe('the matcher of change feeds', () => {
   test('sorts what a region held, with what changes meanwhile', () => {
@@ -162,10 +166,32 @@ describe('the matcher of change feeds', () => {
       'a 25 put a@20',
       'b 26 put b@21',
       'a 35 put a@30',
+      'd 15 rollback',
     ]);
     expect(texts(matcher.take([told(LogType.COMMIT, 'e', 16, 40, '')]))).toEqual(['e 40 put e@16']);
     expect(() => matcher.take([told(LogType.COMMIT, 'd', 15, 41, '')])).toThrow(FeedError);
     expect(matcher.bytes).toBe(0);
+  });
+
+  test('tells what was rolled back, also while nobody looked', () => {
+    const one = new Matcher(0n);
+    one.take([told(LogType.INITIALIZED, '', 0)]);
+    expect(texts(one.take([told(LogType.ROLLBACK, 'nothing', 11)]))).toEqual(['nothing 11 rollback']);
+    one.take(['still', 'committed', 'rolled', 'gone'].map((key) => told(LogType.PREWRITE, key, 12)));
+    expect(texts(one.take([told(LogType.ROLLBACK, 'rolled', 12)]))).toEqual(['rolled 12 rollback']);
+    const two = new Matcher(0n, one.prewritten);
+    two.take([told(LogType.PREWRITE, 'still', 12), told(LogType.COMMITTED, 'committed', 12, 20)]);
+    // It may end before it knows more.
+    const three = new Matcher(0n, two.prewritten);
+    for (const matcher of [two, three]) {
+      if (matcher === three)
+        three.take([told(LogType.PREWRITE, 'still', 12), told(LogType.COMMITTED, 'committed', 12, 20)]);
+      expect(texts(matcher.take([told(LogType.INITIALIZED, '', 0)]))).toEqual([
+        'committed 20 put committed@12',
+        'gone 12 rollback',
+      ]);
+      expect(matcher.prewritten.map(({ key }) => String(key))).toEqual(['still']);
+    }
   });
 
   test('keeps the value when a heartbeat repeats the prewrite without it', () => {

@@ -4,13 +4,19 @@ import { Account, NO_ACCOUNT, newAccount } from '../terms/account';
 import { MovePhase } from '../terms/move';
 import { Terms } from '../terms/terms';
 import * as clock from './clock';
+import * as memory from './move-memory';
 import { tellAccount, tellOther } from './tenant-metrics';
+
+/** Maximum of attempts to keep what was obeyed: other VMs do so at the same time. */
+const ATTEMPTS: u32 = 64;
 
 /** All tenants that a plugin has met in this VM. */
 export class Accounts {
   private first: Account | null = null;
   /** True when a state has changed since `takeChange`, or a move has come to its end. */
   private isChanged: bool = false;
+  /** True when the configuration in force is older than what was obeyed of some tenant's move. */
+  hasOutdated: bool = false;
 
   constructor(public plugin: string) {}
 
@@ -35,8 +41,28 @@ export class Accounts {
     return made;
   }
 
+  /** Takes over what the VMs of this Envoy have obeyed. True if one of them moves, or has moved. */
+  private recall(): bool {
+    memory.recall(this.plugin);
+    while (memory.next()) this.find(memory.nameAt, memory.nameLength).recall(memory.serial, memory.place);
+    let account = this.first;
+    while (account != null) {
+      if (account.latestSerial != 0) return true;
+      account = account.next;
+    }
+    return false;
+  }
+
   /** Takes over what a configuration says that comes into force. A tenant that moves gets its account before its first stream. */
   useConfig(config: Config): void {
+    const moved = this.recall();
+    this.takeOver(config);
+    if (!config.hasMoves && !moved) return;
+    for (let i: u32 = 0; i < ATTEMPTS && !memory.keep(this.plugin, this.first); i++) this.recall();
+  }
+
+  private takeOver(config: Config): void {
+    this.hasOutdated = false;
     for (let i = 0; config.hasMoves && i < config.tenants.length; i++) {
       const terms = config.tenants[i].terms;
       if (terms.movePhase != MovePhase.NONE) this.open(terms, config);
@@ -50,16 +76,23 @@ export class Accounts {
 
   private update(account: Account, config: Config): void {
     const place = config.placeOf(account.nameAt, account.nameLength);
-    if (place < 0) return;
+    if (place < 0) {
+      // A tenant that comes back under the name is another one.
+      account.latestSerial = 0;
+      return;
+    }
     const terms = config.tenants[place].terms;
     terms.account = account;
     account.budget.limit = terms.maxHeldBytes;
     account.hasSeries = terms.hasSeries;
     account.maxStreams = terms.maxStreams;
     account.number = terms.number;
-    account.range = terms.range;
+    const isCurrent = account.accept(terms.moveSerial, terms.space.place);
+    if (isCurrent) account.range = terms.range;
+    else this.hasOutdated = true;
     const former = account.phase;
-    account.useMove(terms.movePhase, terms.moveSerial, terms.moveUntil, clock.now);
+    const phase = isCurrent ? terms.movePhase : MovePhase.FINAL;
+    account.useMove(phase, terms.moveSerial, terms.moveUntil, clock.now);
     if (account.phase == MovePhase.FINAL && former != MovePhase.FINAL) this.isChanged = true;
     account.rates.setLimits(terms.requestsPerSecond, terms.bytesPerSecond, terms.pdRequestsPerSecond);
     if (account.state == terms.state) return;

@@ -57,6 +57,11 @@ export class ConfigVersion {
     this.accounts.open(terms, inForce.resolver.config);
   }
 
+  /** True when there is something to tell of moves. */
+  get tellsMoves(): bool {
+    return this.resolver.config.hasMoves || this.accounts.hasOutdated;
+  }
+
   /** Makes its states those that count. */
   useStates(): void {
     this.accounts.useConfig(this.resolver.config);
@@ -223,7 +228,7 @@ const STATES: Ascii = ascii('states');
 export function eachTenantInForce(visit: (tenant: Tenant) => void): void {
   for (let i = 0; i < versions.length; i++) {
     const version = versions[i];
-    if (version.successor != null || !version.resolver.config.hasMoves) continue;
+    if (version.successor != null || !version.tellsMoves) continue;
     const tenants = version.resolver.config.tenants;
     for (let t = 0; t < tenants.length; t++) visit(tenants[t]);
   }

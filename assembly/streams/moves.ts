@@ -3,9 +3,11 @@
  * move goes on when all VMs have told that they have taken a phase, so they are quick about it.
  */
 import { outstandingIn } from '../rewrite/exchange';
+import { refusesOperation } from '../policy/policy-bits';
 import { Call } from '../schema/table';
 import { Tenant } from '../tenant/tenant';
 import { Account } from '../terms/account';
+import * as move from '../terms/move';
 import { MovePhase, PHASES } from '../terms/move';
 import * as json from '../texts/json-writer';
 import { Ascii, ascii } from '../wire/bytes';
@@ -20,8 +22,10 @@ const PHASE: Ascii = ascii('phase');
 const LIFTED: Ascii = ascii('lifted');
 const WRITES: Ascii = ascii('writesOutstanding');
 const FINISHES: Ascii = ascii('finishesOutstanding');
+const BULK: Ascii = ascii('bulkOutstanding');
 const ALL: Ascii = ascii('outstanding');
 const HELD: Ascii = ascii('held');
+const OUTDATED: Ascii = ascii('outdated');
 const TRUE: Ascii = ascii('true');
 const FALSE: Ascii = ascii('false');
 
@@ -47,6 +51,7 @@ function clear(account: Account): void {
   account.outstanding = 0;
   account.writesOutstanding = 0;
   account.finishesOutstanding = 0;
+  account.bulkOutstanding = 0;
 }
 
 /** Adds what a stream has in the store's hands. Of requests from before the move, nobody knows the kind: they count as each. */
@@ -67,29 +72,32 @@ function count(stream: Stream): void {
     account.outstanding += open;
     account.writesOutstanding += x.writes + unknown;
     account.finishesOutstanding += x.finishes + unknown;
+    account.bulkOutstanding += unknown;
     return;
   }
   account.outstanding++;
   if (stream.call == Call.WRITE) account.writesOutstanding++;
   else if (stream.call == Call.FINISH) account.finishesOutstanding++;
+  if (refusesOperation(move.refusedBits, stream.operation)) account.bulkOutstanding++;
 }
 
 function writeMove(tenant: Tenant): void {
   const terms = tenant.terms;
-  if (terms.movePhase == MovePhase.NONE) return;
   const account = terms.account;
+  if (terms.movePhase == MovePhase.NONE && !account.isOutdated) return;
   json.openObject();
   json.addMember(TENANT);
   json.addText(terms.nameAt, terms.nameLength);
   json.addMember(SERIAL);
   json.addNumber(terms.moveSerial);
   json.addMember(PHASE);
-  json.addAscii(PHASES[terms.movePhase - MovePhase.PREPARE]);
+  json.addAscii(account.isOutdated ? OUTDATED : PHASES[terms.movePhase - MovePhase.PREPARE]);
   json.addMember(LIFTED);
   const lifted = account.liftedSerial == terms.moveSerial ? TRUE : FALSE;
   json.addValue(changetype<usize>(lifted), lifted.length);
   addCount(WRITES, account.writesOutstanding);
   addCount(FINISHES, account.finishesOutstanding);
+  addCount(BULK, account.bulkOutstanding);
   addCount(ALL, account.outstanding);
   json.addMember(HELD);
   json.addNumber(account.held);

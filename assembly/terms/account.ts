@@ -52,6 +52,11 @@ export class Account {
   private moveUntil: u64 = 0;
   /** The move of which this VM has ended a phase by itself; 0: none. */
   liftedSerial: u32 = 0;
+  /** The latest phase of a move that was obeyed in this Envoy, and the key range then; 0: none. See accept. */
+  latestSerial: u32 = 0;
+  latestPlace: u64 = 0;
+  /** True when the configuration in force is from before that. */
+  isOutdated: bool = false;
   /** Number of requests that were held back. */
   held: u64 = 0;
   /** True when requests are judged by the tenant's state or its move. */
@@ -63,6 +68,8 @@ export class Account {
   outstanding: i32 = 0;
   writesOutstanding: i32 = 0;
   finishesOutstanding: i32 = 0;
+  /** The same of what is refused to a tenant that moves: it was let through before. */
+  bulkOutstanding: i32 = 0;
   /** True when the tenant has series of its own among the metrics. */
   hasSeries: bool = true;
   /** True when something has changed since Envoy was told. */
@@ -112,6 +119,24 @@ export class Account {
   useState(state: State): void {
     this.state = state;
     this.judges = state != State.ACTIVE || this.phase != MovePhase.NONE;
+  }
+
+  /** Takes over what is known of the latest phase. */
+  recall(serial: u32, place: u64): void {
+    if (serial <= this.latestSerial) return;
+    this.latestSerial = serial;
+    this.latestPlace = place;
+  }
+
+  /**
+   * False if a configuration is from before one that was obeyed in this Envoy: the tenant's keys may be elsewhere by now. `serial` of the
+   * move is 0 where there is none: that is the end of a move when the keys are where they were then.
+   */
+  accept(serial: u32, place: u64): bool {
+    this.isOutdated =
+      serial == 0 ? this.latestSerial != 0 && place != this.latestPlace : serial < this.latestSerial;
+    if (!this.isOutdated) this.recall(serial, place);
+    return !this.isOutdated;
   }
 
   /** Takes over what a configuration says of the tenant's move. */

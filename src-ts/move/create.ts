@@ -86,7 +86,8 @@ export async function createMove(
   const record: MoveRecord = {
     tenant: tenant.name,
     number: tenant.number,
-    serial: 0,
+    // Above all serials of the tenant's former moves, which the filter remembers.
+    serial: Math.floor(Date.now() / 1000),
     state: 'planned',
     from: placeOf({ ...tenant }),
     to,

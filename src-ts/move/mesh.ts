@@ -67,6 +67,8 @@ export class NotObeyed extends CommandError {
 export interface Quiet {
   readonly writes?: boolean;
   readonly finishes?: boolean;
+  /** What no change feed shows, and was let through before. */
+  readonly bulk?: boolean;
 }
 
 function obeys({ moves }: Vm, tenant: string, order: Order | undefined, quiet: Quiet): boolean {
@@ -78,7 +80,8 @@ function obeys({ moves }: Vm, tenant: string, order: Order | undefined, quiet: Q
     one.phase === order.phase &&
     !one.lifted &&
     (!quiet.writes || one.writesOutstanding === 0) &&
-    (!quiet.finishes || one.finishesOutstanding === 0);
+    (!quiet.finishes || one.finishesOutstanding === 0) &&
+    (!quiet.bulk || one.bulkOutstanding === 0);
   return said.length > 0 && said.every(isObeyed);
 }
 
@@ -98,7 +101,10 @@ export async function obeyed(
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const vms = await mesh.vms();
-    const others = vms.filter((vm) => !obeys(vm, tenant, order, quiet)).map(({ name }) => name);
+    const isQuiet = (vm: Vm): boolean => obeys(vm, tenant, order, quiet);
+    const text = (vm: Vm): string =>
+      obeys(vm, tenant, order, {}) ? `${vm.name}, where requests are still on their way` : vm.name;
+    const others = vms.filter((vm) => !isQuiet(vm)).map(text);
     if (others.length === 0 && vms.length > 0) return;
     if (Date.now() > deadline) throw new NotObeyed(tenant, order, others.length > 0 ? others : ['any VM']);
     await sleep(PAUSE_MS);

@@ -20,7 +20,7 @@ import { stores } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import type { Tell } from '../tell.ts';
 import type { Engine, Following } from './engine.ts';
-import { obeyed, order, type Mesh, type Order, type Orders, type Phase } from './mesh.ts';
+import { obeyed, order, type Mesh, type Order, type Orders, type Phase, type Quiet } from './mesh.ts';
 import type { Place } from './place.ts';
 import { forget, moveOf, Overtaken, save, type MoveRecord, type Stored, type Switch } from './record.ts';
 
@@ -180,12 +180,13 @@ export class Move {
   }
 
   /** Lets everything go on at the source. */
-  private async open(phase: 'prepare' | 'calm'): Promise<void> {
+  private async open(phase: 'prepare' | 'calm', quiet: Quiet = {}): Promise<void> {
     const serial = this.record.serial + 1;
     await this.change({ serial });
     const { tools, limits } = this;
     const until = phase === 'calm' ? Date.now() + limits.calmMs : undefined;
-    await order(tools.mesh, this.tenant, this.orders(phase, serial, until), { timeoutMs: limits.obeyMs });
+    const all = { timeoutMs: limits.obeyMs, ...quiet };
+    await order(tools.mesh, this.tenant, this.orders(phase, serial, until), all);
   }
 
   /** One state. True at the end of the move. */
@@ -223,7 +224,8 @@ export class Move {
 
   private async plan(): Promise<boolean> {
     this.tools.tell(`${this.tenant}: telling the filters that it is being moved`);
-    await this.open('prepare');
+    // What is read later must show what was ingested, and what was destroyed.
+    await this.open('prepare', { bulk: true });
     await this.change({ state: 'copying' });
     return false;
   }

@@ -31,6 +31,8 @@ export interface Acknowledgement {
   readonly lifted: boolean;
   readonly writesOutstanding: number;
   readonly finishesOutstanding: number;
+  /** Of what a move refuses. */
+  readonly bulkOutstanding: number;
   readonly outstanding: number;
   /** Number of requests that were held so far. */
   readonly held: number;

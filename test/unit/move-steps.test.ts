@@ -98,6 +98,8 @@ class World {
     finishes: 0,
     lifted: new Set<number>(),
   }));
+  /** Bulk loads in the stores' hands. */
+  bulk = 0;
   readonly log: { at: Store; key: string; version: Version }[] = [];
 
   /** @param faults makes the world break on purpose */
@@ -144,6 +146,7 @@ class World {
           lifted: vm.lifted.has(move.serial) && phase !== undefined,
           writesOutstanding: this.faults.noDrain ? 0 : vm.writes,
           finishesOutstanding: this.faults.noDrain ? 0 : vm.finishes,
+          bulkOutstanding: this.bulk,
           outstanding: vm.writes + vm.finishes,
           held: 0,
         };
@@ -433,6 +436,37 @@ describe('the steps of a move', () => {
     const { record } = await movesUnderLoad(new World(), { switches: 2, lifeMs: () => 1e6 });
     expect(record.from.epochOffset).toBeGreaterThan(record.to.epochOffset ?? 0);
   });
+});
+
+test('a move begins when bulk loads from before have ended', async () => {
+  const [etcd, world, life] = [new Etcd(), new World(), new AbortController()];
+  await newMove(etcd);
+  world.bulk = 1;
+  const working = work(
+    {
+      pd: etcd.endpoint,
+      mesh: world.mesh,
+      id: 'worker',
+      limits: LIMITS,
+      engineOf: world.engineOf,
+      tell: () => undefined,
+    },
+    life.signal,
+  );
+  const look = async (isThere: (record: MoveRecord) => boolean): Promise<MoveRecord> => {
+    for (;;) {
+      const { record } = await moveOf(etcd.endpoint, TENANT);
+      if (isThere(record)) return record;
+      await sleep(10);
+    }
+  };
+  const { state, problem } = await look((record) => record.problem !== undefined);
+  expect(state).toBe('planned');
+  expect(problem).toContain('VM 0, where requests are still on their way');
+  world.bulk = 0;
+  await look((record) => record.state === 'following');
+  life.abort();
+  await working;
 });
 
 describe('what the steps rely on', () => {

@@ -299,7 +299,13 @@ describe('the acknowledgement', () => {
   test('is there at once, also for a tenant that sent nothing', () => {
     expect(moves()).toEqual([]);
     filter.supersede(config(phase('fence', 9)));
-    const nothing = { writesOutstanding: 0, finishesOutstanding: 0, outstanding: 0, held: 0 };
+    const nothing = {
+      writesOutstanding: 0,
+      finishesOutstanding: 0,
+      bulkOutstanding: 0,
+      outstanding: 0,
+      held: 0,
+    };
     expect(moves()).toEqual([{ tenant: 'alpha', serial: 9, phase: 'fence', lifted: false, ...nothing }]);
     filter.supersede(config());
     expect(moves()).toEqual([]);
@@ -332,6 +338,23 @@ describe('the acknowledgement', () => {
     is(0, 1, 1);
     answered(stream, 3n, 'Commit');
     is(0, 0, 0);
+  });
+
+  test('counts what is refused now, and was let through before', () => {
+    const path = '/import_sstpb.ImportSST/MultiIngest';
+    const stream = filter.open(ALPHA, callHeaders(path));
+    expect(
+      filter.request(stream, frame(encode('import_sstpb.MultiIngestRequest', { context: CONTEXT }))),
+    ).toBe(true);
+    const batch = filter.open(ALPHA, callHeaders(BATCH));
+    sent(batch, DESTROY);
+    filter.supersede(config(phase('prepare')));
+    sent(batch, PREWRITE);
+    expect(moves()[0]).toMatchObject({ bulkOutstanding: 2 });
+    filter.close(stream);
+    expect(moves()[0]).toMatchObject({ bulkOutstanding: 1 });
+    answered(batch, 1n, 'DeleteRange');
+    expect(moves()[0]).toMatchObject({ bulkOutstanding: 0, writesOutstanding: 1 });
   });
 
   test('counts requests from before the move as both kinds, until they are answered', () => {
@@ -464,7 +487,7 @@ describe('other keys under an open stream', () => {
     filter.supersede(config(phase('final')));
     filter.supersede(config());
     sent(stream, SCAN);
-    filter.supersede(config(MOVED));
+    filter.supersede(config({ ...MOVED, ...phase('calm', 8) }));
     expect(names(sent(stream, GET, COMMIT))).toEqual(['Empty', 'Empty']);
     isTryAgain(answered(stream, 2n));
     const key = Buffer.from(KEY);
@@ -672,5 +695,75 @@ describe('a copy without older versions', () => {
     expect(
       names(sent(stream, ['Prewrite', { ...PREWRITE[1], startVersion: version === LATEST ? TS : version }])),
     ).toEqual(['Prewrite']);
+  });
+});
+
+describe('a configuration from before what was obeyed', () => {
+  const AT = { keyNumber: 5, epochOffset: 100 };
+  const outdated = { tenant: 'alpha', phase: 'outdated' };
+  const first = (vm: HostedModule, all = [GET, COMMIT]): string[] => {
+    filter = vm;
+    id = 0n;
+    const stream = vm.open(ALPHA, callHeaders(BATCH));
+    const found = names(sent(stream, ...all));
+    vm.close(stream);
+    return found;
+  };
+
+  test.each([
+    ['of an earlier phase', phase('calm', 7)],
+    ['of the time before the move', {}],
+  ])('%s is held, until one as late comes', (_, alpha) => {
+    filter.supersede(config(phase('calm', 7)));
+    filter.supersede(config({ ...AT, ...phase('calm', 8) }));
+    expect(first(filter)).toEqual(['Get', 'Commit']);
+    filter.supersede(config(alpha));
+    expect(first(filter)).toEqual(['Empty', 'Empty']);
+    expect(moves()).toMatchObject([{ ...outdated, serial: 'move' in alpha ? 7 : 0 }]);
+    // Nobody else is.
+    expect(names(sent(filter.open(BETA, callHeaders(BATCH)), GET))).toEqual(['Get']);
+    expect(alone('kvrpcpb.GetRequest', GET).message['context'].regionEpoch.version).toBe(0n);
+    filter.supersede(config({ ...AT, ...phase('calm', 8) }));
+    expect(first(filter)).toEqual(['Get', 'Commit']);
+    expect(moves()).toMatchObject([{ serial: 8, phase: 'calm' }]);
+  });
+
+  test('is known by a VM that is made anew', () => {
+    const shared: SharedData = new Map();
+    const one = new HostedModule(shared);
+    one.clock = NOW;
+    one.configure(config({ ...AT, ...phase('calm', 8) }));
+    for (const alpha of [phase('calm', 7), {}]) {
+      const two = new HostedModule(shared);
+      two.clock = NOW;
+      two.configure(config(alpha));
+      expect(first(two)).toEqual(['Empty', 'Empty']);
+      expect((status()['vms'] as Fields[]).at(-1)!['moves']).toMatchObject([outdated]);
+    }
+    const three = new HostedModule(shared);
+    three.clock = NOW;
+    three.configure(config({ ...AT, ...phase('calm', 9) }));
+    expect(first(three)).toEqual(['Get', 'Commit']);
+  });
+
+  test('is not the end of a move, nor a move back', () => {
+    filter.supersede(config({ ...AT, ...phase('calm', 8) }));
+    filter.supersede(config({ epochOffset: 200, ...phase('calm', 9) }));
+    expect(first(filter)).toEqual(['Get', 'Commit']);
+    filter.supersede(config({ ...AT, ...phase('calm', 8) }));
+    expect(first(filter)).toEqual(['Empty', 'Empty']);
+    filter.supersede(config({ epochOffset: 200 }));
+    expect(first(filter)).toEqual(['Get', 'Commit']);
+    expect(moves()).toEqual([]);
+    // The versions of regions may begin anew by hand.
+    filter.supersede(config());
+    expect(first(filter)).toEqual(['Get', 'Commit']);
+  });
+
+  test('is that of another tenant once the tenant was gone', () => {
+    filter.supersede(config({ ...AT, ...phase('calm', 8) }));
+    filter.supersede(config({ name: 'gamma', number: 3 }));
+    filter.supersede(config());
+    expect(first(filter)).toEqual(['Get', 'Commit']);
   });
 });

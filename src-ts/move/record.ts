@@ -4,7 +4,7 @@
  */
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
-import { deleteIfUnchanged, entries, putIfUnchanged } from '../pd/etcd.ts';
+import { deleteIfUnchanged, putIfUnchanged, snapshot } from '../pd/etcd.ts';
 import type { Place } from './place.ts';
 
 /** No tenant reaches it: tenants' names end in `:` there (assembly/tenant/tenant.ts). */
@@ -107,13 +107,26 @@ function parse(tenant: string, text: string): MoveRecord {
   }
 }
 
-/** All moves, by the tenant's name. */
-export async function moves(pd: Endpoint): Promise<Stored[]> {
-  const found = await entries(pd, FOLDER);
-  return found.map(({ key, value, revision }) => ({
-    record: parse(key.slice(FOLDER.length), value),
-    revision,
+/** All moves at one revision of etcd. */
+export interface Moves {
+  readonly revision: bigint;
+  /** By the tenant's name. */
+  readonly all: readonly Stored[];
+}
+
+/** All moves as they were at a revision of etcd; 0: as they are. @throws CallError when etcd does not know that revision */
+export async function movesAt(pd: Endpoint, at = 0n): Promise<Moves> {
+  const { revision, entries } = await snapshot(pd, FOLDER, at);
+  const all = entries.map((entry) => ({
+    record: parse(entry.key.slice(FOLDER.length), entry.value),
+    revision: entry.revision,
   }));
+  return { revision, all };
+}
+
+/** All moves, by the tenant's name. */
+export async function moves(pd: Endpoint): Promise<readonly Stored[]> {
+  return (await movesAt(pd)).all;
 }
 
 /** The move of this tenant; undefined when there is none. */
@@ -134,10 +147,19 @@ export async function moveOf(pd: Endpoint, tenant: string): Promise<Stored> {
 
 /** Writes a record that nobody has changed since it was read; a new one has revision 0. @throws Overtaken */
 export async function save(pd: Endpoint, { record, revision }: Stored): Promise<Stored> {
-  const value = JSON.stringify(record);
-  const saved = await putIfUnchanged(pd, { key: keyOf(record.tenant), value, revision });
+  const saved = await saveAll(pd, [{ record, revision }]);
   if (saved === undefined) throw new Overtaken(record.tenant);
   return { record, revision: saved };
+}
+
+/** Writes records if nobody has changed any of them: all or none. Returns their new revision; undefined when one was changed. */
+export async function saveAll(pd: Endpoint, all: readonly Stored[]): Promise<bigint | undefined> {
+  const puts = all.map(({ record, revision }) => ({
+    key: keyOf(record.tenant),
+    value: JSON.stringify(record),
+    revision,
+  }));
+  return putIfUnchanged(pd, puts);
 }
 
 /** Removes a record. @throws Overtaken */

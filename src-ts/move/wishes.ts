@@ -43,7 +43,13 @@ export function objection(record: MoveRecord, verb: Verb): CommandError | undefi
   return undefined;
 }
 
-function wished(record: MoveRecord, verb: Verb, throttle: Throttle): MoveRecord {
+/**
+ * The record with this wish.
+ * @throws CommandError when the verb does not fit the state of the move
+ */
+export function wished(record: MoveRecord, verb: Verb, throttle: Throttle = {}): MoveRecord {
+  const why = objection(record, verb);
+  if (why) throw why;
   // JSON leaves it out.
   const clean = { ...record, problem: undefined };
   switch (verb) {
@@ -72,11 +78,7 @@ export async function ask(
   verb: Verb,
   { throttle = {}, dryRun = false }: { throttle?: Throttle; dryRun?: boolean } = {},
 ): Promise<MoveRecord> {
-  const change = (record: MoveRecord): MoveRecord => {
-    const why = objection(record, verb);
-    if (why) throw why;
-    return wished(record, verb, throttle);
-  };
+  const change = (record: MoveRecord): MoveRecord => wished(record, verb, throttle);
   if (dryRun) return change((await moveOf(pd, tenant)).record);
   return (await update(pd, tenant, change)).record;
 }

@@ -1,6 +1,7 @@
 /** Calls PD's etcd by gRPC on PD's own port: etcdserverpb.KV of etcd's rpc.proto. */
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Endpoint } from './endpoint.ts';
+import type { CompareSchema } from './generated/etcd/rpc_pb.ts';
 import {
   Compare_CompareResult,
   Compare_CompareTarget,
@@ -51,42 +52,59 @@ export async function countKeys(pd: Endpoint, prefix: string): Promise<number> {
   return Number((await pd.grpc(RANGE, { ...range(prefix), countOnly: true })).count);
 }
 
-/** Reads the keys with this prefix. */
-export async function entries(pd: Endpoint, prefix: string): Promise<Entry[]> {
-  const { kvs } = await pd.grpc(RANGE, range(prefix));
-  return kvs.map(({ key, value, lease, modRevision }) => ({
+/** What etcd held at one revision. */
+export interface Snapshot {
+  /** Of etcd as a whole. */
+  readonly revision: bigint;
+  readonly entries: readonly Entry[];
+}
+
+/**
+ * Reads the keys with this prefix as they were at a revision of etcd; 0: as they are.
+ * @throws CallError when etcd does not know that revision any more, or not yet
+ */
+export async function snapshot(pd: Endpoint, prefix: string, revision = 0n): Promise<Snapshot> {
+  const { kvs, header } = await pd.grpc(RANGE, { ...range(prefix), revision });
+  const found = kvs.map(({ key, value, lease, modRevision }) => ({
     key: Buffer.from(key).toString(),
     value: Buffer.from(value).toString(),
     lease,
     revision: modRevision,
   }));
+  return { revision: header?.revision ?? 0n, entries: found };
+}
+
+/** Reads the keys with this prefix. */
+export async function entries(pd: Endpoint, prefix: string): Promise<readonly Entry[]> {
+  return (await snapshot(pd, prefix)).entries;
 }
 
 /** What a key must be for a change: of this revision; 0 for a key that is not there. */
-function unchanged(key: Buffer, revision: bigint): MessageInitShape<typeof TxnRequestSchema>['compare'] {
-  return [
-    {
-      result: Compare_CompareResult.EQUAL,
-      target: Compare_CompareTarget.MOD,
-      key,
-      targetUnion: { case: 'modRevision', value: revision },
-    },
-  ];
+function unchanged(key: Buffer, revision: bigint): MessageInitShape<typeof CompareSchema> {
+  return {
+    result: Compare_CompareResult.EQUAL,
+    target: Compare_CompareTarget.MOD,
+    key,
+    targetUnion: { case: 'modRevision', value: revision },
+  };
 }
 
+/** etcd's max-txn-ops. */
+export const MOST_PUTS = 128;
+
 /**
- * Writes a key if nobody has changed it since this revision; 0: if it is not there.
- * @returns its new revision; undefined when somebody has changed it
+ * Writes keys if nobody has changed any of them since its revision; 0: if it is not there. All are written, or none.
+ * @returns their new revision; undefined when somebody has changed one
  */
 export async function putIfUnchanged(
   pd: Endpoint,
-  { key, value, revision }: Pick<Entry, 'key' | 'value' | 'revision'>,
+  puts: readonly Pick<Entry, 'key' | 'value' | 'revision'>[],
 ): Promise<bigint | undefined> {
-  const at = Buffer.from(key);
-  const put = { key: at, value: Buffer.from(value) };
   const { succeeded, header } = await pd.grpc(TXN, {
-    compare: unchanged(at, revision) ?? [],
-    success: [{ request: { case: 'requestPut', value: put } }],
+    compare: puts.map(({ key, revision }) => unchanged(Buffer.from(key), revision)),
+    success: puts.map(({ key, value }) => ({
+      request: { case: 'requestPut' as const, value: { key: Buffer.from(key), value: Buffer.from(value) } },
+    })),
   });
   return succeeded ? header?.revision : undefined;
 }
@@ -98,7 +116,7 @@ export async function deleteIfUnchanged(
 ): Promise<boolean> {
   const at = Buffer.from(key);
   const { succeeded } = await pd.grpc(TXN, {
-    compare: unchanged(at, revision) ?? [],
+    compare: [unchanged(at, revision)],
     success: [{ request: { case: 'requestDeleteRange', value: { key: at } } }],
   });
   return succeeded;

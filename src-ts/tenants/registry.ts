@@ -46,7 +46,7 @@ export function ruleOf(tenant: Tenant): LabelRule {
 }
 
 /** The number in the boundaries of a tenant with the table codec. */
-function numberIn(start: Buffer): number | undefined {
+export function numberIn(start: Buffer): number | undefined {
   const key = fromMemcomparable(start);
   if (key?.length !== 9 || key[0] !== 0x74 || key.readUIntBE(3, 6) !== 0) return undefined;
   const number = key.readUInt16BE(1) - 0x8000;

@@ -11,6 +11,7 @@ import { moveOf, save, update, type MoveRecord } from '../../src-ts/move/record.
 import type { Tools } from '../../src-ts/move/steps.ts';
 import { work } from '../../src-ts/move/worker.ts';
 import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { EtcdModel } from '../harness/support/etcd-model.ts';
 
 const TENANT = 'alpha';
 const HOME: Place = {};
@@ -19,47 +20,10 @@ const SLOW_MS = 250;
 const KEYS = ['a', 'b', 'c', 'd', 'e', 'slow'];
 const LIMITS = { settleMs: 2, holdMs: 1500, obeyMs: 500, maxLagMs: 1000, calmMs: 100 };
 
-/** etcd with one key space and revisions: what record.ts asks it. */
-class Etcd {
-  private revision = 1n;
-  private readonly keys = new Map<string, { value: Uint8Array; revision: bigint }>();
-
-  readonly endpoint = {
-    http: async () => ({ stores: [{ store: { id: 1, address: 'store', state_name: 'Up' } }] }),
-    grpc: async ({ path }: { path: string }, fields: never) => {
-      await sleep(0);
-      return path.endsWith('/Txn') ? this.txn(fields) : this.range();
-    },
-  } as unknown as Endpoint;
-
-  private range(): unknown {
-    const kvs = [...this.keys].map(([key, { value, revision }]) => ({
-      key: Buffer.from(key),
-      value,
-      lease: 0n,
-      modRevision: revision,
-    }));
-    return { kvs };
-  }
-
-  private txn({
-    compare: [compare],
-    success: [op],
-  }: {
-    compare: [{ key: Uint8Array; targetUnion: { value: bigint } }];
-    success: [{ request: { case: string; value: { value: Uint8Array } } }];
-  }): unknown {
-    const key = Buffer.from(compare.key).toString();
-    const succeeded = (this.keys.get(key)?.revision ?? 0n) === compare.targetUnion.value;
-    if (succeeded) {
-      this.revision++;
-      if (op.request.case === 'requestPut')
-        this.keys.set(key, { value: op.request.value.value, revision: this.revision });
-      else this.keys.delete(key);
-    }
-    return { succeeded, header: { revision: this.revision } };
-  }
-}
+/** What PD answers. */
+const PD_HTTP = {
+  '/stores': { stores: [{ store: { id: 1, address: 'store', state_name: 'Up' } }] },
+};
 
 interface Version {
   readonly start: number;
@@ -315,7 +279,7 @@ function abandoned({ worker, ...record }: MoveRecord): MoveRecord {
 
 /** Runs movers one after the other: each dies after a random time. */
 async function mortalMovers(
-  etcd: Etcd,
+  etcd: EtcdModel,
   world: World,
   isOver: () => boolean,
   lifeMs: () => number,
@@ -354,7 +318,7 @@ async function mortalMovers(
   }
 }
 
-async function wish(etcd: Etcd, isOver: () => boolean): Promise<void> {
+async function wish(etcd: EtcdModel, isOver: () => boolean): Promise<void> {
   while (!isOver()) {
     await sleep(20);
     await update(etcd.endpoint, TENANT, (record) =>
@@ -363,7 +327,7 @@ async function wish(etcd: Etcd, isOver: () => boolean): Promise<void> {
   }
 }
 
-async function newMove(etcd: Etcd): Promise<void> {
+async function newMove(etcd: EtcdModel): Promise<void> {
   const record: MoveRecord = {
     tenant: TENANT,
     number: 1,
@@ -391,7 +355,7 @@ async function movesUnderLoad(
   world: World,
   { switches, lifeMs, timeoutMs = 30_000 }: { switches: number; lifeMs: () => number; timeoutMs?: number },
 ): Promise<Ended> {
-  const etcd = new Etcd();
+  const etcd = new EtcdModel(PD_HTTP);
   await newMove(etcd);
   let over = false;
   const isOver = (): boolean => over;
@@ -439,7 +403,7 @@ describe('the steps of a move', () => {
 });
 
 test('a move begins when bulk loads from before have ended', async () => {
-  const [etcd, world, life] = [new Etcd(), new World(), new AbortController()];
+  const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
   await newMove(etcd);
   world.bulk = 1;
   const working = work(

@@ -17,6 +17,7 @@ import {
 } from './move/wishes.ts';
 import { oci } from './oci.ts';
 import { render } from './render.ts';
+import { applyRules, getRouting, planRules } from './routing.ts';
 import { schema } from './schema.ts';
 import { addTenants } from './tenants/add.ts';
 import { adoptTenants } from './tenants/adopt.ts';
@@ -32,6 +33,7 @@ import { validate } from './validate.ts';
 /** Words that only hold other commands. */
 export const GROUPS: Readonly<Record<string, string>> = {
   move: 'move a tenant to another key range while it works, and back',
+  routing: 'see and change which tenant is served where, several at once',
   tenants: 'add, adopt, list, limit, suspend, empty and remove the tenants of a storage layer',
 };
 
@@ -60,6 +62,9 @@ export const COMMANDS: readonly Definition[] = [
   pauseMove,
   resumeMove,
   throttleMove,
+  getRouting,
+  planRules,
+  applyRules,
   doctor,
   top,
   usage,

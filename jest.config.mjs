@@ -30,5 +30,6 @@ export default {
     project('move', 600_000),
     project('mesh', 600_000),
     project('versions', 600_000),
+    project('clients', 600_000),
   ],
 };

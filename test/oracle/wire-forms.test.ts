@@ -8,7 +8,7 @@ import { spaceNamed } from '../../fuzz/spaces.ts';
 import { lists, read, Wire, write, type Node } from '../../fuzz/tree.ts';
 import { EMPTY, hex, unhex } from '../harness/model/bytes.ts';
 import { Random } from '../harness/model/random.ts';
-import { hasCargo } from '../harness/stack/builds.ts';
+import { hasProgram } from '../harness/stack/builds.ts';
 import { buildFilter, Filter, Status, type Way } from '../unit/filter.ts';
 import { upstreamDescriptors } from './descriptors.ts';
 import { isNumberList, numbersOf, scattered } from './forms.ts';
@@ -41,7 +41,7 @@ interface Trial {
 }
 
 const title = 'wire forms';
-if (hasCargo()) describe(title, suite);
+if (hasProgram('cargo')) describe(title, suite);
 else describe.skip(`${title} (not run: cargo is not installed, and TiKV's encoder is Rust)`, suite);
 
 function suite(): void {

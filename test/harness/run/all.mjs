@@ -64,6 +64,7 @@ await jest('hostile', 'hostile tenants');
 await jest('e2e', 'real servers');
 await jest('shared', 'what tenants share');
 await jest('move', 'moving a tenant');
+await jest('clients', 'clients of TiKV');
 await gc;
 await step('install Istio', undefined, ['--import', 'tsx', 'test/harness/run/install.ts', 'mesh']);
 await jest('mesh', 'a mesh');

@@ -292,21 +292,25 @@ export interface OtherVersion {
   /** The Go module of the server, and its package. */
   readonly requirement: string;
   readonly target: string;
-  readonly flags?: readonly string[];
+  readonly tags?: readonly string[];
+  /** For Go's linker. */
+  readonly linked?: readonly string[];
 }
 
 /** Builds it where it is not cached yet. Gives its path. */
 export async function buildOtherVersion(
-  { folder, requirement, target, flags = [] }: OtherVersion,
+  { folder, requirement, target, tags = [], linked = [] }: OtherVersion,
   tell: (detail: string) => void,
 ): Promise<string> {
   const [module, name] = [`versions/${folder}`, basename(target)];
-  const built = await cached(await goEntry(name, module, requirement), (into) =>
+  // Older modules reach into Go's runtime, which today's linker refuses by default.
+  const ldflags = [STRIPPED, '-checklinkname=0', ...linked].join(' ');
+  const entry = await goEntry(name, module, requirement);
+  const key = linked.length === 0 ? entry.key : `${entry.key}-${digest(ldflags)}`;
+  const built = await cached({ name, key }, (into) =>
     goBuild(module, target, join(into, name), buildLog(folder), tell, [
-      '-ldflags',
-      // Older modules reach into Go's runtime, which today's linker refuses by default.
-      `${STRIPPED} -checklinkname=0`,
-      ...flags,
+      ...['-tags', tags.join(',')],
+      ...['-ldflags', ldflags],
     ]),
   );
   return join(built, name);
@@ -349,9 +353,9 @@ export async function buildTool(
   return join(folder, name);
 }
 
-/** Where Rust's tools are missing, what needs them is skipped. */
-export function hasCargo(): boolean {
-  return spawnSync('cargo', ['--version'], { stdio: 'ignore' }).status === 0;
+/** Where another language's tools are missing, what needs them is skipped. */
+export function hasProgram(name: string): boolean {
+  return spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0;
 }
 
 /** The Rust program under test/harness/servers/wire-forms with the messages of this FileDescriptorSet. Gives its path. */
@@ -370,6 +374,36 @@ export async function buildWireForms(descriptors: Uint8Array): Promise<string> {
     await rm(target, { recursive: true });
   });
   return join(folder, name);
+}
+
+/** The Rust program under test/clients/rust, which calls TiKV as users of `tikv-client` do. Gives its path. */
+export async function buildRustClient(): Promise<string> {
+  const name = 'rust-client';
+  const crate = join(REPOSITORY, 'test/clients/rust');
+  const sources = ['Cargo.toml', 'Cargo.lock', 'src/main.rs'];
+  const key = digest(...(await Promise.all(sources.map((path) => readFile(join(crate, path))))));
+  const folder = await cached({ name, key }, async (into) => {
+    const target = join(cacheRoot(), 'built', `${name}-target`);
+    await command(buildLog(name), 'cargo', ['build', '--locked', '--target-dir', target], crate);
+    await copyFile(join(target, 'debug', name), join(into, name));
+  });
+  return join(folder, name);
+}
+
+/** The Java program under test/clients/java. Gives the folder of its `classes`, and of what they need, in `lib`. */
+export async function buildJavaClient(): Promise<string> {
+  const name = 'java-client';
+  const [project, source] = ['pom.xml', 'Client.java'].map((file) =>
+    join(REPOSITORY, 'test/clients/java', file),
+  ) as [string, string];
+  const key = digest(await readFile(project), await readFile(source));
+  return cached({ name, key }, async (into) => {
+    const [lib, classes] = [join(into, 'lib'), join(into, 'classes')];
+    const copy = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies';
+    const maven = ['--batch-mode', '--quiet', '--file', project, copy, `-DoutputDirectory=${lib}`];
+    await command(buildLog(name), 'mvn', maven);
+    await command(buildLog(name), 'javac', ['-cp', join(lib, '*'), '-d', classes, source]);
+  });
 }
 
 async function toolEntry(name: string, module: string): Promise<CacheEntry> {

@@ -5,6 +5,7 @@ import { configSources, type ConfigSource } from '../config/sources.ts';
 import { CommandError } from '../errors.ts';
 import { MeshFileError, readMeshFile, type MeshFile } from '../manifests/mesh-file.ts';
 import { tenantsIn } from '../tenants/config-file.ts';
+import { unknownTenant } from '../tenants/registry.ts';
 import type { Tenant } from '../tenants/tenant.ts';
 
 /** What every command that reads a configuration takes. */
@@ -59,6 +60,14 @@ export function readConfig(path: string): ConfigSource {
 
 export function noConfig(path: string): CommandError {
   return new CommandError('INVALID', `${path}: holds no pluginConfig`, `give ${CONFIG_FILE}`);
+}
+
+/** The tenant with this name. @throws CommandError with the name that was probably meant */
+export function tenantNamed(all: readonly Tenant[], name: string, path: string): Tenant {
+  const found = all.find((one) => one.name === name);
+  if (found) return found;
+  const known = all.map((one) => one.name);
+  throw unknownTenant(name, known, path);
 }
 
 /** The tenants of the first pluginConfig of a file. */

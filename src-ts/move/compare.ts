@@ -1,10 +1,10 @@
 /** Compares both sides of a move, while it goes on. */
 import { CommandError } from '../errors.ts';
-import { Endpoint, type EndpointOptions } from '../pd/endpoint.ts';
+import type { EndpointOptions } from '../pd/endpoint.ts';
+import type { Clusters } from './clusters.ts';
 import { diff, type DiffResult } from './diff.ts';
 import { sidesOf } from './engine-of.ts';
 import type { MoveRecord } from './record.ts';
-import { Storage } from './storage.ts';
 import { Throttle } from './throttle.ts';
 
 /**
@@ -13,21 +13,24 @@ import { Throttle } from './throttle.ts';
  */
 export async function compareSides(
   options: EndpointOptions,
+  clusters: Clusters,
   record: MoveRecord,
   onProgress: (done: number, of: number) => void,
 ): Promise<DiffResult> {
   const { resolvedTs = '0' } = (record.progress ?? {}) as { resolvedTs?: string };
-  if (record.state !== 'following' || resolvedTs === '0')
+  // Each part of a copy was read at a time of its own. Before the last of these, the copy shows nothing of it.
+  const isWhole = BigInt(resolvedTs) >= BigInt(record.to.readableSince ?? 0);
+  if (record.state !== 'following' || resolvedTs === '0' || !isWhole)
     throw new CommandError(
       'REFUSED',
       `${record.tenant} is ${record.state}, and its copy is not complete at any time yet`,
       `wait until it follows: tidb-mesh move show ${record.tenant}`,
     );
-  const storage = new Storage(new Endpoint(options));
+  const { source, target, close } = sidesOf(options, clusters, record);
   try {
     const throttle = new Throttle(record.throttle);
-    return await diff({ ...sidesOf(storage, record), ts: BigInt(resolvedTs), throttle, onProgress });
+    return await diff({ source, target, ts: BigInt(resolvedTs), throttle, onProgress });
   } finally {
-    storage.close();
+    close();
   }
 }

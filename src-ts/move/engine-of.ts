@@ -1,6 +1,7 @@
-/** The engine that moves keys between two places of one storage layer. */
+/** The engine that moves keys between two places: of the storage layer, or of a cluster outside of the mesh. */
 import { Endpoint, type EndpointOptions } from '../pd/endpoint.ts';
 import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
+import { entries } from '../pd/etcd.ts';
 import { CommandError } from '../errors.ts';
 import { waitForBoundaries } from '../tenants/boundaries.ts';
 import { conflict, registered, registeredIn, ruleId, ruleOf } from '../tenants/registry.ts';
@@ -8,10 +9,12 @@ import { Applier } from './apply.ts';
 import { copy, planCopy, presplit, rangeOfChunk, type CopyState } from './copy.ts';
 import { Follower, type FollowState } from './feed.ts';
 import type { Engine, Following } from './engine.ts';
+import { carryGroups, type GroupSide } from './groups.ts';
 import { KeyMap, keySpaceOf } from './key-space.ts';
 import { carryLocks, dropPessimisticLocks, settle } from './locks.ts';
 import { tenantAt, type Place } from './place.ts';
 import type { MoveRecord } from './record.ts';
+import { clusterNamed, type Clusters } from './clusters.ts';
 import { destroy, highestEpoch, isEmpty, keepHistory, releaseHistory } from './space.ts';
 import { Storage, type Side } from './storage.ts';
 import { Throttle } from './throttle.ts';
@@ -36,19 +39,70 @@ function readSince({ progress }: MoveRecord): bigint | undefined {
 }
 
 /** Both sides of a move: where the tenant is served, and its copy. */
-export function sidesOf(
-  storage: Storage,
-  { tenant: name, number, from, to }: MoveRecord,
-): { source: Side; target: Side } {
-  const sideAt = (place: Place): Side => ({ storage, space: keySpaceOf(tenantAt({ name, number }, place)) });
-  return { source: sideAt(from), target: sideAt(to) };
+export interface Sides {
+  readonly source: Side;
+  readonly target: Side;
+  close(): void;
 }
 
-/** @param options how to reach PD and the stores, as a system principal */
-export function makeEngine(options: EndpointOptions, record: MoveRecord): Engine {
-  const storage = new Storage(new Endpoint(options));
+/**
+ * @param options how to reach PD and the stores of the mesh, as a system principal
+ * @param clusters those outside of the mesh
+ * @throws CommandError when the record names another cluster
+ */
+export function sidesOf(
+  options: EndpointOptions,
+  clusters: Clusters,
+  { tenant: name, number, from, to }: MoveRecord,
+): Sides {
+  const home = new Storage(new Endpoint(options));
+  const opened = [home];
+  const sideAt = (place: Place): Side => {
+    let storage = home;
+    if (place.cluster !== undefined) {
+      storage = new Storage(new Endpoint(clusterNamed(clusters, place.cluster)));
+      opened.push(storage);
+    }
+    return { storage, space: keySpaceOf(tenantAt({ name, number }, place)) };
+  };
+  const close = (): void => {
+    for (const storage of opened) storage.close();
+  };
+  try {
+    return { source: sideAt(from), target: sideAt(to), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** TiDB: pkg/domain/infosync ServerInformationPath. A TiDB that has died is there until its lease ends, a minute at most. */
+const SERVERS = '/tidb/server/info/';
+
+/** Addresses of the TiDBs of a cluster outside of the mesh. */
+export async function tidbsOf(pd: Endpoint): Promise<string[]> {
+  return (await entries(pd, SERVERS)).map(({ value }) => {
+    try {
+      const { ip, listening_port: port } = JSON.parse(value) as { ip?: string; listening_port?: number };
+      return `${ip ?? '?'}:${port ?? '?'}`;
+    } catch {
+      return 'a TiDB of unknown address';
+    }
+  });
+}
+
+/** See `sidesOf`. */
+export function makeEngine(
+  options: EndpointOptions,
+  record: MoveRecord,
+  clusters: Clusters = new Map(),
+): Engine {
   const { tenant: name, number, from, to } = record;
-  const { source, target } = sidesOf(storage, record);
+  const { source, target, close } = sidesOf(options, clusters, record);
+  const isImport = source.storage !== target.storage;
+  /** The side in the mesh, and where. */
+  const home = from.cluster === undefined ? source.storage : target.storage;
+  const homePlace = from.cluster === undefined ? from : to;
   const map = new KeyMap(source.space, target.space);
   const throttle = new Throttle(record.throttle);
   const parts = { source, target, map, throttle };
@@ -57,7 +111,7 @@ export function makeEngine(options: EndpointOptions, record: MoveRecord): Engine
   let follower: Follower | undefined;
 
   const reserve = async (): Promise<void> => {
-    const others = (await registered(storage.pd)).filter(
+    const others = (await registered(home.pd)).filter(
       (other) => other.name !== name && ruleId(other.name) !== targetRuleId(name),
     );
     const clash = conflict(tenantAt({ name, number }, to), others);
@@ -69,9 +123,9 @@ export function makeEngine(options: EndpointOptions, record: MoveRecord): Engine
         `give it up, and take another place: tidb-mesh move cancel ${name}`,
       );
     const rule = { ...ruleOf(tenantAt({ name, number }, to)), id: targetRuleId(name) };
-    await setLabelRule(storage.pd, rule);
+    await setLabelRule(home.pd, rule);
     const there = registeredIn(rule);
-    const missing = there ? await waitForBoundaries(storage.pd, [there], BOUNDARIES_MS) : [];
+    const missing = there ? await waitForBoundaries(home.pd, [there], BOUNDARIES_MS) : [];
     if (missing.length > 0)
       throw new CommandError(
         'REFUSED',
@@ -104,13 +158,13 @@ export function makeEngine(options: EndpointOptions, record: MoveRecord): Engine
 
   return {
     prepare: async () => {
-      kept ??= readSince(record) ?? (await storage.timestamp());
-      await keepHistory(storage, name, kept, KEEP_SECONDS);
+      kept ??= readSince(record) ?? (await source.storage.timestamp());
+      await keepHistory(source.storage, name, kept, KEEP_SECONDS);
       await reserve();
     },
     renew: async () => {
       if (follower) kept = oldest(follower.state());
-      if (kept !== undefined) await keepHistory(storage, name, kept, KEEP_SECONDS);
+      if (kept !== undefined) await keepHistory(source.storage, name, kept, KEEP_SECONDS);
     },
     copy: async (progress, saved, signal) => {
       const state = (progress as CopyState | undefined) ?? (await planCopy(source));
@@ -135,24 +189,39 @@ export function makeEngine(options: EndpointOptions, record: MoveRecord): Engine
       return Promise.resolve(follow(checkpoint));
     },
     limit: (rates) => throttle.set(rates),
-    timestamp: () => storage.timestamp(),
+    timestamp: () => source.storage.timestamp(),
+    targetTimestamp: () => target.storage.timestamp(),
+    tidbs: async () => (from.cluster === undefined ? [] : tidbsOf(source.storage.pd)),
     highestVersion: async () => (await highestEpoch(source)).version,
     readableSince: (progress) =>
       isFollow(progress)
         ? progress.spans.map(({ checkpoint }) => BigInt(checkpoint)).reduce((a, b) => (a > b ? a : b))
         : undefined,
     settle: async () => void (await settle(source, target, map)),
-    carryLocks: async () => void (await carryLocks(source, target, map)),
+    carryLocks: async () => {
+      // The TiDBs of an imported tenant do not live across a switch, and their open transactions end with them.
+      if (!isImport) await carryLocks(source, target, map);
+    },
+    carryNames: async () => {
+      const sideOf = ({ storage }: Side): GroupSide => ({
+        pd: storage.pd,
+        number: storage === home ? number : undefined,
+      });
+      if (isImport) await carryGroups(sideOf(source), sideOf(target));
+    },
     dropCarriedLocks: async () => void (await dropPessimisticLocks(target)),
     destroyTarget: async () => {
       // The keys of tenant 0 are no range of their own: the cluster's lie among them.
       if (target.space.start.length > 0) await destroy(target);
     },
     release: async () => {
-      await releaseHistory(storage, name);
-      await setLabelRule(storage.pd, ruleOf(tenantAt({ name, number }, from)));
-      await deleteLabelRule(storage.pd, targetRuleId(name));
+      await releaseHistory(home, name);
+      // A cluster that is gone keeps nothing, and one that is only away keeps it for an hour.
+      const away = source.storage === home ? target.storage : source.storage;
+      if (isImport) await releaseHistory(away, name).catch(() => undefined);
+      await setLabelRule(home.pd, ruleOf(tenantAt({ name, number }, homePlace)));
+      await deleteLabelRule(home.pd, targetRuleId(name));
     },
-    close: () => storage.close(),
+    close,
   };
 }

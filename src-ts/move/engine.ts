@@ -42,8 +42,12 @@ export interface Engine {
   follow(checkpoint: unknown): Promise<Following>;
   /** Takes another limit, which holds from now on. */
   limit(throttle: Throttle): void;
-  /** A current timestamp of PD. */
+  /** A current timestamp of the source's PD. */
   timestamp(): Promise<bigint>;
+  /** Of the target's, which is another one when a cluster outside of the mesh is one side. */
+  targetTimestamp(): Promise<bigint>;
+  /** Addresses of the TiDBs that run at a source outside of the mesh. */
+  tidbs(): Promise<string[]>;
   /** The highest version of the source's regions. */
   highestVersion(): Promise<number>;
   /** Nothing older than this can be read at the target; undefined when all history is there. */
@@ -52,6 +56,8 @@ export interface Engine {
   settle(): Promise<void>;
   /** Takes the source's pessimistic locks at the target, too. Everything else is there already, and nobody writes. */
   carryLocks(): Promise<void>;
+  /** Gives an imported tenant's resource groups to the target. Others keep theirs. */
+  carryNames(): Promise<void>;
   /** Removes pessimistic locks that a switch has left at what is the target now. */
   dropCarriedLocks(): Promise<void>;
   /** Destroys all keys of the target, and what was kept for the move. */

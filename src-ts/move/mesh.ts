@@ -17,7 +17,10 @@ export interface Order {
 
 /** What the configuration says of a tenant, as far as moves are concerned. */
 export interface Orders {
+  /** In the mesh, never a cluster outside of it. */
   readonly place: Place;
+  /** Set when the tenant comes from a cluster outside: `suspended` while it is served there. */
+  readonly state?: 'active' | 'suspended';
   readonly move?: Order;
 }
 

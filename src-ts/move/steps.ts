@@ -18,10 +18,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError } from '../errors.ts';
 import { stores } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
+import { millisOf } from '../pd/timestamp.ts';
 import type { Tell } from '../tell.ts';
 import type { Engine, Following } from './engine.ts';
 import { obeyed, order, type Mesh, type Order, type Orders, type Phase, type Quiet } from './mesh.ts';
-import type { Place } from './place.ts';
+import { placeText, type Place } from './place.ts';
 import { forget, moveOf, Overtaken, save, type MoveRecord, type Stored, type Switch } from './record.ts';
 
 export interface Limits {
@@ -71,8 +72,24 @@ const BEAT_MS = 2000;
 const LOOK_MS = 100;
 /** Versions of regions may grow meanwhile. */
 const VERSION_MARGIN = 4096;
+/** How far the clock of a cluster's PD and the mesh's may be apart, and how long a switch from a cluster may carry over. */
+const CLOCK_MS = 2000;
+const CATCH_UP_MS = 60_000;
+/** TiDBs that a text names. */
+const MOST_SHOWN = 5;
 /** The filter takes no larger epochOffset (assembly/tenant/config.ts). */
 const MOST_OFFSET = 2 ** 31;
+
+/** One side is a cluster outside of the mesh. */
+function isImport({ from, to }: MoveRecord): boolean {
+  return from.cluster !== undefined || to.cluster !== undefined;
+}
+
+function lagObjection(lagMs: number, mostMs: number): string | undefined {
+  return lagMs > mostMs
+    ? `the target is ${lagMs} ms behind, more than ${mostMs}: wait, or give --max-lag`
+    : undefined;
+}
 
 /** Drives one move as long as it is this worker's. */
 export class Move {
@@ -172,9 +189,18 @@ export class Move {
     await this.change({ problem, wish: wish === 'switch' ? undefined : wish }).catch(() => undefined);
   }
 
+  /** What the filters are told while the tenant is served there. */
+  private ordersAt(served: Place): Orders {
+    const { from, to } = this.record;
+    const home = [from, to].find(({ cluster }) => cluster === undefined) ?? served;
+    // Of a tenant that is served outside, nothing passes.
+    if (served.cluster !== undefined) return { place: home, state: 'suspended' };
+    return isImport(this.record) ? { place: served, state: 'active' } : { place: served };
+  }
+
   private orders(phase: Phase, serial: number, until?: number): Orders & { readonly move: Order } {
     return {
-      place: this.record.from,
+      ...this.ordersAt(this.record.from),
       move: { serial, phase, ...(until === undefined ? {} : { until: Math.round(until) }) },
     };
   }
@@ -290,7 +316,11 @@ export class Move {
           await this.change({ progress: this.progressOf(following) });
         }
         if (this.record.wish === 'switch') {
-          if (await this.switch(engine, following)) return false;
+          const isDone =
+            this.record.from.cluster === undefined
+              ? await this.switch(engine, following)
+              : await this.switchFromCluster(engine, following);
+          if (isDone) return false;
         } else if (this.record.isPaused || (await this.isToEnd())) return false;
         await Promise.race([sleep(LOOK_MS), following.failed]);
         await this.look();
@@ -315,9 +345,9 @@ export class Move {
       await this.change({ wish: undefined, problem: why });
       return false;
     }
-    if (following.lagMs > maxLagMs) {
-      const why = `the target is ${following.lagMs} ms behind, more than ${maxLagMs}: wait, or give --max-lag`;
-      await this.change({ wish: undefined, problem: why });
+    const late = lagObjection(following.lagMs, maxLagMs);
+    if (late !== undefined) {
+      await this.change({ wish: undefined, problem: late });
       return false;
     }
     const serial = this.record.serial + 1;
@@ -352,6 +382,8 @@ export class Move {
       const fence = await engine.timestamp();
       await this.catchUp(following, fence, Date.now() + obeyMs);
       await engine.carryLocks();
+      await engine.carryNames();
+      await this.waitForClock(engine, fence);
       const served = await this.placeAtTarget(engine);
       await this.change({
         state: 'committing',
@@ -364,6 +396,83 @@ export class Move {
       await engine.dropCarriedLocks().catch(() => undefined);
       await this.goBack(error instanceof Error ? error.message : String(error));
       return this.record.state !== 'following';
+    }
+  }
+
+  /**
+   * A switch from a cluster outside of the mesh. No filter is in front of it, so its TiDBs must have ended.
+   * @returns true when the tenant is to be served in the mesh
+   */
+  private async switchFromCluster(engine: Engine, following: Following): Promise<boolean> {
+    const { tools, tenant } = this;
+    const { maxLagMs, obeyMs, calmMs, settleMs } = this.limits;
+    const why = (await this.runningTidbs(engine)) ?? lagObjection(following.lagMs, maxLagMs);
+    if (why !== undefined) {
+      await this.change({ wish: undefined, problem: why });
+      return false;
+    }
+    const serial = this.record.serial + 1;
+    await this.change({
+      state: 'switching',
+      serial,
+      problem: undefined,
+      progress: this.progressOf(following),
+    });
+    try {
+      const heldSince = Date.now();
+      tools.tell(`${tenant}: nothing runs at the cluster; carrying the rest over`);
+      // Every filter says that it keeps the tenant suspended until the record says otherwise.
+      const orders = this.orders('calm', serial, Date.now() + calmMs);
+      await order(tools.mesh, tenant, orders, { timeoutMs: obeyMs });
+      await sleep(settleMs);
+      await engine.settle();
+      const fence = await engine.timestamp();
+      await this.catchUp(following, fence, Date.now() + CATCH_UP_MS);
+      await engine.carryNames();
+      await this.waitForClock(engine, fence);
+      const again = await this.runningTidbs(engine);
+      if (again !== undefined) throw new Error(again);
+      await this.change({
+        state: 'committing',
+        wish: undefined,
+        committed: {
+          served: this.record.to,
+          fence: String(fence),
+          writesHeldSince: heldSince,
+          allHeldSince: heldSince,
+        },
+      });
+      return true;
+    } catch (error) {
+      if (error instanceof Lost) throw error;
+      await this.goBack(error instanceof Error ? error.message : String(error));
+      return this.record.state !== 'following';
+    }
+  }
+
+  /** Why the cluster outside of the mesh cannot be left yet. */
+  private async runningTidbs(engine: Engine): Promise<string | undefined> {
+    const running = await engine.tidbs();
+    if (running.length === 0) return undefined;
+    const shown = running.slice(0, MOST_SHOWN).join(', ') + (running.length > MOST_SHOWN ? ', …' : '');
+    const many = running.length === 1 ? '1 TiDB runs' : `${running.length} TiDBs run`;
+    return `${many} at ${placeText(this.record, this.record.from)}: ${shown}; stop all of them, and ask again`;
+  }
+
+  /** Waits until the target's PD gives timestamps behind all that the tenant has seen. Only a cluster outside has a PD of its own. */
+  private async waitForClock(engine: Engine, fence: bigint): Promise<void> {
+    const deadline = Date.now() + CLOCK_MS;
+    for (;;) {
+      const there = await engine.targetTimestamp();
+      if (there > fence) return;
+      const behindMs = millisOf(fence) - millisOf(there);
+      if (Date.now() + behindMs > deadline)
+        throw new CommandError(
+          'REFUSED',
+          `the clock of PD at ${placeText(this.record, this.record.to)} is ${(behindMs / 1000).toFixed(1)} s behind`,
+          'set the clocks of both PDs right (NTP), and switch again',
+        );
+      await sleep(Math.max(1, Math.min(behindMs, LOOK_MS)));
     }
   }
 
@@ -391,6 +500,8 @@ export class Move {
   /** Where the tenant will be served: with versions of regions that are above all that its clients have seen. */
   private async placeAtTarget(engine: Engine): Promise<Place> {
     const { from, to } = this.record;
+    // Their TiDBs start anew, and know no regions.
+    if (isImport(this.record)) return to;
     const seen = (from.epochOffset ?? 0) + (await engine.highestVersion()) + VERSION_MARGIN;
     if (seen > MOST_OFFSET)
       throw new CommandError(
@@ -421,7 +532,7 @@ export class Move {
     const serial = this.record.serial + 1;
     await this.change({ serial });
     const move: Order = { serial, phase: 'calm', until: Date.now() + this.limits.calmMs };
-    await this.tools.mesh.tell(this.tenant, { place: served, move });
+    await this.tools.mesh.tell(this.tenant, { ...this.ordersAt(served), move });
     await obeyed(this.tools.mesh, this.tenant, move, { timeoutMs: this.limits.obeyMs });
     const now = Date.now();
     const done: Switch = {
@@ -454,7 +565,7 @@ export class Move {
     await this.open('prepare');
     if (progress !== undefined || history.length > 0) await engine.destroyTarget();
     await engine.release();
-    await order(tools.mesh, tenant, { place: from }, { timeoutMs: limits.obeyMs });
+    await order(tools.mesh, tenant, this.ordersAt(from), { timeoutMs: limits.obeyMs });
     for (;;) {
       await this.change({});
       try {

@@ -136,6 +136,9 @@ class World {
       follow: async (checkpoint) => this.follow(source, target, checkpoint as number),
       limit: () => undefined,
       timestamp: async () => BigInt(++this.now),
+      targetTimestamp: async () => BigInt(++this.now),
+      tidbs: async () => [],
+      carryNames: async () => undefined,
       highestVersion: async () => 7,
       readableSince: () => undefined,
       settle: async () => {

@@ -4,6 +4,7 @@ import { doctor } from './doctor.ts';
 import { explain } from './explain.ts';
 import { createMoveCommand } from './move/create.ts';
 import { diffMove } from './move/diff.ts';
+import { importCluster } from './move/import.ts';
 import { runMoves } from './move/run.ts';
 import { listMoves, showMove } from './move/show.ts';
 import {
@@ -51,6 +52,7 @@ export const COMMANDS: readonly Definition[] = [
   emptyTenants,
   removeTenants,
   createMoveCommand,
+  importCluster,
   runMoves,
   listMoves,
   showMove,

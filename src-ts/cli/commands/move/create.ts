@@ -2,8 +2,7 @@
 import { CommandError, EXIT } from '../../../errors.ts';
 import { createMove } from '../../../move/create.ts';
 import { placeText, type Place } from '../../../move/place.ts';
-import { unknownTenant } from '../../../tenants/registry.ts';
-import { readTenants, withConfig } from '../../files.ts';
+import { readTenants, tenantNamed, withConfig } from '../../files.ts';
 import { pdCommand } from '../../pd.ts';
 import { parseName, parseNumber } from '../tenants/names.ts';
 import { throttleOf, withDryRun, withThrottle, type DryRunOptions, type ThrottleOptions } from './options.ts';
@@ -42,13 +41,7 @@ follows its changes: tidb-mesh move run. The tenant is served where it was until
     ),
   run: async (pd, { args: [name], options, tell }) => {
     const all = readTenants(options.config);
-    const tenant = all.find((one) => one.name === name);
-    if (!tenant)
-      throw unknownTenant(
-        name,
-        all.map((one) => one.name),
-        options.config,
-      );
+    const tenant = tenantNamed(all, name, options.config);
     const to = target(options);
     tell(`checking whether ${name} can move to ${placeText(tenant, to)}`);
     const { dryRun = false } = options;

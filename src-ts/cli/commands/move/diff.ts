@@ -7,20 +7,23 @@ import type { EndpointOptions } from '../../../pd/endpoint.ts';
 import { table } from '../../output.ts';
 import { pdCommand } from '../../pd.ts';
 import { parseName } from '../tenants/names.ts';
+import { clustersOf, withClusters, type ClustersOptions } from './options.ts';
 
 const MIB = 2 ** 20;
 
-export const diffMove = pdCommand<EndpointOptions, [string]>({
+export const diffMove = pdCommand<ClustersOptions & EndpointOptions, [string]>({
   name: 'move diff',
   summary: 'compare both sides of a move, while it goes on',
   about: `The stores compute checksums of both sides at one timestamp. Where they differ, ranges are halved down to
 the keys. Nothing is stopped.`,
   examples: ['tidb-mesh move diff alpha --pd http://pd:2379'],
   exits: { [EXIT.ok]: 'equal', [EXIT.failed]: 'different, or refused' },
-  define: (command) => command.argument('<name>', "the tenant's name", parseName),
+  define: (command) => withClusters(command.argument('<name>', "the tenant's name", parseName)),
   run: async (pd, { args: [name], options, tell }) => {
     const { record } = await moveOf(pd, name);
-    const result = await compareSides(options, record, (done, of) => tell(`${done} of ${of} ranges`));
+    const result = await compareSides(options, clustersOf(options), record, (done, of) =>
+      tell(`${done} of ${of} ranges`),
+    );
     const value = { ...result, ts: String(result.ts) };
     return {
       value,

@@ -1,6 +1,8 @@
 /** Options that commands of moves have in common. */
 import { InvalidArgumentError, type Command } from 'commander';
+import { readClusters, type Clusters } from '../../../move/clusters.ts';
 import type { Throttle } from '../../../move/record.ts';
+import { readText } from '../../files.ts';
 
 export interface DryRunOptions {
   readonly dryRun?: boolean;
@@ -13,6 +15,19 @@ export function withDryRun(command: Command): Command {
 export interface ThrottleOptions {
   readonly bytesPerSecond?: number;
   readonly requestsPerSecond?: number;
+}
+
+export interface ClustersOptions {
+  readonly clusters?: string;
+}
+
+export function withClusters(command: Command, isRequired = false): Command {
+  const [flags, use] = ['--clusters <file>', 'describes clusters outside of the mesh, see docs/import.md'];
+  return isRequired ? command.requiredOption(flags, use) : command.option(flags, use);
+}
+
+export function clustersOf({ clusters }: ClustersOptions): Clusters {
+  return clusters === undefined ? new Map() : readClusters(readText(clusters), clusters);
 }
 
 function parseRate(text: string): number {

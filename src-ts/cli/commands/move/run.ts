@@ -9,8 +9,9 @@ import { overEnvoys, withEnvoys, type EnvoyOptions } from '../../envoys.ts';
 import { withConfig } from '../../files.ts';
 import { pdCommand } from '../../pd.ts';
 import { parseName } from '../tenants/names.ts';
+import { clustersOf, withClusters, type ClustersOptions } from './options.ts';
 
-interface Options extends EnvoyOptions {
+interface Options extends ClustersOptions, EnvoyOptions {
   readonly config: string;
   readonly apply?: string;
   readonly maxLag: number;
@@ -47,13 +48,15 @@ the address of every PD and store as --envoy, since all their filters must obey 
   ],
   define: (command) =>
     withEnvoys(
-      withConfig(
-        command.argument('[names...]', 'only for these tenants', (name: string, names: string[] = []) => [
-          ...names,
-          parseName(name),
-        ]),
-        'the file to change, neither a manifest nor -',
-        true,
+      withClusters(
+        withConfig(
+          command.argument('[names...]', 'only for these tenants', (name: string, names: string[] = []) => [
+            ...names,
+            parseName(name),
+          ]),
+          'the file to change, neither a manifest nor -',
+          true,
+        ),
       ),
     )
       .option('--apply <command>', 'shell command that brings the file, its $1, to the Envoys')
@@ -73,6 +76,7 @@ the address of every PD and store as --envoy, since all their filters must obey 
         'without the filters nothing can be switched safely',
         'give the address of every PD and store: --envoy URL…',
       );
+    const clusters = clustersOf(options);
     const stop = new AbortController();
     const end = (): void => stop.abort();
     process.once('SIGINT', end).once('SIGTERM', end);
@@ -85,7 +89,7 @@ the address of every PD and store as --envoy, since all their filters must obey 
           id: `${HOST}:${process.pid}`,
           isGone,
           limits: { maxLagMs: maxLag * SECOND_MS, holdMs: hold * SECOND_MS },
-          engineOf: (record) => makeEngine(options, record),
+          engineOf: (record) => makeEngine(options, record, clusters),
           tell,
         },
         stop.signal,

@@ -1,0 +1,263 @@
+/**
+ * A stock cluster, filled before there was any mesh, becomes a tenant: its PD, store and TiDB are its own. It is copied and followed while
+ * clients write, switched, written to in the mesh, taken back, and switched for good.
+ */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Clusters } from '../../src-ts/move/clusters.ts';
+import { compareSides } from '../../src-ts/move/compare.ts';
+import { makeEngine } from '../../src-ts/move/engine-of.ts';
+import { createImport, type ImportOptions } from '../../src-ts/move/import.ts';
+import { vmsOf, type Mesh, type Orders } from '../../src-ts/move/mesh.ts';
+import { findMove, moveOf, type MoveRecord } from '../../src-ts/move/record.ts';
+import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
+import { work } from '../../src-ts/move/worker.ts';
+import { resourceGroups, safePoints } from '../../src-ts/pd/cluster.ts';
+import { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { addTenant } from '../../src-ts/tenants/add.ts';
+import type { Tenant } from '../../src-ts/tenants/tenant.ts';
+import { startStack, SYSTEM_PRINCIPAL, type PluginConfig, type Stack } from '../harness/stack/stack.ts';
+import type { Tidb } from '../harness/stack/tidb.ts';
+import { createBank, judge, runBank, type Ledger } from './ledger.ts';
+
+const ALPHA: Tenant = { name: 'alpha', number: 1 };
+const BETA: Tenant = { name: 'beta', number: 2 };
+const CLUSTER = 'shop';
+const WAIT_MS = 90_000;
+
+let shop: Stack;
+let mesh: Stack;
+let home: Endpoint;
+let outside: Endpoint;
+let envoys: Endpoint[];
+let config: PluginConfig;
+let working: Promise<void> | undefined;
+/** The other PD's clock, as the worker sees it. */
+let isBehind = false;
+const stop = new AbortController();
+const said: string[] = [];
+
+const clusters = (): Clusters => new Map([[CLUSTER, { pd: shop.pd.directUrl }]]);
+
+/** The configuration with these orders for alpha. */
+function withOrders({ place, state, move }: Orders): unknown {
+  const alpha = { ...ALPHA, ...place, ...(state ? { state } : {}), ...(move ? { move } : {}) };
+  return { ...config, tenants: [alpha, BETA] };
+}
+
+beforeAll(async () => {
+  [shop, mesh] = await Promise.all([
+    startStack({ mesh: false, startTidbs: false }),
+    startStack({
+      watched: true,
+      startTidbs: false,
+      boundaries: false,
+      pluginConfig: (standard: PluginConfig) => {
+        config = standard;
+        return withOrders({ place: {}, state: 'suspended' });
+      },
+    }),
+  ]);
+  home = new Endpoint({ pd: mesh.pd.directUrl });
+  outside = new Endpoint({ pd: shop.pd.directUrl });
+  const certs = await mesh.certs.client(SYSTEM_PRINCIPAL);
+  envoys = [mesh.pd.meshAddress, mesh.store.meshAddress].map(
+    (at) => new Endpoint({ pd: `https://${at}`, ...certs }),
+  );
+  for (const tenant of [ALPHA, BETA])
+    await addTenant(home, tenant, { withData: false, timeoutMs: WAIT_MS, tell: () => {} });
+});
+
+afterAll(async () => {
+  stop.abort();
+  await working;
+  for (const endpoint of [home, outside, ...(envoys ?? [])]) endpoint?.close();
+  await Promise.all([shop?.stop(), mesh?.stop()]);
+});
+
+function startWorker(): void {
+  const filters: Mesh = {
+    hosts: envoys.map(({ url }) => url.host),
+    tell: (_, orders) => mesh.configure(withOrders(orders)),
+    vms: () => vmsOf(envoys),
+  };
+  working = work(
+    {
+      pd: home,
+      mesh: filters,
+      id: 'the test',
+      limits: { calmMs: 3000 },
+      engineOf: (record: MoveRecord) => {
+        const engine = makeEngine({ pd: mesh.pd.directUrl }, record, clusters());
+        return { ...engine, targetTimestamp: async () => (isBehind ? 1n : engine.targetTimestamp()) };
+      },
+      tell: (line) => said.push(line),
+    },
+    stop.signal,
+  );
+}
+
+async function until(isSo: (record: MoveRecord) => boolean): Promise<MoveRecord> {
+  const deadline = Date.now() + WAIT_MS;
+  for (;;) {
+    const { record } = await moveOf(home, 'alpha');
+    if (isSo(record)) return record;
+    if (Date.now() > deadline)
+      throw new Error(`${record.state}, ${record.problem ?? ''}: ${said.slice(-5).join('; ')}`);
+    await sleep(50);
+  }
+}
+
+async function switched(verb: 'switch' | 'reverse'): Promise<MoveRecord> {
+  const { switches } = await ask(home, 'alpha', verb);
+  const record = await fulfilled(home, 'alpha', { switches, timeoutMs: WAIT_MS, tell: () => {} });
+  return record!;
+}
+
+/** Compares as soon as the copy is complete at some time. */
+const differences = async (): Promise<readonly unknown[]> => {
+  const record = await until(({ progress, to }) => {
+    const { resolvedTs = '0' } = (progress ?? {}) as { resolvedTs?: string };
+    return resolvedTs !== '0' && BigInt(resolvedTs) >= BigInt(to.readableSince ?? 0);
+  });
+  return (await compareSides({ pd: mesh.pd.directUrl }, clusters(), record, () => {})).differences;
+};
+
+const stateOfAlpha = async (): Promise<string | undefined> => {
+  // What the filters have been told last.
+  const [vm] = await vmsOf(envoys);
+  return vm?.moves.find(({ tenant }) => tenant === 'alpha')?.phase;
+};
+
+describe('a cluster outside of the mesh', () => {
+  let tidb: Tidb;
+  let over = false;
+  let running: Promise<Ledger>;
+  let ledger: Ledger;
+  const options = (): ImportOptions => ({
+    tenant: { ...ALPHA, state: 'suspended' },
+    cluster: CLUSTER,
+    outside,
+  });
+
+  test('is not imported into a tenant that could write, nor into itself', async () => {
+    tidb = await shop.startTidb({ direct: true, name: 'tidb-shop' });
+    await createBank(tidb.mysqlPort);
+    const session = await tidb.connect();
+    await session.query('CREATE RESOURCE GROUP reports RU_PER_SEC = 500');
+    await session.query('CREATE USER clerk IDENTIFIED BY "secret"');
+    await session.close();
+    const begin = (fields: Partial<ImportOptions>): Promise<MoveRecord> =>
+      createImport(home, { ...options(), ...fields, dryRun: true });
+    await expect(begin({ tenant: ALPHA })).rejects.toThrow('alpha is active');
+    await expect(begin({ outside: home })).rejects.toThrow("is the mesh's own storage layer");
+    await expect(begin({ tenant: { name: 'gamma', number: 3, state: 'suspended' } })).rejects.toThrow(
+      'PD does not know gamma',
+    );
+    await expect(findMove(home, 'alpha')).resolves.toBeUndefined();
+  });
+
+  test('is copied and followed while its TiDB works', async () => {
+    running = runBank(tidb.mysqlPort, { clients: 4, pauseMs: 5 }, () => over);
+    await createImport(home, options());
+    startWorker();
+    await until(({ state }) => state === 'following');
+    const session = await tidb.connect();
+    await session.query('CREATE TABLE bank.later (id INT PRIMARY KEY, v INT)');
+    await session.query('INSERT INTO bank.later VALUES (1, 1), (2, 4)');
+    await session.query('ALTER TABLE bank.later ADD COLUMN w INT DEFAULT 9');
+    await session.close();
+    expect(await differences()).toEqual([]);
+  });
+
+  test('is not left while a TiDB runs there', async () => {
+    await expect(switched('switch')).rejects.toThrow(/1 TiDB runs at cluster shop: .+:\d+; stop all of them/);
+    expect((await moveOf(home, 'alpha')).record).toMatchObject({ state: 'following', switches: 0 });
+  });
+
+  test('is served in the mesh when it has stopped, with all that was committed', async () => {
+    over = true;
+    ledger = await running;
+    expect(ledger.wrong).toEqual([]);
+    await tidb.stop();
+    isBehind = true;
+    await expect(switched('switch')).rejects.toThrow(/the clock of PD at number 1 is .* behind/);
+    isBehind = false;
+    const record = await switched('switch');
+    expect(record.from).not.toHaveProperty('cluster');
+    expect(record.to).toEqual({ cluster: CLUSTER });
+    tidb = await mesh.startTidb({ tenant: 'alpha' });
+    expect(await judge(tidb.mysqlPort, ledger)).toEqual([]);
+    const session = await tidb.connect();
+    expect(await session.query('SELECT * FROM bank.later')).toEqual([
+      { id: 1, v: 1, w: 9 },
+      { id: 2, v: 4, w: 9 },
+    ]);
+    expect(await session.query("SELECT COUNT(*) AS n FROM mysql.user WHERE user = 'clerk'")).toEqual([
+      { n: 1 },
+    ]);
+    const groups = (await resourceGroups(home)).map(({ name }) => name);
+    expect(groups).toContain('1:reports');
+    expect(
+      await session.query("SELECT name FROM information_schema.resource_groups WHERE name = 'reports'"),
+    ).toEqual([{ name: 'reports' }]);
+    await session.close();
+  });
+
+  test('has what was written in the mesh when it is taken back', async () => {
+    let done = false;
+    const written: number[] = [];
+    const writing = (async () => {
+      const session = await tidb.connect();
+      await session.query('CREATE TABLE bank.more (id INT PRIMARY KEY)');
+      await session.query('DROP RESOURCE GROUP reports');
+      await session.query('CREATE RESOURCE GROUP nights RU_PER_SEC = 100');
+      for (let id = 0; !done; id++) {
+        await session.query('INSERT INTO bank.more VALUES (?)', [id]);
+        written.push(id);
+        await sleep(5);
+      }
+    })().catch((error: unknown) => String(error));
+    while (written.length < 50) await sleep(20);
+    expect(await differences()).toEqual([]);
+    await switched('reverse');
+    // The TiDB in the mesh runs on, and is told so.
+    done = (await Promise.race([writing, sleep(WAIT_MS)])) !== undefined;
+    expect(String(await writing)).toContain('suspended');
+    await tidb.stop();
+    tidb = await shop.startTidb({ direct: true, name: 'tidb-shop-again' });
+    expect(await judge(tidb.mysqlPort, ledger)).toEqual([]);
+    const session = await tidb.connect();
+    const there = (await session.query('SELECT id FROM bank.more ORDER BY id')).map(({ id }) => Number(id));
+    // The last one may have been committed without an answer.
+    expect(there.slice(0, written.length)).toEqual(written);
+    expect(there.length - written.length).toBeLessThanOrEqual(1);
+    await session.query('ADMIN CHECK TABLE bank.more');
+    await session.query('INSERT INTO bank.more VALUES (1000000)');
+    await session.close();
+    const groups = (await resourceGroups(outside)).map(({ name }) => name);
+    expect(groups).toContain('nights');
+    expect(groups).not.toContain('reports');
+  });
+
+  test('is left for good, and keeps its keys', async () => {
+    await tidb.stop();
+    await switched('switch');
+    tidb = await mesh.startTidb({ tenant: 'alpha', name: 'tidb-alpha-again' });
+    const session = await tidb.connect();
+    expect(await session.query('SELECT COUNT(*) AS n FROM bank.more WHERE id = 1000000')).toEqual([{ n: 1 }]);
+    expect(await judge(tidb.mysqlPort, ledger)).toEqual([]);
+    await ask(home, 'alpha', 'complete');
+    await fulfilled(home, 'alpha', { switches: 99, timeoutMs: WAIT_MS, tell: () => {} });
+    expect(await findMove(home, 'alpha')).toBeUndefined();
+    await session.query('INSERT INTO bank.more VALUES (1000001)');
+    await session.close();
+    expect(await stateOfAlpha()).toBeUndefined();
+    for (const pd of [home, outside]) {
+      const points = (await safePoints(pd)).services.map(({ service }) => service);
+      expect(points).not.toContain('tidb-mesh/move/alpha');
+    }
+    const old = await shop.startTidb({ direct: true, name: 'tidb-shop-old' });
+    expect(await judge(old.mysqlPort, ledger)).toEqual([]);
+  });
+});

@@ -3,14 +3,21 @@ import colors from 'picocolors';
 import { cacheRoot } from '../test/harness/stack/cache.ts';
 import { expectInterrupt } from '../test/harness/stack/processes.ts';
 import { progressFor } from '../test/harness/stack/progress.ts';
-import { standardPluginConfig, startStack, type Stack } from '../test/harness/stack/stack.ts';
+import {
+  standardPluginConfig,
+  startStack,
+  type Stack,
+  type StackOptions,
+} from '../test/harness/stack/stack.ts';
+import { beforeImport, IMPORTED, proveImport } from './import.ts';
 import { proveMove } from './move.ts';
 import { prove } from './proof.ts';
-import { showAccess, showMove, showProof } from './show.ts';
+import { showAccess, showImport, showMove, showProof } from './show.ts';
 
 interface Options {
   once?: true;
   move?: true;
+  import?: true;
   json?: true;
   logs?: string;
   wasm?: string;
@@ -25,6 +32,7 @@ const command = new Command('npm run demo --')
   )
   .option('--once', 'end after the proof; exit code 0 if every check holds, 1 otherwise')
   .option('--move', 'instead: move a tenant under load to another key range and back, and end')
+  .option('--import', 'instead: import a cluster that knows no mesh, take it back, and end')
   .option('--json', 'print the proof as JSON on standard output (progress goes to standard error)')
   .option('--logs <folder>', "write the servers' logs there (default: a folder of this run below the cache)")
   .option('--wasm <file>', 'use this build of the filter instead of build/release.wasm')
@@ -39,14 +47,21 @@ Environment:
 The first run builds PD and TiDB from source: about 10 minutes on 2 cores. Later ones start in seconds.`,
   );
 
+function commonOptions({ logs, wasm }: Options): StackOptions {
+  return {
+    progress: progressFor(),
+    ...(logs === undefined ? {} : { logFolder: logs }),
+    ...(wasm === undefined ? {} : { wasmPath: wasm }),
+  };
+}
+
 async function demo(options: Options): Promise<boolean> {
+  if (options.import) return demoImport(options);
   const started = Date.now();
   const stack = await startStack({
-    progress: progressFor(),
+    ...commonOptions(options),
     systemTidb: true,
     watched: options.move === true,
-    ...(options.logs === undefined ? {} : { logFolder: options.logs }),
-    ...(options.wasm === undefined ? {} : { wasmPath: options.wasm }),
   });
   try {
     if (options.move) return await demoMove(stack, options);
@@ -75,6 +90,31 @@ async function demoMove(stack: Stack, { json }: Options): Promise<boolean> {
   const proof = await proveMove(stack, standardPluginConfig(stack.tenants), sayOnce());
   print(json ? toJson(proof) : showMove(proof));
   return proof.holds;
+}
+
+async function demoImport(options: Options): Promise<boolean> {
+  const tenants = [IMPORTED, { name: 'beta', number: 2 }];
+  const config = standardPluginConfig(tenants);
+  const mesh = await startStack({
+    ...commonOptions(options),
+    tenants,
+    startTidbs: false,
+    boundaries: false,
+    watched: true,
+    pluginConfig: beforeImport(config),
+  });
+  try {
+    const shop = await startStack({ ...commonOptions(options), mesh: false, startTidbs: false });
+    try {
+      const proof = await proveImport(mesh, shop, config, sayOnce());
+      print(options.json ? toJson(proof) : showImport(proof));
+      return proof.holds;
+    } finally {
+      await shop.stop();
+    }
+  } finally {
+    await mesh.stop();
+  }
 }
 
 /** Says each line once, however often it is told. */

@@ -2,6 +2,7 @@ import Table from 'cli-table3';
 import colors from 'picocolors';
 import type { Stack } from '../test/harness/stack/stack.ts';
 import type { PhysicalKey } from './keys.ts';
+import type { ImportProof } from './import.ts';
 import type { MoveProof } from './move.ts';
 import type { Proof, TenantFacts } from './proof.ts';
 
@@ -28,16 +29,36 @@ export function showMove({ switches, committed, longestMs, errors, wrong }: Move
   });
   for (const [i, { writesHeldMs, allHeldMs }] of switches.entries())
     table.push([i % 2 === 0 ? 'to number 5' : 'back', writesHeldMs, allHeldMs]);
-  const mark = wrong.length === 0 ? colors.green('✓') : colors.red('✗');
   return [
     heading('A tenant under load moves to other keys, and back'),
     table.toString(),
     `  ${committed} transactions were committed meanwhile; the longest took ${longestMs} ms`,
     ...Object.entries(errors).map(([kind, count]) => `  ${count} × ${kind}`),
-    `  ${mark} ${wrong.length} wrong: every commit that a client was told of is there, and nothing else`,
-    ...wrong.map((line) => `    ${line}`),
+    verdict(wrong),
     '',
   ].join('\n');
+}
+
+/** What an import has shown. */
+export function showImport({ crossings, wrong }: ImportProof): string {
+  const table = new Table({
+    head: ['switch', 'down, ms', 'of it the switch, ms', 'transactions before it'],
+    style: { head: [], border: colors.isColorSupported ? ['dim'] : [] },
+  });
+  for (const { to, downMs, switchMs, committed } of crossings) table.push([to, downMs, switchMs, committed]);
+  return [
+    heading('A cluster that knew no mesh becomes a tenant, and goes back'),
+    table.toString(),
+    verdict(wrong),
+    '',
+  ].join('\n');
+}
+
+/** Whether what clients were told is what is there. */
+function verdict(wrong: readonly string[]): string {
+  const mark = wrong.length === 0 ? colors.green('✓') : colors.red('✗');
+  const said = `  ${mark} ${wrong.length} wrong: every commit that a client was told of is there, and nothing else`;
+  return [said, ...wrong.map((line) => `    ${line}`)].join('\n');
 }
 
 /** Command lines for a user to go on with. */

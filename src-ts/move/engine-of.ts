@@ -15,6 +15,7 @@ import { carryLocks, dropPessimisticLocks, settle } from './locks.ts';
 import { tenantAt, type Place } from './place.ts';
 import type { MoveRecord } from './record.ts';
 import { clusterNamed, type Clusters } from './clusters.ts';
+import { carryRules, type RulesSide } from './rules.ts';
 import { destroy, highestEpoch, isEmpty, keepHistory, releaseHistory } from './space.ts';
 import { Storage, type Side } from './storage.ts';
 import { Throttle } from './throttle.ts';
@@ -203,11 +204,14 @@ export function makeEngine(
       if (!isImport) await carryLocks(source, target, map);
     },
     carryNames: async () => {
-      const sideOf = ({ storage }: Side): GroupSide => ({
+      if (!isImport) return;
+      const sideOf = ({ storage, space }: Side): GroupSide & RulesSide => ({
         pd: storage.pd,
-        number: storage === home ? number : undefined,
+        space,
+        ...(storage === home ? { number, tenant: name } : { number: undefined, tenant: undefined }),
       });
-      if (isImport) await carryGroups(sideOf(source), sideOf(target));
+      await carryGroups(sideOf(source), sideOf(target));
+      await carryRules(sideOf(source), sideOf(target));
     },
     dropCarriedLocks: async () => void (await dropPessimisticLocks(target)),
     destroyTarget: async () => {

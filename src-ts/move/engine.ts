@@ -56,7 +56,7 @@ export interface Engine {
   settle(): Promise<void>;
   /** Takes the source's pessimistic locks at the target, too. Everything else is there already, and nobody writes. */
   carryLocks(): Promise<void>;
-  /** Gives an imported tenant's resource groups to the target. Others keep theirs. */
+  /** Gives an imported tenant's resource groups, placement rules and attributes to the target. Others keep theirs. */
   carryNames(): Promise<void>;
   /** Removes pessimistic locks that a switch has left at what is the target now. */
   dropCarriedLocks(): Promise<void>;

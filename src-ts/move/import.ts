@@ -2,7 +2,6 @@
 import { CommandError } from '../errors.ts';
 import { placementRules, stores } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
-import { labelRules } from '../pd/regions.ts';
 import { clusterId, millisOf, timestamp } from '../pd/timestamp.ts';
 import { belongings, etcdPrefix, isEmpty } from '../tenants/belongings.ts';
 import { countKeys } from '../pd/etcd.ts';
@@ -14,9 +13,8 @@ import { moves, save, type MoveRecord, type Throttle } from './record.ts';
 /** How far the clocks of both PDs may be apart, ms. A switch waits at most two seconds. */
 const MOST_SKEW_MS = 1000;
 
-/** Ids of what a TiDB has PD keep: groups of placement rules, and region label rules (TiDB pkg/ddl/placement, pkg/ddl/label). */
-const OWN_RULES = /^(TiDB_DDL_\d+|tiflash)\//;
-const OWN_LABELS = /^schema\//;
+/** The group of placement rules of TiFlash replicas: TiDB pkg/domain/infosync. */
+const TIFLASH = 'tiflash/';
 
 export interface ImportOptions {
   readonly tenant: Tenant;
@@ -24,8 +22,8 @@ export interface ImportOptions {
   readonly cluster: string;
   readonly outside: Endpoint;
   readonly throttle?: Throttle;
-  /** Placement rules and table attributes need not be carried over. */
-  readonly leaveRules?: boolean;
+  /** TiFlash replicas may stay behind. */
+  readonly leaveTiflash?: boolean;
   /** Checks only. */
   readonly dryRun?: boolean;
 }
@@ -81,7 +79,10 @@ async function checkMoves(home: Endpoint, tenant: Tenant, cluster: string): Prom
   }
 }
 
-async function checkCluster(home: Endpoint, { cluster, outside, leaveRules }: ImportOptions): Promise<void> {
+async function checkCluster(
+  home: Endpoint,
+  { cluster, outside, leaveTiflash }: ImportOptions,
+): Promise<void> {
   if ((await clusterId(outside)) === (await clusterId(home)))
     throw refused(
       `cluster ${cluster} is the mesh's own storage layer`,
@@ -106,14 +107,12 @@ async function checkCluster(home: Endpoint, { cluster, outside, leaveRules }: Im
       `the clock of ${there > here ? `cluster ${cluster}` : "the mesh's PD"} is ${(skew / 1000).toFixed(1)} s ahead`,
       'set the clocks of both PDs right (NTP): a tenant must never see a timestamp twice',
     );
-  if (leaveRules) return;
-  const [placement, labels] = await Promise.all([placementRules(outside), labelRules(outside)]);
-  const rules = placement.filter((id) => OWN_RULES.test(id)).length;
-  const attributes = labels.filter(({ id }) => OWN_LABELS.test(id)).length;
-  if (rules + attributes > 0)
+  if (leaveTiflash) return;
+  const replicas = (await placementRules(outside)).filter((id) => id.startsWith(TIFLASH)).length;
+  if (replicas > 0)
     throw refused(
-      `cluster ${cluster} has ${rules} placement rules and ${attributes} table attributes in PD, which are not carried over`,
-      'begin with --leave-rules, and after the switch set placement policies, TiFlash replicas and attributes again',
+      `cluster ${cluster} has TiFlash replicas of ${replicas} tables, and no tenant of the mesh can have any`,
+      'begin with --leave-tiflash, and after the switch: ALTER TABLE … SET TIFLASH REPLICA 0',
     );
 }
 

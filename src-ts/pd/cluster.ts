@@ -62,11 +62,37 @@ export async function version(pd: Endpoint): Promise<string> {
 
 /** Ids of placement rules with their groups, `group/id`. Empty when placement rules are off. */
 export async function placementRules(pd: Endpoint): Promise<string[]> {
-  try {
+  return whenOn(async () => {
     const rules = (await pd.http('GET', `${V1}/config/rules`)) as { group_id: string; id: string }[] | null;
     return (rules ?? []).map((rule) => `${rule.group_id}/${rule.id}`);
+  });
+}
+
+/** A group of placement rules in PD's JSON, with what the commands read of a rule. Everything else stays as PD gave it. */
+export interface PlacementBundle {
+  readonly group_id: string;
+  readonly rules?:
+    readonly { readonly group_id: string; readonly start_key: string; readonly end_key: string }[] | null;
+}
+
+/** All groups of placement rules. Empty when placement rules are off. */
+export async function placementBundles(pd: Endpoint): Promise<PlacementBundle[]> {
+  return whenOn(async () => {
+    const found = (await pd.http('GET', `${V1}/config/placement-rule`)) as PlacementBundle[] | null;
+    return found ?? [];
+  });
+}
+
+/** Makes these groups, or replaces them. Others stay. */
+export async function setPlacementBundles(pd: Endpoint, bundles: readonly PlacementBundle[]): Promise<void> {
+  await pd.http('POST', `${V1}/config/placement-rule?partial=true`, { body: bundles });
+}
+
+/** PD answers 412 when enable-placement-rules is false: then there is none. */
+async function whenOn<T>(read: () => Promise<T[]>): Promise<T[]> {
+  try {
+    return await read();
   } catch (error) {
-    // PD answers 412 when enable-placement-rules is false.
     if ((error as { status?: number }).status === 412) return [];
     throw error;
   }

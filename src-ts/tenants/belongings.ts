@@ -25,9 +25,14 @@ export function etcdPrefix(name: string): string {
   return `/tidb-mesh/${name}:`;
 }
 
+/** What stands before a tenant's names in PD's lists, as assembly/pd-http/rule-names.ts writes it. */
+export function ownPrefix(name: string): string {
+  return `tidb-mesh:${name}:`;
+}
+
 /** True for the names that the filter gives to a tenant's region label rules, groups of placement rules (or `group/id`) and service safe points. */
 export function isTenantsOwn(id: string, name: string): boolean {
-  return id.startsWith(`tidb-mesh:${name}:`);
+  return id.startsWith(ownPrefix(name));
 }
 
 /**

@@ -12,10 +12,12 @@ import { vmsOf, type Mesh, type Orders } from '../../src-ts/move/mesh.ts';
 import { findMove, moveOf, type MoveRecord } from '../../src-ts/move/record.ts';
 import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
-import { resourceGroups, safePoints } from '../../src-ts/pd/cluster.ts';
+import { placementBundles, resourceGroups, safePoints } from '../../src-ts/pd/cluster.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { labelRules } from '../../src-ts/pd/regions.ts';
 import { addTenant } from '../../src-ts/tenants/add.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
+import { principalOf } from '../harness/stack/certs.ts';
 import { startStack, SYSTEM_PRINCIPAL, type PluginConfig, type Stack } from '../harness/stack/stack.ts';
 import type { Tidb } from '../harness/stack/tidb.ts';
 import { createBank, judge, runBank, type Ledger } from './ledger.ts';
@@ -29,6 +31,8 @@ let shop: Stack;
 let mesh: Stack;
 let home: Endpoint;
 let outside: Endpoint;
+/** As alpha's TiDBs see PD. */
+let asAlpha: Endpoint;
 let envoys: Endpoint[];
 let config: PluginConfig;
 let working: Promise<void> | undefined;
@@ -64,6 +68,10 @@ beforeAll(async () => {
   envoys = [mesh.pd.meshAddress, mesh.store.meshAddress].map(
     (at) => new Endpoint({ pd: `https://${at}`, ...certs }),
   );
+  asAlpha = new Endpoint({
+    pd: `https://${mesh.pd.meshAddress}`,
+    ...(await mesh.certs.client(principalOf('alpha'))),
+  });
   for (const tenant of [ALPHA, BETA])
     await addTenant(home, tenant, { withData: false, timeoutMs: WAIT_MS, tell: () => {} });
 });
@@ -71,7 +79,7 @@ beforeAll(async () => {
 afterAll(async () => {
   stop.abort();
   await working;
-  for (const endpoint of [home, outside, ...(envoys ?? [])]) endpoint?.close();
+  for (const endpoint of [home, outside, asAlpha, ...(envoys ?? [])]) endpoint?.close();
   await Promise.all([shop?.stop(), mesh?.stop()]);
 });
 
@@ -123,6 +131,18 @@ const differences = async (): Promise<readonly unknown[]> => {
   return (await compareSides({ pd: mesh.pd.directUrl }, clusters(), record, () => {})).differences;
 };
 
+/** What a TiDB sees of its placement rules and attributes. */
+async function rulesSeen(pd: Endpoint): Promise<{ bundles: unknown[]; labels: unknown[] }> {
+  const bundles = (await placementBundles(pd)).filter(({ group_id: group }) => group.startsWith('TiDB_'));
+  const labels = (await labelRules(pd)).filter(({ id }) => id.startsWith('schema/'));
+  // The second time that PD tells a rule, it has other times and versions.
+  const plain = (text: string): unknown =>
+    JSON.parse(text, (name, value: unknown) =>
+      name === 'version' || name === 'create_timestamp' ? undefined : value,
+    );
+  return plain(JSON.stringify({ bundles, labels })) as { bundles: unknown[]; labels: unknown[] };
+}
+
 const stateOfAlpha = async (): Promise<string | undefined> => {
   // What the filters have been told last.
   const [vm] = await vmsOf(envoys);
@@ -166,6 +186,9 @@ describe('a cluster outside of the mesh', () => {
     await session.query('CREATE TABLE bank.later (id INT PRIMARY KEY, v INT)');
     await session.query('INSERT INTO bank.later VALUES (1, 1), (2, 4)');
     await session.query('ALTER TABLE bank.later ADD COLUMN w INT DEFAULT 9');
+    await session.query('CREATE PLACEMENT POLICY one FOLLOWERS = 2');
+    await session.query('ALTER TABLE bank.later PLACEMENT POLICY = one');
+    await session.query("ALTER TABLE bank.log ATTRIBUTES = 'merge_option=deny'");
     await session.close();
     expect(await differences()).toEqual([]);
   });
@@ -186,6 +209,7 @@ describe('a cluster outside of the mesh', () => {
     const record = await switched('switch');
     expect(record.from).not.toHaveProperty('cluster');
     expect(record.to).toEqual({ cluster: CLUSTER });
+    expect(await rulesSeen(asAlpha)).toEqual(await rulesSeen(outside));
     tidb = await mesh.startTidb({ tenant: 'alpha' });
     expect(await judge(tidb.mysqlPort, ledger)).toEqual([]);
     const session = await tidb.connect();
@@ -211,6 +235,8 @@ describe('a cluster outside of the mesh', () => {
       const session = await tidb.connect();
       await session.query('CREATE TABLE bank.more (id INT PRIMARY KEY)');
       await session.query('DROP RESOURCE GROUP reports');
+      await session.query('ALTER TABLE bank.later PLACEMENT POLICY = DEFAULT');
+      await session.query('ALTER TABLE bank.more PLACEMENT POLICY = one');
       await session.query('CREATE RESOURCE GROUP nights RU_PER_SEC = 100');
       for (let id = 0; !done; id++) {
         await session.query('INSERT INTO bank.more VALUES (?)', [id]);
@@ -220,11 +246,14 @@ describe('a cluster outside of the mesh', () => {
     })().catch((error: unknown) => String(error));
     while (written.length < 50) await sleep(20);
     expect(await differences()).toEqual([]);
+    const seen = await rulesSeen(asAlpha);
+    expect([seen.bundles.length, seen.labels.length]).toEqual([1, 1]);
     await switched('reverse');
     // The TiDB in the mesh runs on, and is told so.
     done = (await Promise.race([writing, sleep(WAIT_MS)])) !== undefined;
     expect(String(await writing)).toContain('suspended');
     await tidb.stop();
+    expect(await rulesSeen(outside)).toEqual(seen);
     tidb = await shop.startTidb({ direct: true, name: 'tidb-shop-again' });
     expect(await judge(tidb.mysqlPort, ledger)).toEqual([]);
     const session = await tidb.connect();

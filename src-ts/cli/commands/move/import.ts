@@ -20,7 +20,7 @@ import {
 interface Options extends ClustersOptions, DryRunOptions, ThrottleOptions {
   readonly config: string;
   readonly from: string;
-  readonly leaveRules?: boolean;
+  readonly leaveTiflash?: boolean;
 }
 
 export const importCluster = pdCommand<Options, [string]>({
@@ -43,17 +43,17 @@ switch, stop them, run \`move switch\`, and start them as TiDBs of the tenant (d
             true,
           ).requiredOption('--from <cluster>', 'the cluster, by its name in --clusters'),
           true,
-        ).option('--leave-rules', 'leave placement rules and table attributes behind'),
+        ).option('--leave-tiflash', 'leave TiFlash replicas behind'),
       ),
     ),
   run: async (pd, { args: [name], options, tell }) => {
-    const { config, from: cluster, leaveRules = false, dryRun = false } = options;
+    const { config, from: cluster, leaveTiflash = false, dryRun = false } = options;
     const tenant = tenantNamed(readTenants(config), name, config);
     const outside = clusterNamed(clustersOf(options), cluster);
     tell(`checking cluster ${cluster} and ${name}`);
     const throttle = throttleOf(options);
     const record = await overPd(outside, (there) =>
-      createImport(pd, { tenant, cluster, outside: there, throttle, leaveRules, dryRun }),
+      createImport(pd, { tenant, cluster, outside: there, throttle, leaveTiflash, dryRun }),
     );
     const way = `cluster ${cluster} into ${placeText(tenant, record.to)}`;
     return {

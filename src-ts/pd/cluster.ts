@@ -10,6 +10,8 @@ export interface Store {
   readonly version: string;
   /** Up, Offline, Down, Tombstone … */
   readonly state: string;
+  /** It has no keys of its own: it copies them for analysis, from the others. */
+  readonly isTiFlash: boolean;
 }
 
 export interface ServiceSafePoint {
@@ -19,16 +21,31 @@ export interface ServiceSafePoint {
   readonly expiresAt: bigint;
 }
 
+interface StoreJson {
+  readonly id: number;
+  readonly address: string;
+  readonly version?: string;
+  readonly state_name?: string;
+  readonly labels?: readonly { readonly key: string; readonly value: string }[];
+}
+
 export async function stores(pd: Endpoint): Promise<Store[]> {
   const answer = (await pd.http('GET', `${V1}/stores`)) as {
-    stores: { store: { id: number; address: string; version?: string; state_name?: string } }[] | null;
+    stores: { store: StoreJson }[] | null;
   };
   return (answer.stores ?? []).map(({ store }) => ({
     id: store.id,
     address: store.address,
     version: store.version ?? '',
     state: store.state_name ?? '',
+    // As TiDB tells them apart: pkg/store/gcworker needsGCOperationForStore.
+    isTiFlash: (store.labels ?? []).some(({ key, value }) => key === 'engine' && value.startsWith('tiflash')),
   }));
+}
+
+/** The stores that hold the keys. */
+export async function keyStores(pd: Endpoint): Promise<Store[]> {
+  return (await stores(pd)).filter(({ state, isTiFlash }) => state !== 'Tombstone' && !isTiFlash);
 }
 
 /** Reads PD's safe point, by which the stores collect garbage, and the service safe points that hold it back. */

@@ -36,7 +36,12 @@ export interface Method<Request extends DescMessage, Answer extends DescMessage>
   readonly answer: Answer;
   /** True when both sides stream. One question is asked. */
   readonly isStream?: boolean;
+  /** How long the answer may take; 10 s without it. */
+  readonly timeoutMs?: number;
 }
+
+/** How a method is called, whatever its messages are. */
+type Timing = Pick<Method<never, never>, 'path' | 'isStream' | 'timeoutMs'>;
 
 /** A call that failed or got no answer. The message names the call. */
 export class CallError extends CommandError {
@@ -164,11 +169,12 @@ export class Endpoint {
    * @throws CallError
    */
   async grpc<Request extends DescMessage, Answer extends DescMessage>(
-    { path, request, answer, isStream = false }: Method<Request, Answer>,
+    method: Method<Request, Answer>,
     fields: MessageInitShape<Request>,
     address = this.url.host,
   ): Promise<MessageShape<Answer>> {
-    const bytes = await this.retry(path, toBinary(request, create(request, fields)), isStream, address);
+    const { path, request, answer } = method;
+    const bytes = await this.retry(method, toBinary(request, create(request, fields)), address);
     try {
       return fromBinary(answer, bytes);
     } catch (error) {
@@ -177,10 +183,11 @@ export class Endpoint {
     }
   }
 
-  private async retry(path: string, message: Uint8Array, isStream: boolean, to: string): Promise<Buffer> {
+  private async retry(method: Timing, message: Uint8Array, to: string): Promise<Buffer> {
+    const { path } = method;
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.ask(to, path, message, isStream);
+        return await this.ask(to, method, message);
       } catch (error) {
         const { code, details } = error as grpc.ServiceError;
         if (code === grpc.status.UNAVAILABLE && attempt < MAX_TRIES) continue;
@@ -242,12 +249,13 @@ export class Endpoint {
     return client;
   }
 
-  private ask(address: string, path: string, message: Uint8Array, stream: boolean): Promise<Buffer> {
+  private ask(address: string, method: Timing, message: Uint8Array): Promise<Buffer> {
+    const { path, isStream = false, timeoutMs = TIMEOUT_MS } = method;
     const client = this.client(address);
     const asIs = (data: Buffer): Buffer => data;
-    const deadline = Date.now() + TIMEOUT_MS;
+    const deadline = Date.now() + timeoutMs;
     const data = Buffer.from(message);
-    if (!stream)
+    if (!isStream)
       return new Promise((resolve, reject) => {
         client.makeUnaryRequest(path, asIs, asIs, data, new grpc.Metadata(), { deadline }, (error, answer) =>
           error ? reject(error) : resolve(answer ?? Buffer.alloc(0)),

@@ -3,12 +3,15 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { stores } from './cluster.ts';
+import { CommandError } from '../errors.ts';
+import { keyStores, stores, type Store } from './cluster.ts';
 import { CallError, type Endpoint } from './endpoint.ts';
 import { regionsIn, type Region } from './regions.ts';
 import { timestamp } from './timestamp.ts';
 import {
   APIVersion,
+  RawDeleteRangeRequestSchema,
+  RawDeleteRangeResponseSchema,
   RawScanRequestSchema,
   RawScanResponseSchema,
   ScanRequestSchema,
@@ -32,6 +35,14 @@ const UNSAFE_DESTROY_RANGE = {
   path: '/tikvpb.Tikv/UnsafeDestroyRange',
   request: UnsafeDestroyRangeRequestSchema,
   answer: UnsafeDestroyRangeResponseSchema,
+  // As TiDB waits: client-go tikvrpc UnsafeDestroyRangeTimeout.
+  timeoutMs: 300_000,
+} as const;
+const RAW_DELETE_RANGE = {
+  path: '/tikvpb.Tikv/RawDeleteRange',
+  request: RawDeleteRangeRequestSchema,
+  answer: RawDeleteRangeResponseSchema,
+  timeoutMs: 300_000,
 } as const;
 
 /** How often a region is tried. A region that splits or elects a leader is back within seconds. */
@@ -144,20 +155,49 @@ export async function countKeysIn(pd: Endpoint, range: StoreRange, limit: number
 }
 
 /**
- * Destroys all keys of a range, with all versions and locks, in all replicas. Calls every store, past Raft, as TiDB does for dropped
- * tables.
+ * Destroys all keys of a range for good.
  * @returns the number of stores
- * @throws CallError when a store refuses or cannot be asked
+ * @throws CommandError when a store refuses or cannot be asked
  */
-export async function destroyKeysIn(pd: Endpoint, { start, end }: StoreRange): Promise<number> {
+export async function destroyKeysIn(pd: Endpoint, range: StoreRange): Promise<number> {
   // With an empty bound, the stores would destroy all they have.
-  if (start.length === 0 || end.length === 0) throw new Error('a range without both ends is not destroyed');
-  const all = (await stores(pd)).filter(({ state }) => state !== 'Tombstone');
+  if (range.start.length === 0 || range.end.length === 0)
+    throw new Error('a range without both ends is not destroyed');
+  const all = await keyStores(pd);
+  // Keys of RawKV lie in the stores as they are, and UnsafeDestroyRange encodes both ends: it would destroy keys behind the range. With
+  // API V2, the stores encode the keys of RawKV, too.
+  if (range.mode === 'raw' && range.keyspaceId === undefined) await deleteRawKeys(pd, range);
+  else await destroyEncoded(pd, range, all);
+  return all.length;
+}
+
+/** Calls every store, past Raft, as TiDB does for dropped tables: all versions and locks are gone, in all replicas. */
+async function destroyEncoded(
+  pd: Endpoint,
+  { start, end }: StoreRange,
+  all: readonly Store[],
+): Promise<void> {
   for (const { id, address } of all) {
-    const answer = await pd.grpc(UNSAFE_DESTROY_RANGE, { startKey: start, endKey: end }, address);
+    const fields = { startKey: start, endKey: end };
+    const answer = await pd.grpc(UNSAFE_DESTROY_RANGE, fields, address).catch((error: unknown) => {
+      throw error instanceof CommandError && error.code === 'UNREACHABLE' ? goesOn(error) : error;
+    });
     const why = answer.error || (answer.regionError ? 'its region changed' : '');
     if (why !== '')
       throw new CallError(`store ${id} could not destroy the range: ${why}`, 0, 'run this again');
   }
-  return all.length;
+}
+
+function goesOn(cause: CommandError): CommandError {
+  const hint = `see that the store runs, and run this again: it goes on (${cause.hint})`;
+  return new CommandError('UNREACHABLE', cause.message, hint, { cause });
+}
+
+async function deleteRawKeys(pd: Endpoint, range: StoreRange): Promise<void> {
+  await overRegions(pd, range, async ({ context, start: startKey, end: endKey, address }) => {
+    const { regionError, error } = await pd.grpc(RAW_DELETE_RANGE, { context, startKey, endKey }, address);
+    if (regionError) return 'again';
+    if (error !== '') throw new CallError(`the range could not be deleted: ${error}`, 0, 'run this again');
+    return 'next';
+  });
 }

@@ -2,7 +2,7 @@
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { belongings, isEmpty } from '../tenants/belongings.ts';
-import { conflict, registered } from '../tenants/registry.ts';
+import { conflict, registeredBeside } from '../tenants/registry.ts';
 import { overlaps, spaceOf, type Tenant } from '../tenants/tenant.ts';
 import { isSamePlace, placeOf, placeText, tenantAt, type Place } from './place.ts';
 import { findMove, moves, save, type MoveRecord, type Throttle } from './record.ts';
@@ -43,7 +43,7 @@ async function check(pd: Endpoint, tenant: Tenant, to: Place, all: readonly Tena
       `${moving.record.tenant} is being moved to or from there`,
       'give it another number or keyspace',
     );
-  const others = (await registered(pd)).filter((other) => other.name !== name);
+  const others = (await registeredBeside(pd, name)).filter((other) => other.name !== name);
   const clash = conflict(target, others);
   if (clash) throw refused(clash.what, clash.hint);
   const twin = all.find(

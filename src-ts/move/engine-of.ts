@@ -4,7 +4,7 @@ import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
 import { entries } from '../pd/etcd.ts';
 import { CommandError } from '../errors.ts';
 import { waitForBoundaries } from '../tenants/boundaries.ts';
-import { conflict, registered, registeredIn, ruleId, ruleOf } from '../tenants/registry.ts';
+import { conflict, registeredBeside, registeredIn, ruleOf, targetRuleId } from '../tenants/registry.ts';
 import { Applier } from './apply.ts';
 import { copy, planCopy, presplit, rangeOfChunk, type CopyState } from './copy.ts';
 import { Follower, type FollowState } from './feed.ts';
@@ -23,11 +23,6 @@ import { Throttle } from './throttle.ts';
 /** How long the source's history is kept without being asked for again, in seconds. */
 const KEEP_SECONDS = 3600;
 const BOUNDARIES_MS = 60_000;
-
-/** The label rule of a move's target, beside the tenant's own. No tenant has a name with a dot. */
-function targetRuleId(tenant: string): string {
-  return `${ruleId(tenant)}.move`;
-}
 
 const isFollow = (progress: unknown): progress is FollowState =>
   typeof progress === 'object' && progress !== null && 'spans' in progress;
@@ -112,9 +107,7 @@ export function makeEngine(
   let follower: Follower | undefined;
 
   const reserve = async (): Promise<void> => {
-    const others = (await registered(home.pd)).filter(
-      (other) => other.name !== name && ruleId(other.name) !== targetRuleId(name),
-    );
+    const others = (await registeredBeside(home.pd, name)).filter((other) => other.name !== name);
     const clash = conflict(tenantAt({ name, number }, to), others);
     if (clash) throw new CommandError('REFUSED', clash.what, clash.hint);
     if (record.progress === undefined && !(await isEmpty(target)))

@@ -145,6 +145,16 @@ export async function moveOf(pd: Endpoint, tenant: string): Promise<Stored> {
   );
 }
 
+/** @throws CommandError while the tenant is being moved */
+export async function mustNotMove(pd: Endpoint, tenant: string): Promise<void> {
+  if (!(await findMove(pd, tenant))) return;
+  throw new CommandError(
+    'REFUSED',
+    `${tenant} is being moved; nothing was changed`,
+    `end the move first: tidb-mesh move complete ${tenant}, or: tidb-mesh move cancel ${tenant}`,
+  );
+}
+
 /** Writes a record that nobody has changed since it was read; a new one has revision 0. @throws Overtaken */
 export async function save(pd: Endpoint, { record, revision }: Stored): Promise<Stored> {
   const saved = await saveAll(pd, [{ record, revision }]);

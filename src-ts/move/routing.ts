@@ -87,8 +87,7 @@ export async function routing(pd: Endpoint): Promise<Routing> {
   const [{ revision, all }, known] = await Promise.all([movesAt(pd), registered(pd)]);
   const moving = all.map(({ record }) => routeOf(record));
   const others = known
-    // The rule of a move's target is no tenant's.
-    .filter(({ name }) => nameError(name) === undefined && !moving.some(({ tenant }) => tenant === name))
+    .filter(({ name }) => !moving.some(({ tenant }) => tenant === name))
     .map((one): Route => ({ tenant: one.name, servedAt: placeIn(one) }));
   const tenants = [...moving, ...others].sort((a, b) => (a.tenant < b.tenant ? -1 : 1));
   const rules = Object.fromEntries(moving.map(({ tenant, rule }) => [tenant, rule ?? '']));

@@ -1,10 +1,20 @@
 /** Adds a tenant to a storage layer: PD splits regions at its boundaries and never merges across, and keeps a resource group for it. */
+import { isDeepStrictEqual } from 'node:util';
 import { CommandError } from '../errors.ts';
+import { mustNotMove } from '../move/record.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
 import { belongings, isEmpty } from './belongings.ts';
 import { waitForBoundaries } from './boundaries.ts';
-import { conflict, registered, registeredIn, ruleId, ruleOf, type Registered } from './registry.ts';
+import {
+  conflict,
+  numberIn,
+  registeredBeside,
+  registeredIn,
+  ruleId,
+  ruleOf,
+  type Registered,
+} from './registry.ts';
 import { makeDefaultGroup } from './request-units.ts';
 import { MAX_NUMBER, spaceOf, type Tenant } from './tenant.ts';
 
@@ -36,8 +46,9 @@ export type Wanted = Omit<Tenant, 'number'> & { readonly number?: number | undef
  * @throws CommandError
  */
 export async function addTenant(pd: Endpoint, wanted: Wanted, options: AddOptions): Promise<Added> {
-  const others = await registered(pd);
+  const others = await registeredBeside(pd, wanted.name);
   const known = others.find(({ name }) => name === wanted.name);
+  if (known) await mustNotMove(pd, wanted.name);
   const { tenant, skipped } =
     wanted.number === undefined && known?.number === undefined
       ? await numbered(pd, wanted, others, options)
@@ -49,9 +60,12 @@ export async function addTenant(pd: Endpoint, wanted: Wanted, options: AddOption
   await setLabelRule(pd, rule);
   if (!known) {
     // Two operators may have taken one number at the same time. Both see it here, and at least one undoes its part.
-    const late = conflict(tenant, await registered(pd));
+    const now = await registeredBeside(pd, tenant.name);
+    const late = conflict(tenant, now);
     if (late !== undefined) {
-      await deleteLabelRule(pd, ruleId(tenant.name));
+      const own = now.find(({ name }) => name === tenant.name);
+      // One who added the same name has written over it, and it counts for them.
+      if (isDeepStrictEqual(own, registeredIn(rule))) await deleteLabelRule(pd, ruleId(tenant.name));
       throw new CommandError(
         'REFUSED',
         `another operator added a conflicting tenant: ${late.what}; nothing was changed`,
@@ -86,7 +100,8 @@ async function numbered(
   others: readonly Registered[],
   options: AddOptions,
 ): Promise<{ tenant: Tenant; skipped: number[] }> {
-  const taken = new Set(others.map(({ number }) => number));
+  // A tenant that has moved, or moves, has keys with another number than its own.
+  const taken = new Set(others.flatMap(({ number, start }) => [number, numberIn(start)]));
   const skipped: number[] = [];
   for (let number = 1; number <= MAX_NUMBER && skipped.length < MAX_SKIPPED; number++) {
     if (taken.has(number)) continue;

@@ -1,5 +1,5 @@
 /** Makes a cluster that was there before the mesh tenant 0. It checks what must hold, and moves nothing: PD gets one more boundary. */
-import { placementRules, resourceGroups, stores } from '../pd/cluster.ts';
+import { keyStores, placementRules, resourceGroups } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { countKeys, entries } from '../pd/etcd.ts';
 import { countKeysIn } from '../pd/ranges.ts';
@@ -7,7 +7,7 @@ import { labelRules } from '../pd/regions.ts';
 import { addTenant } from './add.ts';
 import { etcdPrefix, isEmpty, isTenantsOwn, MOST_KEYS, rangeOf } from './belongings.ts';
 import { holders } from './holders.ts';
-import { conflict, registered, type Registered } from './registry.ts';
+import { conflict, registered, registeredBeside, reserved, type Registered } from './registry.ts';
 import { fromMemcomparable, spaceOf, type KeySpace, type Tenant } from './tenant.ts';
 import type { Tell } from '../tell.ts';
 
@@ -33,7 +33,7 @@ const TENANTS_RULES = 'tidb-mesh:';
 export async function checkAdoption(pd: Endpoint, name: string, tell: Tell): Promise<Check[]> {
   const tenant: Tenant = { name, number: 0 };
   const others = (await registered(pd)).filter((other) => other.name !== name);
-  const against = conflict(tenant, await registered(pd));
+  const against = conflict(tenant, await registeredBeside(pd, name));
   const checks = [
     against ? must(against.what, against.hint) : ok(`no other tenant has the name ${name} or the number 0`),
     await storesAreUp(pd),
@@ -42,14 +42,14 @@ export async function checkAdoption(pd: Endpoint, name: string, tell: Tell): Pro
   return [
     ...checks,
     await hasKeys(pd, spaceOf(tenant)),
-    await nothingAmongTenants(pd, others),
+    await nothingAmongTenants(pd, [...others, ...(await reserved(pd))]),
     await namesAreFree(pd, others),
     ...(await whoRuns(pd)),
   ];
 }
 
 async function storesAreUp(pd: Endpoint): Promise<Check> {
-  const all = (await stores(pd)).filter(({ state }) => state !== 'Tombstone');
+  const all = await keyStores(pd);
   const down = all.filter(({ state }) => state !== 'Up');
   return down.length === 0
     ? ok(all.length === 1 ? 'the store is up' : `all ${all.length} stores are up`)

@@ -5,9 +5,11 @@ import { millisOf } from '../pd/timestamp.ts';
 import { missingBoundaries } from './boundaries.ts';
 import { FIRST_ROUND_MS, firstRound, type FirstRound } from './first-round.ts';
 import { ageText, holders, type Holder } from './holders.ts';
-import { conflict, registered, type Registered } from './registry.ts';
+import { conflict, meet, registered, reserved, type Registered } from './registry.ts';
 import { allRequestUnits, defaultGroupOf, requestUnitsText, type RequestUnits } from './request-units.ts';
 import type { Tenant } from './tenant.ts';
+import { isSamePlace, placeOf, placeText } from '../move/place.ts';
+import { moves, type MoveRecord } from '../move/record.ts';
 
 export type Level = 'ok' | 'warning' | 'wrong';
 
@@ -22,6 +24,7 @@ export const CODES = {
   STORE_NOT_UP: 'storage layer',
   TENANTS: 'tenants',
   NO_TENANTS: 'tenants',
+  BEING_MOVED: 'tenants',
   BOUNDARY_MISSING: 'tenants',
   NUMBER_TWICE: 'tenants',
   KEYS_OVERLAP: 'tenants',
@@ -71,12 +74,13 @@ const wrong = (code: Code, what: string, remedy: string): Finding => finding('wr
 
 /** Everything that was looked at, in the order of the looking. */
 export async function examine(pd: Endpoint, options: DoctorOptions): Promise<Finding[]> {
-  const tenants = await registered(pd);
+  const [tenants, targets, moving] = await Promise.all([registered(pd), reserved(pd), movesOf(pd)]);
   return [
     ...(await versions(pd)),
-    ...(await boundaries(pd, tenants)),
-    ...overlaps(tenants),
-    ...(options.configured ? configuration(tenants, options.configured) : []),
+    ...(await boundaries(pd, tenants, targets)),
+    ...moving.map(beingMoved),
+    ...overlaps([...tenants, ...targets]),
+    ...(options.configured ? configuration(tenants, options.configured, moving) : []),
     ...(options.configured ? limits(options.configured, await allRequestUnits(pd)) : []),
     ...(await garbageCollection(pd, options.maxAgeSeconds)),
   ];
@@ -108,12 +112,36 @@ async function versions(pd: Endpoint): Promise<Finding[]> {
   return findings;
 }
 
-async function boundaries(pd: Endpoint, tenants: readonly Registered[]): Promise<Finding[]> {
+async function movesOf(pd: Endpoint): Promise<MoveRecord[]> {
+  return (await moves(pd)).map(({ record }) => record);
+}
+
+/** Where the rules and the pluginConfig say that the tenant is differs meanwhile, and both are right. */
+function beingMoved(record: MoveRecord): Finding {
+  const { tenant, state, from, to, problem } = record;
+  const what = `${tenant} is being moved from ${placeText(record, from)} to ${placeText(record, to)}: ${state}`;
+  if (problem === undefined) return ok('BEING_MOVED', what);
+  return warning('BEING_MOVED', `${what}; ${problem}`, `look at it: tidb-mesh move show ${tenant}`);
+}
+
+/** True if the pluginConfig has the tenant at one of the two places of its move. */
+function isAtAPlaceOf({ number, from, to }: MoveRecord, tenant: Tenant): boolean {
+  const at = placeOf({ ...tenant });
+  return number === tenant.number && !tenant.prefix && [from, to].some((place) => isSamePlace(place, at));
+}
+
+async function boundaries(
+  pd: Endpoint,
+  tenants: readonly Registered[],
+  targets: readonly Registered[],
+): Promise<Finding[]> {
   if (tenants.length === 0)
     return [
       wrong('NO_TENANTS', 'PD knows no tenants', 'add them: tidb-mesh tenants add --all --config FILE'),
     ];
-  const missing = await missingBoundaries(pd, tenants);
+  const places = targets.map((target) => ({ ...target, name: `the place that ${target.name} is moved to` }));
+  const all = [...tenants, ...places];
+  const missing = await missingBoundaries(pd, all);
   if (missing.length === 0)
     return [
       ok(
@@ -122,10 +150,10 @@ async function boundaries(pd: Endpoint, tenants: readonly Registered[]): Promise
       ),
     ];
   return missing.map(({ tenant, which, region }) => {
-    const neighbours = tenants
+    const neighbours = all
       .filter((other) => other.name !== tenant)
       .filter((other) => {
-        const mine = tenants.find(({ name }) => name === tenant);
+        const mine = all.find(({ name }) => name === tenant);
         return mine && (which === 'first' ? other.end.equals(mine.start) : other.start.equals(mine.end));
       })
       .map(({ name }) => name);
@@ -142,29 +170,37 @@ function overlaps(tenants: readonly Registered[]): Finding[] {
   const findings: Finding[] = [];
   for (const [i, a] of tenants.entries())
     for (const b of tenants.slice(i + 1)) {
+      // A tenant and the place that it is moved to.
+      if (a.name === b.name) continue;
       if (a.number !== undefined && a.number === b.number)
         findings.push(
           wrong(
             'NUMBER_TWICE',
             `${a.name} and ${b.name} both have number ${a.number}`,
-            'remove the one that is not in the pluginConfig, before either writes',
+            "remove the one that is not in the pluginConfig: tidb-mesh tenants remove NAME, which leaves the other's keys",
           ),
         );
-      else if (Buffer.compare(a.start, b.end) < 0 && Buffer.compare(b.start, a.end) < 0)
+      else if (meet(a, b))
         findings.push(
           wrong(
             'KEYS_OVERLAP',
             `the key ranges of ${a.name} and ${b.name} overlap`,
-            'correct the region label rule of one of them',
+            "remove the one that is not in the pluginConfig: tidb-mesh tenants remove NAME, which leaves the other's keys",
           ),
         );
     }
   return findings;
 }
 
-function configuration(tenants: readonly Registered[], configured: readonly Tenant[]): Finding[] {
+function configuration(
+  tenants: readonly Registered[],
+  configured: readonly Tenant[],
+  moving: readonly MoveRecord[],
+): Finding[] {
   const findings: Finding[] = [];
   for (const tenant of configured) {
+    const move = moving.find((record) => record.tenant === tenant.name);
+    if (move && isAtAPlaceOf(move, tenant)) continue;
     const rule = tenants.find(({ name }) => name === tenant.name);
     const against = conflict(tenant, tenants);
     if (against !== undefined)
@@ -172,7 +208,9 @@ function configuration(tenants: readonly Registered[], configured: readonly Tena
         wrong(
           'CONFIG_DIFFERS',
           `the pluginConfig and PD differ: ${against.what}`,
-          'correct the pluginConfig',
+          move
+            ? `see where it is, and correct the pluginConfig: tidb-mesh move show ${tenant.name}`
+            : 'correct the pluginConfig',
         ),
       );
     else if (!rule)

@@ -9,6 +9,8 @@ import { labelRules, type LabelRule } from '../pd/regions.ts';
 import { fromMemcomparable, MAX_NUMBER, pdKey, spaceOf, type Tenant } from './tenant.ts';
 
 const PREFIX = 'tidb-mesh/';
+/** Ends the id of the rule for the place that a tenant is being moved to. No tenant has a name with a dot. */
+const TARGET = '.move';
 const NAME_LABEL = 'tidb-mesh-tenant';
 const NUMBER_LABEL = 'tidb-mesh-number';
 const SPACE_LABEL = 'tidb-mesh-key-space';
@@ -70,10 +72,33 @@ export function registeredIn(rule: LabelRule): Registered | undefined {
   };
 }
 
-/** The tenants that PD has rules for, by number. */
+async function all(pd: Endpoint): Promise<Registered[]> {
+  return (await labelRules(pd)).map(registeredIn).filter((tenant) => tenant !== undefined);
+}
+
+const isTarget = ({ name }: Registered): boolean => name.endsWith(TARGET);
+
+/** The tenants that PD has rules for, by number. While one is being moved, its rule names the place where it was before. */
 export async function registered(pd: Endpoint): Promise<Registered[]> {
-  const found = (await labelRules(pd)).map(registeredIn).filter((tenant) => tenant !== undefined);
+  const found = (await all(pd)).filter((tenant) => !isTarget(tenant));
   return found.sort((a, b) => (a.number ?? MAX_NUMBER) - (b.number ?? MAX_NUMBER));
+}
+
+/** The places that tenants are being moved to, with the names of these tenants. Nobody else may have keys there. */
+export async function reserved(pd: Endpoint): Promise<Registered[]> {
+  const found = (await all(pd)).filter(isTarget);
+  return found.map((one) => ({ ...one, name: one.name.slice(0, -TARGET.length) }));
+}
+
+/** What a tenant of this name must not meet: all other tenants, and the places that they are being moved to; and its own rule. */
+export async function registeredBeside(pd: Endpoint, name: string): Promise<Registered[]> {
+  const [tenants, targets] = await Promise.all([registered(pd), reserved(pd)]);
+  return [...tenants, ...targets.filter((target) => target.name !== name)];
+}
+
+/** True if two tenants have keys in common. */
+export function meet(a: Registered, b: Registered): boolean {
+  return Buffer.compare(a.start, b.end) < 0 && Buffer.compare(b.start, a.end) < 0;
 }
 
 /**
@@ -100,6 +125,11 @@ export function unknownTenant(name: string, known: readonly string[], where: str
 
 export function ruleId(name: string): string {
   return PREFIX + name;
+}
+
+/** The id of the rule for the place that a tenant is being moved to. */
+export function targetRuleId(name: string): string {
+  return PREFIX + name + TARGET;
 }
 
 /** A tenant cannot be added as it is. */

@@ -1,5 +1,6 @@
 /** Removes tenants from a storage layer: first their belongings, then their boundaries. */
 import { CommandError } from '../errors.ts';
+import { mustNotMove } from '../move/record.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { deletePlacementGroup, deleteResourceGroup, placementRules, resourceGroups } from '../pd/cluster.ts';
 import { deletePrefix, entries } from '../pd/etcd.ts';
@@ -16,7 +17,7 @@ import {
   type Belonging,
 } from './belongings.ts';
 import { holders } from './holders.ts';
-import { registered, ruleId } from './registry.ts';
+import { meet, registered, registeredBeside, ruleId, type Registered } from './registry.ts';
 import { removeDefaultGroup } from './request-units.ts';
 import { fromMemcomparable, type KeySpace, type Tenant } from './tenant.ts';
 
@@ -31,13 +32,28 @@ function notEmpty(tenant: string, there: readonly Belonging[]): CommandError {
   );
 }
 
+/** Stands for the number of a tenant that shares it, or has none: no resource group begins with it. */
+const NO_NUMBER = -1;
+
+/** A tenant that PD knows, from its rule. */
+interface Known {
+  /** Without a number that another tenant has, too: what is kept by it may be the other's. */
+  readonly tenant: Tenant;
+  readonly space: KeySpace;
+  /** The other tenants that have some of its keys. */
+  readonly twins: readonly Registered[];
+}
+
 /**
- * The key range of a tenant that PD knows, from its rule, decoded.
- * @throws CommandError for a rule that cannot be read
+ * Finds a tenant, and whether its keys and number are its own.
+ * @throws CommandError for a rule that cannot be read, and while the tenant is being moved
  */
-async function known(pd: Endpoint, name: string): Promise<{ tenant: Tenant; space: KeySpace } | undefined> {
-  const found = (await registered(pd)).find((tenant) => tenant.name === name);
+async function known(pd: Endpoint, name: string): Promise<Known | undefined> {
+  await mustNotMove(pd, name);
+  const all = await registeredBeside(pd, name);
+  const found = all.find((tenant) => tenant.name === name);
   if (!found) return undefined;
+  const others = all.filter((other) => other !== found);
   const [, kind, rest, mode] = /^(keyspace|prefix) (\w+) \((txn|raw)\)$/.exec(found.keySpace) ?? [];
   const isRaw = mode === 'raw';
   const memcomparable = !(kind === 'prefix' && isRaw);
@@ -59,8 +75,12 @@ async function known(pd: Endpoint, name: string): Promise<{ tenant: Tenant; spac
     keyspaceId: kind === 'keyspace' ? Number(rest) : undefined,
     text: found.keySpace,
   };
-  return { tenant: { name, number: found.number ?? -1 }, space };
+  const isShared = others.some(({ number }) => number === found.number);
+  const number = isShared ? NO_NUMBER : (found.number ?? NO_NUMBER);
+  return { tenant: { name, number }, space, twins: others.filter((other) => meet(other, found)) };
 }
+
+const namesOf = (tenants: readonly Registered[]): string => tenants.map(({ name }) => name).join(' and ');
 
 /**
  * Removes a tenant that has no belongings left.
@@ -78,12 +98,16 @@ export async function removeTenant(
     if (left.length > 0) throw notEmpty(name, left);
     return false;
   }
-  // Tenant 0's keys are the cluster's own and stay. Only the boundary is removed.
-  if (found.tenant.number !== 0) {
+  const { tenant, space, twins } = found;
+  // Tenant 0's keys are the cluster's own and stay, and those of a twin are the other's. Only the boundary is removed.
+  if (twins.length > 0) tell(`${namesOf(twins)} has keys of ${name}: only the rule of ${name} is removed`);
+  else if (space.start.length > 0) {
     tell(`asking the stores whether anything of ${name} is left`);
-    const there = await belongings(pd, found.tenant, found.space);
+    const there = await belongings(pd, tenant, space);
     if (there.length > 0) throw notEmpty(name, there);
-    await removeDefaultGroup(pd, found.tenant.number);
+    // Deleted keys have old versions, which the next tenant of this range could read.
+    if (tenant.number !== 0) await destroyKeysIn(pd, rangeOf(space));
+    await removeDefaultGroup(pd, tenant.number);
   }
   await deleteLabelRule(pd, ruleId(name));
   if ((await registered(pd)).some((tenant) => tenant.name === name))
@@ -99,7 +123,7 @@ export async function removeTenant(
 const SERVER_INFO = '/tidb/server/info/';
 
 export interface Emptied {
-  /** The number of stores at which the range was destroyed. */
+  /** The number of stores at which the range was destroyed; 0 when PD had no rule that says which it is. */
   readonly stores: number;
   readonly etcdKeys: number;
   /** Region label rules, groups of placement rules and resource groups that were deleted in PD. */
@@ -121,7 +145,7 @@ async function deleteRules(pd: Endpoint, { name, number }: Tenant): Promise<numb
 
 /**
  * Destroys all keys of a tenant for good, in the stores and in etcd, and what PD keeps for its tables and users. The tenant stays added.
- * @throws CommandError while one of its TiDBs is running, and for tenant 0
+ * @throws CommandError while one of its TiDBs is running, while another tenant has its keys, while it moves, and for tenant 0
  */
 export async function emptyTenant(
   pd: Endpoint,
@@ -129,10 +153,21 @@ export async function emptyTenant(
   tell: (line: string) => void,
 ): Promise<Emptied> {
   const found = await known(pd, name);
-  if (!found)
+  // Its rule may be gone, and something be left by its name.
+  if (!found && (await namedThings(pd, name)).length === 0)
     throw new CommandError('REFUSED', `there is no tenant ${name}`, 'see all: tidb-mesh tenants list');
-  const { tenant, space } = found;
-  if (tenant.number === 0 || space.start.length === 0)
+  const { tenant, space, twins } = found ?? {
+    tenant: { name, number: NO_NUMBER },
+    space: undefined,
+    twins: [],
+  };
+  if (twins.length > 0)
+    throw new CommandError(
+      'REFUSED',
+      `${namesOf(twins)} has the same keys as ${name}; nothing was changed`,
+      `remove the one that is not in the pluginConfig, which removes only its rule: tidb-mesh tenants remove ${name}`,
+    );
+  if (tenant.number === 0 || space?.start.length === 0)
     throw new CommandError(
       'REFUSED',
       `${name} owns the keys that were there before the mesh; this command does not destroy them`,
@@ -147,10 +182,10 @@ export async function emptyTenant(
       'stop them first; the entries of a stopped server expire within two minutes',
     );
   tell(`destroying the keys of ${name}`);
-  const stores = await destroyKeysIn(pd, rangeOf(space));
+  const stores = space ? await destroyKeysIn(pd, rangeOf(space)) : 0;
   const etcdKeys = await deletePrefix(pd, etcdPrefix(name));
   const rules = await deleteRules(pd, tenant);
-  if (!(await isEmpty(pd, space)))
+  if (space && !(await isEmpty(pd, space)))
     throw new CommandError(
       'REFUSED',
       `${name} has keys again: something still writes to it`,

@@ -8,8 +8,8 @@ export const emptyTenants = pdCommand<{ readonly confirm?: string }, [string]>({
   name: 'tenants empty',
   summary: 'destroy all data of a tenant',
   about: `Destroys every key of the tenant in the stores, with all versions, and its keys in PD's etcd. There is
-no way back: take a backup first. It is refused while one of its TiDBs, backups or changefeeds runs.
-The tenant stays added.`,
+no way back: take a backup first. It is refused while one of its TiDBs, backups or changefeeds runs,
+while it is being moved, and while another tenant has some of its keys. The tenant stays added.`,
   examples: ['tidb-mesh tenants empty alpha --confirm alpha --pd http://pd:2379'],
   exits: { [EXIT.failed]: 'refused' },
   define: (command) =>
@@ -21,9 +21,10 @@ The tenant stays added.`,
       throw new CommandError('USAGE', `this destroys all data of ${name}`, `say so with --confirm ${name}`);
     const emptied = await emptyTenant(pd, name, tell);
     const { stores, etcdKeys, rules } = emptied;
+    const atStores = stores === 0 ? '' : `its keys at ${stores} ${stores === 1 ? 'store' : 'stores'} and `;
     return {
       value: { name, ...emptied },
-      text: `${name} is empty: its keys at ${stores} ${stores === 1 ? 'store' : 'stores'} and ${etcdKeys} keys in PD's etcd are destroyed, and ${rules} of its rules and resource groups`,
+      text: `${name} is empty: ${atStores}${etcdKeys} keys in PD's etcd are destroyed, and ${rules} of its rules and resource groups`,
     };
   },
 });

@@ -14,7 +14,8 @@ to remove it. The way:
   2. tidb-mesh tenants empty NAME --confirm NAME      destroys its data for good
   3. tidb-mesh tenants remove NAME
   4. remove it from the pluginConfig
-Doing it again changes nothing.`,
+A tenant that is being moved is refused. If another tenant has some of its keys, nothing but its rule
+is removed. Doing it again changes nothing.`,
   examples: ['tidb-mesh tenants remove alpha --pd http://pd:2379'],
   exits: { [EXIT.ok]: 'removed, or not there', [EXIT.failed]: 'something of it is left' },
   define: (command) => command.argument('<name>', "the tenant's name", parseName),

@@ -3,9 +3,12 @@
  * clients write, switched, written to in the mesh, taken back, and switched for good.
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import type { Clusters } from '../../src-ts/move/clusters.ts';
-import { compareSides } from '../../src-ts/move/compare.ts';
 import { makeEngine } from '../../src-ts/move/engine-of.ts';
 import { createImport, type ImportOptions } from '../../src-ts/move/import.ts';
 import { vmsOf, type Mesh, type Orders } from '../../src-ts/move/mesh.ts';
@@ -17,6 +20,7 @@ import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { labelRules } from '../../src-ts/pd/regions.ts';
 import { addTenant } from '../../src-ts/tenants/add.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
+import { REPOSITORY } from '../harness/stack/builds.ts';
 import { principalOf } from '../harness/stack/certs.ts';
 import { startStack, SYSTEM_PRINCIPAL, type PluginConfig, type Stack } from '../harness/stack/stack.ts';
 import type { Tidb } from '../harness/stack/tidb.ts';
@@ -122,13 +126,37 @@ async function switched(verb: 'switch' | 'reverse'): Promise<MoveRecord> {
   return record!;
 }
 
+/** Runs the command beside the mesh's PD, and reads what it prints. */
+async function command(...args: string[]): Promise<unknown> {
+  const bin = join(REPOSITORY, 'src-ts/cli/bin.mjs');
+  const options = [...args, '--pd', mesh.pd.directUrl, '--json'];
+  const { stdout } = await promisify(execFile)(process.execPath, [bin, ...options], { timeout: WAIT_MS });
+  return JSON.parse(stdout);
+}
+
+/** What the command reads: the clusters, and the mesh's configuration with alpha suspended. */
+function files(): { clusters: string; config: string } {
+  const paths = {
+    clusters: join(mesh.run.data, 'clusters.yaml'),
+    config: join(mesh.run.data, 'mesh.json'),
+  };
+  writeFileSync(paths.clusters, `clusters:\n  ${CLUSTER}:\n    pd: ${shop.pd.directUrl}\n`);
+  writeFileSync(paths.config, JSON.stringify(withOrders({ place: {}, state: 'suspended' })));
+  return paths;
+}
+
 /** Compares as soon as the copy is complete at some time. */
 const differences = async (): Promise<readonly unknown[]> => {
-  const record = await until(({ progress, to }) => {
+  await until(({ progress, to }) => {
     const { resolvedTs = '0' } = (progress ?? {}) as { resolvedTs?: string };
     return resolvedTs !== '0' && BigInt(resolvedTs) >= BigInt(to.readableSince ?? 0);
   });
-  return (await compareSides({ pd: mesh.pd.directUrl }, clusters(), record, () => {})).differences;
+  const found = (await command('move', 'diff', 'alpha', '--clusters', files().clusters)) as {
+    keys: number;
+    differences: unknown[];
+  };
+  expect(found.keys).toBeGreaterThan(1000);
+  return found.differences;
 };
 
 /** What a TiDB sees of its placement rules and attributes. */
@@ -179,7 +207,21 @@ describe('a cluster outside of the mesh', () => {
 
   test('is copied and followed while its TiDB works', async () => {
     running = runBank(tidb.mysqlPort, { clients: 4, pauseMs: 5 }, () => over);
-    await createImport(home, options());
+    const paths = files();
+    const begun = await command(
+      ...[
+        'move',
+        'import',
+        'alpha',
+        '--from',
+        CLUSTER,
+        '--clusters',
+        paths.clusters,
+        '--config',
+        paths.config,
+      ],
+    );
+    expect(begun).toMatchObject({ tenant: 'alpha', from: { cluster: CLUSTER }, to: {}, state: 'planned' });
     startWorker();
     await until(({ state }) => state === 'following');
     const session = await tidb.connect();

@@ -8,17 +8,18 @@ import { conflict, registeredBeside, registeredIn, ruleOf, targetRuleId } from '
 import { Applier } from './apply.ts';
 import { copy, planCopy, presplit, rangeOfChunk, type CopyState } from './copy.ts';
 import { Follower, type FollowState } from './feed.ts';
-import type { Engine, Following } from './engine.ts';
+import type { Engine, Feed, Following } from './engine.ts';
 import { carryGroups, type GroupSide } from './groups.ts';
 import { KeyMap, keySpaceOf } from './key-space.ts';
 import { carryLocks, dropPessimisticLocks, settle } from './locks.ts';
 import { tenantAt, type Place } from './place.ts';
-import type { MoveRecord } from './record.ts';
+import type { ForeignCommit, MoveRecord } from './record.ts';
 import { clusterNamed, type Clusters } from './clusters.ts';
 import { carryRules, type RulesSide } from './rules.ts';
 import { destroy, highestEpoch, isEmpty, keepHistory, releaseHistory } from './space.ts';
 import { Storage, type Side } from './storage.ts';
 import { Throttle } from './throttle.ts';
+import { Watcher, Written } from './watch.ts';
 
 /** How long the source's history is kept without being asked for again, in seconds. */
 const KEEP_SECONDS = 3600;
@@ -32,6 +33,42 @@ function readSince({ progress }: MoveRecord): bigint | undefined {
   const { copy: state } = (progress ?? {}) as { copy?: CopyState };
   const read = (state?.chunks ?? []).flatMap(({ readTs }) => (readTs === undefined ? [] : [BigInt(readTs)]));
   return read.length === 0 ? undefined : read.reduce((a, b) => (a < b ? a : b));
+}
+
+function followingOf(follower: Follower): Following {
+  return {
+    get resolvedTs() {
+      return follower.resolvedTs();
+    },
+    get lagMs() {
+      return follower.lagMs();
+    },
+    get checkpoint() {
+      return follower.state();
+    },
+    failed: follower.failed,
+    stop: () => follower.stop(),
+  };
+}
+
+/** Of a target that is not watched: it has seen all. */
+const NO_FEED: Feed = {
+  resolvedTs: (1n << 64n) - 1n,
+  checkpoint: undefined,
+  failed: new Promise<never>(() => undefined),
+  stop: async () => undefined,
+};
+
+/** The earliest checkpoint. */
+function oldest(states: readonly FollowState[]): bigint {
+  return states
+    .flatMap(({ spans }) => spans.map(({ checkpoint }) => BigInt(checkpoint)))
+    .reduce((a, b) => (a < b ? a : b));
+}
+
+function stateIn(checkpoint: unknown): FollowState {
+  if (isFollow(checkpoint)) return checkpoint;
+  throw new Error('the record does not say where to follow from');
 }
 
 /** Both sides of a move: where the tenant is served, and its copy. */
@@ -104,7 +141,8 @@ export function makeEngine(
   const parts = { source, target, map, throttle };
   /** The earliest timestamp that the move still reads at. */
   let kept: bigint | undefined;
-  let follower: Follower | undefined;
+  const written = new Written(map);
+  const followers: Follower[] = [];
 
   const reserve = async (): Promise<void> => {
     const others = (await registeredBeside(home.pd, name)).filter((other) => other.name !== name);
@@ -130,25 +168,23 @@ export function makeEngine(
 
   const follow = (checkpoint: FollowState): Following => {
     const applier = new Applier({ target, map, throttle });
-    const made = Follower.from({ source, applier }, checkpoint);
-    follower = made;
-    return {
-      get resolvedTs() {
-        return made.resolvedTs();
+    const noted: Pick<Applier, 'apply'> = {
+      apply: (items) => {
+        written.add(items);
+        return applier.apply(items);
       },
-      get lagMs() {
-        return made.lagMs();
-      },
-      get checkpoint() {
-        return made.state();
-      },
-      failed: made.failed,
-      stop: () => made.stop(),
     };
+    const made = Follower.from({ source, applier: noted }, checkpoint);
+    followers.push(made);
+    return followingOf(made);
   };
 
-  const oldest = ({ spans }: FollowState): bigint =>
-    spans.map(({ checkpoint }) => BigInt(checkpoint)).reduce((a, b) => (a < b ? a : b));
+  const watch = (checkpoint: FollowState, onForeign: (commits: readonly ForeignCommit[]) => void): Feed => {
+    const watcher = new Watcher({ source, target, written, onForeign });
+    const made = Follower.from({ source: target, applier: watcher }, checkpoint);
+    followers.push(made);
+    return followingOf(made);
+  };
 
   return {
     prepare: async () => {
@@ -157,7 +193,8 @@ export function makeEngine(
       await reserve();
     },
     renew: async () => {
-      if (follower) kept = oldest(follower.state());
+      // What the watch tells is compared with the source as it was then.
+      if (followers.length > 0) kept = oldest(followers.map((one) => one.state()));
       if (kept !== undefined) await keepHistory(source.storage, name, kept, KEEP_SECONDS);
     },
     copy: async (progress, saved, signal) => {
@@ -177,11 +214,13 @@ export function makeEngine(
     },
     equalAt: (timestamp) =>
       ({ spans: [{ start: '', end: '', checkpoint: String(timestamp) }] }) satisfies FollowState,
-    follow: (checkpoint) => {
-      if (!isFollow(checkpoint)) throw new Error('the record does not say where to follow from');
-      kept = oldest(checkpoint);
-      return Promise.resolve(follow(checkpoint));
+    follow: async (checkpoint) => {
+      const state = stateIn(checkpoint);
+      kept = oldest([state]);
+      return follow(state);
     },
+    // Timestamps of another cluster's PD cannot be compared.
+    watch: async (checkpoint, onForeign) => (isImport ? NO_FEED : watch(stateIn(checkpoint), onForeign)),
     limit: (rates) => throttle.set(rates),
     timestamp: () => source.storage.timestamp(),
     targetTimestamp: () => target.storage.timestamp(),

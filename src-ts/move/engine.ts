@@ -1,18 +1,22 @@
 /** What the steps of a move need done with keys. One engine works in one direction, from one place to another. */
 
-import type { Throttle } from './record.ts';
+import type { ForeignCommit, Throttle } from './record.ts';
 
-/** Changes are being carried over while this lives. */
-export interface Following {
-  /** Everything that was committed at or below is at the target, too. */
+/** A change feed is being read while this lives. */
+export interface Feed {
+  /** Everything that was committed at or below has been seen. */
   readonly resolvedTs: bigint;
-  /** How far the target is behind, ms. */
-  readonly lagMs: number;
-  /** Where another worker can begin to follow. */
+  /** Where another worker can go on. */
   readonly checkpoint: unknown;
   /** Rejects when it cannot go on. Never resolves. */
   readonly failed: Promise<never>;
   stop(): Promise<void>;
+}
+
+/** Changes are being carried over while this lives: what it has seen is at the target, too. */
+export interface Following extends Feed {
+  /** How far the target is behind, ms. */
+  readonly lagMs: number;
 }
 
 export interface Copied {
@@ -40,6 +44,11 @@ export interface Engine {
   /** Where to follow from when source and target are equal at this timestamp. */
   equalAt(timestamp: bigint): unknown;
   follow(checkpoint: unknown): Promise<Following>;
+  /**
+   * Watches the target, where nobody but the mover writes.
+   * @param onForeign hears of commits there that the source does not have
+   */
+  watch(checkpoint: unknown, onForeign: (commits: readonly ForeignCommit[]) => void): Promise<Feed>;
   /** Takes another limit, which holds from now on. */
   limit(throttle: Throttle): void;
   /** A current timestamp of the source's PD. */

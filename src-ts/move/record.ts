@@ -49,6 +49,31 @@ export interface Commitment {
   readonly allHeldSince: number;
 }
 
+/** A commit at the side that is not serving, which nobody but the mover writes to. */
+export interface ForeignCommit {
+  /** Logical, in hex. */
+  readonly key: string;
+  readonly tableId?: string;
+  readonly op: 'put' | 'delete';
+  /** Timestamps of PD, decimal. */
+  readonly startTs: string;
+  readonly commitTs: string;
+}
+
+/** Somebody has written where the tenant is not served: the serving side lacks it. */
+export interface Alarm {
+  /** When it was noticed first, ms since 1970. */
+  readonly at: number;
+  readonly place: Place;
+  /** The first ones, and how many there were. */
+  readonly commits: readonly ForeignCommit[];
+  readonly count: number;
+  /** Every filter holds the tenant's requests because of it. */
+  readonly isStopped: boolean;
+  /** An operator has seen it: the tenant goes on. */
+  readonly isAccepted?: true;
+}
+
 export interface MoveRecord {
   readonly tenant: string;
   /** The tenant's own number, which it keeps. */
@@ -71,6 +96,9 @@ export interface MoveRecord {
   readonly throttle: Throttle;
   /** Who works on it, and until when it need not be asked, ms since 1970. */
   readonly worker?: { readonly id: string; readonly until: number };
+  readonly alarm?: Alarm | undefined;
+  /** The last ones that an operator has accepted. */
+  readonly pastAlarms?: readonly Alarm[];
   /** Why the last step did not succeed. */
   readonly problem?: string | undefined;
   /** ms since 1970. */

@@ -1,6 +1,7 @@
 /** What there is to say of a move. */
 import { placeText } from './place.ts';
 import type { MoveRecord } from './record.ts';
+import { alarmText } from './wishes.ts';
 
 export interface Progress {
   readonly copied?: { readonly bytes: number; readonly keys: number; readonly ofBytes: number };
@@ -18,6 +19,8 @@ export interface Summary {
   /** Of the last switch, ms. */
   readonly heldMs: number | undefined;
   readonly worker: string | undefined;
+  /** In words. */
+  readonly alarm: string | undefined;
   readonly problem: string | undefined;
 }
 
@@ -34,16 +37,17 @@ function progressText({ state, progress, isPaused }: MoveRecord): string {
 }
 
 export function summaryOf(record: MoveRecord): Summary {
-  const { tenant, state, from, to, switches, history, worker, problem, wish } = record;
+  const { tenant, state, from, to, switches, history, worker, problem, wish, alarm } = record;
   return {
     tenant,
-    state: wish === undefined ? state : `${state}, to ${wish}`,
+    state: [state, ...(wish === undefined ? [] : [`to ${wish}`]), ...(alarm ? ['ALARM'] : [])].join(', '),
     from: placeText(record, from),
     to: placeText(record, to),
     progress: progressText(record),
     switches,
     heldMs: history.at(-1)?.writesHeldMs,
     worker: worker && worker.until > Date.now() ? worker.id : undefined,
+    alarm: alarm && alarmText(record, alarm),
     problem,
   };
 }

@@ -13,17 +13,30 @@
  *
  * Before `committed`, any failure leads back to `calm`, and the tenant stays where it was. After a switch, done or not, it stays calm
  * for a while: a transaction whose first prewrites came before must not end by an asynchronous commit.
+ *
+ * While a move follows, the target is watched. A commit there that is none of the mover's is one that the serving side lacks: it is written
+ * into the record as an alarm, and every filter holds the tenant (`final`) until an operator has accepted it.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError } from '../errors.ts';
-import { stores } from '../pd/cluster.ts';
+import { members, stores } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { millisOf } from '../pd/timestamp.ts';
 import type { Tell } from '../tell.ts';
-import type { Engine, Following } from './engine.ts';
+import type { Engine, Feed, Following } from './engine.ts';
 import { obeyed, order, type Mesh, type Order, type Orders, type Phase, type Quiet } from './mesh.ts';
 import { placeText, type Place } from './place.ts';
-import { forget, moveOf, Overtaken, save, type MoveRecord, type Stored, type Switch } from './record.ts';
+import {
+  forget,
+  moveOf,
+  Overtaken,
+  save,
+  type Alarm,
+  type ForeignCommit,
+  type MoveRecord,
+  type Stored,
+  type Switch,
+} from './record.ts';
 
 export interface Limits {
   /** How far behind the target may be when a switch begins, ms. */
@@ -49,16 +62,32 @@ export const DEFAULT_LIMITS: Limits = {
   calmMs: 60_000,
 };
 
+/** What becomes of a tenant when somebody has written where it is not served. */
+export type OnAlarm = 'stop' | 'report';
+
 export interface Tools {
   readonly pd: Endpoint;
   readonly mesh: Mesh;
   /** Names this worker. */
   readonly id: string;
   readonly limits?: Partial<Limits>;
+  /** 'stop' without it. */
+  readonly onAlarm?: OnAlarm;
   engineOf(record: MoveRecord): Engine;
   readonly tell: Tell;
   /** True for a worker that is known to have ended: its claim need not be waited for. */
   readonly isGone?: (id: string) => boolean;
+}
+
+/** What a move that follows reads. */
+interface Feeds {
+  readonly following: Following;
+  /** Of the target. */
+  readonly watching: Feed;
+  /** Commits at the target that are none of the mover's, and in no alarm yet. */
+  readonly foreign: ForeignCommit[];
+  /** Throws when one of them cannot go on. A race with their promises, again and again, would keep all that has lost it. */
+  check(): void;
 }
 
 /** Another worker has taken the move over. */
@@ -70,6 +99,9 @@ const RENEW_MS = 1000;
 /** How often a follower's progress is kept. */
 const BEAT_MS = 2000;
 const LOOK_MS = 100;
+/** Commits that an alarm names, and alarms that a record keeps. */
+const MOST_COMMITS = 20;
+const MOST_ALARMS = 10;
 /** Versions of regions may grow meanwhile. */
 const VERSION_MARGIN = 4096;
 /** How far the clock of a cluster's PD and the mesh's may be apart, and how long a switch from a cluster may carry over. */
@@ -283,7 +315,13 @@ export class Move {
         ...this.record.to,
         ...(since === undefined ? {} : { readableSince: String(since) }),
       };
-      await this.change({ state: 'following', progress: { follow: checkpoint }, to, problem: undefined });
+      const watch = engine.equalAt(await engine.timestamp());
+      await this.change({
+        state: 'following',
+        progress: { follow: checkpoint, watch },
+        to,
+        problem: undefined,
+      });
     } catch (error) {
       if (!stop.signal.aborted) throw error;
       await this.isToEnd();
@@ -301,47 +339,110 @@ export class Move {
   }
 
   private async follow(engine: Engine): Promise<boolean> {
+    await this.lift();
     if (await this.isPaused()) return false;
-    const { follow, equalAt } = (this.record.progress ?? {}) as { follow?: unknown; equalAt?: string };
+    const { progress = {} } = this.record;
+    const { follow, watch, equalAt } = progress as { follow?: unknown; watch?: unknown; equalAt?: string };
+    const equal = equalAt === undefined ? undefined : engine.equalAt(BigInt(equalAt));
     // Of the last switch, or of one that was not done: what is applied would meet them.
     await engine.dropCarriedLocks();
-    const following = await engine.follow(equalAt === undefined ? follow : engine.equalAt(BigInt(equalAt)));
+    const following = await engine.follow(equal ?? follow);
+    const foreign: ForeignCommit[] = [];
+    const watching = await engine.watch(
+      equal ?? watch ?? engine.equalAt(await engine.timestamp()),
+      (commits) => foreign.push(...commits),
+    );
+    let failure: { readonly error: unknown } | undefined;
+    for (const { failed } of [following, watching]) failed.catch((error: unknown) => (failure ??= { error }));
+    const check = (): void => {
+      if (failure) throw failure.error;
+    };
+    const feeds = { following, watching, foreign, check };
     let beat = 0;
     try {
       while (!this.signal.aborted) {
+        if (foreign.length > 0) await this.alarm(foreign.splice(0), feeds);
         if (Date.now() > beat) {
           beat = Date.now() + BEAT_MS;
           await engine.renew();
           engine.limit(this.record.throttle);
-          await this.change({ progress: this.progressOf(following) });
+          await this.change({ progress: this.progressOf(feeds) });
+          await this.halt();
         }
-        if (this.record.wish === 'switch') {
+        await this.lift();
+        if (this.record.wish === 'switch' && !this.record.alarm) {
           const isDone =
             this.record.from.cluster === undefined
-              ? await this.switch(engine, following)
-              : await this.switchFromCluster(engine, following);
+              ? await this.switch(engine, feeds)
+              : await this.switchFromCluster(engine, feeds);
           if (isDone) return false;
         } else if (this.record.isPaused || (await this.isToEnd())) return false;
-        await Promise.race([sleep(LOOK_MS), following.failed]);
+        await sleep(LOOK_MS);
+        check();
         await this.look();
       }
     } finally {
+      await watching.stop();
       await following.stop();
     }
     return false;
   }
 
-  private progressOf({ checkpoint, lagMs, resolvedTs }: Following): unknown {
-    return { follow: checkpoint, lagMs, resolvedTs: String(resolvedTs) };
+  private progressOf({ following, watching }: Feeds): unknown {
+    const { checkpoint, lagMs, resolvedTs } = following;
+    return { follow: checkpoint, watch: watching.checkpoint, lagMs, resolvedTs: String(resolvedTs) };
+  }
+
+  /** Writes down that somebody else has committed at the target. */
+  private async alarm(foreign: readonly ForeignCommit[], feeds: Feeds): Promise<void> {
+    const { alarm: known, to } = this.record;
+    this.tools.tell(
+      `${this.tenant}: ${foreign.length} commits of somebody else at ${placeText(this.record, to)}, where it is not served`,
+    );
+    const alarm: Alarm = {
+      at: known?.at ?? Date.now(),
+      place: to,
+      commits: [...(known?.commits ?? []), ...foreign].slice(0, MOST_COMMITS),
+      count: (known?.count ?? 0) + foreign.length,
+      isStopped: known?.isStopped ?? false,
+    };
+    await this.change({ alarm, wish: undefined, progress: this.progressOf(feeds) });
+    await this.halt();
+  }
+
+  /** Has every filter hold the tenant, as long as there is an alarm. Done again until all of them do. */
+  private async halt(): Promise<void> {
+    const { alarm } = this.record;
+    if (!alarm || alarm.isStopped || alarm.isAccepted || this.tools.onAlarm === 'report') return;
+    const serial = this.record.serial + 1;
+    await this.change({ serial });
+    try {
+      const all = { timeoutMs: this.limits.obeyMs };
+      await order(this.tools.mesh, this.tenant, this.orders('final', serial), all);
+      await this.change({ alarm: { ...alarm, isStopped: true }, problem: undefined });
+    } catch (error) {
+      if (error instanceof Lost) throw error;
+      await this.note(error);
+    }
+  }
+
+  /** Lets the tenant go on when an operator has accepted an alarm. */
+  private async lift(): Promise<void> {
+    const { alarm, pastAlarms = [] } = this.record;
+    if (!alarm?.isAccepted) return;
+    this.tools.tell(`${this.tenant}: goes on after an alarm`);
+    await this.open('prepare');
+    await this.change({ alarm: undefined, pastAlarms: [...pastAlarms, alarm].slice(-MOST_ALARMS) });
   }
 
   /** True when the tenant is to be served at the target. */
-  private async switch(engine: Engine, following: Following): Promise<boolean> {
+  private async switch(engine: Engine, feeds: Feeds): Promise<boolean> {
     const { tools, tenant } = this;
+    const { following, watching, foreign } = feeds;
     const { maxLagMs, holdMs, obeyMs, settleMs, calmMs } = this.limits;
-    const unheard = await this.unheardStores();
+    const unheard = await this.unheard();
     if (unheard.length > 0) {
-      const why = `no filter is asked at ${unheard.join(', ')}: give every store and PD as --envoy`;
+      const why = `no filter is asked at ${unheard.join(', ')}: give every store and member of PD as --envoy, by the address that it advertises`;
       await this.change({ wish: undefined, problem: why });
       return false;
     }
@@ -355,13 +456,14 @@ export class Move {
       state: 'switching',
       serial,
       problem: undefined,
-      progress: this.progressOf(following),
+      progress: this.progressOf(feeds),
     });
     const tell = async (phase: Phase, limits: Parameters<typeof order>[3], until?: number): Promise<void> => {
       tools.tell(`${tenant}: ${phase}`);
       await order(tools.mesh, tenant, this.orders(phase, serial, until), limits);
     };
     try {
+      const watched = await engine.timestamp();
       await tell('calm', { timeoutMs: obeyMs }, Date.now() + calmMs);
       await sleep(settleMs);
       const writesHeldSince = Date.now();
@@ -372,7 +474,11 @@ export class Move {
       await tell('fence', { timeoutMs: rest(), writes: true, finishes: true }, until);
       await engine.settle();
       // Nearly all is carried over while reads still go on.
-      await this.catchUp(following, await engine.timestamp(), until);
+      await this.catchUp(feeds, await engine.timestamp(), until);
+      // From the flip on, commits at the target are right.
+      if (!(await this.reach(watching, watched, until, feeds)))
+        throw new Error('the watch of the target is behind');
+      if (foreign.length > 0) throw new Error('somebody else has written to the target');
       await this.change({});
       if (this.record.wish !== 'switch') throw new Error('it was asked for something else meanwhile');
       const allHeldSince = Date.now();
@@ -380,7 +486,7 @@ export class Move {
       // Now nothing can follow: whatever an Envoy that has just started let through is decided and carried, too.
       await engine.settle();
       const fence = await engine.timestamp();
-      await this.catchUp(following, fence, Date.now() + obeyMs);
+      await this.catchUp(feeds, fence, Date.now() + obeyMs);
       await engine.carryLocks();
       await engine.carryNames();
       await this.waitForClock(engine, fence);
@@ -403,8 +509,9 @@ export class Move {
    * A switch from a cluster outside of the mesh. No filter is in front of it, so its TiDBs must have ended.
    * @returns true when the tenant is to be served in the mesh
    */
-  private async switchFromCluster(engine: Engine, following: Following): Promise<boolean> {
+  private async switchFromCluster(engine: Engine, feeds: Feeds): Promise<boolean> {
     const { tools, tenant } = this;
+    const { following } = feeds;
     const { maxLagMs, obeyMs, calmMs, settleMs } = this.limits;
     const why = (await this.runningTidbs(engine)) ?? lagObjection(following.lagMs, maxLagMs);
     if (why !== undefined) {
@@ -416,7 +523,7 @@ export class Move {
       state: 'switching',
       serial,
       problem: undefined,
-      progress: this.progressOf(following),
+      progress: this.progressOf(feeds),
     });
     try {
       const heldSince = Date.now();
@@ -427,7 +534,7 @@ export class Move {
       await sleep(settleMs);
       await engine.settle();
       const fence = await engine.timestamp();
-      await this.catchUp(following, fence, Date.now() + CATCH_UP_MS);
+      await this.catchUp(feeds, fence, Date.now() + CATCH_UP_MS);
       await engine.carryNames();
       await this.waitForClock(engine, fence);
       const again = await this.runningTidbs(engine);
@@ -476,25 +583,37 @@ export class Move {
     }
   }
 
-  /** Addresses of stores at which no filter is asked: they would not be waited for. */
-  private async unheardStores(): Promise<string[]> {
-    const heard = new Set(this.tools.mesh.hosts);
-    const all = await stores(this.tools.pd);
-    return all
-      .filter(({ state, address }) => state !== 'Tombstone' && !heard.has(address))
-      .map(({ address }) => address);
+  /** Stores and members of PD at which no filter is asked: they would not be waited for. */
+  private async unheard(): Promise<string[]> {
+    const { pd, mesh } = this.tools;
+    const heard = new Set(mesh.hosts);
+    const [all, pds] = await Promise.all([stores(pd), members(pd)]);
+    const servers = [
+      ...all.filter(({ state }) => state !== 'Tombstone').map(({ address }) => [address]),
+      ...pds.map(({ addresses }) => addresses),
+    ];
+    return servers
+      .filter((addresses) => !addresses.some((address) => heard.has(address)))
+      .map((addresses) => addresses.join(' or '));
   }
 
-  private async catchUp(following: Following, fence: bigint, until: number): Promise<void> {
-    while (following.resolvedTs < fence) {
-      if (Date.now() > until)
-        throw new CommandError(
-          'REFUSED',
-          `the target was still ${following.lagMs} ms behind when writes had been held for ${this.limits.holdMs} ms`,
-          'try again when less is written; or give --hold more time',
-        );
-      await Promise.race([sleep(LOOK_MS / 10), following.failed]);
+  private async catchUp(feeds: Feeds, fence: bigint, until: number): Promise<void> {
+    if (await this.reach(feeds.following, fence, until, feeds)) return;
+    throw new CommandError(
+      'REFUSED',
+      `the target was still ${feeds.following.lagMs} ms behind when writes had been held for ${this.limits.holdMs} ms`,
+      'try again when less is written; or give --hold more time',
+    );
+  }
+
+  /** Waits until a feed has seen everything up to a timestamp. False at the deadline. */
+  private async reach(feed: Feed, ts: bigint, until: number, { check }: Feeds): Promise<boolean> {
+    while (feed.resolvedTs < ts) {
+      if (Date.now() > until) return false;
+      await sleep(LOOK_MS / 10);
+      check();
     }
+    return true;
   }
 
   /** Where the tenant will be served: with versions of regions that are above all that its clients have seen. */

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { placeText } from './place.ts';
-import { findMove, moveOf, update, type MoveRecord, type Throttle } from './record.ts';
+import { millisOf } from '../pd/timestamp.ts';
+import { findMove, moveOf, update, type Alarm, type MoveRecord, type Throttle } from './record.ts';
 
 export const VERBS = ['switch', 'reverse', 'complete', 'cancel', 'pause', 'resume', 'throttle'] as const;
 export type Verb = (typeof VERBS)[number];
@@ -13,6 +14,15 @@ export function isAtHome({ switches }: MoveRecord): boolean {
   return switches % 2 === 0;
 }
 
+/** What an alarm says, in words. */
+export function alarmText(record: MoveRecord, { commits, count, place, isStopped }: Alarm): string {
+  const tables = [...new Set(commits.map(({ tableId }) => (tableId === undefined ? 'schema' : tableId)))];
+  const [first] = commits;
+  const since = first ? `, the first at ${new Date(millisOf(BigInt(first.commitTs))).toISOString()}` : '';
+  const stop = isStopped ? 'its requests are held' : 'its requests go on';
+  return `${count} commits at ${placeText(record, place)}, where it is not served, in tables ${tables.join(', ')}${since}; ${stop}`;
+}
+
 /** Why the verb does not fit the state of the move, and what to do; undefined when it does. */
 export function objection(record: MoveRecord, verb: Verb): CommandError | undefined {
   const { tenant, state, from, isPaused } = record;
@@ -20,6 +30,11 @@ export function objection(record: MoveRecord, verb: Verb): CommandError | undefi
     new CommandError('REFUSED', `${tenant} ${why}`, hint);
   const at = placeText(record, from);
   if (verb === 'throttle' || verb === 'pause' || verb === 'resume') return undefined;
+  if (record.alarm)
+    return no(
+      `has an alarm: ${alarmText(record, record.alarm)}`,
+      `find out how that came (docs/move.md#an-alarm); then let it go on: tidb-mesh move resume ${tenant}`,
+    );
   if ((verb === 'cancel' || verb === 'complete') && (state === 'switching' || state === 'committing'))
     return no('is just being switched', `wait, and look: tidb-mesh move show ${tenant}`);
   if (verb === 'cancel')
@@ -62,7 +77,11 @@ export function wished(record: MoveRecord, verb: Verb, throttle: Throttle = {}):
     case 'pause':
       return { ...record, isPaused: true };
     case 'resume':
-      return { ...clean, isPaused: false };
+      return {
+        ...clean,
+        isPaused: false,
+        ...(record.alarm ? { alarm: { ...record.alarm, isAccepted: true } } : {}),
+      };
     case 'throttle':
       return { ...record, throttle };
   }
@@ -105,6 +124,12 @@ export async function fulfilled(
     if (!found) return undefined;
     const { record } = found;
     tell(record);
+    if (record.alarm && !record.alarm.isAccepted)
+      throw new CommandError(
+        'REFUSED',
+        `${tenant} has an alarm: ${alarmText(record, record.alarm)}`,
+        `see: tidb-mesh move show ${tenant}`,
+      );
     if (record.problem !== undefined && record.wish === undefined && record.state === 'following')
       throw new CommandError('REFUSED', `${tenant}: ${record.problem}`, `see: tidb-mesh move show ${tenant}`);
     if (record.wish === undefined && record.state === 'following' && record.switches > switches)

@@ -48,6 +48,23 @@ export async function keyStores(pd: Endpoint): Promise<Store[]> {
   return (await stores(pd)).filter(({ state, isTiFlash }) => state !== 'Tombstone' && !isTiFlash);
 }
 
+/** A member of PD. */
+export interface Member {
+  readonly name: string;
+  /** `host:port` by which clients reach it, as it advertises them. */
+  readonly addresses: readonly string[];
+}
+
+export async function members(pd: Endpoint): Promise<Member[]> {
+  const answer = (await pd.http('GET', `${V1}/members`)) as {
+    members: { name?: string; client_urls?: string[] }[] | null;
+  };
+  return (answer.members ?? []).map(({ name = '', client_urls: urls = [] }) => ({
+    name,
+    addresses: urls.map((url) => new URL(url).host),
+  }));
+}
+
 /** Reads PD's safe point, by which the stores collect garbage, and the service safe points that hold it back. */
 export async function safePoints(pd: Endpoint): Promise<{ safePoint: bigint; services: ServiceSafePoint[] }> {
   const answer = (await pd.http('GET', `${V1}/gc/safepoint`)) as {

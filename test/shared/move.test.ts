@@ -15,10 +15,13 @@ import {
   settle,
 } from '../../src-ts/move/locks.ts';
 import { COMMIT, PESSIMISTIC_LOCK, PREWRITE } from '../../src-ts/move/methods.ts';
+import { forget, moveOf, save, type MoveRecord } from '../../src-ts/move/record.ts';
+import { applyRouting, routing } from '../../src-ts/move/routing.ts';
 import { Snapshot } from '../../src-ts/move/snapshot.ts';
 import { destroy, highestEpoch, isEmpty, keepHistory, releaseHistory } from '../../src-ts/move/space.ts';
 import { Storage, type Side } from '../../src-ts/move/storage.ts';
 import { Throttle } from '../../src-ts/move/throttle.ts';
+import { Watcher, Written } from '../../src-ts/move/watch.ts';
 import { safePoints } from '../../src-ts/pd/cluster.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { Op } from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';
@@ -297,6 +300,50 @@ describe('moving a key space', () => {
     expect(errors.length).toBeGreaterThan(0);
   });
 
+  test('what somebody else commits at the target is told, and nothing of the mover', async () => {
+    const since = await storage.timestamp();
+    const map = new KeyMap(alpha, target);
+    const [source, there] = [side(alpha), side(target)];
+    const from = { spans: [{ start: '', end: '', checkpoint: String(since) }] };
+    const applier = new Applier({ target: there, map, throttle: unlimited });
+    const written = new Written(map);
+    const apply: Applier['apply'] = (items) => {
+      written.add(items);
+      return applier.apply(items);
+    };
+    const follower = Follower.from({ source, applier: { apply } }, from);
+    const told: string[][] = [[], []];
+    // One knows what it has written itself; the other one asks the source, as a worker that takes over.
+    const watchers = [written, new Written(map)].map((known, i) => {
+      const watcher = new Watcher({
+        source,
+        target: there,
+        written: known,
+        onForeign: (commits) =>
+          told[i]!.push(...commits.map(({ key, tableId, op }) => `${op} ${key} of ${tableId}`)),
+      });
+      return Follower.from({ source: there, applier: watcher }, from);
+    });
+    const reach = async (ts: bigint): Promise<void> => {
+      for (const one of [follower, ...watchers]) await one.reach(ts, AbortSignal.timeout(WAIT_MS));
+    };
+    const writing = startWriting(alpha);
+    await sleep(1500);
+    expect(await writing.stop()).toBeGreaterThan(10);
+    await reach(await storage.timestamp());
+    expect(told).toEqual([[], []]);
+    const key = rowKey(TABLES[1]!, 9_999);
+    key.write('_i', 9, 'latin1');
+    await commit(target, [{ key, value: Buffer.from('lost') }]);
+    await reach(await storage.timestamp());
+    // Leaves the sides as they were; a removal of what the source does not have is no loss.
+    await commit(target, [{ key, value: undefined }]);
+    await reach(await storage.timestamp());
+    for (const one of [follower, ...watchers]) await one.stop();
+    const lost = `put ${key.toString('hex')} of ${TABLES[1]}`;
+    expect(told).toEqual([[lost], [lost]]);
+  });
+
   test('the comparison finds each row that is lost, left over or changed', async () => {
     const end = await storage.timestamp();
     const keys = [...(await everything(alpha, end)).keys()];
@@ -312,6 +359,38 @@ describe('moving a key space', () => {
       `missing at the target ${lost}`,
       `only at the target ${extra.toString('hex')}`,
     ]);
+  });
+});
+
+describe('routing rules at a real etcd', () => {
+  test('are compared with what they were made from', async () => {
+    const record: MoveRecord = {
+      tenant: 'beta',
+      number: 2,
+      serial: 1,
+      state: 'following',
+      from: {},
+      to: { keyNumber: 5 },
+      switches: 0,
+      history: [],
+      isPaused: false,
+      throttle: {},
+      createdAt: 1,
+    };
+    const stored = await save(storage.pd, { record, revision: 0n });
+    const { revision, rules } = await routing(storage.pd);
+    expect(rules).toEqual({ beta: 'source_beta' });
+    const wanted = { rules: { beta: 'target' }, revision: BigInt(revision) };
+    const later = await save(storage.pd, { ...stored, record: { ...record, switches: 2 } });
+    await expect(applyRouting(storage.pd, wanted)).rejects.toThrow(/after 0 switches; now .* after 2/);
+    const never = { ...wanted, revision: BigInt(revision) + 1_000_000n };
+    await expect(applyRouting(storage.pd, never)).rejects.toThrow('it has not been yet');
+    const now = BigInt((await routing(storage.pd)).revision);
+    await applyRouting(storage.pd, { ...wanted, revision: now });
+    const asked = await moveOf(storage.pd, 'beta');
+    expect(asked.record.wish).toBe('switch');
+    expect(asked.revision).toBeGreaterThan(later.revision);
+    await forget(storage.pd, asked);
   });
 });
 

@@ -4,11 +4,12 @@
  */
 import { describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Engine, Following } from '../../src-ts/move/engine.ts';
+import type { Engine, Feed, Following } from '../../src-ts/move/engine.ts';
 import type { Mesh, Orders, Phase, Vm } from '../../src-ts/move/mesh.ts';
 import { isSamePlace, type Place } from '../../src-ts/move/place.ts';
-import { moveOf, save, update, type MoveRecord } from '../../src-ts/move/record.ts';
+import { moveOf, save, update, type ForeignCommit, type MoveRecord } from '../../src-ts/move/record.ts';
 import type { Tools } from '../../src-ts/move/steps.ts';
+import { ask } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
 import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { EtcdModel } from '../harness/support/etcd-model.ts';
@@ -22,8 +23,15 @@ const LIMITS = { settleMs: 2, holdMs: 1500, obeyMs: 500, maxLagMs: 1000, calmMs:
 
 /** What PD answers. */
 const PD_HTTP = {
-  '/stores': { stores: [{ store: { id: 1, address: 'store', state_name: 'Up' } }] },
+  '/stores': {
+    stores: [
+      { store: { id: 1, address: 'store', state_name: 'Up' } },
+      { store: { id: 2, address: 'gone', state_name: 'Tombstone' } },
+    ],
+  },
+  '/members': { members: [{ name: 'pd', client_urls: ['http://pd-1:2379'] }] },
 };
+const HOSTS = ['store', 'pd-1:2379'];
 
 interface Version {
   readonly start: number;
@@ -85,7 +93,7 @@ class World {
   }
 
   readonly mesh: Mesh = {
-    hosts: ['store'],
+    hosts: HOSTS,
     tell: async (_, orders) => {
       for (const vm of this.vms) {
         const obey = async (): Promise<void> => {
@@ -134,6 +142,7 @@ class World {
       },
       equalAt: (timestamp) => Number(timestamp),
       follow: async (checkpoint) => this.follow(source, target, checkpoint as number),
+      watch: async (checkpoint, onForeign) => this.watch(target, checkpoint as number, onForeign),
       limit: () => undefined,
       timestamp: async () => BigInt(++this.now),
       targetTimestamp: async () => BigInt(++this.now),
@@ -191,6 +200,39 @@ class World {
         goesOn = false;
         await loop;
       },
+    };
+  }
+
+  /** Tells what clients commit at a place that is not served. */
+  private async watch(
+    target: Store,
+    from: number,
+    onForeign: (commits: readonly ForeignCommit[]) => void,
+  ): Promise<Feed> {
+    let seen = from;
+    const timer = setInterval(() => {
+      const until = ++this.now;
+      const found = this.log.filter(
+        ({ at, version: { commit } }) => at === target && commit > seen && commit <= until,
+      );
+      seen = until;
+      const commits = found.map(({ key, version: { start, commit } }) => ({
+        key: Buffer.from(key).toString('hex'),
+        op: 'put' as const,
+        startTs: String(start),
+        commitTs: String(commit),
+      }));
+      if (commits.length > 0) onForeign(commits);
+    }, 3);
+    return {
+      get resolvedTs() {
+        return BigInt(seen);
+      },
+      get checkpoint() {
+        return seen;
+      },
+      failed: new Promise<never>(() => undefined),
+      stop: async () => clearInterval(timer),
     };
   }
 
@@ -370,7 +412,8 @@ async function movesUnderLoad(
   for (;;) {
     await sleep(20);
     const { record } = await moveOf(etcd.endpoint, TENANT);
-    if ((record.switches >= switches && record.state === 'following') || Date.now() > deadline) break;
+    const isDone = record.switches >= switches && record.state === 'following';
+    if (isDone || record.alarm?.isStopped || Date.now() > deadline) break;
   }
   over = true;
   await Promise.all(helpers);
@@ -388,6 +431,7 @@ describe('the steps of a move', () => {
     expect(record.switches).toBeGreaterThanOrEqual(8);
     expect(stored).toEqual(told);
     expect(Math.min(...told)).toBeGreaterThan(0);
+    expect(record).not.toHaveProperty('alarm');
   });
 
   test('nor when movers die at any moment', async () => {
@@ -397,12 +441,37 @@ describe('the steps of a move', () => {
     });
     expect(record.switches).toBeGreaterThanOrEqual(3);
     expect(stored).toEqual(told);
+    expect(record).not.toHaveProperty('alarm');
   });
 
   test('versions of regions grow with every switch', async () => {
     const { record } = await movesUnderLoad(new World(), { switches: 2, lifeMs: () => 1e6 });
     expect(record.from.epochOffset).toBeGreaterThan(record.to.epochOffset ?? 0);
   });
+});
+
+test.each([
+  ['a store', ['pd-1:2379'], 'store'],
+  ['a member of PD', ['store'], 'pd-1:2379'],
+])('%s at which no filter is asked: nothing is switched', async (_, hosts, missing) => {
+  const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+  await newMove(etcd);
+  const { engineOf } = world;
+  const mesh = { ...world.mesh, hosts };
+  const working = work(
+    { pd: etcd.endpoint, mesh, id: 'w', limits: LIMITS, engineOf, tell: () => undefined },
+    life.signal,
+  );
+  let problem: string | undefined;
+  while (problem === undefined) {
+    await ask(etcd.endpoint, TENANT, 'switch').catch(() => undefined);
+    await sleep(20);
+    ({ problem } = (await moveOf(etcd.endpoint, TENANT)).record);
+  }
+  life.abort();
+  await working;
+  expect(problem).toContain(`no filter is asked at ${missing}: give every store and member of PD`);
+  expect((await moveOf(etcd.endpoint, TENANT)).record.switches).toBe(0);
 });
 
 test('a move begins when bulk loads from before have ended', async () => {
@@ -436,6 +505,100 @@ test('a move begins when bulk loads from before have ended', async () => {
   await working;
 });
 
+describe('somebody writes where the tenant is not served', () => {
+  /** Waits until the record is so. */
+  async function record(etcd: EtcdModel, isSo: (record: MoveRecord) => boolean): Promise<MoveRecord> {
+    for (;;) {
+      const found = (await moveOf(etcd.endpoint, TENANT)).record;
+      if (isSo(found)) return found;
+      await sleep(5);
+    }
+  }
+
+  async function withMove(
+    onAlarm: 'stop' | 'report',
+    act: (etcd: EtcdModel, world: World) => Promise<void>,
+  ): Promise<void> {
+    const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+    await newMove(etcd);
+    const { mesh, engineOf } = world;
+    const tools = {
+      pd: etcd.endpoint,
+      mesh,
+      id: 'w',
+      limits: LIMITS,
+      onAlarm,
+      engineOf,
+      tell: () => undefined,
+    };
+    const working = work(tools, life.signal);
+    try {
+      await act(etcd, world);
+    } finally {
+      life.abort();
+      await working;
+    }
+  }
+
+  /** A client that an Envoy of which the mover does not know lets through. */
+  function commitAt(world: World, at: Store): void {
+    const version = { start: ++world.now, commit: ++world.now, value: 7 };
+    at.put('x', version);
+    world.log.push({ at, key: 'x', version });
+  }
+
+  const phases = (world: World): unknown[] => world.vms.map(({ orders }) => orders.move?.phase);
+
+  test('the tenant is held after a switch, until an operator accepts it', async () => {
+    await withMove('stop', async (etcd, world) => {
+      await record(etcd, ({ state }) => state === 'following');
+      await ask(etcd.endpoint, TENANT, 'switch');
+      await record(etcd, ({ switches, state }) => switches === 1 && state === 'following');
+      commitAt(world, world.stores.home);
+      const { alarm, from } = await record(etcd, (now) => now.alarm?.isStopped === true);
+      expect(alarm).toMatchObject({ place: HOME, count: 1, commits: [{ key: '78', op: 'put' }] });
+      expect(isSamePlace(from, AWAY)).toBe(true);
+      expect(phases(world)).toEqual(['final', 'final', 'final']);
+      for (const verb of ['reverse', 'complete', 'cancel'] as const)
+        await expect(ask(etcd.endpoint, TENANT, verb)).rejects.toThrow(
+          'has an alarm: 1 commits at number 1, where it is not served',
+        );
+      await ask(etcd.endpoint, TENANT, 'resume');
+      const after = await record(etcd, (now) => now.alarm === undefined);
+      expect(after.pastAlarms).toHaveLength(1);
+      expect(phases(world)).toEqual(['prepare', 'prepare', 'prepare']);
+      // It is not raised again for the same commit, and the next one is.
+      await ask(etcd.endpoint, TENANT, 'reverse');
+      await record(etcd, ({ switches, state }) => switches === 2 && state === 'following');
+      commitAt(world, world.stores.away);
+      await record(etcd, (now) => now.alarm !== undefined);
+    });
+  });
+
+  test('before the first switch, too; and only reported when that is asked for', async () => {
+    await withMove('report', async (etcd, world) => {
+      await record(etcd, ({ state }) => state === 'following');
+      commitAt(world, world.stores.away);
+      const { alarm } = await record(etcd, (now) => now.alarm !== undefined);
+      expect(alarm).toMatchObject({ count: 1, isStopped: false });
+      commitAt(world, world.stores.away);
+      await record(etcd, (now) => now.alarm?.count === 2);
+      expect(phases(world)).toEqual(['prepare', 'prepare', 'prepare']);
+    });
+  });
+
+  test('a commit at the target during a switch ends it', async () => {
+    await withMove('report', async (etcd, world) => {
+      await record(etcd, ({ state }) => state === 'following');
+      await ask(etcd.endpoint, TENANT, 'switch');
+      await record(etcd, ({ state }) => state === 'switching');
+      commitAt(world, world.stores.away);
+      const { switches, from } = await record(etcd, (now) => now.alarm !== undefined);
+      expect([switches, from]).toEqual([0, HOME]);
+    });
+  });
+});
+
 describe('what the steps rely on', () => {
   test.each([
     ['a VM that says it obeys, and does not', { deafVm: true }],
@@ -447,6 +610,8 @@ describe('what the steps rely on', () => {
       lifeMs: () => 1e6,
       timeoutMs: 7000,
     });
+    // Nothing is lost silently. What nobody settles keeps the target behind, and nothing is switched.
+    expect(record.alarm === undefined).toBe('noSettle' in faults);
     const isRight = JSON.stringify(stored) === JSON.stringify(told);
     expect({ isRight, switches: record.switches >= 8 }).not.toEqual({ isRight: true, switches: true });
   });

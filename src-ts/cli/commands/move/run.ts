@@ -1,9 +1,10 @@
 /** `tidb-mesh move run`: works on moves until it is interrupted. */
 import { hostname } from 'node:os';
+import { Option } from 'commander';
 import { CommandError } from '../../../errors.ts';
 import { makeEngine } from '../../../move/engine-of.ts';
 import { fileMesh } from '../../../move/file-mesh.ts';
-import { DEFAULT_LIMITS } from '../../../move/steps.ts';
+import { DEFAULT_LIMITS, type OnAlarm } from '../../../move/steps.ts';
 import { work } from '../../../move/worker.ts';
 import { overEnvoys, withEnvoys, type EnvoyOptions } from '../../envoys.ts';
 import { withConfig } from '../../files.ts';
@@ -16,6 +17,7 @@ interface Options extends ClustersOptions, EnvoyOptions {
   readonly apply?: string;
   readonly maxLag: number;
   readonly hold: number;
+  readonly alarm: OnAlarm;
   readonly untilDone?: boolean;
 }
 
@@ -67,9 +69,17 @@ the address of every PD and store as --envoy, since all their filters must obey 
         DEFAULT_LIMITS.maxLagMs / SECOND_MS,
       )
       .option('--hold <seconds>', 'how long writes may be held', Number, DEFAULT_LIMITS.holdMs / SECOND_MS)
+      .addOption(
+        new Option(
+          '--alarm <what>',
+          'what to do when somebody else writes where a tenant is not served: hold its requests, or only say so',
+        )
+          .choices(['stop', 'report'])
+          .default('stop'),
+      )
       .option('--until-done', 'end when no move is left'),
   run: async (pd, { args: [names = []], options, tell }) => {
-    const { config, apply, maxLag, hold, envoy = [], untilDone } = options;
+    const { config, apply, maxLag, hold, alarm, envoy = [], untilDone } = options;
     if (envoy.length === 0)
       throw new CommandError(
         'USAGE',
@@ -89,6 +99,7 @@ the address of every PD and store as --envoy, since all their filters must obey 
           id: `${HOST}:${process.pid}`,
           isGone,
           limits: { maxLagMs: maxLag * SECOND_MS, holdMs: hold * SECOND_MS },
+          onAlarm: alarm,
           engineOf: (record) => makeEngine(options, record, clusters),
           tell,
         },

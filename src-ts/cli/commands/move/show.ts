@@ -40,6 +40,7 @@ function linesOf(summary: Summary): string {
     ['switches', summary.switches],
     ['writes held', summary.heldMs === undefined ? undefined : `${summary.heldMs} ms at the last switch`],
     ['worker', summary.worker ?? 'none: tidb-mesh move run'],
+    ['ALARM', summary.alarm],
     ['problem', summary.problem],
   ];
   return lines

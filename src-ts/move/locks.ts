@@ -380,8 +380,11 @@ export interface OldestLock {
 }
 
 /** The transaction that has been open for longest; it holds the resolved timestamp back once it has begun to commit. */
-export async function oldestLock(side: Side, now = Date.now()): Promise<OldestLock | undefined> {
-  const locks = await scanLocks(side, MAX_TS, { perRegion: LOCKS_PER_PAGE });
+export async function oldestLock(
+  side: Side,
+  { now = Date.now(), signal }: { now?: number; signal?: AbortSignal } = {},
+): Promise<OldestLock | undefined> {
+  const locks = await scanLocks(side, MAX_TS, { signal, perRegion: LOCKS_PER_PAGE });
   const oldest = locks.reduce<LockInfo | undefined>(
     (a, b) => (a && a.lockVersion <= b.lockVersion ? a : b),
     undefined,

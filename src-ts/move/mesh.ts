@@ -6,7 +6,8 @@ import { statusOf, type Acknowledgement } from '../tenants/mesh-status.ts';
 import type { Place } from './place.ts';
 
 /** What the filter does with a tenant that is being moved (docs/move.md#phases). */
-export type Phase = 'prepare' | 'calm' | 'drain' | 'fence' | 'final';
+export const PHASES = ['prepare', 'calm', 'drain', 'fence', 'final'] as const;
+export type Phase = (typeof PHASES)[number];
 
 export interface Order {
   readonly serial: number;

@@ -92,6 +92,8 @@ export interface MoveRecord {
   readonly committed?: Commitment;
   /** How far copy and feed are, for whoever goes on: see copy.ts and feed.ts. */
   readonly progress?: unknown;
+  /** Of the copy, once it is complete. */
+  readonly copied?: { readonly bytes: number; readonly keys: number };
   readonly isPaused: boolean;
   readonly throttle: Throttle;
   /** Who works on it, and until when it need not be asked, ms since 1970. */

@@ -1,11 +1,18 @@
 /** What there is to say of a move. */
+import { ageText } from '../tenants/holders.ts';
 import { placeText } from './place.ts';
 import type { MoveRecord } from './record.ts';
 import { alarmText } from './wishes.ts';
 
 export interface Progress {
-  readonly copied?: { readonly bytes: number; readonly keys: number; readonly ofBytes: number };
-  readonly lagMs?: number;
+  readonly copied?: {
+    readonly bytes: number;
+    readonly keys: number;
+    readonly ofBytes: number;
+    readonly bytesPerSecond?: number;
+  };
+  /** JSON has no Infinity, which it is while a part is not followed. */
+  readonly lagMs?: number | null;
 }
 
 export interface Summary {
@@ -15,6 +22,8 @@ export interface Summary {
   readonly to: string;
   /** In words: how much is copied, or how far behind the target is. */
   readonly progress: string;
+  /** Until the copy is complete, seconds; PD estimates how much it is. */
+  readonly etaSeconds: number | undefined;
   readonly switches: number;
   /** Of the last switch, ms. */
   readonly heldMs: number | undefined;
@@ -26,14 +35,39 @@ export interface Summary {
 
 const MIB = 2 ** 20;
 
-function progressText({ state, progress, isPaused }: MoveRecord): string {
+function mib(bytes: number): string {
+  return `${(bytes / MIB).toFixed(1)} MiB`;
+}
+
+function etaOf({ progress, state, isPaused }: MoveRecord): number | undefined {
+  const { copied } = (progress ?? {}) as Progress;
+  if (state !== 'copying' || isPaused || !copied?.bytesPerSecond) return undefined;
+  return Math.round(Math.max(0, copied.ofBytes - copied.bytes) / copied.bytesPerSecond);
+}
+
+function copyText(record: MoveRecord, copied: NonNullable<Progress['copied']>): string {
+  const { bytes, keys, ofBytes, bytesPerSecond } = copied;
+  const share = ofBytes > 0 ? Math.min(100, (bytes / ofBytes) * 100) : 100;
+  const eta = etaOf(record);
+  return [
+    `${mib(bytes)}, ${keys} keys (${share.toFixed(0)} %)`,
+    ...(bytesPerSecond === undefined ? [] : [`${mib(bytesPerSecond)}/s`]),
+    ...(eta === undefined ? [] : [`about ${ageText(0, eta * 1000)} left`]),
+  ].join(', ');
+}
+
+function lagText(lagMs: number | null | undefined): string {
+  if (lagMs === undefined) return '-';
+  return lagMs === null ? 'not followed everywhere yet' : `${(lagMs / 1000).toFixed(1)} s behind`;
+}
+
+function progressText(record: MoveRecord): string {
+  const { state, progress, isPaused, copied: whole } = record;
   if (isPaused) return 'paused';
   const { copied, lagMs } = (progress ?? {}) as Progress;
-  if (state === 'copying' && copied) {
-    const share = copied.ofBytes > 0 ? Math.min(100, (copied.bytes / copied.ofBytes) * 100) : 100;
-    return `${(copied.bytes / MIB).toFixed(1)} MiB, ${copied.keys} keys (${share.toFixed(0)} %)`;
-  }
-  return lagMs === undefined ? '-' : `${(lagMs / 1000).toFixed(1)} s behind`;
+  if (state === 'copying' && copied) return copyText(record, copied);
+  const text = lagText(lagMs);
+  return whole ? `${text}; ${mib(whole.bytes)}, ${whole.keys} keys copied` : text;
 }
 
 export function summaryOf(record: MoveRecord): Summary {
@@ -44,6 +78,7 @@ export function summaryOf(record: MoveRecord): Summary {
     from: placeText(record, from),
     to: placeText(record, to),
     progress: progressText(record),
+    etaSeconds: etaOf(record),
     switches,
     heldMs: history.at(-1)?.writesHeldMs,
     worker: worker && worker.until > Date.now() ? worker.id : undefined,

@@ -23,9 +23,10 @@ import { members, stores } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { millisOf } from '../pd/timestamp.ts';
 import type { Tell } from '../tell.ts';
-import type { Engine, Feed, Following } from './engine.ts';
+import type { Copied, Engine, Feed, Following } from './engine.ts';
 import { obeyed, order, type Mesh, type Order, type Orders, type Phase, type Quiet } from './mesh.ts';
 import { placeText, type Place } from './place.ts';
+import { Rate } from './rate.ts';
 import {
   forget,
   moveOf,
@@ -301,9 +302,13 @@ export class Move {
     if (await this.isPaused()) return false;
     const stop = new AbortController();
     const signal = AbortSignal.any([this.signal, stop.signal]);
-    const saved = async (progress: unknown, copied: unknown): Promise<void> => {
+    const rate = new Rate();
+    let all: Copied | undefined;
+    const saved = async (progress: unknown, copied: Copied): Promise<void> => {
       await engine.renew();
-      await this.change({ progress: { copy: progress, copied } });
+      all = copied;
+      const bytesPerSecond = rate.add(copied.bytes);
+      await this.change({ progress: { copy: progress, copied: { ...copied, bytesPerSecond } } });
       engine.limit(this.record.throttle);
       if (this.record.isPaused || this.record.wish !== undefined) stop.abort();
     };
@@ -319,6 +324,7 @@ export class Move {
       await this.change({
         state: 'following',
         progress: { follow: checkpoint, watch },
+        copied: all && { bytes: all.bytes, keys: all.keys },
         to,
         problem: undefined,
       });

@@ -8,9 +8,11 @@ import { readFileSync, unwatchFile, watchFile, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createMove } from '../../src-ts/move/create.ts';
-import { makeEngine } from '../../src-ts/move/engine-of.ts';
+import { makeEngine, sidesOf } from '../../src-ts/move/engine-of.ts';
+import { lookAt } from '../../src-ts/move/look.ts';
 import { vmsOf, type Mesh, type Orders } from '../../src-ts/move/mesh.ts';
 import { moveOf, type MoveRecord } from '../../src-ts/move/record.ts';
+import { tableNames } from '../../src-ts/move/table-names.ts';
 import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
@@ -178,6 +180,27 @@ describe('a tenant under load', () => {
     expect(await keysAt(AWAY)).toBeGreaterThan(100);
   });
 
+  test('is shown with all that obey, and with the names of its tables', async () => {
+    const { record } = await moveOf(pd, 'alpha');
+    const endpoint = { pd: stack.pd.directUrl };
+    const clusters = new Map();
+    const look = await lookAt(record, { endpoint, clusters, envoys, locks: true, timeoutMs: WAIT_MS });
+    expect(look).toMatchObject({ failures: [], acknowledged: { missing: [], phase: 'prepare' } });
+    expect(look.acknowledged?.vms).toBeGreaterThan(0);
+    const session = await stack.tidbs.get('alpha')!.connect();
+    const rows = await session.query(
+      "SELECT table_name AS name, tidb_table_id AS id FROM information_schema.tables WHERE table_schema = 'bank'",
+    );
+    await session.close();
+    const tables = rows as unknown as { name: string; id: number | string }[];
+    const { source, close } = sidesOf(endpoint, clusters, record);
+    const ids = tables.map(({ id }) => String(id));
+    const names = await tableNames(source, [...ids, '999999'], await source.storage.timestamp());
+    expect([...names].sort()).toEqual(tables.map(({ name, id }) => [String(id), `bank.${name}`]).sort());
+    close();
+    expect(ids.length).toBeGreaterThan(0);
+  });
+
   test('is switched there and back, again and again', async () => {
     for (let round = 0; round < ROUNDS; round++) {
       await switchTo(round + 1);
@@ -186,7 +209,9 @@ describe('a tenant under load', () => {
     over = true;
     ledger = await running;
     await report(ledger, 'by a worker that lives');
-    expect((await moveOf(pd, 'alpha')).record.switches).toBe(ROUNDS);
+    const { switches, alarm, copied } = (await moveOf(pd, 'alpha')).record;
+    expect({ switches, alarm }).toEqual({ switches: ROUNDS, alarm: undefined });
+    expect(copied?.keys).toBeGreaterThan(100);
   });
 
   test('has lost nothing, and got nothing that was refused', async () => {

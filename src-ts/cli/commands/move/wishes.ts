@@ -1,17 +1,30 @@
 /** `tidb-mesh move switch` and its kin: what an operator asks of a move. */
 import type { Command } from 'commander';
-import { EXIT } from '../../../errors.ts';
+import { CommandError, EXIT } from '../../../errors.ts';
+import { compareSides } from '../../../move/compare.ts';
 import { placeText } from '../../../move/place.ts';
 import { moveOf, type MoveRecord } from '../../../move/record.ts';
 import { summaryOf } from '../../../move/show.ts';
 import { ask, fulfilled, type Verb } from '../../../move/wishes.ts';
+import type { EndpointOptions } from '../../../pd/endpoint.ts';
+import type { Tell } from '../../../tell.ts';
 import type { Definition, Result } from '../../definition.ts';
 import { pdCommand } from '../../pd.ts';
 import { parseName } from '../tenants/names.ts';
-import { throttleOf, withDryRun, withThrottle, type DryRunOptions, type ThrottleOptions } from './options.ts';
+import {
+  clustersOf,
+  throttleOf,
+  withClusters,
+  withDryRun,
+  type ClustersOptions,
+  withThrottle,
+  type DryRunOptions,
+  type ThrottleOptions,
+} from './options.ts';
 
-interface Options extends DryRunOptions, ThrottleOptions {
+interface Options extends ClustersOptions, DryRunOptions, ThrottleOptions, EndpointOptions {
   readonly wait?: boolean;
+  readonly verify?: boolean;
 }
 
 const WAIT_MS = 600_000;
@@ -23,12 +36,14 @@ interface Wording {
   readonly asked: string;
   /** Something can be waited for. */
   readonly waits?: boolean;
+  /** Both sides can be compared first. */
+  readonly verifies?: boolean;
   readonly define?: (command: Command) => Command;
 }
 
 function wishCommand(
   verb: Verb,
-  { summary, about, asked, waits = false, define }: Wording,
+  { summary, about, asked, waits = false, verifies = false, define }: Wording,
 ): Definition<never, never> {
   return pdCommand<Options, [string]>({
     name: `move ${verb}`,
@@ -40,10 +55,18 @@ function wishCommand(
       const plain = withDryRun(command.argument('<name>', "the tenant's name", parseName));
       define?.(plain);
       if (waits) plain.option('--wait', 'wait until it is done');
+      if (verifies)
+        withClusters(plain.option('--verify', 'compare both sides first, and refuse if they differ'));
     },
     run: async (pd, { args: [name], options, tell }): Promise<Result> => {
       const { dryRun = false } = options;
-      const { switches } = (await moveOf(pd, name)).record;
+      const before = (await moveOf(pd, name)).record;
+      const { switches } = before;
+      // What does not fit is refused before a long comparison.
+      if (options.verify) {
+        await ask(pd, name, verb, { dryRun: true });
+        await verify(options, before, tell);
+      }
       const record = await ask(pd, name, verb, { throttle: throttleOf(options), dryRun });
       if (dryRun) return { value: record, text: `${name}: ${verb} is possible; nothing was changed` };
       if (!options.wait) return { value: record, text: `${name}: ${asked}` };
@@ -52,6 +75,23 @@ function wishCommand(
       return { value: ended ?? { tenant: name, ended: true }, text: doneText(name, ended) };
     },
   }) as Definition<never, never>;
+}
+
+/** @throws CommandError when both sides differ, or cannot be compared */
+async function verify(
+  options: ClustersOptions & EndpointOptions,
+  record: MoveRecord,
+  tell: Tell,
+): Promise<void> {
+  const { tenant } = record;
+  const show = (done: number, of: number): void => tell(`${tenant}: ${done} of ${of} ranges compared`);
+  const { differences, isCut } = await compareSides(options, clustersOf(options), record, show);
+  if (differences.length === 0) return;
+  throw new CommandError(
+    'REFUSED',
+    `${tenant}: both sides differ in ${isCut ? 'more than ' : ''}${differences.length} keys`,
+    `nothing was asked for; see which: tidb-mesh move diff ${tenant}`,
+  );
 }
 
 function doneText(name: string, record: MoveRecord | undefined): string {
@@ -68,6 +108,7 @@ notice a pause. From then on, changes go the other way, so that \`move reverse\`
 anything fails, the tenant stays where it is.`,
   asked: 'will be switched; see: tidb-mesh move show',
   waits: true,
+  verifies: true,
 });
 
 export const reverseMove = wishCommand('reverse', {
@@ -75,6 +116,7 @@ export const reverseMove = wishCommand('reverse', {
   about: 'The same as `move switch`, the other way. It can be done any number of times.',
   asked: 'will be switched back; see: tidb-mesh move show',
   waits: true,
+  verifies: true,
 });
 
 export const completeMove = wishCommand('complete', {
@@ -82,6 +124,7 @@ export const completeMove = wishCommand('complete', {
   about: 'There is no way back afterwards: the keys at the old place are destroyed.',
   asked: 'will be completed',
   waits: true,
+  verifies: true,
 });
 
 export const cancelMove = wishCommand('cancel', {

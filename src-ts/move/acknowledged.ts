@@ -1,0 +1,48 @@
+/** Which VMs of which Envoys do what the filters were last told of a tenant. */
+import type { Acknowledgement } from '../tenants/mesh-status.ts';
+import { PHASES, type Vm } from './mesh.ts';
+import type { MoveRecord } from './record.ts';
+
+/** A VM that does not, or not yet. */
+export interface Missing {
+  readonly vm: string;
+  readonly why: string;
+}
+
+export interface Acknowledged {
+  readonly serial: number;
+  /** The latest phase that any VM has at this serial; undefined when none knows it. */
+  readonly phase: string | undefined;
+  readonly vms: number;
+  readonly missing: readonly Missing[];
+}
+
+function rankOf(phase: string): number {
+  return PHASES.findIndex((one) => one === phase);
+}
+
+/** Why a VM is not where the others are; undefined when it is. */
+function whyNot(vm: Vm, said: readonly Acknowledgement[], serial: number, phase: string): string | undefined {
+  if (vm.stale) return 'has told nothing for ten seconds';
+  if (said.length === 0) return 'knows nothing of the move';
+  const other = said.find((one) => one.serial !== serial || one.phase !== phase);
+  if (other) return `is at serial ${other.serial}, phase ${other.phase}`;
+  // A calm ends by itself after each switch.
+  const isLifted = phase !== 'calm' && said.some(({ lifted }) => lifted);
+  return isLifted ? 'has let requests go on, since they were held for too long' : undefined;
+}
+
+export function acknowledged({ tenant, serial }: MoveRecord, vms: readonly Vm[]): Acknowledged {
+  const saidBy = (vm: Vm): Acknowledgement[] => vm.moves.filter((one) => one.tenant === tenant);
+  const phases = vms
+    .flatMap(saidBy)
+    .filter((one) => one.serial === serial)
+    .map(({ phase }) => phase)
+    .sort((a, b) => rankOf(b) - rankOf(a));
+  const [phase] = phases;
+  const missing = vms.flatMap((vm): Missing[] => {
+    const why = whyNot(vm, saidBy(vm), serial, phase ?? '');
+    return why === undefined ? [] : [{ vm: vm.name, why }];
+  });
+  return { serial, phase, vms: vms.length, missing };
+}

@@ -3,7 +3,9 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { configSources, type ConfigSource } from '../config/sources.ts';
 import { CommandError } from '../errors.ts';
-import { MeshFileError, readMeshFile, type MeshFile } from '../manifests/mesh-file.ts';
+import { MeshFileError, type MeshFile } from '../manifests/mesh-file.ts';
+import { readAnyMesh } from '../manifests/any-mesh.ts';
+import type { EnvoyMesh } from '../standalone/mesh.ts';
 import { tenantsIn } from '../tenants/config-file.ts';
 import { unknownTenant } from '../tenants/registry.ts';
 import type { Tenant } from '../tenants/tenant.ts';
@@ -45,17 +47,23 @@ function invalid(path: string, cause: Error): CommandError {
   return new CommandError('INVALID', `${path}: ${cause.message}`, hint, { cause });
 }
 
-export function readMesh(path: string): MeshFile {
+export function readMesh(path: string): MeshFile | EnvoyMesh {
   const text = readText(path);
-  return inFile(path, () => readMeshFile(text));
+  return inFile(path, () => readAnyMesh(text));
 }
 
-/** The first pluginConfig of a file. */
+/** The first pluginConfig of a file. Of a mesh file with several storages, none is the first. */
 export function readConfig(path: string): ConfigSource {
   const text = readText(path);
-  const [source] = inFile(path, () => configSources(text));
-  if (source !== undefined) return source;
-  throw noConfig(path);
+  const [source, other] = inFile(path, () => configSources(text));
+  if (source === undefined) throw noConfig(path);
+  if (source.storage !== undefined && other !== undefined)
+    throw new CommandError(
+      'INVALID',
+      `${path}: is for several storages, and each has a configuration of its own`,
+      'render it, and give the filter.yaml of one storage',
+    );
+  return source;
 }
 
 export function noConfig(path: string): CommandError {

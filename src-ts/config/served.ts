@@ -1,6 +1,7 @@
 /** Finds callers of a mesh file that no rule can match: the storage layer's own workloads, and tenants. */
 import type { MeshFile } from '../manifests/mesh-file.ts';
 import { principals } from '../manifests/operator.ts';
+import { ENVOY, type EnvoyMesh } from '../standalone/mesh.ts';
 import type { RuleConfig } from './types.ts';
 
 export interface Unserved {
@@ -32,18 +33,22 @@ function canMatch({ principal }: RuleConfig, trustDomain: string, namespace?: st
   return matches(domain, trustDomain) && (namespace === undefined || matches(ns, namespace));
 }
 
+function withoutScheme(principal: string, i: number): Unserved[] {
+  const path = `rules[${i}].principal`;
+  return [
+    {
+      severity: 'error',
+      path,
+      text: `${path}: matches nobody: a principal begins with ${SCHEME}`,
+      suggestion: `write "${SCHEME}${principal}"`,
+    },
+  ];
+}
+
 function badRule({ principal }: RuleConfig, i: number, trustDomain: string): Unserved[] {
   if (principal === undefined || canMatch({ principal }, trustDomain)) return [];
+  if (!principal.includes('://')) return withoutScheme(principal, i);
   const path = `rules[${i}].principal`;
-  if (!principal.includes('://'))
-    return [
-      {
-        severity: 'error',
-        path,
-        text: `${path}: matches nobody: a principal begins with ${SCHEME}`,
-        suggestion: `write "${SCHEME}${principal}"`,
-      },
-    ];
   const other = principal.split('/')[2] ?? '';
   return [
     {
@@ -76,7 +81,40 @@ function tenantsAsSystem({ principal, system }: RuleConfig, i: number, mesh: Mes
 }
 
 /** What no rule of a mesh file serves; empty for a correct file. */
-export function unserved(mesh: MeshFile): Unserved[] {
+export function unserved(mesh: MeshFile | EnvoyMesh): Unserved[] {
+  return mesh.target === ENVOY ? unservedByEnvoy(mesh) : unservedByIstio(mesh);
+}
+
+/** Without Istio, principals have any form, and only rules say whose they are. */
+function unservedByEnvoy({ pluginConfig: { tenants, rules = [] } }: EnvoyMesh): Unserved[] {
+  const found = rules.flatMap(({ principal }, i) =>
+    principal === undefined || principal.includes('://') ? [] : withoutScheme(principal, i),
+  );
+  if (!rules.some(({ system }) => system === true))
+    found.push({
+      severity: 'error',
+      path: 'rules',
+      text: 'rules: no system rule: PD and TiKV call each other through Envoy, and would be refused',
+      suggestion: `put one for their principals first: {"principal": "${SCHEME}example.com/ns/storage/sa/*", "system": true}`,
+    });
+  for (const [i, { name }] of tenants.entries())
+    if (!rules.some((rule) => mayServe(rule, name)))
+      found.push({
+        severity: 'error',
+        path: `tenants[${i}]`,
+        text: `tenants[${i}]: no rule makes a caller tenant "${name}"`,
+        suggestion: `add a rule: {"principal": "${SCHEME}example.com/ns/${name}/sa/tidb", "tenant": "${name}"}`,
+      });
+  return found;
+}
+
+/** True when a rule can make a caller this tenant. */
+function mayServe(rule: RuleConfig, name: string): boolean {
+  if (rule.system === true) return false;
+  return rule.tenant === undefined ? JSON.stringify(rule).includes(CAPTURE) : rule.tenant === name;
+}
+
+function unservedByIstio(mesh: MeshFile): Unserved[] {
   const { trustDomain, storage, pluginConfig } = mesh;
   const { tenants, rules = [] } = pluginConfig;
   const own = principals(mesh.operator, trustDomain, storage.namespace, storage.cluster);
@@ -92,12 +130,7 @@ export function unserved(mesh: MeshFile): Unserved[] {
       suggestion: `put this rule first: {"principal": "${SCHEME}${own.system}", "system": true}`,
     });
   const serves = (name: string): boolean =>
-    rules.some(
-      (rule) =>
-        rule.system !== true &&
-        (rule.tenant === undefined ? JSON.stringify(rule).includes(CAPTURE) : rule.tenant === name) &&
-        canMatch(rule, trustDomain),
-    );
+    rules.some((rule) => mayServe(rule, name) && canMatch(rule, trustDomain));
   for (const [i, { name }] of tenants.entries())
     if (!serves(name))
       found.push({

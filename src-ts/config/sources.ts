@@ -13,8 +13,11 @@ import {
   type Node,
   type Scalar,
 } from 'yaml';
-import { isMeshFile, readMeshFile, valueOf, type MeshFile } from '../manifests/mesh-file.ts';
+import { readAnyMesh } from '../manifests/any-mesh.ts';
+import { isMeshFile, valueOf, type MeshFile } from '../manifests/mesh-file.ts';
 import { pdOf } from '../manifests/storage.ts';
+import { ENVOY, type EnvoyMesh } from '../standalone/mesh.ts';
+import { placesOf, pluginConfigOf } from '../standalone/plugin-config.ts';
 
 export interface Position {
   /** Line and column count from 1. */
@@ -27,8 +30,12 @@ export interface ConfigSource {
   readonly kind: string;
   /** The JSON text that the filter gets. */
   readonly text: string;
-  /** The whole content of a mesh file. */
-  readonly mesh?: MeshFile;
+  /** The whole content of a mesh file; with several storages, the first one has it. */
+  readonly mesh?: MeshFile | EnvoyMesh;
+  /** The storage of a mesh file without Istio that it is for. */
+  readonly storage?: string;
+  /** Gives tenants and rules in a line of the filter the numbers that they have in the file, where those differ. */
+  readonly inFile?: (line: string) => string;
   /** Why nothing reads it at this place. */
   readonly problem?: string;
   /** Finds the field at a path like `rules[0].principal`, or its nearest parent that exists. */
@@ -135,6 +142,37 @@ function inEnvoyFilter(kind: string, document: Document, source: string, lines: 
   return found;
 }
 
+/** The filter in a file of its own, as it is rendered without Istio. */
+function inDiscoveryFile(document: Document, source: string, lines: LineCounter): ConfigSource[] {
+  const resources = document.get('resources', true) as unknown;
+  return (isSeq(resources) ? resources.items : []).flatMap((resource) => {
+    const at = ['typed_config', 'config', 'configuration', 'value'];
+    const scalar = isMap(resource) ? resource.getIn(at, true) : undefined;
+    return isScalar(scalar) && typeof scalar.value === 'string'
+      ? [jsonSource('filter of Envoy', scalar.value, blockStart(scalar, source, lines))]
+      : [];
+  });
+}
+
+/** The configuration of each storage. */
+function storageSources(mesh: EnvoyMesh, whole: ConfigSource): ConfigSource[] {
+  return mesh.storages.map((storage, i) => {
+    const places = placesOf(mesh, storage);
+    return {
+      ...whole,
+      kind: `mesh file, storage ${storage.name}`,
+      storage: storage.name,
+      text: JSON.stringify(pluginConfigOf(mesh, storage)),
+      inFile: (line) =>
+        line.replaceAll(/\b(tenants|rules)\[(\d+)\]/g, (found, list: 'tenants' | 'rules', place) => {
+          const there = places[list][Number(place)];
+          return there === undefined ? String(found) : `${list}[${there}]`;
+        }),
+      ...(i === 0 ? { mesh } : {}),
+    };
+  });
+}
+
 const CONFIG_AT: Record<string, readonly string[]> = {
   WasmPlugin: ['spec', 'pluginConfig'],
   TrafficExtension: ['spec', 'wasm', 'pluginConfig'],
@@ -151,11 +189,14 @@ export function configSources(source: string): ConfigSource[] {
   if (objects.length === 0) {
     const [document] = documents;
     if (document && document.errors.length === 0 && isMeshFile(document.toJS())) {
-      const mesh = readMeshFile(source);
+      const mesh = readAnyMesh(source);
       const node = document.get('pluginConfig', true) as unknown as Node;
+      const whole = valueSource('mesh file', node, lines, document);
+      if (mesh.target === ENVOY) return storageSources(mesh, whole);
       const text = JSON.stringify({ ...mesh.pluginConfig, pd: pdOf(mesh) });
-      return [{ ...valueSource('mesh file', node, lines, document), text, mesh }];
+      return [{ ...whole, text, mesh }];
     }
+    if (document?.has('resources') === true) return inDiscoveryFile(document, source, lines);
     return [jsonSource('pluginConfig', source, (at) => at)];
   }
   return objects.flatMap((document) => {

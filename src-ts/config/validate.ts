@@ -42,13 +42,14 @@ function namesIn(text: string): string[] {
 function findingsOf(source: ConfigSource, judge: Judge): Finding[] {
   if (source.problem !== undefined)
     return [{ severity: 'error', ...source.locate(''), path: '', text: source.problem }];
-  const line = judge.configure(source.text);
+  const inFile = source.inFile ?? ((text: string) => text);
+  const line = inFile(judge.configure(source.text));
   if (line === '') {
     const unmatched = source.mesh ? unserved(source.mesh) : [];
     const known = new Set(unmatched.map(({ path }) => path));
-    const warnings = warningsOf(JSON.parse(source.text) as PluginConfig).filter(
-      ({ path }) => !known.has(path),
-    );
+    const warnings = warningsOf(JSON.parse(source.text) as PluginConfig)
+      .map(({ path, text }) => ({ path: inFile(path), text }))
+      .filter(({ path }) => !known.has(path));
     return [
       ...unmatched.map((one) => ({ ...source.locate(one.path), ...one })),
       ...warnings.map(({ path, text }) => ({

@@ -73,11 +73,16 @@ export function envoyFilters(mesh: MeshFile, code: FilterCode): KubeObject[] {
 
 /** The filter's place in a listener. Its code and configuration arrive by ADS. */
 export function adsFilter(): object {
+  return discoveredFilter({ ads: {} });
+}
+
+/** The filter's place in a listener, filled in from this source. */
+export function discoveredFilter(source: object): { name: string; config_discovery: object } {
   return {
     name: FILTER_NAME,
     config_discovery: {
       // No time limit: the listener opens with the filter or not at all.
-      config_source: { ads: {}, initial_fetch_timeout: '0s', resource_api_version: 'V3' },
+      config_source: { ...source, initial_fetch_timeout: '0s', resource_api_version: 'V3' },
       type_urls: [WASM_TYPE],
     },
   };
@@ -85,6 +90,17 @@ export function adsFilter(): object {
 
 /** The filter's code and configuration, inlined. Where Istio cannot deliver a `failure_policy`, Envoy fails closed without one. */
 export function inlined(target: Target, pluginConfig: PluginConfig, code: FilterCode): object {
+  return wasmFilter(configText(pluginConfig), inlineCode(code), canReload(target));
+}
+
+export const inlineCode = ({ base64 }: FilterCode): object => ({ inline_bytes: base64 });
+
+/** The filter as Envoy takes it. `code` is a data source of Envoy's. */
+export function wasmFilter(
+  configuration: string,
+  code: object,
+  isReloaded: boolean,
+): { name: string; typed_config: object } {
   return {
     name: FILTER_NAME,
     typed_config: {
@@ -92,15 +108,12 @@ export function inlined(target: Target, pluginConfig: PluginConfig, code: Filter
       config: {
         name: FILTER_NAME,
         root_id: FILTER_NAME,
-        ...(canReload(target) ? { failure_policy: RELOAD } : {}),
-        configuration: {
-          '@type': 'type.googleapis.com/google.protobuf.StringValue',
-          value: configText(pluginConfig),
-        },
+        ...(isReloaded ? { failure_policy: RELOAD } : {}),
+        configuration: { '@type': 'type.googleapis.com/google.protobuf.StringValue', value: configuration },
         vm_config: {
           vm_id: FILTER_NAME,
           runtime: 'envoy.wasm.runtime.v8',
-          code: { local: { inline_bytes: code.base64 } },
+          code: { local: code },
         },
       },
     },

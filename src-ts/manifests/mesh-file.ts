@@ -38,7 +38,7 @@ const FIELDS = [
   'pluginConfig',
 ];
 const STORAGE_FIELDS = ['namespace', 'cluster'];
-const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+export const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const DNS_NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
 /** A principal as AuthorizationPolicy writes it, without `spiffe://`. */
 const PRINCIPAL = /^[^\s*:]+\/ns\/[^\s*/]+\/sa\/([^\s*/]+|\*)$/;
@@ -74,11 +74,11 @@ export function valueOf(document: Document | Document.Parsed): unknown {
   }
 }
 
-function fail(where: string, why: string): never {
+export function fail(where: string, why: string): never {
   throw new MeshFileError(`${where}: ${why}`);
 }
 
-function record(value: unknown, where: string, known: readonly string[]): Record<string, unknown> {
+export function record(value: unknown, where: string, known: readonly string[]): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(where, 'must be a mapping');
   for (const name of Object.keys(value))
     if (!known.includes(name))
@@ -89,7 +89,13 @@ function record(value: unknown, where: string, known: readonly string[]): Record
   return value as Record<string, unknown>;
 }
 
-function text(value: unknown, where: string, pattern: RegExp, what: string, byDefault?: string): string {
+export function text(
+  value: unknown,
+  where: string,
+  pattern: RegExp,
+  what: string,
+  byDefault?: string,
+): string {
   if (value === undefined && byDefault !== undefined) return byDefault;
   if (typeof value !== 'string' || !pattern.test(value)) fail(where, `must be ${what}`);
   return value;
@@ -113,7 +119,10 @@ export function readMeshFile(source: string): MeshFile {
   if ('pd' in pluginConfig) fail('pluginConfig.pd', 'follows from "storage": leave it out here');
   const target = root['target'] ?? DEFAULT_TARGET;
   if (!isTarget(target))
-    fail('target', `must be a version of Istio from ${OLDEST_TARGET} to ${NEWEST_TARGET}, written like that`);
+    fail(
+      'target',
+      `must be envoy, or a version of Istio from ${OLDEST_TARGET} to ${NEWEST_TARGET}, written like that`,
+    );
   const operator = root['operator'] ?? 'v1';
   if (!isOperator(operator))
     fail('operator', `must be a major version of TiDB Operator: ${OPERATORS.join(' or ')}`);

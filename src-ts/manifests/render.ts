@@ -1,21 +1,17 @@
 /** Renders all files that a user applies from one mesh file. */
-import { stringify } from 'yaml';
 import { accessPolicies, portDeclarations } from './access.ts';
 import { clientSide } from './client-side.ts';
 import { examplesFor } from './examples.ts';
+import { file, type RenderedFile } from './file.ts';
 import { bothProtocols, envoyFilters, trafficExtensions, wasmPlugins, type FilterCode } from './filters.ts';
 import { dashboardObject, monitors, rulesObject, telemetry } from '../observability/objects.ts';
 import { MeshFileError, type MeshFile } from './mesh-file.ts';
 import type { KubeObject } from './storage.ts';
+import { ENVOY, type EnvoyMesh } from '../standalone/mesh.ts';
+import { renderStandalone, STANDALONE_PARTS, type StandalonePart } from '../standalone/render.ts';
 import { hasTrafficExtension } from './target.ts';
 
-export interface RenderedFile {
-  /** Relative to the output folder, with `/`. */
-  readonly path: string;
-  readonly text: string;
-}
-
-export const PARTS = [
+const ISTIO_PARTS = [
   'base',
   'envoyfilter',
   'wasmplugin',
@@ -24,21 +20,13 @@ export const PARTS = [
   'observability',
   'examples',
 ] as const;
+type IstioPart = (typeof ISTIO_PARTS)[number];
+/** With Istio, and without. */
+export const PARTS = [...ISTIO_PARTS, ...STANDALONE_PARTS] as const;
 export type Part = (typeof PARTS)[number];
 
 const EDIT_MESH =
   'Rendered by `tidb-mesh render` from mesh.yaml. Do not edit it: edit mesh.yaml and render again.';
-
-function comment(lines: readonly string[]): string {
-  return lines.map((line) => (line === '' ? '#\n' : `# ${line}\n`)).join('');
-}
-
-function file(path: string, header: readonly string[], objects: readonly object[]): RenderedFile {
-  const documents = objects.map((object) =>
-    stringify(object, { lineWidth: 0, aliasDuplicateObjects: false }),
-  );
-  return { path, text: comment(header) + documents.join('---\n') };
-}
 
 function kustomization(part: Part, header: readonly string[], resources: readonly string[]): RenderedFile {
   return file(
@@ -127,7 +115,7 @@ function observability(mesh: MeshFile): RenderedFile[] {
   ];
 }
 
-const OVERLAYS: Record<Exclude<Part, 'base' | 'observability' | 'examples'>, readonly string[]> = {
+const OVERLAYS: Record<Exclude<IstioPart, 'base' | 'observability' | 'examples'>, readonly string[]> = {
   envoyfilter: [
     'The filter, inlined: nothing is fetched. Apply with: kubectl apply --server-side -k <this folder>',
   ],
@@ -144,7 +132,19 @@ const OVERLAYS: Record<Exclude<Part, 'base' | 'observability' | 'examples'>, rea
 };
 
 /** Why a part cannot be rendered from this mesh file; undefined where it can. */
-function lacking({ target, operator }: MeshFile, part: Part): string | undefined {
+function lacking(mesh: MeshFile | EnvoyMesh, part: Part): string | undefined {
+  if (mesh.target === ENVOY)
+    return isStandalone(part)
+      ? undefined
+      : `${part}: needs Istio, and the mesh file's target is envoy; render ${STANDALONE_PARTS.join(', ')}`;
+  if (isStandalone(part)) return `${part}: is for an Envoy without Istio; its mesh file has "target: envoy"`;
+  return lackingInIstio(mesh, part);
+}
+
+const isStandalone = (part: Part): part is StandalonePart =>
+  (STANDALONE_PARTS as readonly Part[]).includes(part);
+
+function lackingInIstio({ target, operator }: MeshFile, part: IstioPart): string | undefined {
   if (part === 'trafficextension' && !hasTrafficExtension(target))
     return `trafficextension: target ${target} does not know TrafficExtension, which is new in istio-1.30; render envoyfilter or wasmplugin, or change "target"`;
   if (part === 'wasmplugin' && hasTrafficExtension(target))
@@ -155,7 +155,7 @@ function lacking({ target, operator }: MeshFile, part: Part): string | undefined
 }
 
 /** What can be rendered from a mesh file. */
-export function partsOf(mesh: MeshFile): Part[] {
+export function partsOf(mesh: MeshFile | EnvoyMesh): Part[] {
   return PARTS.filter((part) => lacking(mesh, part) === undefined);
 }
 
@@ -164,7 +164,7 @@ export function partsOf(mesh: MeshFile): Part[] {
  * @throws MeshFileError when a given part needs another target or operator
  */
 export function render(
-  mesh: MeshFile,
+  mesh: MeshFile | EnvoyMesh,
   code: FilterCode,
   parts: readonly Part[] = partsOf(mesh),
 ): RenderedFile[] {
@@ -172,7 +172,13 @@ export function render(
     const reason = lacking(mesh, part);
     if (reason !== undefined) throw new MeshFileError(reason);
   }
-  const made: Record<Part, () => RenderedFile[]> = {
+  return mesh.target === ENVOY
+    ? renderStandalone(mesh, code, parts.filter(isStandalone))
+    : renderIstio(mesh, code, parts);
+}
+
+function renderIstio(mesh: MeshFile, code: FilterCode, parts: readonly Part[]): RenderedFile[] {
+  const made: Record<IstioPart, () => RenderedFile[]> = {
     base: () => base(mesh),
     envoyfilter: () => overlay('envoyfilter', OVERLAYS.envoyfilter, envoyFilters(mesh, code)),
     wasmplugin: () => overlay('wasmplugin', OVERLAYS.wasmplugin, wasmPlugins(mesh, code)),
@@ -182,5 +188,5 @@ export function render(
     observability: () => observability(mesh),
     examples: () => examples(mesh),
   };
-  return PARTS.filter((part) => parts.includes(part)).flatMap((part) => made[part]());
+  return ISTIO_PARTS.filter((part) => parts.includes(part)).flatMap((part) => made[part]());
 }

@@ -181,12 +181,12 @@ describe('a mesh file that is refused', () => {
     [
       'a version of Istio that is not known',
       { ...MESH, target: 'istio-1.99' },
-      'target: must be a version of Istio from istio-1.22 to istio-1.31, written like that',
+      'target: must be envoy, or a version of Istio from istio-1.22 to istio-1.31, written like that',
     ],
     [
       'a version of Istio that is a number, as YAML reads 1.30',
       { ...MESH, target: 1.3 },
-      'target: must be a version of Istio from istio-1.22 to istio-1.31, written like that',
+      'target: must be envoy, or a version of Istio from istio-1.22 to istio-1.31, written like that',
     ],
     [
       'an operator that is not known',

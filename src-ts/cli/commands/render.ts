@@ -1,18 +1,13 @@
 /** `tidb-mesh render`: writes the manifests for a mesh file, or compares them with those on the disk. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Option } from 'commander';
 import pc from 'picocolors';
 import { unserved } from '../../config/served.ts';
 import { CommandError, EXIT } from '../../errors.ts';
 import { WITHOUT_CODE, codeOf, releaseWasm } from '../../manifests/code.ts';
-import {
-  PARTS,
-  partsOf,
-  render as renderFiles,
-  type Part,
-  type RenderedFile,
-} from '../../manifests/render.ts';
+import type { RenderedFile } from '../../manifests/file.ts';
+import { PARTS, partsOf, render as renderFiles, type Part } from '../../manifests/render.ts';
 import type { Definition, Result } from '../definition.ts';
 import { inFile, readMesh } from '../files.ts';
 
@@ -35,6 +30,7 @@ export const render: Definition<Options, [string]> = {
       'then: kubectl apply --server-side -k build/manifests/envoyfilter',
     ],
     ['tidb-mesh render mesh.yaml --out build/manifests --check', 'in CI: are they current?'],
+    ['tidb-mesh render proxy.yaml --out /etc/tidb-mesh', 'without Istio: the mesh file has "target: envoy"'],
     'tidb-mesh render mesh.yaml --out build/manifests --only base envoyfilter',
   ],
   exits: { [EXIT.failed]: 'the mesh file is not valid, or a file differs with --check' },
@@ -77,7 +73,9 @@ function stateOf(folder: string, { path, text }: RenderedFile): State {
 function write(folder: string, { path, text }: RenderedFile): void {
   const onDisk = join(folder, path);
   mkdirSync(dirname(onDisk), { recursive: true });
-  writeFileSync(onDisk, text);
+  // An Envoy that watches the file sees the old one or the new one, never a part.
+  writeFileSync(`${onDisk}.new`, text);
+  renameSync(`${onDisk}.new`, onDisk);
 }
 
 function lineOf({ out, check }: Options, path: string, state: State): string {

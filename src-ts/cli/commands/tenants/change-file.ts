@@ -5,6 +5,7 @@ import { Judge } from '../../../config/judge.ts';
 import { judgeFile } from '../../../config/validate.ts';
 import { CommandError } from '../../../errors.ts';
 import { isMeshFile } from '../../../manifests/mesh-file.ts';
+import { isEnvoyMesh } from '../../../standalone/mesh.ts';
 import type { Tell } from '../../../tell.ts';
 import { readText } from '../../files.ts';
 
@@ -52,7 +53,10 @@ function write(file: string, text: string): void {
 
 /** What to do for the file to count. */
 export function toApply(text: string, file: string): string {
-  return isMeshFile(parse(text, { merge: true }))
+  const content: unknown = parse(text, { merge: true });
+  if (isEnvoyMesh(content))
+    return `Apply it: tidb-mesh render ${file} --out DIR; Envoy reads DIR/STORAGE/filter.yaml again by itself`;
+  return isMeshFile(content)
     ? `Apply it: tidb-mesh render ${file} --out DIR, then kubectl apply --server-side -k DIR/VARIANT`
     : `Apply it: give ${file} to the filter as its configuration`;
 }

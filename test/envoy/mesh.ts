@@ -10,6 +10,7 @@ import {
 } from 'node:http2';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { HttpFilter } from '../../src-ts/standalone/bootstrap.ts';
 import { prepare } from '../harness/stack/builds.ts';
 import { createCerts, principalOf, type CertFiles, type Certs } from '../harness/stack/certs.ts';
 import { envoyBootstrap, watchedFilter } from '../harness/stack/envoy-config.ts';
@@ -68,7 +69,7 @@ export interface Around {
   /** Envoy's node. */
   node?: object;
   /** HTTP filters before it. */
-  before?: readonly object[];
+  before?: readonly HttpFilter[];
 }
 
 export interface OpenStream {

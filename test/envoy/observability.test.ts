@@ -59,8 +59,7 @@ interface Cause {
   readonly healthy: Readonly<Record<string, string>>;
 }
 
-const CONFIG_FAIL =
-  'envoy_extension_config_discovery_http_filter_envoy_filters_http_wasm_config_fail{instance="a"}';
+const CONFIG_FAIL = 'envoy_extension_config_discovery_http_filter_tidb_mesh_config_fail{instance="a"}';
 const RELOADS = 'envoy_wasm_tidb_mesh_vm_reload{instance="a"}';
 const FAILURES = 'envoy_wasm_tidb_mesh_vm_reload_failure{instance="a"}';
 

@@ -73,7 +73,7 @@ function moduleOf(peer: Uint8Array): Uint8Array {
 }
 
 /** The HTTP filter of Envoy's configuration. */
-export function peerFilter(peer: Metadata): object {
+export function peerFilter(peer: Metadata): { name: string; typed_config: object } {
   return {
     name: 'peer',
     typed_config: {

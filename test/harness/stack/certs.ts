@@ -3,6 +3,7 @@ import { webcrypto } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as x509 from '@peculiar/x509';
+import { secretFiles } from '../../../src-ts/standalone/tls.ts';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const DAY = 24 * 60 * 60 * 1000;
@@ -17,7 +18,7 @@ export interface CertFiles {
 
 export interface Certs {
   folder: string;
-  /** Envoy's own: 127.0.0.1 and localhost. */
+  /** Envoy's own: 127.0.0.1 and localhost. Beside it are the files of `secretFiles`. */
   server: CertFiles;
   /** A client's certificate with this URI as its subject alternative name; made once per principal. */
   client(principal: string): Promise<CertFiles>;
@@ -84,6 +85,9 @@ export async function createCerts(folder: string): Promise<Certs> {
   }
 
   const server = await issue('envoy', 'storage', []);
+  const secrets = secretFiles({ ca, certificate: server.cert, key: server.key });
+  for (const [name, content] of Object.entries(secrets))
+    await writeFile(join(folder, name), JSON.stringify(content));
   const clients = new Map<string, Promise<CertFiles>>();
   return {
     folder,

@@ -1,5 +1,18 @@
 import { rename, writeFile } from 'node:fs/promises';
-import { METRIC_LABELS } from '../../../src-ts/observability/metrics.ts';
+import { dirname } from 'node:path';
+import { discoveredFilter, wasmFilter } from '../../../src-ts/manifests/filters.ts';
+import type { Address } from '../../../src-ts/standalone/address.ts';
+import {
+  API,
+  bootstrap,
+  type Cluster,
+  type FilterChain,
+  type HttpFilter,
+  type Listener,
+} from '../../../src-ts/standalone/bootstrap.ts';
+import { discoveryFile } from '../../../src-ts/standalone/filter.ts';
+import { DEFAULT_LIMITS, type Member } from '../../../src-ts/standalone/mesh.ts';
+import { fileSource, tlsOf } from '../../../src-ts/standalone/tls.ts';
 import type { CertFiles } from './certs.ts';
 
 /** The filter as it stands in the listeners. */
@@ -14,7 +27,7 @@ export interface FilterOptions {
    */
   discovery?: string;
   /** HTTP filters that stand before it. */
-  before?: readonly object[];
+  before?: readonly HttpFilter[];
 }
 
 export interface EnvoyOptions {
@@ -29,249 +42,101 @@ export interface EnvoyOptions {
   node?: object;
 }
 
-/** PD's HTTP API, which speaks HTTP/1.1 only: over HTTP/2 it answers 415. The filter asks it, too. */
-export const PD_HTTP_CLUSTER = 'pd_http';
-
 const HOST = '127.0.0.1';
-const API = 'type.googleapis.com/envoy.extensions';
-/** HTTP/2 flow-control windows in bytes: large, since one stream of BatchCommands carries all of a TiDB's traffic. */
-const STREAM_WINDOW = 16 * 1024 * 1024;
-const CONNECTION_WINDOW = 64 * 1024 * 1024;
 
 /**
- * Envoy's bootstrap. A listener for PD and one for the store, each with two filter chains on one port: TLS with a
- * required client certificate, for tenants, with the filter; and plaintext without it, for PD, which dials its own
- * advertised address. Plaintext is for tests only.
+ * Envoy's configuration as `tidb-mesh render` makes it, and what is for tests only: PD and the store have no TLS of their own, so Envoy
+ * calls them in plaintext; and PD, which dials its own advertised address, gets a plaintext chain without the filter.
  */
 export function envoyBootstrap(options: EnvoyOptions): object {
-  const { ports, upstream } = options;
+  const { ports, upstream, certs, filter } = options;
+  const made = bootstrap({
+    pd: [member(ports.pd, upstream.pd)],
+    tikv: [member(ports.store, upstream.store)],
+    listen: HOST,
+    admin: ports.admin,
+    accessLog: options.accessLog,
+    limits: DEFAULT_LIMITS,
+    tls: tlsOf({ ca: certs.ca, certificate: certs.cert, key: certs.key }, dirname(certs.ca)),
+    filters: filter ? [...(filter.before ?? []), filterOf(filter)] : [],
+  });
+  const { listeners, clusters } = made.static_resources;
   return {
+    ...made,
     ...(options.node ? { node: options.node } : {}),
-    admin: { address: address(ports.admin) },
-    // As Istio's bootstrap does with extraStatTags, see docs/metrics.md.
-    stats_config: {
-      stats_tags: METRIC_LABELS.map((label) => ({ tag_name: label, regex: `(${label}=\\.=(.*?);\\.;)` })),
-    },
-    static_resources: {
-      listeners: [
-        listener('pd', ports.pd, options, [
-          {
-            match: {
-              prefix: '/',
-              headers: [{ name: 'content-type', string_match: { prefix: 'application/grpc' } }],
-            },
-            route: { cluster: 'pd_grpc', timeout: '0s' },
-          },
-          { match: { prefix: '/' }, route: { cluster: PD_HTTP_CLUSTER, timeout: '0s' } },
-        ]),
-        listener('store', ports.store, options, [
-          { match: { prefix: '/' }, route: { cluster: 'store_grpc', timeout: '0s' } },
-        ]),
-      ],
-      clusters: [
-        cluster('pd_grpc', upstream.pd, true),
-        cluster(PD_HTTP_CLUSTER, upstream.pd, false),
-        cluster('store_grpc', upstream.store, true),
-      ],
-    },
+    static_resources: { listeners: listeners.map(withPlaintext), clusters: clusters.map(withoutTls) },
   };
 }
 
-function listener(name: string, port: number, options: EnvoyOptions, routes: object[]): object {
+function member(listener: number, server: number): Member {
+  return { advertise: address(listener), server: address(server) };
+}
+
+function address(port: number): Address {
+  return { host: HOST, port, isIp: true };
+}
+
+/** A second chain on the same port, without TLS and without the filter. */
+function withPlaintext(listener: Listener): object {
+  const inspector = `${API}.filters.listener.tls_inspector.v3.TlsInspector`;
   return {
-    name,
-    address: address(port),
+    ...listener,
     listener_filters: [
-      {
-        name: 'envoy.filters.listener.tls_inspector',
-        typed_config: { '@type': `${API}.filters.listener.tls_inspector.v3.TlsInspector` },
-      },
+      { name: 'envoy.filters.listener.tls_inspector', typed_config: { '@type': inspector } },
     ],
-    filter_chains: [
-      {
-        name: `${name}_tls`,
-        filter_chain_match: { transport_protocol: 'tls' },
-        transport_socket: {
-          name: 'envoy.transport_sockets.tls',
-          typed_config: {
-            '@type': `${API}.transport_sockets.tls.v3.DownstreamTlsContext`,
-            require_client_certificate: true,
-            common_tls_context: {
-              alpn_protocols: ['h2', 'http/1.1'],
-              tls_certificates: [
-                {
-                  certificate_chain: { filename: options.certs.cert },
-                  private_key: { filename: options.certs.key },
-                },
-              ],
-              validation_context: { trusted_ca: { filename: options.certs.ca } },
-            },
-          },
-        },
-        filters: [httpManager(`${name}_tls`, options, routes, options.filter)],
-      },
-      {
-        name: `${name}_plaintext`,
-        filter_chain_match: { transport_protocol: 'raw_buffer' },
-        filters: [httpManager(`${name}_plaintext`, options, routes)],
-      },
-    ],
+    filter_chains: listener.filter_chains.flatMap((chain) => [
+      { ...chain, filter_chain_match: { transport_protocol: 'tls' } },
+      plaintext(chain),
+    ]),
   };
 }
 
-function httpManager(
-  prefix: string,
-  options: EnvoyOptions,
-  routes: object[],
-  filter?: FilterOptions,
-): object {
+function plaintext({ name, filters }: FilterChain): object {
   return {
-    name: 'envoy.filters.network.http_connection_manager',
-    typed_config: {
-      '@type': `${API}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
-      stat_prefix: prefix,
-      codec_type: 'AUTO',
-      http2_protocol_options: http2(),
-      // Streams of BatchCommands, TSO and etcd watches live as long as their client.
-      stream_idle_timeout: '0s',
-      common_http_protocol_options: { idle_timeout: '0s' },
-      generate_request_id: false,
-      access_log: [accessLog(prefix, options.accessLog)],
-      route_config: { name: prefix, virtual_hosts: [{ name: prefix, domains: ['*'], routes }] },
-      http_filters: [
-        ...(filter ? [...(filter.before ?? []), wasmFilter(filter)] : []),
-        {
-          name: 'envoy.filters.http.router',
-          typed_config: { '@type': `${API}.filters.http.router.v3.Router`, suppress_envoy_headers: true },
-        },
-      ],
-    },
+    name: `${name}_plaintext`,
+    filter_chain_match: { transport_protocol: 'raw_buffer' },
+    filters: filters.map((filter) => ({
+      ...filter,
+      typed_config: {
+        ...filter.typed_config,
+        stat_prefix: `${name}_plaintext`,
+        http_filters: filter.typed_config.http_filters.slice(-1),
+      },
+    })),
   };
 }
 
-const FILTER_NAME = 'envoy.filters.http.wasm';
-const FILTER_TYPE = `${API}.filters.http.wasm.v3.Wasm`;
+function withoutTls(cluster: Cluster): object {
+  const plain: Record<string, unknown> = { ...cluster };
+  delete plain['transport_socket'];
+  return plain;
+}
 
 /** What the file of `discovery` must hold. */
-function discoveredFilter(filter: FilterOptions): object {
-  const { name, typed_config } = inlineFilter(filter);
-  const type = 'type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig';
-  return { resources: [{ '@type': type, name, typed_config }] };
+function inFile(filter: FilterOptions): object {
+  return discoveryFile(inline(filter));
 }
 
 /** The filter with its configuration in a file, and what replaces that configuration. Envoy watches for a file being moved into place. */
 export function watchedFilter(
-  inline: FilterOptions,
+  plain: FilterOptions,
   discovery: string,
 ): { filter: FilterOptions; configure: (pluginConfig: unknown) => Promise<void> } {
-  const filter = { ...inline, discovery };
+  const filter = { ...plain, discovery };
   return {
     filter,
     async configure(pluginConfig) {
-      await writeFile(`${discovery}.new`, JSON.stringify(discoveredFilter({ ...filter, pluginConfig })));
+      await writeFile(`${discovery}.new`, JSON.stringify(inFile({ ...filter, pluginConfig })));
       await rename(`${discovery}.new`, discovery);
     },
   };
 }
 
-function wasmFilter(filter: FilterOptions): object {
-  if (filter.discovery === undefined) return inlineFilter(filter);
-  const source = { path_config_source: { path: filter.discovery }, resource_api_version: 'V3' };
-  return { name: FILTER_NAME, config_discovery: { config_source: source, type_urls: [FILTER_TYPE] } };
+function filterOf(filter: FilterOptions): HttpFilter {
+  const { discovery } = filter;
+  return discovery === undefined ? inline(filter) : discoveredFilter(fileSource(discovery));
 }
 
-function inlineFilter(filter: FilterOptions): { name: string; typed_config: object } {
-  return {
-    name: FILTER_NAME,
-    typed_config: {
-      '@type': FILTER_TYPE,
-      config: {
-        name: 'tidb-mesh',
-        root_id: 'tidb-mesh',
-        failure_policy: 'FAIL_RELOAD',
-        configuration: {
-          '@type': 'type.googleapis.com/google.protobuf.StringValue',
-          value: JSON.stringify(filter.pluginConfig),
-        },
-        vm_config: {
-          vm_id: 'tidb-mesh',
-          runtime: 'envoy.wasm.runtime.v8',
-          code: { local: { filename: filter.wasmPath } },
-        },
-      },
-    },
-  };
-}
-
-/** One JSON object a line; `chain` tells which listener and filter chain. */
-function accessLog(chain: string, path: string): object {
-  return {
-    name: 'envoy.access_loggers.file',
-    typed_config: {
-      '@type': `${API}.access_loggers.file.v3.FileAccessLog`,
-      path,
-      log_format: {
-        json_format: {
-          start: '%START_TIME%',
-          chain,
-          principal: '%DOWNSTREAM_PEER_URI_SAN%',
-          tenant: '%FILTER_STATE(wasm.tidb_mesh_tenant:PLAIN)%',
-          protocol: '%PROTOCOL%',
-          method: '%REQ(:METHOD)%',
-          path: '%REQ(:PATH)%',
-          contentType: '%REQ(CONTENT-TYPE)%',
-          status: '%RESPONSE_CODE%',
-          grpcStatus: '%GRPC_STATUS(NUMBER)%',
-          details: '%RESPONSE_CODE_DETAILS%',
-          refusal: '%FILTER_STATE(wasm.tidb_mesh_refusal:PLAIN)%',
-          flags: '%RESPONSE_FLAGS%',
-          cluster: '%UPSTREAM_CLUSTER%',
-          received: '%BYTES_RECEIVED%',
-          sent: '%BYTES_SENT%',
-          milliseconds: '%DURATION%',
-        },
-      },
-    },
-  };
-}
-
-function cluster(name: string, port: number, grpc: boolean): object {
-  const unlimited = 1_000_000;
-  return {
-    name,
-    type: 'STATIC',
-    connect_timeout: '2s',
-    circuit_breakers: {
-      thresholds: [
-        {
-          max_connections: unlimited,
-          max_pending_requests: unlimited,
-          max_requests: unlimited,
-          max_retries: unlimited,
-        },
-      ],
-    },
-    typed_extension_protocol_options: {
-      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-        '@type': `${API}.upstreams.http.v3.HttpProtocolOptions`,
-        explicit_http_config: grpc ? { http2_protocol_options: http2() } : { http_protocol_options: {} },
-      },
-    },
-    load_assignment: {
-      cluster_name: name,
-      endpoints: [{ lb_endpoints: [{ endpoint: { address: address(port) } }] }],
-    },
-  };
-}
-
-function http2(): object {
-  return {
-    initial_stream_window_size: STREAM_WINDOW,
-    initial_connection_window_size: CONNECTION_WINDOW,
-    max_concurrent_streams: 100_000,
-  };
-}
-
-function address(port: number): object {
-  return { socket_address: { address: HOST, port_value: port } };
+function inline({ pluginConfig, wasmPath }: FilterOptions): { name: string; typed_config: object } {
+  return wasmFilter(JSON.stringify(pluginConfig), { filename: wasmPath }, true);
 }

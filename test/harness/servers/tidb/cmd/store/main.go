@@ -37,6 +37,7 @@ type options struct {
 	api        apiMode
 	status     string
 	wire       wireFormat
+	security   security
 }
 
 func main() {
@@ -53,6 +54,9 @@ func main() {
 	flags.StringVar(&api, "api", string(apiV1), "v1: transactions; raw: RawKV with lifetimes; v2: keyspaces")
 	flags.StringVar(&opts.status, "status", "", "address of TiKV's status API; none when empty")
 	flags.StringVar(&wire, "wire", string(wireTiKV), "how answers are encoded; tikv: as rust-protobuf does; go: as Go does")
+	flags.StringVar(&opts.security.ca, "ca", "", "PEM file of the authority; with --cert and --key, TLS only")
+	flags.StringVar(&opts.security.cert, "cert", "", "PEM file of the certificate")
+	flags.StringVar(&opts.security.key, "key", "", "PEM file of its key")
 	_ = flags.Parse(os.Args[1:])
 	opts.api, opts.wire = apiMode(api), wireFormat(wire)
 	if flags.Arg(0) == "wire-forms" {
@@ -97,6 +101,10 @@ func run(opts options) error {
 	if err != nil {
 		return err
 	}
+	secured, err := opts.security.apply()
+	if err != nil {
+		return err
+	}
 	client, err := pd.NewClient(strings.Split(opts.pd, ","), "store")
 	if err != nil {
 		return fmt.Errorf("PD at %s: %w", opts.pd, err)
@@ -107,7 +115,7 @@ func run(opts options) error {
 		return err
 	}
 	service := newService(eng, stats)
-	server := newGRPCServer(service, opts.wire)
+	server := newGRPCServer(service, opts.wire, secured...)
 	failed := make(chan error, 3)
 	go func() { failed <- server.Serve(listener) }()
 	for address, handler := range map[string]http.Handler{

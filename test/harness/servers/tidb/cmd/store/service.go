@@ -56,12 +56,12 @@ func newService(eng *engine, stats *counters) *service {
 	return s
 }
 
-func newGRPCServer(s *service, wire wireFormat) *grpc.Server {
+func newGRPCServer(s *service, wire wireFormat, more ...grpc.ServerOption) *grpc.Server {
 	codec := encoding.GetCodec("proto")
 	if wire == wireTiKV {
 		codec = tikvCodec{codec}
 	}
-	server := grpc.NewServer(
+	options := append(more,
 		grpc.ForceServerCodec(codec),
 		grpc.MaxRecvMsgSize(math.MaxInt32),
 		grpc.MaxSendMsgSize(math.MaxInt32),
@@ -83,6 +83,7 @@ func newGRPCServer(s *service, wire wireFormat) *grpc.Server {
 			return err
 		}),
 	)
+	server := grpc.NewServer(options...)
 	tikvpb.RegisterTikvServer(server, s)
 	import_sstpb.RegisterImportSSTServer(server, newImporter(s))
 	cdcpb.RegisterChangeDataServer(server, &changeData{s.engine.feeds})

@@ -329,7 +329,8 @@ describe('moving a key space', () => {
     };
     const writing = startWriting(alpha);
     await sleep(1500);
-    expect(await writing.stop()).toBeGreaterThan(10);
+    // Each client ends what it has begun.
+    expect(await writing.stop()).toBeGreaterThan(0);
     await reach(await storage.timestamp());
     expect(told).toEqual([[], []]);
     const key = rowKey(TABLES[1]!, 9_999);

@@ -19,6 +19,13 @@ interface Callbacks {
   proxy_on_response_headers(context: number, count: number, last: number): number;
   proxy_on_response_body(context: number, size: number, last: number): number;
   proxy_on_response_trailers(context: number, count: number): number;
+  proxy_on_http_call_response(
+    root: number,
+    token: number,
+    headers: number,
+    size: number,
+    trailers: number,
+  ): void;
   proxy_on_delete(context: number): void;
 }
 
@@ -125,6 +132,11 @@ export class HostedModule {
   private readonly tickPeriods = new Map<number, number>();
   private isTick = false;
   private lastTick = 0;
+
+  /** Whether Envoy has the cluster of PD, and what the filter has asked PD. */
+  reachesPd = false;
+  readonly calls: { readonly token: number; readonly path: string; readonly body: string }[] = [];
+  private tokens = 0;
 
   /** The status of the last reply. */
   replyCode = 0;
@@ -300,8 +312,24 @@ export class HostedModule {
         this.shared.set(name, { value: this.view.slice(at, at + size), cas: (found?.cas ?? 0) + 1 });
         return OK;
       },
-      // Nothing to ask PD through.
-      proxy_http_call: () => NOT_FOUND,
+      proxy_http_call: (
+        _cluster: number,
+        _clusterLength: number,
+        pairs: number,
+        pairsLength: number,
+        body: number,
+        bodyLength: number,
+        _trailers: number,
+        _trailersLength: number,
+        _timeout: number,
+        token: number,
+      ): number => {
+        if (!this.reachesPd) return NOT_FOUND;
+        const [, path = ''] = /\0:path\0([^\0]*)/.exec(`\0${this.read(pairs, pairsLength)}`) ?? [];
+        this.calls.push({ token: ++this.tokens, path, body: this.read(body, bodyLength) });
+        this.words.setUint32(token, this.tokens, true);
+        return OK;
+      },
       proxy_continue_stream: (): number => {
         this.continued.push(this.acting);
         return OK;
@@ -411,6 +439,13 @@ export class HostedModule {
   answer(context: number, piece: Uint8Array): boolean {
     this.beginPiece(context, piece);
     return this.wasm.proxy_on_response_body(context, piece.length, 0) === CONTINUE;
+  }
+
+  /** PD's answer to a call of the newest configuration; without a text there is none in time. */
+  answerCall(token: number, answer = ''): void {
+    this.enter(this.root);
+    this.body = utf8.encode(answer);
+    this.wasm.proxy_on_http_call_response(this.root, token, 0, this.body.length, 0);
   }
 
   private beginPiece(context: number, piece: Uint8Array): void {

@@ -9,7 +9,7 @@ import { recordAccounts } from '../streams/accounts';
 import * as clock from '../streams/clock';
 import { readClock } from '../streams/clock';
 import { collectGarbage, configure, forgetConfig, hasRates, hasVersion } from '../streams/configs';
-import { wakeDelayed } from '../streams/delays';
+import { measureDelays, wakeDelayed } from '../streams/delays';
 import * as drain from '../streams/drain';
 import { endLeftStreams, reviewMoved, reviewStreams } from '../streams/drain';
 import {
@@ -20,6 +20,7 @@ import {
   onResponseHeaders,
   onResponseTrailers,
 } from '../streams/filter';
+import { askForHoldings, takeHoldings } from '../streams/holdings';
 import { answerLate, forgetLate } from '../streams/late';
 import { flushRefusals } from '../streams/refusal-log';
 import { defineMetrics, recordBuild, recordMetrics } from '../streams/metrics';
@@ -109,6 +110,7 @@ export function proxy_on_tick(root: u32): void {
   const since = clock.millisecondsSince();
   const now = clock.now + since;
   liftHolds(now);
+  measureDelays(now);
   // None has passed where the clock stands still, as in tests.
   if (since != 0 && since < TICK_MS - SLACK_MS) {
     actOnLeft();
@@ -125,6 +127,7 @@ export function proxy_on_tick(root: u32): void {
   flushRefusals();
   recordMetrics(drain.drainingCount);
   recordAccounts();
+  askForHoldings(clock.now);
   tellVms(clock.now);
 }
 
@@ -175,7 +178,7 @@ export function proxy_on_http_call_response(
 ): void {
   reset();
   beginTurn();
-  onLookup(root, token, size);
+  if (!takeHoldings(token, size)) onLookup(root, token, size);
   if (turns.areLeft) setPeriod(root, SOON_MS);
 }
 

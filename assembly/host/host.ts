@@ -184,9 +184,35 @@ export function httpGet(
   pathLength: usize,
   timeoutMs: u32,
 ): u32 {
+  return httpCall(cluster, authority, GET, path, pathLength, 0, 0, timeoutMs);
+}
+
+/** The same for a POST with a body. */
+export function httpPost(
+  cluster: ArrayBuffer,
+  authority: ArrayBuffer,
+  path: Ascii,
+  body: usize,
+  bodyLength: usize,
+  timeoutMs: u32,
+): u32 {
+  const at = changetype<usize>(path);
+  return httpCall(cluster, authority, POST, at, path.length, body, bodyLength, timeoutMs);
+}
+
+function httpCall(
+  cluster: ArrayBuffer,
+  authority: ArrayBuffer,
+  method: Ascii,
+  path: usize,
+  pathLength: usize,
+  body: usize,
+  bodyLength: usize,
+  timeoutMs: u32,
+): u32 {
   const pairs = alloc(256 + <usize>authority.byteLength + pathLength);
   store<u32>(pairs, 3);
-  let to = writePair(pairs, 0, pairs + 28, METHOD, changetype<usize>(GET), GET.length);
+  let to = writePair(pairs, 0, pairs + 28, METHOD, changetype<usize>(method), method.length);
   to = writePair(pairs, 1, to, PATH, path, pathLength);
   to = writePair(pairs, 2, to, AUTHORITY, changetype<usize>(authority), authority.byteLength);
   store<u32>(answer, 0);
@@ -195,8 +221,8 @@ export function httpGet(
     cluster.byteLength,
     pairs,
     to - pairs,
-    0,
-    0,
+    body,
+    bodyLength,
     0,
     0,
     timeoutMs,
@@ -207,6 +233,7 @@ export function httpGet(
 
 const METHOD: Ascii = ascii(':method');
 const GET: Ascii = ascii('GET');
+const POST: Ascii = ascii('POST');
 const PATH: Ascii = ascii(':path');
 const AUTHORITY: Ascii = ascii(':authority');
 

@@ -188,6 +188,11 @@ export function encodeLease(id: u64): u64 {
   return id == 0 || isTenantZero ? id : leaseBase | id;
 }
 
+/** The number of the tenant that has this lease id, which is not tenant 0's: the highest bit is set. */
+export function tenantNumberOf(id: u64): u32 {
+  return <u32>((id & ~OTHERS) >> 48);
+}
+
 /** Maps etcd's lease id to the client's; others' ids become 0. */
 export function decodeLease(id: u64): u64 {
   if (isTenantZero) return isClientLease(id) ? id : 0;

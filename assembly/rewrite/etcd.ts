@@ -30,9 +30,12 @@ export function nameRange(nameField: u32, name: Span, lastField: u32, last: Span
  *   A timestamp further back than the tenant may hold GC is raised to that limit.
  * - A key that announces a restore is refused.
  * - Any other key takes any value.
+ *
+ * Nothing is put while etcd has as many keys of the tenant as it may have.
  */
 export function namedValue(name: Span, valueField: u32, value: Span, lease: u64): Status {
   if (startsWith(name.bytes, name.length, RESTORE)) return Status.FILE_BACKUP;
+  if (!current.terms.account.holdings.keys.add()) return Status.TOO_MANY_ETCD_KEYS;
   if (!isReadSince(name.bytes, name.length)) return Status.OK;
   const timestamp = readDecimal(value.bytes, value.length);
   if (timestamp == u64.MAX_VALUE || lease == 0) return Status.READ_SINCE;

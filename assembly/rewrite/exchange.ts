@@ -31,6 +31,8 @@ export class Exchange {
   capacity: u32;
   /** When the requests of a batch stream were sent, see id-times.ts; 0 where that is not measured. */
   times: usize;
+  /** The watches of a stream of watches, see watches.ts; 0 before the first. */
+  watches: usize;
   /** Heap bytes in use, and how many of them the budgets have counted. */
   heldBytes: usize;
   counted: usize;

@@ -26,7 +26,8 @@ export const GROUP_KEY_FIELD: u32 = 1;
 export const GROUP_MESSAGE: u32 = Msg.RESOURCE_GROUP;
 
 const ROOT: Ascii = ascii('resource_group/');
-const SETTINGS: Ascii = ascii('resource_group/settings/');
+/** The folder of all tenants' groups in etcd. */
+export const GROUPS_FOLDER: Ascii = ascii('resource_group/settings/');
 
 /** resource_manager.ResourceGroup: mode, r_u_settings; its r_u; its settings. */
 const MODE_FIELD: u32 = 2;
@@ -66,23 +67,23 @@ export function groupKey(tag: u32, field: Span): Status {
   const length = field.length;
   if (equals(value, length, CONTROLLER)) return Status.OK;
   if (!isGroupKey(value, length)) return Status.DROP;
-  const name = value + SETTINGS.length;
-  return settledKey(groups.decodeGroup(name, length - SETTINGS.length), Status.DROP, tag, field);
+  const name = value + GROUPS_FOLDER.length;
+  return settledKey(groups.decodeGroup(name, length - GROUPS_FOLDER.length), Status.DROP, tag, field);
 }
 
 function settledKey(mapped: Mapped, outside: Status, tag: u32, field: Span): Status {
   if (mapped == Mapped.OUTSIDE) return outside;
   if (mapped != Mapped.REPLACED) return Status.OK;
-  const key = alloc(SETTINGS.length + groups.groupLength);
-  memory.copy(key, changetype<usize>(SETTINGS), SETTINGS.length);
-  memory.copy(key + SETTINGS.length, groups.groupAt, groups.groupLength);
-  replaceField(tag, field.at, field.end, key, SETTINGS.length + groups.groupLength);
+  const key = alloc(GROUPS_FOLDER.length + groups.groupLength);
+  memory.copy(key, changetype<usize>(GROUPS_FOLDER), GROUPS_FOLDER.length);
+  memory.copy(key + GROUPS_FOLDER.length, groups.groupAt, groups.groupLength);
+  replaceField(tag, field.at, field.end, key, GROUPS_FOLDER.length + groups.groupLength);
   return Status.OK;
 }
 
 /** True for the key of a group. */
 export function isGroupKey(key: usize, length: usize): bool {
-  return <i32>length > SETTINGS.length && startsWith(key, length, SETTINGS);
+  return <i32>length > GROUPS_FOLDER.length && startsWith(key, length, GROUPS_FOLDER);
 }
 
 /** Checks a request's read of the meta storage from `path` to `last`. `last` has no bytes when one key is read. */
@@ -95,9 +96,9 @@ export function groupRange(field: u32, path: Span, last: Span): Status {
       : Status.NAME_OUTSIDE;
   if (equals(key, length, CONTROLLER)) return Status.OK;
   if (!isGroupKey(key, length)) return Status.NAME_OUTSIDE;
-  const name = key + SETTINGS.length;
+  const name = key + GROUPS_FOLDER.length;
   return settledKey(
-    groups.encodeGroup(name, length - SETTINGS.length),
+    groups.encodeGroup(name, length - GROUPS_FOLDER.length),
     Status.NAME_OUTSIDE,
     (field << 3) | 2,
     path,

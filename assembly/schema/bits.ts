@@ -56,6 +56,10 @@ export namespace Flag {
   export const CHECKSUM_RULE: u32 = 33554432;
   /** may say what went wrong, in a field of an error class */
   export const ERRORS: u32 = 67108864;
+  /** begins a watch of etcd */
+  export const WATCH: u32 = 134217728;
+  /** may say that a watch of etcd has begun or ended */
+  export const WATCH_ANSWER: u32 = 268435456;
 }
 
 export namespace Kind {

@@ -29,6 +29,7 @@ export const ANY_ENDING: u32 =
   ANY_ACT_IN_CONTEXT |
   Flag.CONTEXT |
   Flag.GROUP_SETTINGS |
+  Flag.WATCH_ANSWER |
   Flag.CHECKSUM_RULE |
   Flag.ERRORS;
 

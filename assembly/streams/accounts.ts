@@ -95,6 +95,8 @@ export class Accounts {
     account.useMove(phase, terms.moveSerial, terms.moveUntil, clock.now);
     if (account.phase == MovePhase.FINAL && former != MovePhase.FINAL) this.isChanged = true;
     account.rates.setLimits(terms.requestsPerSecond, terms.bytesPerSecond, terms.pdRequestsPerSecond);
+    account.maxWatches = terms.etcdWatches;
+    account.holdings.setLimits(terms.etcdKeys, terms.resourceGroups, terms.etcdLeases);
     if (account.state == terms.state) return;
     account.useState(terms.state);
     this.isChanged = true;

@@ -224,6 +224,14 @@ const LOADED: Ascii = ascii('loadedAt');
 const TENANTS: Ascii = ascii('tenants');
 const STATES: Ascii = ascii('states');
 
+/** Calls `visit` for every configuration in force. */
+export function eachInForce(visit: (version: ConfigVersion) => void): void {
+  for (let i = 0; i < versions.length; i++) {
+    const version = versions[i];
+    if (version.successor == null) visit(version);
+  }
+}
+
 /** Calls `visit` for every tenant of the configurations in force that has moves. */
 export function eachTenantInForce(visit: (tenant: Tenant) => void): void {
   for (let i = 0; i < versions.length; i++) {

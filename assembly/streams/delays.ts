@@ -8,6 +8,8 @@ import { Account } from '../terms/account';
 import { Rate, Rates, isDelayable } from '../terms/rates';
 import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
+import { eachAccount } from './accounts';
+import { hasRates } from './configs';
 import * as headers from './headers';
 import { fill, readTime } from './rates';
 import { refuse } from './refuse';
@@ -20,6 +22,9 @@ import { mayAct } from './turns';
  */
 const PD_WAIT_MS: u64 = 1500;
 const WAIT_MS: u64 = 10_000;
+
+/** The first tick knows of no one before it. */
+const LONGEST_TICK_MS: u64 = 1000;
 
 /** The calls that wait, in order: context:u32 | account:u32 | since, ms:u64, with FOR_PD for calls of PD */
 const MAX_WAITING: u32 = 2048;
@@ -45,17 +50,23 @@ function isUnlimited(): bool {
   );
 }
 
-function isForPd(call: u32): bool {
-  return call == Call.PD || call == Call.ETCD || call == Call.FIND;
+/** Changes of resource groups are writes, as those of TiKV are. */
+const RESOURCE_MANAGER: Ascii = ascii('/resource_manager.');
+
+/** True for a call of PD or its etcd, whose headers have just come. TiKV serves no HTTP but gRPC. */
+function isForPd(stream: Stream): bool {
+  const call = stream.call;
+  if (call == Call.PD || call == Call.ETCD || call == Call.FIND || !stream.isGrpc) return true;
+  return startsWith(headers.pathAt, headers.pathLength, RESOURCE_MANAGER);
 }
 
-function mayGo(rates: Rates, call: u32): bool {
-  return isForPd(call) ? rates.pd.has : !isDelayable(call) || rates.mayRequest;
+function mayGo(rates: Rates, call: u32, ofPd: bool): bool {
+  return ofPd ? rates.pd.has : !isDelayable(call) || rates.mayRequest;
 }
 
 /** Counts a call that goes on. */
-function spend(rates: Rates, call: u32): void {
-  if (isForPd(call)) rates.pd.spend(1);
+function spend(rates: Rates, ofPd: bool): void {
+  if (ofPd) rates.pd.spend(1);
   else rates.spendRequests(1);
 }
 
@@ -65,10 +76,10 @@ export function mayBegin(stream: Stream, account: Account): bool {
   if (!rates.isOn || stream.isBatch || isUnlimited()) return true;
   fill(account, 1);
   const call = stream.call;
-  const ofPd = isForPd(call);
+  const ofPd = isForPd(stream);
   const isFirst = ofPd ? rates.waitingForPd == 0 : rates.waiting == 0 || !isDelayable(call);
-  if (isFirst && mayGo(rates, call)) {
-    spend(rates, call);
+  if (isFirst && mayGo(rates, call, ofPd)) {
+    spend(rates, ofPd);
     return true;
   }
   if (count == MAX_WAITING || rates.waiting + rates.waitingForPd >= MAX_WAITING_PER_TENANT) {
@@ -104,6 +115,20 @@ export function wakeDelayed(): void {
   count = kept;
 }
 
+let measuredAt: u64 = 0;
+let elapsed: u64 = 0;
+
+function measure(account: Account): void {
+  if (account.rates.isOn) account.measureDelays(elapsed);
+}
+
+/** Measures for how long tenants were delayed. Called on every tick; there are ten a second while a tenant has a rate. */
+export function measureDelays(now: u64): void {
+  elapsed = now > measuredAt ? min(now - measuredAt, LONGEST_TICK_MS) : 0;
+  measuredAt = now;
+  if (elapsed != 0 && hasRates()) eachAccount(measure);
+}
+
 /** True if the call waits on. Otherwise it went on, was refused, or has ended. */
 function waits(entry: usize, now: u64): bool {
   const stream = findStream(load<u32>(entry));
@@ -111,14 +136,15 @@ function waits(entry: usize, now: u64): bool {
   const account = changetype<Account>(load<usize>(entry, 4));
   const since = load<u64>(entry, 8);
   fill(account, 1);
-  const goes = mayGo(account.rates, stream.call);
-  const longest = (since & FOR_PD) != 0 ? PD_WAIT_MS : WAIT_MS;
+  const ofPd = (since & FOR_PD) != 0;
+  const goes = mayGo(account.rates, stream.call, ofPd);
+  const longest = ofPd ? PD_WAIT_MS : WAIT_MS;
   if (!goes && now < (since & ~FOR_PD) + longest) return true;
   // Only what goes on or ends is an act: a tenant's waiting calls must not keep those of others waiting.
   if (!mayAct()) return true;
   host.actAs(stream.context);
   if (goes) {
-    spend(account.rates, stream.call);
+    spend(account.rates, ofPd);
     host.continueRequest();
   } else refuse(stream, Status.OVER_RATE);
   return false;

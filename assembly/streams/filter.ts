@@ -19,7 +19,7 @@ import { Decision, Msg } from '../schema/table';
 import { Access } from '../tenant/identity';
 import { Count } from '../terms/account';
 import { Terms } from '../terms/terms';
-import { Ascii, ascii, startsWith } from '../wire/bytes';
+import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { identify } from './callers';
 import * as clock from './clock';
@@ -56,6 +56,7 @@ const GRPC_MESSAGE: Ascii = ascii('grpc-message');
 const GRPC_DETAILS: Ascii = ascii('grpc-status-details-bin');
 const CONTENT_TYPE: Ascii = ascii('content-type');
 const GRPC_TYPE: Ascii = ascii('application/grpc');
+const ADD_GROUP: Ascii = ascii('/resource_manager.ResourceManager/AddResourceGroup');
 const PERCENT: u8 = 0x25;
 
 /** True when the stream may go on. */
@@ -124,12 +125,21 @@ function measure(stream: Stream): void {
   else if (!methods.isStreamAt(methods.methodPlace)) stream.measuredFrom = microseconds();
 }
 
+/** True for a call that adds a resource group. */
+function isNewGroup(): bool {
+  return equals(headers.pathAt, headers.pathLength, ADD_GROUP);
+}
+
 function onGrpcCall(stream: Stream, terms: Terms): bool {
   const known = methods.findMethod(headers.pathAt, headers.pathLength);
   const isOpen = known && (methods.decision == Decision.PASS || methods.decision == Decision.MAP);
   const why = known ? methods.because : 0;
   if (!permit(stream, terms, known ? methods.methodPlace : NO_OPERATION, isOpen, why, headers.pathLength))
     return false;
+  if (terms.account.holdings.isOn && isNewGroup() && !terms.account.holdings.groups.add()) {
+    refuseCall(stream, Status.TOO_MANY_GROUPS, 0, headers.pathLength);
+    return false;
+  }
   if (!isOpen || methods.decision == Decision.PASS) {
     stream.phase = Phase.PASS;
     terms.account.add(stream.call, 1);

@@ -23,6 +23,8 @@ let conflictsTotal: u32 = 0;
 export let dryRunTotal: u32 = 0;
 let lookupsTotal: u32 = 0;
 let lookupsFailedTotal: u32 = 0;
+let holdingsLookupsTotal: u32 = 0;
+let holdingsLookupsFailedTotal: u32 = 0;
 let turnedAwayTotal: u32 = 0;
 let drainedTotal: u32 = 0;
 let streamsDraining: u32 = 0;
@@ -48,6 +50,8 @@ export function defineMetrics(): void {
   dryRunTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_would_be_refused_total');
   lookupsTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_region_lookups_total');
   lookupsFailedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_region_lookups_failed_total');
+  holdingsLookupsTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_holdings_lookups_total');
+  holdingsLookupsFailedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_holdings_lookups_failed_total');
   turnedAwayTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_region_acts_turned_away_total');
   drainedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_streams_drained_total');
   streamsDraining = defineMetric(MetricType.GAUGE, 'tidbmesh_streams_draining');
@@ -73,6 +77,11 @@ export function countStream(): void {
 /** Counts a question to PD, or one that Envoy could not send. */
 export function countLookup(sent: bool): void {
   increment(sent ? lookupsTotal : lookupsFailedTotal);
+}
+
+/** Counts a question to PD about what it keeps of a tenant, or one without a good answer. */
+export function countHoldingsLookup(isGood: bool): void {
+  increment(isGood ? holdingsLookupsTotal : holdingsLookupsFailedTotal);
 }
 
 /** Counts acts on regions that went on in a form that the store or PD turns away. */

@@ -38,7 +38,13 @@ const VALUE_NAMES: Ascii[] = [
   ascii('heldBytes'),
   ascii('requestsPerSecond'),
   ascii('bytesPerSecond'),
+  ascii('etcdWatches'),
+  ascii('etcdKeys'),
+  ascii('resourceGroups'),
+  ascii('etcdLeases'),
 ];
+const DELAYED: Ascii = ascii('delayed');
+const DELAYED_MS: Ascii = ascii('delayedMs');
 const VERSION_NAME: Ascii = ascii('version');
 const TIME: Ascii = ascii('time');
 const VMS: Ascii = ascii('vms');
@@ -76,7 +82,8 @@ function gather(at: usize, count: u32, isStale: bool): void {
     for (let v: usize = 0; v < <usize>Value.ALL; v++) {
       const value = entry + 8 + (v << 3);
       const more = isStale && v >= <usize>Value.OPEN_STREAMS ? 0 : load<u64>(at + 8 + (v << 3));
-      store<u64>(value, first ? more : load<u64>(value) + more);
+      const known = first ? 0 : load<u64>(value);
+      store<u64>(value, v >= <usize>Value.HOLDINGS ? max(known, more) : known + more);
     }
     at += TENANT_BYTES + toEight(length);
   }
@@ -106,6 +113,13 @@ function writeTenant(entry: usize): void {
     json.addNumber(load<u64>(values + ((<usize>countOfErrors(i)) << 3)));
   }
   json.closeObject();
+  let delayed: u64 = 0;
+  for (let i: i32 = Count.DELAYED; i < Count.DELAYED_MS; i++)
+    delayed += load<u64>(values + ((<usize>i) << 3));
+  json.addMember(DELAYED);
+  json.addNumber(delayed);
+  json.addMember(DELAYED_MS);
+  json.addNumber(load<u64>(values + ((<usize>Count.DELAYED_MS) << 3)));
   writeValues(VALUE_NAMES, values, Value.REFUSED);
   json.closeObject();
 }

@@ -4,6 +4,7 @@ import { NO_OPERATION } from '../policy/names';
 import { Terms, pin, unpin } from '../terms/terms';
 import { Status } from '../wire/status';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
+import { closeWatches } from '../rewrite/watches';
 
 export const enum Phase {
   /** No headers have come yet. */
@@ -206,6 +207,7 @@ export function closeStream(context: u32): void {
   }
   const stream = changetype<Stream>(load<usize>(slot(i)));
   const terms = stream.terms;
+  if (terms != null) terms.account.removeWatches(closeWatches(stream.exchange));
   clearExchange(stream.exchange);
   if (terms != null) {
     if (stream.isAdmitted) terms.account.openStreams--;

@@ -10,6 +10,7 @@ import { add, defineMetricAt, record } from '../host/host';
 import { codeOf } from '../schema/statuses';
 import { Call, ErrorClass, STATUS_COUNT } from '../schema/table';
 import { Account, Count, Latency, boundOf, newAccount, newCounts } from '../terms/account';
+import { Holding } from '../terms/holdings';
 import { Rate } from '../terms/rates';
 import { Text } from '../texts/table';
 import * as writer from '../texts/writer';
@@ -21,6 +22,7 @@ import * as clock from './clock';
 const enum Place {
   STREAMS = Count.ALL,
   HELD,
+  WATCHES,
   REFUSALS,
 }
 
@@ -90,6 +92,10 @@ function templateOf(place: i32): u32 {
       return Text.METRIC_STREAMS;
     case Place.STREAMS:
       return Text.METRIC_STREAMS_ACTIVE;
+    case Place.WATCHES:
+      return Text.METRIC_WATCHES;
+    case Count.DELAYED_MS:
+      return Text.METRIC_DELAYED_MS;
     default:
       return Text.METRIC_HELD;
   }
@@ -101,7 +107,7 @@ function define(account: Account, place: i32): u32 {
   if (place < Count.CALLS) {
     writer.fillText(1, kindText(place));
     writer.writeTemplate(Text.METRIC_REQUESTS);
-  } else if (place >= Count.DELAYED && place < Count.ALL) {
+  } else if (place >= Count.DELAYED && place < Count.DELAYED_MS) {
     writer.fillText(1, limitText(place - Count.DELAYED));
     writer.writeTemplate(Text.METRIC_DELAYED);
   } else if (place >= Count.ERRORS && place < Count.DELAYED) {
@@ -111,7 +117,7 @@ function define(account: Account, place: i32): u32 {
     writer.fillText(1, codeOf(place - Place.REFUSALS));
     writer.writeTemplate(Text.METRIC_TENANT_REFUSED);
   } else writer.writeTemplate(templateOf(place));
-  const isGauge = place == Place.STREAMS || place == Place.HELD;
+  const isGauge = place >= Place.STREAMS && place < Place.REFUSALS;
   return defineMetricAt(isGauge ? MetricType.GAUGE : MetricType.COUNTER, writer.textAt, writer.textLength);
 }
 
@@ -133,6 +139,7 @@ function addToOther(place: i32, more: i64): void {
   if (place < Count.ALL) other.add(place, <u64>more);
   else if (place >= Place.REFUSALS) other.addRefusals(place - Place.REFUSALS, <u64>more);
   else if (place == Place.STREAMS) other.openStreams += <u32>more;
+  else if (place == Place.WATCHES) other.watches += <u32>more;
   else other.budget.used += <usize>more;
 }
 
@@ -161,6 +168,31 @@ function tellOldestTransaction(account: Account): void {
   }
   const since = timestamp >> LOGICAL_BITS;
   record(account.oldestGauge - 1, timestamp == 0 || since >= clock.now ? 0 : (clock.now - since) / 1000);
+}
+
+/** The name of the limit of a holding. */
+function holdingText(holding: i32): u32 {
+  return holding == Holding.KEYS
+    ? Text.LIMIT_ETCD_KEYS
+    : holding == Holding.GROUPS
+      ? Text.LIMIT_GROUPS
+      : Text.LIMIT_ETCD_LEASES;
+}
+
+/** Tells how much PD keeps of the tenant, if that is limited. All VMs set one gauge. */
+export function tellHolding(account: Account, holding: i32): void {
+  const holdings = account.holdings;
+  const held = holdings.held(holding);
+  if (!account.hasSeries || held.limit == 0) return;
+  if (holdings.gauges == 0) holdings.gauges = newCounts(Holding.ALL);
+  const gauge = holdings.gauges + ((<usize>holding) << 3);
+  if (load<u64>(gauge) == 0) {
+    writer.fill(0, account.nameAt, account.nameLength);
+    writer.fillText(1, holdingText(holding));
+    writer.writeTemplate(Text.METRIC_HOLDINGS);
+    store<u64>(gauge, <u64>defineMetricAt(MetricType.GAUGE, writer.textAt, writer.textLength) + 1);
+  }
+  record(<u32>load<u64>(gauge) - 1, held.known);
 }
 
 /** What Prometheus calls the last bucket. */
@@ -241,6 +273,7 @@ export function tellAccount(account: Account): void {
     tell(account, place, account.valueOf(place), account.told + ((<usize>place) << 4));
   tell(account, Place.STREAMS, account.openStreams, account.told + ((<usize>Place.STREAMS) << 4));
   tell(account, Place.HELD, account.budget.used, account.told + ((<usize>Place.HELD) << 4));
+  tell(account, Place.WATCHES, account.watches, account.told + ((<usize>Place.WATCHES) << 4));
   tellRefusals(account);
   tellLatencies(account);
 }

@@ -10,6 +10,7 @@ import { defineMetricAt } from '../host/host';
 import { vmBudget } from '../memory/stream-buffer';
 import { alloc } from '../memory/arena';
 import { Account, Count } from '../terms/account';
+import { Holding } from '../terms/holdings';
 import * as json from '../texts/json-writer';
 import { Text } from '../texts/table';
 import * as writer from '../texts/writer';
@@ -27,7 +28,10 @@ export const enum Value {
   HELD,
   REQUESTS_PER_SECOND,
   BYTES_PER_SECOND,
-  ALL,
+  WATCHES,
+  /** From here on: what PD keeps, by Holding. Each VM has asked PD for the same. */
+  HOLDINGS,
+  ALL = HOLDINGS + Holding.ALL,
 }
 
 export const HEADER_BYTES: usize = 16;
@@ -119,6 +123,9 @@ function put(account: Account): void {
   store<u64>(values + ((<usize>Value.HELD) << 3), account.budget.used);
   store<u64>(values + ((<usize>Value.REQUESTS_PER_SECOND) << 3), account.requestRate);
   store<u64>(values + ((<usize>Value.BYTES_PER_SECOND) << 3), account.byteRate);
+  store<u64>(values + ((<usize>Value.WATCHES) << 3), account.watches);
+  for (let i: i32 = 0; i < Holding.ALL; i++)
+    store<u64>(values + ((<usize>(Value.HOLDINGS + i)) << 3), account.holdings.held(i).known);
   memory.copy(writeAt + TENANT_BYTES, account.nameAt, account.nameLength);
   writeAt += TENANT_BYTES + toEight(account.nameLength);
 }

@@ -43,6 +43,11 @@ export class Limits {
   requestsPerSecondPerTenant: u32 = 0;
   bytesPerSecondPerTenant: u32 = 0;
   pdRequestsPerSecondPerTenant: u32 = 0;
+  /** How many watches, keys and leases one tenant may have in etcd, and how many resource groups; 0: no limit. */
+  etcdWatchesPerTenant: u32 = 0;
+  etcdKeysPerTenant: u32 = 0;
+  etcdLeasesPerTenant: u32 = 0;
+  resourceGroupsPerTenant: u32 = 0;
 }
 
 export class Config {
@@ -60,6 +65,8 @@ export class Config {
   measuresLatency: bool = false;
   /** True when a tenant has a limit of requests or bytes per second. */
   hasRates: bool = false;
+  /** True when a tenant has a limit of what PD keeps of it. */
+  hasHoldings: bool = false;
   names: TextIndex = new TextIndex();
   private byNumber: Map<u32, Tenant> = new Map();
 
@@ -117,6 +124,10 @@ const TENANT_LIMIT_FIELDS: string[] = [
   'requestsPerSecond',
   'bytesPerSecond',
   'pdRequestsPerSecond',
+  'etcdWatches',
+  'etcdKeys',
+  'etcdLeases',
+  'resourceGroups',
 ];
 /** In the order of State. */
 const STATES: string[] = ['active', 'read-only', 'suspended'];
@@ -135,6 +146,10 @@ const LIMIT_FIELDS: string[] = [
   'requestsPerSecondPerTenant',
   'bytesPerSecondPerTenant',
   'pdRequestsPerSecondPerTenant',
+  'etcdWatchesPerTenant',
+  'etcdKeysPerTenant',
+  'etcdLeasesPerTenant',
+  'resourceGroupsPerTenant',
 ];
 const OBSERVABILITY_FIELDS: string[] = ['maxTenants', 'latency'];
 const PD_FIELDS: string[] = ['cluster', 'authority'];
@@ -144,6 +159,7 @@ const MIN_LIMIT: u32 = 1024;
 const MAX_LIMIT: u32 = 1024 * 1024 * 1024;
 const MAX_DRIFT: u32 = 365 * 24 * 3600;
 const MAX_STREAMS: u32 = 1_000_000;
+const MAX_COUNT: u32 = 1_000_000;
 const MAX_EPOCH_OFFSET: u32 = 0x80000000;
 /** The largest whole number that JSON holds exactly. */
 const MAX_WHOLE: f64 = 9007199254740991;
@@ -226,11 +242,26 @@ export class ConfigReader extends FieldReader {
     if (terms.pdRequestsPerSecond == 0) terms.pdRequestsPerSecond = limits.pdRequestsPerSecondPerTenant;
     if ((terms.requestsPerSecond | terms.bytesPerSecond | terms.pdRequestsPerSecond) != 0)
       this.config.hasRates = true;
+    this.completeCounts(terms);
     terms.maxMessageBytes = limits.maxMessageBytes;
     terms.maxDriftMs = <u64>limits.maxTsDriftSeconds * 1000;
     terms.maxHoldBackSeconds = limits.maxHoldBackSeconds;
     terms.maxLeaseSeconds = limits.maxEtcdLeaseSeconds;
     terms.looksUp = this.config.pdCluster.byteLength != 0;
+  }
+
+  private completeCounts(terms: Terms): void {
+    const limits = this.config.limits;
+    if (terms.etcdWatches == 0) terms.etcdWatches = limits.etcdWatchesPerTenant;
+    // What PD keeps of tenant 0 has nothing in front by which it could be told apart.
+    if (terms.number == 0) return;
+    if (terms.etcdKeys == 0) terms.etcdKeys = limits.etcdKeysPerTenant;
+    if (terms.etcdLeases == 0) terms.etcdLeases = limits.etcdLeasesPerTenant;
+    if (terms.resourceGroups == 0) terms.resourceGroups = limits.resourceGroupsPerTenant;
+    if ((terms.etcdKeys | terms.etcdLeases | terms.resourceGroups) == 0) return;
+    this.config.hasHoldings = true;
+    if (this.config.pdCluster.byteLength == 0 && this.error.length == 0)
+      this.fail('pd', 'is missing: PD has the counts for limits of etcdKeys, etcdLeases and resourceGroups');
   }
 
   private tenants(list: Json | null): void {
@@ -301,6 +332,20 @@ export class ConfigReader extends FieldReader {
     terms.requestsPerSecond = this.requestRate(json, where, 'requestsPerSecond');
     terms.bytesPerSecond = this.byteRate(json, where, 'bytesPerSecond');
     terms.pdRequestsPerSecond = this.requestRate(json, where, 'pdRequestsPerSecond');
+    terms.etcdWatches = this.count(json, where, 'etcdWatches', 'watches');
+    terms.etcdKeys = this.count(json, where, 'etcdKeys', 'keys');
+    terms.etcdLeases = this.count(json, where, 'etcdLeases', 'leases');
+    terms.resourceGroups = this.count(json, where, 'resourceGroups', 'resource groups');
+    if (terms.number == 0 && (terms.etcdKeys | terms.etcdLeases | terms.resourceGroups) != 0)
+      this.fail(
+        where,
+        'must not have etcdKeys, etcdLeases or resourceGroups: what PD keeps of tenant 0 has no prefix to count by',
+      );
+  }
+
+  /** 0 when it is absent. */
+  private count(json: Json, where: string, name: string, unit: string): u32 {
+    return this.limit(json, where, name, 0, 1, MAX_COUNT, unit);
   }
 
   /** 0 when it is absent. */
@@ -519,6 +564,10 @@ export class ConfigReader extends FieldReader {
     limits.requestsPerSecondPerTenant = this.requestRate(json, where, 'requestsPerSecondPerTenant');
     limits.bytesPerSecondPerTenant = this.byteRate(json, where, 'bytesPerSecondPerTenant');
     limits.pdRequestsPerSecondPerTenant = this.requestRate(json, where, 'pdRequestsPerSecondPerTenant');
+    limits.etcdWatchesPerTenant = this.count(json, where, 'etcdWatchesPerTenant', 'watches');
+    limits.etcdKeysPerTenant = this.count(json, where, 'etcdKeysPerTenant', 'keys');
+    limits.etcdLeasesPerTenant = this.count(json, where, 'etcdLeasesPerTenant', 'leases');
+    limits.resourceGroupsPerTenant = this.count(json, where, 'resourceGroupsPerTenant', 'resource groups');
     const drain = limits.drainTimeoutSeconds;
     limits.drainTimeoutSeconds = this.limit(
       json,

@@ -7,13 +7,14 @@ import { Budget } from '../memory/stream-buffer';
 import { ErrorClass } from '../schema/table';
 import { isSameBytes } from '../wire/bytes';
 import { Status } from '../wire/status';
+import { Holdings } from './holdings';
 import { MovePhase, hasDeadline } from './move';
 import { Rate, Rates } from './rates';
 import { State } from './state';
 
 /**
  * What is counted. Below CALLS: requests by kind, see Call. From ERRORS on: what the store answered, see countOfErrors. From DELAYED on:
- * delayed requests by the limit that delayed them, see Rate.
+ * delayed requests by the limit that delayed them, see Rate, up to DELAYED_MS.
  */
 export const enum Count {
   CALLS = 11,
@@ -23,7 +24,9 @@ export const enum Count {
   STREAMS,
   ERRORS,
   DELAYED = 20,
-  ALL = 23,
+  /** Milliseconds in which requests were delayed. */
+  DELAYED_MS = 23,
+  ALL,
 }
 
 /** The place of the errors of a class, one of ErrorClass but UNSPECIFIED. */
@@ -80,6 +83,11 @@ export class Account {
   openStreams: u32 = 0;
   /** How much may be sent a second. */
   rates: Rates = new Rates();
+  /** How many watches of etcd may be open, 0: no limit, and how many are. */
+  maxWatches: u32 = 0;
+  watches: u32 = 0;
+  /** What PD keeps of the tenant. */
+  holdings: Holdings = new Holdings();
   /** Counts the partial frames and notes that the streams hold. */
   budget: Budget = new Budget();
   /** u64 by Count. */
@@ -214,6 +222,30 @@ export class Account {
 
   addDelay(rate: Rate): void {
     this.add(Count.DELAYED + <i32>rate, 1);
+    this.rates.hasDelayed = true;
+  }
+
+  /** Counts the milliseconds since this was called last, if requests were delayed meanwhile or wait now. */
+  measureDelays(milliseconds: u64): void {
+    const rates = this.rates;
+    if (rates.hasDelayed || rates.waiting + rates.waitingForPd != 0) this.add(Count.DELAYED_MS, milliseconds);
+    rates.hasDelayed = false;
+  }
+
+  /** True if one more watch may be opened. */
+  get mayWatch(): bool {
+    return this.maxWatches == 0 || this.watches < this.maxWatches;
+  }
+
+  addWatches(count: u32): void {
+    this.watches += count;
+    this.isChanged = true;
+  }
+
+  removeWatches(count: u32): void {
+    if (count == 0) return;
+    this.watches -= min(count, this.watches);
+    this.isChanged = true;
   }
 
   refusalsOf(status: Status): u64 {

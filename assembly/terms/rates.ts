@@ -83,6 +83,8 @@ export class Rates {
   /** Number of calls that wait in streams/delays.ts: of TiKV, of PD. */
   waiting: u32 = 0;
   waitingForPd: u32 = 0;
+  /** True when a request was delayed since the last tick. */
+  hasDelayed: bool = false;
   /** The shared bucket is asked no earlier, ms since 1970. */
   asksAt: u64 = 0;
   private since: u64 = 0;

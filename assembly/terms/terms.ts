@@ -60,6 +60,11 @@ export class Terms {
   requestsPerSecond: u32 = 0;
   bytesPerSecond: u32 = 0;
   pdRequestsPerSecond: u32 = 0;
+  /** How many watches, keys and leases in etcd and resource groups there may be; 0: no limit. */
+  etcdWatches: u32 = 0;
+  etcdKeys: u32 = 0;
+  etcdLeases: u32 = 0;
+  resourceGroups: u32 = 0;
   /** True when the tenant has series of its own among the metrics. */
   hasSeries: bool = true;
   /** True when the latency of its requests is measured. */

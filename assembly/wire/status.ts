@@ -113,6 +113,18 @@ export const enum Status {
   /** A request waited for its turn under a rate of [limits](limits.md#rates) as long as its client would, or too many others wait. Delayed requests of a batch get this text in a region error, which TiDB repeats. */
   OVER_RATE,
 
+  /** In one worker of Envoy, the tenant has as many watches of PD's etcd open as `limits.etcdWatchesPerTenant` or `tenants[].limits.etcdWatches` allows. Only the new watch ends, with this reason. */
+  TOO_MANY_WATCHES,
+
+  /** PD's etcd has as many keys of the tenant as `limits.etcdKeysPerTenant` or `tenants[].limits.etcdKeys` allows, by the last count and what was put since. Puts of keys that are there are refused, too. */
+  TOO_MANY_ETCD_KEYS,
+
+  /** PD's etcd has as many leases of the tenant as `limits.etcdLeasesPerTenant` or `tenants[].limits.etcdLeases` allows, by the last count and what was granted since. */
+  TOO_MANY_LEASES,
+
+  /** PD has as many resource groups of the tenant as `limits.resourceGroupsPerTenant` or `tenants[].limits.resourceGroups` allows, by the last count and what was added since. A `default` of its own counts, too. */
+  TOO_MANY_GROUPS,
+
   /** Envoy, PD and the filter could read the method, the path or the content type differently. */
   FORM,
 

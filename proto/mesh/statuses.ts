@@ -378,6 +378,50 @@ const MESSAGES = [
     remedy:
       'Operators: raise the limit, or find the client that sends so much: `tidbmesh_tenant_delayed_total`. The tenant: send less at once.',
   },
+  {
+    code: 'TOO_MANY_WATCHES',
+    sentence:
+      'the tenant has as many open watches in etcd as limits.etcdWatches allows; cancel some, or ask the operators of the storage layer',
+    grpc: 'RESOURCE_EXHAUSTED',
+    http: 429,
+    means:
+      "In one worker of Envoy, the tenant has as many watches of PD's etcd open as `limits.etcdWatchesPerTenant` or `tenants[].limits.etcdWatches` allows. Only the new watch ends, with this reason.",
+    remedy:
+      'Operators: raise the limit, or find the client: `tidbmesh_tenant_etcd_watches`. The tenant: cancel watches.',
+  },
+  {
+    code: 'TOO_MANY_ETCD_KEYS',
+    sentence:
+      'the tenant has as many keys in etcd as limits.etcdKeys allows; delete some, or ask the operators of the storage layer',
+    grpc: 'RESOURCE_EXHAUSTED',
+    http: 429,
+    means:
+      "PD's etcd has as many keys of the tenant as `limits.etcdKeysPerTenant` or `tenants[].limits.etcdKeys` allows, by the last count and what was put since. Puts of keys that are there are refused, too.",
+    remedy:
+      'Operators: raise the limit. The tenant: delete keys. The filter counts again within seconds ([limits](limits.md#counts)).',
+  },
+  {
+    code: 'TOO_MANY_LEASES',
+    sentence:
+      'the tenant has as many leases in etcd as limits.etcdLeases allows; revoke some, or ask the operators of the storage layer',
+    grpc: 'RESOURCE_EXHAUSTED',
+    http: 429,
+    means:
+      "PD's etcd has as many leases of the tenant as `limits.etcdLeasesPerTenant` or `tenants[].limits.etcdLeases` allows, by the last count and what was granted since.",
+    remedy:
+      'Operators: raise the limit. The tenant: revoke leases, or let them expire. The filter counts again within seconds ([limits](limits.md#counts)).',
+  },
+  {
+    code: 'TOO_MANY_GROUPS',
+    sentence:
+      'the tenant has as many resource groups as limits.resourceGroups allows; drop some, or ask the operators of the storage layer',
+    grpc: 'RESOURCE_EXHAUSTED',
+    http: 429,
+    means:
+      'PD has as many resource groups of the tenant as `limits.resourceGroupsPerTenant` or `tenants[].limits.resourceGroups` allows, by the last count and what was added since. A `default` of its own counts, too.',
+    remedy:
+      'Operators: raise the limit. The tenant: `DROP RESOURCE GROUP`. The filter counts again within seconds ([limits](limits.md#counts)).',
+  },
 ] as const satisfies readonly StatusRow[];
 
 /** Of calls: their method, path, query or JSON. */
@@ -606,6 +650,10 @@ export const SENTENCES = {
   METRIC_STREAMS: 'tenant=.={0};.;tidbmesh_tenant_streams_total',
   METRIC_STREAMS_ACTIVE: 'tenant=.={0};.;tidbmesh_tenant_streams_active',
   METRIC_HELD: 'tenant=.={0};.;tidbmesh_tenant_held_bytes',
+  METRIC_WATCHES: 'tenant=.={0};.;tidbmesh_tenant_etcd_watches',
+  /** {1} the name of a limit. */
+  METRIC_HOLDINGS: 'tenant=.={0};.;limit=.={1};.;tidbmesh_tenant_holdings',
+  METRIC_DELAYED_MS: 'tenant=.={0};.;tidbmesh_tenant_delayed_milliseconds_total',
   /** {1} the bound of the bucket in milliseconds. */
   METRIC_LATENCY_BUCKET: 'tenant=.={0};.;le=.={1};.;tidbmesh_tenant_request_milliseconds_bucket',
   METRIC_LATENCY_COUNT: 'tenant=.={0};.;tidbmesh_tenant_request_milliseconds_count',
@@ -618,6 +666,10 @@ export const SENTENCES = {
   LIMIT_REQUESTS: 'requestsPerSecond',
   LIMIT_BYTES: 'bytesPerSecond',
   LIMIT_PD_REQUESTS: 'pdRequestsPerSecond',
+  /** By Holding. */
+  LIMIT_ETCD_KEYS: 'etcdKeys',
+  LIMIT_GROUPS: 'resourceGroups',
+  LIMIT_ETCD_LEASES: 'etcdLeases',
   /** Kinds of calls, by mesh.Kind. */
   KIND_READ: 'read',
   KIND_SCAN: 'scan',

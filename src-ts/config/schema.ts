@@ -16,6 +16,7 @@ const whole = (minimum: number, maximum: number, description: string, byDefault?
   ...(byDefault === undefined ? {} : { default: byDefault }),
   description,
 });
+const count = (description: string): Schema => whole(1, 1_000_000, description);
 const rate = (description: string): Schema => whole(1, 1_000_000, description);
 const byteRate = (description: string): Schema => whole(KIB, 4_000_000_000, description);
 const bytes = (description: string, byDefault: number): Schema => whole(KIB, GIB, description, byDefault);
@@ -95,6 +96,9 @@ const move = object(
   },
 );
 
+/** Limits of what PD keeps of a tenant. */
+const HOLDINGS = ['etcdKeys', 'etcdLeases', 'resourceGroups'];
+
 const tenant = object(
   'One tenant.',
   ['name', 'number'],
@@ -116,6 +120,10 @@ const tenant = object(
       requestsPerSecond: rate('In place of `limits.requestsPerSecondPerTenant`.'),
       bytesPerSecond: byteRate('In place of `limits.bytesPerSecondPerTenant`.'),
       pdRequestsPerSecond: rate('In place of `limits.pdRequestsPerSecondPerTenant`.'),
+      etcdWatches: count('In place of `limits.etcdWatchesPerTenant`.'),
+      etcdKeys: count('In place of `limits.etcdKeysPerTenant`. Not for number 0.'),
+      etcdLeases: count('In place of `limits.etcdLeasesPerTenant`. Not for number 0.'),
+      resourceGroups: count('In place of `limits.resourceGroupsPerTenant`. Not for number 0.'),
     }),
     keyspace,
     prefix,
@@ -155,7 +163,11 @@ const tenant = object(
       not: { required: ['prefix'] },
       if: { required: ['keyspace'] },
       then: { required: ['readableSince'] },
-      properties: { state: { const: 'active' }, ownDefaultGroup: { const: false } },
+      properties: {
+        state: { const: 'active' },
+        ownDefaultGroup: { const: false },
+        limits: { not: { anyOf: HOLDINGS.map((name) => ({ required: [name] })) } },
+      },
     },
   },
 );
@@ -282,6 +294,18 @@ const limits = object('Limits of memory and time.', [], {
   pdRequestsPerSecondPerTenant: rate(
     'How many requests one tenant may send to PD and its etcd a second, through each Envoy. More are delayed. Streams count once, and timestamps are not limited. Without it there is no limit.',
   ),
+  etcdWatchesPerTenant: count(
+    "How many watches of PD's etcd one tenant may have open in one worker of Envoy. A further one is canceled with a reason; those that are open go on. Without it there is no limit.",
+  ),
+  etcdKeysPerTenant: count(
+    "How many keys one tenant may have in PD's etcd. Beyond it puts are refused, see docs/limits.md. Needs `pd`. Without it there is no limit. It does not hold for number 0.",
+  ),
+  etcdLeasesPerTenant: count(
+    "How many leases one tenant may have in PD's etcd. More are refused. Needs `pd`. Without it there is no limit. It does not hold for number 0.",
+  ),
+  resourceGroupsPerTenant: count(
+    'How many resource groups one tenant may have. More are refused. Needs `pd`. Without it there is no limit. It does not hold for number 0.',
+  ),
   drainTimeoutSeconds: whole(
     0,
     DAY,
@@ -388,6 +412,7 @@ export const BEYOND_THE_SCHEMA: readonly string[] = [
   'a rule that is never reached',
   'a name in policy that is no method or endpoint, or that is refused already; a tenant there that is not in tenants',
   'a name that is twice in one object',
+  'limits of `etcdKeys`, `etcdLeases` or `resourceGroups` without `pd`',
 ];
 
 /** The schema's text as published in schema/. */

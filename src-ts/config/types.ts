@@ -16,6 +16,10 @@ export interface TenantLimitsConfig {
   requestsPerSecond?: number;
   bytesPerSecond?: number;
   pdRequestsPerSecond?: number;
+  etcdWatches?: number;
+  etcdKeys?: number;
+  etcdLeases?: number;
+  resourceGroups?: number;
 }
 
 export interface MoveConfig {
@@ -68,6 +72,10 @@ export interface LimitsConfig {
   requestsPerSecondPerTenant?: number;
   bytesPerSecondPerTenant?: number;
   pdRequestsPerSecondPerTenant?: number;
+  etcdWatchesPerTenant?: number;
+  etcdKeysPerTenant?: number;
+  etcdLeasesPerTenant?: number;
+  resourceGroupsPerTenant?: number;
 }
 
 export interface PdConfig {

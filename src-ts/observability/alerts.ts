@@ -77,7 +77,7 @@ export function alerts(heldBytesPerVm = HELD_BYTES_PER_VM): Alert[] {
     },
     {
       name: 'TidbMeshTenantAtLimit',
-      expr: 'sum by (tenant, code) (increase(tidbmesh_tenant_refused_total{code=~"HELD_TOO_MUCH|TOO_LONG|TOO_MANY_STREAMS|OVER_RATE"}[5m])) > 0 or sum by (tenant, limit) (increase(tidbmesh_tenant_delayed_total[5m])) > 0',
+      expr: 'sum by (tenant, code) (increase(tidbmesh_tenant_refused_total{code=~"HELD_TOO_MUCH|TOO_LONG|TOO_MANY_(STREAMS|WATCHES|ETCD_KEYS|LEASES|GROUPS)|OVER_RATE"}[5m])) > 0 or sum by (tenant, limit) (increase(tidbmesh_tenant_delayed_total[5m])) > 0',
       for: '2m',
       severity: 'warning',
       summary:

@@ -75,6 +75,19 @@ export const METRICS: readonly MetricRow[] = [
     remedy: 'Check `pd.cluster` in the pluginConfig: it must name a cluster that Envoy has.',
   },
   {
+    name: 'tidbmesh_holdings_lookups_total',
+    type: 'counter',
+    means: 'Questions to PD about how much it keeps of a tenant.',
+    remedy: 'There are none without limits of keys, leases or groups.',
+  },
+  {
+    name: 'tidbmesh_holdings_lookups_failed_total',
+    type: 'counter',
+    means: 'Such questions without a good answer. What was added meanwhile counts until there is one.',
+    remedy:
+      'Check `pd.cluster` in the pluginConfig, and that PD’s `enable-grpc-gateway` is true: tenants with such limits are refused after a while.',
+  },
+  {
     name: 'tidbmesh_region_acts_turned_away_total',
     type: 'counter',
     means:
@@ -153,6 +166,29 @@ export const METRICS: readonly MetricRow[] = [
     means:
       'Requests over a rate of the tenant. `limit` is the one that delayed them: `requestsPerSecond`, `bytesPerSecond` or `pdRequestsPerSecond`. A request of a batch counts each time it is sent again.',
     remedy: 'The tenant is at its limit, see [limits](limits.md#rates). Raise it if the tenant needs more.',
+  },
+  {
+    name: 'tidbmesh_tenant_delayed_milliseconds_total',
+    type: 'counter',
+    labels: ['tenant'],
+    means:
+      'Milliseconds in which at least one request of the tenant was delayed by a rate, in steps of 100 and of each worker. Its rate, divided by a thousand, says for which part of the time the tenant is held back.',
+    remedy: 'Near 1,000 a second the tenant always wants more than its limit.',
+  },
+  {
+    name: 'tidbmesh_tenant_etcd_watches',
+    type: 'gauge',
+    labels: ['tenant'],
+    means: 'Watches of PD’s etcd that are open now.',
+    remedy: 'A TiDB keeps some dozens. Growth without new TiDBs is a client that leaks watches.',
+  },
+  {
+    name: 'tidbmesh_tenant_holdings',
+    type: 'gauge',
+    labels: ['tenant', 'limit'],
+    means:
+      'What PD keeps of the tenant, by the limit: `etcdKeys`, `etcdLeases` or `resourceGroups`. PD counts it, and only where there is a limit, at least every ten seconds while the tenant has streams.',
+    remedy: 'Near the limit, further ones are refused, see [limits](limits.md#counts).',
   },
   {
     name: 'tidbmesh_tenant_errors_total',

@@ -37,6 +37,8 @@ const FLAGS = {
   GROUP_SETTINGS: 'needs the settings of a resource group',
   CHECKSUM_RULE: "gets a checksum's rule",
   ERRORS: 'may say what went wrong, in a field of an error class',
+  WATCH: 'begins a watch of etcd',
+  WATCH_ANSWER: 'may say that a watch of etcd has begun or ended',
 } as const;
 
 type Flags = Readonly<Record<keyof typeof FLAGS, number>>;

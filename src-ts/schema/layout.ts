@@ -50,6 +50,8 @@ const ENDINGS: Record<string, number> = {
   PLAIN: 0,
   GROUP_SETTINGS: Flag.GROUP_SETTINGS,
   CHECKSUM_RULE: Flag.CHECKSUM_RULE,
+  WATCH: Flag.WATCH,
+  WATCH_ANSWER: Flag.WATCH_ANSWER,
 };
 const ACTS: Record<string, number> = {
   NEVER: 0,

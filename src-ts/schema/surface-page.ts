@@ -100,6 +100,7 @@ function messageSection(message: JudgedMessage): string[] {
 const ENDINGS: Record<string, string> = {
   GROUP_SETTINGS: 'Refused without the settings on which PD relies',
   CHECKSUM_RULE: "Gets the rule by which keys count as the client's own",
+  WATCH: "Counts against the tenant's limit of watches",
 };
 
 const ACTS: Readonly<Record<string, string>> = {

@@ -1,6 +1,9 @@
 /** Lists the tenants of a storage layer with PD's numbers. */
+import { resourceGroups } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
+import { countKeys } from '../pd/etcd.ts';
 import { regionsIn } from '../pd/regions.ts';
+import { etcdPrefix } from './belongings.ts';
 import { missingBoundaries } from './boundaries.ts';
 import { ageText, holders } from './holders.ts';
 import { registered } from './registry.ts';
@@ -15,6 +18,9 @@ export interface Listed {
   readonly approximateMiB: number;
   readonly approximateKeys: number;
   readonly boundaries: 'ok' | 'missing';
+  /** Of its own in PD; of tenant 0 nothing tells them from PD's. */
+  readonly etcdKeys: number | undefined;
+  readonly resourceGroups: number | undefined;
   /** Its earliest holder of garbage collection, and for how long; '' if it holds nothing back. */
   readonly holdsBack: string;
   /** Of its own resource group `default`; undefined if it has none. */
@@ -22,7 +28,12 @@ export interface Listed {
 }
 
 export async function listTenants(pd: Endpoint): Promise<Listed[]> {
-  const [tenants, holding, limits] = await Promise.all([registered(pd), holders(pd), allRequestUnits(pd)]);
+  const [tenants, holding, limits, groups] = await Promise.all([
+    registered(pd),
+    holders(pd),
+    allRequestUnits(pd),
+    resourceGroups(pd),
+  ]);
   const missing = new Set((await missingBoundaries(pd, tenants)).map(({ tenant }) => tenant));
   const listed: Listed[] = [];
   for (const { name, number, keySpace, start, end } of tenants) {
@@ -38,6 +49,11 @@ export async function listTenants(pd: Endpoint): Promise<Listed[]> {
       approximateMiB: sum(({ approximateSize }) => approximateSize),
       approximateKeys: sum(({ approximateKeys }) => approximateKeys),
       boundaries: missing.has(name) ? 'missing' : 'ok',
+      etcdKeys: number === 0 ? undefined : await countKeys(pd, etcdPrefix(name)),
+      resourceGroups:
+        number === undefined || number === 0
+          ? undefined
+          : groups.filter((group) => group.name.startsWith(`${number}:`)).length,
       holdsBack: oldest ? `${oldest.kind} ${oldest.id}, ${ageText(oldest.since)}` : '',
       limits: number === undefined ? undefined : limits.get(number),
     });

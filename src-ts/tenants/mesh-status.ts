@@ -9,11 +9,15 @@ const PATH = '/tidb-mesh/status';
 export const MESH_COUNTERS = ['requests', 'requestBytes', 'responseBytes', 'refused'] as const;
 export type MeshCounters = Readonly<Record<(typeof MESH_COUNTERS)[number], number>>;
 
+/** Sums that are not billed: requests over a rate, and milliseconds in which there were some. */
+export const DELAYS = ['delayed', 'delayedMs'] as const;
+type Delays = Readonly<Record<(typeof DELAYS)[number], number>>;
+
 /** Classes of the store's errors, see docs/metrics.md. */
 export const ERROR_CLASSES = ['region', 'busy', 'lock', 'conflict', 'other'] as const;
 export type Errors = Readonly<Record<(typeof ERROR_CLASSES)[number], number>>;
 
-export interface MeshUsage extends MeshCounters {
+export interface MeshUsage extends MeshCounters, Delays {
   /** What the stores answered, by class: sums, too. */
   readonly errors: Errors;
   /** As the Envoys have it; more than one while a configuration is on its way. */
@@ -53,7 +57,8 @@ interface EnvoyStatus {
   readonly tenants: Readonly<Record<string, TenantStatus>>;
 }
 
-interface TenantStatus {
+/** An earlier filter tells no delays. */
+interface TenantStatus extends Partial<Delays> {
   readonly state: string;
   readonly requests: Readonly<Record<string, number>>;
   readonly requestBytes: number;
@@ -76,7 +81,13 @@ export async function statusOf(envoy: Endpoint): Promise<EnvoyStatus> {
 }
 
 function usageOf({ requests, ...status }: TenantStatus): MeshUsage {
-  return { ...status, requests: Object.values(requests).reduce((sum, count) => sum + count, 0) };
+  const { delayed = 0, delayedMs = 0 } = status;
+  return {
+    ...status,
+    delayed,
+    delayedMs,
+    requests: Object.values(requests).reduce((sum, count) => sum + count, 0),
+  };
 }
 
 /** Errors of one value for each class. */
@@ -95,6 +106,8 @@ function add(a: MeshUsage, b: MeshUsage): MeshUsage {
     errors: errorsOf((name) => a.errors[name] + b.errors[name]),
     openStreams: a.openStreams + b.openStreams,
     heldBytes: a.heldBytes + b.heldBytes,
+    delayed: a.delayed + b.delayed,
+    delayedMs: a.delayedMs + b.delayedMs,
   };
 }
 

@@ -5,7 +5,7 @@
 import { resourceGroups, type Consumption } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { listTenants } from './list.ts';
-import { errorsOf, MESH_COUNTERS, meshUsage, type Errors, type MeshUsage } from './mesh-status.ts';
+import { DELAYS, errorsOf, MESH_COUNTERS, meshUsage, type Errors, type MeshUsage } from './mesh-status.ts';
 
 /** Sums since the resource groups were made. */
 export interface Counters {
@@ -83,6 +83,10 @@ function meshPart(mesh: MeshUsage | undefined): { mesh?: MeshUsage } {
   return mesh ? { mesh } : {};
 }
 
+function delayIn(mesh: Partial<MeshUsage>, name: (typeof DELAYS)[number]): number {
+  return mesh[name] ?? 0;
+}
+
 /** Changes the filter's counters, and leaves the rest as it is now. */
 function mapMesh(
   mesh: MeshUsage | undefined,
@@ -92,10 +96,13 @@ function mapMesh(
   const counted = Object.fromEntries(
     MESH_COUNTERS.map((name) => [name, change(mesh[name], (other) => other[name])]),
   );
-  // A result that was printed by an earlier version has no errors.
+  // A result that was printed by an earlier version has no delays and no errors.
+  const delays = Object.fromEntries(
+    DELAYS.map((name) => [name, change(delayIn(mesh, name), (other) => delayIn(other, name))]),
+  );
   const errorIn = ({ errors }: Partial<MeshUsage>, name: keyof Errors): number => errors?.[name] ?? 0;
   const errors = errorsOf((name) => change(errorIn(mesh, name), (other) => errorIn(other, name)));
-  return { mesh: { ...mesh, ...counted, errors } };
+  return { mesh: { ...mesh, ...counted, ...delays, errors } };
 }
 
 /** Asks PD for everything, and these Envoys for what the filter has counted. */

@@ -116,6 +116,28 @@ const BAD: [string, object, string][] = [
     tenant({ limits: { pdRequestsPerSecond: 0 } }),
     'tenants[0].limits.pdRequestsPerSecond: must be a whole number of requests per second from 1 to 1000000',
   ],
+  ...(
+    [
+      ['etcdWatches', 'watches'],
+      ['etcdKeys', 'keys'],
+      ['etcdLeases', 'leases'],
+      ['resourceGroups', 'resource groups'],
+    ] as const
+  ).map(([name, unit]): [string, object, string] => [
+    `no ${name}`,
+    tenant({ limits: { [name]: 0 } }),
+    `tenants[0].limits.${name}: must be a whole number of ${unit} from 1 to 1000000`,
+  ]),
+  [
+    'counts without pd',
+    limits({ etcdLeasesPerTenant: 5 }),
+    'pd: is missing: PD has the counts for limits of etcdKeys, etcdLeases and resourceGroups',
+  ],
+  [
+    'counts of tenant 0',
+    tenant({ number: 0, limits: { etcdKeys: 5 } }),
+    'tenants[0].limits: must not have etcdKeys, etcdLeases or resourceGroups: what PD keeps of tenant 0 has no prefix to count by',
+  ],
   [
     'an unknown state',
     tenant({ state: 'paused' }),
@@ -134,7 +156,7 @@ const BAD: [string, object, string][] = [
   [
     'an unknown limit',
     limits({ maxMessageByte: 5000 }),
-    'limits.maxMessageByte: unknown field; known here: maxMessageBytes, heldBytesPerVM, heldBytesPerTenant, maxTsDriftSeconds, drainTimeoutSeconds, maxHoldBackSeconds, maxEtcdLeaseSeconds, maxStreamsPerTenant, requestsPerSecondPerTenant, bytesPerSecondPerTenant, pdRequestsPerSecondPerTenant',
+    'limits.maxMessageByte: unknown field; known here: maxMessageBytes, heldBytesPerVM, heldBytesPerTenant, maxTsDriftSeconds, drainTimeoutSeconds, maxHoldBackSeconds, maxEtcdLeaseSeconds, maxStreamsPerTenant, requestsPerSecondPerTenant, bytesPerSecondPerTenant, pdRequestsPerSecondPerTenant, etcdWatchesPerTenant, etcdKeysPerTenant, etcdLeasesPerTenant, resourceGroupsPerTenant',
   ],
   ['a list instead of an object', [], 'pluginConfig: must be an object'],
   [

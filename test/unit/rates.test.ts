@@ -1,6 +1,6 @@
 /** Rates: what a tenant may send a second, who is delayed over it, and by what. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { buildModule, callHeaders, HostedModule, type SharedData } from '../../bench/module.ts';
+import { buildModule, callHeaders, headerPairs, HostedModule, type SharedData } from '../../bench/module.ts';
 import { frame } from '../harness/model/wire.ts';
 import { rowKey } from '../harness/support/keys.ts';
 import { decode, encode, type Fields } from '../harness/support/messages.ts';
@@ -265,6 +265,24 @@ describe('other calls', () => {
     tell(filter);
     expect(filter.continued).toHaveLength(1);
     expect(delayed(filter, 'pdRequestsPerSecond')).toBe(1);
+  });
+
+  test('of PD wait for its rate, whatever they are for', () => {
+    const filter = started({ pdRequestsPerSecond: 1 });
+    const add = '/resource_manager.ResourceManager/AddResourceGroup';
+    expect([open(filter, add).goesOn, open(filter, add).goesOn]).toEqual([true, false]);
+    tell(filter);
+    expect(filter.continued).toHaveLength(1);
+    const rule = headerPairs([
+      [':method', 'POST'],
+      [':path', '/pd/api/v1/config/region-label/rule'],
+      ['content-type', 'application/json'],
+    ]);
+    expect(filter.tryOpen(ALPHA, rule).goesOn).toBe(false);
+    tell(filter);
+    expect(delayed(filter, 'pdRequestsPerSecond')).toBe(2);
+    expect(delayed(filter, 'requestsPerSecond')).toBe(0);
+    expect(filter.metric('tenant=.=alpha;.;tidbmesh_tenant_delayed_milliseconds_total')).toBeGreaterThan(0);
   });
 
   test('that have waited for too long are refused, and so are those behind too many', () => {

@@ -32,6 +32,10 @@ const manyRules = (count: number): object => ({
 const policy = (extra: unknown): object => ({ ...GOOD, policy: extra });
 const limits = (extra: unknown): object => ({ ...GOOD, limits: extra });
 
+/** Limits by count. */
+const COUNTS = ['etcdWatches', 'etcdKeys', 'etcdLeases', 'resourceGroups'];
+const counts = (value: number): object => Object.fromEntries(COUNTS.map((name) => [name, value]));
+
 const TAKEN: [string, object][] = [
   ['the least', GOOD],
   ['with its schema', { $schema: './plugin-config.schema.json', ...GOOD }],
@@ -117,6 +121,17 @@ const TAKEN: [string, object][] = [
     }),
   ],
   ['no limit of a tenant', tenant({ limits: {} })],
+  ['watches without pd', limits({ etcdWatchesPerTenant: 1 })],
+  ['the lowest counts', { ...tenant({ limits: counts(1) }), pd: PD }],
+  [
+    'the highest counts',
+    {
+      ...GOOD,
+      pd: PD,
+      limits: Object.fromEntries(COUNTS.map((name) => [`${name}PerTenant`, 1_000_000])),
+    },
+  ],
+  ['watches of tenant 0', tenant({ number: 0, limits: { etcdWatches: 5 } })],
   ['pd with an authority', { ...GOOD, pd: { ...PD, authority: 'pd:2379' } }],
 ];
 
@@ -165,6 +180,16 @@ const REFUSED: [string, unknown][] = [
       tenant({ limits: { [name]: rate } }),
     ]),
   ),
+  ...COUNTS.flatMap((name): [string, unknown][] =>
+    [0, -1, 1.5, 1_000_001, 2 ** 32, '5'].flatMap((value): [string, unknown][] => [
+      [`${name} of ${JSON.stringify(value)}`, { ...tenant({ limits: { [name]: value } }), pd: PD }],
+      [`${name} of all of ${JSON.stringify(value)}`, { ...limits({ [`${name}PerTenant`]: value }), pd: PD }],
+    ]),
+  ),
+  ...COUNTS.slice(1).map((name): [string, unknown] => [
+    `${name} of tenant 0`,
+    { ...tenant({ number: 0, limits: { [name]: 5 } }), pd: PD },
+  ]),
   ['a rate beyond a million', limits({ requestsPerSecondPerTenant: 1_000_001 })],
   ['no byte per second', limits({ bytesPerSecondPerTenant: 1023 })],
   ['no request to PD', limits({ pdRequestsPerSecondPerTenant: 0 })],
@@ -292,6 +317,7 @@ const BEYOND: [string, string][] = [
   ['a policy for no method', JSON.stringify(policy({ refuse: ['tikvpb.Tikv/Scan'] }))],
   ['a policy for what is refused', JSON.stringify(policy({ refuse: ['tikvpb.Tikv/KvGC'] }))],
   ['a policy for no tenant', JSON.stringify(policy({ tenants: { beta: {} } }))],
+  ['counts without pd', JSON.stringify(tenant({ limits: { etcdKeys: 5 } }))],
   [
     'a name that is twice in an object',
     '{"pd":{"cluster":"a","cluster":"b"},' + JSON.stringify(GOOD).slice(1),

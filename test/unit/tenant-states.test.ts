@@ -1,7 +1,7 @@
 /** `tidb-mesh tenants suspend`, `read-only` and `resume` change one word of a file, and say what they refuse. */
 import { describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
-import { changeRates, limitsText, type Rates } from '../../src-ts/tenants/rates.ts';
+import { changeLimits, limitsText, type Limits } from '../../src-ts/tenants/limits.ts';
 import { changeState } from '../../src-ts/tenants/states.ts';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -190,9 +190,9 @@ describe('limits', () => {
 });
 
 describe('a change of rates', () => {
-  const lines = (text: string, name: string, rates: Rates): string[] => {
+  const lines = (text: string, name: string, rates: Limits): string[] => {
     const before = text.split('\n');
-    const after = changeRates(text, 'file', name, rates).split('\n');
+    const after = changeLimits(text, 'file', name, rates).split('\n');
     return [
       ...before.filter((line) => !after.includes(line)).map((line) => `-${line}`),
       ...after.filter((line) => !before.includes(line)).map((line) => `+${line}`),
@@ -227,10 +227,10 @@ describe('a change of rates', () => {
   });
 
   test('of a tenant that is not there, or written in another way, is refused', () => {
-    expect(() => changeRates(MESH, 'file', 'delta', { requestsPerSecond: 5 })).toThrow(/delta/);
+    expect(() => changeLimits(MESH, 'file', 'delta', { requestsPerSecond: 5 })).toThrow(/delta/);
     const odd = MESH.replace('number: 3', 'number: 3\n      limits: &a { maxStreams: 2 }');
     expect(() =>
-      changeRates(odd.replace('&a { maxStreams: 2 }', '[]'), 'file', 'gamma', { requestsPerSecond: 5 }),
+      changeLimits(odd.replace('&a { maxStreams: 2 }', '[]'), 'file', 'gamma', { requestsPerSecond: 5 }),
     ).toThrow(/cannot be changed here/);
   });
 });

@@ -80,6 +80,8 @@ describe("the filter's counters", () => {
     requestBytes: used,
     responseBytes: used,
     refused: used,
+    delayed: used,
+    delayedMs: used,
   });
   const at = (usage: Usage, ...used: (number | undefined)[]): Usage => ({
     ...usage,
@@ -177,6 +179,27 @@ describe('the live view', () => {
     expect(screen![8]).toMatch(/^… and 35 more/);
   });
 
+  test('shows how much a rate held back', async () => {
+    const mesh = (delayed: number): Usage['tenants'][number] => ({
+      ...tenant('alpha', 1, 0),
+      mesh: {
+        state: 'active',
+        requests: 0,
+        requestBytes: 0,
+        responseBytes: 0,
+        refused: 0,
+        delayed,
+        delayedMs: 100 * delayed,
+        errors: { region: 0, busy: 0, lock: 0, conflict: 0, other: 0 },
+        openStreams: 1,
+        heldBytes: 0,
+      },
+    });
+    const [screen] = await shown(240, usageOf(0, [mesh(0)]), usageOf(2, [mesh(9)]));
+    expect(screen![1]).toMatch(/ DELAYED\/s +DELAYED ms\/s /);
+    expect(screen![2]).toMatch(/ 4\.5 +450 /);
+  });
+
   test('names the classes of errors that there are', async () => {
     const mesh = (lock: number): Usage['tenants'][number] => ({
       ...tenant('alpha', 1, 0),
@@ -186,6 +209,8 @@ describe('the live view', () => {
         requestBytes: 0,
         responseBytes: 0,
         refused: 0,
+        delayed: 0,
+        delayedMs: 0,
         errors: { region: 2, busy: 0, lock, conflict: 0, other: 0 },
         openStreams: 1,
         heldBytes: 0,
@@ -267,7 +292,17 @@ describe('usage in Prometheus', () => {
   test('has a row for who stores and is silent, and for who was served and is gone', () => {
     const mesh = { requests: 1, requestBytes: 2, responseBytes: 3, refused: 4 };
     const alpha = { name: 'alpha', number: 1, approximateMiB: 5, approximateKeys: 6, regions: 7 };
-    const listed = [{ ...alpha, keySpace: '', boundaries: 'ok', holdsBack: '', limits: undefined } as const];
+    const listed = [
+      {
+        ...alpha,
+        keySpace: '',
+        boundaries: 'ok',
+        etcdKeys: 12,
+        resourceGroups: 1,
+        holdsBack: '',
+        limits: undefined,
+      } as const,
+    ];
     expect(metered(listed, new Map([['gone', mesh]]))).toEqual([
       {
         name: 'alpha',

@@ -6,6 +6,7 @@ import * as batch from '../batch';
 import * as current from '../current';
 import { Direction, fail } from '../current';
 import { Level } from '../level';
+import { sawWatch } from '../watches';
 import { addChecksumRule, addContext, addContextFields, addLease, addSafePoint } from './additions';
 import { countError } from './errors';
 import { endNames } from './names';
@@ -31,6 +32,7 @@ export function endMessage(level: Level, flags: u32): Status {
   if (current.direction == Direction.RESPONSE) {
     if (flags & Flag.ERRORS) countError(level);
     if (flags & Flag.SAFE_POINT_OUT) addSafePoint(level);
+    if (flags & Flag.WATCH_ANSWER) sawWatch(level);
     return Status.OK;
   }
   return endRequest(level, flags);
@@ -39,7 +41,10 @@ export function endMessage(level: Level, flags: u32): Status {
 function endRequest(level: Level, flags: u32): Status {
   let status = requireFields(level, flags);
   if (status != Status.OK) return status;
-  if (flags & Flag.LEASE_GRANT) addLease(level);
+  if (flags & Flag.LEASE_GRANT) {
+    if (!current.terms.account.holdings.leases.add()) return fail(Status.TOO_MANY_LEASES, level.message, 0);
+    addLease(level);
+  }
   if (flags & (Flag.NAME_RANGE | Flag.NAMED_VALUE | Flag.SERVICE | Flag.RESOURCE_PATH)) {
     status = endNames(level, flags);
     if (status != Status.OK) return status;

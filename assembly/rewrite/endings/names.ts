@@ -8,6 +8,7 @@ import { findVarint } from '../find';
 import { Level } from '../level';
 import { groupRange } from '../resource-groups';
 import { serviceSafePoint } from '../service-safe-point';
+import { watchRange } from '../watches';
 
 /** etcdserverpb.PutRequest.value and lease */
 const VALUE_FIELD: u32 = 2;
@@ -23,7 +24,8 @@ export function endNames(level: Level, flags: u32): Status {
   else if (flags & Flag.NAMED_VALUE) {
     const lease = findVarint(level.start, level.end, LEASE_FIELD);
     status = namedValue(level.first, VALUE_FIELD, level.last, lease);
-  } else if (flags & Flag.NAME_RANGE)
+  } else if (flags & Flag.WATCH) status = watchRange(level, startField);
+  else if (flags & Flag.NAME_RANGE)
     status = nameRange(startField, level.first, endFieldOf(self), level.last, level.reads);
   else status = groupRange(startField, level.first, level.last);
   return status == Status.OK ? status : fail(status, level.message, startField);

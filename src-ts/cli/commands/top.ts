@@ -25,6 +25,7 @@ const SORTS = {
   bytes: (tenant) => tenant.readBytes + tenant.writtenBytes,
   stored: (tenant) => tenant.storedMiB,
   requests: (tenant) => tenant.mesh?.requests ?? 0,
+  delayed: (tenant) => tenant.mesh?.delayedMs ?? 0,
   errors: (tenant) => ERROR_CLASSES.reduce((sum, name) => sum + (tenant.mesh?.errors[name] ?? 0), 0),
 } as const satisfies Record<string, (tenant: TenantUsage) => number>;
 type Sort = keyof typeof SORTS;
@@ -42,7 +43,8 @@ export const top = pdCommand<Options, []>({
   about: `Rates are differences of what PD's resource control counts for tenants with "ownDefaultGroup"; all
 others count as shared. TiDB reports to PD every few seconds, so short intervals show bursts. It goes
 on until it is interrupted; --once waits for one interval and ends. With --envoy, the filter's own counts
-are added, for every tenant, with the errors of the stores by class.`,
+are added, for every tenant, with the errors of the stores by class, and how much a rate of the filter held
+back: requests, and the milliseconds of each second in which there were some, summed over workers.`,
   examples: [
     'tidb-mesh top --pd http://pd:2379',
     ['tidb-mesh top --once --sort bytes --pd http://pd:2379 -o json', 'for a script'],
@@ -134,6 +136,8 @@ const MESH_HEAD = [
   'MiB/s RECEIVED',
   'REFUSED/s',
   'ERRORS/s',
+  'DELAYED/s',
+  'DELAYED ms/s',
   'STREAMS',
   'MiB HELD',
 ];
@@ -153,6 +157,8 @@ function meshCells(mesh: MeshUsage | undefined): string[] {
     (mesh.responseBytes / MIB).toFixed(1),
     mesh.refused.toFixed(1),
     errorsText(mesh.errors),
+    mesh.delayed.toFixed(1),
+    mesh.delayedMs.toFixed(0),
     String(mesh.openStreams),
     (mesh.heldBytes / MIB).toFixed(1),
   ];

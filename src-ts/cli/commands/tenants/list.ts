@@ -1,7 +1,7 @@
 /** `tidb-mesh tenants list`: shows the tenants that PD knows. */
 import type { TenantLimitsConfig } from '../../../config/types.ts';
 import { listTenants, type Listed } from '../../../tenants/list.ts';
-import { limitsText } from '../../../tenants/rates.ts';
+import { limitsText } from '../../../tenants/limits.ts';
 import { requestUnitsText } from '../../../tenants/request-units.ts';
 import type { State } from '../../../tenants/tenant.ts';
 import { readTenants, withConfig } from '../../files.ts';
@@ -28,6 +28,8 @@ const COLUMNS: readonly (readonly [head: string, cell: (row: Row) => string])[] 
   ['ABOUT MiB', ({ approximateMiB }) => String(approximateMiB)],
   ['ABOUT KEYS', ({ approximateKeys }) => String(approximateKeys)],
   ['BOUNDARIES', ({ boundaries }) => boundaries],
+  ['ETCD KEYS', ({ etcdKeys }) => String(etcdKeys ?? '-')],
+  ['GROUPS', ({ resourceGroups }) => String(resourceGroups ?? '-')],
   ['LIMIT', limitOf],
   ['HOLDS GC BACK', ({ holdsBack }) => holdsBack || '-'],
 ];

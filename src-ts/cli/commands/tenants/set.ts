@@ -1,8 +1,15 @@
-/** `tidb-mesh tenants set`: gives a tenant a limit of request units, a priority, and rates. */
+/** `tidb-mesh tenants set`: gives a tenant a limit of request units, a priority, and limits of the filter. */
 import { InvalidArgumentError, Option } from 'commander';
 import { CommandError, EXIT, EXIT_MEANINGS } from '../../../errors.ts';
 import { Endpoint, type EndpointOptions } from '../../../pd/endpoint.ts';
-import { changeRates, RATES, ratesIn, type RateName, type Rates } from '../../../tenants/rates.ts';
+import {
+  changeLimits,
+  LIMIT_NAMES,
+  LIMITS,
+  limitsIn,
+  type LimitName,
+  type Limits,
+} from '../../../tenants/limits.ts';
 import { registeredAs } from '../../../tenants/registry.ts';
 import {
   MAX_RU,
@@ -18,7 +25,7 @@ import { withPd } from '../../pd.ts';
 import { changeFile, toApply } from './change-file.ts';
 import { parseName } from './names.ts';
 
-interface Options extends Rates, Partial<EndpointOptions> {
+interface Options extends Limits, Partial<EndpointOptions> {
   readonly ru?: number | 'unlimited';
   readonly priority?: Priority;
   readonly burst?: boolean;
@@ -35,13 +42,17 @@ resource group NUMBER:default in PD, and makes it where it is missing. It needs 
 the tenant in the pluginConfig. The tenant's TiDBs wait for request units together. Running ones learn of a
 change after 5 to 40 seconds. TiKV orders waiting requests by priority while it is busy. The tenant cannot
 change the group. Without options but --pd the limit stays as it is, and running TiDBs are told of it again.
-The filter limits rates (docs/limits.md): with --config, the command changes the tenant's "limits" in a mesh
-file or pluginConfig, and nothing else in the file. To end a rate, remove it there.`,
+The other limits are the filter's (docs/limits.md): with --config, the command changes the tenant's "limits" in
+a mesh file or pluginConfig, and nothing else in the file. To end a limit, remove it there.`,
   examples: [
     'tidb-mesh tenants set alpha --ru 2000 --priority low --pd http://pd:2379',
     ['tidb-mesh tenants set alpha --burst --pd http://pd:2379', 'more than its rate while nothing waits'],
     ['tidb-mesh tenants set alpha --ru unlimited --pd http://pd:2379', 'no limit'],
     ['tidb-mesh tenants set alpha --requests-per-second 500 --config mesh.yaml', 'a rate in the filter'],
+    [
+      'tidb-mesh tenants set alpha --etcd-keys 5000 --etcd-leases 200 --config mesh.yaml',
+      'how much it may keep in PD',
+    ],
   ],
   exits: {
     [EXIT.ok]: 'set',
@@ -54,14 +65,9 @@ file or pluginConfig, and nothing else in the file. To end a rate, remove it the
       .option('--ru <n>', `request units a second, 1 to ${MAX_RU}, or "unlimited"; ends --burst`, parseUnits)
       .addOption(new Option('--priority <level>', 'in TiKV').choices(Object.keys(PRIORITIES)))
       .option('--burst', 'let it use more than its rate')
-      .option('--no-burst', 'hold it to its rate')
-      .option('--requests-per-second <n>', 'to TiKV, through each Envoy', parserOf('requestsPerSecond'))
-      .option('--bytes-per-second <n>', 'both ways, through each Envoy', parserOf('bytesPerSecond'))
-      .option(
-        '--pd-requests-per-second <n>',
-        'to PD and its etcd, through each Envoy',
-        parserOf('pdRequestsPerSecond'),
-      );
+      .option('--no-burst', 'hold it to its rate');
+    for (const name of LIMIT_NAMES)
+      command.option(`${optionOf(name)} <n>`, LIMITS[name].means, parserOf(name));
     withConfig(command, 'the file to change, neither a manifest nor -');
     withPd(command, false);
   },
@@ -71,19 +77,23 @@ file or pluginConfig, and nothing else in the file. To end a rate, remove it the
 async function set(call: Call<Options, Args>): Promise<Result> {
   const { options } = call;
   const { ru, priority, burst, pd, config } = options;
-  const rates = ratesIn(options);
-  if (rates.length > 0 && config === undefined)
-    throw new CommandError('USAGE', 'rates are in the configuration', 'give --config the file to change');
-  if (rates.length === 0 && config !== undefined)
+  const limits = limitsIn(options);
+  if (limits.length > 0 && config === undefined)
     throw new CommandError(
       'USAGE',
-      'there is no rate to write to the file',
-      'give --requests-per-second, --bytes-per-second or --pd-requests-per-second; or leave out --config',
+      "the filter's limits are in the configuration",
+      'give --config the file to change',
     );
-  const isForPd = ru !== undefined || priority !== undefined || burst !== undefined || rates.length === 0;
+  if (limits.length === 0 && config !== undefined)
+    throw new CommandError(
+      'USAGE',
+      'there is no limit to write to the file',
+      `give one of ${LIMIT_NAMES.map(optionOf).join(', ')}; or leave out --config`,
+    );
+  const isForPd = ru !== undefined || priority !== undefined || burst !== undefined || limits.length === 0;
   if (isForPd && pd === undefined)
     throw new CommandError('USAGE', 'request units and priorities are in PD', 'give --pd its address');
-  const inFile = config === undefined ? undefined : await setRates(call, config);
+  const inFile = config === undefined ? undefined : await setLimits(call, config);
   const inPd = isForPd ? await setUnits(call) : undefined;
   return {
     value: { ...inFile?.value, ...inPd?.value },
@@ -96,14 +106,14 @@ interface Part {
   readonly text: string;
 }
 
-async function setRates({ args: [name], options, tell }: Call<Options, Args>, file: string): Promise<Part> {
-  const rates = ratesIn(options);
+async function setLimits({ args: [name], options, tell }: Call<Options, Args>, file: string): Promise<Part> {
+  const limits = limitsIn(options);
   const { text, isChanged } = await changeFile(file, tell, (before) =>
-    changeRates(before, file, name, options),
+    changeLimits(before, file, name, options),
   );
-  const words = rates.map(([rate, value]) => `${value} ${RATES[rate].unit}`).join(', ');
+  const words = limits.map(([limit, value]) => `${value} ${LIMITS[limit].unit}`).join(', ');
   return {
-    value: { name, file, changed: isChanged, rates: Object.fromEntries(rates) },
+    value: { name, file, changed: isChanged, filterLimits: Object.fromEntries(limits) },
     text: isChanged
       ? `${name}: ${words} in ${file}\n${toApply(text, file)}`
       : `${name} has ${words} in ${file} already; nothing was changed`,
@@ -148,8 +158,13 @@ function parseUnits(text: string): number | 'unlimited' {
   );
 }
 
-function parserOf(rate: RateName): (text: string) => number {
-  const { least, most } = RATES[rate];
+/** The option for a limit: --etcd-keys for etcdKeys. */
+function optionOf(name: LimitName): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+function parserOf(name: LimitName): (text: string) => number {
+  const { least, most } = LIMITS[name];
   return (text) => {
     const value = /^\d+$/.test(text) ? Number(text) : NaN;
     if (value >= least && value <= most) return value;

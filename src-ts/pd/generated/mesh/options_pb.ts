@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mesh/options.proto.
  */
 export const file_mesh_options: GenFile = /*@__PURE__*/
-  fileDesc("ChJtZXNoL29wdGlvbnMucHJvdG8SBG1lc2giCAoGVW5yZWFkKjoKBkVuZGluZxIJCgVQTEFJThAAEhIKDkdST1VQX1NFVFRJTkdTEAESEQoNQ0hFQ0tTVU1fUlVMRRACKnoKCkVycm9yQ2xhc3MSFQoRRVJST1JfVU5TUEVDSUZJRUQQABIQCgxFUlJPUl9SRUdJT04QARIOCgpFUlJPUl9CVVNZEAISDgoKRVJST1JfTE9DSxADEhIKDkVSUk9SX0NPTkZMSUNUEAQSDwoLRVJST1JfT1RIRVIQBTpHCgVlcnJvchIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYvY4DIAEoDjIQLm1lc2guRXJyb3JDbGFzc1IFZXJyb3I6QAoKc3RhbmRzX2ZvchIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxi8jgMgASgJUglzdGFuZHNGb3I6NQoEcm9vdBIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxi9jgMgASgIUgRyb290OkcKBmVuZGluZxIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxi/jgMgASgOMgwubWVzaC5FbmRpbmdSBmVuZGluZ2IGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("ChJtZXNoL29wdGlvbnMucHJvdG8SBG1lc2giCAoGVW5yZWFkKlcKBkVuZGluZxIJCgVQTEFJThAAEhIKDkdST1VQX1NFVFRJTkdTEAESEQoNQ0hFQ0tTVU1fUlVMRRACEgkKBVdBVENIEAMSEAoMV0FUQ0hfQU5TV0VSEAQqegoKRXJyb3JDbGFzcxIVChFFUlJPUl9VTlNQRUNJRklFRBAAEhAKDEVSUk9SX1JFR0lPThABEg4KCkVSUk9SX0JVU1kQAhIOCgpFUlJPUl9MT0NLEAMSEgoORVJST1JfQ09ORkxJQ1QQBBIPCgtFUlJPUl9PVEhFUhAFOkcKBWVycm9yEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxi9jgMgASgOMhAubWVzaC5FcnJvckNsYXNzUgVlcnJvcjpACgpzdGFuZHNfZm9yEh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGLyOAyABKAlSCXN0YW5kc0Zvcjo1CgRyb290Eh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGL2OAyABKAhSBHJvb3Q6RwoGZW5kaW5nEh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGL+OAyABKA4yDC5tZXNoLkVuZGluZ1IGZW5kaW5nYgZwcm90bzM", [file_google_protobuf_descriptor]);
 
 /**
  * Stands for a message that nobody reads: the input and output of every method but MAP, the type of every dropped field.
@@ -53,6 +53,20 @@ export enum Ending {
    * @generated from enum value: CHECKSUM_RULE = 2;
    */
   CHECKSUM_RULE = 2,
+
+  /**
+   * A watch of etcd counts against the tenant's limit.
+   *
+   * @generated from enum value: WATCH = 3;
+   */
+  WATCH = 3,
+
+  /**
+   * An answer may say that a watch has begun or ended.
+   *
+   * @generated from enum value: WATCH_ANSWER = 4;
+   */
+  WATCH_ANSWER = 4,
 }
 
 /**
@@ -137,7 +151,7 @@ export const root: GenExtension<MessageOptions, boolean> = /*@__PURE__*/
   extDesc(file_mesh_options, 2);
 
 /**
- * On a request: what is held or added behind its last field, besides what the roles of its fields ask for.
+ * What is held or added behind the last field, besides what the roles of its fields ask for.
  *
  * @generated from extension: mesh.Ending ending = 51007;
  */

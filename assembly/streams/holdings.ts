@@ -1,0 +1,264 @@
+/**
+ * Asks PD how much it keeps of tenants that have a limit of that: once a second while something is added or a limit is reached, else every
+ * ten seconds. etcd's gateway answers, JSON over HTTP on PD's own port (PD's `enable-grpc-gateway`, on by default).
+ *
+ *   /v3/kv/txn        counts the keys of three ranges: the tenant's own, its share of the folder of start timestamps, its groups
+ *   /v3/lease/leases  lists the leases of all tenants: a tenant's own are told by their numbers
+ *
+ * docs/decisions/0016 says how exact this is.
+ */
+import { Buffer } from '../host/abi';
+import * as host from '../host/host';
+import { tenantNumberOf } from '../keys/namespace';
+import { FOLDER } from '../keys/read-since';
+import { alloc } from '../memory/arena';
+import { GROUPS_FOLDER } from '../rewrite/resource-groups';
+import { Account } from '../terms/account';
+import { Holding } from '../terms/holdings';
+import { Terms } from '../terms/terms';
+import * as json from '../texts/json-writer';
+import { writeBase64 } from '../wire/base64';
+import { Ascii, ascii, startsWith } from '../wire/bytes';
+import { MAX_DIGITS, readDecimal, writeDecimal } from '../wire/decimal';
+import { ConfigVersion, eachInForce } from './configs';
+import { countHoldingsLookup } from './metrics';
+import { tellHolding } from './tenant-metrics';
+
+/** Maximum of questions in flight in one VM, two for a tenant. Others wait for the next tick. */
+const MAX_QUESTIONS: u32 = 64;
+const TIMEOUT_MS: u32 = 2000;
+/** After this time no answer comes: Envoy answers no root context that has ended. */
+const FORGOTTEN_MS: u64 = 2 * <u64>TIMEOUT_MS;
+/** The pause between two questions while nothing is doubtful. */
+const IDLE_MS: u64 = 10_000;
+
+const TXN_PATH: Ascii = ascii('/v3/kv/txn');
+const LEASES_PATH: Ascii = ascii('/v3/lease/leases');
+const SUCCESS: Ascii = ascii('success');
+const REQUEST_RANGE: Ascii = ascii('request_range');
+const KEY: Ascii = ascii('key');
+const RANGE_END: Ascii = ascii('range_end');
+const COUNT_ONLY: Ascii = ascii('count_only');
+const TRUE: Ascii = ascii('true');
+/** In answers, which hold no text of a tenant. A count of 0 is left out. */
+const HEADER: Ascii = ascii('"header":');
+const RANGE: Ascii = ascii('"response_range":');
+const COUNT: Ascii = ascii('"count":"');
+const LEASE: Ascii = ascii('"ID":"-');
+const RANGES: u32 = 3;
+const COLON: u8 = 0x3a;
+const QUOTE: u8 = 0x22;
+
+/** token:u32 | account:u32 | sent at, ms:u64 | tenant's number:u32 | is about leases:u32, packed from the front */
+const ENTRY_BYTES: usize = 24;
+const inFlight: usize = memory.data(1536, 8);
+let count: u32 = 0;
+
+/** @inline */
+function entryAt(i: u32): usize {
+  return inFlight + <usize>i * ENTRY_BYTES;
+}
+
+let time: u64 = 0;
+
+/** Called on the tick, once a second. */
+export function askForHoldings(now: u64): void {
+  time = now;
+  forgetLost();
+  eachInForce(askUnder);
+}
+
+/** Where the next tick begins in the list of tenants: where there were too many questions. */
+let first: i32 = 0;
+
+function askUnder(version: ConfigVersion): void {
+  const config = version.resolver.config;
+  if (!config.hasHoldings) return;
+  const tenants = config.tenants.length;
+  const from = first;
+  for (let i = 0; i < tenants; i++) {
+    const place = (from + i) % tenants;
+    const terms = unchecked(config.tenants[place]).terms;
+    const holdings = terms.account.holdings;
+    if (!holdings.isDue(time)) continue;
+    if (count + 2 > MAX_QUESTIONS) {
+      first = place;
+      return;
+    }
+    holdings.asksAt = time + IDLE_MS;
+    if (holdings.keys.limit != 0 || holdings.groups.limit != 0) {
+      writeTxn(terms);
+      ask(version, terms, TXN_PATH, false);
+    }
+    if (holdings.leases.limit == 0) continue;
+    json.beginJson();
+    json.openObject();
+    json.closeObject();
+    ask(version, terms, LEASES_PATH, true);
+  }
+}
+
+/** Sends the question that was written last. */
+function ask(version: ConfigVersion, terms: Terms, path: Ascii, isAboutLeases: bool): void {
+  const config = version.resolver.config;
+  host.actAs(version.root);
+  const token = host.httpPost(
+    config.pdCluster,
+    config.pdAuthority,
+    path,
+    json.jsonAt,
+    json.jsonLength,
+    TIMEOUT_MS,
+  );
+  countHoldingsLookup(token != 0);
+  if (token == 0) return;
+  const holdings = terms.account.holdings;
+  holdings.questions++;
+  if (isAboutLeases) holdings.leases.beginQuestion();
+  else {
+    holdings.keys.beginQuestion();
+    holdings.groups.beginQuestion();
+  }
+  const at = entryAt(count);
+  count++;
+  store<u32>(at, token);
+  store<usize>(at, changetype<usize>(terms.account), 4);
+  store<u64>(at, time, 8);
+  store<u32>(at, terms.number, 16);
+  store<u32>(at, <u32>isAboutLeases, 20);
+}
+
+function writeTxn(terms: Terms): void {
+  json.beginJson();
+  json.openObject();
+  json.addMember(SUCCESS);
+  json.openList();
+  addRange(terms.prefixAt, terms.prefixLength);
+  addFolder(FOLDER, terms.nameAt, terms.nameLength);
+  const end = alloc(MAX_DIGITS) + MAX_DIGITS;
+  const number = writeDecimal(end, terms.number);
+  addFolder(GROUPS_FOLDER, number, end - number);
+  json.closeList();
+  json.closeObject();
+}
+
+/** Counts what begins with the folder, the owner and a colon. */
+function addFolder(folder: Ascii, owner: usize, ownerLength: usize): void {
+  const length = <usize>folder.length + ownerLength + 1;
+  const key = alloc(length);
+  memory.copy(key, changetype<usize>(folder), folder.length);
+  memory.copy(key + <usize>folder.length, owner, ownerLength);
+  store<u8>(key + length - 1, COLON);
+  addRange(key, length);
+}
+
+/** Counts what begins with these bytes, which end in a colon. */
+function addRange(key: usize, length: usize): void {
+  const end = alloc(length);
+  memory.copy(end, key, length);
+  store<u8>(end + length - 1, COLON + 1);
+  json.openObject();
+  json.addMember(REQUEST_RANGE);
+  json.openObject();
+  json.addMember(KEY);
+  addBase64(key, length);
+  json.addMember(RANGE_END);
+  addBase64(end, length);
+  json.addMember(COUNT_ONLY);
+  json.addValue(changetype<usize>(TRUE), TRUE.length);
+  json.closeObject();
+  json.closeObject();
+}
+
+function addBase64(at: usize, length: usize): void {
+  const text = alloc(((length + 2) / 3) * 4);
+  json.addText(text, writeBase64(text, at, length) - text);
+}
+
+/** Takes an answer. False if the question was another's. `size` 0: there is none. */
+export function takeHoldings(token: u32, size: u32): bool {
+  for (let i: u32 = 0; i < count; i++) {
+    const at = entryAt(i);
+    if (load<u32>(at) != token) continue;
+    const account = changetype<Account>(load<usize>(at, 4));
+    const number = load<u32>(at, 16);
+    const isAboutLeases = load<u32>(at, 20) != 0;
+    forget(i);
+    const isThere = size != 0 && host.readBuffer(Buffer.HTTP_CALL_RESPONSE_BODY, size);
+    if (!isThere || !(isAboutLeases ? takeLeases(account, number) : takeCounts(account)))
+      countHoldingsLookup(false);
+    return true;
+  }
+  return false;
+}
+
+function forget(i: u32): void {
+  const at = entryAt(i);
+  changetype<Account>(load<usize>(at, 4)).holdings.questions--;
+  count--;
+  memory.copy(at, entryAt(count), ENTRY_BYTES);
+}
+
+function forgetLost(): void {
+  let i: u32 = 0;
+  while (i < count)
+    if (load<u64>(entryAt(i), 8) + FORGOTTEN_MS < time) forget(i);
+    else i++;
+}
+
+/** Takes the counts of the three ranges, in their order. */
+function takeCounts(account: Account): bool {
+  const end = host.resultAt + host.resultLength;
+  let ranges: u32 = 0;
+  let keys: u64 = 0;
+  let groups: u64 = 0;
+  for (let at = host.resultAt; at < end; at++) {
+    if (load<u8>(at) != QUOTE) continue;
+    if (startsWith(at, end - at, RANGE)) ranges++;
+    else if (ranges != 0 && startsWith(at, end - at, COUNT)) {
+      const value = numberAt(at + <usize>COUNT.length, end);
+      if (ranges < RANGES) keys += value;
+      else groups = value;
+    }
+  }
+  if (ranges != RANGES) return false;
+  const holdings = account.holdings;
+  holdings.keys.takeAnswer(most(keys));
+  holdings.groups.takeAnswer(most(groups));
+  tellHolding(account, Holding.KEYS);
+  tellHolding(account, Holding.GROUPS);
+  return true;
+}
+
+/** Counts the tenant's leases among all. */
+function takeLeases(account: Account, number: u32): bool {
+  const end = host.resultAt + host.resultLength;
+  let isAnswer = false;
+  let leases: u64 = 0;
+  for (let at = host.resultAt; at < end; at++) {
+    if (load<u8>(at) != QUOTE) continue;
+    if (startsWith(at, end - at, HEADER)) isAnswer = true;
+    else if (
+      startsWith(at, end - at, LEASE) &&
+      tenantNumberOf(0 - numberAt(at + <usize>LEASE.length, end)) == number
+    )
+      leases++;
+  }
+  if (!isAnswer) return false;
+  account.holdings.leases.takeAnswer(most(leases));
+  tellHolding(account, Holding.LEASES);
+  return true;
+}
+
+/** The number whose digits begin here; 0 if none does. */
+function numberAt(at: usize, end: usize): u64 {
+  let to = at;
+  while (to < end && <u32>load<u8>(to) - 0x30 < 10) to++;
+  const value = readDecimal(at, to - at);
+  return value == u64.MAX_VALUE ? 0 : value;
+}
+
+/** A count that leaves room for additions. */
+function most(value: u64): u32 {
+  return <u32>min<u64>(value, i32.MAX_VALUE);
+}

@@ -46,7 +46,7 @@ export interface CopyOptions {
   /** Chunks at once. Each holds one file, FILE_BYTES. */
   readonly concurrency?: number;
   /** Is awaited before a chunk's first write and after each file: the state must be safe when it resolves. */
-  readonly saved?: (state: CopyState) => Promise<void>;
+  readonly saved?: (state: CopyState, changed: Chunk) => Promise<void>;
   /** A chunk is complete: follow it from this timestamp. */
   readonly onChunk?: (range: Range, readTs: bigint) => void;
 }
@@ -165,7 +165,7 @@ async function copyChunk(options: CopyOptions, chunk: Chunk): Promise<void> {
   if (chunk.readTs === undefined) {
     chunk.readTs = String(await source.storage.timestamp());
     // Files of another timestamp beside these would bring back keys that are deleted in between.
-    await saved?.(state);
+    await saved?.(state, chunk);
   }
   const readTs = BigInt(chunk.readTs);
   const snapshot = new Snapshot(source, readTs, { locks: 'meet', signal });
@@ -183,7 +183,7 @@ async function copyChunk(options: CopyOptions, chunk: Chunk): Promise<void> {
     chunk.keys += pairs.length;
     pairs = [];
     bytes = 0;
-    await saved?.(state);
+    await saved?.(state, chunk);
   };
   while (Buffer.compare(start, physical.end) < 0) {
     signal?.throwIfAborted();
@@ -196,7 +196,7 @@ async function copyChunk(options: CopyOptions, chunk: Chunk): Promise<void> {
   }
   await flush();
   chunk.isDone = true;
-  await saved?.(state);
+  await saved?.(state, chunk);
   onChunk?.(range, readTs);
 }
 

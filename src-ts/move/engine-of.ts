@@ -6,9 +6,10 @@ import { CommandError } from '../errors.ts';
 import { waitForBoundaries } from '../tenants/boundaries.ts';
 import { conflict, registeredBeside, registeredIn, ruleOf, targetRuleId } from '../tenants/registry.ts';
 import { Applier } from './apply.ts';
-import { copy, planCopy, presplit, rangeOfChunk, type CopyState } from './copy.ts';
+import { copy, planCopy, presplit, type Chunk, type CopyState } from './copy.ts';
+import { followFrom, Pieces, readableSince } from './copy-state.ts';
 import { Follower, type FollowState } from './feed.ts';
-import type { Engine, Feed, Following } from './engine.ts';
+import type { Copied, Engine, Feed, Following } from './engine.ts';
 import { carryGroups, type GroupSide } from './groups.ts';
 import { KeyMap, keySpaceOf } from './key-space.ts';
 import { carryLocks, dropPessimisticLocks, settle } from './locks.ts';
@@ -25,14 +26,18 @@ import { Watcher, Written } from './watch.ts';
 const KEEP_SECONDS = 3600;
 const BOUNDARIES_MS = 60_000;
 
+/** Where to follow a copy from, and what can be read of it. */
+interface CopyEnd extends FollowState {
+  readonly readableSince?: string;
+}
+
 const isFollow = (progress: unknown): progress is FollowState =>
   typeof progress === 'object' && progress !== null && 'spans' in progress;
 
-/** What an unfinished copy has read at, the earliest; undefined before it has begun. */
-function readSince({ progress }: MoveRecord): bigint | undefined {
-  const { copy: state } = (progress ?? {}) as { copy?: CopyState };
-  const read = (state?.chunks ?? []).flatMap(({ readTs }) => (readTs === undefined ? [] : [BigInt(readTs)]));
-  return read.length === 0 ? undefined : read.reduce((a, b) => (a < b ? a : b));
+/** Since when an unfinished copy needs the source's history; undefined before it has begun. */
+function copySince({ progress }: MoveRecord): bigint | undefined {
+  const { copied } = (progress ?? {}) as { copied?: Copied };
+  return copied?.since === undefined ? undefined : BigInt(copied.since);
 }
 
 function followingOf(follower: Follower): Following {
@@ -188,7 +193,7 @@ export function makeEngine(
 
   return {
     prepare: async () => {
-      kept ??= readSince(record) ?? (await source.storage.timestamp());
+      kept ??= copySince(record) ?? (await source.storage.timestamp());
       await keepHistory(source.storage, name, kept, KEEP_SECONDS);
       await reserve();
     },
@@ -197,20 +202,24 @@ export function makeEngine(
       if (followers.length > 0) kept = oldest(followers.map((one) => one.state()));
       if (kept !== undefined) await keepHistory(source.storage, name, kept, KEEP_SECONDS);
     },
-    copy: async (progress, saved, signal) => {
-      const state = (progress as CopyState | undefined) ?? (await planCopy(source));
-      await presplit(target, state, signal);
+    keepWayBack: (fence) => keepHistory(target.storage, name, fence, KEEP_SECONDS),
+    copy: async (pieces, saved, signal) => {
+      const state = pieces ? Pieces.read(pieces) : await planCopy(source);
+      const cut = new Pieces(state);
       const sum = (field: 'bytes' | 'keys'): number =>
         state.chunks.reduce((all, chunk) => all + chunk[field], 0);
-      const done = (now: CopyState): Promise<void> =>
-        saved(now, { bytes: sum('bytes'), keys: sum('keys'), ofBytes: now.ofBytes });
-      await copy({ ...parts, state, signal, saved: done });
-      return {
-        spans: state.chunks.map((chunk) => {
-          const { start, end } = rangeOfChunk(chunk);
-          return { start: start.toString('hex'), end: end.toString('hex'), checkpoint: chunk.readTs ?? '0' };
-        }),
-      } satisfies FollowState;
+      const copied = (): Copied => ({
+        bytes: sum('bytes'),
+        keys: sum('keys'),
+        ofBytes: state.ofBytes,
+        // All chunks are read later than this.
+        ...(kept === undefined ? {} : { since: String(kept) }),
+      });
+      if (!pieces) await saved(cut.all(), copied());
+      await presplit(target, state, signal);
+      const save = (_: CopyState, chunk: Chunk): Promise<void> => saved(cut.with(chunk), copied());
+      await copy({ ...parts, state, signal, saved: save });
+      return { ...followFrom(state), readableSince: String(readableSince(state)) } satisfies CopyEnd;
     },
     equalAt: (timestamp) =>
       ({ spans: [{ start: '', end: '', checkpoint: String(timestamp) }] }) satisfies FollowState,
@@ -226,10 +235,10 @@ export function makeEngine(
     targetTimestamp: () => target.storage.timestamp(),
     tidbs: async () => (from.cluster === undefined ? [] : tidbsOf(source.storage.pd)),
     highestVersion: async () => (await highestEpoch(source)).version,
-    readableSince: (progress) =>
-      isFollow(progress)
-        ? progress.spans.map(({ checkpoint }) => BigInt(checkpoint)).reduce((a, b) => (a > b ? a : b))
-        : undefined,
+    readableSince: (progress) => {
+      const { readableSince: since } = progress as CopyEnd;
+      return since === undefined ? undefined : BigInt(since);
+    },
     settle: async () => void (await settle(source, target, map)),
     carryLocks: async () => {
       // The TiDBs of an imported tenant do not live across a switch, and their open transactions end with them.

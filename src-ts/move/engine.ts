@@ -1,6 +1,6 @@
 /** What the steps of a move need done with keys. One engine works in one direction, from one place to another. */
 
-import type { ForeignCommit, Throttle } from './record.ts';
+import type { ForeignCommit, PieceMap, Throttle } from './record.ts';
 
 /** A change feed is being read while this lives. */
 export interface Feed {
@@ -24,6 +24,8 @@ export interface Copied {
   readonly keys: number;
   /** Of the whole, estimated by PD. */
   readonly ofBytes: number;
+  /** The source's history is needed since then: a timestamp of PD, decimal. */
+  readonly since?: string;
 }
 
 export interface Engine {
@@ -31,14 +33,17 @@ export interface Engine {
   prepare(): Promise<void>;
   /** Keeps the source's history from garbage collection for some more minutes. */
   renew(): Promise<void>;
+  /** Keeps the target's history since a switch, which is where the way back begins. */
+  keepWayBack(fence: bigint): Promise<void>;
   /**
    * Copies what is not copied yet.
-   * @param progress as `saved` got it last; undefined at first
+   * @param pieces of its state, as `saved` got them last; undefined at first
+   * @param saved gets all pieces at first when there were none, and then those that change
    * @returns where to follow from
    */
   copy(
-    progress: unknown,
-    saved: (progress: unknown, copied: Copied) => Promise<void>,
+    pieces: readonly string[] | undefined,
+    saved: (changed: PieceMap, copied: Copied) => Promise<void>,
     signal: AbortSignal,
   ): Promise<unknown>;
   /** Where to follow from when source and target are equal at this timestamp. */

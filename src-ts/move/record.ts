@@ -4,11 +4,14 @@
  */
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
-import { deleteIfUnchanged, putIfUnchanged, snapshot } from '../pd/etcd.ts';
+import { deleteIfUnchanged, deletePrefix, entries, putIfUnchanged, snapshot } from '../pd/etcd.ts';
 import type { Place } from './place.ts';
 
 /** No tenant reaches it: tenants' names end in `:` there (assembly/tenant/tenant.ts). */
 const FOLDER = '/tidb-mesh/.moves/';
+
+/** Beside the records: the state of a copy, in pieces that etcd takes (copy-state.ts). */
+const PIECES = '/tidb-mesh/.move-pieces/';
 
 /**
  * How far a move is.
@@ -185,21 +188,54 @@ export async function mustNotMove(pd: Endpoint, tenant: string): Promise<void> {
   );
 }
 
-/** Writes a record that nobody has changed since it was read; a new one has revision 0. @throws Overtaken */
-export async function save(pd: Endpoint, { record, revision }: Stored): Promise<Stored> {
-  const saved = await saveAll(pd, [{ record, revision }]);
+/** Pieces of the state of a copy, by their index. */
+export type PieceMap = ReadonlyMap<number, string>;
+
+function piecesFolder({ tenant, createdAt }: MoveRecord): string {
+  return `${PIECES}${tenant}/${createdAt}/`;
+}
+
+/** The state of a copy as it was saved last, in order. */
+export async function piecesOf(pd: Endpoint, record: MoveRecord): Promise<string[]> {
+  return (await entries(pd, piecesFolder(record))).map(({ value }) => value);
+}
+
+export async function dropPieces(pd: Endpoint, record: MoveRecord): Promise<void> {
+  await deletePrefix(pd, piecesFolder(record));
+}
+
+/**
+ * Writes a record that nobody has changed since it was read; a new one has revision 0. Pieces are written with it, or not at all: so a
+ * worker that has lost the move cannot undo what another one has copied.
+ * @throws Overtaken
+ */
+export async function save(
+  pd: Endpoint,
+  { record, revision }: Stored,
+  pieces: PieceMap = new Map(),
+): Promise<Stored> {
+  const along = [...pieces].map(([index, value]) => ({
+    // They are read in the order of their keys.
+    key: `${piecesFolder(record)}${String(index).padStart(8, '0')}`,
+    value,
+  }));
+  const saved = await saveAll(pd, [{ record, revision }], along);
   if (saved === undefined) throw new Overtaken(record.tenant);
   return { record, revision: saved };
 }
 
 /** Writes records if nobody has changed any of them: all or none. Returns their new revision; undefined when one was changed. */
-export async function saveAll(pd: Endpoint, all: readonly Stored[]): Promise<bigint | undefined> {
+export async function saveAll(
+  pd: Endpoint,
+  all: readonly Stored[],
+  along: readonly { readonly key: string; readonly value: string }[] = [],
+): Promise<bigint | undefined> {
   const puts = all.map(({ record, revision }) => ({
     key: keyOf(record.tenant),
     value: JSON.stringify(record),
     revision,
   }));
-  return putIfUnchanged(pd, puts);
+  return putIfUnchanged(pd, puts, along);
 }
 
 /** Removes a record. @throws Overtaken */

@@ -28,13 +28,16 @@ import { obeyed, order, type Mesh, type Order, type Orders, type Phase, type Qui
 import { placeText, type Place } from './place.ts';
 import { Rate } from './rate.ts';
 import {
+  dropPieces,
   forget,
   moveOf,
   Overtaken,
+  piecesOf,
   save,
   type Alarm,
   type ForeignCommit,
   type MoveRecord,
+  type PieceMap,
   type Stored,
   type Switch,
 } from './record.ts';
@@ -124,6 +127,26 @@ function lagObjection(lagMs: number, mostMs: number): string | undefined {
     : undefined;
 }
 
+/** In one transaction: far below what etcd takes, beside a record (--max-request-bytes 1.5 MB, --max-txn-ops 128). */
+const MOST_BYTES = 1 << 20;
+const MOST_PIECES = 100;
+
+/** Pieces that are written together. */
+function groupsOf(pieces: PieceMap): PieceMap[] {
+  const groups: Map<number, string>[] = [];
+  let bytes = 0;
+  for (const [index, text] of pieces) {
+    const last = groups.at(-1);
+    bytes += text.length;
+    if (last && bytes <= MOST_BYTES && last.size < MOST_PIECES) last.set(index, text);
+    else {
+      groups.push(new Map([[index, text]]));
+      bytes = text.length;
+    }
+  }
+  return groups;
+}
+
 /** Drives one move as long as it is this worker's. */
 export class Move {
   private stored!: Stored;
@@ -188,20 +211,24 @@ export class Move {
   }
 
   /** Writes these fields, over whatever an operator has written meanwhile into others. `undefined` removes one. */
-  private change(fields: { [Name in keyof MoveRecord]?: MoveRecord[Name] | undefined }): Promise<void> {
-    const turn = this.last.then(() => this.changeNow(fields));
+  private change(
+    fields: { [Name in keyof MoveRecord]?: MoveRecord[Name] | undefined },
+    pieces?: PieceMap,
+  ): Promise<void> {
+    const turn = this.last.then(() => this.changeNow(fields, pieces));
     this.last = turn.catch(() => undefined);
     return turn;
   }
 
-  private async changeNow(fields: {
-    [Name in keyof MoveRecord]?: MoveRecord[Name] | undefined;
-  }): Promise<void> {
+  private async changeNow(
+    fields: { [Name in keyof MoveRecord]?: MoveRecord[Name] | undefined },
+    pieces?: PieceMap,
+  ): Promise<void> {
     for (;;) {
       const whole = { ...this.record, worker: this.own(), ...fields };
       const record = JSON.parse(JSON.stringify(whole)) as MoveRecord;
       try {
-        this.stored = await save(this.tools.pd, { record, revision: this.stored.revision });
+        this.stored = await save(this.tools.pd, { record, revision: this.stored.revision }, pieces);
         return;
       } catch (error) {
         if (!(error instanceof Overtaken)) throw error;
@@ -265,7 +292,7 @@ export class Move {
         // The worker that began has died. Nothing was told to serve the target.
         return this.goBack('the worker of the switch has died');
       case 'committing':
-        return this.commit();
+        return this.withEngine((engine) => this.commit(engine));
       case 'completing':
       case 'cancelling':
         return this.withEngine((engine) => this.end(engine));
@@ -304,17 +331,30 @@ export class Move {
     const signal = AbortSignal.any([this.signal, stop.signal]);
     const rate = new Rate();
     let all: Copied | undefined;
-    const saved = async (progress: unknown, copied: Copied): Promise<void> => {
+    let { pieces: count } = (this.record.progress ?? {}) as { pieces?: number };
+    const saved = async (changed: PieceMap, copied: Copied): Promise<void> => {
       await engine.renew();
       all = copied;
-      const bytesPerSecond = rate.add(copied.bytes);
-      await this.change({ progress: { copy: progress, copied: { ...copied, bytesPerSecond } } });
+      const progress = { copied: { ...copied, bytesPerSecond: rate.add(copied.bytes) } };
+      const groups = groupsOf(changed);
+      for (const [index, group] of groups.entries()) {
+        // Until all pieces of a plan are there, it does not count.
+        if (index === groups.length - 1) count ??= changed.size;
+        await this.change({ progress: { ...progress, pieces: count } }, group);
+      }
       engine.limit(this.record.throttle);
       if (this.record.isPaused || this.record.wish !== undefined) stop.abort();
     };
-    const { copy } = (this.record.progress ?? {}) as { copy?: unknown };
+    const { tools, record } = this;
+    const pieces = count === undefined ? undefined : (await piecesOf(tools.pd, record)).slice(0, count);
+    if (pieces && pieces.length !== count)
+      throw new CommandError(
+        'REFUSED',
+        `${pieces.length} of ${count ?? 0} pieces of the copy's state are in etcd`,
+        `somebody has deleted keys of the mesh; begin again: tidb-mesh move cancel ${this.tenant}`,
+      );
     try {
-      const checkpoint = await engine.copy(copy, saved, signal);
+      const checkpoint = await engine.copy(pieces, saved, signal);
       const since = engine.readableSince(checkpoint);
       const to: Place = {
         ...this.record.to,
@@ -328,6 +368,7 @@ export class Move {
         to,
         problem: undefined,
       });
+      await dropPieces(tools.pd, record);
     } catch (error) {
       if (!stop.signal.aborted) throw error;
       await this.isToEnd();
@@ -650,10 +691,12 @@ export class Move {
   }
 
   /** Tells all filters where the tenant is now, until each of them has heard. Only then the old place is a target. */
-  private async commit(): Promise<boolean> {
+  private async commit(engine: Engine): Promise<boolean> {
     const { committed, from, history, switches } = this.record;
     if (!committed) throw new Error('there is nothing to commit');
     const { served, fence, writesHeldSince, allHeldSince } = committed;
+    // However long an Envoy does not answer.
+    await engine.keepWayBack(BigInt(fence));
     const serial = this.record.serial + 1;
     await this.change({ serial });
     const move: Order = { serial, phase: 'calm', until: Date.now() + this.limits.calmMs };
@@ -693,6 +736,7 @@ export class Move {
     await order(tools.mesh, tenant, this.ordersAt(from), { timeoutMs: limits.obeyMs });
     for (;;) {
       await this.change({});
+      await dropPieces(tools.pd, this.record);
       try {
         await forget(tools.pd, this.stored);
         return true;

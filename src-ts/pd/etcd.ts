@@ -94,15 +94,17 @@ export const MOST_PUTS = 128;
 
 /**
  * Writes keys if nobody has changed any of them since its revision; 0: if it is not there. All are written, or none.
+ * @param along is written with them, whatever was there
  * @returns their new revision; undefined when somebody has changed one
  */
 export async function putIfUnchanged(
   pd: Endpoint,
   puts: readonly Pick<Entry, 'key' | 'value' | 'revision'>[],
+  along: readonly Pick<Entry, 'key' | 'value'>[] = [],
 ): Promise<bigint | undefined> {
   const { succeeded, header } = await pd.grpc(TXN, {
     compare: puts.map(({ key, revision }) => unchanged(Buffer.from(key), revision)),
-    success: puts.map(({ key, value }) => ({
+    success: [...puts, ...along].map(({ key, value }) => ({
       request: { case: 'requestPut' as const, value: { key: Buffer.from(key), value: Buffer.from(value) } },
     })),
   });

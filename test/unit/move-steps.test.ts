@@ -72,6 +72,8 @@ class World {
   }));
   /** Bulk loads in the stores' hands. */
   bulk = 0;
+  /** What was kept for the way back. */
+  readonly keptSince: bigint[] = [];
   readonly log: { at: Store; key: string; version: Version }[] = [];
 
   /** @param faults makes the world break on purpose */
@@ -132,11 +134,12 @@ class World {
     return {
       prepare: async () => sleep(1),
       renew: async () => sleep(0),
+      keepWayBack: async (fence) => void this.keptSince.push(fence),
       copy: async (_, saved) => {
         const until = ++this.now;
         for (const [key, versions] of source.versions) {
           for (const version of versions) if (version.commit <= until) target.put(key, version);
-          await saved({ key }, { bytes: 1, keys: 1, ofBytes: 1 });
+          await saved(new Map([[0, key]]), { bytes: 1, keys: 1, ofBytes: 1 });
         }
         return 0;
       },
@@ -555,6 +558,8 @@ describe('somebody writes where the tenant is not served', () => {
       await ask(etcd.endpoint, TENANT, 'switch');
       await record(etcd, ({ switches, state }) => switches === 1 && state === 'following');
       commitAt(world, world.stores.home);
+      const [done] = (await record(etcd, () => true)).history;
+      expect(world.keptSince.map(String)).toContain(done?.fence);
       const { alarm, from } = await record(etcd, (now) => now.alarm?.isStopped === true);
       expect(alarm).toMatchObject({ place: HOME, count: 1, commits: [{ key: '78', op: 'put' }] });
       expect(isSamePlace(from, AWAY)).toBe(true);

@@ -29,6 +29,8 @@ export class EtcdModel {
   private readonly history = new Map<bigint, ReadonlyMap<string, Value>>();
   /** Of the largest request so far. */
   largest = 0;
+  /** So many transactions are done, and then all fail. */
+  failAfter: number | undefined;
   /** Older revisions cannot be read. */
   compacted = 0n;
 
@@ -48,6 +50,7 @@ export class EtcdModel {
     grpc: async ({ path }: { path: string }, fields: never) => {
       await sleep(0);
       if (path.endsWith('/Txn')) return this.txn(fields);
+      if (path.endsWith('/DeleteRange')) return this.deleteRange(fields);
       if (path.endsWith('/Range')) return this.range(fields);
       throw new Error(`the model has no ${path}`);
     },
@@ -83,7 +86,14 @@ export class EtcdModel {
     return { kvs, header: { revision: this.revision } };
   }
 
+  private deleteRange(bounds: Bounds): unknown {
+    const names = [...this.keys.keys()].filter((name) => this.holds(bounds, name));
+    for (const name of names) this.keys.delete(name);
+    return { deleted: BigInt(names.length) };
+  }
+
   private txn({ compare, success }: Txn): unknown {
+    if (this.failAfter !== undefined && this.failAfter-- <= 0) throw new Error('the model fails');
     if (compare.length > MOST_OPS || success.length > MOST_OPS) throw new Error('too many operations in txn');
     const bytes = success.reduce(
       (sum, { request: { value } }) => sum + value.key.length + (value.value?.length ?? 0),

@@ -37,9 +37,10 @@ function commitOf(version: string): string {
   return `\`${commit}\` of ${date.replace(/^(\d{4})(\d\d)(\d\d)$/, '$1-$2-$3')}`;
 }
 
-function resultOf({ passed, failed, commit, date }: Run): string {
+function resultOf({ passed, failed, commit, date, suite }: Run): string {
   const counts = failed.length === 0 ? `${passed} passed` : `${passed} passed, ${failed.length} failed`;
-  return `${counts}; at \`${commit}\`, ${date}`;
+  const of = suite === undefined ? '' : ' of `npm run test:clients`';
+  return `${counts}${of}; at \`${commit}\`, ${date}`;
 }
 
 function countOf(count: number, one: string, many: string): string {

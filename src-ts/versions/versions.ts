@@ -39,6 +39,8 @@ export interface Run {
   readonly commit: string;
   /** `YYYY-MM-DD` */
   readonly date: string;
+  /** Undefined: `versions`, the statements of two TiDBs. */
+  readonly suite?: 'clients';
   readonly passed: number;
   /** Titles of the tests that failed. */
   readonly failed: readonly string[];

@@ -1,5 +1,5 @@
 /**
- * `npm run test:versions`: runs test/versions with each version of TiDB and PD, and writes the results to schema/versions.json. Names of
+ * `npm run test:versions`: runs test/versions, or test/clients, with each version of TiDB and PD, and writes the results to schema/versions.json. Names of
  * versions as arguments run these alone. Servers are built once; TiDB takes about ten minutes on two cores.
  */
 import { spawnSync } from 'node:child_process';
@@ -11,7 +11,7 @@ import { readVersions, VERSIONS_FILE, type Run } from '../../../src-ts/versions/
 import { buildOtherVersion, prepare, REPOSITORY, type OtherVersion } from '../stack/builds.ts';
 import { progressFor } from '../stack/progress.ts';
 
-interface Wanted extends Pick<Run, 'program' | 'version' | 'module'> {
+interface Wanted extends Pick<Run, 'program' | 'version' | 'module' | 'suite'> {
   /** Undefined: the tests' own server. */
   readonly other?: OtherVersion;
 }
@@ -20,10 +20,27 @@ const TIDB = {
   requirement: 'github.com/pingcap/tidb',
   target: 'github.com/pingcap/tidb/cmd/tidb-server',
 } as const;
+const PD = {
+  requirement: 'github.com/tikv/pd',
+  target: 'github.com/tikv/pd/cmd/pd-server',
+  tags: ['without_dashboard'],
+} as const;
 const OVERRIDES = { TiDB: 'TIDB_MESH_TIDB_SERVER', PD: 'TIDB_MESH_PD_SERVER' } as const;
 
 /** Each beside the tests' own other servers. */
 const MATRIX: readonly Wanted[] = [
+  {
+    program: 'PD',
+    version: '6.6',
+    module: 'v1.1.0-beta.0.20230203015356-248b3f0be132',
+    // TiDB 8.5 needs a service that it has not: meta_storagepb.MetaStorage.
+    suite: 'clients',
+    other: {
+      folder: 'pd-6.6',
+      ...PD,
+      linked: ['-X', 'github.com/tikv/pd/pkg/versioninfo.PDReleaseVersion=v6.6.0'],
+    },
+  },
   {
     program: 'TiDB',
     version: '7.5.0',
@@ -51,7 +68,7 @@ interface Report {
 }
 
 async function runTests(wanted: Wanted, scratch: string): Promise<Run> {
-  const { program, version, module, other } = wanted;
+  const { program, version, module, other, suite } = wanted;
   const env = { ...process.env };
   if (other !== undefined)
     await progressFor().run([
@@ -63,7 +80,8 @@ async function runTests(wanted: Wanted, scratch: string): Promise<Run> {
       },
     ]);
   const file = join(scratch, `${program}-${version}.json`);
-  const args = ['test/harness/run/one.mjs', 'versions', '--json', `--outputFile=${file}`];
+  const long = suite === undefined ? [] : ['--long'];
+  const args = ['test/harness/run/one.mjs', suite ?? 'versions', ...long, '--json', `--outputFile=${file}`];
   spawnSync(process.execPath, args, { cwd: REPOSITORY, stdio: 'inherit', env });
   const report = JSON.parse(await readFile(file, 'utf8')) as Report;
   const failed = report.testResults
@@ -72,7 +90,12 @@ async function runTests(wanted: Wanted, scratch: string): Promise<Run> {
     .map(({ title }) => title);
   // A suite that does not even start has no tests.
   if (failed.length === 0 && report.numPassedTests === 0) failed.push('the servers did not start');
-  return { program, version, module, commit: commit(), date: today(), passed: report.numPassedTests, failed };
+  const result = { passed: report.numPassedTests, failed };
+  return {
+    ...{ program, version, module, commit: commit(), date: today() },
+    ...(suite === undefined ? {} : { suite }),
+    ...result,
+  };
 }
 
 function commit(): string {

@@ -11,6 +11,7 @@ import {
   type KeyError,
   type WriteConflict,
 } from '../pd/generated/tikv/kvrpcpb_pb.ts';
+import { Gate } from './gate.ts';
 import type { KeyMap } from './key-space.ts';
 import { forbid, isPessimistic, keyErrorText, keyRefused } from './locks.ts';
 import { COMMIT, PREWRITE } from './methods.ts';
@@ -51,19 +52,8 @@ const LOCK_TTL_MS = 86_400_000n;
 const MOST_KEYS = 256;
 const MOST_BYTES = 512 << 10;
 const CONCURRENCY = 16;
-
-/** Splits rows so that each wave has a key once, and a key's rows come in order. */
-export function wavesOf<T extends { readonly key: Uint8Array }>(rows: readonly T[]): T[][] {
-  const seen = new Map<string, number>();
-  const waves: T[][] = [];
-  for (const row of rows) {
-    const name = Buffer.from(row.key).toString('latin1');
-    const wave = seen.get(name) ?? 0;
-    seen.set(name, wave + 1);
-    (waves[wave] ??= []).push(row);
-  }
-  return waves;
-}
+/** So many keys are remembered with the last version that was written. */
+const MOST_KNOWN = 50_000;
 
 interface Group {
   readonly startTs: bigint;
@@ -74,6 +64,8 @@ interface Group {
 interface Mapped {
   /** Physical, of the target. */
   readonly key: Buffer;
+  /** The same for maps. */
+  readonly name: string;
   readonly op: Row['op'];
   readonly value: Uint8Array;
 }
@@ -110,6 +102,8 @@ function aheadOf({ locked }: KeyError, { startTs }: Group, rows: readonly Mapped
 export class Applier {
   /** Rows that are at the target. */
   rows = 0;
+  /** When the last version of a key was committed that this applier wrote: all before it are there, and none behind it. */
+  private readonly written = new Map<string, bigint>();
 
   constructor(private readonly options: ApplyOptions) {}
 
@@ -120,8 +114,7 @@ export class Applier {
    */
   async apply(items: readonly (Row | Rollback)[]): Promise<void> {
     const { target, map, signal } = this.options;
-    for (const wave of wavesOf(items.filter(isRow)))
-      await forEach(this.groupsOf(wave), CONCURRENCY, (group) => this.write(group));
+    await this.inOrder(this.groupsOf(items.filter(isRow)));
     const rollbacks = items.filter((item): item is Rollback => !isRow(item));
     await forEach(rollbacks, CONCURRENCY, ({ key, startTs }) =>
       forbid(target, map.map(key), startTs, signal),
@@ -134,14 +127,47 @@ export class Applier {
       const name = `${startTs} ${commitTs}`;
       let group = groups.get(name);
       if (!group) groups.set(name, (group = { startTs, commitTs, rows: [] }));
-      group.rows.push({ key: this.options.map.map(key), op, value });
+      const mapped = this.options.map.map(key);
+      group.rows.push({ key: mapped, name: mapped.toString('latin1'), op, value });
     }
     for (const { rows: all } of groups.values()) all.sort((a, b) => Buffer.compare(a.key, b.key));
-    return [...groups.values()];
+    return [...groups.values()].sort((a, b) => (a.commitTs < b.commitTs ? -1 : 1));
   }
 
-  private async write(group: Group): Promise<void> {
+  /** Writes transactions in the order of their commits where they have a key in common, and beside each other where not. */
+  private async inOrder(groups: readonly Group[]): Promise<void> {
+    const last = new Map<string, Promise<void>>();
+    const gate = new Gate(CONCURRENCY);
+    const write = async (group: Group): Promise<void> => {
+      // One that has failed ends all behind it.
+      await Promise.all(group.rows.map(({ name }) => last.get(name)));
+      const leave = await gate.enter();
+      await this.write(group).finally(leave);
+    };
+    const all = groups.map((group) => {
+      const written = write(group);
+      for (const { name } of group.rows) last.set(name, written);
+      return written;
+    });
+    const outcomes = await Promise.allSettled(all);
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failed) throw failed.reason;
+  }
+
+  private isKnown({ commitTs }: Group, { name }: Mapped): boolean {
+    return (this.written.get(name) ?? 0n) >= commitTs;
+  }
+
+  private remember({ commitTs }: Group, rows: readonly Mapped[]): void {
+    if (this.written.size > MOST_KNOWN) this.written.clear();
+    for (const { name } of rows) this.written.set(name, commitTs);
+  }
+
+  private async write(whole: Group): Promise<void> {
     const { target, throttle, signal } = this.options;
+    // Fed again, or twice.
+    const group = { ...whole, rows: whole.rows.filter((row) => !this.isKnown(whole, row)) };
+    this.rows += whole.rows.length - group.rows.length;
     for (let at = 0; at < group.rows.length;) {
       const first = group.rows[at];
       if (!first) return;
@@ -169,9 +195,10 @@ export class Applier {
 
   /** Rows of one transaction in one region. */
   private async writePart(located: Located, group: Group, part: readonly Mapped[]): Promise<Try<number>> {
-    let plain = [...part];
     // Behind a newer version than the start timestamp: the transaction was pessimistic at the source.
-    const late: Mapped[] = [];
+    const isLate = ({ name }: Mapped): boolean => (this.written.get(name) ?? 0n) >= group.startTs;
+    const late = part.filter(isLate);
+    let plain = part.filter((row) => !isLate(row));
     const primary = part[0]?.key ?? Buffer.alloc(0);
     while (plain.length > 0) {
       const { regionError, errors } = await this.prewrite(located, group, primary, plain, false);
@@ -202,11 +229,13 @@ export class Applier {
       if (behind < 0) throw keyRefused('KvPrewrite at the target', error);
       unchecked = unchecked.filter((_, at) => at !== behind);
     }
-    const keys = [...plain, ...unchecked].map(({ key }) => key);
-    if (keys.length > 0) {
+    const rows = [...plain, ...unchecked];
+    if (rows.length > 0) {
+      const keys = rows.map(({ key }) => key);
       const { regionError, error } = await this.commit(located, group, keys);
       if (regionError) return { regionError };
       if (error) throw keyRefused('KvCommit at the target', error);
+      this.remember(group, rows);
     }
     return { value: part.length };
   }

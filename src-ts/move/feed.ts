@@ -16,6 +16,7 @@ import {
 import { millisOf } from '../pd/timestamp.ts';
 import { isRow, type Applier, type Rollback, type Row } from './apply.ts';
 import type { Range } from './key-space.ts';
+import { Gate } from './gate.ts';
 import { FeedError, Matcher, type Prewritten } from './matcher.ts';
 import { pauseOf, type Located, type Side } from './storage.ts';
 
@@ -40,6 +41,7 @@ const CLIENT_VERSION = '8.5.0';
 /** Regions that send what they hold at once: each keeps it in memory until it is complete. */
 const INITIALIZING = 4;
 const QUEUED_BYTES = 4 << 20;
+const ROWS_AT_ONCE = 1024;
 /** Resolved timestamps come each second; a silent stream is dead. */
 const SILENCE_MS = 30_000;
 const LOOK_MS = 20;
@@ -49,28 +51,38 @@ const asIs = (message: Buffer): Buffer => message;
 /** What is to be applied, and timestamps behind which all of it is. */
 type Item = Row | Rollback | bigint;
 
-const sizeOf = (item: Row | Rollback): number => item.key.length + (isRow(item) ? item.value.length : 0);
-
 /** Items on their way to the target, in order. */
-class Pipeline {
-  private queue: Item[] = [];
+export class Pipeline {
+  private queue: { readonly item: Row | Rollback; readonly bytes: number }[] = [];
   private bytes = 0;
+  /** Everything committed at or before it has come. */
+  private resolved = 0n;
+  private told = 0n;
   private isWorking = false;
   private worked: Promise<void> = Promise.resolve();
   private failure: unknown;
   private wake: () => void = () => undefined;
 
+  /** @param passed hears a timestamp when everything at or before it is at the target */
   constructor(
     private readonly applier: FollowOptions['applier'],
     private readonly passed: (checkpoint: bigint) => void,
     private readonly failed: () => void,
   ) {}
 
-  /** Resolves when there is room for more. */
-  async push(items: readonly Item[]): Promise<void> {
+  /**
+   * Resolves when there is room for more.
+   * @param isCounted false for what is in memory anyway: it makes nobody wait, so that what comes behind it is heard
+   */
+  async push(items: readonly Item[], isCounted = true): Promise<void> {
     for (const item of items) {
-      this.queue.push(item);
-      if (typeof item !== 'bigint') this.bytes += sizeOf(item);
+      if (typeof item === 'bigint') {
+        if (item > this.resolved) this.resolved = item;
+        continue;
+      }
+      const bytes = isCounted ? item.key.length + (isRow(item) ? item.value.length : 0) : 0;
+      this.queue.push({ item, bytes });
+      this.bytes += bytes;
     }
     // It may end at once, where there are checkpoints only.
     if (!this.isWorking) this.worked = this.work();
@@ -82,21 +94,33 @@ class Pipeline {
   /** Waits for what is being applied; the rest is dropped. */
   async stop(): Promise<void> {
     this.queue = [];
+    this.resolved = 0n;
     await this.worked;
     if (this.failure !== undefined) throw this.failure;
+  }
+
+  /** Tells how far the target is by now, also between the rows that a region held when it was registered. */
+  private tell(): void {
+    let safe = this.resolved;
+    for (const { item } of this.queue) {
+      const ts = isRow(item) ? item.commitTs : item.startTs;
+      if (ts <= safe) safe = ts - 1n;
+    }
+    if (safe <= this.told) return;
+    this.told = safe;
+    this.passed(safe);
   }
 
   private async work(): Promise<void> {
     this.isWorking = true;
     try {
+      this.tell();
       while (this.queue.length > 0) {
-        const all = this.queue;
-        this.queue = [];
-        const rows = all.filter((item) => typeof item !== 'bigint');
-        if (rows.length > 0) await this.applier.apply(rows);
-        this.bytes -= rows.reduce((sum, row) => sum + sizeOf(row), 0);
-        const checkpoint = all.findLast((item): item is bigint => typeof item === 'bigint');
-        if (checkpoint !== undefined) this.passed(checkpoint);
+        const slice = this.queue.slice(0, ROWS_AT_ONCE);
+        this.queue = this.queue.slice(ROWS_AT_ONCE);
+        await this.applier.apply(slice.map(({ item }) => item));
+        this.bytes -= slice.reduce((sum, { bytes }) => sum + bytes, 0);
+        this.tell();
         this.wake();
       }
     } catch (error) {
@@ -116,26 +140,6 @@ interface Span {
   checkpoint: bigint;
   /** What was prewritten when its registration ended. */
   prewritten: readonly Prewritten[];
-}
-
-/** Lets so many in at once. */
-class Gate {
-  private readonly waiting: (() => void)[] = [];
-
-  constructor(private free: number) {}
-
-  async enter(): Promise<() => void> {
-    if (this.free > 0) this.free -= 1;
-    else await new Promise<void>((resolve) => this.waiting.push(resolve));
-    let left = false;
-    return () => {
-      if (left) return;
-      left = true;
-      const next = this.waiting.shift();
-      if (next) next();
-      else this.free += 1;
-    };
-  }
 }
 
 function why(error: EventError): string {
@@ -274,18 +278,24 @@ export class Follower {
     const isHere = ({ key }: Prewritten): boolean =>
       Buffer.compare(key, range.start) >= 0 && Buffer.compare(key, range.end) < 0;
     const matcher = new Matcher(span.checkpoint, span.prewritten.filter(isHere));
-    const pipeline = new Pipeline(applier, (ts) => (span.checkpoint = ts), cancel);
+    const pass = (ts: bigint): void => {
+      if (ts > span.checkpoint) span.checkpoint = ts;
+    };
+    const pipeline = new Pipeline(applier, pass, cancel);
     let silence = setTimeout(cancel, SILENCE_MS);
     try {
       if (this.isStopped) return;
       call.write(Buffer.from(await this.request(span, located)));
       for await (const message of call) {
+        // To wait for the target is no silence.
         clearTimeout(silence);
-        silence = setTimeout(cancel, SILENCE_MS);
+        const isCounted = matcher.isInitialized;
         const items = this.read(fromBinary(ChangeDataEventSchema, message as Buffer), matcher, located);
         if (matcher.isInitialized) leave();
         for (const item of items) if (typeof item !== 'bigint' && isRow(item)) onRow?.(item);
-        if (items.length > 0) await pipeline.push(items.filter((item) => this.isNews(item, span)));
+        const news = items.filter((item) => this.isNews(item, span));
+        if (news.length > 0) await pipeline.push(news, isCounted);
+        silence = setTimeout(cancel, SILENCE_MS);
       }
       throw new FeedError('the stream has ended');
     } finally {

@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
-import { Applier, isRow, wavesOf, type Rollback, type Row } from '../../src-ts/move/apply.ts';
+import { Applier, isRow, type Rollback, type Row } from '../../src-ts/move/apply.ts';
 import { between } from '../../src-ts/move/diff.ts';
 import { commonSegments, KeyMap, keySpaceOf, tableIdOf } from '../../src-ts/move/key-space.ts';
+import { Pipeline } from '../../src-ts/move/feed.ts';
 import { FeedError, Matcher } from '../../src-ts/move/matcher.ts';
 import type { Side, Storage } from '../../src-ts/move/storage.ts';
 import { Throttle } from '../../src-ts/move/throttle.ts';
@@ -216,12 +217,19 @@ describe('the applier', () => {
   });
 
   /** A store of one region that remembers when each key was committed, and TiKV's rollback records. */
-  function store(): { applier: Applier; commits: string[]; latest: Map<string, [bigint, bigint]> } {
+  function store(): {
+    applier: Applier;
+    commits: string[];
+    latest: Map<string, [bigint, bigint]>;
+    asked: () => number;
+  } {
+    let asked = 0;
     const commits: string[] = [];
     const latest = new Map<string, [bigint, bigint]>();
     const done = new Set<string>();
     const locks = new Set<string>();
     const ask = ({ path }: { path: string }, fields: Record<string, unknown>): unknown => {
+      asked++;
       const startTs = fields['startVersion'] as bigint;
       const name = (key: Uint8Array): string => String(to.decode(key));
       if (path.endsWith('KvPrewrite')) {
@@ -256,7 +264,7 @@ describe('the applier', () => {
     } as unknown as Storage;
     const target: Side = { storage, space: to };
     const applier = new Applier({ target, map: new KeyMap(space, to), throttle: new Throttle() });
-    return { applier, commits, latest };
+    return { applier, commits, latest, asked: () => asked };
   }
 
   test('keeps the order of a key, and leaves what is there', async () => {
@@ -277,13 +285,77 @@ describe('the applier', () => {
     expect(commits).toEqual(['a 12']);
   });
 
-  test('waves have each key once', () => {
-    const rows = ['a', 'b', 'a', 'c', 'a', 'b'].map((key) => ({ key: Buffer.from(key) }));
-    expect(wavesOf(rows).map((wave) => wave.map(({ key }) => String(key)).join(''))).toEqual([
-      'abc',
-      'ab',
-      'a',
-    ]);
+  test('asks twice for each version of a hot row, and not at all for one that it has written', async () => {
+    const { applier, commits, asked } = store();
+    // All of them pessimistic: each began before the one before it was committed.
+    const rows = Array.from({ length: 50 }, (_, i) => row('hot', 10 * i + 1, 10 * i + 15));
+    await applier.apply(rows.slice(0, 30));
+    await applier.apply(rows.slice(20));
+    expect(commits).toEqual(rows.map(({ commitTs }) => `hot ${commitTs}`));
+    expect(asked()).toBe(100);
+    expect(applier.rows).toBe(60);
+  });
+
+  test('does not let one hot row hold up the others', async () => {
+    const { applier, commits } = store();
+    const hot = Array.from({ length: 20 }, (_, i) => row('hot', 100 + 10 * i, 105 + 10 * i));
+    await applier.apply([...hot, row('b', 300, 310), row('c', 300, 311)]);
+    expect(commits.indexOf('c 311')).toBeLessThan(10);
+    expect(commits.filter((text) => text.startsWith('hot'))).toEqual(hot.map((one) => `hot ${one.commitTs}`));
+  });
+});
+
+describe('what is on its way to the target', () => {
+  const row = (commitTs: number): Row => ({
+    key: Buffer.from(`k${commitTs}`),
+    startTs: BigInt(commitTs - 1),
+    commitTs: BigInt(commitTs),
+    op: 'put',
+    value: Buffer.alloc(0),
+  });
+
+  test('has checkpoints between the rows that a region held', async () => {
+    const passed: bigint[] = [];
+    let applied = 0;
+    const at: number[] = [];
+    const apply = async (items: readonly unknown[]): Promise<void> => {
+      await Promise.resolve();
+      applied += items.length;
+    };
+    const pipeline = new Pipeline(
+      { apply },
+      (ts) => {
+        passed.push(ts);
+        at.push(applied);
+      },
+      () => undefined,
+    );
+    const rows = Array.from({ length: 3000 }, (_, i) => row(10 + i));
+    const pushed = pipeline.push(rows, false);
+    // A live one, and one of a transaction that was rolled back, before the stores tell how far they are.
+    const late: Rollback = { op: 'rollback', startTs: 2000n, key: Buffer.from('r') };
+    await pipeline.push([row(4000), late, 5000n]);
+    await pushed;
+    while (passed.at(-1) !== 5000n) await Promise.resolve();
+    expect(passed.length).toBeGreaterThan(2);
+    for (const [i, ts] of passed.entries()) {
+      const before = rows.filter(({ commitTs }) => commitTs <= ts).length;
+      expect(at[i]).toBeGreaterThanOrEqual(before);
+      if (i < passed.length - 1) expect(ts).toBeLessThan(late.startTs);
+    }
+    await pipeline.stop();
+  });
+
+  test('has none behind what is dropped', async () => {
+    const passed: bigint[] = [];
+    const pipeline = new Pipeline(
+      { apply: async () => Promise.resolve() },
+      (ts) => passed.push(ts),
+      () => undefined,
+    );
+    await pipeline.push([...Array.from({ length: 3000 }, (_, i) => row(10 + i)), 5000n]);
+    await pipeline.stop();
+    expect(passed.every((ts) => ts < 3010n)).toBe(true);
   });
 });
 

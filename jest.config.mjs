@@ -28,6 +28,7 @@ export default {
     project('shared', 600_000),
     project('gc', 600_000),
     project('move', 600_000),
+    project('proofs', 600_000),
     project('mesh', 600_000),
     project('versions', 600_000),
     project('clients', 600_000),

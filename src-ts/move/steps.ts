@@ -79,6 +79,8 @@ export interface Tools {
   readonly onAlarm?: OnAlarm;
   engineOf(record: MoveRecord): Engine;
   readonly tell: Tell;
+  /** Hears what has just been done, and of each state before and after it is written. So a test can end a worker between two steps. */
+  readonly reached?: (step: string) => void | Promise<void>;
   /** True for a worker that is known to have ended: its claim need not be waited for. */
   readonly isGone?: (id: string) => boolean;
 }
@@ -224,17 +226,24 @@ export class Move {
     fields: { [Name in keyof MoveRecord]?: MoveRecord[Name] | undefined },
     pieces?: PieceMap,
   ): Promise<void> {
+    const { state } = fields;
+    if (state !== undefined) await this.reached(`before ${state}`);
     for (;;) {
       const whole = { ...this.record, worker: this.own(), ...fields };
       const record = JSON.parse(JSON.stringify(whole)) as MoveRecord;
       try {
         this.stored = await save(this.tools.pd, { record, revision: this.stored.revision }, pieces);
+        if (state !== undefined) await this.reached(`after ${state}`);
         return;
       } catch (error) {
         if (!(error instanceof Overtaken)) throw error;
         await this.look();
       }
     }
+  }
+
+  private async reached(step: string): Promise<void> {
+    await this.tools.reached?.(step);
   }
 
   /** Reads the record again. @throws Lost when it is no longer this worker's */
@@ -342,6 +351,7 @@ export class Move {
         if (index === groups.length - 1) count ??= changed.size;
         await this.change({ progress: { ...progress, pieces: count } }, group);
       }
+      await this.reached('copied');
       engine.limit(this.record.throttle);
       if (this.record.isPaused || this.record.wish !== undefined) stop.abort();
     };
@@ -508,6 +518,7 @@ export class Move {
     const tell = async (phase: Phase, limits: Parameters<typeof order>[3], until?: number): Promise<void> => {
       tools.tell(`${tenant}: ${phase}`);
       await order(tools.mesh, tenant, this.orders(phase, serial, until), limits);
+      await this.reached(phase);
     };
     try {
       const watched = await engine.timestamp();
@@ -520,6 +531,7 @@ export class Move {
       await sleep(settleMs);
       await tell('fence', { timeoutMs: rest(), writes: true, finishes: true }, until);
       await engine.settle();
+      await this.reached('settled');
       // Nearly all is carried over while reads still go on.
       await this.catchUp(feeds, await engine.timestamp(), until);
       // From the flip on, commits at the target are right.
@@ -534,9 +546,11 @@ export class Move {
       await engine.settle();
       const fence = await engine.timestamp();
       await this.catchUp(feeds, fence, Date.now() + obeyMs);
+      await this.reached('caught up');
       await engine.carryLocks();
       await engine.carryNames();
       await this.waitForClock(engine, fence);
+      await this.reached('locks carried');
       const served = await this.placeAtTarget(engine);
       await this.change({
         state: 'committing',
@@ -701,6 +715,7 @@ export class Move {
     await this.change({ serial });
     const move: Order = { serial, phase: 'calm', until: Date.now() + this.limits.calmMs };
     await this.tools.mesh.tell(this.tenant, { ...this.ordersAt(served), move });
+    await this.reached('committed');
     await obeyed(this.tools.mesh, this.tenant, move, { timeoutMs: this.limits.obeyMs });
     const now = Date.now();
     const done: Switch = {
@@ -732,8 +747,11 @@ export class Move {
     // Every VM says that it serves the source, before the target is destroyed. Of nothing that was copied, nothing is destroyed.
     await this.open('prepare');
     if (progress !== undefined || history.length > 0) await engine.destroyTarget();
+    await this.reached('destroyed');
     await engine.release();
+    await this.reached('released');
     await order(tools.mesh, tenant, this.ordersAt(from), { timeoutMs: limits.obeyMs });
+    await this.reached('told the end');
     for (;;) {
       await this.change({});
       await dropPieces(tools.pd, this.record);

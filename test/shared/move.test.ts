@@ -266,8 +266,15 @@ describe('moving a key space', () => {
         throw new Error(`${ts} is not reached: ${JSON.stringify(follower.state())}; ${why}`, { cause });
       });
     const writing = startWriting(alpha);
+    const feeds = (query: string): Promise<string> =>
+      fetch(`${stack.store.inspectUrl}/feeds?${query}`, { method: 'POST' }).then((answer) => answer.text());
+    await feeds('duplicates=1&initialized=300');
     for (const chunk of state.chunks) follower.add(rangeOfChunk(chunk), BigInt(chunk.readTs!));
     await reach(since);
+    // A region that is split ends its feeds.
+    const halves = TABLES.map((table) => rowKey(table, KEYS / 2).toString('hex'));
+    const chunks = halves.map((start) => ({ start, end: '', bytes: 0, keys: 0 }));
+    await presplit(side(alpha), { chunks, ofBytes: 0 });
     for (const kind of [
       'epochNotMatch',
       'congested',
@@ -282,6 +289,7 @@ describe('moving a key space', () => {
     }
     await fetch(`${stack.store.inspectUrl}/feeds/end`, { method: 'POST' });
     // Another mover goes on where this one is.
+    await feeds('reset=1');
     await follower.stop();
     const kept = JSON.parse(JSON.stringify(follower.state())) as ReturnType<Follower['state']>;
     follower = Follower.from(options, kept);

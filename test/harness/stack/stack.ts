@@ -97,6 +97,8 @@ export interface Stack {
     /** PD as clients see it, `host:port`: Envoy's listener, or PD itself without a mesh. */
     meshAddress: string;
     logPath: string;
+    /** Kills it, and starts it again on the same ports; resolves when it leads. */
+    restart(): Promise<void>;
   };
   readonly store: {
     directAddress: string;
@@ -221,6 +223,10 @@ async function startServers(
     });
   };
 
+  const startPdHere = async (): Promise<void> => {
+    pd = await startPd(run, binaries.pd, { client: pdPort, peer: peerPort }, pdAddress, options.pdConfig);
+  };
+
   const steps: Step[] = [];
   if (mesh) {
     // Envoy is first: PD dials the address that it advertises, which is Envoy's.
@@ -251,9 +257,7 @@ async function startServers(
   steps.push(
     {
       title: 'Start PD',
-      async run() {
-        pd = await startPd(run, binaries.pd, { client: pdPort, peer: peerPort }, pdAddress, options.pdConfig);
-      },
+      run: startPdHere,
     },
     {
       title: 'Start the store',
@@ -315,7 +319,15 @@ async function startServers(
     binaries,
     certs,
     tenants,
-    pd: { directUrl: `http://${HOST}:${pdPort}`, meshAddress: pdAddress, logPath: pd.logPath },
+    pd: {
+      directUrl: `http://${HOST}:${pdPort}`,
+      meshAddress: pdAddress,
+      logPath: pd.logPath,
+      async restart() {
+        await pd.kill();
+        await startPdHere();
+      },
+    },
     store: {
       directAddress: `${HOST}:${storePort}`,
       meshAddress: storeAddress,

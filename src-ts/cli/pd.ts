@@ -11,7 +11,10 @@ interface PdDefinition<Options, Args> extends Omit<Definition<Options, Args>, 'r
 
 /** Adds `--pd`, and what a connection to PD needs. */
 export function withPd(command: Command, isRequired = true): Command {
-  const pd = new Option('--pd <url>', "address of PD's leader, http://host:2379 or https://host:2379");
+  const pd = new Option(
+    '--pd <url>',
+    'addresses of PD, http://host:2379 or https://host:2379, commas between them',
+  );
   return withTls(command.addOption(pd.makeOptionMandatory(isRequired)));
 }
 

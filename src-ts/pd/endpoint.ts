@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { request as plainRequest } from 'node:http';
 import { request as tlsRequest, type RequestOptions } from 'node:https';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   create,
   fromBinary,
@@ -14,11 +15,17 @@ import * as grpc from '@grpc/grpc-js';
 import { CommandError } from '../errors.ts';
 
 const TIMEOUT_MS = 10_000;
+/** For one of several members of PD, so that another one can still answer. */
+const MEMBER_TIMEOUT_MS = 3000;
+/** Between two rounds over all members, while none of them knows a leader. */
+const ROUND_MS = 300;
 const MAX_TRIES = 3;
+/** What a member of PD answers that has no leader to forward to, or forwards to one that has gone (redirector.ServeHTTP). */
+const NO_LEADER: readonly number[] = [500, 502, 503, 504];
 const NO_ANSWER: readonly grpc.status[] = [grpc.status.UNAVAILABLE, grpc.status.DEADLINE_EXCEEDED];
 
 export interface EndpointOptions {
-  /** `http://host:port` or `https://host:port`. */
+  /** `http://host:port` or `https://host:port`; several members of PD with commas between them. */
   readonly pd: string;
   /** PEM files. cert and key only together, and only with https. */
   readonly cert?: string | undefined;
@@ -36,12 +43,14 @@ export interface Method<Request extends DescMessage, Answer extends DescMessage>
   readonly answer: Answer;
   /** True when both sides stream. One question is asked. */
   readonly isStream?: boolean;
+  /** True when it changes nothing, so that another member can be asked when one does not answer. */
+  readonly isRead?: boolean;
   /** How long the answer may take; 10 s without it. */
   readonly timeoutMs?: number;
 }
 
 /** How a method is called, whatever its messages are. */
-type Timing = Pick<Method<never, never>, 'path' | 'isStream' | 'timeoutMs'>;
+type Manner = Omit<Method<never, never>, 'request' | 'answer'>;
 
 /** A call that failed or got no answer. The message names the call. */
 export class CallError extends CommandError {
@@ -95,23 +104,33 @@ export function parseJson(text: string): unknown {
   return JSON.parse(kept);
 }
 
+function urlOf(pd: string): URL {
+  const text = pd.includes('://') ? pd : `http://${pd}`;
+  if (!URL.canParse(text))
+    throw new CommandError('USAGE', `--pd ${pd}: not a URL`, 'write it like http://pd:2379');
+  const url = new URL(text);
+  if (url.protocol !== 'https:' && url.protocol !== 'http:')
+    throw new CommandError('USAGE', `--pd ${pd}: is no address of PD`, 'begin it with http:// or https://');
+  return url;
+}
+
 export class Endpoint {
-  readonly url: URL;
+  private readonly urls: readonly [URL, ...URL[]];
+  /** The member that is asked; the next one when it does not answer. */
+  private current: URL;
   private readonly tls: Pick<RequestOptions, 'ca' | 'cert' | 'key' | 'servername'> | undefined;
   private readonly clients = new Map<string, grpc.Client>();
 
   /** @throws CommandError when the options do not fit together or a file cannot be read. */
   constructor(private readonly options: EndpointOptions) {
-    const text = options.pd.includes('://') ? options.pd : `http://${options.pd}`;
-    if (!URL.canParse(text))
-      throw new CommandError('USAGE', `--pd ${options.pd}: not a URL`, 'write it like http://pd:2379');
-    this.url = new URL(text);
+    this.urls = options.pd.split(',').map(urlOf) as [URL, ...URL[]];
+    [this.current] = this.urls;
     const secure = this.url.protocol === 'https:';
-    if (!secure && this.url.protocol !== 'http:')
+    if (this.urls.some(({ protocol }) => protocol !== this.url.protocol))
       throw new CommandError(
         'USAGE',
-        `--pd ${options.pd}: is no address of PD`,
-        'begin it with http:// or https://',
+        `--pd ${options.pd}: has http:// and https://`,
+        'give all members with the same one',
       );
     if ((options.cert === undefined) !== (options.key === undefined))
       throw new CommandError('USAGE', '--cert and --key go together', 'give both or neither');
@@ -151,7 +170,7 @@ export class Endpoint {
     path: string,
     { body, missing = false }: { body?: unknown; missing?: boolean } = {},
   ): Promise<unknown> {
-    const { status, text } = await this.send(method, path, body);
+    const { status, text } = await this.sendToAny(method, path, body);
     if (status === 404 && missing) return undefined;
     if (status >= 300)
       throw new CallError(`${method} ${path}: PD answers ${status}: ${text.trim().slice(0, 300)}`, status);
@@ -164,42 +183,114 @@ export class Endpoint {
   }
 
   /**
-   * Calls a gRPC method once.
+   * Calls a gRPC method.
    * @param address `host:port`; PD's own by default
    * @throws CallError
    */
   async grpc<Request extends DescMessage, Answer extends DescMessage>(
     method: Method<Request, Answer>,
     fields: MessageInitShape<Request>,
-    address = this.url.host,
+    address?: string,
   ): Promise<MessageShape<Answer>> {
     const { path, request, answer } = method;
-    const bytes = await this.retry(method, toBinary(request, create(request, fields)), address);
+    const [bytes, from] = await this.retry(method, toBinary(request, create(request, fields)), address);
     try {
       return fromBinary(answer, bytes);
     } catch (error) {
       const why = (error as Error).message;
-      throw new CallError(`${path} at ${address}: the answer is not a ${answer.typeName}: ${why}`, 0);
+      throw new CallError(`${path} at ${from}: the answer is not a ${answer.typeName}: ${why}`, 0);
     }
   }
 
-  private async retry(method: Timing, message: Uint8Array, to: string): Promise<Buffer> {
-    const { path } = method;
+  /** The member of PD that is asked at the moment. */
+  get url(): URL {
+    return this.current;
+  }
+
+  /** Turns to the next member, unless another call has done so. */
+  private moveOn(from: URL): void {
+    const next = this.urls[(this.urls.indexOf(from) + 1) % this.urls.length];
+    if (this.current === from && next !== undefined) this.current = next;
+  }
+
+  /**
+   * Asks one member after the other, round after round while time is left, until one answers.
+   * @param mayAskAgain whether the call has certainly not been carried out, or may be repeated
+   * @param tries of an address that is the only one
+   */
+  private async askMembers<T>(
+    ask: (url: URL) => Promise<T>,
+    mayAskAgain: (outcome: { value?: T; error?: unknown }) => boolean,
+    { tries, isAlone }: { tries: number; isAlone: boolean },
+  ): Promise<T> {
+    const deadline = Date.now() + TIMEOUT_MS;
     for (let attempt = 1; ; attempt++) {
+      const { url } = this;
+      const isLast = isAlone ? attempt >= tries : Date.now() > deadline;
       try {
-        return await this.ask(to, method, message);
+        const value = await ask(url);
+        if (isLast || !mayAskAgain({ value })) return value;
       } catch (error) {
-        const { code, details } = error as grpc.ServiceError;
-        if (code === grpc.status.UNAVAILABLE && attempt < MAX_TRIES) continue;
-        if (NO_ANSWER.includes(code)) {
-          const hint =
-            to === this.url.host
-              ? undefined
-              : `run this where the store at ${to} can be reached, such as in a pod`;
-          throw unreachable(path, to, new Error(details, { cause: error }), hint);
-        }
-        throw new CallError(`${path} at ${to}: ${grpc.status[code] ?? 'failed'}: ${details}`, code);
+        if (isLast || !mayAskAgain({ error })) throw error;
       }
+      if (isAlone) continue;
+      this.moveOn(url);
+      if (attempt % this.urls.length === 0) await sleep(ROUND_MS);
+    }
+  }
+
+  /** A change is repeated only where PD has not begun it. */
+  private sendToAny(method: string, path: string, body: unknown): Promise<{ status: number; text: string }> {
+    return this.askMembers(
+      (url) => this.send(url, method, path, body),
+      ({ value, error }) => {
+        if (value !== undefined)
+          return value.status === 503 || (method === 'GET' && NO_LEADER.includes(value.status));
+        const { cause } = error as { cause?: NodeJS.ErrnoException };
+        return method === 'GET' || cause?.code === 'ECONNREFUSED';
+      },
+      { tries: 1, isAlone: this.urls.length === 1 },
+    );
+  }
+
+  private async retry(
+    method: Manner,
+    message: Uint8Array,
+    address: string | undefined,
+  ): Promise<[Buffer, string]> {
+    const { path, isRead = false, timeoutMs } = method;
+    let to = address ?? '';
+    const isAlone = address !== undefined || this.urls.length === 1;
+    try {
+      const ask = async (url: URL): Promise<Buffer> => {
+        to = address ?? url.host;
+        return this.ask(
+          to,
+          { ...method, timeoutMs: timeoutMs ?? (isAlone ? TIMEOUT_MS : MEMBER_TIMEOUT_MS) },
+          message,
+        );
+      };
+      const answer = await this.askMembers(
+        ask,
+        ({ error }) => {
+          const code = (error as grpc.ServiceError | undefined)?.code;
+          return (
+            code === grpc.status.UNAVAILABLE || (isRead && code === grpc.status.DEADLINE_EXCEEDED && !isAlone)
+          );
+        },
+        { tries: MAX_TRIES, isAlone },
+      );
+      return [answer, to];
+    } catch (error) {
+      const { code, details } = error as grpc.ServiceError;
+      if (NO_ANSWER.includes(code)) {
+        const hint =
+          address === undefined
+            ? undefined
+            : `run this where the store at ${to} can be reached, such as in a pod`;
+        throw unreachable(path, to, new Error(details, { cause: error }), hint);
+      }
+      throw new CallError(`${path} at ${to}: ${grpc.status[code] ?? 'failed'}: ${details}`, code);
     }
   }
 
@@ -209,22 +300,25 @@ export class Endpoint {
     this.clients.clear();
   }
 
-  private send(method: string, path: string, body: unknown): Promise<{ status: number; text: string }> {
+  private send(
+    { hostname, port, host }: URL,
+    method: string,
+    path: string,
+    body: unknown,
+  ): Promise<{ status: number; text: string }> {
     const request = this.tls ? tlsRequest : plainRequest;
+    const timeout = this.urls.length === 1 ? TIMEOUT_MS : MEMBER_TIMEOUT_MS;
     return new Promise((resolve, reject) => {
-      const call = request(
-        { ...this.tls, hostname: this.url.hostname, port: this.url.port, path, method, timeout: TIMEOUT_MS },
-        (response) => {
-          const parts: Buffer[] = [];
-          response.on('data', (part: Buffer) => parts.push(part));
-          response.on('end', () =>
-            resolve({ status: response.statusCode ?? 0, text: Buffer.concat(parts).toString() }),
-          );
-          response.on('error', reject);
-        },
-      );
-      call.on('timeout', () => call.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)));
-      call.on('error', (error) => reject(unreachable(`${method} ${path}`, this.url.host, error)));
+      const call = request({ ...this.tls, hostname, port, path, method, timeout }, (response) => {
+        const parts: Buffer[] = [];
+        response.on('data', (part: Buffer) => parts.push(part));
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, text: Buffer.concat(parts).toString() }),
+        );
+        response.on('error', reject);
+      });
+      call.on('timeout', () => call.destroy(new Error(`no answer within ${timeout / 1000} s`)));
+      call.on('error', (error) => reject(unreachable(`${method} ${path}`, host, error)));
       call.end(body === undefined ? undefined : JSON.stringify(body));
     });
   }
@@ -249,7 +343,7 @@ export class Endpoint {
     return client;
   }
 
-  private ask(address: string, method: Timing, message: Uint8Array): Promise<Buffer> {
+  private ask(address: string, method: Manner, message: Uint8Array): Promise<Buffer> {
     const { path, isStream = false, timeoutMs = TIMEOUT_MS } = method;
     const client = this.client(address);
     const asIs = (data: Buffer): Buffer => data;

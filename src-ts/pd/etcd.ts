@@ -17,6 +17,7 @@ const RANGE = {
   path: '/etcdserverpb.KV/Range',
   request: RangeRequestSchema,
   answer: RangeResponseSchema,
+  isRead: true,
 } as const;
 const DELETE_RANGE = {
   path: '/etcdserverpb.KV/DeleteRange',

@@ -9,6 +9,7 @@ const TSO = {
   request: TsoRequestSchema,
   answer: TsoResponseSchema,
   isStream: true,
+  isRead: true,
 } as const;
 
 /** The time of a timestamp, ms since 1970. */
@@ -23,7 +24,7 @@ export async function clusterId(pd: Endpoint): Promise<bigint> {
 
 /**
  * Gets a timestamp of this moment from PD's leader (pdpb.PD/Tso).
- * @throws CallError when `--pd` is not the leader
+ * @throws CallError when no address of `--pd` is the leader
  */
 export async function timestamp(pd: Endpoint, cluster = clusterId(pd)): Promise<bigint> {
   const header = { clusterId: await cluster };

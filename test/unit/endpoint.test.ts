@@ -1,0 +1,82 @@
+/** The commands' connection to PD, where PD has several members. */
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Endpoint } from '../../src-ts/pd/endpoint.ts';
+
+const servers: Server[] = [];
+const endpoints: Endpoint[] = [];
+
+afterEach(() => {
+  for (const endpoint of endpoints.splice(0)) endpoint.close();
+  for (const server of servers.splice(0)) server.close().closeAllConnections();
+});
+
+/** A member that answers every request with this status; undefined: it never answers. */
+async function member(status: number | undefined): Promise<{ address: string; asked: string[] }> {
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    asked.push(request.method ?? '');
+    if (status !== undefined) response.writeHead(status).end('{"status":' + String(status) + '}');
+  });
+  servers.push(server);
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  return { address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
+}
+
+async function goneMember(): Promise<string> {
+  const { address } = await member(200);
+  await new Promise((done) => servers.pop()!.close(done));
+  return address;
+}
+
+function endpoint(...addresses: string[]): Endpoint {
+  const made = new Endpoint({ pd: addresses.join(',') });
+  endpoints.push(made);
+  return made;
+}
+
+describe('several members of PD', () => {
+  test('one that has gone is passed over, and not asked first again', async () => {
+    const good = await member(200);
+    const pd = endpoint(await goneMember(), good.address);
+    for (const method of ['GET', 'POST'] as const)
+      expect(await pd.http(method, '/x')).toEqual({ status: 200 });
+    expect(pd.url.href).toBe(`${good.address}/`);
+  });
+
+  test('one without a leader is passed over, for changes too', async () => {
+    const [bad, good] = [await member(503), await member(200)];
+    expect(await endpoint(bad.address, good.address).http('POST', '/x')).toEqual({ status: 200 });
+    expect([bad.asked, good.asked]).toEqual([['POST'], ['POST']]);
+  });
+
+  test('a change that may have been made is not made again', async () => {
+    const [bad, good] = [await member(500), await member(200)];
+    await expect(endpoint(bad.address, good.address).http('POST', '/x')).rejects.toThrow('PD answers 500');
+    expect(good.asked).toEqual([]);
+  });
+
+  test('what does not exist is not asked of another one', async () => {
+    const [one, other] = [await member(404), await member(200)];
+    const pd = endpoint(one.address, other.address);
+    expect(await pd.http('GET', '/x', { missing: true })).toBeUndefined();
+    expect(other.asked).toEqual([]);
+  });
+
+  test('a silent one is passed over by what only reads', async () => {
+    const [silent, good] = [await member(undefined), await member(200)];
+    expect(await endpoint(silent.address, good.address).http('GET', '/x')).toEqual({ status: 200 });
+  });
+
+  test('a single one is asked once', async () => {
+    const only = await member(503);
+    await expect(endpoint(only.address).http('GET', '/x')).rejects.toThrow('PD answers 503');
+    expect(only.asked).toEqual(['GET']);
+  });
+
+  test('all have http:// or all have https://', () => {
+    expect(() => endpoint('http://a:1', 'https://b:1')).toThrow('has http:// and https://');
+    expect(() => endpoint('http://a:1', '')).toThrow('not a URL');
+  });
+});

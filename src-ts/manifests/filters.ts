@@ -120,6 +120,14 @@ export function wasmFilter(
   };
 }
 
+/**
+ * Envoy answers the pings of its clients itself, so they never notice that a PD behind it is frozen: a watch in etcd would wait for ever.
+ * So Envoy asks PD, as often as TiDB would (DialKeepAliveTime in its etcd client).
+ */
+export const UPSTREAM_KEEPALIVE = { interval: '10s', timeout: '3s' };
+/** PD ends connections with more than two pings and no stream (grpc-go's keepalive enforcement). Envoy ends them before. */
+export const UPSTREAM_IDLE = { idle_timeout: '20s' };
+
 /** A patch that forwards HTTP/2 as HTTP/2, and HTTP/1.1 as HTTP/1.1. */
 export function bothProtocolsOn(context: string, portNumber: number): object {
   return {
@@ -131,7 +139,11 @@ export function bothProtocolsOn(context: string, portNumber: number): object {
         typed_extension_protocol_options: {
           'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
             '@type': `${ENVOY_API}.upstreams.http.v3.HttpProtocolOptions`,
-            use_downstream_protocol_config: { http_protocol_options: {}, http2_protocol_options: {} },
+            common_http_protocol_options: UPSTREAM_IDLE,
+            use_downstream_protocol_config: {
+              http_protocol_options: {},
+              http2_protocol_options: { connection_keepalive: UPSTREAM_KEEPALIVE },
+            },
           },
         },
       },

@@ -29,6 +29,8 @@ export default {
     project('gc', 600_000),
     project('move', 600_000),
     project('proofs', 600_000),
+    project('ha', 600_000),
+    project('faults', 600_000),
     project('mesh', 600_000),
     project('versions', 600_000),
     project('clients', 600_000),

@@ -2,7 +2,7 @@
  * Envoy's configuration in front of one storage layer, without Istio: a listener for each PD and each TiKV, for mTLS only. The test
  * stack uses it too, and adds what is for tests only (test/harness/stack/envoy-config.ts).
  */
-import { HTTP_MANAGER, ROUTER } from '../manifests/filters.ts';
+import { HTTP_MANAGER, ROUTER, UPSTREAM_IDLE, UPSTREAM_KEEPALIVE } from '../manifests/filters.ts';
 import { METRIC_LABELS } from '../observability/metrics.ts';
 import type { Address } from './address.ts';
 import { STDOUT, type Member, type ProxyLimits } from './mesh.ts';
@@ -102,7 +102,7 @@ export function bootstrap(proxy: Proxy): Bootstrap {
       clusters: [
         { ...cluster(PD_HTTP_CLUSTER, pd, 'http', tls), ...(pd.length > 1 ? AVOID_UNREACHABLE : {}) },
         ...pd.flatMap((member, i) => [
-          cluster(`pd_${i}_grpc`, [member], 'grpc', tls),
+          cluster(`pd_${i}_grpc`, [member], 'pd', tls),
           cluster(`pd_${i}_http`, [member], 'http', tls),
         ]),
         ...tikv.map((member, i) => cluster(`tikv_${i}`, [member], 'grpc', tls)),
@@ -260,7 +260,7 @@ const AVOID_UNREACHABLE = {
   },
 };
 
-function cluster(name: string, members: readonly Member[], kind: 'grpc' | 'http', tls: Tls): Cluster {
+function cluster(name: string, members: readonly Member[], kind: 'pd' | 'grpc' | 'http', tls: Tls): Cluster {
   const servers = members.map(({ server }) => server);
   return {
     name,
@@ -280,10 +280,16 @@ function cluster(name: string, members: readonly Member[], kind: 'grpc' | 'http'
     typed_extension_protocol_options: {
       'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
         '@type': `${API}.upstreams.http.v3.HttpProtocolOptions`,
+        ...(kind === 'pd' ? { common_http_protocol_options: UPSTREAM_IDLE } : {}),
         explicit_http_config:
-          kind === 'grpc'
-            ? { http2_protocol_options: http2(UPSTREAM_STREAMS) }
-            : { http_protocol_options: {} },
+          kind === 'http'
+            ? { http_protocol_options: {} }
+            : {
+                http2_protocol_options: {
+                  ...http2(UPSTREAM_STREAMS),
+                  ...(kind === 'pd' ? { connection_keepalive: UPSTREAM_KEEPALIVE } : {}),
+                },
+              },
       },
     },
     ...transports(servers, tls),

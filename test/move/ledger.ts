@@ -36,6 +36,8 @@ export async function createBank(port: number): Promise<void> {
   await session.close();
 }
 
+/** How long a TiDB may be away. */
+const RECONNECT_MS = 60_000;
 /** Numbers of errors after which nobody knows whether the transaction has committed. */
 const UNKNOWN = new Set([8501, 2013, 2006, 1105]);
 
@@ -43,6 +45,36 @@ interface SqlError {
   readonly errno?: number;
   readonly code?: string;
   readonly message: string;
+}
+
+/** Whether nobody knows if the transaction has committed whose COMMIT ended so. */
+function isUnknown(error: unknown): boolean {
+  const { errno, code } = error as SqlError;
+  return errno === undefined || UNKNOWN.has(errno) || code === 'PROTOCOL_CONNECTION_LOST';
+}
+
+/** Counts an error by its kind. */
+export function countError(errors: Map<string, number>, error: unknown): void {
+  const kind = kindOf(error as SqlError);
+  errors.set(kind, (errors.get(kind) ?? 0) + 1);
+}
+
+/** Ends a transaction that failed. Returns a session that works, a new one if need be, once TiDB is there. */
+export async function recover(session: Session, port: number): Promise<Session> {
+  try {
+    await session.query('ROLLBACK');
+    return session;
+  } catch {
+    await session.close();
+  }
+  const deadline = Date.now() + RECONNECT_MS;
+  for (;;)
+    try {
+      return await connect(port);
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      await sleep(100);
+    }
 }
 
 function kindOf({ errno, code, message }: SqlError): string {
@@ -65,7 +97,7 @@ async function runClient(
   told: Told,
   ledger: Ledger,
   isOver: () => boolean,
-  { firstEntry = 0, pauseMs = 0 }: Load,
+  { firstEntry = 0, pauseMs = 0, onCommit }: Load,
 ): Promise<void> {
   let session = await connect(port);
   for (let n = firstEntry; !isOver(); n++) {
@@ -73,17 +105,11 @@ async function runClient(
     try {
       await transfer(session, told.client, n, told.client % 2 === 0);
       told.committed.push(n);
+      onCommit?.();
     } catch (error) {
-      const kind = kindOf(error as SqlError);
-      ledger.errors.set(kind, (ledger.errors.get(kind) ?? 0) + 1);
-      const { errno, code } = error as SqlError;
-      const isUnknown = errno === undefined || UNKNOWN.has(errno) || code === 'PROTOCOL_CONNECTION_LOST';
-      (isUnknown ? told.unknown : told.refused).push(n);
-      try {
-        await session.query('ROLLBACK');
-      } catch {
-        session = await connect(port);
-      }
+      countError(ledger.errors, error);
+      (isUnknown(error) ? told.unknown : told.refused).push(n);
+      session = await recover(session, port);
     }
     ledger.longestMs = Math.max(ledger.longestMs, Date.now() - began);
     if (pauseMs > 0) await sleep(pauseMs);
@@ -92,24 +118,34 @@ async function runClient(
 }
 
 /** Sees every transfer as a whole, and never less than before. */
-async function runReader(port: number, { wrong }: Ledger, isOver: () => boolean): Promise<void> {
-  const session = await connect(port);
+async function runReader(port: number, ledger: Ledger, isOver: () => boolean, load: Load): Promise<void> {
+  let session = await connect(port);
   const seen = new Map<number, number>();
   while (!isOver()) {
-    const [sum] = await session.query('SELECT SUM(balance) AS sum FROM bank.accounts');
-    if (Number(sum?.['sum']) !== ACCOUNTS * BALANCE)
-      wrong.push(`the balances are ${String(sum?.['sum'])} in all`);
-    for (const { client, n } of await session.query(
-      'SELECT client, COUNT(*) AS n FROM bank.log GROUP BY client',
-    )) {
-      const before = seen.get(Number(client)) ?? 0;
-      if (Number(n) < before)
-        wrong.push(`client ${String(client)} had ${before} entries, and has ${String(n)}`);
-      seen.set(Number(client), Number(n));
+    try {
+      await readOnce(session, seen, ledger);
+    } catch (error) {
+      if (!load.readersMayFail) throw error;
+      countError(ledger.errors, error);
+      session = await recover(session, port);
     }
     await sleep(20);
   }
   await session.close();
+}
+
+async function readOnce(session: Session, seen: Map<number, number>, { wrong }: Ledger): Promise<void> {
+  const [sum] = await session.query('SELECT SUM(balance) AS sum FROM bank.accounts');
+  if (Number(sum?.['sum']) !== ACCOUNTS * BALANCE)
+    wrong.push(`the balances are ${String(sum?.['sum'])} in all`);
+  for (const { client, n } of await session.query(
+    'SELECT client, COUNT(*) AS n FROM bank.log GROUP BY client',
+  )) {
+    const before = seen.get(Number(client)) ?? 0;
+    if (Number(n) < before)
+      wrong.push(`client ${String(client)} had ${before} entries, and has ${String(n)}`);
+    seen.set(Number(client), Number(n));
+  }
 }
 
 export interface Load {
@@ -118,6 +154,10 @@ export interface Load {
   readonly firstEntry?: number;
   /** Between two transactions of a client, ms. Default 0. */
   readonly pauseMs?: number;
+  /** Whether an error of the reader is one of many, and not the end. Default false. */
+  readonly readersMayFail?: boolean;
+  /** Called for each commit that was answered. */
+  readonly onCommit?: () => void;
 }
 
 /** Runs clients and a reader until it is over. */
@@ -131,7 +171,7 @@ export async function runBank(port: number, load: Load, isOver: () => boolean): 
   const ledger: Ledger = { told, errors: new Map(), wrong: [], longestMs: 0 };
   await Promise.all([
     ...told.map((one) => runClient(port, one, ledger, isOver, load)),
-    runReader(port, ledger, isOver),
+    runReader(port, ledger, isOver, load),
   ]);
   return ledger;
 }

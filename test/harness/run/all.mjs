@@ -65,6 +65,8 @@ await jest('e2e', 'real servers');
 await jest('shared', 'what tenants share');
 await jest('move', 'moving a tenant');
 await jest('clients', 'clients of TiKV');
+await jest('ha', 'lost leaders of PD');
+await jest('faults', 'faults with a ledger');
 await gc;
 await step('install Istio', undefined, ['--import', 'tsx', 'test/harness/run/install.ts', 'mesh']);
 await jest('mesh', 'a mesh');

@@ -28,12 +28,15 @@ export interface FilterOptions {
   discovery?: string;
   /** HTTP filters that stand before it. */
   before?: readonly HttpFilter[];
+  /** Whether Envoy starts a module again that has trapped. Default true. */
+  isReloaded?: boolean;
 }
 
 export interface EnvoyOptions {
-  ports: { pd: number; store: number; admin: number };
+  /** One listener for each member of PD. */
+  ports: { pd: number | readonly number[]; store: number; admin: number };
   /** Where the servers behind Envoy listen, on 127.0.0.1. */
-  upstream: { pd: number; store: number };
+  upstream: { pd: number | readonly number[]; store: number };
   certs: CertFiles;
   accessLog: string;
   /** Absent: Envoy passes everything on untouched. */
@@ -50,8 +53,9 @@ const HOST = '127.0.0.1';
  */
 export function envoyBootstrap(options: EnvoyOptions): object {
   const { ports, upstream, certs, filter } = options;
+  const servers = [upstream.pd].flat();
   const made = bootstrap({
-    pd: [member(ports.pd, upstream.pd)],
+    pd: [ports.pd].flat().map((port, i) => member(port, servers[i] ?? 0)),
     tikv: [member(ports.store, upstream.store)],
     listen: HOST,
     admin: ports.admin,
@@ -109,6 +113,7 @@ function plaintext({ name, filters }: FilterChain): object {
 function withoutTls(cluster: Cluster): object {
   const plain: Record<string, unknown> = { ...cluster };
   delete plain['transport_socket'];
+  delete plain['transport_socket_matches'];
   return plain;
 }
 
@@ -137,6 +142,9 @@ function filterOf(filter: FilterOptions): HttpFilter {
   return discovery === undefined ? inline(filter) : discoveredFilter(fileSource(discovery));
 }
 
-function inline({ pluginConfig, wasmPath }: FilterOptions): { name: string; typed_config: object } {
-  return wasmFilter(JSON.stringify(pluginConfig), { filename: wasmPath }, true);
+function inline({ pluginConfig, wasmPath, isReloaded = true }: FilterOptions): {
+  name: string;
+  typed_config: object;
+} {
+  return wasmFilter(JSON.stringify(pluginConfig), { filename: wasmPath }, isReloaded);
 }

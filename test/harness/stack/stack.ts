@@ -6,6 +6,8 @@ import { createCerts, principalOf, TRUST_DOMAIN, type Certs } from './certs.ts';
 import { PD_HTTP_CLUSTER } from '../../../src-ts/standalone/plugin-config.ts';
 import { envoyBootstrap, watchedFilter } from './envoy-config.ts';
 import { storeInspector, type StoreInspector } from './inspect.ts';
+import { Link } from './link.ts';
+import { startPds, type PdMember } from './pd.ts';
 import { freePorts } from './ports.ts';
 import { startRun, waitHealthy, type Run, type ServerProcess } from './processes.ts';
 import { silent, type Progress, type Step } from './progress.ts';
@@ -38,6 +40,10 @@ export interface StackOptions {
   systemTidb?: boolean;
   /** Lines of TOML for every TiDB that is started with the stack. */
   tidbConfig?: string;
+  /** PD's members. With more than one, each stands behind links that tests can break. Default 1. */
+  pds?: number;
+  /** Puts a link in front of the store, too. Default: where PD has several members. */
+  links?: boolean;
   /** Lines of TOML for PD, in front of its sections. */
   pdConfig?: string;
   /** Splits regions at the tenants' boundaries. Default: true with the filter. */
@@ -91,21 +97,21 @@ export interface Stack {
   readonly binaries: Binaries;
   readonly certs: Certs;
   readonly tenants: Tenant[];
-  readonly pd: {
-    /** PD itself, `http://host:port`. */
-    directUrl: string;
-    /** PD as clients see it, `host:port`: Envoy's listener, or PD itself without a mesh. */
-    meshAddress: string;
-    logPath: string;
-    /** Kills it, and starts it again on the same ports; resolves when it leads. */
-    restart(): Promise<void>;
-  };
+  /** PD, or its first member. `directUrl` is PD itself; clients see `meshAddress`. */
+  readonly pd: PdMember;
+  /** All members of PD. */
+  readonly pds: readonly PdMember[];
   readonly store: {
     directAddress: string;
     meshAddress: string;
     inspectUrl: string;
     inspect: StoreInspector;
     logPath: string;
+    readonly pid: number;
+    /** What stands between it and Envoy. */
+    readonly link: Link | undefined;
+    /** Ends it, by SIGKILL if hard, and starts it again on its data. */
+    restart(options?: { hard?: boolean }): Promise<void>;
   };
   /** Undefined without a mesh. */
   readonly envoy: Envoy | undefined;
@@ -187,14 +193,22 @@ async function startServers(
 ): Promise<Stack> {
   const tenants = options.tenants ?? DEFAULT_TENANTS;
   const certs = await createCerts(join(run.data, 'certs'));
-  const [pdPort, peerPort, storePort, inspectPort, envoyPdPort, envoyStorePort, adminPort] = (await freePorts(
-    7,
-  )) as [number, number, number, number, number, number, number];
-  const pdAddress = `${HOST}:${mesh ? envoyPdPort : pdPort}`;
+  const [storePort, storeOwnPort, inspectPort, envoyStorePort, adminPort] = (await freePorts(5)) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  const isLinked = options.links ?? (options.pds ?? 1) > 1;
+  const storeLink = isLinked ? await Link.open(storePort, storeOwnPort) : undefined;
+  const pdPorts = await freePorts(options.pds ?? 1);
+  const envoyPdPorts = await freePorts(pdPorts.length);
+  const pdAddresses = (mesh ? envoyPdPorts : pdPorts).map((port) => `${HOST}:${port}`);
   const storeAddress = `${HOST}:${mesh ? envoyStorePort : storePort}`;
 
   let envoy: Envoy | undefined;
-  let pd!: ServerProcess;
+  let pds: PdMember[] = [];
   let store!: ServerProcess;
   const tidbs = new Map<string, Tidb>();
   let systemTidb: Tidb | undefined;
@@ -216,15 +230,35 @@ async function startServers(
       name,
       binary: binaries.tidb,
       ports: { mysql, status },
-      pdAddress,
+      pdAddress: pdAddresses.join(','),
       ...(plaintext ? {} : { certs: await certs.client(principal!) }),
       ...(wanted.extraConfig === undefined ? {} : { extraConfig: wanted.extraConfig }),
       ...(wanted.timeout === undefined ? {} : { timeout: wanted.timeout }),
     });
   };
 
-  const startPdHere = async (): Promise<void> => {
-    pd = await startPd(run, binaries.pd, { client: pdPort, peer: peerPort }, pdAddress, options.pdConfig);
+  const startStore = async (): Promise<void> => {
+    store = await run.spawn({
+      name: 'store',
+      command: binaries.store,
+      args: [
+        `--pd=${pds.map(({ directUrl }) => new URL(directUrl).host).join(',')}`,
+        `--listen=${HOST}:${isLinked ? storeOwnPort : storePort}`,
+        `--advertise=${storeAddress}`,
+        `--inspect=${HOST}:${inspectPort}`,
+        `--data=${join(run.data, 'store')}`,
+        `--wire=${options.wire ?? 'tikv'}`,
+        `--api=${options.api ?? 'v1'}`,
+        ...(options.regionSize === undefined ? [] : [`--region-size=${options.regionSize}`]),
+      ],
+    });
+    await waitHealthy(store, 'registration with PD', START_TIMEOUT, async () => {
+      const response = await fetch(`${pds[0]?.directUrl ?? ''}/pd/api/v1/stores`);
+      const { count } = (await response.json()) as { count: number };
+      const stats = await fetch(`http://${HOST}:${inspectPort}/stats`);
+      await stats.arrayBuffer();
+      return count > 0 && stats.ok ? true : undefined;
+    });
   };
 
   const steps: Step[] = [];
@@ -244,8 +278,8 @@ async function startServers(
         }
         envoy = await startEnvoy(run, binaries.envoy, adminPort, options, (accessLog) =>
           envoyBootstrap({
-            ports: { pd: envoyPdPort, store: envoyStorePort, admin: adminPort },
-            upstream: { pd: pdPort, store: storePort },
+            ports: { pd: envoyPdPorts, store: envoyStorePort, admin: adminPort },
+            upstream: { pd: pdPorts, store: storePort },
             certs: certs.server,
             accessLog,
             ...(filter ? { filter: options.watched ? inFile.filter : inline } : {}),
@@ -257,39 +291,20 @@ async function startServers(
   steps.push(
     {
       title: 'Start PD',
-      run: startPdHere,
+      async run() {
+        const entries = pdPorts.map((entry, i) => ({ entry, advertised: pdAddresses[i] ?? '' }));
+        pds = await startPds(run, binaries.pd, entries, options.pdConfig);
+      },
     },
     {
       title: 'Start the store',
-      async run() {
-        store = await run.spawn({
-          name: 'store',
-          command: binaries.store,
-          args: [
-            `--pd=${HOST}:${pdPort}`,
-            `--listen=${HOST}:${storePort}`,
-            `--advertise=${storeAddress}`,
-            `--inspect=${HOST}:${inspectPort}`,
-            `--data=${join(run.data, 'store')}`,
-            `--wire=${options.wire ?? 'tikv'}`,
-            `--api=${options.api ?? 'v1'}`,
-            ...(options.regionSize === undefined ? [] : [`--region-size=${options.regionSize}`]),
-          ],
-        });
-        await waitHealthy(store, 'registration with PD', START_TIMEOUT, async () => {
-          const response = await fetch(`http://${HOST}:${pdPort}/pd/api/v1/stores`);
-          const { count } = (await response.json()) as { count: number };
-          const stats = await fetch(`http://${HOST}:${inspectPort}/stats`);
-          await stats.arrayBuffer();
-          return count > 0 && stats.ok ? true : undefined;
-        });
-      },
+      run: () => startStore(),
     },
   );
   if (options.boundaries ?? filter)
     steps.push({
       title: "Split the regions at the tenants' boundaries",
-      run: () => setBoundaries(`http://${HOST}:${pdPort}`, tenants),
+      run: () => setBoundaries(pds[0]?.directUrl ?? '', tenants),
     });
   await progress.run(steps);
   const extra = options.tidbConfig === undefined ? {} : { extraConfig: options.tidbConfig };
@@ -319,21 +334,22 @@ async function startServers(
     binaries,
     certs,
     tenants,
-    pd: {
-      directUrl: `http://${HOST}:${pdPort}`,
-      meshAddress: pdAddress,
-      logPath: pd.logPath,
-      async restart() {
-        await pd.kill();
-        await startPdHere();
-      },
-    },
+    pd: pds[0]!,
+    pds,
     store: {
       directAddress: `${HOST}:${storePort}`,
       meshAddress: storeAddress,
       inspectUrl,
       inspect: storeInspector(inspectUrl),
       logPath: store.logPath,
+      link: storeLink,
+      get pid() {
+        return store.pid;
+      },
+      async restart({ hard = false } = {}) {
+        await (hard ? store.kill() : store.stop());
+        await startStore();
+      },
     },
     envoy,
     systemTidb,
@@ -342,40 +358,6 @@ async function startServers(
     configure,
     stop: () => run.end(),
   };
-}
-
-async function startPd(
-  run: Run,
-  binary: string,
-  ports: { client: number; peer: number },
-  advertised: string,
-  settings = '',
-): Promise<ServerProcess> {
-  const folder = join(run.data, 'pd');
-  await mkdir(folder, { recursive: true });
-  const config = join(folder, 'pd.toml');
-  await writeFile(config, `${settings}\n[replication]\nmax-replicas = 1\n`);
-  const server = await run.spawn({
-    name: 'pd',
-    command: binary,
-    args: [
-      '--name=pd',
-      `--config=${config}`,
-      `--data-dir=${join(folder, 'data')}`,
-      `--client-urls=http://${HOST}:${ports.client}`,
-      `--advertise-client-urls=http://${advertised}`,
-      `--peer-urls=http://${HOST}:${ports.peer}`,
-      `--advertise-peer-urls=http://${HOST}:${ports.peer}`,
-      `--initial-cluster=pd=http://${HOST}:${ports.peer}`,
-    ],
-    // The etcd inside panics on the patterns of newer routers.
-    env: { GODEBUG: 'httpmuxgo121=1' },
-  });
-  await waitHealthy(server, 'leader', START_TIMEOUT, async () => {
-    const response = await fetch(`http://${HOST}:${ports.client}/pd/api/v1/leader`);
-    return response.ok && ((await response.json()) as { name?: string }).name ? true : undefined;
-  });
-  return server;
 }
 
 async function startEnvoy(

@@ -45,6 +45,9 @@ export interface Mesh {
   certs: Certs;
   /** `127.0.0.1:port` of the listener with an HTTP/1.1 upstream. */
   httpAddress: string;
+  /** The port of the other one, for clients that write their own frames. */
+  storePort: number;
+  envoyPid: number;
   logPath: string;
   alpha: Caller;
   beta: Caller;
@@ -70,6 +73,15 @@ export interface Around {
   node?: object;
   /** HTTP filters before it. */
   before?: readonly HttpFilter[];
+  /** The wasm module, instead of build/release.wasm. */
+  wasmPath?: string;
+  /** Whether Envoy starts a module again that has trapped. Default true. */
+  isReloaded?: boolean;
+}
+
+/** Resident memory of a process, KiB. */
+export function residentKiB(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? NaN);
 }
 
 export interface OpenStream {
@@ -213,8 +225,8 @@ export async function startEnvoy(
   const folder = join(run.data, 'envoy');
   await mkdir(folder, { recursive: true });
   const config = join(folder, 'envoy.json');
-  const { node, before } = around;
-  const inline = { wasmPath: binaries.wasm, pluginConfig, ...(before ? { before } : {}) };
+  const { node, before, wasmPath = binaries.wasm, isReloaded = true } = around;
+  const inline = { wasmPath, pluginConfig, isReloaded, ...(before ? { before } : {}) };
   const { filter, configure } = watchedFilter(inline, join(folder, 'filter.json'));
   if (watched) await configure(pluginConfig);
   const bootstrap = envoyBootstrap({
@@ -279,6 +291,8 @@ export async function startMesh(
     httpAddress: `127.0.0.1:${ports.pd}`,
     admin: `127.0.0.1:${ports.admin}`,
     run,
+    storePort: ports.store,
+    envoyPid: envoy.pid,
     logPath: envoy.logPath,
     alpha: caller(await certs.client(principalOf('alpha'))),
     beta: caller(await certs.client(principalOf('beta'))),

@@ -18,6 +18,8 @@ export interface Received {
   /** The bytes of the whole body, and its trailers. */
   body: Buffer;
   trailers: GrpcHeaders;
+  /** The caller has sent all of it. */
+  ended: boolean;
 }
 
 /** How a gRPC call is answered: pieces of body as they are written, then trailers. */
@@ -88,6 +90,7 @@ function onStream(upstream: Upstream, stream: ServerHttp2Stream, headers: GrpcHe
     messages: [],
     body: Buffer.alloc(0),
     trailers: {},
+    ended: false,
   };
   upstream.calls.push(call);
   newest = stream;
@@ -106,6 +109,7 @@ function onStream(upstream: Upstream, stream: ServerHttp2Stream, headers: GrpcHe
     }
   });
   stream.on('end', () => {
+    call.ended = true;
     if (stream.headersSent) return void stream.end();
     const { pieces, trailers } = upstream.answer(call);
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });

@@ -1,0 +1,99 @@
+/**
+ * `npm run test:mutants`: breaks the filter in one place after the other, and runs the suites that claim to see it. Fails if one does not.
+ * `-- --only TEXT` takes the mutants whose name contains it; `-- --control` first runs the suites on the filter as it is.
+ */
+import { spawnSync } from 'node:child_process';
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import Table from 'cli-table3';
+import { copyProject, mutate } from './copy.ts';
+import { MUTANTS, type Suite } from './mutants.ts';
+
+interface Verdict {
+  readonly isCaught: boolean;
+  readonly by: string;
+}
+
+const { values } = parseArgs({
+  options: { only: { type: 'string', default: '' }, control: { type: 'boolean', default: false } },
+});
+
+/** Runs a script of the copy. Returns whether it succeeded, and the end of what it wrote. */
+function run(folder: string, args: readonly string[]): { isOk: boolean; said: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+    cwd: folder,
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  });
+  return { isOk: status === 0, said: `${stdout}\n${stderr}`.slice(-2000) };
+}
+
+interface Report {
+  readonly numTotalTests: number;
+  readonly testResults: readonly {
+    readonly status: string;
+    readonly message: string;
+    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+  }[];
+}
+
+function judge(folder: string, [project, file]: Suite): Verdict {
+  const report = join(folder, 'report.json');
+  rmSync(report, { force: true });
+  const { said } = run(folder, [
+    'test/harness/run/one.mjs',
+    project,
+    file,
+    '--json',
+    `--outputFile=${report}`,
+  ]);
+  let found: Report;
+  try {
+    found = JSON.parse(readFileSync(report, 'utf8')) as Report;
+  } catch {
+    throw new Error(`${project} ${file} did not run:\n${said}`);
+  }
+  const failed = found.testResults.flatMap(({ assertionResults }) =>
+    assertionResults.filter(({ status }) => status === 'failed').map(({ fullName }) => fullName),
+  );
+  if (found.numTotalTests === 0) throw new Error(`${project} ${file} has run no test:\n${said}`);
+  const [first = 'nothing'] = failed;
+  return {
+    isCaught: failed.length > 0,
+    by: failed.length > 1 ? `${first} (and ${failed.length - 1})` : first,
+  };
+}
+
+const folder = copyProject();
+const table = new Table({ head: ['mutant', 'suite', 'caught by'], wordWrap: true, colWidths: [34, 24, 60] });
+let lived = 0;
+try {
+  const mutants = MUTANTS.filter(({ name }) => name.includes(values.only));
+  if (values.control)
+    for (const suite of new Set(mutants.flatMap(({ caughtBy }) => caughtBy)))
+      if (judge(folder, suite).isCaught) throw new Error(`${suite.join(' ')} fails on the filter as it is`);
+  for (const { name, edits, caughtBy } of mutants) {
+    const undo = mutate(folder, edits);
+    const isSchema = edits.some(({ file }) => file.startsWith('proto/'));
+    const made = isSchema
+      ? run(folder, ['--import', 'tsx', 'src-ts/schema/main.ts'])
+      : { isOk: true, said: '' };
+    if (!made.isOk) throw new Error(`${name}: no wire table\n${made.said}`);
+    for (const suite of caughtBy) {
+      const built = run(folder, ['--import', 'tsx', 'test/harness/run/build.ts', suite[0], '--some']);
+      if (!built.isOk) throw new Error(`${name} does not compile\n${built.said}`);
+      const { isCaught, by } = judge(folder, suite);
+      if (!isCaught) lived++;
+      table.push([name, suite.join(' '), isCaught ? by : 'NOBODY']);
+      console.log(`${name}, ${suite.join(' ')}: ${isCaught ? `caught by ${by}` : 'NOT CAUGHT'}`);
+    }
+    undo();
+    if (isSchema) run(folder, ['--import', 'tsx', 'src-ts/schema/main.ts']);
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+console.log(table.toString());
+console.log(lived === 0 ? `${MUTANTS.length} mutants, none lives` : `${lived} times a mutant was not caught`);
+process.exitCode = lived === 0 ? 0 : 1;

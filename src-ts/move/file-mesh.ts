@@ -1,11 +1,14 @@
 /** The mesh as a file and a command: the mover changes the file, and the command brings it to the Envoys. */
 import { execFile } from 'node:child_process';
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
+import { replaceFile } from '../replace-file.ts';
+import { findTenant } from '../tenants/edit.ts';
 import { withOrders } from './config.ts';
 import { vmsOf, type Mesh } from './mesh.ts';
+import { placeOf } from './place.ts';
 
 const run = promisify(execFile);
 const APPLY_MS = 60_000;
@@ -27,9 +30,7 @@ export function fileMesh(file: string, apply: string | undefined, envoys: readon
     tell: (tenant, orders) =>
       inTurn(async () => {
         const text = withOrders(readFileSync(file, 'utf8'), file, tenant, orders);
-        // A reader sees the old file or the new one, never a part.
-        writeFileSync(`${file}.new`, text);
-        renameSync(`${file}.new`, file);
+        replaceFile(file, text);
         if (apply === undefined) return;
         try {
           await run('sh', ['-c', apply, 'sh', file], { timeout: APPLY_MS });
@@ -44,5 +45,15 @@ export function fileMesh(file: string, apply: string | undefined, envoys: readon
         }
       }),
     vms: () => vmsOf(envoys),
+    placeOf: (tenant) => {
+      try {
+        return placeOf(
+          findTenant(readFileSync(file, 'utf8'), file, tenant).tenant as Parameters<typeof placeOf>[0],
+        );
+      } catch {
+        // Whoever edits it may not have finished.
+        return undefined;
+      }
+    },
   };
 }

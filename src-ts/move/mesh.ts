@@ -38,6 +38,8 @@ export interface Mesh {
   readonly hosts: readonly string[];
   /** Changes what the configuration says of a tenant. Resolves when it is on its way. */
   tell(tenant: string, orders: Orders): Promise<void>;
+  /** Where the configuration has the tenant, as far as it can be read; what others write there shows. */
+  placeOf?(tenant: string): Place | undefined;
   /** All VMs of all Envoys in front of the storage layer. */
   vms(): Promise<Vm[]>;
 }

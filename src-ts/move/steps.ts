@@ -25,7 +25,7 @@ import { millisOf } from '../pd/timestamp.ts';
 import type { Tell } from '../tell.ts';
 import type { Copied, Engine, Feed, Following } from './engine.ts';
 import { obeyed, order, type Mesh, type Order, type Orders, type Phase, type Quiet } from './mesh.ts';
-import { placeText, type Place } from './place.ts';
+import { isSamePlace, placeText, type Place } from './place.ts';
 import { Rate } from './rate.ts';
 import {
   dropPieces,
@@ -425,6 +425,7 @@ export class Move {
           engine.limit(this.record.throttle);
           await this.change({ progress: this.progressOf(feeds) });
           await this.halt();
+          await this.keepPlace();
         }
         await this.lift();
         if (this.record.wish === 'switch' && !this.record.alarm) {

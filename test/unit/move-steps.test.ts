@@ -453,6 +453,7 @@ describe('the steps of a move', () => {
   });
 });
 
+<<<<<<< HEAD
 test.each([
   ['a store', ['pd-1:2379'], 'store'],
   ['a member of PD', ['store'], 'pd-1:2379'],
@@ -475,6 +476,38 @@ test.each([
   await working;
   expect(problem).toContain(`no filter is asked at ${missing}: give every store and member of PD`);
   expect((await moveOf(etcd.endpoint, TENANT)).record.switches).toBe(0);
+=======
+test('a configuration that names the place before the switch is told again', async () => {
+  const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+  await newMove(etcd);
+  let written: Place = HOME;
+  const mesh: Mesh = {
+    ...world.mesh,
+    tell: (tenant, orders) => {
+      written = orders.place;
+      return world.mesh.tell(tenant, orders);
+    },
+    placeOf: () => written,
+  };
+  const [{ pd, id, limits }, engineOf] = [
+    { pd: etcd.endpoint, id: 'worker', limits: LIMITS },
+    world.engineOf,
+  ];
+  const working = work({ pd, mesh, id, limits, engineOf, tell: () => undefined }, life.signal);
+  const until = async (isSo: (record: MoveRecord) => boolean): Promise<void> => {
+    while (!isSo((await moveOf(pd, TENANT)).record)) await sleep(10);
+  };
+  await until(({ state }) => state === 'following');
+  await update(pd, TENANT, (record) => ({ ...record, wish: 'switch' }));
+  await until(({ switches, state }) => switches === 1 && state === 'following');
+  const { serial } = (await moveOf(pd, TENANT)).record;
+  written = HOME;
+  await until((record) => record.serial > serial);
+  while (!isSamePlace(written, AWAY)) await sleep(10);
+  expect((await moveOf(pd, TENANT)).record).toMatchObject({ from: AWAY, switches: 1 });
+  life.abort();
+  await working;
+>>>>>>> 26523d3 (config: keep what a moving tenant's worker wrote)
 });
 
 test('a move begins when bulk loads from before have ended', async () => {

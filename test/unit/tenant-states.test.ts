@@ -3,8 +3,10 @@ import { describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { changeLimits, limitsText, type Limits } from '../../src-ts/tenants/limits.ts';
 import { changeState } from '../../src-ts/tenants/states.ts';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { changeFile } from '../../src-ts/cli/commands/tenants/change-file.ts';
 import type { CommandError } from '../../src-ts/errors.ts';
 import { limits } from '../../src-ts/tenants/doctor.ts';
 import { requestUnitsOf, requestUnitsText } from '../../src-ts/tenants/request-units.ts';
@@ -240,4 +242,26 @@ test('limits of the filter in words', () => {
   expect(limitsText({ maxStreams: 9, pdRequestsPerSecond: 3, requestsPerSecond: 500 })).toBe(
     '500 requests/s, 3 PD requests/s, 9 streams',
   );
+});
+
+test('a file that a worker changes meanwhile keeps what the worker wrote', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tidb-mesh-states-'));
+  const file = join(folder, 'config.json');
+  const moved = JSON_TEXT.replace('"number": 1', '"number": 1, "keyNumber": 5');
+  const suspend = (text: string): string => changeState(text, file, 'alpha', 'suspended').text;
+  writeFileSync(file, JSON_TEXT);
+  const overtaken = changeFile(
+    file,
+    () => undefined,
+    (text) => {
+      writeFileSync(file, moved);
+      return suspend(text);
+    },
+  );
+  await expect(overtaken).rejects.toMatchObject({ code: 'REFUSED', hint: 'run this again' });
+  expect(readFileSync(file, 'utf8')).toBe(moved);
+  await changeFile(file, () => undefined, suspend);
+  expect(readFileSync(file, 'utf8')).toBe(suspend(moved));
+  expect(readdirSync(folder)).toEqual(['config.json']);
+  rmSync(folder, { recursive: true });
 });

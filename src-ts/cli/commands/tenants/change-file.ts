@@ -1,11 +1,11 @@
 /** Changes a mesh file or pluginConfig in its place. */
-import { writeFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { Judge } from '../../../config/judge.ts';
 import { judgeFile } from '../../../config/validate.ts';
 import { CommandError } from '../../../errors.ts';
 import { isMeshFile } from '../../../manifests/mesh-file.ts';
 import { isEnvoyMesh } from '../../../standalone/mesh.ts';
+import { replaceFile } from '../../../replace-file.ts';
 import type { Tell } from '../../../tell.ts';
 import { readText } from '../../files.ts';
 
@@ -25,6 +25,9 @@ export async function changeFile(
   const isChanged = text !== before;
   if (isChanged) {
     await mustBeValid(text, file, tell);
+    // A worker may have written where a tenant is served now.
+    if (readText(file) !== before)
+      throw new CommandError('REFUSED', `${file} has just been changed by somebody else`, 'run this again');
     write(file, text);
   }
   return { text, isChanged };
@@ -43,7 +46,7 @@ async function mustBeValid(text: string, file: string, tell: Tell): Promise<void
 
 function write(file: string, text: string): void {
   try {
-    writeFileSync(file, text);
+    replaceFile(file, text);
   } catch (error) {
     throw new CommandError('FILE', `${file}: ${(error as Error).message}`, 'make it writable', {
       cause: error,

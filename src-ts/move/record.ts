@@ -8,7 +8,7 @@ import { deleteIfUnchanged, deletePrefix, entries, putIfUnchanged, snapshot } fr
 import type { Place } from './place.ts';
 
 /** No tenant reaches it: tenants' names end in `:` there (assembly/tenant/tenant.ts). */
-const FOLDER = '/tidb-mesh/.moves/';
+export const FOLDER = '/tidb-mesh/.moves/';
 
 /** Beside the records: the state of a copy, in pieces that etcd takes (copy-state.ts). */
 const PIECES = '/tidb-mesh/.move-pieces/';

@@ -94,11 +94,20 @@ export async function version(pd: Endpoint): Promise<string> {
   return ((await pd.http('GET', `${V1}/version`)) as { version: string }).version;
 }
 
-/** Ids of placement rules with their groups, `group/id`. Empty when placement rules are off. */
+/** Ids of placement rules with their groups, `group/id`. Both may contain slashes. Empty when placement rules are off. */
 export async function placementRules(pd: Endpoint): Promise<string[]> {
+  return (await rulesOf(pd)).map((rule) => `${rule.group_id}/${rule.id}`);
+}
+
+/** Groups of placement rules. Empty when placement rules are off. */
+export async function placementGroups(pd: Endpoint): Promise<string[]> {
+  return [...new Set((await rulesOf(pd)).map((rule) => rule.group_id))];
+}
+
+async function rulesOf(pd: Endpoint): Promise<readonly { group_id: string; id: string }[]> {
   return whenOn(async () => {
     const rules = (await pd.http('GET', `${V1}/config/rules`)) as { group_id: string; id: string }[] | null;
-    return (rules ?? []).map((rule) => `${rule.group_id}/${rule.id}`);
+    return rules ?? [];
   });
 }
 

@@ -308,17 +308,20 @@ export class Endpoint {
   ): Promise<{ status: number; text: string }> {
     const request = this.tls ? tlsRequest : plainRequest;
     const timeout = this.urls.length === 1 ? TIMEOUT_MS : MEMBER_TIMEOUT_MS;
+    // A URL has an address of IPv6 in brackets, and a socket has not.
+    const bare = hostname.replace(/^\[|\]$/g, '');
+    const failed = (error: Error): CommandError => unreachable(`${method} ${path}`, host, error);
     return new Promise((resolve, reject) => {
-      const call = request({ ...this.tls, hostname, port, path, method, timeout }, (response) => {
+      const call = request({ ...this.tls, hostname: bare, port, path, method, timeout }, (response) => {
         const parts: Buffer[] = [];
         response.on('data', (part: Buffer) => parts.push(part));
         response.on('end', () =>
           resolve({ status: response.statusCode ?? 0, text: Buffer.concat(parts).toString() }),
         );
-        response.on('error', reject);
+        response.on('error', (error) => reject(failed(error)));
       });
       call.on('timeout', () => call.destroy(new Error(`no answer within ${timeout / 1000} s`)));
-      call.on('error', (error) => reject(unreachable(`${method} ${path}`, host, error)));
+      call.on('error', (error) => reject(failed(error)));
       call.end(body === undefined ? undefined : JSON.stringify(body));
     });
   }

@@ -25,6 +25,8 @@ const MAX_SKIPPED = 32;
 export interface AddOptions {
   /** The keys in its range are this tenant's, so the range need not be empty. */
   readonly withData: boolean;
+  /** Only the name is given, and perhaps the number: a tenant that PD knows keeps the range of its rule, whatever that is. */
+  readonly isByName?: boolean;
   readonly timeoutMs?: number;
   /** Called with the progress of steps that take seconds. */
   readonly tell: (line: string) => void;
@@ -49,6 +51,11 @@ export async function addTenant(pd: Endpoint, wanted: Wanted, options: AddOption
   const others = await registeredBeside(pd, wanted.name);
   const known = others.find(({ name }) => name === wanted.name);
   if (known) await mustNotMove(pd, wanted.name);
+  if (known?.number !== undefined && options.isByName && known.number === (wanted.number ?? known.number)) {
+    await makeDefaultGroup(pd, known.number, { anew: false });
+    await split(pd, known, options);
+    return { tenant: { name: known.name, number: known.number }, isNew: false, skipped: [] };
+  }
   const { tenant, skipped } =
     wanted.number === undefined && known?.number === undefined
       ? await numbered(pd, wanted, others, options)
@@ -74,23 +81,22 @@ export async function addTenant(pd: Endpoint, wanted: Wanted, options: AddOption
     }
   }
   await makeDefaultGroup(pd, tenant.number, { anew: !known });
-  const boundaries = registeredIn(rule);
-  const missing = await waitForBoundaries(
-    pd,
-    boundaries ? [boundaries] : [],
-    options.timeoutMs ?? TIMEOUT_MS,
-    (count) =>
-      options.tell(
-        `PD is splitting regions at ${count === 1 ? '1 boundary' : `${count} boundaries`} of ${tenant.name}`,
-      ),
+  const added = registeredIn(rule);
+  if (added) await split(pd, added, options);
+  return { tenant, isNew: !known, skipped };
+}
+
+/** Waits until PD has split at both boundaries. */
+async function split(pd: Endpoint, added: Registered, { timeoutMs, tell }: AddOptions): Promise<void> {
+  const missing = await waitForBoundaries(pd, [added], timeoutMs ?? TIMEOUT_MS, (count) =>
+    tell(`PD is splitting regions at ${count === 1 ? '1 boundary' : `${count} boundaries`} of ${added.name}`),
   );
   if (missing.length > 0)
     throw new CommandError(
       'REFUSED',
-      `${tenant.name} is added, but PD has not yet split region ${missing.map(({ region }) => region).join(' and ')} at its boundary`,
+      `${added.name} is added, but PD has not yet split region ${missing.map(({ region }) => region).join(' and ')} at its boundary`,
       "check that the region has a leader and that PD's schedulers are not halted, then run this again: it goes on waiting",
     );
-  return { tenant, isNew: !known, skipped };
 }
 
 /** Gives the tenant the lowest number that no tenant has and whose range holds no key. */

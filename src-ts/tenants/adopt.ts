@@ -4,6 +4,7 @@ import type { Endpoint } from '../pd/endpoint.ts';
 import { countKeys, entries } from '../pd/etcd.ts';
 import { countKeysIn } from '../pd/ranges.ts';
 import { labelRules } from '../pd/regions.ts';
+import { FOLDER } from '../move/record.ts';
 import { addTenant } from './add.ts';
 import { etcdPrefix, isEmpty, isTenantsOwn, MOST_KEYS, rangeOf } from './belongings.ts';
 import { holders } from './holders.ts';
@@ -99,11 +100,12 @@ async function nothingAmongTenants(pd: Endpoint, others: readonly Registered[]):
 async function namesAreFree(pd: Endpoint, others: readonly Registered[]): Promise<Check> {
   const isKnown = (id: string): boolean => others.some(({ name }) => isTenantsOwn(id, name));
   const hasNumber = (group: string): boolean => others.some(({ number }) => group.startsWith(`${number}:`));
-  const [groups, placement, labels, keys, ...known] = await Promise.all([
+  const [groups, placement, labels, keys, moving, ...known] = await Promise.all([
     resourceGroups(pd),
     placementRules(pd),
     labelRules(pd),
     countKeys(pd, TENANTS_KEYS),
+    countKeys(pd, FOLDER),
     ...others.map(({ name }) => countKeys(pd, etcdPrefix(name))),
   ]);
   const taken = [
@@ -119,7 +121,7 @@ async function namesAreFree(pd: Endpoint, others: readonly Registered[]): Promis
       .filter((id) => id.startsWith(TENANTS_RULES) && !isKnown(id))
       .map((id) => `region label rule ${id}`),
   ];
-  const left = keys - known.reduce((sum, count) => sum + count, 0);
+  const left = keys - moving - known.reduce((sum, count) => sum + count, 0);
   if (left > 0) taken.push(`${left} keys in etcd below ${TENANTS_KEYS}`);
   return taken.length === 0
     ? ok("no name in PD looks like a tenant's")

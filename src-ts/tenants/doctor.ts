@@ -218,7 +218,7 @@ function configuration(
         wrong(
           'CONFIG_UNKNOWN_TENANT',
           `${tenant.name} is in the pluginConfig, but PD does not know it: regions are not split at its boundaries`,
-          `tidb-mesh tenants add ${tenant.name} --number ${tenant.number} --with-data`,
+          `tidb-mesh tenants add ${tenant.name} --config FILE; with --with-data if it has run already`,
         ),
       );
   }

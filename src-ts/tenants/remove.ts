@@ -2,7 +2,7 @@
 import { CommandError } from '../errors.ts';
 import { mustNotMove } from '../move/record.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
-import { deletePlacementGroup, deleteResourceGroup, placementRules, resourceGroups } from '../pd/cluster.ts';
+import { deletePlacementGroup, deleteResourceGroup, placementGroups, resourceGroups } from '../pd/cluster.ts';
 import { deletePrefix, entries } from '../pd/etcd.ts';
 import { deleteLabelRule, labelRules } from '../pd/regions.ts';
 import { destroyKeysIn } from '../pd/ranges.ts';
@@ -134,8 +134,7 @@ export interface Emptied {
 async function deleteRules(pd: Endpoint, { name, number }: Tenant): Promise<number> {
   const labels = (await labelRules(pd)).map(({ id }) => id).filter((id) => isTenantsOwn(id, name));
   for (const id of labels) await deleteLabelRule(pd, id);
-  const placement = new Set((await placementRules(pd)).map((id) => id.slice(0, id.lastIndexOf('/'))));
-  const owned = [...placement].filter((group) => isTenantsOwn(group, name));
+  const owned = (await placementGroups(pd)).filter((group) => isTenantsOwn(group, name));
   for (const group of owned) await deletePlacementGroup(pd, group);
   const all = (await resourceGroups(pd)).map((group) => group.name);
   const groups = all.filter((group) => isTenantsGroup(group, number));

@@ -195,7 +195,12 @@ export function readTenant(value: unknown, where: string): Tenant {
     throw new Error(`${where}: must be an object with "name" and "number"`);
   const fields = value as Record<string, unknown>;
   const wrong =
-    nameError(String(fields['name'])) ?? numberError(fields['number']) ?? settingError(fields, where);
+    (typeof fields['name'] === 'number'
+      ? `${fields['name']} is a number: write the name in quotes`
+      : undefined) ??
+    nameError(String(fields['name'])) ??
+    numberError(fields['number']) ??
+    settingError(fields, where);
   if (wrong !== undefined) throw new Error(wrong.startsWith(where) ? wrong : `${where}: ${wrong}`);
   const { name, number, keyNumber, state, limits, keyspace, prefix, ownDefaultGroup } = value as Tenant;
   return {

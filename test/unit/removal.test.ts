@@ -4,6 +4,7 @@ import type { CommandError } from '../../src-ts/errors.ts';
 import { save, type MoveRecord } from '../../src-ts/move/record.ts';
 import { putIfUnchanged } from '../../src-ts/pd/etcd.ts';
 import { addTenant } from '../../src-ts/tenants/add.ts';
+import { checkAdoption } from '../../src-ts/tenants/adopt.ts';
 import { examine, type DoctorOptions } from '../../src-ts/tenants/doctor.ts';
 import { listTenants } from '../../src-ts/tenants/list.ts';
 import { registered, ruleOf } from '../../src-ts/tenants/registry.ts';
@@ -128,6 +129,35 @@ describe('remove', () => {
     expect(await outcome(removeTenant(pd.endpoint, 'legacy', tell))).toBe('true');
     expect([pd.keys.size, destroys()]).toEqual([1, []]);
   });
+});
+
+test('empty deletes groups of placement rules, whatever slashes their rules have', async () => {
+  add({ name: 'alpha', number: 1 });
+  pd.placement = [
+    { group_id: 'tidb-mesh:alpha:TiDB_DDL_7', id: 'a/b' },
+    { group_id: 'pd', id: 'default' },
+  ];
+  expect(await outcome(emptyTenant(pd.endpoint, 'alpha', tell))).toMatch('"rules":1');
+  expect(pd.placement.map((rule) => rule.group_id)).toEqual(['pd']);
+});
+
+test('a tenant of a keyspace is found again by its name alone', async () => {
+  const tenant: Tenant = { name: 'alpha', number: 1, keyspace: { id: 7, mode: 'txn' } };
+  pd.rules.push(ruleOf(tenant));
+  const options = { withData: false, tell };
+  expect(await outcome(addTenant(pd.endpoint, { name: 'alpha' }, { ...options, isByName: true }))).toMatch(
+    '"isNew":false',
+  );
+  expect([pd.rules, [...pd.groups]]).toEqual([[ruleOf(tenant)], ['1:default']]);
+  // A configuration says more, and it must be the same.
+  expect(await outcome(addTenant(pd.endpoint, { name: 'alpha', number: 1 }, options))).toMatch(/REFUSED/);
+});
+
+test('adopting sees that records of moves are nobody’s keys', async () => {
+  add({ name: 'alpha', number: 1 });
+  await move();
+  const checks = await checkAdoption(pd.endpoint, 'legacy', tell);
+  expect(checks.map(({ what }) => what)).toContain("no name in PD looks like a tenant's");
 });
 
 describe('raw keys', () => {

@@ -189,6 +189,11 @@ describe('configuration files', () => {
     ['a tenant that is a text', { tenants: ['alpha'] }, /tenants\[0\]: must be an object/],
     ['a bad name', { tenants: [{ name: 'Alpha', number: 1 }] }, /tenants\[0\]: "Alpha" is no tenant's name/],
     [
+      'a name that YAML reads as a number',
+      { tenants: [{ name: 123, number: 1 }] },
+      /tenants\[0\]: .* quotes/,
+    ],
+    [
       'a number too large',
       { tenants: [{ name: 'a', number: 32767 }] },
       /tenants\[0\]: 32767 is no tenant's number/,
@@ -238,6 +243,12 @@ describe('a PD that does not answer', () => {
   }
   const secure = (): Server =>
     createTlsServer({ key: readFileSync(certs.server.key), cert: readFileSync(certs.server.cert) });
+  const cutShort = (): Server =>
+    createServer((socket) =>
+      socket.once('data', () =>
+        socket.write('HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{', () => socket.destroy()),
+      ),
+    );
   const resetting = (): Server => createServer((socket) => socket.destroy());
 
   test.each<[string, () => Server, string, () => object, RegExp]>([
@@ -249,6 +260,7 @@ describe('a PD that does not answer', () => {
       () => ({ ca: certs.server.ca, serverName: 'pd.storage' }),
       /--server-name$/,
     ],
+    ['that resets the connection in an answer', cutShort, 'http', () => ({}), /--cert and --key/],
     ['that resets the connection', resetting, 'http', () => ({}), /--cert and --key/],
   ])('%s', async (_, server, scheme, options, hint) => {
     const pd = new Endpoint({ pd: `${scheme}://${await listening(server())}`, ...options() });
@@ -259,6 +271,12 @@ describe('a PD that does not answer', () => {
     });
     pd.close();
   });
+});
+
+test('an address of IPv6 is no name to look up', async () => {
+  const pd = new Endpoint({ pd: 'http://[::1]:1' });
+  const message: unknown = expect.not.stringMatching(/ENOTFOUND|getaddrinfo/);
+  await expect(pd.http('GET', '/')).rejects.toMatchObject({ code: 'UNREACHABLE', message });
 });
 
 describe('small things', () => {

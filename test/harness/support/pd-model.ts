@@ -29,6 +29,7 @@ export class PdModel {
   groups = new Set<string>();
   /** Keys as the store has them, in latin1: those of transactions are encoded. */
   keys = new Set<string>();
+  placement: { group_id: string; id: string }[] = [];
   /** More boundaries of regions, in hex. */
   splits: string[] = [];
   /** What was called at which address. */
@@ -81,6 +82,10 @@ export class PdModel {
       this.rules = this.rules.filter(({ id }) => id !== last);
       return 'ok';
     }
+    if (path.includes('/config/placement-rule/')) {
+      this.placement = this.placement.filter((rule) => rule.group_id !== last);
+      return 'ok';
+    }
     if (path === `${GROUPS}s`) return [...this.groups].map((name) => ({ name, mode: 1 }));
     if (path === GROUPS) this.groups.add(body.name ?? '');
     else if (path.startsWith(GROUPS)) this.groups.delete(last);
@@ -94,7 +99,7 @@ export class PdModel {
       '/cluster': { id: 7 },
       '/cluster/status': {},
       '/version': { version: 'v8.5.0' },
-      '/config/rules': [],
+      '/config/rules': this.placement,
       '/gc/safepoint': { gc_safe_point: 0, service_gc_safe_points: [] },
     };
     const [, answer] = Object.entries(answers).find(([end]) => path.endsWith(`v1${end}`)) ?? [];

@@ -44,7 +44,7 @@ pluginConfig it is the tenant's \`default\`. Doing it again makes only what is m
 });
 
 /** The tenants that the command line asks for. */
-function wanted(name: string | undefined, { config, all, number }: Options): Wanted[] {
+function wanted(name: string | undefined, { config, all, number, withData }: Options): Wanted[] {
   if (all) {
     if (name !== undefined || number !== undefined)
       throw new CommandError(
@@ -58,6 +58,12 @@ function wanted(name: string | undefined, { config, all, number }: Options): Wan
   }
   if (name === undefined)
     throw new CommandError('USAGE', 'no tenant is named', 'name the tenant, or give --all --config FILE');
+  if (config === undefined && withData && number === undefined)
+    throw new CommandError(
+      'USAGE',
+      '--with-data needs the range of the keys that are there',
+      'give --config FILE, which has it, or --number N for table keys',
+    );
   if (config === undefined) return [{ name, number }];
   const tenants = readTenants(config);
   const found = tenants.find((tenant) => tenant.name === name);
@@ -88,7 +94,9 @@ async function add(pd: Endpoint, { args: [name], options, tell }: Call<Options, 
       tell(all.length === 1 ? line : `${i + 1} of ${all.length}: ${line}`);
     tellOne(`adding ${tenant.name}`);
     try {
-      done.push(await addTenant(pd, tenant, { withData, tell: tellOne }));
+      done.push(
+        await addTenant(pd, tenant, { withData, isByName: options.config === undefined, tell: tellOne }),
+      );
     } catch (error) {
       if (!options.all || !(error instanceof CommandError)) throw error;
       failed.push({ name: tenant.name, error });
@@ -96,7 +104,10 @@ async function add(pd: Endpoint, { args: [name], options, tell }: Call<Options, 
       if (error.code !== 'REFUSED') break;
     }
   }
-  const fragments = options.config === undefined ? done.map(({ tenant }) => fragment(tenant)) : [];
+  const fragments =
+    options.config === undefined
+      ? done.filter(({ isNew }) => isNew).map(({ tenant }) => fragment(tenant))
+      : [];
   return {
     value: {
       tenants: done.map(({ tenant, isNew, skipped }) => ({ ...tenant, isNew, skippedNumbers: skipped })),

@@ -19,7 +19,10 @@ Doing it again changes nothing.`,
     ['tidb-mesh tenants adopt legacy --check --pd http://pd:2379', 'only look'],
     'tidb-mesh tenants adopt legacy --pd http://pd:2379',
   ],
-  exits: { [EXIT.ok]: 'adopted, or tenant 0 already', [EXIT.failed]: 'refused; nothing was changed' },
+  exits: {
+    [EXIT.ok]: 'adopted, or tenant 0 already',
+    [EXIT.failed]: 'refused; or adopted, and PD has not split yet',
+  },
   define: (command) =>
     command.argument('<name>', "the tenant's name", parseName).option('--check', 'check, and change nothing'),
   run: async (pd, { args: [name], options, tell }) => {

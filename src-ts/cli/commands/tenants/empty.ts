@@ -9,7 +9,8 @@ export const emptyTenants = pdCommand<{ readonly confirm?: string }, [string]>({
   summary: 'destroy all data of a tenant',
   about: `Destroys every key of the tenant in the stores, with all versions, and its keys in PD's etcd. There is
 no way back: take a backup first. It is refused while one of its TiDBs, backups or changefeeds runs,
-while it is being moved, and while another tenant has some of its keys. The tenant stays added.`,
+while it is being moved, and while another tenant has some of its keys. TiDBs of a suspended tenant do
+not count, because they cannot renew their entries: stop them yourself. The tenant stays added.`,
   examples: ['tidb-mesh tenants empty alpha --confirm alpha --pd http://pd:2379'],
   exits: { [EXIT.failed]: 'refused' },
   define: (command) =>

@@ -60,22 +60,38 @@ function badRule({ principal }: RuleConfig, i: number, trustDomain: string): Uns
   ];
 }
 
-/** With TiDB Operator v2 the tenants are accounts beside the storage layer's own: a rule for all of them would lift every barrier. */
+/**
+ * With TiDB Operator v2 the tenants are accounts beside the storage layer's own: a rule for all of them would lift every barrier. With v1
+ * it is the tenant with the name of the storage layer's namespace, unless a rule says where else it runs.
+ */
 function tenantsAsSystem({ principal, system }: RuleConfig, i: number, mesh: MeshFile): Unserved[] {
   const { operator, trustDomain, storage, pluginConfig } = mesh;
-  if (operator !== 'v2' || system !== true || principal === undefined) return [];
+  if (system !== true || principal === undefined) return [];
   const own = principals(operator, trustDomain, storage.namespace, storage.cluster);
-  const caught = pluginConfig.tenants.find(({ name }) =>
-    matches(principal, `${SCHEME}${own.tenant.replace(CAPTURE, name)}`),
+  const isOutside = (name: string): boolean =>
+    operator === 'v1' &&
+    (name !== storage.namespace || (pluginConfig.rules ?? []).some(({ tenant }) => tenant === name));
+  const caught = pluginConfig.tenants.find(
+    ({ name }) => matches(principal, `${SCHEME}${own.tenant.replace(CAPTURE, name)}`) && !isOutside(name),
   );
   if (caught === undefined) return [];
+  const [reason, suggestion] =
+    operator === 'v2'
+      ? [
+          `operator v2 has it in namespace "${storage.namespace}"`,
+          `name the account: "${SCHEME}${own.system}"`,
+        ]
+      : [
+          "its namespace is the storage layer's own",
+          'name the tenant differently, and move it to a namespace of its own',
+        ];
   const path = `rules[${i}].principal`;
   return [
     {
       severity: 'error',
       path,
-      text: `${path}: makes tenant "${caught.name}" a system principal, because operator v2 has it in namespace "${storage.namespace}"`,
-      suggestion: `name the account: "${SCHEME}${own.system}"`,
+      text: `${path}: makes tenant "${caught.name}" a system principal, because ${reason}`,
+      suggestion,
     },
   ];
 }

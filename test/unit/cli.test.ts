@@ -1,6 +1,6 @@
 /** `tidb-mesh` as a user runs it: what it says, where it points, and how it ends. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -214,6 +214,14 @@ describe('the command', () => {
     expect(JSON.parse(refused.stdout)).toMatchObject({ access: 'refused' });
   });
 
+  test('tenants add --with-data: 2 without the range of the data', () => {
+    const { status, stderr } = run('tenants', 'add', 'alpha', '--with-data', '--pd', 'http://127.0.0.1:1');
+    expect([status, stderr]).toEqual([
+      2,
+      expect.stringMatching(/--with-data needs the range.*--config FILE/s),
+    ]);
+  });
+
   test('render --check: 0 when all is the same, 1 when one byte is not', () => {
     const out = join(folder, 'manifests');
     const render = (...more: string[]): Ended =>
@@ -392,6 +400,29 @@ describe('validate', () => {
       const path = file('nobody.json', mesh(rulesOf('cluster.local')));
       const { status, stderr } = run('render', path, '--out', join(folder, 'nobody'), '--no-code');
       expect([status, stderr]).toEqual([1, expect.stringContaining('write "spiffe://cluster.local/ns/')]);
+    });
+
+    test.each([
+      [
+        'what the filter refuses',
+        { tenants: [{ name: 'alpha', number: 1, nubmer: 2 }] },
+        /nubmer: unknown field/,
+      ],
+      [
+        'requirePrincipal: false',
+        {
+          tenants: [{ name: 'alpha', number: 1 }],
+          rules: [{ peer: { namespace: '{tenant}' } }],
+          requirePrincipal: false,
+        },
+        /requirePrincipal|no system rule/,
+      ],
+    ])('is not rendered with %s', (_, pluginConfig, why) => {
+      const path = file('refused.json', JSON.stringify({ ...JSON.parse(mesh(undefined)), pluginConfig }));
+      const out = join(folder, 'refused');
+      const { status, stderr } = run('render', path, '--out', out, '--no-code');
+      expect([status, stderr]).toEqual([1, expect.stringMatching(why)]);
+      expect(existsSync(out)).toBe(false);
     });
 
     test("may use YAML's merge key", () => {

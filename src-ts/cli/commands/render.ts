@@ -3,13 +3,16 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import { dirname, join } from 'node:path';
 import { Option } from 'commander';
 import pc from 'picocolors';
-import { unserved } from '../../config/served.ts';
+import { Judge } from '../../config/judge.ts';
+import { judgeFile } from '../../config/validate.ts';
 import { CommandError, EXIT } from '../../errors.ts';
 import { WITHOUT_CODE, codeOf, releaseWasm } from '../../manifests/code.ts';
 import type { RenderedFile } from '../../manifests/file.ts';
 import { PARTS, partsOf, render as renderFiles, type Part } from '../../manifests/render.ts';
+import { readAnyMesh } from '../../manifests/any-mesh.ts';
+import type { Tell } from '../../tell.ts';
 import type { Definition, Result } from '../definition.ts';
-import { inFile, readMesh } from '../files.ts';
+import { inFile, readText } from '../files.ts';
 
 interface Options {
   readonly out: string;
@@ -42,11 +45,18 @@ export const render: Definition<Options, [string]> = {
       .option('--check', 'write nothing; exit with 1 if a file is missing or differs')
       .option('--no-code', "leave the filter's code out, as the manifests in this repository do"),
   run: async ({ options, args: [meshPath], tell }) => {
-    const mesh = readMesh(meshPath);
-    const [unmatched] = unserved(mesh).filter(({ severity }) => severity === 'error');
-    if (unmatched) throw new CommandError('INVALID', `${meshPath}: ${unmatched.text}`, unmatched.suggestion);
+    const text = readText(meshPath);
+    const mesh = inFile(meshPath, () => readAnyMesh(text));
+    const parts = options.only ?? partsOf(mesh);
+    await mustBeValid(text, meshPath, tell);
+    if (mesh.pluginConfig.requirePrincipal === false && parts.some((part) => part !== 'clientside'))
+      throw new CommandError(
+        'INVALID',
+        `${meshPath}: requirePrincipal is false: the storage layer would believe every caller`,
+        'leave it out; the part clientside has it by itself',
+      );
     const code = options.code ? codeOf(await releaseWasm(tell)) : WITHOUT_CODE;
-    const files = inFile(meshPath, () => renderFiles(mesh, code, options.only ?? partsOf(mesh)));
+    const files = inFile(meshPath, () => renderFiles(mesh, code, parts));
     const states = files.map((file) => ({ path: file.path, state: stateOf(options.out, file) }));
     const changed = files.filter((_, i) => states[i]?.state !== 'same');
     if (options.check !== true) changed.forEach((file) => write(options.out, file));
@@ -63,6 +73,17 @@ export const render: Definition<Options, [string]> = {
     return { ...result, exit: error.exit, errors: [error] };
   },
 };
+
+async function mustBeValid(text: string, file: string, tell: Tell): Promise<void> {
+  const findings = judgeFile(text, await Judge.load(tell)).flatMap((judged) => judged.findings);
+  const error = findings.find(({ severity }) => severity === 'error');
+  if (error)
+    throw new CommandError(
+      'INVALID',
+      `${file}: ${error.text}`,
+      error.suggestion ?? `correct it; this shows the place: tidb-mesh validate ${file}`,
+    );
+}
 
 function stateOf(folder: string, { path, text }: RenderedFile): State {
   const onDisk = join(folder, path);

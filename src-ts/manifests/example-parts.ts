@@ -12,8 +12,14 @@ export interface Example {
 
 /** Starts the sidecar before TiDB, which needs PD, and stops it after TiDB. A native sidecar does so without it. */
 const SIDECAR_FIRST = { holdApplicationUntilProxyStarts: true };
+/** Istio shows few of Envoy's own metrics (istio pkg/bootstrap/config.go). This is what the alerts need beside those. */
+export const SHOWN_PREFIXES = ['extension_config_discovery'] as const;
 /** Makes the labels of the filter's metrics labels of Prometheus, see docs/metrics.md. */
-const WITH_LABELS = { ...SIDECAR_FIRST, extraStatTags: METRIC_LABELS };
+const WITH_LABELS = {
+  ...SIDECAR_FIRST,
+  extraStatTags: METRIC_LABELS,
+  proxyStatsMatcher: { inclusionPrefixes: SHOWN_PREFIXES },
+};
 const INJECTED = { 'istio-injection': 'enabled' };
 
 /** The annotation of the storage layer's pods that configures their sidecars, and that of the tenants'. */

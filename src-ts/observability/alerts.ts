@@ -47,7 +47,7 @@ export function alerts(heldBytesPerVm = HELD_BYTES_PER_VM): Alert[] {
       severity: 'critical',
       summary: 'The filter does not run in {{ $labels.instance }}.',
       description:
-        'Envoy serves no tenant there. Its log says why: a pluginConfig that is refused, or an image that cannot be fetched.',
+        'If its log names a pluginConfig that is refused or an image that cannot be fetched, no tenant is served there. If the listener has no filter at all, every caller with a certificate reaches the store: apply the manifests at once.',
     },
     {
       name: 'TidbMeshConfigurationRefused',

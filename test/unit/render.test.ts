@@ -8,9 +8,12 @@ import { unserved } from '../../src-ts/config/served.ts';
 import { configSources } from '../../src-ts/config/sources.ts';
 import type { PluginConfig } from '../../src-ts/config/types.ts';
 import { clientSide } from '../../src-ts/manifests/client-side.ts';
+import { SHOWN_PREFIXES } from '../../src-ts/manifests/example-parts.ts';
 import { WITHOUT_CODE } from '../../src-ts/manifests/code.ts';
 import { MeshFileError, readMeshFile, type MeshFile } from '../../src-ts/manifests/mesh-file.ts';
 import { render } from '../../src-ts/manifests/render.ts';
+import { alerts } from '../../src-ts/observability/alerts.ts';
+import { dashboard } from '../../src-ts/observability/dashboard.ts';
 import { VERSION } from '../../src-ts/version.ts';
 import { ROOT } from '../../src-ts/wasm/builds.ts';
 
@@ -148,6 +151,32 @@ describe('TiDB Operator v2', () => {
     expect(found[0]!.text).toContain('makes tenant "cluster1" a system principal');
   });
 
+  test("with v1, so is a tenant with the name of the storage layer's namespace, unless it runs elsewhere", () => {
+    const read = (rules?: object[]): MeshFile => {
+      const tenants = [
+        { name: 'alpha', number: 1 },
+        { name: MESH.storage.namespace, number: 2 },
+      ];
+      return readMeshFile(
+        JSON.stringify({ ...MESH, pluginConfig: { tenants, ...(rules ? { rules } : {}) } }),
+      );
+    };
+    const { namespace } = MESH.storage;
+    expect(unserved(read())).toMatchObject([
+      {
+        severity: 'error',
+        path: 'rules[0].principal',
+        text: expect.stringContaining(`tenant "${namespace}"`),
+      },
+    ]);
+    const [own, tenants] = [
+      `spiffe://cluster.local/ns/${namespace}/sa/*`,
+      'spiffe://cluster.local/ns/{tenant}/sa/*',
+    ];
+    const elsewhere = { principal: 'spiffe://cluster.local/ns/team/sa/*', tenant: namespace };
+    expect(unserved(read([{ principal: own, system: true }, elsewhere, { principal: tenants }]))).toEqual([]);
+  });
+
   test('its own mesh file has no such rule', () => {
     expect(unserved(V2)).toEqual([]);
   });
@@ -223,4 +252,20 @@ describe('a mesh file that is refused', () => {
   test.each(bad)('%s', (_, mesh, line) => {
     expect(() => readMeshFile(JSON.stringify(mesh))).toThrow(new MeshFileError(line));
   });
+});
+
+test("alerts and dashboard ask for metrics of Envoy that Istio shows, or the storage layer's annotation", () => {
+  // istio pkg/bootstrap/config.go requiredEnvoyStatsMatcherInclusionPrefixes
+  const shown = [
+    'cluster_manager',
+    'listener_manager',
+    'server',
+    'cluster_xds-grpc',
+    'wasm',
+    ...SHOWN_PREFIXES,
+  ];
+  const asked = JSON.stringify([alerts().map(({ expr }) => expr), dashboard()]);
+  const names = [...new Set([...asked.matchAll(/\benvoy_(\w+)/g)].map(([, name]) => name!))];
+  expect(names.length).toBeGreaterThan(3);
+  expect(names.filter((name) => !shown.some((prefix) => name.startsWith(prefix)))).toEqual([]);
 });

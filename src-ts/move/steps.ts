@@ -446,6 +446,19 @@ export class Move {
     return false;
   }
 
+  /** Somebody may have written a copy of the configuration from before a switch, and with it the old place. */
+  private async keepPlace(): Promise<void> {
+    const { tools, tenant } = this;
+    const at = tools.mesh.placeOf?.(tenant);
+    if (!at || isSamePlace(at, this.ordersAt(this.record.from).place)) return;
+    tools.tell(`${tenant}: the configuration has ${placeText(this.record, at)}, where it is not served`);
+    const { alarm } = this.record;
+    if (!alarm?.isStopped) return this.open('calm');
+    // It must go on being held.
+    await this.change({ alarm: { ...alarm, isStopped: false } });
+    await this.halt();
+  }
+
   private progressOf({ following, watching }: Feeds): unknown {
     const { checkpoint, lagMs, resolvedTs } = following;
     return { follow: checkpoint, watch: watching.checkpoint, lagMs, resolvedTs: String(resolvedTs) };

@@ -453,7 +453,6 @@ describe('the steps of a move', () => {
   });
 });
 
-<<<<<<< HEAD
 test.each([
   ['a store', ['pd-1:2379'], 'store'],
   ['a member of PD', ['store'], 'pd-1:2379'],
@@ -476,7 +475,8 @@ test.each([
   await working;
   expect(problem).toContain(`no filter is asked at ${missing}: give every store and member of PD`);
   expect((await moveOf(etcd.endpoint, TENANT)).record.switches).toBe(0);
-=======
+});
+
 test('a configuration that names the place before the switch is told again', async () => {
   const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
   await newMove(etcd);
@@ -507,7 +507,6 @@ test('a configuration that names the place before the switch is told again', asy
   expect((await moveOf(pd, TENANT)).record).toMatchObject({ from: AWAY, switches: 1 });
   life.abort();
   await working;
->>>>>>> 26523d3 (config: keep what a moving tenant's worker wrote)
 });
 
 test('a move begins when bulk loads from before have ended', async () => {

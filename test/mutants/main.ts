@@ -66,10 +66,10 @@ function judge(folder: string, [project, file]: Suite): Verdict {
 }
 
 const folder = copyProject();
+const mutants = MUTANTS.filter(({ name }) => name.includes(values.only));
 const table = new Table({ head: ['mutant', 'suite', 'caught by'], wordWrap: true, colWidths: [34, 24, 60] });
 let lived = 0;
 try {
-  const mutants = MUTANTS.filter(({ name }) => name.includes(values.only));
   if (values.control)
     for (const suite of new Set(mutants.flatMap(({ caughtBy }) => caughtBy)))
       if (judge(folder, suite).isCaught) throw new Error(`${suite.join(' ')} fails on the filter as it is`);
@@ -95,5 +95,5 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 console.log(table.toString());
-console.log(lived === 0 ? `${MUTANTS.length} mutants, none lives` : `${lived} times a mutant was not caught`);
+console.log(lived === 0 ? `${mutants.length} mutants, none lives` : `${lived} times a mutant was not caught`);
 process.exitCode = lived === 0 ? 0 : 1;

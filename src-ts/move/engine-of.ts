@@ -129,11 +129,12 @@ export async function tidbsOf(pd: Endpoint): Promise<string[]> {
   });
 }
 
-/** See `sidesOf`. */
+/** See `sidesOf`. `all`: what the moves of this worker may do together. */
 export function makeEngine(
   options: EndpointOptions,
   record: MoveRecord,
   clusters: Clusters = new Map(),
+  all = new Throttle(),
 ): Engine {
   const { tenant: name, number, from, to } = record;
   const { source, target, close } = sidesOf(options, clusters, record);
@@ -142,7 +143,7 @@ export function makeEngine(
   const home = from.cluster === undefined ? source.storage : target.storage;
   const homePlace = from.cluster === undefined ? from : to;
   const map = new KeyMap(source.space, target.space);
-  const throttle = new Throttle(record.throttle);
+  const throttle = all.part(record.throttle);
   const parts = { source, target, map, throttle };
   /** The earliest timestamp that the move still reads at. */
   let kept: bigint | undefined;

@@ -1,4 +1,4 @@
-/** Limits what a move reads and writes in a second. All workers of a process may share one. */
+/** Limits what a move reads and writes in a second, and what all moves of a worker do together. */
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface Rates {
@@ -25,8 +25,15 @@ export class Throttle {
   constructor(
     rates: Rates = {},
     private readonly clock: Clock = REAL,
+    /** What others share with it. */
+    private readonly all?: Throttle,
   ) {
     this.rates = rates;
+  }
+
+  /** One more of those that share this one's rates. */
+  part(rates: Rates): Throttle {
+    return new Throttle(rates, this.clock, this);
   }
 
   /** Takes effect with the next request. */
@@ -46,5 +53,6 @@ export class Throttle {
     );
     this.free = turn + cost;
     if (turn > now) await this.clock.sleep(turn - now, signal);
+    await this.all?.take(bytes, signal);
   }
 }

@@ -382,6 +382,29 @@ describe('throttle and halves', () => {
     expect(slept).toHaveLength(4);
   });
 
+  test('several moves share what their worker may do', async () => {
+    let now = 0;
+    const slept: number[] = [];
+    const clock = {
+      now: () => now,
+      sleep: (ms: number) => {
+        slept.push(ms);
+        now += ms;
+        return Promise.resolve();
+      },
+    };
+    const all = new Throttle({ bytesPerSecond: 1000 }, clock);
+    const [one, other] = [all.part({ bytesPerSecond: 100 }), all.part({})];
+    // Its own limit holds for the first, and that of all for the second.
+    await one.take(200);
+    await other.take(300);
+    expect(slept).toEqual([200]);
+    await other.take(0);
+    expect(slept).toEqual([200, 300]);
+    await one.take(0);
+    expect(slept).toEqual([200, 300, 1500]);
+  });
+
   test('halving a range of keys ends, and stays inside', () => {
     for (const [from, to] of [
       ['', ''],

@@ -36,10 +36,11 @@ function parseRate(text: string): number {
   throw new InvalidArgumentError(`${text}: it must be a whole number from 1`);
 }
 
-export function withThrottle(command: Command): Command {
+/** @param whose what is limited, where that is not the one move */
+export function withThrottle(command: Command, whose = ''): Command {
   return command
-    .option('--bytes-per-second <n>', 'how much to copy in a second; without it, no limit', parseRate)
-    .option('--requests-per-second <n>', 'how many requests to send in a second', parseRate);
+    .option('--bytes-per-second <n>', `how much to copy in a second${whose}; without it, no limit`, parseRate)
+    .option('--requests-per-second <n>', `how many requests to send in a second${whose}`, parseRate);
 }
 
 export function throttleOf({ bytesPerSecond, requestsPerSecond }: ThrottleOptions): Throttle {

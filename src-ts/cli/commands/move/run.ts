@@ -5,14 +5,22 @@ import { CommandError } from '../../../errors.ts';
 import { makeEngine } from '../../../move/engine-of.ts';
 import { fileMesh } from '../../../move/file-mesh.ts';
 import { DEFAULT_LIMITS, type OnAlarm } from '../../../move/steps.ts';
+import { Throttle } from '../../../move/throttle.ts';
 import { work } from '../../../move/worker.ts';
 import { overEnvoys, withEnvoys, type EnvoyOptions } from '../../envoys.ts';
 import { withConfig } from '../../files.ts';
 import { pdCommand } from '../../pd.ts';
 import { parseName } from '../tenants/names.ts';
-import { clustersOf, withClusters, type ClustersOptions } from './options.ts';
+import {
+  clustersOf,
+  throttleOf,
+  withClusters,
+  withThrottle,
+  type ClustersOptions,
+  type ThrottleOptions,
+} from './options.ts';
 
-interface Options extends ClustersOptions, EnvoyOptions {
+interface Options extends ClustersOptions, EnvoyOptions, ThrottleOptions {
   readonly config: string;
   readonly apply?: string;
   readonly maxLag: number;
@@ -49,17 +57,20 @@ the address of every PD and store as --envoy, since all their filters must obey 
     ],
   ],
   define: (command) =>
-    withEnvoys(
-      withClusters(
-        withConfig(
-          command.argument('[names...]', 'only for these tenants', (name: string, names: string[] = []) => [
-            ...names,
-            parseName(name),
-          ]),
-          'the file to change, neither a manifest nor -',
-          true,
+    withThrottle(
+      withEnvoys(
+        withClusters(
+          withConfig(
+            command.argument('[names...]', 'only for these tenants', (name: string, names: string[] = []) => [
+              ...names,
+              parseName(name),
+            ]),
+            'the file to change, neither a manifest nor -',
+            true,
+          ),
         ),
       ),
+      ' for all moves together',
     )
       .option('--apply <command>', 'shell command that brings the file, its $1, to the Envoys')
       .option(
@@ -87,6 +98,7 @@ the address of every PD and store as --envoy, since all their filters must obey 
         'give the address of every PD and store: --envoy URL…',
       );
     const clusters = clustersOf(options);
+    const all = new Throttle(throttleOf(options));
     const stop = new AbortController();
     const end = (): void => stop.abort();
     process.once('SIGINT', end).once('SIGTERM', end);
@@ -100,7 +112,7 @@ the address of every PD and store as --envoy, since all their filters must obey 
           isGone,
           limits: { maxLagMs: maxLag * SECOND_MS, holdMs: hold * SECOND_MS },
           onAlarm: alarm,
-          engineOf: (record) => makeEngine(options, record, clusters),
+          engineOf: (record) => makeEngine(options, record, clusters, all),
           tell,
         },
         stop.signal,

@@ -7,6 +7,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
+import { jestArguments } from '../harness/run/setup.mjs';
 import { copyProject, mutate } from './copy.ts';
 import { MUTANTS, type Suite } from './mutants.ts';
 
@@ -38,16 +39,11 @@ interface Report {
   }[];
 }
 
+/** Without what installs packages: the copy shares them with the project. */
 function judge(folder: string, [project, file]: Suite): Verdict {
   const report = join(folder, 'report.json');
   rmSync(report, { force: true });
-  const { said } = run(folder, [
-    'test/harness/run/one.mjs',
-    project,
-    file,
-    '--json',
-    `--outputFile=${report}`,
-  ]);
+  const { said } = run(folder, [...jestArguments(project), file, '--json', `--outputFile=${report}`]);
   let found: Report;
   try {
     found = JSON.parse(readFileSync(report, 'utf8')) as Report;

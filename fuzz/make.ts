@@ -180,6 +180,13 @@ export class Maker {
           : random.pick([(1n << 48n) - 1n, 1n << 48n, random.bigint(64)]);
       case 'API_VERSION':
         return BigInt(random.below(3));
+      case 'ONE_OF':
+        return careful ? BigInt(random.pick(field.allowed)) : random.pick([0n, 3n, 7n, (1n << 32n) | 3n]);
+      case 'AT_MOST':
+      case 'CAPPED':
+        return careful
+          ? random.bigint(64) % (field.limit! + 1n)
+          : random.pick([field.limit! + 1n, random.bigint(64)]);
       default:
         if (field.type === 'bool') return BigInt(random.below(2));
         return random.pick([0n, 1n, 2n, BigInt(random.below(300)), random.bigint(32), random.bigint(64)]);
@@ -275,7 +282,7 @@ export class Maker {
       this.asked = plan(random);
       return this.asked.bytes;
     }
-    return write(this.fields(random.pick(['tipb.DAGRequest', 'tipb.ChecksumRequest']), 1));
+    return write(this.fields(random.pick(['tipb.DAGRequest', 'tipb.AnalyzeReq', 'tipb.ChecksumRequest']), 1));
   }
 
   private answer(): Uint8Array {

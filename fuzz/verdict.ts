@@ -32,6 +32,7 @@ const KEYS = new Set(['KEY', 'KEY_OR_NONE', 'KEY_DROP', 'REWRITE_NEW']);
 /** Coprocessor request types, and what their plans are. */
 const PLANS = new Map([
   [103n, 'tipb.DAGRequest'],
+  [104n, 'tipb.AnalyzeReq'],
   [105n, 'tipb.ChecksumRequest'],
 ]);
 const BOUNDS = new Set(['RANGE_START', 'RANGE_END', 'ENC_START', 'ENC_END', 'PLACE_START', 'PLACE_END']);
@@ -176,11 +177,17 @@ export class Verdict {
       // Nothing lies before tenant 0.
       if (this.space.isTenant0 && field.role.endsWith(reverse ? '_END' : '_START') && BOUNDS.has(field.role))
         continue;
+      if (field.role === 'ONE_OF' && !field.allowed.includes(0) && !this.isLenient(name))
+        return `${name}.${field.name} is absent`;
       const needed = field.role === 'KEY' || BOUNDS.has(field.role) || field === path;
       if (needed || (hasNames && !this.space.isTenant0 && ETCD_KEYS.has(field.role)))
         return `${name}.${field.name} (${field.role}) is absent`;
     }
     return undefined;
+  }
+
+  private isLenient(name: string): boolean {
+    return (this.schema.message(name).flags & Flag.LENIENT) !== 0;
   }
 
   private insideOrEnd(key: Uint8Array): boolean {
@@ -254,6 +261,15 @@ export class Verdict {
       case 'TIMESTAMP':
         if (n.value === NO_TIMESTAMP_LIMIT && role !== 'TIMESTAMP') return undefined;
         return n.value <= LATEST ? undefined : `is ${n.value}, in the future`;
+      case 'ONE_OF':
+        return field.allowed.some((value) => BigInt(value) === n.value) ? undefined : `is ${n.value}`;
+      case 'AT_MOST':
+      case 'CAPPED':
+        return n.value <= field.limit! ? undefined : `is ${n.value}, above ${field.limit}`;
+      case 'AMOUNT': {
+        const amount = Buffer.from(n.bytes).readDoubleLE();
+        return Math.abs(amount) <= 2 ** 53 ? undefined : `is ${amount}`;
+      }
       case 'TABLE_ID':
         if (this.space.tableIdTag === undefined) return undefined;
         return n.value >> 48n === this.space.tableIdTag >> 48n ? undefined : `is ${n.value}`;

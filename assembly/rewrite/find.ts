@@ -8,6 +8,7 @@ export let foundEnd: usize = 0;
 let foundValue: u64 = 0;
 
 const VARINT: u32 = 1 << 0;
+const FIXED64: u32 = 1 << 1;
 const BYTES: u32 = 1 << 2;
 
 /**
@@ -27,6 +28,14 @@ export function findVarint(p: usize, end: usize, wanted: u32): u64 {
   return find(p, end, wanted, VARINT) == 0 ? 0 : foundValue;
 }
 
+/** The double in the field `wanted`; 0 when there is none, and then `foundEnd` is 0. */
+export function findDouble(p: usize, end: usize, wanted: u32): f64 {
+  const at = find(p, end, wanted, FIXED64);
+  if (at != 0) return load<f64>(at);
+  foundEnd = 0;
+  return 0;
+}
+
 /** `wires`: a bit for each wire type that the field may have. */
 function find(p: usize, end: usize, wanted: u32, wires: u32): usize {
   while (p < end) {
@@ -38,7 +47,9 @@ function find(p: usize, end: usize, wanted: u32, wires: u32): usize {
       const size: usize = wire == 1 ? 8 : 4;
       if (size > end - p) return 0;
       p += size;
-      continue;
+      if (tag >> 3 != wanted || !((wires >> wire) & 1)) continue;
+      foundEnd = p;
+      return p - size;
     }
     foundValue = readVarint(p, end);
     if ((wire != 0 && wire != 2) || varint.readEnd == 0) return 0;

@@ -10,14 +10,16 @@ import { remember } from './exchange';
 import { findVarint } from './find';
 import { Level } from './level';
 
-/** coprocessor.Request.tp, and its values for a plan with executors and for a checksum (tipb DAG and Checksum). */
+/** coprocessor.Request.tp, and its values for a plan with executors and for a checksum (tipb DAG, Analyze and Checksum). */
 const TYPE_FIELD: u32 = 2;
 const DAG: u64 = 103;
+const ANALYZE: u64 = 104;
 const CHECKSUM: u64 = 105;
 
 /** The type of the message in the field of `level`, by its request's type; 0 when nothing in it is read. */
 export function planMessage(level: Level): u32 {
   if (level.copType == 0) level.copType = findVarint(level.field.end, level.end, TYPE_FIELD);
+  if (level.copType == ANALYZE) return Msg.ANALYZE_REQUEST;
   if (level.copType == CHECKSUM) return Msg.CHECKSUM_REQUEST;
   return level.copType == DAG && mapsTableIds() ? Msg.DAG_REQUEST : 0;
 }

@@ -20,6 +20,7 @@ import {
 } from '../keys/space';
 import { mayQuoteKeys } from '../keys/text';
 import { alloc } from '../memory/arena';
+import { isAllowed, limitAt, limitPlaceIn, roleIn } from '../schema/messages';
 import { Role } from '../schema/table';
 import { Status } from '../wire/status';
 import * as varint from '../wire/varint';
@@ -49,6 +50,9 @@ export const enum BoundForm {
 
 /** TiDB's table ids fit into this many bits. */
 const TABLE_ID_BITS: u64 = 48;
+
+/** Above it a double does not hold every whole number. */
+const MAX_AMOUNT: f64 = <f64>((<u64>1) << 53);
 
 /** PD's clients ask for 10,000 at most. */
 const MAX_TSO_COUNT: u64 = 1 << 14;
@@ -144,6 +148,29 @@ function decoded(mapped: Mapped, drops: bool, tag: u32, field: Span): Status {
   if (mapped != Mapped.OUTSIDE) return settle(mapped, tag, field);
   if (drops) return Status.DROP;
   if (field.length != 0) replaceField(tag, field.at, field.end, 0, 0);
+  return Status.OK;
+}
+
+/** Judges a number of a request of which not every value passes. */
+export function bounded(entry: u32, field: Span, value: u64): Status {
+  if (current.direction != Direction.REQUEST) return Status.OK;
+  const role = roleIn(entry);
+  if (role == Role.ONE_OF) return isAllowed(entry, value) ? Status.OK : Status.VALUE_OUTSIDE;
+  if (role != Role.AT_MOST && role != Role.CAPPED) return Status.MALFORMED;
+  const limit = limitAt(limitPlaceIn(entry));
+  if (value <= limit) return Status.OK;
+  if (role == Role.AT_MOST) return Status.VALUE_OUTSIDE;
+  overwrite(field, limit);
+  return Status.OK;
+}
+
+/** Judges a number of fixed length. What is no amount becomes 0 in a request: NaN fails the comparison. */
+export function fixed(role: u32, field: Span): Status {
+  if (role != Role.AMOUNT) return Status.MALFORMED;
+  if (current.direction != Direction.REQUEST || abs<f64>(load<f64>(field.bytes)) <= MAX_AMOUNT)
+    return Status.OK;
+  store<f64>(field.bytes, 0);
+  setTouched(true);
   return Status.OK;
 }
 

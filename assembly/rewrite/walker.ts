@@ -11,6 +11,7 @@ import { apiVersion, ownsTheRest } from '../keys/space';
 import { alloc, isOverspent } from '../memory/arena';
 import {
   ANY_BEGINNING,
+  ANY_NUMBER,
   Entry,
   Flag,
   Kind,
@@ -36,6 +37,7 @@ import { Direction, fail, forgetFailure, useAnswerColumns, useDirection } from '
 import { remove, replace, setTouched } from './edits';
 import { CONTEXT_FIELD } from './endings/additions';
 import { endMessage, endsPlainly } from './endings/endings';
+import { endNumbers } from './endings/numbers';
 import { forget, isRefusal, pendingColumns, pendingIndex, pendingRefusal, sawAnswer } from './exchange';
 import * as find from './find';
 import * as fastPath from './fast-path/fast-path';
@@ -47,7 +49,7 @@ import { keepColumns, planMessage } from './plans';
 import * as regions from './regions';
 import { GROUP_KEY_FIELD, GROUP_MESSAGE, isGroupKey } from './resource-groups';
 import { learnShown } from './shown-regions';
-import { bytes, listed, packed, scalar } from './values';
+import { bounded, bytes, fixed, listed, packed, scalar } from './values';
 
 /** Maximum of changes to one message. An empty range takes two bytes on the wire, and a hundred while it is rewritten. */
 export const MAX_PATCHES: u32 = 1 << 20;
@@ -69,7 +71,7 @@ const OPAQUE_BYTES: u32 = (Kind.BYTES << Entry.KIND_SHIFT) | Role.OPAQUE;
 /** The same of a message that is read. */
 const READ_MESSAGE: u32 = (Kind.MESSAGE << Entry.KIND_SHIFT) | Role.ROLE_UNSPECIFIED;
 
-/** True while only versions of regions are mapped: tenant 0's other fields pass unread. */
+/** True while only numbers are judged: tenant 0's other fields pass unread. */
 let keepsKeys = false;
 /** True while a message is walked to be learned: its submessages are walked, not followed. */
 let learns = false;
@@ -117,7 +119,9 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   level.begin(message, p, end, depth, patches.patchCount);
   if (flags & ANY_BEGINNING && !keepsKeys) {
     if (flags & Flag.OWNERS && ownsTheRest())
-      return current.walksContexts ? walkVersions(message, p, end, depth) : Status.OK;
+      return current.walksContexts || current.direction == Direction.REQUEST
+        ? walkNumbers(message, p, end, depth)
+        : Status.OK;
     if (current.direction == Direction.REQUEST) {
       const status = beginRequest(level, flags);
       if (status != Status.OK) return status;
@@ -164,7 +168,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         if (kind == Kind.UNKNOWN) continue;
         if (kind != Kind.VARINT) return fail(Status.MALFORMED, message, field);
         if (roleIn(entry) == Role.ROLE_UNSPECIFIED) continue;
-        if (keepsKeys && roleIn(entry) != Role.REGION_VERSION) continue;
+        if (keepsKeys && !isAlwaysJudged(roleIn(entry))) continue;
         level.field.set(at, 0, valueAt, p);
         status = onNumber(level, entry, field, value);
         break;
@@ -193,7 +197,11 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         const isRight = kind == Kind.UNKNOWN || kind == (isWide ? Kind.FIXED64 : Kind.FIXED32);
         if (size > end - p || !isRight) return fail(Status.MALFORMED, message, field);
         p += size;
-        continue;
+        if (roleIn(entry) == Role.ROLE_UNSPECIFIED) continue;
+        level.field.set(at, 0, valueAt, p);
+        status = fixed(roleIn(entry), level.field);
+        if (status != Status.OK) fail(status, message, field);
+        break;
       }
       case START_GROUP:
       case END_GROUP:
@@ -206,17 +214,26 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
   }
   fieldCount += fields;
   if (fieldCount > MAX_FIELDS) return fail(Status.TOO_MANY_FIELDS, message, 0);
-  if (keepsKeys || endsPlainly(flags, self, seen)) return Status.OK;
+  if (keepsKeys)
+    return flags & ANY_NUMBER && current.direction == Direction.REQUEST
+      ? endNumbers(level, flags)
+      : Status.OK;
+  if (endsPlainly(flags, self, seen)) return Status.OK;
   level.seen = seen;
   return endMessage(level, flags);
 }
 
-/** Walks a message of tenant 0 that passes unread but for the versions of regions in it. */
-function walkVersions(message: u32, p: usize, end: usize, depth: i32): Status {
+/** Walks a message of tenant 0 that passes unread but for the versions of regions in it, and for numbers that the store cannot take. */
+function walkNumbers(message: u32, p: usize, end: usize, depth: i32): Status {
   keepsKeys = true;
   const status = walk(message, p, end, depth);
   keepsKeys = false;
   return status;
+}
+
+/** True for roles of numbers that are judged where keys are kept. */
+function isAlwaysJudged(role: u32): bool {
+  return role >= Role.ONE_OF || (role == Role.REGION_VERSION && current.walksContexts);
 }
 
 /** True when answers of a batch are told apart by their ids. @inline */
@@ -252,6 +269,9 @@ function onNumber(level: Level, entry: u32, field: u32, value: u64): Status {
   else if (role == Role.COP_TYPE) level.copType = value;
   else if (role == Role.BATCH_IDS) {
     if (current.isMeasured) sawId(value);
+  } else if (role >= Role.ONE_OF) {
+    const status = bounded(entry, level.field, value);
+    if (status != Status.OK) return fail(status, level.message, field);
   } else {
     const status =
       entry & Entry.REPEATED ? listed(role, level.field, value) : scalar(role, level.field, value);

@@ -60,6 +60,10 @@ export namespace Flag {
   export const WATCH: u32 = 134217728;
   /** may say that a watch of etcd has begun or ended */
   export const WATCH_ANSWER: u32 = 268435456;
+  /** the number in the end field must not be 0, which it is when absent */
+  export const NOT_ZERO: u32 = 536870912;
+  /** holds the time in the end field against that in the start field */
+  export const TIMES: u32 = 1073741824;
 }
 
 export namespace Kind {

@@ -1,6 +1,6 @@
 /** Reads the generated wire tables. Only this file knows their layout. `bits.ts` names their bits. */
 import { Entry, Flag } from './bits';
-import { FAR, FIELD_NAMES, FIELD_NAMES_FROM, FIELDS, MESSAGES, SHAPES } from './table';
+import { FAR, FIELD_NAMES, FIELD_NAMES_FROM, FIELDS, LIMITS, MESSAGES, SHAPES } from './table';
 
 export { Entry, Flag, Kind } from './bits';
 
@@ -14,6 +14,9 @@ const ANY_ACT: u32 = ANY_ACT_IN_CONTEXT | Flag.ACTS_BY_ID;
 /** Flags that need work before the first field. */
 export const ANY_BEGINNING: u32 =
   Flag.OWNERS | ANY_NEED | ANY_ACT_IN_CONTEXT | Flag.SERVICE | Flag.HAS_CONTEXT | Flag.CONTEXT | Flag.BATCH;
+
+/** Flags of requests whose numbers are judged together. */
+export const ANY_NUMBER: u32 = Flag.NOT_ZERO | Flag.TIMES;
 
 /** Flags that need work after the last field. */
 export const ANY_ENDING: u32 =
@@ -31,7 +34,8 @@ export const ANY_ENDING: u32 =
   Flag.GROUP_SETTINGS |
   Flag.WATCH_ANSWER |
   Flag.CHECKSUM_RULE |
-  Flag.ERRORS;
+  Flag.ERRORS |
+  ANY_NUMBER;
 
 /** The role in a field's entry. @inline */
 export function roleIn(entry: u32): u32 {
@@ -51,6 +55,21 @@ export function errorClassIn(entry: u32): u32 {
 /** The message in a field's entry; 0 for one that is not read. @inline */
 export function messageIn(entry: u32): u32 {
   return entry >> Entry.MESSAGE_SHIFT;
+}
+
+/** True when a number of ONE_OF with this entry may have this value. @inline */
+export function isAllowed(entry: u32, value: u64): bool {
+  return value < 15 && ((entry >> (Entry.MESSAGE_SHIFT + <u32>value)) & 1) != 0;
+}
+
+/** The place of the limit of a number with this entry. @inline */
+export function limitPlaceIn(entry: u32): u32 {
+  return entry >> Entry.MESSAGE_SHIFT;
+}
+
+/** The limit at a place. @inline */
+export function limitAt(place: u32): u64 {
+  return load<u64>(LIMITS + ((<usize>place) << 3));
 }
 
 /** The record of a message, for the functions below. @inline */

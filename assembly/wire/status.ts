@@ -47,6 +47,9 @@ export const enum Status {
   /** A service safe point has a name that PD would not keep, or none. */
   SERVICE_ID,
 
+  /** A number or an enum has a value that no client sends, and on which TiKV or PD could stop for all tenants. */
+  VALUE_OUTSIDE,
+
   /** Rewriting one message would take more memory than one event may. */
   TOO_MANY_CHANGES,
 

@@ -15,12 +15,7 @@ import type { Target } from './target.ts';
 
 const MAX_BYTES = 64 * 1024;
 /** Methods whose messages hold most of all others; they come more often. */
-const LARGE = [
-  '/tikvpb.Tikv/BatchCommands',
-  '/etcdserverpb.KV/Txn',
-  '/tikvpb.Tikv/Coprocessor',
-  '/tikvpb.Tikv/CoprocessorStream',
-];
+const LARGE = ['/tikvpb.Tikv/BatchCommands', '/etcdserverpb.KV/Txn', '/tikvpb.Tikv/Coprocessor'];
 
 export function pickMethod(world: World, random: Random): JudgedMethod {
   const large = world.schema.methods.filter((method) => LARGE.includes(method.path));

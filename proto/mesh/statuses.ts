@@ -162,6 +162,17 @@ const MESSAGES = [
     remedy: 'Developers of the client: choose another name.',
   },
   {
+    code: 'VALUE_OUTSIDE',
+    sentence:
+      'a number or an enum has a value on which TiKV or PD could stop; send one that the method serves',
+    grpc: 'INVALID_ARGUMENT',
+    http: 400,
+    single: true,
+    means:
+      'A number or an enum has a value that no client sends, and on which TiKV or PD could stop for all tenants.',
+    remedy: 'Developers of the client: send a value that docs/surface.md lists for the field.',
+  },
+  {
     code: 'TOO_MANY_CHANGES',
     sentence: 'the message holds more keys and ranges than can be rewritten at once; send less at once',
     grpc: 'RESOURCE_EXHAUSTED',

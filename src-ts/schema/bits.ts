@@ -39,6 +39,8 @@ const FLAGS = {
   ERRORS: 'may say what went wrong, in a field of an error class',
   WATCH: 'begins a watch of etcd',
   WATCH_ANSWER: 'may say that a watch of etcd has begun or ended',
+  NOT_ZERO: 'the number in the end field must not be 0, which it is when absent',
+  TIMES: 'holds the time in the end field against that in the start field',
 } as const;
 
 type Flags = Readonly<Record<keyof typeof FLAGS, number>>;
@@ -61,6 +63,7 @@ export const Entry = {
   PACKABLE: 1 << 13,
   ERROR_SHIFT: 14,
   ERROR_MASK: 7,
+  /** In fields with a message, its id; in those of ONE_OF a bit for each value that passes; in those with a limit its place in LIMITS. */
   MESSAGE_SHIFT: 17,
 } as const;
 

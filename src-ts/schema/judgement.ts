@@ -34,6 +34,10 @@ export interface JudgedField {
   readonly requires: boolean;
   /** A name of mesh.ErrorClass: what the field of an answer says went wrong. */
   readonly error: string;
+  /** The highest value that passes, of AT_MOST and CAPPED. */
+  readonly limit: bigint | undefined;
+  /** The values that pass, of ONE_OF. */
+  readonly allowed: readonly number[];
   /** Full name of the message in this field; undefined for scalars and for messages that are not read. */
   readonly message: string | undefined;
 }
@@ -93,9 +97,17 @@ const NO_ERROR = 'ERROR_UNSPECIFIED';
 const STRINGS = [ScalarType.BYTES, ScalarType.STRING];
 const UNSIGNED = [ScalarType.UINT32, ScalarType.UINT64];
 const SIGNED = [ScalarType.INT32, ScalarType.INT64];
+const NUMBERS = [...UNSIGNED, ...SIGNED];
+/** Values of ONE_OF lie in the 15 bits that an entry has for them. */
+const MAX_ALLOWED = 15;
 
 /** The types that may carry a role, as the walker handles them. A role that is missing here goes on bytes and strings. */
 const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?: true }> = {
+  ANY_VALUE: { scalars: [...NUMBERS, ScalarType.BOOL], enums: true },
+  ONE_OF: { scalars: NUMBERS, enums: true },
+  AT_MOST: { scalars: NUMBERS },
+  CAPPED: { scalars: NUMBERS },
+  AMOUNT: { scalars: [ScalarType.DOUBLE] },
   DROP: { scalars: [...STRINGS, ...SIGNED], messages: true },
   EMPTIED: { messages: true },
   REVERSE: { scalars: [ScalarType.BOOL] },
@@ -151,7 +163,7 @@ const SINGLE = new Set([
 ]);
 
 /** Roles that a list of numbers may have. The walker reads such a list packed or not. */
-const LISTED = new Set(['BATCH_IDS', 'REGION_ACT']);
+const LISTED = new Set(['BATCH_IDS', 'REGION_ACT', 'ANY_VALUE']);
 
 class Options {
   readonly roles: DescEnum;
@@ -187,6 +199,14 @@ class Options {
 
   errorOf(field: DescField): string {
     return nameOf(this.errors, Number(this.get(field, 'error') ?? 0));
+  }
+
+  limitOf(field: DescField): bigint | undefined {
+    return this.get(field, 'limit') as bigint | undefined;
+  }
+
+  allowedOf(field: DescField): number[] {
+    return (this.get(field, 'allowed') ?? []) as number[];
   }
 
   has(element: DescField | DescMessage, option: string): boolean {
@@ -270,7 +290,7 @@ export function judge(registry: FileRegistry): Judgement {
 
   for (const file of registry.files)
     for (const message of file.messages) if (options.has(message, 'root')) visit(message);
-  problems.push(...untellable(messages));
+  problems.push(...untellable(messages), ...unjudged(methods, messages));
 
   if (problems.length > 0) throw new Error(`proto/ is not complete:\n  ${problems.join('\n  ')}`);
   return {
@@ -333,7 +353,9 @@ function judgeMessage(message: DescMessage, options: Options, problems: string[]
       problems.push(`${name}: maps and groups cannot be walked`);
       continue;
     }
-    const problem = objection(field, kind, role);
+    const limit = options.limitOf(field);
+    const allowed = options.allowedOf(field);
+    const problem = objection(field, kind, role) ?? objectionToBounds(role, limit, allowed);
     if (problem !== undefined) problems.push(`${name} ${problem}`);
     if (SINGLE.has(role) && (seen.has(role) || (field.fieldKind === 'list' && role !== 'BATCH_IDS')))
       problems.push(`${name}: a message has one field of role ${role} at most`);
@@ -362,6 +384,8 @@ function judgeMessage(message: DescMessage, options: Options, problems: string[]
       refusal: options.has(field, 'refusal'),
       requires: options.has(field, 'requires'),
       error,
+      limit,
+      allowed,
       message: read ? field.message?.typeName : undefined,
     });
   }
@@ -400,6 +424,25 @@ function untellable(messages: ReadonlyMap<string, JudgedMessage>): string[] {
     .map(({ name }) => `the response to ${name} in a batch has no field that takes a refusal`);
 }
 
+/** Numbers of requests without a role: TiKV or PD could stop on a value that nobody has thought of. */
+function unjudged(
+  methods: readonly JudgedMethod[],
+  messages: ReadonlyMap<string, JudgedMessage>,
+): string[] {
+  const requests = new Set<string>();
+  const visit = (name: string | undefined): void => {
+    if (name === undefined || requests.has(name)) return;
+    requests.add(name);
+    for (const field of messages.get(name)?.fields ?? []) visit(field.message);
+  };
+  for (const { request } of methods) visit(request);
+  return [...requests].flatMap((name) =>
+    (messages.get(name)?.fields ?? [])
+      .filter(({ role, kind }) => role === UNSPECIFIED && kind !== Kind.MESSAGE && kind !== Kind.BYTES)
+      .map((field) => `${name}.${field.name} (${field.type}) is a number of a request and has no role`),
+  );
+}
+
 /** What is wrong with this role on this field; undefined when it is right. */
 function objection(field: DescField, kind: Kind, role: string): string | undefined {
   if (role === UNSPECIFIED) return kind === Kind.BYTES ? `(${typeOf(field)}) has no role` : undefined;
@@ -416,6 +459,21 @@ function objection(field: DescField, kind: Kind, role: string): string | undefin
   if (field.fieldKind === 'list' && numbers && !LISTED.has(role))
     return `is a list of numbers and cannot have the role ${role}`;
   return undefined;
+}
+
+/** What is wrong with the values that a role lets pass; undefined when nothing is. */
+function objectionToBounds(
+  role: string,
+  limit: bigint | undefined,
+  allowed: readonly number[],
+): string | undefined {
+  if ((role === 'AT_MOST' || role === 'CAPPED') !== (limit !== undefined))
+    return limit === undefined ? `has the role ${role} and needs a limit` : `is ${role} and needs no limit`;
+  if ((role === 'ONE_OF') !== allowed.length > 0)
+    return allowed.length === 0 ? 'has the role ONE_OF and allows nothing' : `is ${role} and needs no allowed`;
+  return allowed.every((value) => value < MAX_ALLOWED)
+    ? undefined
+    : `allows a value of ${MAX_ALLOWED} or more`;
 }
 
 function typeOf(field: DescField): string {

@@ -52,6 +52,8 @@ const ENDINGS: Record<string, number> = {
   CHECKSUM_RULE: Flag.CHECKSUM_RULE,
   WATCH: Flag.WATCH,
   WATCH_ANSWER: Flag.WATCH_ANSWER,
+  TXN_TIMES: Flag.TIMES,
+  CPU_TIMES: Flag.TIMES,
 };
 const ACTS: Record<string, number> = {
   NEVER: 0,
@@ -64,6 +66,7 @@ const REFUSAL_KINDS: Record<string, number> = {
   'errorpb.Error': Refusal.REGION_ERROR,
 };
 
+const ANY_VALUE = 'ANY_VALUE';
 const ETCD_KEYS = ['ETCD_KEY', 'ETCD_READ_KEY'];
 const STARTS = [
   'API_VERSION',
@@ -81,6 +84,8 @@ export interface Layout {
   readonly shapes: readonly number[];
   readonly fields: readonly number[];
   readonly far: readonly number[];
+  /** The limits of fields, each once. */
+  readonly limits: readonly bigint[];
   readonly methods: readonly number[];
   /** By command of BatchCommands. */
   readonly commandKinds: readonly number[];
@@ -122,6 +127,7 @@ export function layOut(judgement: Judgement): Layout {
   const placeOf = (text: string): number => must(texts.places.get(text), text);
   const shapes = new Shapes();
   const far: number[] = [];
+  const limits = [...new Set(judgement.messages.flatMap(limitsOf))];
 
   const near: number[][] = [];
   const rest = judgement.messages.map((message) => {
@@ -129,9 +135,11 @@ export function layOut(judgement: Judgement): Layout {
     const entries: number[] = [];
     const item = far.length / FAR_WORDS;
     for (const field of message.fields) {
-      const role = must(judgement.roles.get(field.role), field.role);
+      // What passes at any value needs no work.
+      const role = field.role === ANY_VALUE ? 0 : must(judgement.roles.get(field.role), field.role);
       const error = must(judgement.errors.get(field.error), field.error);
-      const entry = entryOf(field, role, idOf(field.message), error);
+      const within = idOf(field.message) | allowedIn(field) | Math.max(limits.indexOf(field.limit ?? -1n), 0);
+      const entry = entryOf(field, role, within, error);
       if (field.number < FIRST_FAR_FIELD) entries[field.number - 1] = entry;
       else far.push(field.number, entry);
       fits(field.number, LAST_FAR_FIELD, `${message.name}.${field.name}`);
@@ -177,13 +185,14 @@ export function layOut(judgement: Judgement): Layout {
     shapes: shapes.words,
     fields: [0, ...fields],
     far: [0, 0, ...far],
+    limits,
     methods,
     commandKinds,
     statuses,
     fieldNames: fieldNames.flat(),
     fieldNamesFrom,
   };
-  const words = laid.shapes.length + laid.fields.length + laid.far.length;
+  const words = laid.shapes.length + laid.fields.length + laid.far.length + limits.length * 2;
   const bytes = words * 4 + (messages.length + methods.length + statuses.length) * 2 + commandKinds.length + texts.bytes.length;
   const http = layOutHttp(placeOf);
   return { ...laid, http, texts, names, bytes };
@@ -210,8 +219,9 @@ class Shapes {
   private readonly ids = new Map([['0 0', 0]]);
 
   idOf(message: JudgedMessage): number {
-    const start = required(message) ?? exactKey(message) ?? fieldWith(message, STARTS);
-    const end = fieldWith(message, ENDS);
+    const [first, second] = timesOf(message);
+    const start = required(message) ?? first ?? exactKey(message) ?? fieldWith(message, STARTS);
+    const end = second ?? notZero(message) ?? fieldWith(message, ENDS);
     fits(Math.max(start, end), MAX_FIELD_NUMBER_IN_SHAPE, message.name);
     const words = [flagsOf(message), (start | (end << 8) | (refusalOf(message) << 16)) >>> 0];
     const known = this.ids.get(words.join(' '));
@@ -240,6 +250,30 @@ function overlay(lists: readonly (readonly number[])[]): { all: number[]; places
     places[i] = at;
   }
   return { all, places };
+}
+
+function limitsOf(message: JudgedMessage): bigint[] {
+  return message.fields.flatMap(({ limit }) => (limit === undefined ? [] : [limit]));
+}
+
+/** The values that pass, a bit for each. */
+function allowedIn({ allowed }: JudgedField): number {
+  return allowed.reduce((bits, value) => bits | (1 << value), 0);
+}
+
+/** The fields that say when a transaction began and committed; all CPU time and that of SQL. */
+function timesOf({ ending, fields }: JudgedMessage): number[] {
+  const isTime: Record<string, (field: JudgedField) => boolean> = {
+    TXN_TIMES: ({ role }) => role === 'TIMESTAMP',
+    CPU_TIMES: ({ name }) => name.endsWith('cpu_time_ms'),
+  };
+  return fields.filter(isTime[ending] ?? (() => false)).map(({ number }) => number);
+}
+
+/** The field whose absence, which is 0, does not pass. Lenient messages are tipb's, where absence is no 0. */
+function notZero(message: JudgedMessage): number | undefined {
+  if (message.lenient) return undefined;
+  return message.fields.find(({ role, allowed }) => role === 'ONE_OF' && !allowed.includes(0))?.number;
 }
 
 function must<T>(value: T | undefined, what: string): T {
@@ -294,6 +328,7 @@ export function flagsOf(message: JudgedMessage): number {
   if (contextOf(message)?.number === 1) flags |= Flag.HAS_CONTEXT;
   if (required(message) !== undefined) flags |= Flag.REQUIRED_LIST;
   if (message.fields.some(({ error }) => error !== 'ERROR_UNSPECIFIED')) flags |= Flag.ERRORS;
+  if (notZero(message) !== undefined) flags |= Flag.NOT_ZERO;
   return flags;
 }
 
@@ -309,9 +344,10 @@ function refusalOf(message: JudgedMessage): number {
   return field.number | (kind << 8);
 }
 
-function entryOf(field: JudgedField, role: number, message: number, error: number): number {
+/** `within`: the message in the field, or what says which numbers pass. */
+function entryOf(field: JudgedField, role: number, within: number, error: number): number {
   const scalar = field.kind !== Kind.BYTES && field.kind !== Kind.MESSAGE;
-  let entry = role | (field.kind << Entry.KIND_SHIFT) | (message << Entry.MESSAGE_SHIFT);
+  let entry = role | (field.kind << Entry.KIND_SHIFT) | (within << Entry.MESSAGE_SHIFT);
   entry |= error << Entry.ERROR_SHIFT;
   if (field.repeated) entry |= Entry.REPEATED;
   if (field.essential) entry |= Entry.ESSENTIAL;

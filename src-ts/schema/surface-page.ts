@@ -39,7 +39,7 @@ export async function surfacePage(judgement: Judgement): Promise<string> {
     '',
     table(['role', 'fields'], [...totals.roles.map(([name, n]) => [name, n]), ['all', totals.withRole]]),
     '',
-    `${judgement.messages.length} messages are walked. ${totals.walked} of their fields hold a message that is walked in turn, ${totals.plain} a number without a role.`,
+    `${judgement.messages.length} messages are walked. ${totals.walked} of their fields hold a message that is walked in turn, ${totals.plain} a number of an answer.`,
     `${totals.unclassified.length} unclassified.`,
     '',
     '## Methods',
@@ -53,7 +53,7 @@ export async function surfacePage(judgement: Judgement): Promise<string> {
     '',
     '## Messages',
     '',
-    'Those that a mapped method reaches. A field without a role is a number that passes as it is, or a message that is walked.',
+    'Those that a mapped method reaches. A field without a role is a number of an answer, which passes as it is, or a message that is walked.',
     '',
     ...judgement.messages.flatMap(messageSection),
   ].join('\n');
@@ -101,6 +101,8 @@ const ENDINGS: Record<string, string> = {
   GROUP_SETTINGS: 'Refused without the settings on which PD relies',
   CHECKSUM_RULE: "Gets the rule by which keys count as the client's own",
   WATCH: "Counts against the tenant's limit of watches",
+  TXN_TIMES: 'Refused with keys and no start, and with a commit before the start',
+  CPU_TIMES: 'The CPU time of SQL is lowered to all CPU time',
 };
 
 const ACTS: Readonly<Record<string, string>> = {
@@ -132,9 +134,15 @@ function fieldRow(field: JudgedField): Cell[] {
     field.name,
     field.number,
     field.repeated ? `repeated ${type}` : type,
-    field.role === UNSPECIFIED ? '' : field.role,
+    field.role === UNSPECIFIED ? '' : `${field.role}${boundsOf(field)}`,
     notes.join('; '),
   ];
+}
+
+/** The values that pass. */
+function boundsOf({ limit, allowed }: JudgedField): string {
+  if (limit !== undefined) return ` ${limit}`;
+  return allowed.length === 0 ? '' : ` ${allowed.join(', ')}`;
 }
 
 function endpointRow({ method, path, decision, query, body, answer, text, because }: Endpoint): Cell[] {

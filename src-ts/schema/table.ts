@@ -19,6 +19,7 @@ const NAMED: readonly (readonly [string, string])[] = [
   ['BATCH_REQUEST', 'tikvpb.BatchCommandsRequest.Request'],
   ['BATCH_RESPONSE', 'tikvpb.BatchCommandsResponse.Response'],
   ['DAG_REQUEST', 'tipb.DAGRequest'],
+  ['ANALYZE_REQUEST', 'tipb.AnalyzeReq'],
   ['CHECKSUM_REQUEST', 'tipb.ChecksumRequest'],
   ['RESOURCE_GROUP', 'resource_manager.ResourceGroup'],
   ['GET_REGION_RESPONSE', 'pdpb.GetRegionResponse'],
@@ -45,11 +46,13 @@ const SHAPES_DOC = `/**
  */`;
 const FIELDS_DOC = `/**
  * The near fields of a message: one u32 per number from 0 to the last near one, messages that are alike laid over each other:
- * role:8 | kind:3 | repeated:1 | essential:1 | packable:1 | ErrorClass:3 | message id:15, from the lowest bit up
+ * role:8 | kind:3 | repeated:1 | essential:1 | packable:1 | ErrorClass:3 | 15, from the lowest bit up. The last 15 bits: the message's id,
+ * the values that pass (ONE_OF), or the place of the limit in LIMITS
  *
  * The entry of number 0 may be another message's.
  */`;
 const FAR_DOC = `/** The few fields with high numbers. 8 bytes per item: number:16 | 1 when it is its message's last:16 | entry as in FIELDS:32 */`;
+const LIMITS_DOC = `/** The highest values of fields with a limit. */`;
 const METHODS_DOC = `/**
  * ${METHOD_WORDS * 2} bytes per method, in the order of their hashes:
  * FNV-1a hash of the path:32 | place of the path in the texts:16 | place of the reason:16 |
@@ -86,6 +89,7 @@ export async function tableText(judgement: Judgement, layout: Layout): Promise<s
     data('SHAPES', 'u32', layout.shapes, SHAPES_DOC),
     data('FIELDS', 'u32', layout.fields, FIELDS_DOC),
     data('FAR', 'u32', layout.far, FAR_DOC),
+    data('LIMITS', 'u64', layout.limits, LIMITS_DOC),
     data('METHODS', 'u16', layout.methods, METHODS_DOC),
     data('COMMAND_CALLS', 'u8', layout.commandKinds, COMMAND_CALLS_DOC),
     data('STATUSES', 'u16', layout.statuses, STATUSES_DOC),

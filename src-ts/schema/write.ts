@@ -14,8 +14,8 @@ export function namespace(name: string, values: readonly (readonly [string, numb
 
 export function data(
   name: string,
-  type: 'u8' | 'u16' | 'u32',
-  values: readonly number[],
+  type: 'u8' | 'u16' | 'u32' | 'u64',
+  values: readonly (number | bigint)[],
   doc: string,
 ): string {
   return `${doc}\nexport const ${name}: usize = memory.data<${type}>([${values.join(', ')}]);\n`;

@@ -305,7 +305,7 @@ describe('writes', () => {
         ['kvrpcpb.PessimisticLockRequest', 'kvrpcpb.PessimisticLockResponse'],
         {
           context,
-          mutations: [{ op: 4, key: foreign }],
+          mutations: [{ op: 5, key: foreign }],
           primaryLock: foreign,
           startVersion,
           forUpdateTs: startVersion,

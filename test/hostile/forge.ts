@@ -59,12 +59,17 @@ const MAX_DEPTH = 4;
 /** In place of a field's name: all of them are forged at once. */
 export const EVERY = 'every field';
 const CONTEXT = 'kvrpcpb.Context';
+const double = (value: number): Uint8Array => {
+  const bytes = new DataView(new ArrayBuffer(8));
+  bytes.setFloat64(0, value, true);
+  return new Uint8Array(bytes.buffer);
+};
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 const isKeyRole = (role: string): boolean => /^(KEY|RANGE|REWRITE)/.test(role);
 const isPlaceRole = (role: string): boolean => /^(ENC|PLACE)_/.test(role);
-/** Numbers without a role that name things all the same. */
+/** Numbers that pass at any value and name things all the same. */
 const isId = ({ name, role, kind }: JudgedField): boolean =>
-  role === 'ROLE_UNSPECIFIED' && kind === Kind.VARINT && /(^|_)ids?$/.test(name) && name !== 'cluster_id';
+  role === 'ANY_VALUE' && kind === Kind.VARINT && /(^|_)ids?$/.test(name) && name !== 'cluster_id';
 
 /** Keys of somebody else, of the store as a whole, and what is no key at all. */
 function keyValues({ space, key, victims }: Attacker): [name: string, key: Uint8Array][] {
@@ -224,7 +229,15 @@ function valuesOf(field: JudgedField, attacker: Attacker): Value[] {
         ['no plan', text('no plan')],
         ['no bytes', EMPTY],
       ];
+    case 'ONE_OF':
+      return numbers(...Array.from({ length: 16 }, (_, i) => BigInt(i)), (1n << 32n) | 3n, MAX_U64);
+    case 'AT_MOST':
+    case 'CAPPED':
+      return numbers(0n, 1n, field.limit!, field.limit! + 1n, 1n << 31n, 1n << 63n, MAX_U64);
+    case 'AMOUNT':
+      return [NaN, Infinity, -Infinity, -1, 1e300].map((value) => [String(value), double(value)]);
     case 'ROLE_UNSPECIFIED':
+    case 'ANY_VALUE':
       return [];
     default:
       return field.kind === Kind.BYTES
@@ -312,7 +325,12 @@ export class Forger {
   private forgedNode(field: JudgedField, value: Uint8Array | bigint): Node {
     if (field.kind === Kind.FIXED64 || field.kind === Kind.FIXED32) {
       const wire = field.kind === Kind.FIXED64 ? Wire.FIXED64 : Wire.FIXED32;
-      return node(field.number, wire, { bytes: new Uint8Array(field.kind === Kind.FIXED64 ? 8 : 4).fill(7) });
+      return node(field.number, wire, {
+        bytes:
+          value instanceof Uint8Array && value.length === 8
+            ? value
+            : new Uint8Array(field.kind === Kind.FIXED64 ? 8 : 4).fill(7),
+      });
     }
     return this.valueNode(field.number, value);
   }
@@ -333,7 +351,7 @@ export class Forger {
       const { role } = field;
       return valuesOf(field, this.attacker).map(([value, is]) => ({
         field: field.name,
-        role: role === 'ROLE_UNSPECIFIED' ? 'an id' : role,
+        role: role === 'ANY_VALUE' ? 'an id' : role,
         value,
         nodes: within(this.forgedNode(field, is)),
       }));
@@ -422,6 +440,8 @@ export class Forger {
         return 1n;
       case 'COP_TYPE':
         return DAG_REQUEST;
+      case 'ONE_OF':
+        return BigInt(field.allowed[0]!);
       case 'DAG':
         return scanOf(TABLE, 1);
       default:
@@ -447,11 +467,12 @@ export class Forger {
         });
       else if (field.message === undefined) {
         // Roles with other values keep their good ones: what a store reads first must not be what it turns away.
-        const value = /^(READ_TIMESTAMP|TIMESTAMP|API|KEYSPACE|COP_TYPE|REGION_VERSION|BATCH_IDS)/.test(
-          field.role,
-        )
-          ? undefined
-          : valuesOf(field, only)[field.role.endsWith('_END') ? 2 : 0]?.[1];
+        const value =
+          /^(READ_TIMESTAMP|TIMESTAMP|API|KEYSPACE|COP_TYPE|REGION_VERSION|BATCH_IDS|ONE_OF|AT_MOST|CAPPED|AMOUNT)/.test(
+            field.role,
+          )
+            ? undefined
+            : valuesOf(field, only)[field.role.endsWith('_END') ? 2 : 0]?.[1];
         made = value === undefined ? this.goodField(field, name, depth) : this.forgedNode(field, value);
       }
       if (made === undefined) continue;

@@ -51,7 +51,7 @@ const REFUSED: [string, string, Fields, (response: Fields) => unknown, RegExp][]
   [
     'a pessimistic lock',
     'PessimisticLock',
-    { mutations: [{ key: FOREIGN }], primaryLock: OWN },
+    { mutations: [{ op: 5, key: FOREIGN }], primaryLock: OWN },
     (r) => r['errors'][0].abort,
     /key range/,
   ],

@@ -60,7 +60,7 @@ const PREWRITE: [string, Fields] = [
 ];
 const LOCK: [string, Fields] = [
   'PessimisticLock',
-  { context: CONTEXT, mutations: [{ key: KEY }], primaryLock: KEY, startVersion: TS },
+  { context: CONTEXT, mutations: [{ op: 5, key: KEY }], primaryLock: KEY, startVersion: TS },
 ];
 const COMMIT: [string, Fields] = [
   'Commit',

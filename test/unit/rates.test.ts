@@ -111,7 +111,7 @@ describe('requests of a batch', () => {
     ['BatchGet', { keys: [KEY], version: 5n }],
     ['Coprocessor', { tp: 104n }],
     ['Prewrite', { mutations: [{ key: KEY }], primaryLock: KEY, startVersion: 5n }],
-    ['PessimisticLock', { mutations: [{ key: KEY }], primaryLock: KEY, startVersion: 5n }],
+    ['PessimisticLock', { mutations: [{ op: 5, key: KEY }], primaryLock: KEY, startVersion: 5n }],
   ])('%s takes the region error', (name, fields) => {
     const filter = started({ requestsPerSecond: 1 });
     const stream = filter.open(ALPHA, callHeaders(BATCH));

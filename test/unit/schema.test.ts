@@ -92,6 +92,26 @@ function entry(message: string, number: number): number {
   }
 }
 
+/** What an entry says of the message in its field, or of the numbers that pass. */
+function within(found: number): string {
+  const rest = found >>> Entry.MESSAGE_SHIFT;
+  switch (found & 0xff) {
+    case judgement.roles.get('ONE_OF'):
+      return Array.from({ length: 15 }, (_, i) => i)
+        .filter((i) => (rest >> i) & 1)
+        .join(' ');
+    case judgement.roles.get('AT_MOST'):
+    case judgement.roles.get('CAPPED'):
+      return String(layout.limits[rest]);
+    default:
+      return layout.names[rest] ?? '';
+  }
+}
+
+function boundsOf({ limit, allowed }: JudgedField): string {
+  return limit === undefined ? allowed.join(' ') : String(limit);
+}
+
 /** Finds a path as the filter does. */
 function slotOf(path: string): number[] | undefined {
   const hash = fnv1a(new TextEncoder().encode(path));
@@ -184,14 +204,15 @@ describe('generated table', () => {
         const e = entry(message.name, number);
         const flags = [e & Entry.REPEATED, e & Entry.ESSENTIAL].map((bit) => Number(bit !== 0));
         flags.push((e >>> Entry.ERROR_SHIFT) & Entry.ERROR_MASK);
-        return [number, e & 0xff, (e >>> 8) & 7, layout.names[e >>> Entry.MESSAGE_SHIFT], ...flags].join();
+        return [number, e & 0xff, (e >>> 8) & 7, within(e), ...flags].join();
       });
       const judged = numbers.map((number) => {
         const f = message.fields.find((g) => g.number === number);
-        const role = f ? judgement.roles.get(f.role) : 0;
+        // What passes at any value needs no work.
+        const role = f && f.role !== 'ANY_VALUE' ? judgement.roles.get(f.role) : 0;
         const flags = [Number(f?.repeated ?? 0), Number(f?.essential ?? 0)];
         flags.push(judgement.errors.get(f?.error ?? '') ?? 0);
-        return [number, role, f?.kind ?? 0, f?.message ?? '', ...flags].join();
+        return [number, role, f?.kind ?? 0, (f && (f.message ?? boundsOf(f))) ?? '', ...flags].join();
       });
       expect(laidOut).toEqual(judged);
     }
@@ -225,7 +246,9 @@ describe('generated table', () => {
     ['kvrpcpb.GetRequest', EXACT_KEY | TXN | HAS_CONTEXT, 2, 0],
     ['kvrpcpb.RawGetRequest', EXACT_KEY | RAW | HAS_CONTEXT, 2, 0],
     ['coprocessor.Request', COPROCESSOR | HAS_CONTEXT, 0, 0],
-    ['kvrpcpb.ResolveLockRequest', TXN | HAS_CONTEXT | OWNERS | Flag.ACTS_WITHOUT_KEYS, 0, 0],
+    ['kvrpcpb.ResolveLockRequest', TXN | HAS_CONTEXT | OWNERS | Flag.ACTS_WITHOUT_KEYS | Flag.TIMES, 2, 3],
+    ['kvrpcpb.PessimisticMutation', EXACT_KEY | Flag.NOT_ZERO, 2, 1],
+    ['tipb.AnalyzeIndexReq', LENIENT, 0, 0],
     ['kvrpcpb.FlashbackToVersionRequest', RANGE | TXN | HAS_CONTEXT | Flag.ACTS_ALWAYS, 3, 4],
     ['import_sstpb.SwitchModeRequest', TXN | Flag.REQUIRED_LIST, 2, 0],
     ['tipb.DAGRequest', LENIENT, 0, 0],
@@ -499,6 +522,31 @@ describe('incomplete annotations', () => {
       'a string field without a role',
       { decision: 'MAP', fields: [{ name: 'text', type: T.STRING }] },
       /draft\.Q\.text \(string\) has no role/,
+    ],
+    [
+      'a number of a request without a role',
+      { decision: 'MAP', fields: [{ name: 'limit', type: T.UINT32 }] },
+      /draft\.Q\.limit \(uint32\) is a number of a request and has no role/,
+    ],
+    [
+      'a double of a request without a role',
+      { decision: 'MAP', fields: [{ name: 'amount', type: T.DOUBLE }] },
+      /draft\.Q\.amount \(double\) is a number of a request and has no role/,
+    ],
+    [
+      'a limit without a value',
+      { decision: 'MAP', fields: [{ name: 'limit', type: T.UINT32, role: 'AT_MOST' }] },
+      /draft\.Q\.limit has the role AT_MOST and needs a limit/,
+    ],
+    [
+      'a choice of nothing',
+      { decision: 'MAP', fields: [{ name: 'limit', type: T.UINT32, role: 'ONE_OF' }] },
+      /draft\.Q\.limit has the role ONE_OF and allows nothing/,
+    ],
+    [
+      'a double that is no amount',
+      { decision: 'MAP', fields: [{ name: 'amount', type: T.DOUBLE, role: 'ANY_VALUE' }] },
+      /draft\.Q\.amount \(double\) cannot have the role ANY_VALUE/,
     ],
     [
       'a key that is a number',

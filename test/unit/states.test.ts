@@ -41,7 +41,7 @@ const COMMANDS: [string, Fields][] = [
   ['Scan', { startKey: KEY, version: 5n }],
   ['Coprocessor', { tp: 104n }],
   ['Prewrite', { mutations: [{ key: KEY }], primaryLock: KEY, startVersion: 5n }],
-  ['PessimisticLock', { mutations: [{ key: KEY }], primaryLock: KEY, startVersion: 5n }],
+  ['PessimisticLock', { mutations: [{ op: 5, key: KEY }], primaryLock: KEY, startVersion: 5n }],
   ['Commit', { keys: [KEY], startVersion: 5n, commitVersion: 6n }],
   ['BatchRollback', { keys: [KEY], startVersion: 5n }],
   ['CheckTxnStatus', { primaryKey: KEY, lockTs: 5n }],

@@ -64,7 +64,11 @@ describe('the page', () => {
     for (const message of judgement.messages) {
       const shown = message.fields.length > 0 ? rows(page, message.name) : [];
       expect(shown.map(([name, number, , role]) => [name, number, role])).toEqual(
-        message.fields.map((f) => [f.name, String(f.number), f.role === 'ROLE_UNSPECIFIED' ? '' : f.role]),
+        message.fields.map((f) => [
+          f.name,
+          String(f.number),
+          f.role === 'ROLE_UNSPECIFIED' ? '' : `${f.role} ${f.limit ?? f.allowed.join(', ')}`.trim(),
+        ]),
       );
     }
   });

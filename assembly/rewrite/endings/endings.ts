@@ -1,6 +1,6 @@
 /** Does what a message needs after its last field, by its flags. There is one function for each kind of ending, called in order. */
 import { apiVersion } from '../../keys/space';
-import { ANY_ACT_IN_CONTEXT, ANY_ENDING, Flag, startFieldOf } from '../../schema/messages';
+import { ANY_ACT_IN_CONTEXT, ANY_ENDING, ANY_NUMBER, Flag, startFieldOf } from '../../schema/messages';
 import { Status } from '../../wire/status';
 import * as batch from '../batch';
 import * as current from '../current';
@@ -10,6 +10,7 @@ import { sawWatch } from '../watches';
 import { addChecksumRule, addContext, addContextFields, addLease, addSafePoint } from './additions';
 import { countError } from './errors';
 import { endNames } from './names';
+import { endNumbers } from './numbers';
 import { endRange } from './range';
 import { endRegion, rememberContext } from './region';
 import { requireFields, requireSettings } from './required';
@@ -51,6 +52,10 @@ function endRequest(level: Level, flags: u32): Status {
   }
   status = requireSettings(level, flags);
   if (status != Status.OK) return status;
+  if (flags & ANY_NUMBER) {
+    status = endNumbers(level, flags);
+    if (status != Status.OK) return status;
+  }
   if (flags & ANY_ACT_IN_CONTEXT) {
     status = endRegion(level, flags);
     if (status != Status.OK) return status;

@@ -9,6 +9,7 @@ import { Regular, isRegular } from './regular';
 import { spaceSerial } from '../../keys/space';
 import { isTaggable, isTagged, tagOf } from '../../keys/table';
 import { alloc } from '../../memory/arena';
+import { limitAt } from '../../schema/messages';
 import { isSameLong } from '../../wire/bytes';
 import { readVarint, writeVarint } from '../../wire/varint';
 import { countRewrites, replace, setTouched } from '../edits';
@@ -100,6 +101,9 @@ function fits(layout: Layout, p: usize, length: usize): bool {
         break;
       case Check.READ_TIMESTAMP_OR_MAX:
         if (!isReadable(readVarint(where, p + length))) return false;
+        break;
+      case Check.AT_MOST:
+        if (readVarint(where, p + length) > limitAt(<u32>(check >> 48))) return false;
         break;
       default:
         if (!isRegular((<u32>check) & 0xffff, where, <usize>(check >> 32))) return false;

@@ -40,7 +40,7 @@ export class Layout {
     return changetype<usize>(this) + OFFSETS + ((<usize>i) << 1);
   }
 
-  /** The i-th check: kind:u16 offset:u16 length:u16 edit:u16, as one u64. Only contexts have an edit. */
+  /** The i-th check: kind:u16 offset:u16 length:u16 edit:u16, as one u64. Only contexts have an edit; for AT_MOST it is the limit's place. */
   @inline
   check(i: u32): usize {
     return changetype<usize>(this) + CHECKS + ((<usize>i) << 3);
@@ -71,6 +71,7 @@ export const enum Check {
   TIMESTAMP = 17,
   TIMESTAMP_OR_MAX = 18,
   READ_TIMESTAMP_OR_MAX = 19,
+  AT_MOST = 20,
 }
 
 /** Deepest nesting of messages in a layout. */

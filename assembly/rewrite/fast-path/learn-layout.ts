@@ -13,6 +13,8 @@ import {
   errorClassIn,
   flagsOf,
   kindIn,
+  limitAt,
+  limitPlaceIn,
   messageIn,
   recordOf,
   roleIn,
@@ -61,7 +63,8 @@ const LEARNABLE: u32 =
   Flag.HAS_CONTEXT |
   Flag.REQUIRED_LIST |
   Flag.COMMAND |
-  Flag.ERRORS;
+  Flag.ERRORS |
+  Flag.NOT_ZERO;
 
 const VECTOR: usize = 16;
 
@@ -161,7 +164,7 @@ function learn(message: u32, p: usize, end: usize, depth: i32): bool {
         break;
       case 1:
         p += 8;
-        if (!fixAll(at, value)) return false;
+        if (!fixAll(at, value) || roleIn(entry) != Role.ROLE_UNSPECIFIED) return false;
         break;
       case 2: {
         const length = <usize>readVarint(p, end);
@@ -203,6 +206,11 @@ function number(entry: u32, from: usize, to: usize): bool {
     case Role.COP_TYPE:
     case Role.EARLY_COMMIT:
       return fixAll(from, to);
+    case Role.ONE_OF:
+      return request ? fixAll(from, to) : fixLength(from, to);
+    case Role.AT_MOST:
+    case Role.CAPPED:
+      return fixLength(from, to) && (!request || limited(limitPlaceIn(entry), from, to));
     case Role.REGION_ID:
       return !request && fixLength(from, to);
     case Role.REGION_VERSION:
@@ -210,6 +218,13 @@ function number(entry: u32, from: usize, to: usize): bool {
     default:
       return false;
   }
+}
+
+/** Checks a number against its limit, unless every number of that length is below. */
+function limited(place: u32, from: usize, to: usize): bool {
+  const bits = (to - from) * 7;
+  if (bits < 64 && ((<u64>1) << (<u64>bits)) - 1 <= limitAt(place)) return true;
+  return check(Check.AT_MOST, from, (to - from) | ((<usize>place) << 16));
 }
 
 /** Learns a field of bytes, a text or a message. */

@@ -9,7 +9,7 @@ import {
   type Message,
 } from '@bufbuild/protobuf';
 import { reflect, type ReflectMessage } from '@bufbuild/protobuf/reflect';
-import type { Judgement } from '../../../src-ts/schema/judgement.ts';
+import type { JudgedField, Judgement } from '../../../src-ts/schema/judgement.ts';
 import type { Way } from '../../unit/filter.ts';
 import { concat, EMPTY, unhex } from './bytes.ts';
 import type { Random } from './random.ts';
@@ -20,16 +20,13 @@ import { etcdPrefix, storedLease, type World } from './walker.ts';
 const MAX_DEPTH = 7;
 
 export class MessageMaker {
-  private readonly roles: Map<string, Map<number, { role: string; read: boolean }>>;
+  private readonly roles: Map<string, Map<number, JudgedField>>;
   private readonly registry: FileRegistry;
 
   constructor(registry: FileRegistry, judgement: Judgement) {
     this.registry = registry;
     this.roles = new Map(
-      judgement.messages.map((message) => [
-        message.name,
-        new Map(message.fields.map((f) => [f.number, { role: f.role, read: f.message !== undefined }])),
-      ]),
+      judgement.messages.map((message) => [message.name, new Map(message.fields.map((f) => [f.number, f]))]),
     );
   }
 
@@ -48,9 +45,13 @@ export class MessageMaker {
     const view = reflect(desc, create(desc));
     const roles = this.roles.get(desc.typeName);
     for (const field of desc.fields) {
-      const role = roles?.get(field.number)?.role ?? '';
-      // An exact key that is absent is refused, and so is an absent path.
-      const needed = (role === 'KEY' && field.fieldKind !== 'list') || /^RESOURCE_(PATH|KEY)$/.test(role);
+      const judged = roles?.get(field.number);
+      const role = judged?.role ?? '';
+      // An exact key that is absent is refused, and so are an absent path and a number that must not be 0.
+      const needed =
+        (role === 'KEY' && field.fieldKind !== 'list') ||
+        /^RESOURCE_(PATH|KEY)$/.test(role) ||
+        (role === 'ONE_OF' && judged?.allowed.includes(0) === false);
       if (!needed && !random.chance(depth < 3 ? 60 : 25)) continue;
       if (field.message && (depth >= MAX_DEPTH || field.fieldKind === 'map')) continue;
       if (field.oneof && desc.fields.some((f) => f.oneof === field.oneof && view.isSet(f))) continue;
@@ -58,12 +59,14 @@ export class MessageMaker {
       for (let i = 0; i < count; i++) {
         const value = field.message
           ? this.fill(field.message, way, world, random, depth + 1)
-          : this.scalar(field, role, way, world, random);
+          : (bounded(judged, field, random) ?? this.scalar(field, role, way, world, random));
         if (field.fieldKind === 'list') view.get(field).add(value as never);
         else view.set(field, value as never);
       }
     }
     if (/^tikvpb\.BatchCommands(Request|Response)$/.test(desc.typeName)) giveIds(view, random);
+    if (desc.typeName === 'kvrpcpb.ResolveLockRequest') orderTimes(view, 'startVersion', 'commitVersion');
+    if (desc.typeName === 'kvrpcpb.TxnInfo') orderTimes(view, 'txn', 'status');
     return view;
   }
 
@@ -95,7 +98,7 @@ export class MessageMaker {
       case ScalarType.INT64:
       case ScalarType.SINT64:
       case ScalarType.SFIXED64:
-        if (role === 'COP_TYPE') return BigInt(random.pick([0, 104]));
+        if (role === 'COP_TYPE') return BigInt(random.pick([0, 102]));
         if (role === 'LEASE_TTL') return BigInt.asIntN(64, random.bigint(random.pick([16, 17, 18, 64])));
         if (role === 'LEASE_ID' || role === 'LEASE_GRANT_ID') return lease(way, world, random);
         return BigInt.asIntN(64, random.bigint(64));
@@ -190,6 +193,26 @@ export class MessageMaker {
         return random.bytes(random.chance(10) ? 200 : random.below(12));
     }
   }
+}
+
+/** A transaction begins, and commits later if at all. */
+function orderTimes(view: ReflectMessage, start: string, commit: string): void {
+  const times = view.message as unknown as Record<string, bigint>;
+  times[start] ||= 1n;
+  if (times[commit]! <= times[start]!) times[commit] = 0n;
+}
+
+/** A number that passes, where not every number does. */
+function bounded(
+  judged: JudgedField | undefined,
+  field: DescField,
+  random: Random,
+): number | bigint | undefined {
+  const { role, allowed = [], limit } = judged ?? {};
+  if (role === 'ONE_OF') return random.pick(allowed);
+  if (role !== 'AT_MOST' || limit === undefined) return undefined;
+  const value = random.bigint(64) % (limit + 1n);
+  return field.scalar === ScalarType.UINT64 || field.scalar === ScalarType.INT64 ? value : Number(value);
 }
 
 /** Every message of a batch has an id: without one nobody could tell which answer belongs to which request. */

@@ -2,7 +2,7 @@
  * What the walker must do, on decoded messages: every field by its role in proto/, nothing by position. Messages are @bufbuild/protobuf's
  * dynamic ones.
  */
-import { fromBinary, toBinary, type FileRegistry, type Message } from '@bufbuild/protobuf';
+import { fromBinary, toBinary, type DescField, type FileRegistry, type Message } from '@bufbuild/protobuf';
 import { reflect, type ReflectMessage } from '@bufbuild/protobuf/reflect';
 import type { JudgedMessage, Judgement } from '../../../src-ts/schema/judgement.ts';
 import { Status, type Way } from '../../unit/filter.ts';
@@ -143,7 +143,10 @@ export class WalkerModel {
   private walk(view: ReflectMessage, way: Way, world: World): typeof DROPPED | undefined {
     const roles = this.fields.get(view.desc.typeName);
     if (!roles) throw new Error(`no message ${view.desc.typeName}`);
-    if (ownsTheRest(world.space.choice) && this.messages.get(view.desc.typeName)?.owners) return undefined;
+    if (ownsTheRest(world.space.choice) && this.messages.get(view.desc.typeName)?.owners) {
+      if (way === 'request') this.judgeOnlyNumbers(view);
+      return undefined;
+    }
     const role = (number: number): string => roles.get(number)?.role ?? '';
     const withRole = (wanted: string) => view.fields.find((field) => role(field.number) === wanted);
     if (way === 'request') this.judgeRequest(view, world);
@@ -189,8 +192,13 @@ export class WalkerModel {
       }
       const name = role(field.number);
       if (name === '' || name === 'ROLE_UNSPECIFIED' || name === 'OPAQUE' || name === 'NAME') continue;
+      if (name === 'ANY_VALUE') continue;
       if (name === 'DROP') {
         view.clear(field);
+        continue;
+      }
+      if (isBounded(name)) {
+        if (way === 'request') this.judgeNumber(view, field);
         continue;
       }
       const isBound = /^(RANGE|ENC|PLACE)_(START|END)$/.test(name);
@@ -236,9 +244,37 @@ export class WalkerModel {
       const field = view.fields.find((f) => f.number === number);
       if (field?.fieldKind === 'scalar' && value !== undefined) view.set(field, value as never);
     }
+    if (way === 'request') judgeNumbersTogether(view);
     if (way === 'request' && view.desc.typeName === 'resource_manager.PutResourceGroupRequest')
       judgeGroup(view.message as unknown as PutGroup);
     return undefined;
+  }
+
+  /** A message of which only the numbers are judged, with all messages in it. */
+  private judgeOnlyNumbers(view: ReflectMessage): void {
+    for (const field of view.fields) {
+      if (isBounded(this.role(view.desc.typeName, field.number))) this.judgeNumber(view, field);
+      if (field.fieldKind === 'message' && view.isSet(field)) this.judgeOnlyNumbers(view.get(field));
+      if (field.fieldKind === 'list' && field.listKind === 'message')
+        for (const item of view.get(field)) this.judgeOnlyNumbers(item as ReflectMessage);
+    }
+    judgeNumbersTogether(view);
+  }
+
+  /** A number of which not every value passes; an absent one is 0. */
+  private judgeNumber(view: ReflectMessage, field: DescField): void {
+    if (field.fieldKind !== 'scalar' && field.fieldKind !== 'enum') throw new Error('lists are not bounded');
+    const judged = this.messages.get(view.desc.typeName)?.fields.find((f) => f.number === field.number);
+    const value = view.get(field);
+    if (judged?.role === 'AMOUNT') {
+      if (!(Math.abs(Number(value)) <= 2 ** 53)) view.set(field, 0);
+      return;
+    }
+    const number = BigInt.asUintN(64, BigInt(value as bigint | number));
+    const { limit, allowed, role } = judged!;
+    if (role === 'ONE_OF' ? allowed.some((one) => BigInt(one) === number) : number <= limit!) return;
+    if (role !== 'CAPPED') throw new Refused(Status.VALUE_OUTSIDE);
+    view.set(field, (typeof value === 'bigint' ? limit! : Number(limit)) as never);
   }
 
   /** Fields whose meaning hangs on each other, by number: what becomes of them once all the others are judged; undefined leaves them. */
@@ -480,6 +516,34 @@ export class WalkerModel {
 function needsOf(message: JudgedMessage | undefined): number {
   const bits: Record<string, number> = { TXN, RAW, COPROCESSOR };
   return (message?.needs ?? []).reduce((all, need) => all | bits[need]!, 0);
+}
+
+/** True for a number of which not every value passes. */
+function isBounded(role: string): boolean {
+  return ['ONE_OF', 'AT_MOST', 'CAPPED', 'AMOUNT'].includes(role);
+}
+
+/** Numbers that matter together. */
+function judgeNumbersTogether(view: ReflectMessage): void {
+  if (view.desc.typeName === 'kvrpcpb.ResolveLockRequest') {
+    const { startVersion, commitVersion, keys } = view.message as unknown as ResolveLock;
+    if (startVersion === 0n && keys.length > 0) throw new Refused(Status.VALUE_OUTSIDE);
+    if (commitVersion !== 0n && commitVersion <= startVersion) throw new Refused(Status.VALUE_OUTSIDE);
+  }
+  if (view.desc.typeName === 'kvrpcpb.TxnInfo') {
+    const { txn, status } = view.message as unknown as { txn: bigint; status: bigint };
+    if (status !== 0n && status <= txn) throw new Refused(Status.VALUE_OUTSIDE);
+  }
+  if (view.desc.typeName === 'resource_manager.Consumption') {
+    const times = view.message as unknown as { totalCpuTimeMs: number; sqlLayerCpuTimeMs: number };
+    times.sqlLayerCpuTimeMs = Math.min(times.sqlLayerCpuTimeMs, times.totalCpuTimeMs);
+  }
+}
+
+interface ResolveLock {
+  startVersion: bigint;
+  commitVersion: bigint;
+  keys: unknown[];
 }
 
 interface PutGroup {

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mesh/options.proto.
  */
 export const file_mesh_options: GenFile = /*@__PURE__*/
-  fileDesc("ChJtZXNoL29wdGlvbnMucHJvdG8SBG1lc2giCAoGVW5yZWFkKlcKBkVuZGluZxIJCgVQTEFJThAAEhIKDkdST1VQX1NFVFRJTkdTEAESEQoNQ0hFQ0tTVU1fUlVMRRACEgkKBVdBVENIEAMSEAoMV0FUQ0hfQU5TV0VSEAQqegoKRXJyb3JDbGFzcxIVChFFUlJPUl9VTlNQRUNJRklFRBAAEhAKDEVSUk9SX1JFR0lPThABEg4KCkVSUk9SX0JVU1kQAhIOCgpFUlJPUl9MT0NLEAMSEgoORVJST1JfQ09ORkxJQ1QQBBIPCgtFUlJPUl9PVEhFUhAFOkcKBWVycm9yEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxi9jgMgASgOMhAubWVzaC5FcnJvckNsYXNzUgVlcnJvcjpACgpzdGFuZHNfZm9yEh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGLyOAyABKAlSCXN0YW5kc0Zvcjo1CgRyb290Eh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGL2OAyABKAhSBHJvb3Q6RwoGZW5kaW5nEh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGL+OAyABKA4yDC5tZXNoLkVuZGluZ1IGZW5kaW5nYgZwcm90bzM", [file_google_protobuf_descriptor]);
+  fileDesc("ChJtZXNoL29wdGlvbnMucHJvdG8SBG1lc2giCAoGVW5yZWFkKnUKBkVuZGluZxIJCgVQTEFJThAAEhIKDkdST1VQX1NFVFRJTkdTEAESEQoNQ0hFQ0tTVU1fUlVMRRACEgkKBVdBVENIEAMSEAoMV0FUQ0hfQU5TV0VSEAQSDQoJVFhOX1RJTUVTEAUSDQoJQ1BVX1RJTUVTEAYqegoKRXJyb3JDbGFzcxIVChFFUlJPUl9VTlNQRUNJRklFRBAAEhAKDEVSUk9SX1JFR0lPThABEg4KCkVSUk9SX0JVU1kQAhIOCgpFUlJPUl9MT0NLEAMSEgoORVJST1JfQ09ORkxJQ1QQBBIPCgtFUlJPUl9PVEhFUhAFOkcKBWVycm9yEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxi9jgMgASgOMhAubWVzaC5FcnJvckNsYXNzUgVlcnJvcjo1CgVsaW1pdBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYvo4DIAEoBFIFbGltaXQ6OQoHYWxsb3dlZBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYv44DIAMoDVIHYWxsb3dlZDpACgpzdGFuZHNfZm9yEh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGLyOAyABKAlSCXN0YW5kc0Zvcjo1CgRyb290Eh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGL2OAyABKAhSBHJvb3Q6RwoGZW5kaW5nEh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGL+OAyABKA4yDC5tZXNoLkVuZGluZ1IGZW5kaW5nYgZwcm90bzM", [file_google_protobuf_descriptor]);
 
 /**
  * Stands for a message that nobody reads: the input and output of every method but MAP, the type of every dropped field.
@@ -67,6 +67,20 @@ export enum Ending {
    * @generated from enum value: WATCH_ANSWER = 4;
    */
   WATCH_ANSWER = 4,
+
+  /**
+   * The first timestamp is a transaction's start, and the second its commit or 0. TiKV stops on keys without a start, and on a commit before it.
+   *
+   * @generated from enum value: TXN_TIMES = 5;
+   */
+  TXN_TIMES = 5,
+
+  /**
+   * The CPU time of SQL is part of all CPU time: PD stops when it is more.
+   *
+   * @generated from enum value: CPU_TIMES = 6;
+   */
+  CPU_TIMES = 6,
 }
 
 /**
@@ -135,12 +149,29 @@ export const error: GenExtension<FieldOptions, ErrorClass> = /*@__PURE__*/
   extDesc(file_mesh_options, 0);
 
 /**
+ * Of AT_MOST and CAPPED: the highest value.
+ *
+ * @generated from extension: uint64 limit = 51006;
+ */
+export const limit: GenExtension<FieldOptions, bigint> = /*@__PURE__*/
+  extDesc(file_mesh_options, 1);
+
+/**
+ * Of ONE_OF: the values that pass, each below 15. A request that lacks the field is judged as if it had 0, but for
+ * lenient messages.
+ *
+ * @generated from extension: repeated uint32 allowed = 51007;
+ */
+export const allowed: GenExtension<FieldOptions, number[]> = /*@__PURE__*/
+  extDesc(file_mesh_options, 2);
+
+/**
  * Upstream's message that this one is a variant of: the same fields, in another place with another meaning.
  *
  * @generated from extension: string stands_for = 51004;
  */
 export const stands_for: GenExtension<MessageOptions, string> = /*@__PURE__*/
-  extDesc(file_mesh_options, 1);
+  extDesc(file_mesh_options, 3);
 
 /**
  * The filter's code walks it where no method's messages lead to it.
@@ -148,7 +179,7 @@ export const stands_for: GenExtension<MessageOptions, string> = /*@__PURE__*/
  * @generated from extension: bool root = 51005;
  */
 export const root: GenExtension<MessageOptions, boolean> = /*@__PURE__*/
-  extDesc(file_mesh_options, 2);
+  extDesc(file_mesh_options, 4);
 
 /**
  * What is held or added behind the last field, besides what the roles of its fields ask for.
@@ -156,5 +187,5 @@ export const root: GenExtension<MessageOptions, boolean> = /*@__PURE__*/
  * @generated from extension: mesh.Ending ending = 51007;
  */
 export const ending: GenExtension<MessageOptions, Ending> = /*@__PURE__*/
-  extDesc(file_mesh_options, 3);
+  extDesc(file_mesh_options, 5);
 

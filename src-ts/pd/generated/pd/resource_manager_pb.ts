@@ -6,13 +6,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_mesh_options } from "../mesh/options_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file pd/resource_manager.proto.
  */
 export const file_pd_resource_manager: GenFile = /*@__PURE__*/
-  fileDesc("ChlwZC9yZXNvdXJjZV9tYW5hZ2VyLnByb3RvEhByZXNvdXJjZV9tYW5hZ2VyIsUBCgtDb25zdW1wdGlvbhINCgVyX3JfdRgBIAEoARINCgV3X3JfdRgCIAEoARISCgpyZWFkX2J5dGVzGAMgASgBEhMKC3dyaXRlX2J5dGVzGAQgASgBEhkKEXRvdGFsX2NwdV90aW1lX21zGAUgASgBEh0KFXNxbF9sYXllcl9jcHVfdGltZV9tcxgGIAEoARIZChFrdl9yZWFkX3JwY19jb3VudBgHIAEoARIaChJrdl93cml0ZV9ycGNfY291bnQYCCABKAFiBnByb3RvMw");
+  fileDesc("ChlwZC9yZXNvdXJjZV9tYW5hZ2VyLnByb3RvEhByZXNvdXJjZV9tYW5hZ2VyIssBCgtDb25zdW1wdGlvbhINCgVyX3JfdRgBIAEoARINCgV3X3JfdRgCIAEoARISCgpyZWFkX2J5dGVzGAMgASgBEhMKC3dyaXRlX2J5dGVzGAQgASgBEhkKEXRvdGFsX2NwdV90aW1lX21zGAUgASgBEh0KFXNxbF9sYXllcl9jcHVfdGltZV9tcxgGIAEoARIZChFrdl9yZWFkX3JwY19jb3VudBgHIAEoARIaChJrdl93cml0ZV9ycGNfY291bnQYCCABKAE6BPjzGAZiBnByb3RvMw", [file_mesh_options]);
 
 /**
  * @generated from message resource_manager.Consumption

@@ -76,7 +76,7 @@ var commands = []command{
 	{cmd: tikvrpc.CmdBroadcastTxnStatus, method: "BroadcastTxnStatus", refused: true},
 
 	{cmd: tikvrpc.CmdCop, method: "Coprocessor", needs: txnSpace},
-	{cmd: tikvrpc.CmdCopStream, method: "CoprocessorStream", needs: txnSpace},
+	{cmd: tikvrpc.CmdCopStream, method: "CoprocessorStream", refused: true},
 	{cmd: tikvrpc.CmdBatchCop, method: "BatchCoprocessor", refused: true},
 	{cmd: tikvrpc.CmdMPPTask, method: "DispatchMPPTask", refused: true},
 	{cmd: tikvrpc.CmdMPPConn, method: "EstablishMPPConnection", refused: true},

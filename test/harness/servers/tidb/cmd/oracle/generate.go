@@ -13,6 +13,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/errorpb"
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/resource_manager"
 	"github.com/pingcap/tipb/go-tipb"
 )
 
@@ -22,6 +23,16 @@ const (
 	// Timestamps of requests stay below this (1973 to 2004 by the clock in them): the filter refuses those of the future.
 	maxTimestamp = 1 << 58
 )
+
+// Numbers that the filter lets pass.
+const (
+	maxLimit      = 1 << 20
+	maxDurationMs = 86_400_000
+	maxPriority   = 16
+)
+
+// What a mutation of a prewrite does.
+var writes = []kvrpcpb.Op{kvrpcpb.Op_Put, kvrpcpb.Op_Del, kvrpcpb.Op_Lock, kvrpcpb.Op_Insert, kvrpcpb.Op_CheckNotExists}
 
 // Bytes of the store's answers that are exact raw keys. All other bytes mean nothing to a codec. Ranges are made by `bounds`.
 var answerKeys = map[string]bool{
@@ -252,6 +263,31 @@ func (m *maker) settle(message reflect.Value) {
 		}
 	case *coprocessor.Request:
 		m.settlePlan(message)
+	case *kvrpcpb.Mutation:
+		message.Op = writes[m.random.IntN(len(writes))]
+	case *kvrpcpb.PessimisticLockRequest:
+		for _, mutation := range message.Mutations {
+			mutation.Op = kvrpcpb.Op_PessimisticLock
+		}
+	case *kvrpcpb.ScanRequest:
+		message.Limit %= maxLimit + 1
+	case *kvrpcpb.ScanLockRequest:
+		message.Limit %= maxLimit + 1
+	case *kvrpcpb.RawScanRequest:
+		message.Limit %= maxLimit + 1
+	case *kvrpcpb.Context:
+		message.MaxExecutionDurationMs %= maxDurationMs + 1
+	case *kvrpcpb.ResourceControlContext:
+		message.OverridePriority %= maxPriority + 1
+	case *resource_manager.Consumption:
+		message.SqlLayerCpuTimeMs = min(message.SqlLayerCpuTimeMs, message.TotalCpuTimeMs)
+	case *kvrpcpb.ResolveLockRequest:
+		if len(message.Keys) > 0 {
+			message.StartVersion = max(message.StartVersion, 1)
+		}
+		message.CommitVersion = commitAfter(message.StartVersion, message.CommitVersion)
+	case *kvrpcpb.TxnInfo:
+		message.Status = commitAfter(message.Txn, message.Status)
 	case *kvrpcpb.KvPair:
 		if m.request {
 			// Only answers have errors.
@@ -263,6 +299,14 @@ func (m *maker) settle(message reflect.Value) {
 			message.KeyRange = &kvrpcpb.KeyRange{}
 		}
 	}
+}
+
+// commitAfter is 0, or a timestamp behind the start.
+func commitAfter(start, commit uint64) uint64 {
+	if commit == 0 {
+		return 0
+	}
+	return max(commit, start+1)
 }
 
 // bucketKeys are the borders inside a region, the region's own ones included.
@@ -299,7 +343,10 @@ func (m *maker) settlePlan(request *coprocessor.Request) {
 		})
 	case 1:
 		request.Tp = copAnalyze
-		request.Data = randomBytes(m.random, m.random.IntN(30))
+		request.Data = mustMarshal(&tipb.AnalyzeReq{
+			Tp:     tipb.AnalyzeType_TypeFullSampling,
+			ColReq: &tipb.AnalyzeColumnsReq{SampleSize: m.random.Int64N(100), SketchSize: 10000},
+		})
 	default:
 		request.Tp = copChecksum
 		checksum := &tipb.ChecksumRequest{

@@ -1,0 +1,44 @@
+/** Judges numbers that matter together, and numbers that must be there: what TiKV and PD would stop on. */
+import { Flag, Kind, endFieldOf, entryOf, kindIn, recordOf, startFieldOf } from '../../schema/messages';
+import { Status } from '../../wire/status';
+import { fail } from '../current';
+import { setTouched } from '../edits';
+import { findDouble, findField, findVarint } from '../find';
+import * as find from '../find';
+import { Level } from '../level';
+
+/** kvrpcpb.ResolveLockRequest.keys; kvrpcpb.TxnInfo has no such field. */
+const KEYS: u32 = 5;
+
+export function endNumbers(level: Level, flags: u32): Status {
+  if (flags & Flag.NOT_ZERO) {
+    const field = endFieldOf(recordOf(level.message));
+    if (findVarint(level.start, level.end, field) == 0)
+      return fail(Status.VALUE_OUTSIDE, level.message, field);
+  }
+  if (!(flags & Flag.TIMES)) return Status.OK;
+  const self = recordOf(level.message);
+  if (kindIn(entryOf(self, startFieldOf(self))) == Kind.FIXED64) boundSqlTime(level, self);
+  else if (!isTxn(level, self)) return fail(Status.VALUE_OUTSIDE, level.message, startFieldOf(self));
+  return Status.OK;
+}
+
+/**
+ * True for a transaction that begins before it commits. TiKV stops on keys of no transaction (src/storage/txn/commands/mod.rs). It commits
+ * keys at any timestamp that ResolveLock names (resolve_lock_lite.rs), and stops later on a commit before the start (check_txn_status.rs).
+ */
+function isTxn(level: Level, self: usize): bool {
+  const start = findVarint(level.start, level.end, startFieldOf(self));
+  const commit = findVarint(level.start, level.end, endFieldOf(self));
+  if (start == 0 && findField(level.start, level.end, KEYS) != 0) return false;
+  return commit == 0 || commit > start;
+}
+
+/** PD adds the difference of both to a counter, which panics on a negative number: pkg/mcs/resourcemanager/server/manager.go. */
+function boundSqlTime(level: Level, self: usize): void {
+  const all = findDouble(level.start, level.end, startFieldOf(self));
+  const sql = findDouble(level.start, level.end, endFieldOf(self));
+  if (find.foundEnd == 0 || sql <= all) return;
+  store<f64>(find.foundEnd - sizeof<f64>(), all);
+  setTouched(true);
+}

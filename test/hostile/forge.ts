@@ -229,6 +229,9 @@ function valuesOf(field: JudgedField, attacker: Attacker): Value[] {
         ['no plan', text('no plan')],
         ['no bytes', EMPTY],
       ];
+    case 'ETCD_VALUE':
+      // A key here would come back in later answers as the attacker's own value.
+      return texts('..', '');
     case 'ONE_OF':
       return numbers(...Array.from({ length: 16 }, (_, i) => BigInt(i)), (1n << 32n) | 3n, MAX_U64);
     case 'AT_MOST':
@@ -421,6 +424,8 @@ export class Forger {
       case 'ETCD_READ_KEY':
         return text('/own');
       case 'TIMESTAMP':
+        // A commit lies behind its start.
+        return /^(commit_version|status)$/.test(field.name) ? now() + 1n : now();
       case 'TIMESTAMP_OR_MAX':
       case 'READ_TIMESTAMP_OR_MAX':
         return now();

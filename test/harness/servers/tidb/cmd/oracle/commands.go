@@ -65,7 +65,7 @@ var commands = []command{
 	{cmd: tikvrpc.CmdRawCompareAndSwap, method: "RawCompareAndSwap", needs: rawSpace},
 	{cmd: tikvrpc.CmdRawChecksum, method: "RawChecksum", refused: true},
 
-	{cmd: tikvrpc.CmdUnsafeDestroyRange, method: "UnsafeDestroyRange"},
+	{cmd: tikvrpc.CmdUnsafeDestroyRange, method: "UnsafeDestroyRange", needs: txnSpace},
 	{cmd: tikvrpc.CmdRegisterLockObserver, method: "RegisterLockObserver", refused: true},
 	{cmd: tikvrpc.CmdCheckLockObserver, method: "CheckLockObserver", refused: true},
 	{cmd: tikvrpc.CmdRemoveLockObserver, method: "RemoveLockObserver", refused: true},

@@ -44,7 +44,6 @@ const (
 	groupName     = "resource-group"
 
 	plainAnswer     = "answers-without-a-case"
-	copStream       = "coprocessor-stream"
 	batchTasks      = "coprocessor-batch-responses"
 	mvccInfo        = "mvcc-info"
 	lockWait        = "lock-wait-entries"
@@ -102,7 +101,6 @@ var differences = []difference{
 
 	{plainAnswer, "answers of Flush, BufferBatchGet, flashback, LockWaitInfo, HealthFeedback: region_error, error(s), pairs", "left as they are", "mapped",
 		"CodecV2 has no case for them"},
-	{copStream, "answers of CopStream", "not supported", "mapped like Cop's", "the filter sees messages, whatever the call's form"},
 	{batchTasks, "Cop.batch_responses: region_error, locked", "left as they are", "mapped", "CodecV2 misses them"},
 	{mvccInfo, "MvccGetByKey.info.lock: primary, secondaries", "left as they are", "mapped", "CodecV2 misses them"},
 	{lockWait, "LockWaitInfo.entries.key", "left as they are", "mapped", "CodecV2 has no case for them"},
@@ -436,10 +434,6 @@ func (c codecs) complete(cmd command, answer any, ids *notes) {
 		c.region(splitRegions, answer.Right, ids)
 		answer.Errors = c.keyErrors(splitErrors, answer.Errors, ids)
 	case *coprocessor.Response:
-		if cmd.cmd == tikvrpc.CmdCopStream {
-			ids.add(copStream)
-			*answer = *c.must(tikvrpc.CmdCop, answer).(*coprocessor.Response)
-		}
 		for _, task := range answer.BatchResponses {
 			task.RegionError = c.regionError(batchTasks, task.RegionError, ids)
 			task.Locked = c.lock(batchTasks, task.Locked, ids)

@@ -12,11 +12,11 @@ import { Follower, type FollowState } from './feed.ts';
 import type { Copied, Engine, Feed, Following } from './engine.ts';
 import { carryGroups, type GroupSide } from './groups.ts';
 import { KeyMap, keySpaceOf } from './key-space.ts';
-import { carryLocks, dropPessimisticLocks, settle } from './locks.ts';
+import { carryLocks, dropPessimisticLocks, endExpired, settle } from './locks.ts';
 import { tenantAt, type Place } from './place.ts';
 import type { ForeignCommit, MoveRecord } from './record.ts';
 import { clusterNamed, type Clusters } from './clusters.ts';
-import { carryRules, type RulesSide } from './rules.ts';
+import { carryRules, takeRulesAlong, type RulesSide } from './rules.ts';
 import { destroy, highestEpoch, isEmpty, keepHistory, releaseHistory } from './space.ts';
 import { Storage, type Side } from './storage.ts';
 import { Throttle } from './throttle.ts';
@@ -25,6 +25,8 @@ import { Watcher, Written } from './watch.ts';
 /** How long the source's history is kept without being asked for again, in seconds. */
 const KEEP_SECONDS = 3600;
 const BOUNDARIES_MS = 60_000;
+/** A target that is so far behind, ms, may wait for a lock that nobody else ends. */
+const STUCK_MS = 10_000;
 
 /** Where to follow a copy from, and what can be read of it. */
 interface CopyEnd extends FollowState {
@@ -51,6 +53,9 @@ function followingOf(follower: Follower): Following {
     get checkpoint() {
       return follower.state();
     },
+    get trouble() {
+      return follower.trouble();
+    },
     failed: follower.failed,
     stop: () => follower.stop(),
   };
@@ -60,6 +65,7 @@ function followingOf(follower: Follower): Following {
 const NO_FEED: Feed = {
   resolvedTs: (1n << 64n) - 1n,
   checkpoint: undefined,
+  trouble: undefined,
   failed: new Promise<never>(() => undefined),
   stop: async () => undefined,
 };
@@ -145,8 +151,20 @@ export function makeEngine(
   const map = new KeyMap(source.space, target.space);
   const throttle = all.part(record.throttle);
   const parts = { source, target, map, throttle };
+  const groupsAt = ({ storage }: Side): GroupSide => ({
+    pd: storage.pd,
+    number: storage === home ? number : undefined,
+  });
+  const rulesAt = ({ storage, space }: Side): RulesSide => ({
+    pd: storage.pd,
+    space,
+    tenant: storage === home && number !== 0 ? name : undefined,
+    isOutside: storage !== home,
+  });
   /** The earliest timestamp that the move still reads at. */
   let kept: bigint | undefined;
+  /** When locks may be looked at again. */
+  let nextLook = 0;
   const written = new Written(map);
   const followers: Follower[] = [];
 
@@ -202,6 +220,10 @@ export function makeEngine(
       // What the watch tells is compared with the source as it was then.
       if (followers.length > 0) kept = oldest(followers.map((one) => one.state()));
       if (kept !== undefined) await keepHistory(source.storage, name, kept, KEEP_SECONDS);
+      const [follower] = followers;
+      if (!follower || follower.lagMs() < STUCK_MS || Date.now() < nextLook) return;
+      await endExpired(source);
+      nextLook = Date.now() + STUCK_MS;
     },
     keepWayBack: (fence) => keepHistory(target.storage, name, fence, KEEP_SECONDS),
     copy: async (pieces, saved, signal) => {
@@ -247,13 +269,11 @@ export function makeEngine(
     },
     carryNames: async () => {
       if (!isImport) return;
-      const sideOf = ({ storage, space }: Side): GroupSide & RulesSide => ({
-        pd: storage.pd,
-        space,
-        ...(storage === home ? { number, tenant: name } : { number: undefined, tenant: undefined }),
-      });
-      await carryGroups(sideOf(source), sideOf(target));
-      await carryRules(sideOf(source), sideOf(target));
+      await carryGroups(groupsAt(source), groupsAt(target));
+      await carryRules(rulesAt(source), rulesAt(target));
+    },
+    takeNamesAlong: async () => {
+      if (!isImport) await takeRulesAlong(rulesAt(target), rulesAt(source));
     },
     dropCarriedLocks: async () => void (await dropPessimisticLocks(target)),
     destroyTarget: async () => {

@@ -8,6 +8,8 @@ export interface Feed {
   readonly resolvedTs: bigint;
   /** Where another worker can go on. */
   readonly checkpoint: unknown;
+  /** What keeps it from going on, and is tried again and again. */
+  readonly trouble: string | undefined;
   /** Rejects when it cannot go on. Never resolves. */
   readonly failed: Promise<never>;
   stop(): Promise<void>;
@@ -72,6 +74,8 @@ export interface Engine {
   carryLocks(): Promise<void>;
   /** Gives an imported tenant's resource groups, placement rules and attributes to the target. Others keep theirs. */
   carryNames(): Promise<void>;
+  /** Makes placement rules and attributes of the place that the tenant has left rules of the source, where it is served. */
+  takeNamesAlong(): Promise<void>;
   /** Removes pessimistic locks that a switch has left at what is the target now. */
   dropCarriedLocks(): Promise<void>;
   /** Destroys all keys of the target, and what was kept for the move. */

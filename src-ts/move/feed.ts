@@ -34,6 +34,8 @@ export interface FollowOptions {
   readonly onError?: (why: string) => void;
 }
 
+/** How long an error is told: longer than the longest pause before it comes again. */
+const TROUBLE_MS = 10_000;
 const PATH = '/cdcpb.ChangeData/EventFeed';
 const POOL = 'feed';
 /** From 5.3 on, TiKV checks the cluster id (components/cdc/src/endpoint.rs). */
@@ -41,7 +43,10 @@ const CLIENT_VERSION = '8.5.0';
 /** Regions that send what they hold at once: each keeps it in memory until it is complete. */
 const INITIALIZING = 4;
 const QUEUED_BYTES = 4 << 20;
-const ROWS_AT_ONCE = 1024;
+/** Rows between two checkpoints: as many as are applied in about so long. A worker that dies has its next one repeat no more. */
+const SLICE_MS = 300;
+const FEWEST_ROWS = 32;
+const MOST_ROWS = 1024;
 /** Resolved timestamps come each second; a silent stream is dead. */
 const SILENCE_MS = 30_000;
 const LOOK_MS = 20;
@@ -58,6 +63,7 @@ export class Pipeline {
   /** Everything committed at or before it has come. */
   private resolved = 0n;
   private told = 0n;
+  private rowsAtOnce = FEWEST_ROWS;
   private isWorking = false;
   private worked: Promise<void> = Promise.resolve();
   private failure: unknown;
@@ -116,9 +122,12 @@ export class Pipeline {
     try {
       this.tell();
       while (this.queue.length > 0) {
-        const slice = this.queue.slice(0, ROWS_AT_ONCE);
-        this.queue = this.queue.slice(ROWS_AT_ONCE);
+        const slice = this.queue.slice(0, this.rowsAtOnce);
+        this.queue = this.queue.slice(slice.length);
+        const began = performance.now();
         await this.applier.apply(slice.map(({ item }) => item));
+        const isQuick = performance.now() - began < SLICE_MS;
+        this.rowsAtOnce = Math.min(MOST_ROWS, Math.max(FEWEST_ROWS, this.rowsAtOnce * (isQuick ? 2 : 0.5)));
         this.bytes -= slice.reduce((sum, { bytes }) => sum + bytes, 0);
         this.tell();
         this.wake();
@@ -157,6 +166,7 @@ export class Follower {
   private readonly gate = new Gate(INITIALIZING);
   private fail: (error: unknown) => void = () => undefined;
   private nextRequest = 1n;
+  private lastError: { readonly why: string; readonly at: number } | undefined;
 
   constructor(private readonly options: FollowOptions) {
     this.failed = new Promise((_, reject) => (this.fail = reject));
@@ -194,6 +204,11 @@ export class Follower {
   lagMs(now = Date.now()): number {
     const resolved = this.resolvedTs();
     return resolved === 0n ? Infinity : Math.max(0, now - millisOf(resolved));
+  }
+
+  /** What kept it from going on lately. It has tried again since. */
+  trouble(now = Date.now()): string | undefined {
+    return this.lastError && now - this.lastError.at < TROUBLE_MS ? this.lastError.why : undefined;
   }
 
   /** Adjacent ranges are joined at the earlier checkpoint: what comes twice is left as it is. */
@@ -243,7 +258,9 @@ export class Follower {
       } catch (error) {
         if (this.isStopped) return;
         if (error instanceof CommandError && error.code === 'REFUSED') throw error;
-        onError?.(error instanceof Error ? error.message : String(error));
+        const reason = error instanceof Error ? error.message : String(error);
+        this.lastError = { why: reason, at: Date.now() };
+        onError?.(reason);
         source.storage.forgetAt(source.space, source.space.boundary(span.start));
       }
       attempt = span.checkpoint > before ? 0 : attempt + 1;

@@ -227,6 +227,19 @@ export async function meetLock(
   return 'ended';
 }
 
+/**
+ * Ends transactions whose locks have expired, as any client that meets them would. Of a client that has died, nobody may: then a feed waits
+ * at that lock.
+ * @returns the number of locks that are gone
+ */
+export async function endExpired(side: Side, signal?: AbortSignal): Promise<number> {
+  const now = await side.storage.timestamp();
+  let ended = 0;
+  for (const lock of await scanLocks(side, now, { signal }))
+    if (!isPessimistic(lock) && (await meetLock(side, lock, now, signal)) === 'ended') ended += 1;
+  return ended;
+}
+
 /** What was done with the transactions that were open at the fence. */
 export interface Settled {
   readonly committed: number;

@@ -13,6 +13,8 @@ export interface Progress {
   };
   /** JSON has no Infinity, which it is while a part is not followed. */
   readonly lagMs?: number | null;
+  /** What keeps the feed from going on. */
+  readonly trouble?: string;
 }
 
 export interface Summary {
@@ -64,9 +66,9 @@ function lagText(lagMs: number | null | undefined): string {
 function progressText(record: MoveRecord): string {
   const { state, progress, isPaused, copied: whole } = record;
   if (isPaused) return 'paused';
-  const { copied, lagMs } = (progress ?? {}) as Progress;
+  const { copied, lagMs, trouble } = (progress ?? {}) as Progress;
   if (state === 'copying' && copied) return copyText(record, copied);
-  const text = lagText(lagMs);
+  const text = trouble === undefined ? lagText(lagMs) : `${lagText(lagMs)}, trying again: ${trouble}`;
   return whole ? `${text}; ${mib(whole.bytes)}, ${whole.keys} keys copied` : text;
 }
 

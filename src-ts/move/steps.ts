@@ -123,10 +123,10 @@ function isImport({ from, to }: MoveRecord): boolean {
   return from.cluster !== undefined || to.cluster !== undefined;
 }
 
-function lagObjection(lagMs: number, mostMs: number): string | undefined {
-  return lagMs > mostMs
-    ? `the target is ${lagMs} ms behind, more than ${mostMs}: wait, or give --max-lag`
-    : undefined;
+function lagObjection({ lagMs, trouble }: Following, mostMs: number): string | undefined {
+  if (lagMs <= mostMs) return undefined;
+  const what = `the target is ${lagMs} ms behind, more than ${mostMs}`;
+  return trouble === undefined ? `${what}: wait, or give --max-lag` : `${what}, since ${trouble}`;
 }
 
 /** In one transaction: far below what etcd takes, beside a record (--max-request-bytes 1.5 MB, --max-txn-ops 128). */
@@ -403,6 +403,7 @@ export class Move {
     const equal = equalAt === undefined ? undefined : engine.equalAt(BigInt(equalAt));
     // Of the last switch, or of one that was not done: what is applied would meet them.
     await engine.dropCarriedLocks();
+    await engine.takeNamesAlong();
     const following = await engine.follow(equal ?? follow);
     const foreign: ForeignCommit[] = [];
     const watching = await engine.watch(
@@ -461,7 +462,14 @@ export class Move {
 
   private progressOf({ following, watching }: Feeds): unknown {
     const { checkpoint, lagMs, resolvedTs } = following;
-    return { follow: checkpoint, watch: watching.checkpoint, lagMs, resolvedTs: String(resolvedTs) };
+    const trouble = following.trouble ?? watching.trouble;
+    return {
+      follow: checkpoint,
+      watch: watching.checkpoint,
+      lagMs,
+      resolvedTs: String(resolvedTs),
+      ...(trouble === undefined ? {} : { trouble }),
+    };
   }
 
   /** Writes down that somebody else has committed at the target. */
@@ -517,7 +525,7 @@ export class Move {
       await this.change({ wish: undefined, problem: why });
       return false;
     }
-    const late = lagObjection(following.lagMs, maxLagMs);
+    const late = lagObjection(following, maxLagMs);
     if (late !== undefined) {
       await this.change({ wish: undefined, problem: late });
       return false;
@@ -588,7 +596,7 @@ export class Move {
     const { tools, tenant } = this;
     const { following } = feeds;
     const { maxLagMs, obeyMs, calmMs, settleMs } = this.limits;
-    const why = (await this.runningTidbs(engine)) ?? lagObjection(following.lagMs, maxLagMs);
+    const why = (await this.runningTidbs(engine)) ?? lagObjection(following, maxLagMs);
     if (why !== undefined) {
       await this.change({ wish: undefined, problem: why });
       return false;

@@ -15,9 +15,8 @@ import { vmsOf, type Mesh, type Orders } from '../../src-ts/move/mesh.ts';
 import { findMove, moveOf, type MoveRecord } from '../../src-ts/move/record.ts';
 import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
-import { placementBundles, resourceGroups, safePoints } from '../../src-ts/pd/cluster.ts';
+import { resourceGroups, safePoints } from '../../src-ts/pd/cluster.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
-import { labelRules } from '../../src-ts/pd/regions.ts';
 import { addTenant } from '../../src-ts/tenants/add.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
 import { REPOSITORY } from '../harness/stack/builds.ts';
@@ -25,6 +24,7 @@ import { principalOf } from '../harness/stack/certs.ts';
 import { startStack, SYSTEM_PRINCIPAL, type PluginConfig, type Stack } from '../harness/stack/stack.ts';
 import type { Tidb } from '../harness/stack/tidb.ts';
 import { createBank, judge, runBank, type Ledger } from './ledger.ts';
+import { rulesSeen } from './rules-seen.ts';
 
 const ALPHA: Tenant = { name: 'alpha', number: 1 };
 const BETA: Tenant = { name: 'beta', number: 2 };
@@ -158,18 +158,6 @@ const differences = async (): Promise<readonly unknown[]> => {
   expect(found.keys).toBeGreaterThan(1000);
   return found.differences;
 };
-
-/** What a TiDB sees of its placement rules and attributes. */
-async function rulesSeen(pd: Endpoint): Promise<{ bundles: unknown[]; labels: unknown[] }> {
-  const bundles = (await placementBundles(pd)).filter(({ group_id: group }) => group.startsWith('TiDB_'));
-  const labels = (await labelRules(pd)).filter(({ id }) => id.startsWith('schema/'));
-  // The second time that PD tells a rule, it has other times and versions.
-  const plain = (text: string): unknown =>
-    JSON.parse(text, (name, value: unknown) =>
-      name === 'version' || name === 'create_timestamp' ? undefined : value,
-    );
-  return plain(JSON.stringify({ bundles, labels })) as { bundles: unknown[]; labels: unknown[] };
-}
 
 const stateOfAlpha = async (): Promise<string | undefined> => {
   // What the filters have been told last.

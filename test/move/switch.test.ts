@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync, unwatchFile, watchFile, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { createMove } from '../../src-ts/move/create.ts';
 import { makeEngine, sidesOf } from '../../src-ts/move/engine-of.ts';
 import { lookAt } from '../../src-ts/move/look.ts';
@@ -18,9 +19,10 @@ import { work } from '../../src-ts/move/worker.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { spaceOf, type Tenant } from '../../src-ts/tenants/tenant.ts';
 import { REPOSITORY } from '../harness/stack/builds.ts';
-import type { CertFiles } from '../harness/stack/certs.ts';
+import { principalOf, type CertFiles } from '../harness/stack/certs.ts';
 import { startStack, SYSTEM_PRINCIPAL, type PluginConfig, type Stack } from '../harness/stack/stack.ts';
 import { createBank, judge, runBank, type Ledger } from './ledger.ts';
+import { rulesSeen, type RulesSeen } from './rules-seen.ts';
 
 const ROUNDS = Number(process.env['TIDB_MESH_ROUNDS'] ?? 4);
 const KILLED_ROUNDS = Math.max(1, Math.round(ROUNDS / 4));
@@ -40,6 +42,8 @@ const WAIT_MS = 60_000;
 let stack: Stack;
 let pd: Endpoint;
 let envoys: Endpoint[];
+/** As alpha's TiDBs see PD. */
+let asAlpha: Endpoint;
 let config: PluginConfig;
 let certs: CertFiles;
 /** The configuration that the command changes. */
@@ -64,6 +68,8 @@ beforeAll(async () => {
   pd = new Endpoint({ pd: stack.pd.directUrl });
   certs = await stack.certs.client(SYSTEM_PRINCIPAL);
   envoys = urls().map((url) => new Endpoint({ pd: url, ...certs }));
+  const own = await stack.certs.client(principalOf('alpha'));
+  asAlpha = new Endpoint({ pd: `https://${stack.pd.meshAddress}`, ...own });
   await createBank(stack.tidbs.get('alpha')!.mysqlPort);
   startWorker();
 });
@@ -97,7 +103,7 @@ async function stopWorker(): Promise<void> {
 afterAll(async () => {
   await stopWorker();
   if (file !== undefined) unwatchFile(file);
-  for (const endpoint of [pd, ...(envoys ?? [])]) endpoint?.close();
+  for (const endpoint of [pd, asAlpha, ...(envoys ?? [])]) endpoint?.close();
   await stack?.stop();
 });
 
@@ -171,9 +177,17 @@ describe('a tenant under load', () => {
   let over = false;
   let running: Promise<Ledger>;
   let ledger: Ledger;
+  let seen: RulesSeen;
 
   test('is copied and followed', async () => {
     const { mysqlPort: port } = stack.tidbs.get('alpha')!;
+    const session = await stack.tidbs.get('alpha')!.connect();
+    await session.query('CREATE PLACEMENT POLICY two FOLLOWERS = 1');
+    await session.query('ALTER TABLE bank.log PLACEMENT POLICY = two');
+    await session.query("ALTER TABLE bank.accounts ATTRIBUTES = 'merge_option=deny'");
+    await session.close();
+    seen = await rulesSeen(asAlpha);
+    expect([seen.bundles.length, seen.labels.length]).toEqual([1, 1]);
     running = runBank(port, { clients: CLIENTS }, () => over);
     await createMove(pd, { tenant: ALPHA, to: AWAY, all: [ALPHA, BETA] });
     await until('following');
@@ -205,6 +219,11 @@ describe('a tenant under load', () => {
     for (let round = 0; round < ROUNDS; round++) {
       await switchTo(round + 1);
       await sleep(500);
+      // The worker takes them along when it follows the other way.
+      const deadline = Date.now() + WAIT_MS;
+      const isSeen = async (): Promise<boolean> => isDeepStrictEqual(await rulesSeen(asAlpha), seen);
+      while (!(await isSeen()) && Date.now() < deadline) await sleep(50);
+      expect(await rulesSeen(asAlpha)).toEqual(seen);
     }
     over = true;
     ledger = await running;

@@ -8,6 +8,7 @@ import { KeyMap, keySpaceOf, type MoveSpace } from '../../src-ts/move/key-space.
 import {
   carryLocks,
   dropPessimisticLocks,
+  endExpired,
   fateOf,
   oldestLock,
   resolveLocks,
@@ -109,7 +110,8 @@ async function prewrite(
     since,
     startTs: given = since,
     primary,
-  }: { since?: bigint | undefined; startTs?: bigint | undefined; primary?: Buffer } = {},
+    lockTtl = 20_000n,
+  }: { since?: bigint | undefined; startTs?: bigint | undefined; primary?: Buffer; lockTtl?: bigint } = {},
 ): Promise<{ startTs: bigint; byRegion: { key: Buffer }[] }> {
   const startTs = given ?? (await storage.timestamp());
   const forUpdateTs = since === undefined ? 0n : await storage.timestamp();
@@ -127,7 +129,7 @@ async function prewrite(
           mutations: [mutation],
           primaryLock,
           startVersion: startTs,
-          lockTtl: 20_000n,
+          lockTtl,
           txnSize: BigInt(mutations.length),
           forUpdateTs,
           pessimisticActions: since === undefined ? [] : [0],
@@ -504,6 +506,22 @@ describe('the fence', () => {
     await follower.stop();
     for (const one of [primary, secondary])
       await expect(prewrite(target, [one], { startTs })).rejects.toThrow('prewrite: conflict');
+  });
+
+  test('a lock is ended when it has expired, and not before', async () => {
+    const change = (handle: number): Change[] => {
+      const key = rowKey(301, handle);
+      key.write('_i', 9, 'latin1');
+      return [{ key, value: Buffer.from('value') }];
+    };
+    const before = (await scanLocks(side(source))).length;
+    await prewrite(source, change(1));
+    expect(await endExpired(side(source))).toBe(0);
+    await prewrite(source, change(2), { lockTtl: 1n });
+    await sleep(100);
+    expect(await endExpired(side(source))).toBe(1);
+    expect(await scanLocks(side(source))).toHaveLength(before + 1);
+    await settle(side(source), side(target), map);
   });
 
   test('an emptied target has neither keys nor locks', async () => {

@@ -151,6 +151,7 @@ class World {
       targetTimestamp: async () => BigInt(++this.now),
       tidbs: async () => [],
       carryNames: async () => undefined,
+      takeNamesAlong: async () => undefined,
       highestVersion: async () => 7,
       readableSince: () => undefined,
       settle: async () => {
@@ -198,6 +199,7 @@ class World {
       get checkpoint() {
         return resolved;
       },
+      trouble: undefined,
       failed: new Promise<never>(() => undefined),
       stop: async () => {
         goesOn = false;
@@ -234,6 +236,7 @@ class World {
       get checkpoint() {
         return seen;
       },
+      trouble: undefined,
       failed: new Promise<never>(() => undefined),
       stop: async () => clearInterval(timer),
     };
@@ -330,7 +333,7 @@ async function mortalMovers(
   etcd: EtcdModel,
   world: World,
   isOver: () => boolean,
-  lifeMs: () => number,
+  lifeMs: (life: number) => number,
 ): Promise<void> {
   for (let i = 0; !isOver(); i++) {
     const life = new AbortController();
@@ -357,7 +360,7 @@ async function mortalMovers(
       tell: () => undefined,
     };
     void work(tools, life.signal).catch(() => undefined);
-    const end = Date.now() + lifeMs();
+    const end = Date.now() + lifeMs(i);
     while (Date.now() < end && !isOver()) await sleep(5);
     dead = true;
     life.abort();
@@ -401,7 +404,11 @@ interface Ended {
 
 async function movesUnderLoad(
   world: World,
-  { switches, lifeMs, timeoutMs = 30_000 }: { switches: number; lifeMs: () => number; timeoutMs?: number },
+  {
+    switches,
+    lifeMs,
+    timeoutMs = 60_000,
+  }: { switches: number; lifeMs: (life: number) => number; timeoutMs?: number },
 ): Promise<Ended> {
   const etcd = new EtcdModel(PD_HTTP);
   await newMove(etcd);
@@ -440,7 +447,8 @@ describe('the steps of a move', () => {
   test('nor when movers die at any moment', async () => {
     const { record, told, stored } = await movesUnderLoad(new World(), {
       switches: 3,
-      lifeMs: () => 20 + Math.random() * 900,
+      // Each lives a little longer than the one before, so that a busy machine gets there, too.
+      lifeMs: (life) => (20 + Math.random() * 900) * 1.15 ** life,
     });
     expect(record.switches).toBeGreaterThanOrEqual(3);
     expect(stored).toEqual(told);

@@ -93,7 +93,7 @@ function keep(held: StreamBuffer, terms: Terms, buffer: Buffer, size: u32): Stat
   const length = held.length + size - before;
   if (length > terms.maxMessageBytes) return Status.TOO_LONG;
   if (!host.readBuffer(buffer, size) || host.resultLength < size) return Status.MALFORMED;
-  return append(held, host.resultAt + before, size - before, length, terms.budget)
+  return append(held, host.resultAt + before, size - before, terms.maxMessageBytes, terms.budget)
     ? Status.OK
     : Status.HELD_TOO_MUCH;
 }

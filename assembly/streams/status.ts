@@ -13,7 +13,7 @@ import { Ascii, ascii, equals, toEight } from '../wire/bytes';
 import * as clock from './clock';
 import { noteGarbage } from './configs';
 import { errorText, kindText } from './tenant-metrics';
-import { HEADER_BYTES, TENANT_BYTES, Value, readRecord, registered, tellVms } from './vm-record';
+import { HEADER_BYTES, TENANT_BYTES, Value, hasOwnForm, readRecord, registered, tellVms } from './vm-record';
 
 const PATH: Ascii = ascii('/tidb-mesh/status');
 /** Tells access logs that the filter itself answered. */
@@ -48,6 +48,9 @@ const DELAYED_MS: Ascii = ascii('delayedMs');
 const VERSION_NAME: Ascii = ascii('version');
 const TIME: Ascii = ascii('time');
 const VMS: Ascii = ascii('vms');
+const ID: Ascii = ascii('id');
+const OTHER_VERSION: Ascii = ascii('otherVersion');
+const CONFIGS: Ascii = ascii('configs');
 const STALE: Ascii = ascii('stale');
 const TOLD: Ascii = ascii('toldMsAgo');
 const TENANTS: Ascii = ascii('tenants');
@@ -151,13 +154,23 @@ export function answerStatus(): void {
   for (let vm: u32 = 0; vm < count; vm++) {
     if (!readRecord(vm)) continue;
     const record = host.resultAt;
-    const length = <usize>load<u32>(record, 8);
     const ago = now - min(now, load<u64>(record));
     const isStale = ago >= STALE_MS;
-    gather(record + HEADER_BYTES + toEight(length), load<u32>(record, 12), isStale);
+    const isReadable = hasOwnForm();
+    const length = isReadable ? <usize>load<u32>(record, 8) : 0;
+    if (isReadable) gather(record + HEADER_BYTES + toEight(length), load<u32>(record, 12), isStale);
     if (ago >= GONE_MS) continue;
     json.openObject();
-    json.addValue(record + HEADER_BYTES, length);
+    if (isReadable) json.addValue(record + HEADER_BYTES, length);
+    else {
+      json.addMember(ID);
+      json.addNumber(vm);
+      json.addMember(OTHER_VERSION);
+      json.addValue(changetype<usize>(TRUE), TRUE.length);
+      json.addMember(CONFIGS);
+      json.openList();
+      json.closeList();
+    }
     json.addMember(TOLD);
     json.addNumber(ago);
     json.addMember(STALE);

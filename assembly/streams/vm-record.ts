@@ -1,8 +1,11 @@
 /**
  * What each VM tells the others once a second, in Envoy's shared data, and Envoy itself as metrics of the VM. The record of one VM:
  *
- *   told at, ms:u64 | length of the JSON:u32 | number of tenants:u32 | the JSON, a VM's object of /tidb-mesh/status
+ *   told at, ms:u64 | length of the JSON:u32 | number of tenants:u32 | bytes of a tenant without its name:u32 | bytes of all:u32
+ *   the JSON, a VM's object of /tidb-mesh/status
  *   then for each tenant: length of the name:u32 | state:u32 | values: u64 x VALUES | name
+ *
+ * Other versions of the filter may have left theirs: only the first eight bytes are the same in all.
  */
 import { MetricType } from '../host/abi';
 import * as host from '../host/host';
@@ -34,7 +37,7 @@ export const enum Value {
   ALL = HOLDINGS + Holding.ALL,
 }
 
-export const HEADER_BYTES: usize = 16;
+export const HEADER_BYTES: usize = 24;
 export const TENANT_BYTES: usize = 8 + ((<usize>Value.ALL) << 3);
 /** Several configurations tick in one VM. */
 const PAUSE_MS: u64 = 900;
@@ -93,7 +96,14 @@ function register(): bool {
 /** Reads the record of a VM. False when there is none. */
 export function readRecord(vm: u32): bool {
   const key = keyOf(vm);
-  return host.readShared(key, RECORD.length + 8) && host.resultLength >= HEADER_BYTES;
+  return host.readShared(key, RECORD.length + 8) && host.resultLength >= 8;
+}
+
+/** True when the record that was read has the form that this version writes. */
+export function hasOwnForm(): bool {
+  const record = host.resultAt;
+  const length = host.resultLength;
+  return length >= HEADER_BYTES && load<u32>(record, 16) == TENANT_BYTES && load<u32>(record, 20) == length;
 }
 
 /** The key of a VM's record: its id in eight hex digits. */
@@ -166,9 +176,10 @@ function recordConfig(): void {
 
 /** Tells the other VMs. Called on the tick with the time in ms, and before an answer. */
 export function tellVms(now: u64, always: bool = false): void {
-  if (!always && now < toldAt + PAUSE_MS) return;
+  // A clock that was set back must not keep it from telling.
+  if (!always && now >= toldAt && now < toldAt + PAUSE_MS) return;
   if (id == NOT_REGISTERED && !register()) return;
-  elapsed = now - toldAt;
+  elapsed = now - min(now, toldAt);
   toldAt = now;
   leaveRecord(now);
   recordConfig();
@@ -196,6 +207,8 @@ function leaveRecord(now: u64): void {
   store<u64>(record, now);
   store<u32>(record, <u32>json.jsonLength, 8);
   store<u32>(record, tenantCount, 12);
+  store<u32>(record, <u32>TENANT_BYTES, 16);
+  store<u32>(record, <u32>size, 20);
   memory.copy(record + HEADER_BYTES, json.jsonAt, json.jsonLength);
   writeAt = record + HEADER_BYTES + jsonBytes;
   eachAccount(put);

@@ -55,7 +55,8 @@ export function onActing(stream: Stream, terms: Terms, size: u32, last: bool): b
   if (size > 0 && !host.readBuffer(Buffer.REQUEST_BODY, size)) return refuse(stream, Status.MALFORMED);
   const length = size > 0 ? host.resultLength : 0;
   if (stream.lookups > 0) {
-    if (!append(held, host.resultAt, length, held.length + length, terms.budget))
+    if (held.length + length > terms.maxMessageBytes) return refuse(stream, Status.TOO_LONG);
+    if (!append(held, host.resultAt, length, terms.maxMessageBytes, terms.budget))
       return refuse(stream, Status.HELD_TOO_MUCH);
     if (size > 0) host.replaceBuffer(Buffer.REQUEST_BODY, size, 0, 0);
     return false;

@@ -47,6 +47,8 @@ interface VmStatus {
   readonly id: number;
   /** True when it has told nothing for a while: it has ended, or hangs. */
   readonly stale: boolean;
+  /** Another version of the filter has told it. Nothing more of it can be read. */
+  readonly otherVersion?: true;
   /** The configurations in force, one for each name of the plugin, with the states of tenants that are not active. */
   readonly configs: readonly { readonly states: Readonly<Record<string, State>> }[];
   readonly moves?: readonly Acknowledgement[];
@@ -132,7 +134,8 @@ export async function statesIn(
   const found = await Promise.all(
     envoys.map(async (envoy) => {
       const alive = (await statusOf(envoy)).vms.filter(({ stale }) => !stale);
-      return alive.map(({ id, configs }) => {
+      return alive.map(({ id, configs, otherVersion }) => {
+        if (otherVersion) return [`${envoy.url.host}, VM ${id}: another version of the filter`];
         const others = configs
           .map(({ states }) => states[tenant] ?? 'active')
           .filter((inForce) => inForce !== state);

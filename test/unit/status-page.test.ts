@@ -111,6 +111,26 @@ test('sums the tenants over all VMs, whichever VM is asked', () => {
   }
 });
 
+test('what another version of the filter has left is listed, and not read', () => {
+  use(one, 'alpha', 3);
+  pass(1000, one, two);
+  const key = 'tidb-mesh.vm.00000001';
+  const record = Buffer.from(shared.get(key)!.value);
+  const expected = read(one).tenants;
+  // Lengths that lead out of the record, and a record of the form of before.
+  const forged = Buffer.from(record);
+  forged.writeUInt32LE(0x7fffff00, 8);
+  forged.writeUInt32LE(0x00ffffff, 12);
+  forged.writeUInt32LE(1, 16);
+  const longer = Buffer.concat([record, Buffer.alloc(8)]);
+  for (const left of [forged, longer, record.subarray(0, 16), record.subarray(0, 8)]) {
+    shared.set(key, { value: left, cas: 1 });
+    const { vms, tenants } = read(one);
+    expect(vms[1]).toEqual({ id: 1, otherVersion: true, configs: [], toldMsAgo: 0, stale: false });
+    expect(tenants).toEqual(expected);
+  }
+});
+
 test('has rates over the last second', () => {
   pass(1000, one);
   use(one, 'alpha', 20);

@@ -16,7 +16,7 @@ import { canonical, explain, Messages } from './messages.ts';
 import { Writer, type Written } from './wire-forms.ts';
 
 /** Messages of each method and way in each key space. */
-const COUNT = 40;
+const COUNT = 96;
 const WAYS = ['request', 'response'] as const;
 const SHOWN = 10;
 const seed = Number(process.env['TIDB_MESH_SEED'] ?? 1);

@@ -244,7 +244,6 @@ describe('a request alone on its stream', () => {
     '/import_sstpb.ImportSST/Ingest',
     '/import_sstpb.ImportSST/MultiIngest',
     '/tikvpb.Tikv/KvPrepareFlashbackToVersion',
-    '/tikvpb.Tikv/KvFlashbackToVersion',
   ])('%s is refused while the tenant moves', (path) => {
     filter.close(filter.open(ALPHA, callHeaders(path)));
     filter.supersede(config(phase('prepare')));

@@ -209,7 +209,6 @@ test('what is a write, and what ends a transaction', () => {
     'resource_manager.ResourceManager/DeleteResourceGroup',
     'resource_manager.ResourceManager/ModifyResourceGroup',
     'tikvpb.Tikv/KvDeleteRange',
-    'tikvpb.Tikv/KvFlashbackToVersion',
     'tikvpb.Tikv/KvFlush',
     'tikvpb.Tikv/KvPessimisticLock',
     'tikvpb.Tikv/KvPrepareFlashbackToVersion',

@@ -86,7 +86,7 @@ var differences = []difference{
 		"no client has an empty key; absent it looks the same as forgotten"},
 	{flushKeys, "Flush.mutations.key, primary_key", "left as they are", "mapped", "CodecV2 has no case for Flush"},
 	{bufferGetKeys, "BufferBatchGet.keys", "left as they are", "mapped", "CodecV2 has no case for BufferBatchGet"},
-	{flashback, "PrepareFlashbackToVersion, FlashbackToVersion: start_key, end_key", "left as they are", "mapped",
+	{flashback, "PrepareFlashbackToVersion: start_key, end_key", "left as they are", "mapped",
 		"CodecV2 has no case for flashback; an absent bound would be the whole region's"},
 	{mvccKey, "MvccGetByKey.key", "memcomparable", "raw, as CodecV1 sends it",
 		"TiKV encodes the key itself (service/kv.rs: Key::from_raw), so CodecV2's finds nothing"},
@@ -191,9 +191,6 @@ func oursToStore(both codecs, c command, sent, stored any, ids *notes) {
 		for i := range stored.Keys {
 			key(bufferGetKeys, &stored.Keys[i])
 		}
-	case *kvrpcpb.FlashbackToVersionRequest:
-		keyRange(flashback, &stored.StartKey, &stored.EndKey)
-		actsOnRegion = true
 	case *kvrpcpb.PrepareFlashbackToVersionRequest:
 		keyRange(flashback, &stored.StartKey, &stored.EndKey)
 		actsOnRegion = true
@@ -238,7 +235,7 @@ func actsNowhere(sent any) bool {
 		if len(sent.Keys) > 0 {
 			return false
 		}
-	case *kvrpcpb.FlashbackToVersionRequest, *kvrpcpb.PrepareFlashbackToVersionRequest:
+	case *kvrpcpb.PrepareFlashbackToVersionRequest:
 	default:
 		return false
 	}
@@ -411,8 +408,6 @@ func (c codecs) complete(cmd command, answer any, ids *notes) {
 			ids.add(plainAnswer)
 			answer.Pairs = c.must(tikvrpc.CmdBatchGet, &kvrpcpb.BatchGetResponse{Pairs: answer.Pairs}).(*kvrpcpb.BatchGetResponse).Pairs
 		}
-	case *kvrpcpb.FlashbackToVersionResponse:
-		answer.RegionError = c.regionError(plainAnswer, answer.RegionError, ids)
 	case *kvrpcpb.PrepareFlashbackToVersionResponse:
 		answer.RegionError = c.regionError(plainAnswer, answer.RegionError, ids)
 	case *kvrpcpb.GetHealthFeedbackResponse:

@@ -22,6 +22,8 @@ const AT_A_TIME = 6;
 /** The share after which memory must not grow any more by this factor. */
 const WARM_UP = 0.4;
 const GROWTH = 1.25;
+/** A VM's memory grows in steps and never shrinks: more streams at once than before need one more. A leak would need many. */
+const STEPS = 4 << 20;
 const TIMEOUT_MS = (MINUTES + 5) * 60_000;
 const TABLE = 100;
 const BATCH = '/tikvpb.Tikv/BatchCommands';
@@ -179,7 +181,7 @@ test(
     const end = { kib: residentKiB(mesh.envoyPid), vm: await mesh.stat(/tidbmesh_vm_memory_bytes/) };
     console.log({ seed: SEED, ...counts, warm, end });
     expect(counts['bodies that went on, rewritten']).toBeGreaterThan(CONNECTIONS / 8);
-    expect(end.vm).toBeLessThanOrEqual(warm!.vm * GROWTH);
+    expect(end.vm).toBeLessThanOrEqual(warm!.vm + STEPS);
     expect(end.kib).toBeLessThanOrEqual(warm!.kib * GROWTH);
     expect(await mesh.stat(/vm_reload|wasm.*crash/)).toBe(0);
     expect(readFileSync(mesh.logPath, 'utf8')).not.toMatch(/Function: .* failed|Uncaught/);

@@ -522,21 +522,11 @@ export class Move {
     const unheard = await this.unheard();
     if (unheard.length > 0) {
       const why = `no filter is asked at ${unheard.join(', ')}: give every store and member of PD as --envoy, by the address that it advertises`;
-      await this.change({ wish: undefined, problem: why });
-      return false;
+      return this.decline(why);
     }
     const late = lagObjection(following, maxLagMs);
-    if (late !== undefined) {
-      await this.change({ wish: undefined, problem: late });
-      return false;
-    }
-    const serial = this.record.serial + 1;
-    await this.change({
-      state: 'switching',
-      serial,
-      problem: undefined,
-      progress: this.progressOf(feeds),
-    });
+    if (late !== undefined) return this.decline(late);
+    const serial = await this.beginSwitch(feeds);
     const tell = async (phase: Phase, limits: Parameters<typeof order>[3], until?: number): Promise<void> => {
       tools.tell(`${tenant}: ${phase}`);
       await order(tools.mesh, tenant, this.orders(phase, serial, until), limits);
@@ -588,6 +578,24 @@ export class Move {
     }
   }
 
+  /** Does not begin a switch that was asked for, and says why. */
+  private async decline(problem: string): Promise<false> {
+    await this.change({ wish: undefined, problem });
+    return false;
+  }
+
+  /** @returns the serial of what the filters are told from now on */
+  private async beginSwitch(feeds: Feeds): Promise<number> {
+    const serial = this.record.serial + 1;
+    await this.change({
+      state: 'switching',
+      serial,
+      problem: undefined,
+      progress: this.progressOf(feeds),
+    });
+    return serial;
+  }
+
   /**
    * A switch from a cluster outside of the mesh. No filter is in front of it, so its TiDBs must have ended.
    * @returns true when the tenant is to be served in the mesh
@@ -597,17 +605,8 @@ export class Move {
     const { following } = feeds;
     const { maxLagMs, obeyMs, calmMs, settleMs } = this.limits;
     const why = (await this.runningTidbs(engine)) ?? lagObjection(following, maxLagMs);
-    if (why !== undefined) {
-      await this.change({ wish: undefined, problem: why });
-      return false;
-    }
-    const serial = this.record.serial + 1;
-    await this.change({
-      state: 'switching',
-      serial,
-      problem: undefined,
-      progress: this.progressOf(feeds),
-    });
+    if (why !== undefined) return this.decline(why);
+    const serial = await this.beginSwitch(feeds);
     try {
       const heldSince = Date.now();
       tools.tell(`${tenant}: nothing runs at the cluster; carrying the rest over`);

@@ -360,7 +360,8 @@ describe('what is on its way to the target', () => {
 });
 
 describe('throttle and halves', () => {
-  test('a request waits for what the ones before it cost', async () => {
+  /** A clock that only sleeping moves. */
+  function fakeClock() {
     let now = 0;
     const slept: number[] = [];
     const clock = {
@@ -371,6 +372,11 @@ describe('throttle and halves', () => {
         return Promise.resolve();
       },
     };
+    return { clock, slept };
+  }
+
+  test('a request waits for what the ones before it cost', async () => {
+    const { clock, slept } = fakeClock();
     const throttle = new Throttle({ bytesPerSecond: 1000 }, clock);
     for (const bytes of [500, 100, 0]) await throttle.take(bytes);
     expect(slept).toEqual([500, 100]);
@@ -383,16 +389,7 @@ describe('throttle and halves', () => {
   });
 
   test('several moves share what their worker may do', async () => {
-    let now = 0;
-    const slept: number[] = [];
-    const clock = {
-      now: () => now,
-      sleep: (ms: number) => {
-        slept.push(ms);
-        now += ms;
-        return Promise.resolve();
-      },
-    };
+    const { clock, slept } = fakeClock();
     const all = new Throttle({ bytesPerSecond: 1000 }, clock);
     const [one, other] = [all.part({ bytesPerSecond: 100 }), all.part({})];
     // Its own limit holds for the first, and that of all for the second.

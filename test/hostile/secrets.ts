@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { varint } from '../harness/model/wire.ts';
 
-const LETTERS = 'abcdefghijkmnpqrstuvwxyzACDEFGHJKLMNPQRSTUVWXYZ23456789';
+/** Without `r`: behind a tenant's `m`, the embedded store would take such a key for a row's and fail to read its value. */
+const LETTERS = 'abcdefghijkmnpqstuvwxyzACDEFGHJKLMNPQRSTUVWXYZ23456789';
 
 /** Six random letters. */
 export function token(): string {

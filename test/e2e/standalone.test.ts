@@ -10,6 +10,7 @@ import { prepare, type Binaries } from '../harness/stack/builds.ts';
 import { callGrpc, callHttp } from '../harness/stack/caller.ts';
 import type { CertFiles } from '../harness/stack/certs.ts';
 import { storeInspector } from '../harness/stack/inspect.ts';
+import { PD_GRACE } from '../harness/stack/pd.ts';
 import { freePorts } from '../harness/stack/ports.ts';
 import { startRun, waitHealthy, type Run } from '../harness/stack/processes.ts';
 import { silent } from '../harness/stack/progress.ts';
@@ -201,6 +202,7 @@ cert-allowed-cn = ["storage"]
     args: [`--config=${config}`],
     // The etcd inside panics on the patterns of newer routers.
     env: { GODEBUG: 'httpmuxgo121=1' },
+    grace: PD_GRACE,
   });
   await waitHealthy(server, 'leader', PATIENCE, async () => {
     const { body } = await callHttp(`${HOST}:${pd}`, certsOf('operator'), '/pd/api/v1/leader');

@@ -2,6 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Binaries } from '../harness/stack/builds.ts';
+import { PD_GRACE } from '../harness/stack/pd.ts';
 import { waitHealthy } from '../harness/stack/processes.ts';
 import type { Pod } from './network.ts';
 import { PD_ADDRESS, STORAGE } from './objects.ts';
@@ -40,6 +41,7 @@ export async function startPd(pod: Pod, binaries: Binaries): Promise<void> {
     cwd: folder,
     // The etcd inside panics on the patterns of newer routers.
     env: { GODEBUG: 'httpmuxgo121=1' },
+    grace: PD_GRACE,
   });
   await waitHealthy(server, 'leader', START_TIMEOUT, async () => {
     const response = await fetch(`http://${pod.ip}:${BACK_DOOR.pd}/pd/api/v1/leader`);

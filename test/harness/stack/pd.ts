@@ -7,6 +7,8 @@ import { waitHealthy, type Run, type ServerProcess } from './processes.ts';
 
 const HOST = '127.0.0.1';
 const START_TIMEOUT = 60_000;
+/** How long a PD may take to end, ms. It often hangs in its etcd then, and nobody reads the data of a run that has ended. */
+export const PD_GRACE = 3000;
 
 /** One PD. */
 export interface PdMember {
@@ -84,6 +86,7 @@ export async function startPds(
           ],
           // The etcd inside panics on the patterns of newer routers.
           env: { GODEBUG: 'httpmuxgo121=1' },
+          grace: PD_GRACE,
         });
         await waitHealthy(server, 'leader', START_TIMEOUT, async () => {
           const response = await fetch(`${directUrl}/pd/api/v1/leader`);

@@ -122,6 +122,8 @@ export function shrink(failure: Failure, world: World, tries = 3000): Failure {
 
 export interface Counts {
   runs: number;
+  /** The same by target. */
+  readonly runsOf: Record<string, number>;
   kept: number;
   bytes: number;
 }
@@ -129,7 +131,7 @@ export interface Counts {
 export class Fuzzer {
   readonly corpus: Input[] = [];
   private readonly corpusOf = new Map<Target, Input[]>();
-  readonly counts: Counts = { runs: 0, kept: 0, bytes: 0 };
+  readonly counts: Counts = { runs: 0, runsOf: {}, kept: 0, bytes: 0 };
   readonly reached: Reached;
   private readonly world: World;
   private readonly random: Random;
@@ -162,6 +164,7 @@ export class Fuzzer {
   private try(input: Input): Failure | undefined {
     const result = runInput(input, this.world);
     this.counts.runs++;
+    this.counts.runsOf[input.target] = (this.counts.runsOf[input.target] ?? 0) + 1;
     this.counts.bytes += inputBytes(input);
     if (!Array.isArray(result)) return result;
     if (this.reached.add(this.world.coverage, result)) {

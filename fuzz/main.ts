@@ -190,6 +190,7 @@ function fuzz(options: Options, world: World): void {
     targets: options.target,
     seconds: (performance.now() - start) / 1000,
     inputs: fuzzer.counts.runs,
+    inputsOf: fuzzer.counts.runsOf,
     bytes: fuzzer.counts.bytes,
     blocksReached: fuzzer.reached.blocks,
     blocks: world.blocks,
@@ -202,7 +203,11 @@ function fuzz(options: Options, world: World): void {
   if (options.json) console.log(JSON.stringify(summary, null, 2));
   else
     console.log(
-      `\nseed ${summary.seed}: ${summary.inputs} inputs, ${summary.blocksReached} of ${summary.blocks} blocks, ${failed === undefined ? 'nothing wrong' : `FAILED, see ${failed}`}`,
+      `\nseed ${summary.seed}: ${summary.inputs} inputs (${Object.entries(summary.inputsOf)
+        .map(([target, n]) => `${target} ${n}`)
+        .join(
+          ', ',
+        )}), ${summary.blocksReached} of ${summary.blocks} blocks, ${failed === undefined ? 'nothing wrong' : `FAILED, see ${failed}`}`,
     );
   if (failed !== undefined) process.exitCode = 1;
 }

@@ -1,7 +1,7 @@
 /** A stack that is ended while it starts, installs or builds leaves no process behind, however it is ended. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,6 +13,8 @@ import { silent } from '../harness/stack/progress.ts';
 
 /** In the environment of all that a test starts, besides the mark of the run itself. */
 const NAME = 'TIDB_MESH_ENDS_TEST';
+/** Names the file that a stand-in makes when it begins. */
+const BEGUN = 'TIDB_MESH_ENDS_BEGUN';
 const STEP_TIMEOUT_MS = 240_000;
 const END_TIMEOUT_MS = 60_000;
 
@@ -24,7 +26,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tidb-mesh-ends-'));
   // Stand-ins for what installs and builds: they take for ever, and so does what they start.
   for (const name of ['go', 'python3'])
-    writeFileSync(join(folder, name), '#!/bin/sh\nsleep 3600 &\nwait\n', { mode: 0o755 });
+    writeFileSync(join(folder, name), `#!/bin/sh\ntouch "$${BEGUN}"\nsleep 3600 &\nwait\n`, { mode: 0o755 });
 });
 
 afterEach(() => {
@@ -97,9 +99,12 @@ test.each<[NodeJS.Signals, string]>([
 test.each<NodeJS.Signals>(['SIGTERM', 'SIGKILL'])('%s while something is installed', async (signal) => {
   const cache = join(folder, `cache-${signal}`);
   const path = `${folder}:${process.env['PATH'] ?? ''}`;
-  const one = demo({ TIDB_MESH_CACHE: cache, PATH: path });
+  const begun = join(folder, `begun-${signal}`);
+  const one = demo({ TIDB_MESH_CACHE: cache, PATH: path, [BEGUN]: begun });
   await one.says('  ...  Install');
-  await sleep(500);
+  const end = Date.now() + STEP_TIMEOUT_MS;
+  while (!existsSync(begun) && Date.now() < end) await sleep(100);
+  expect(existsSync(begun)).toBe(true);
   expect(markedPids(one.mark, NAME).length).toBeGreaterThan(2);
   one.child.kill(signal);
   expect(await left(one)).toBe(0);

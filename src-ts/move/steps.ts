@@ -35,6 +35,7 @@ import {
   piecesOf,
   save,
   type Alarm,
+  type Commitment,
   type ForeignCommit,
   type MoveRecord,
   type PieceMap,
@@ -98,6 +99,14 @@ interface Feeds {
 
 /** Another worker has taken the move over. */
 class Lost extends Error {}
+
+/** Fields of a record to be written. `undefined` removes one. */
+type Fields = { [Name in keyof MoveRecord]?: MoveRecord[Name] | undefined };
+
+/** What is left of a wish when the switch that was asked for is over, done or not. */
+function withoutSwitch({ wish }: MoveRecord): MoveRecord['wish'] {
+  return wish === 'switch' ? undefined : wish;
+}
 
 /** How long a worker's claim lasts, and how often it is renewed. */
 const CLAIM_MS = 5000;
@@ -212,24 +221,22 @@ export class Move {
     return { id: this.tools.id, until: Date.now() + CLAIM_MS };
   }
 
-  /** Writes these fields, over whatever an operator has written meanwhile into others. `undefined` removes one. */
-  private change(
-    fields: { [Name in keyof MoveRecord]?: MoveRecord[Name] | undefined },
-    pieces?: PieceMap,
-  ): Promise<void> {
-    const turn = this.last.then(() => this.changeNow(fields, pieces));
+  /**
+   * Writes these fields, over whatever an operator has written meanwhile into others.
+   * @param wanted the fields, or what makes them of the record that they are written over
+   */
+  private change(wanted: Fields | ((record: MoveRecord) => Fields), pieces?: PieceMap): Promise<void> {
+    const fieldsOf = typeof wanted === 'function' ? wanted : () => wanted;
+    const turn = this.last.then(() => this.changeNow(fieldsOf, pieces));
     this.last = turn.catch(() => undefined);
     return turn;
   }
 
-  private async changeNow(
-    fields: { [Name in keyof MoveRecord]?: MoveRecord[Name] | undefined },
-    pieces?: PieceMap,
-  ): Promise<void> {
-    const { state } = fields;
+  private async changeNow(fieldsOf: (record: MoveRecord) => Fields, pieces?: PieceMap): Promise<void> {
+    const { state } = fieldsOf(this.record);
     if (state !== undefined) await this.reached(`before ${state}`);
     for (;;) {
-      const whole = { ...this.record, worker: this.own(), ...fields };
+      const whole = { ...this.record, worker: this.own(), ...fieldsOf(this.record) };
       const record = JSON.parse(JSON.stringify(whole)) as MoveRecord;
       try {
         this.stored = await save(this.tools.pd, { record, revision: this.stored.revision }, pieces);
@@ -254,8 +261,7 @@ export class Move {
 
   private async note(error: unknown): Promise<void> {
     const problem = error instanceof CommandError ? `${error.message}; ${error.hint}` : String(error);
-    const { wish } = this.record;
-    await this.change({ problem, wish: wish === 'switch' ? undefined : wish }).catch(() => undefined);
+    await this.change((record) => ({ problem, wish: withoutSwitch(record) })).catch(() => undefined);
   }
 
   /** What the filters are told while the tenant is served there. */
@@ -404,47 +410,52 @@ export class Move {
     // Of the last switch, or of one that was not done: what is applied would meet them.
     await engine.dropCarriedLocks();
     await engine.takeNamesAlong();
-    const following = await engine.follow(equal ?? follow);
-    const foreign: ForeignCommit[] = [];
-    const watching = await engine.watch(
-      equal ?? watch ?? engine.equalAt(await engine.timestamp()),
-      (commits) => foreign.push(...commits),
-    );
-    let failure: { readonly error: unknown } | undefined;
-    for (const { failed } of [following, watching]) failed.catch((error: unknown) => (failure ??= { error }));
-    const check = (): void => {
-      if (failure) throw failure.error;
-    };
-    const feeds = { following, watching, foreign, check };
-    let beat = 0;
+    const opened: Feed[] = [];
     try {
-      while (!this.signal.aborted) {
-        if (foreign.length > 0) await this.alarm(foreign.splice(0), feeds);
-        if (Date.now() > beat) {
-          beat = Date.now() + BEAT_MS;
-          await engine.renew();
-          engine.limit(this.record.throttle);
-          await this.change({ progress: this.progressOf(feeds) });
-          await this.halt();
-          await this.keepPlace();
-        }
-        await this.lift();
-        if (this.record.wish === 'switch' && !this.record.alarm) {
-          const isDone =
-            this.record.from.cluster === undefined
-              ? await this.switch(engine, feeds)
-              : await this.switchFromCluster(engine, feeds);
-          if (isDone) return false;
-        } else if (this.record.isPaused || (await this.isToEnd())) return false;
-        await sleep(LOOK_MS);
-        check();
-        await this.look();
-      }
+      const following = await engine.follow(equal ?? follow);
+      opened.push(following);
+      const foreign: ForeignCommit[] = [];
+      const since = equal ?? watch ?? engine.equalAt(await engine.timestamp());
+      const watching = await engine.watch(since, (commits) => foreign.push(...commits));
+      opened.push(watching);
+      let failure: { readonly error: unknown } | undefined;
+      for (const { failed } of opened) failed.catch((error: unknown) => (failure ??= { error }));
+      const check = (): void => {
+        if (failure) throw failure.error;
+      };
+      await this.followBy(engine, { following, watching, foreign, check });
     } finally {
-      await watching.stop();
-      await following.stop();
+      for (const feed of opened.reverse()) await feed.stop();
     }
     return false;
+  }
+
+  /** Follows until something else is to be done. */
+  private async followBy(engine: Engine, feeds: Feeds): Promise<void> {
+    const { foreign, check } = feeds;
+    let beat = 0;
+    while (!this.signal.aborted) {
+      if (foreign.length > 0) await this.alarm(foreign.splice(0), feeds);
+      if (Date.now() > beat) {
+        beat = Date.now() + BEAT_MS;
+        await engine.renew();
+        engine.limit(this.record.throttle);
+        await this.change({ progress: this.progressOf(feeds) });
+        await this.halt();
+        await this.keepPlace();
+      }
+      await this.lift();
+      if (this.record.wish === 'switch' && !this.record.alarm) {
+        const isDone =
+          this.record.from.cluster === undefined
+            ? await this.switch(engine, feeds)
+            : await this.switchFromCluster(engine, feeds);
+        if (isDone) return;
+      } else if (this.record.isPaused || (await this.isToEnd())) return;
+      await sleep(LOOK_MS);
+      check();
+      await this.look();
+    }
   }
 
   /** Somebody may have written a copy of the configuration from before a switch, and with it the old place. */
@@ -550,8 +561,7 @@ export class Move {
       if (!(await this.reach(watching, watched, until, feeds)))
         throw new Error('the watch of the target is behind');
       if (foreign.length > 0) throw new Error('somebody else has written to the target');
-      await this.change({});
-      if (this.record.wish !== 'switch') throw new Error('it was asked for something else meanwhile');
+      await this.change((record) => this.stillWished(record));
       const allHeldSince = Date.now();
       await tell('final', { timeoutMs: rest(), writes: true, finishes: true });
       // Now nothing can follow: whatever an Envoy that has just started let through is decided and carried, too.
@@ -564,11 +574,7 @@ export class Move {
       await this.waitForClock(engine, fence);
       await this.reached('locks carried');
       const served = await this.placeAtTarget(engine);
-      await this.change({
-        state: 'committing',
-        wish: undefined,
-        committed: { served, fence: String(fence), writesHeldSince, allHeldSince },
-      });
+      await this.decide({ served, fence: String(fence), writesHeldSince, allHeldSince });
       return true;
     } catch (error) {
       if (error instanceof Lost) throw error;
@@ -580,8 +586,24 @@ export class Move {
 
   /** Does not begin a switch that was asked for, and says why. */
   private async decline(problem: string): Promise<false> {
-    await this.change({ wish: undefined, problem });
+    await this.change((record) => ({ wish: withoutSwitch(record), problem }));
     return false;
+  }
+
+  /** Nothing to write. @throws Error when an operator has asked for something else meanwhile */
+  private stillWished({ wish }: MoveRecord): Fields {
+    if (wish !== 'switch') throw new Error(`it was asked to ${wish ?? 'stay'} meanwhile`);
+    return {};
+  }
+
+  /** Writes down where the tenant is served from now on, unless an operator has given the move up meanwhile. */
+  private decide(committed: Commitment): Promise<void> {
+    return this.change((record) => ({
+      ...this.stillWished(record),
+      state: 'committing',
+      wish: undefined,
+      committed,
+    }));
   }
 
   /** @returns the serial of what the filters are told from now on */
@@ -621,15 +643,11 @@ export class Move {
       await this.waitForClock(engine, fence);
       const again = await this.runningTidbs(engine);
       if (again !== undefined) throw new Error(again);
-      await this.change({
-        state: 'committing',
-        wish: undefined,
-        committed: {
-          served: this.record.to,
-          fence: String(fence),
-          writesHeldSince: heldSince,
-          allHeldSince: heldSince,
-        },
+      await this.decide({
+        served: this.record.to,
+        fence: String(fence),
+        writesHeldSince: heldSince,
+        allHeldSince: heldSince,
       });
       return true;
     } catch (error) {
@@ -721,7 +739,8 @@ export class Move {
     if (this.record.state !== 'switching') return false;
     this.tools.tell(`${this.tenant}: going back, since ${why}`);
     await this.open('calm');
-    await this.change({ state: 'following', wish: undefined, problem: `the switch was not done: ${why}` });
+    const problem = `the switch was not done: ${why}`;
+    await this.change((record) => ({ state: 'following', wish: withoutSwitch(record), problem }));
     return false;
   }
 

@@ -25,7 +25,7 @@ export function alarmText(record: MoveRecord, { commits, count, place, isStopped
 
 /** Why the verb does not fit the state of the move, and what to do; undefined when it does. */
 export function objection(record: MoveRecord, verb: Verb): CommandError | undefined {
-  const { tenant, state, from, isPaused } = record;
+  const { tenant, state, wish, from, isPaused } = record;
   const no = (why: string, hint: string): CommandError =>
     new CommandError('REFUSED', `${tenant} ${why}`, hint);
   const at = placeText(record, from);
@@ -35,8 +35,11 @@ export function objection(record: MoveRecord, verb: Verb): CommandError | undefi
       `has an alarm: ${alarmText(record, record.alarm)}`,
       `find out how that came (docs/move.md#an-alarm); then let it go on: tidb-mesh move resume ${tenant}`,
     );
-  if ((verb === 'cancel' || verb === 'complete') && (state === 'switching' || state === 'committing'))
-    return no('is just being switched', `wait, and look: tidb-mesh move show ${tenant}`);
+  const look = `tidb-mesh move show ${tenant}`;
+  // Until the new place is written down, a switch can be given up; where the tenant is served is decided then.
+  const isSwitching = state === 'committing' || (state === 'switching' && !isAtHome(record));
+  if ((verb === 'cancel' || verb === 'complete') && isSwitching)
+    return no('is just being switched', `wait, and look: ${look}`);
   if (verb === 'cancel')
     return isAtHome(record)
       ? undefined
@@ -52,9 +55,11 @@ export function objection(record: MoveRecord, verb: Verb): CommandError | undefi
     return no(`is served at ${at} already`, `to go back: tidb-mesh move reverse ${tenant}`);
   if (verb === 'reverse' && isAtHome(record))
     return no(`is served at ${at}, where it was`, `to go on: tidb-mesh move switch ${tenant}`);
+  if (wish === 'cancel' || wish === 'complete')
+    return no(`is asked to ${wish} already`, `wait until the move has ended: ${look}`);
   if (isPaused) return no('is paused', `first: tidb-mesh move resume ${tenant}`);
   if (state !== 'following' && state !== 'switching')
-    return no(`is ${state}, and not yet followed`, `wait; see: tidb-mesh move show ${tenant}`);
+    return no(`is ${state}, and not yet followed`, `wait; see: ${look}`);
   return undefined;
 }
 

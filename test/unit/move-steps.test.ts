@@ -7,9 +7,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine, Feed, Following } from '../../src-ts/move/engine.ts';
 import type { Mesh, Orders, Phase, Vm } from '../../src-ts/move/mesh.ts';
 import { isSamePlace, type Place } from '../../src-ts/move/place.ts';
-import { moveOf, save, update, type ForeignCommit, type MoveRecord } from '../../src-ts/move/record.ts';
+import {
+  findMove,
+  moveOf,
+  moves as allMoves,
+  save,
+  update,
+  type ForeignCommit,
+  type MoveRecord,
+} from '../../src-ts/move/record.ts';
 import type { Tools } from '../../src-ts/move/steps.ts';
-import { ask } from '../../src-ts/move/wishes.ts';
+import { ask, isAtHome, type Verb } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
 import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { EtcdModel } from '../harness/support/etcd-model.ts';
@@ -72,12 +80,17 @@ class World {
   }));
   /** Bulk loads in the stores' hands. */
   bulk = 0;
+  /** Change feeds that nobody has stopped. */
+  openFeeds = 0;
   /** What was kept for the way back. */
   readonly keptSince: bigint[] = [];
   readonly log: { at: Store; key: string; version: Version }[] = [];
 
   /** @param faults makes the world break on purpose */
-  constructor(private readonly faults: { deafVm?: boolean; noSettle?: boolean; noDrain?: boolean } = {}) {
+  constructor(
+    private readonly faults: { deafVm?: boolean; noSettle?: boolean; noDrain?: boolean } = {},
+    private readonly tenant = TENANT,
+  ) {
     // Of a client that has died.
     this.stores.home.locks.set('dead', { start: 1, value: 1 });
   }
@@ -114,7 +127,7 @@ class World {
         const { move } = vm.orders;
         const phase = this.phaseOf(vm);
         const said = move && {
-          tenant: TENANT,
+          tenant: this.tenant,
           serial: move.serial,
           phase: move.phase,
           lifted: vm.lifted.has(move.serial) && phase !== undefined,
@@ -129,7 +142,8 @@ class World {
     },
   };
 
-  engineOf = ({ from, to }: MoveRecord): Engine => {
+  /** @param dead aborts when its mover dies: then its feeds carry nothing over any more */
+  engineOf = ({ from, to }: MoveRecord, dead = new AbortController().signal): Engine => {
     const [source, target] = [this.storeOf(from), this.storeOf(to)];
     return {
       prepare: async () => sleep(1),
@@ -144,7 +158,7 @@ class World {
         return 0;
       },
       equalAt: (timestamp) => Number(timestamp),
-      follow: async (checkpoint) => this.follow(source, target, checkpoint as number),
+      follow: async (checkpoint) => this.follow(source, target, checkpoint as number, dead),
       watch: async (checkpoint, onForeign) => this.watch(target, checkpoint as number, onForeign),
       limit: () => undefined,
       timestamp: async () => BigInt(++this.now),
@@ -171,7 +185,8 @@ class World {
     };
   };
 
-  private async follow(source: Store, target: Store, from: number): Promise<Following> {
+  private async follow(source: Store, target: Store, from: number, dead: AbortSignal): Promise<Following> {
+    this.openFeeds++;
     let resolved = from;
     let at = 0;
     let goesOn = true;
@@ -185,9 +200,9 @@ class World {
       resolved = Math.max(resolved, upTo);
     };
     const loop = (async () => {
-      while (goesOn) {
+      while (goesOn && !dead.aborted) {
         await sleep(3);
-        carry();
+        if (!dead.aborted) carry();
       }
     })();
     await sleep(0);
@@ -203,6 +218,7 @@ class World {
       failed: new Promise<never>(() => undefined),
       stop: async () => {
         goesOn = false;
+        this.openFeeds--;
         await loop;
       },
     };
@@ -323,9 +339,83 @@ class World {
   }
 }
 
-/** The record once the claim of its worker is over. */
-function abandoned({ worker, ...record }: MoveRecord): MoveRecord {
-  return worker ? { ...record, worker: { ...worker, until: 0 } } : record;
+/** Never comes: what the dead asked for, and what they did next. */
+const NEVER = new Promise<never>(() => undefined);
+/** Of an engine, these only compute. */
+const COMPUTES = ['equalAt', 'limit', 'readableSince', 'close'];
+
+/** A mover that can die as by kill -9: from then on it reaches nobody. */
+class MortalMover {
+  private readonly life = new AbortController();
+  private acts = 0;
+
+  /**
+   * @param isLast hears what the mover reaches, and of each act on the world before and after it; true ends the mover there
+   */
+  constructor(
+    etcd: EtcdModel,
+    world: World,
+    id: string,
+    private readonly isLast: (event: string) => boolean = () => false,
+  ) {
+    const { grpc } = etcd.endpoint as unknown as { grpc: (...all: unknown[]) => Promise<unknown> };
+    const isWrite = (path: string): boolean => path.endsWith('/Txn');
+    const pd = {
+      ...etcd.endpoint,
+      grpc: (method: { path: string }, ...rest: unknown[]) =>
+        this.act(() => grpc(method, ...rest), isWrite(method.path)),
+    } as unknown as Endpoint;
+    const { hosts, tell, vms } = world.mesh;
+    const tools: Tools = {
+      pd,
+      mesh: {
+        hosts,
+        tell: (...all) => this.act(() => tell(...all), true),
+        vms: () => this.act(vms, false),
+      },
+      id,
+      limits: LIMITS,
+      // A dead one is known to be dead.
+      isGone: () => true,
+      engineOf: (record) => this.mortal(world.engineOf(record, this.life.signal)),
+      tell: () => undefined,
+      reached: (step) => this.reach(step),
+    };
+    void work(tools, this.life.signal).catch(() => undefined);
+  }
+
+  get isDead(): boolean {
+    return this.life.signal.aborted;
+  }
+
+  die(): void {
+    this.life.abort();
+  }
+
+  private mortal(engine: Engine): Engine {
+    const acts = Object.entries(engine as unknown as Record<string, (...all: unknown[]) => Promise<unknown>>);
+    const mortal = acts.map(([name, act]) => [
+      name,
+      COMPUTES.includes(name) ? act : (...all: unknown[]) => this.act(() => act(...all), true),
+    ]);
+    return Object.fromEntries(mortal) as Engine;
+  }
+
+  private async reach(event: string): Promise<void> {
+    if (this.isDead) return NEVER;
+    if (!this.isLast(event)) return;
+    this.die();
+    await NEVER;
+  }
+
+  private async act<T>(act: () => Promise<T>, isCounted: boolean): Promise<T> {
+    if (this.isDead) return NEVER;
+    const number = isCounted ? ++this.acts : 0;
+    if (isCounted) await this.reach(`before act ${number}`);
+    const done = await act();
+    if (isCounted) await this.reach(`behind act ${number}`);
+    return this.isDead ? NEVER : done;
+  }
 }
 
 /** Runs movers one after the other: each dies after a random time. */
@@ -336,36 +426,10 @@ async function mortalMovers(
   lifeMs: (life: number) => number,
 ): Promise<void> {
   for (let i = 0; !isOver(); i++) {
-    const life = new AbortController();
-    let dead = false;
-    const pd = {
-      ...etcd.endpoint,
-      // A dead one reaches nobody, as after kill -9.
-      grpc: (...args: [never, never]) =>
-        dead
-          ? new Promise<never>(() => undefined)
-          : (etcd.endpoint.grpc as (...all: unknown[]) => unknown)(...args),
-    } as unknown as Endpoint;
-    const mesh: Mesh = {
-      hosts: world.mesh.hosts,
-      tell: (...args) => (dead ? new Promise<never>(() => undefined) : world.mesh.tell(...args)),
-      vms: () => (dead ? new Promise<never>(() => undefined) : world.mesh.vms()),
-    };
-    const tools: Tools = {
-      pd,
-      mesh,
-      id: `worker ${i}`,
-      limits: LIMITS,
-      engineOf: world.engineOf,
-      tell: () => undefined,
-    };
-    void work(tools, life.signal).catch(() => undefined);
+    const mover = new MortalMover(etcd, world, `worker ${i}`);
     const end = Date.now() + lifeMs(i);
     while (Date.now() < end && !isOver()) await sleep(5);
-    dead = true;
-    life.abort();
-    // Its claim would end after some seconds.
-    await update(etcd.endpoint, TENANT, abandoned).catch(() => undefined);
+    mover.die();
   }
 }
 
@@ -378,9 +442,9 @@ async function wish(etcd: EtcdModel, isOver: () => boolean): Promise<void> {
   }
 }
 
-async function newMove(etcd: EtcdModel): Promise<void> {
+async function newMove(etcd: EtcdModel, tenant = TENANT): Promise<void> {
   const record: MoveRecord = {
-    tenant: TENANT,
+    tenant,
     number: 1,
     serial: 0,
     state: 'planned',
@@ -434,6 +498,244 @@ async function movesUnderLoad(
   const served = world.storeOf(record.from);
   return { record, told, stored: KEYS.map((key) => served.latest(key)?.value ?? 0) };
 }
+
+/** How a move goes on: so many switches, and its end. */
+interface Script {
+  readonly switches: number;
+  readonly last: 'cancel' | 'complete';
+}
+
+interface Life {
+  readonly told: readonly number[];
+  /** What the place holds where the tenant is served at the end. */
+  readonly stored: readonly number[];
+  /** Keys at the other one. */
+  readonly left: number;
+  readonly deaths: number;
+}
+
+/** A whole move under load, whose first mover ends where `isLast` says; another one goes on. */
+async function wholeMove({ switches, last }: Script, isLast: (event: string) => boolean): Promise<Life> {
+  const [etcd, world] = [new EtcdModel(PD_HTTP), new World()];
+  await newMove(etcd);
+  let over = false;
+  const clients = KEYS.filter((key) => key !== 'slow').map((key) => world.count(key, () => over));
+  let mover = new MortalMover(etcd, world, 'first', isLast);
+  let deaths = 0;
+  for (;;) {
+    const found = await findMove(etcd.endpoint, TENANT);
+    if (!found) break;
+    const verb: Verb =
+      found.record.switches >= switches ? last : isAtHome(found.record) ? 'switch' : 'reverse';
+    if (found.record.state === 'following' && found.record.wish === undefined)
+      await ask(etcd.endpoint, TENANT, verb).catch(() => undefined);
+    if (mover.isDead) {
+      deaths++;
+      mover = new MortalMover(etcd, world, 'second');
+    }
+    await sleep(5);
+  }
+  mover.die();
+  // What is on its way gets through.
+  await sleep(20);
+  over = true;
+  const told = await Promise.all(clients);
+  const { home, away } = world.stores;
+  const [served, other] = last === 'cancel' ? [home, away] : [away, home];
+  const stored = KEYS.filter((key) => key !== 'slow').map((key) => served.latest(key)?.value ?? 0);
+  return { told, stored, left: other.versions.size, deaths };
+}
+
+/** So many whole moves beside each other. */
+const BESIDE = 8;
+
+async function besides<T>(items: readonly T[], act: (item: T) => Promise<void>): Promise<void> {
+  const todo = [...items];
+  const one = async (): Promise<void> => {
+    for (let item = todo.shift(); item !== undefined; item = todo.shift()) await act(item);
+  };
+  await Promise.all(Array.from({ length: BESIDE }, one));
+}
+
+describe('a mover that is killed', () => {
+  const isLong = process.env['TIDB_MESH_LONG'] === '1';
+  /** The n-th time that something comes, for each. */
+  const numbered = (): ((event: string) => string) => {
+    const counts = new Map<string, number>();
+    return (event) => {
+      counts.set(event, (counts.get(event) ?? 0) + 1);
+      return `${event} ${counts.get(event)}`;
+    };
+  };
+
+  test.each<[Script]>([[{ switches: 2, last: 'cancel' }], [{ switches: 1, last: 'complete' }]])(
+    'between two steps, whichever, has lost nothing and leaves nothing: %o',
+    async (script) => {
+      const all: string[] = [];
+      const number = numbered();
+      // Every act is many; every step is what a reader of the code sees.
+      const isMeant = (event: string): boolean => isLong || !/^(before|behind) act /.test(event);
+      await wholeMove(script, (event) => {
+        if (isMeant(event)) all.push(number(event));
+        return false;
+      });
+      expect(all.length).toBeGreaterThan(20);
+      let deaths = 0;
+      await besides(all, async (wanted) => {
+        const count = numbered();
+        const life = await wholeMove(script, (event) => isMeant(event) && count(event) === wanted);
+        deaths += life.deaths;
+        expect({ wanted, ...life }).toMatchObject({ wanted, stored: life.told, left: 0 });
+      });
+      // A beat more or less moves the last acts.
+      expect(deaths).toBeGreaterThan(all.length * 0.8);
+    },
+  );
+});
+
+describe('a switch that is given up', () => {
+  test.each([
+    'after switching',
+    'calm',
+    'drain',
+    'fence',
+    'settled',
+    'final',
+    'caught up',
+    'before committing',
+  ])('%s: the tenant stays, and nothing is left of the copy', async (step) => {
+    const [etcd, world] = [new EtcdModel(PD_HTTP), new World()];
+    await newMove(etcd);
+    let over = false;
+    const clients = KEYS.map((key) => world.count(key, () => over));
+    const life = new AbortController();
+    let asked = 0;
+    const { mesh, engineOf } = world;
+    const working = work(
+      {
+        pd: etcd.endpoint,
+        mesh,
+        id: 'w',
+        limits: LIMITS,
+        engineOf: (record) => engineOf(record),
+        tell: () => undefined,
+        reached: async (now) => {
+          if (now !== step || asked++ > 0) return;
+          await ask(etcd.endpoint, TENANT, 'cancel');
+          // Nor does who asks for a switch now change that.
+          await expect(ask(etcd.endpoint, TENANT, 'switch')).rejects.toThrow(
+            'alpha is asked to cancel already',
+          );
+        },
+      },
+      life.signal,
+    );
+    for (;;) {
+      const found = await findMove(etcd.endpoint, TENANT);
+      if (!found) break;
+      const { state, wish, switches } = found.record;
+      expect(switches).toBe(0);
+      if (state === 'following' && wish === undefined && asked === 0)
+        await ask(etcd.endpoint, TENANT, 'switch').catch(() => undefined);
+      await sleep(5);
+    }
+    life.abort();
+    await working;
+    await sleep(20);
+    over = true;
+    expect(await Promise.all(clients)).toEqual(KEYS.map((key) => world.stores.home.latest(key)?.value ?? 0));
+    expect([asked, world.stores.away.versions.size]).toEqual([1, 0]);
+  });
+
+  test('cannot be given up once the new place is written down', async () => {
+    const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+    await newMove(etcd);
+    let why: unknown;
+    const working = work(
+      {
+        pd: etcd.endpoint,
+        mesh: world.mesh,
+        id: 'w',
+        limits: LIMITS,
+        engineOf: (record) => world.engineOf(record),
+        tell: () => undefined,
+        reached: async (step) => {
+          if (step === 'after committing') why = await ask(etcd.endpoint, TENANT, 'cancel').catch(String);
+        },
+      },
+      life.signal,
+    );
+    for (let switches = 0; switches === 0; await sleep(5)) {
+      ({ switches } = (await moveOf(etcd.endpoint, TENANT)).record);
+      await ask(etcd.endpoint, TENANT, 'switch').catch(() => undefined);
+    }
+    life.abort();
+    await working;
+    expect(why).toContain('alpha is just being switched');
+  });
+});
+
+describe('beside a move that fails', () => {
+  // Nobody asks here for the TiDBs of a cluster outside.
+  const NAMES = Object.keys(new World().engineOf({ from: HOME, to: AWAY } as MoveRecord)).filter(
+    (name) => !COMPUTES.includes(name) && name !== 'tidbs',
+  );
+
+  test('at any step, another move of the same worker goes on, and no feed is left open', async () => {
+    const failed = new Set<string>();
+    await besides([...NAMES, 'engineOf', 'tell'], async (name) => {
+      const etcd = new EtcdModel(PD_HTTP);
+      const worlds: Record<string, World> = { [TENANT]: new World(), beta: new World({}, 'beta') };
+      for (const tenant of Object.keys(worlds)) await newMove(etcd, tenant);
+      const [good, bad] = [worlds[TENANT]!, worlds['beta']!];
+      const fail = async (): Promise<never> => {
+        failed.add(name);
+        throw new Error(`${name} fails`);
+      };
+      const mesh: Mesh = {
+        hosts: HOSTS,
+        tell: (tenant, orders) =>
+          tenant === 'beta' && name === 'tell' ? fail() : worlds[tenant]!.mesh.tell(tenant, orders),
+        vms: async () => {
+          const [one, other] = await Promise.all([good.mesh.vms(), bad.mesh.vms()]);
+          return one.map((vm, i) => ({ ...vm, moves: [...vm.moves, ...(other[i]?.moves ?? [])] }));
+        },
+      };
+      const engineOf = (record: MoveRecord): Engine => {
+        if (record.tenant === TENANT) return good.engineOf(record);
+        if (name === 'engineOf') {
+          failed.add(name);
+          throw new Error(`${name} fails`);
+        }
+        return { ...bad.engineOf(record), ...(name === 'tell' ? {} : { [name]: fail }) };
+      };
+      const life = new AbortController();
+      const tools = { pd: etcd.endpoint, mesh, id: 'w', limits: LIMITS, engineOf, tell: () => undefined };
+      const working = work(tools, life.signal);
+      let over = false;
+      const clients = KEYS.map((key) => good.count(key, () => over));
+      const wanted = 2;
+      for (let done = 0; done < wanted || !failed.has(name); await sleep(20)) {
+        for (const { record } of await allMoves(etcd.endpoint)) {
+          if (record.tenant === TENANT) done = record.switches;
+          const isBad = record.tenant === 'beta';
+          const verb = record.switches >= 1 && isBad ? 'complete' : isAtHome(record) ? 'switch' : 'reverse';
+          if (record.switches < wanted) await ask(etcd.endpoint, record.tenant, verb).catch(() => undefined);
+        }
+      }
+      over = true;
+      for (const vm of good.vms) vm.orders = { place: vm.orders.place };
+      const told = await Promise.all(clients);
+      const { record } = await moveOf(etcd.endpoint, TENANT);
+      const stored = KEYS.map((key) => good.storeOf(record.from).latest(key)?.value ?? 0);
+      expect([name, stored]).toEqual([name, told]);
+      life.abort();
+      await working;
+      expect([name, good.openFeeds, bad.openFeeds]).toEqual([name, 0, 0]);
+    });
+    expect([...failed].sort()).toEqual([...NAMES, 'engineOf', 'tell'].sort());
+  });
+});
 
 describe('the steps of a move', () => {
   test('no commit is lost or invented in eight switches', async () => {

@@ -1,14 +1,19 @@
 /**
- * What a move leaves behind, of tenants without a TiDB: ten at once, and one that is given up before it is followed.
- * `npm run test:proofs -- many`.
+ * What a move leaves behind, of tenants without a TiDB: ten at once, one that is given up in each state, one whose worker fails at each
+ * step, and switches that are refused. `npm run test:proofs -- many`.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Applier, type Row } from '../../src-ts/move/apply.ts';
 import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
+import { dropLocks } from '../../src-ts/move/locks.ts';
+import { PREWRITE } from '../../src-ts/move/methods.ts';
 import { tenantAt, type Place } from '../../src-ts/move/place.ts';
+import type { Tools } from '../../src-ts/move/steps.ts';
 import { Throttle } from '../../src-ts/move/throttle.ts';
 import { ask } from '../../src-ts/move/wishes.ts';
 import { safePoints } from '../../src-ts/pd/cluster.ts';
+import { Op } from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';
 import { labelRules } from '../../src-ts/pd/regions.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
 import { Moving } from '../move/moving.ts';
@@ -33,8 +38,8 @@ afterAll(async () => {
   await moving?.end();
 });
 
-function startWorker(): void {
-  moving.startWorker({ limits: { calmMs: 500 }, reached: (step) => reached(step) });
+function startWorker(limits: Tools['limits'] = {}): void {
+  moving.startWorker({ limits: { calmMs: 500, ...limits }, reached: (step) => reached(step) });
 }
 
 /** A key as a TiDB has it of an index: the store reads rows, so it gets none. */
@@ -91,8 +96,28 @@ describe('ten tenants at once', () => {
   });
 });
 
+/** Steps of a switch until the new place is written down. */
+const SWITCH = [
+  'after switching',
+  'calm',
+  'drain',
+  'fence',
+  'settled',
+  'final',
+  'caught up',
+  'locks carried',
+  'before committing',
+];
+
 describe('a move that is given up', () => {
-  test.each(['before copying', 'after copying', 'copied', 'before following'])(
+  async function isAsBefore(): Promise<void> {
+    expect(await moving.keysAt(SOLO.name, {})).toBe(ROWS);
+    expect(await moving.keysAt(SOLO.name, AWAY)).toBe(0);
+    expect(await kept(SOLO.name)).toEqual([]);
+    expect((await moving.mesh.vms()).flatMap(({ moves }) => moves)).toEqual([]);
+  }
+
+  test.each(['before copying', 'after copying', 'copied', 'before following', 'after following', ...SWITCH])(
     '%s: the source is as it was, and nothing is left at the target',
     async (step) => {
       let asked = false;
@@ -103,13 +128,83 @@ describe('a move that is given up', () => {
       };
       startWorker();
       await moving.begin(SOLO.name, AWAY);
+      if (SWITCH.includes(step)) await moving.wish(SOLO.name);
       await moving.isOver(SOLO.name);
       await moving.stopWorker();
       expect(asked).toBe(true);
-      expect(await moving.keysAt(SOLO.name, {})).toBe(ROWS);
-      expect(await moving.keysAt(SOLO.name, AWAY)).toBe(0);
-      expect(await kept(SOLO.name)).toEqual([]);
-      expect((await moving.mesh.vms()).flatMap(({ moves }) => moves)).toEqual([]);
+      await isAsBefore();
     },
   );
+
+  test('after a reverse', async () => {
+    startWorker();
+    await moving.begin(SOLO.name, AWAY);
+    await moving.switchTo(SOLO.name, 2);
+    await moving.finish(SOLO.name, 'cancel');
+    await moving.stopWorker();
+    await isAsBefore();
+  });
+
+  test.each([...SWITCH, 'after committing', 'committed'])(
+    '%s, where the worker fails once: the switch is done later, or given up',
+    async (step) => {
+      let failed = false;
+      reached = (now) => {
+        if (now !== step || failed) return;
+        failed = true;
+        throw new Error('the worker fails here');
+      };
+      startWorker();
+      await moving.begin(SOLO.name, AWAY);
+      await moving.switchTo(SOLO.name, 2);
+      await moving.finish(SOLO.name, 'cancel');
+      await moving.stopWorker();
+      expect(failed).toBe(true);
+      await isAsBefore();
+    },
+  );
+});
+
+describe('a switch that is refused', () => {
+  test('where somebody else has keys: they stay', async () => {
+    const other = { name: 'other', number: 41 };
+    await load(other);
+    await expect(moving.begin(SOLO.name, { keyNumber: 41 })).rejects.toThrow('there are keys at number 41');
+    // They come behind the check.
+    await moving.begin(SOLO.name, { keyNumber: 42 });
+    await load({ name: 'other', number: 42 });
+    startWorker();
+    const { state } = await moving.until(SOLO.name, ({ problem }) => problem !== undefined);
+    expect(state).toBe('copying');
+    expect((await moving.record(SOLO.name)).problem).toContain('that the move has not written');
+    await moving.finish(SOLO.name, 'cancel');
+    await moving.stopWorker();
+    for (const keyNumber of [41, 42]) expect(await moving.keysAt(SOLO.name, { keyNumber })).toBe(ROWS);
+    expect(await moving.keysAt(SOLO.name, {})).toBe(ROWS);
+  });
+
+  test('while a transaction that has begun to commit holds the feed back', async () => {
+    startWorker({ maxLagMs: 1500 });
+    await moving.begin(SOLO.name, AWAY);
+    await moving.follows(SOLO.name);
+    const space = keySpaceOf({ ...SOLO, ...moving.ordersOf(SOLO.name)!.place } as Tenant);
+    const key = space.encode(keyOf(9999))!;
+    const startVersion = await moving.storage.timestamp();
+    const mutations = [{ op: Op.Put, key, value: Buffer.from('x') }];
+    const fields = { mutations, primaryLock: key, startVersion, lockTtl: 60_000n };
+    const errors = await moving.storage.atRegion(space, key, async (located) => {
+      const done = await moving.storage.ask(PREWRITE, { context: located.context, ...fields }, located);
+      return done.regionError ? { regionError: done.regionError } : { value: done.errors.length };
+    });
+    expect(errors).toBe(0);
+    await sleep(2500);
+    await moving.wish(SOLO.name);
+    const { problem, switches } = await moving.until(SOLO.name, (record) => record.problem !== undefined);
+    expect(problem).toMatch(/the target is \d+ ms behind, more than 1500/);
+    expect(switches).toBe(0);
+    await dropLocks({ storage: moving.storage, space });
+    await moving.switchTo(SOLO.name, 2);
+    await moving.finish(SOLO.name, 'cancel');
+    await moving.stopWorker();
+  });
 });

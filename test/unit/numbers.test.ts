@@ -168,6 +168,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       { all: 1e-9, sql: 1e300, becomes: 0 },
       { all: 0, sql: 1, becomes: 0 },
       { all: -3, sql: 1, becomes: -3 },
+      { all: -3, sql: 0, becomes: 0 },
       { all: NaN, sql: 1, becomes: 0 },
       { all: 5, sql: NaN, becomes: 0 },
       { all: Infinity, sql: Infinity, becomes: 0 },

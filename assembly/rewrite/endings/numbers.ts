@@ -34,11 +34,14 @@ function isTxn(level: Level, self: usize): bool {
   return commit == 0 || commit > start;
 }
 
-/** PD adds the difference of both to a counter, which panics on a negative number: pkg/mcs/resourcemanager/server/manager.go. */
+/**
+ * PD adds the difference of both to a counter, which panics on a negative number: pkg/mcs/resourcemanager/server/manager.go. It does so only
+ * where the whole is more than nothing, so no time of SQL is as good as an absent one.
+ */
 function boundSqlTime(level: Level, self: usize): void {
   const all = findDouble(level.start, level.end, startFieldOf(self));
   const sql = findDouble(level.start, level.end, endFieldOf(self));
-  if (find.foundEnd == 0 || sql <= all) return;
+  if (find.foundEnd == 0 || sql == 0 || sql <= all) return;
   store<f64>(find.foundEnd - sizeof<f64>(), all);
   setTouched(true);
 }

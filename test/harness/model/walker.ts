@@ -536,7 +536,8 @@ function judgeNumbersTogether(view: ReflectMessage): void {
   }
   if (view.desc.typeName === 'resource_manager.Consumption') {
     const times = view.message as unknown as { totalCpuTimeMs: number; sqlLayerCpuTimeMs: number };
-    times.sqlLayerCpuTimeMs = Math.min(times.sqlLayerCpuTimeMs, times.totalCpuTimeMs);
+    if (times.sqlLayerCpuTimeMs !== 0)
+      times.sqlLayerCpuTimeMs = Math.min(times.sqlLayerCpuTimeMs, times.totalCpuTimeMs);
   }
 }
 

@@ -101,10 +101,7 @@ export function bootstrap(proxy: Proxy): Bootstrap {
       ],
       clusters: [
         { ...cluster(PD_HTTP_CLUSTER, pd, 'http', tls), ...(pd.length > 1 ? AVOID_UNREACHABLE : {}) },
-        ...pd.flatMap((member, i) => [
-          cluster(`pd_${i}_grpc`, [member], 'pd', tls),
-          cluster(`pd_${i}_http`, [member], 'http', tls),
-        ]),
+        ...pd.flatMap((member, i) => [failover(i, pd, tls), cluster(`pd_${i}_http`, [member], 'http', tls)]),
         ...tikv.map((member, i) => cluster(`tikv_${i}`, [member], 'grpc', tls)),
         ...tls.clusters,
       ],
@@ -260,7 +257,54 @@ const AVOID_UNREACHABLE = {
   },
 };
 
-function cluster(name: string, members: readonly Member[], kind: 'pd' | 'grpc' | 'http', tls: Tls): Cluster {
+/**
+ * The PDs to which Envoy passes calls of one listener on: its own, and the others while that one does not answer. One that is frozen or cut
+ * off is silent, but connections to Envoy look well. So gRPC would call it again and again, and each call would wait for its time limit:
+ * PDs do so themselves while they elect a leader. Any PD serves etcd, and tells who leads.
+ */
+function failover(i: number, pd: readonly Member[], tls: Tls): Cluster {
+  const own = pd.slice(i, i + 1);
+  const others = pd.filter((_, j) => j !== i);
+  const name = `pd_${i}_grpc`;
+  if (others.length === 0) return cluster(name, own, 'pd', tls);
+  const made = cluster(name, [...own, ...others], 'pd', tls);
+  const [{ lb_endpoints: endpoints }] = made.load_assignment.endpoints;
+  return {
+    ...made,
+    load_assignment: {
+      cluster_name: name,
+      endpoints: [
+        { priority: 0, lb_endpoints: endpoints.slice(0, 1) },
+        { priority: 1, lb_endpoints: endpoints.slice(1) },
+      ],
+    },
+    health_checks: [
+      {
+        interval: '2s',
+        timeout: '2s',
+        unhealthy_threshold: 2,
+        healthy_threshold: 1,
+        // One that starts or comes back is found at once.
+        unhealthy_interval: '0.5s',
+        no_traffic_interval: '0.5s',
+        no_traffic_healthy_interval: '2s',
+        // Of etcd, which is in each PD.
+        grpc_health_check: {},
+      },
+    ],
+    // Otherwise Envoy calls PDs that do not answer when none does.
+    common_lb_config: { healthy_panic_threshold: { value: 0 } },
+    // Watches and streams of timestamps go over as well.
+    close_connections_on_host_health_failure: true,
+  };
+}
+
+function cluster(
+  name: string,
+  members: readonly Member[],
+  kind: 'pd' | 'grpc' | 'http',
+  tls: Tls,
+): Cluster & { load_assignment: { cluster_name: string; endpoints: [{ lb_endpoints: object[] }] } } {
   const servers = members.map(({ server }) => server);
   return {
     name,

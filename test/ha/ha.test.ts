@@ -14,7 +14,8 @@ import { principalOf } from '../harness/stack/certs.ts';
 import { leaderOf, type PdMember } from '../harness/stack/pd.ts';
 import { connect, type Session } from '../harness/stack/sql.ts';
 import { startStack, SYSTEM_PRINCIPAL, type Stack } from '../harness/stack/stack.ts';
-import { encode } from '../harness/support/messages.ts';
+import { memcomparable, rowKey } from '../harness/support/keys.ts';
+import { decode, encode } from '../harness/support/messages.ts';
 import { Attempts, outageTable, startProbe } from './outage.ts';
 
 const IS_LONG = process.env['TIDB_MESH_LONG'] !== undefined;
@@ -28,6 +29,11 @@ const RECOVERY_MS = 120_000;
  * come back with the member.
  */
 const SILENT = ['leader paused', 'leader cut off'];
+/** Regions that alpha makes by hand, behind those of its tables, and how many while a fault lasts: one for each member of PD, and more. */
+const TABLE = 1_000_000;
+const ALPHA = 1;
+const NEW_REGIONS = 4;
+const ANSWER_MS = 10_000;
 const SCHEMA_CHANGES = ['create table', 'split table'];
 const OPERATIONS = [
   'tso',
@@ -176,6 +182,62 @@ class Work {
   }
 }
 
+let cuts = 0;
+
+const ids = async ({ directUrl }: PdMember): Promise<Set<number>> => {
+  const answer = await fetch(`${directUrl}/pd/api/v1/regions`, { signal: AbortSignal.timeout(ANSWER_MS) });
+  return new Set(((await answer.json()) as { regions: { id: number }[] }).regions.map(({ id }) => id));
+};
+
+/** Has PD split a region of alpha's past the mesh, so that no VM of Envoy knows the new one. Returns its id. */
+async function newRegion(leader: PdMember): Promise<bigint> {
+  const key = memcomparable(rowKey(TABLE, ++cuts, ALPHA)).toString('hex');
+  const before = await ids(leader);
+  const answer = await fetch(`${leader.directUrl}/pd/api/v1/regions/split`, {
+    method: 'POST',
+    body: JSON.stringify({ split_keys: [key] }),
+    signal: AbortSignal.timeout(RECOVERY_MS),
+  });
+  const said = `${answer.status} ${await answer.text()}`;
+  for (const id of await ids(leader)) {
+    if (before.has(id)) continue;
+    const shown = await fetch(`${leader.directUrl}/pd/api/v1/region/id/${id}`);
+    const { start_key: start, end_key: end } = (await shown.json()) as { start_key: string; end_key: string };
+    if ([start, end].some((bound) => bound.toLowerCase() === key)) return BigInt(id);
+  }
+  throw new Error(`PD has not split: ${said}`);
+}
+
+/**
+ * Has alpha scatter regions that no VM of Envoy knows, until each act has gone through. The filter asks any member of PD whose they are: the
+ * leader, one that follows it, or one that is away.
+ */
+async function actOnNewRegions(stack: Stack, leader: PdMember): Promise<void> {
+  const certs = await stack.certs.client(principalOf('alpha', 'prober'));
+  const cluster = await (await fetch(`${leader.directUrl}/pd/api/v1/cluster`)).text();
+  const header = { clusterId: BigInt(/"id":\s*(\d+)/.exec(cluster)![1]!) };
+  const lookups = async (): Promise<number> => {
+    const found = await stack.envoy!.stats(/tidbmesh_region_lookups_total$/);
+    return [...found.values()].reduce((sum, one) => sum + one, 0);
+  };
+  const before = await lookups();
+  for (let i = 0; i < NEW_REGIONS; i++) {
+    const regionId = await newRegion(leader);
+    const request = encode('pdpb.ScatterRegionRequest', { header, regionId });
+    const deadline = Date.now() + RECOVERY_MS;
+    for (;;) {
+      const answer = await callGrpc(leader.meshAddress, certs, '/pdpb.PD/ScatterRegion', request);
+      const error =
+        answer.body && decode('pdpb.ScatterRegionResponse', answer.body)['header']?.error?.message;
+      if (answer.code === 0 && !error) break;
+      if (Date.now() > deadline)
+        throw new Error(`region ${regionId}: ${answer.status} ${answer.message} ${String(error)}`);
+      await sleep(200);
+    }
+  }
+  expect(await lookups()).toBeGreaterThan(before);
+}
+
 async function settledLeader(stack: Stack): Promise<PdMember> {
   for (let tries = 0; tries < 600; tries++) {
     const leader = await leaderOf(stack.pds);
@@ -219,6 +281,7 @@ describe.each([['with the mesh', true], ...(IS_LONG ? ([['without the mesh', fal
         // The others have to do without it.
         const but = SILENT.includes(fault) ? SCHEMA_CHANGES : [];
         expect(await work.untilAllWork(Date.now(), but)).toEqual([]);
+        if (mesh) await actOnNewRegions(stack, await settledLeader(stack));
         const findings = await work.doctor();
         expect(findings.filter(({ level }) => level === 'wrong')).toEqual([]);
       } finally {

@@ -10,7 +10,7 @@ import { readAnyMesh } from '../../src-ts/manifests/any-mesh.ts';
 import { WITHOUT_CODE } from '../../src-ts/manifests/code.ts';
 import { MeshFileError } from '../../src-ts/manifests/mesh-file.ts';
 import { render } from '../../src-ts/manifests/render.ts';
-import type { Bootstrap } from '../../src-ts/standalone/bootstrap.ts';
+import type { Bootstrap, Cluster } from '../../src-ts/standalone/bootstrap.ts';
 import { readEnvoyMesh, type EnvoyMesh } from '../../src-ts/standalone/mesh.ts';
 import { pluginConfigOf } from '../../src-ts/standalone/plugin-config.ts';
 import { bootstrapOf } from '../../src-ts/standalone/render.ts';
@@ -98,10 +98,33 @@ describe("Envoy's configuration", () => {
     for (const cluster of clusters) {
       const text = JSON.stringify(cluster);
       const hosts = [...text.matchAll(/"address":"([^"]+)"/g)].map(([, host]) => host);
-      expect([cluster.name, hosts.length]).toEqual([cluster.name, cluster.name === 'pd_http' ? 3 : 1]);
+      expect([cluster.name, hosts.length]).toEqual([
+        cluster.name,
+        /^pd_(http|\d_grpc)$/.test(cluster.name) ? 3 : 1,
+      ]);
       for (const host of hosts) expect(text).toContain(`"san_type":"DNS","matcher":{"exact":"${host}"}`);
       expect(text.split('transport_sockets.tls.v3.UpstreamTlsContext')).toHaveLength(hosts.length + 1);
     }
+  });
+
+  test('calls to a PD that does not answer go to the others; a single one is always called', () => {
+    const of = ({ static_resources: { clusters: all } }: Bootstrap): Cluster[] =>
+      all.filter(({ name }) => name.endsWith('_grpc'));
+    for (const [i, one] of of(made).entries()) {
+      expect(one).toMatchObject({
+        name: `pd_${i}_grpc`,
+        health_checks: [{ grpc_health_check: {} }],
+        common_lb_config: { healthy_panic_threshold: { value: 0 } },
+      });
+      const { endpoints } = one['load_assignment'] as { endpoints: object[] };
+      const hosts = endpoints.map((group) =>
+        [...JSON.stringify(group).matchAll(/"address":"pd-(\d)/g)].map(([, pd]) => Number(pd)),
+      );
+      expect(hosts).toEqual([[i], [0, 1, 2].filter((other) => other !== i)]);
+    }
+    const mesh = read(ONE);
+    const single = of(bootstrapOf(mesh, mesh.storages[0]!));
+    expect(single.map(({ health_checks: checks }) => checks)).toEqual([undefined]);
   });
 
   test('the admin interface is on the loopback address', () => {

@@ -22,6 +22,8 @@ const ROUND_MS = 300;
 const MAX_TRIES = 3;
 /** What a member of PD answers that has no leader to forward to, or forwards to one that has gone (redirector.ServeHTTP). */
 const NO_LEADER: readonly number[] = [500, 502, 503, 504];
+/** How PD refuses what its leader alone serves, such as timestamps: UNKNOWN (server/grpc_service.go, pkg/tso). */
+const NOT_LEADER = /not leader/;
 const NO_ANSWER: readonly grpc.status[] = [grpc.status.UNAVAILABLE, grpc.status.DEADLINE_EXCEEDED];
 
 export interface EndpointOptions {
@@ -274,8 +276,9 @@ export class Endpoint {
         ask,
         ({ error }) => {
           const code = (error as grpc.ServiceError | undefined)?.code;
+          if (code === grpc.status.UNAVAILABLE) return true;
           return (
-            code === grpc.status.UNAVAILABLE || (isRead && code === grpc.status.DEADLINE_EXCEEDED && !isAlone)
+            isRead && !isAlone && (code === grpc.status.DEADLINE_EXCEEDED || NOT_LEADER.test(String(error)))
           );
         },
         { tries: MAX_TRIES, isAlone },

@@ -2,14 +2,19 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import * as grpc from '@grpc/grpc-js';
+import { timestamp } from '../../src-ts/pd/timestamp.ts';
+import { encode } from '../harness/support/messages.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 
 const servers: Server[] = [];
+const grpcServers: grpc.Server[] = [];
 const endpoints: Endpoint[] = [];
 
 afterEach(() => {
   for (const endpoint of endpoints.splice(0)) endpoint.close();
   for (const server of servers.splice(0)) server.close().closeAllConnections();
+  for (const server of grpcServers.splice(0)) server.forceShutdown();
 });
 
 /** A member that answers every request with this status; undefined: it never answers. */
@@ -22,6 +27,48 @@ async function member(status: number | undefined): Promise<{ address: string; as
   servers.push(server);
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   return { address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
+}
+
+const asIs = (bytes: Buffer): Buffer => bytes;
+const TSO = '/pdpb.PD/Tso';
+
+/** A member that gives timestamps, or says in PD's words that another one does. */
+async function giver(isLeader: boolean): Promise<string> {
+  const server = new grpc.Server();
+  const method = {
+    path: TSO,
+    requestStream: true,
+    responseStream: true,
+    requestSerialize: asIs,
+    requestDeserialize: asIs,
+    responseSerialize: asIs,
+    responseDeserialize: asIs,
+  };
+  const answer = Buffer.from(
+    encode('pdpb.TsoResponse', { timestamp: { physical: 7n, logical: 1n }, count: 1 }),
+  );
+  const details =
+    '[PD:tso:ErrGenerateTimestamp]generate timestamp failed, requested pd is not leader of cluster';
+  server.addService(
+    { tso: method },
+    {
+      tso: (call: grpc.ServerDuplexStream<Buffer, Buffer>) =>
+        call.on('data', () => {
+          if (!isLeader) call.emit('error', { code: grpc.status.UNKNOWN, details });
+          else {
+            call.write(answer);
+            call.end();
+          }
+        }),
+    },
+  );
+  grpcServers.push(server);
+  const port = await new Promise<number>((done, failed) =>
+    server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, bound) =>
+      error ? failed(error) : done(bound),
+    ),
+  );
+  return `http://127.0.0.1:${port}`;
 }
 
 async function goneMember(): Promise<string> {
@@ -67,6 +114,13 @@ describe('several members of PD', () => {
   test('a silent one is passed over by what only reads', async () => {
     const [silent, good] = [await member(undefined), await member(200)];
     expect(await endpoint(silent.address, good.address).http('GET', '/x')).toEqual({ status: 200 });
+  });
+
+  test('one that does not lead is passed over for timestamps', async () => {
+    const [follower, leader] = [await giver(false), await giver(true)];
+    const cluster = Promise.resolve(1n);
+    expect(await timestamp(endpoint(follower, leader), cluster)).toBe((7n << 18n) | 1n);
+    await expect(timestamp(endpoint(follower), cluster)).rejects.toThrow('not leader');
   });
 
   test('a single one is asked once', async () => {

@@ -27,6 +27,7 @@ import * as target from '../pd-http/target';
 import * as regions from '../rewrite/regions';
 import { clearWanted, doubtRegions, learnRegion, setRegionClock, wantedRegion } from '../rewrite/regions';
 import * as walker from '../rewrite/walker';
+import { closeWatches } from '../rewrite/watches';
 import { sentenceOf } from '../schema/statuses';
 import { textOf } from '../texts/text';
 import { Status } from '../wire/status';
@@ -156,6 +157,7 @@ export function owns(start: usize, startLength: usize, end: usize, endLength: us
 }
 
 export function newStream(vmLimit: u32, tenantLimit: u32): void {
+  terms.account.removeWatches(closeWatches(exchange));
   clearExchange(exchange);
   countExchange(exchange, budget);
   release(held, budget);

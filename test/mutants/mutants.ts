@@ -7,8 +7,14 @@ export interface Edit {
   readonly to: string;
 }
 
-/** A jest project and one of its files. */
-export type Suite = readonly [project: string, file: string];
+/** A jest project, one of its files, and which of its tests: by a pattern of their names. */
+export interface Suite {
+  readonly project: string;
+  readonly file: string;
+  readonly tests?: string;
+  /** The project whose builds it needs. Default: its own. */
+  readonly builds?: string;
+}
 
 export interface Mutant {
   readonly name: string;
@@ -16,9 +22,23 @@ export interface Mutant {
   readonly caughtBy: readonly Suite[];
 }
 
-const WALKER: Suite = ['unit', 'walker.test'];
-const ANSWERS: Suite = ['hostile', 'hostile/store.test'];
-const REQUESTS: Suite = ['hostile', 'hostile/hostile.test'];
+const unit = (name: string): Suite => ({ project: 'unit', file: `unit/${name}.test` });
+/** Unit tests of the whole filter, with its streams. */
+const hosted = (name: string): Suite => ({ ...unit(name), builds: 'envoy' });
+const envoy = (name: string, tests?: string): Suite => ({
+  project: 'envoy',
+  file: `envoy/${name}.test`,
+  ...(tests === undefined ? {} : { tests }),
+});
+/** One of its two scenes, one part of it, and whether anything of others has changed: the whole takes minutes. */
+const hostile = (tests: string): Suite => ({
+  project: 'hostile',
+  file: 'hostile/hostile.test',
+  tests: `table and prefix (${tests}|what is not the attackers)`,
+});
+const ANSWERS: Suite = { project: 'hostile', file: 'hostile/store.test' };
+const BATCHES = hostile('every request of a batch');
+const METHODS = hostile('every method');
 const VALUES = 'assembly/rewrite/values.ts';
 const TABLE_CODEC = 'assembly/keys/table.ts';
 
@@ -39,10 +59,10 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     caughtBy: [
-      ['envoy', 'envoy/requests.test'],
-      ['envoy', 'envoy/wire.test'],
-      ['envoy', 'envoy/soak.test'],
-      REQUESTS,
+      envoy('requests'),
+      envoy('wire'),
+      envoy('soak', 'streams that come and go|nothing goes on unrewritten'),
+      BATCHES,
     ],
   },
   {
@@ -54,7 +74,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'return mapped == Mapped.OUTSIDE ? Mapped.SAME : mapped;',
       },
     ],
-    caughtBy: [['unit', 'table-codec.test'], REQUESTS],
+    caughtBy: [unit('table-codec'), BATCHES],
   },
   {
     name: 'an absent end stays absent',
@@ -65,12 +85,12 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'return length == 0 ? Mapped.SAME : encodeLower(p, length);',
       },
     ],
-    caughtBy: [['unit', 'table-codec.test'], REQUESTS],
+    caughtBy: [unit('table-codec'), BATCHES],
   },
   {
     name: 'a header that PD obeys is not removed',
     edits: [{ file: 'assembly/streams/headers.ts', from: "  ascii('pd-forwarded-host'),\n", to: '' }],
-    caughtBy: [['envoy', 'envoy/requests.test']],
+    caughtBy: [envoy('requests', 'headers')],
   },
   {
     name: "another tenant's key stays in an answer",
@@ -115,7 +135,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'if (!isOpen || methods.decision != Decision.MAP) {',
       },
     ],
-    caughtBy: [['envoy', 'envoy/requests.test'], REQUESTS],
+    caughtBy: [envoy('requests'), METHODS],
   },
   {
     name: 'a lease keeps its number',
@@ -126,7 +146,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'else result = value;',
       },
     ],
-    caughtBy: [['unit', 'leases.test'], REQUESTS],
+    caughtBy: [unit('leases'), METHODS],
   },
   {
     name: 'the phase of a move is ignored',
@@ -137,7 +157,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: '',
       },
     ],
-    caughtBy: [['unit', 'moves.test']],
+    caughtBy: [hosted('moves')],
   },
   {
     name: "PD acts on anybody's regions",
@@ -148,7 +168,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'if (verdictNow(region) == Verdict.INSIDE || region != 0) return true;',
       },
     ],
-    caughtBy: [['unit', 'regions.test']],
+    caughtBy: [unit('regions')],
   },
   {
     name: 'reads of the far future pass',
@@ -159,6 +179,50 @@ export const MUTANTS: readonly Mutant[] = [
         to: '',
       },
     ],
-    caughtBy: [WALKER, REQUESTS],
+    caughtBy: [unit('timestamps')],
+  },
+  {
+    name: 'a number on which TiKV stops passes',
+    edits: [
+      {
+        file: 'proto/tikv/kvrpcpb.proto',
+        from: 'uint64 override_priority = 3 [(mesh.role) = AT_MOST, (mesh.limit) = 16];',
+        to: 'uint64 override_priority = 3 [(mesh.role) = ANY_VALUE];',
+      },
+    ],
+    caughtBy: [unit('numbers')],
+  },
+  {
+    name: 'a number above its limit is not capped',
+    edits: [{ file: VALUES, from: '  overwrite(field, limit);\n', to: '' }],
+    caughtBy: [unit('numbers')],
+  },
+  {
+    name: 'a moving tenant is not held',
+    edits: [
+      { file: 'assembly/rewrite/current.ts', from: 'holdsMessage = true;', to: 'holdsMessage = false;' },
+    ],
+    caughtBy: [hosted('moves')],
+  },
+  {
+    name: 'a limit by count is ignored',
+    edits: [{ file: 'assembly/terms/holdings.ts', from: '    if (this.isFull) return false;\n', to: '' }],
+    caughtBy: [hosted('counts')],
+  },
+  {
+    name: 'a limit of watches is ignored',
+    edits: [
+      {
+        file: 'assembly/terms/account.ts',
+        from: 'return this.maxWatches == 0 || this.watches < this.maxWatches;',
+        to: 'return true;',
+      },
+    ],
+    caughtBy: [hosted('counts')],
+  },
+  {
+    name: "the mesh's own header for the tenant is not removed",
+    edits: [{ file: 'assembly/streams/headers.ts', from: "  ascii('x-tidb-mesh-tenant'),\n", to: '' }],
+    caughtBy: [envoy('requests', 'headers')],
   },
 ];

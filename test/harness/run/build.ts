@@ -15,7 +15,8 @@ import {
 import { tellBuilt } from '../../../src-ts/wasm/tell.ts';
 
 const [project = 'unit', some] = process.argv.slice(2);
-const testing = [...Object.values(TESTING), WALKING];
+const only = TESTING[process.env['TIDB_MESH_TEST_BUILD'] as keyof typeof TESTING] as Build | undefined;
+const testing = only === undefined ? [...Object.values(TESTING), WALKING] : [only];
 const NEEDS: Record<string, readonly Build[]> = {
   unit: some === undefined ? [...testing, TRACED, CHECK, RELEASE] : testing,
   oracle: [...testing, RELEASE],

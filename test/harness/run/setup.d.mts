@@ -1,1 +1,2 @@
 export function jestArguments(project: string): string[];
+export function buildArguments(project: string, some?: boolean): string[];

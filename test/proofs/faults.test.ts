@@ -7,54 +7,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Mesh, Order } from '../../src-ts/move/mesh.ts';
 import { summaryOf } from '../../src-ts/move/show.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
-import type { Tidb } from '../harness/stack/tidb.ts';
-import { createBank, judge, runBank, type Ledger } from '../move/ledger.ts';
 import { Moving, WAIT_MS } from '../move/moving.ts';
+import { committed, UnderLoad } from './under-load.ts';
 
 const ALPHA: Tenant = { name: 'alpha', number: 1 };
 const AWAY = { keyNumber: 5 };
 let moving: Moving;
-let tidb: Tidb;
-let entries = 0;
+let load: UnderLoad;
 beforeAll(async () => {
   moving = await Moving.start([ALPHA, { name: 'beta', number: 2 }], { startTidbs: false });
-  tidb = await moving.stack.startTidb({ tenant: 'alpha' });
-  await createBank(tidb.mysqlPort);
+  load = await UnderLoad.start(await moving.stack.startTidb({ tenant: 'alpha' }));
 });
 afterAll(async () => {
   await moving?.end();
 });
-
-function report(how: string, { told, errors, longestMs }: Ledger): void {
-  const sum = (name: 'committed' | 'unknown'): number => told.reduce((all, one) => all + one[name].length, 0);
-  console.log(
-    [
-      `${how}: ${sum('committed')} committed, ${sum('unknown')} unknown, the longest took ${longestMs} ms`,
-      ...[...errors].map(([kind, count]) => `${count} x ${kind}`),
-    ].join('\n'),
-  );
-}
-
-/** Acts while clients commit, and compares what they were told with what is there. */
-async function underLoad(how: string, act: () => Promise<void>): Promise<Ledger> {
-  let over = false;
-  entries += 1_000_000;
-  const load = { clients: 4, firstEntry: entries, pauseMs: 20 };
-  const bank = runBank(tidb.mysqlPort, load, () => over);
-  try {
-    await act();
-    await sleep(300);
-  } finally {
-    over = true;
-  }
-  const ledger = await bank;
-  report(how, ledger);
-  expect(ledger.wrong).toEqual([]);
-  expect(await judge(tidb.mysqlPort, ledger)).toEqual([]);
-  return ledger;
-}
-
-const committed = ({ told }: Ledger): number => told.reduce((all, one) => all + one.committed.length, 0);
 
 describe('while the tenant is followed and switched', () => {
   /** What happens once, at a step of the worker. */
@@ -102,7 +68,7 @@ describe('while the tenant is followed and switched', () => {
     async (phase) => {
       const before = await moving.record('alpha');
       let since = 0;
-      const ledger = await underLoad(`a deaf VM behind ${phase}`, async () => {
+      const ledger = await load.run(`a deaf VM behind ${phase}`, async () => {
         deafBehind = phase;
         await moving.wish('alpha');
         const { switches } = await moving.until('alpha', ({ problem }) => problem !== undefined);
@@ -120,7 +86,7 @@ describe('while the tenant is followed and switched', () => {
   );
 
   test('an old configuration after a newer one: the tenant is held until the newer one comes again', async () => {
-    await underLoad('an old configuration', async () => {
+    await load.run('an old configuration', async () => {
       const old = moving.ordersOf('alpha')!;
       const { switches } = await moving.record('alpha');
       await moving.switchTo('alpha', switches + 1);
@@ -149,7 +115,7 @@ describe('while the tenant is followed and switched', () => {
   ])('%s in %s: nothing is lost', async (_, step, act) => {
     const { switches } = await moving.record('alpha');
     const before = happened;
-    await underLoad(`a replacement in ${step}`, async () => {
+    await load.run(`a replacement in ${step}`, async () => {
       at = { step, act };
       await moving.switchTo('alpha', switches + 1);
       expect(happened).toBe(before + 1);
@@ -157,7 +123,7 @@ describe('while the tenant is followed and switched', () => {
   });
 
   test('PD is killed and replaced while changes are followed', async () => {
-    await underLoad('PD is replaced', async () => {
+    await load.run('PD is replaced', async () => {
       await moving.stack.pd.restart();
       await sleep(1000);
       expect(await moving.diff('alpha')).toEqual([]);

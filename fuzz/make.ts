@@ -245,11 +245,13 @@ export class Maker {
       case 'RESOURCE_PATH':
         return text(
           careful
-            ? `resource_group/${random.pick(['', 'settings', 'settings/1'])}`
-            : random.pick(['', 'gc/x', 'resource_group']),
+            ? `resource_group/${random.pick(['settings', 'settings', 'controller', 'settings/1'])}`
+            : random.pick(['', 'gc/x', 'resource_group', 'resource_group/', 'resource_group/settings/']),
         );
       case 'RESOURCE_END':
-        return careful ? text(random.pick(['', 'resource_group/settingt'])) : Uint8Array.of(0);
+        return careful
+          ? text(random.pick(['', 'resource_group/settingt', 'resource_group/controlles']))
+          : random.pick([Uint8Array.of(0), text('resource_group/settings/2'), text('resource_group/x')]);
       case 'RESOURCE_KEY':
         return text(
           `resource_group/${random.pick(['controller', 'states/a', 'settings/default', 'settings/1:a', 'settings/31:FOREIGN!'])}`,

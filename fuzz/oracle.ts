@@ -37,6 +37,9 @@ export class Oracle {
     this.model = new WalkerModel(this.registry, judge(this.registry));
   }
 
+  /** Streams of which the filter took a request that the model cannot read, so it does not know what to remember. */
+  private readonly unread = new WeakSet<ModelWorld>();
+
   /** What the model remembers of one stream. */
   stream(space: Space): ModelWorld {
     return {
@@ -60,6 +63,7 @@ export class Oracle {
   ): string | undefined {
     const desc = this.registry.getMessage(name);
     const described = this.schema.message(name);
+    if (way === 'response' && this.unread.has(world)) return undefined;
     if (desc === undefined || !this.models(described, read(input, described, this.schema), way))
       return undefined;
     let wanted: Message;
@@ -68,10 +72,11 @@ export class Oracle {
       this.model.rewrite(name, wanted, way, world);
     } catch {
       // Broken keys and what else the model refuses to think about; the verdict has looked at these.
+      if (way === 'request') this.unread.add(world);
       return undefined;
     }
     const got = fromBinary(desc, output);
-    // Unknown bytes leave an answer, unknown numbers stay: the verdict sees to that.
+    // Unknown fields leave an answer, and the model keeps them: the verdict sees to that.
     const unknown = way === 'request';
     if (equals(desc, got, wanted, { unknown, registry: this.registry })) return undefined;
     const show = (message: Message): string => toJsonString(desc, message, { registry: this.registry });

@@ -5,7 +5,13 @@
 import type { JudgedField } from '../src-ts/schema/judgement.ts';
 import type { Way } from '../test/unit/filter.ts';
 import { compare, concat, EMPTY, hex } from '../test/harness/model/bytes.ts';
-import { clientGroup, objectionToOwn } from '../test/harness/model/groups.ts';
+import {
+  clientGroup,
+  CONTROLLER,
+  isGroupPath,
+  LONGEST,
+  objectionToOwn,
+} from '../test/harness/model/groups.ts';
 import { mayQuoteKeys, READER, WITHHELD } from '../test/harness/model/walker.ts';
 import { readVarint } from '../test/harness/model/wire.ts';
 import { INSIDE, LATEST, NO_TIMESTAMP_LIMIT } from './facts.ts';
@@ -86,8 +92,7 @@ export class Verdict {
       if (n.wire === Wire.START || n.wire === Wire.END) return `${name}: a group came out`;
       const field = message.byNumber.get(n.field);
       if (field === undefined) {
-        if (n.wire === Wire.BYTES && !(message.flags & Flag.LENIENT))
-          return `${name}: the unknown field ${n.field} came out`;
+        if (!(message.flags & Flag.LENIENT)) return `${name}: the unknown field ${n.field} came out`;
         continue;
       }
       const wrong =
@@ -286,18 +291,23 @@ export class Verdict {
         const stored = Buffer.from(n.bytes).toString('latin1');
         const name = clientGroup(owner, stored);
         if (name === undefined) return `names the group ${stored}, another's`;
+        if (role === 'GROUP' && stored.length > LONGEST) return `has ${stored.length} bytes`;
         return role === 'OWN_GROUP' && objectionToOwn(owner, name, 'latin1') !== undefined
           ? `is ${name}`
           : undefined;
       }
       case 'TSO_COUNT':
         return n.value <= 16384n ? undefined : `is ${n.value}`;
+      case 'LABEL':
+        return n.bytes.length <= 128 ? undefined : `has ${n.bytes.length} bytes`;
       case 'RESOURCE_END':
       case 'RESOURCE_PATH': {
-        const isOneKey = role === 'RESOURCE_END' && n.bytes.length === 0;
-        return isOneKey || startsWith(n.bytes, new TextEncoder().encode('resource_group/'))
-          ? undefined
-          : `is ${shown}`;
+        const path = Buffer.from(n.bytes).toString('latin1');
+        const isKnown =
+          role === 'RESOURCE_END'
+            ? ['', 'resource_group/settingt', 'resource_group/controlles'].includes(path)
+            : path === 'resource_group/settings' || path === CONTROLLER || isGroupPath(path);
+        return isKnown ? undefined : `is ${path}`;
       }
       case 'SEGMENT': {
         const text = Buffer.from(n.bytes).toString('latin1');

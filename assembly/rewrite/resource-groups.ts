@@ -4,8 +4,8 @@
  *   resource_group/settings/<name>   a resource_manager.ResourceGroup
  *   resource_group/controller        JSON, one for the whole store
  *
- * The group `default` of tenants that share it lies among all tenants' groups. So reads of a range go on unchanged, and the answer loses
- * what is not the tenant's.
+ * The group `default` of tenants that share it lies among all tenants' groups. So reads of all groups go on unchanged, and the answer loses
+ * what is not the tenant's. A part of the groups cannot be read: where an answer ends would tell names of others'.
  */
 import * as groups from '../keys/group-names';
 import { MAX_GROUP_BYTES } from '../keys/group-names';
@@ -13,7 +13,7 @@ import { Mapped } from '../keys/mapped';
 import { tenantNumber } from '../keys/space';
 import { alloc } from '../memory/arena';
 import { Msg } from '../schema/table';
-import { Ascii, ascii, equals, startsWith } from '../wire/bytes';
+import { Ascii, ascii, equals, isSameBytes, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { replaceField } from './edits';
 import * as find from './find';
@@ -25,7 +25,8 @@ export const GROUP_KEY_FIELD: u32 = 1;
 /** The message under the key of a group. */
 export const GROUP_MESSAGE: u32 = Msg.RESOURCE_GROUP;
 
-const ROOT: Ascii = ascii('resource_group/');
+/** PD's client reads and watches whatever begins with it (client/resource_manager_client.go). */
+const GROUPS: Ascii = ascii('resource_group/settings');
 /** The folder of all tenants' groups in etcd. */
 export const GROUPS_FOLDER: Ascii = ascii('resource_group/settings/');
 
@@ -49,10 +50,14 @@ export function group(request: bool, own: bool, tag: u32, field: Span): Status {
     if (length == 0 || !isSegment(value, length)) return Status.GROUP_NAME;
     if (groups.isDefaultGroup(value, length) && tenantNumber() != 0) return Status.GROUP_DEFAULT;
   }
-  const status = settled(groups.encodeGroup(value, length), Status.NAME_OUTSIDE, tag, field);
-  return own && status == Status.OK && tenantNumber() != 0 && groups.groupLength > MAX_GROUP_BYTES
-    ? Status.GROUP_NAME
-    : status;
+  const mapped = groups.encodeGroup(value, length);
+  const stored = mapped == Mapped.REPLACED ? groups.groupLength : length;
+  // PD has no group with such a name, and refuses to make one. TiKV would count for it all the same.
+  if (mapped != Mapped.OUTSIDE && stored > MAX_GROUP_BYTES) {
+    if (!own) return Status.TEXT_TOO_LONG;
+    if (tenantNumber() != 0) return Status.GROUP_NAME;
+  }
+  return settled(mapped, Status.NAME_OUTSIDE, tag, field);
 }
 
 function settled(mapped: Mapped, outside: Status, tag: u32, field: Span): Status {
@@ -91,7 +96,7 @@ export function groupRange(field: u32, path: Span, last: Span): Status {
   const key = path.bytes;
   const length = path.length;
   if (last.length != 0)
-    return startsWith(key, length, ROOT) && startsWith(last.bytes, last.length, ROOT)
+    return isAllBehind(GROUPS, path, last) || isAllBehind(CONTROLLER, path, last)
       ? Status.OK
       : Status.NAME_OUTSIDE;
   if (equals(key, length, CONTROLLER)) return Status.OK;
@@ -102,6 +107,17 @@ export function groupRange(field: u32, path: Span, last: Span): Status {
     Status.NAME_OUTSIDE,
     (field << 3) | 2,
     path,
+  );
+}
+
+/** True when the range holds all keys that begin with the prefix, and no others: its end is the prefix with a higher last byte. */
+function isAllBehind(prefix: Ascii, path: Span, last: Span): bool {
+  const before = <usize>prefix.length - 1;
+  return (
+    equals(path.bytes, path.length, prefix) &&
+    last.length == before + 1 &&
+    isSameBytes(last.bytes, path.bytes, before) &&
+    load<u8>(last.bytes + before) == load<u8>(path.bytes + before) + 1
   );
 }
 

@@ -54,6 +54,9 @@ const TABLE_ID_BITS: u64 = 48;
 /** Above it a double does not hold every whole number. */
 const MAX_AMOUNT: f64 = <f64>((<u64>1) << 53);
 
+/** Those of TiDB have less than 64, with what client-go adds of retries (util/request_source.go, internal/locate/region_request.go). */
+const MAX_LABEL_BYTES: usize = 128;
+
 /** PD's clients ask for 10,000 at most. */
 const MAX_TSO_COUNT: u64 = 1 << 14;
 
@@ -86,6 +89,8 @@ export function bytes(role: u32, tag: u32, field: Span): Status {
     case Role.REWRITE_OLD:
     case Role.ETCD_VALUE:
       return Status.OK;
+    case Role.LABEL:
+      return !request || length <= MAX_LABEL_BYTES ? Status.OK : Status.TEXT_TOO_LONG;
     case Role.KEY_OR_NONE:
       if (length == 0) return Status.OK;
     // fall through

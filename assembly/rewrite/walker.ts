@@ -165,7 +165,11 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
           p = varint.readEnd;
           if (p == 0) return fail(Status.MALFORMED, message, field);
         }
-        if (kind == Kind.UNKNOWN) continue;
+        if (kind == Kind.UNKNOWN) {
+          level.field.set(at, 0, valueAt, p);
+          status = onUnknown(level, flags, field);
+          break;
+        }
         if (kind != Kind.VARINT) return fail(Status.MALFORMED, message, field);
         if (roleIn(entry) == Role.ROLE_UNSPECIFIED) continue;
         if (keepsKeys && !isAlwaysJudged(roleIn(entry))) continue;
@@ -184,7 +188,7 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         const value = p;
         p += <usize>size;
         if ((entry & KIND_AND_ROLE) == OPAQUE_BYTES) continue;
-        if (keepsKeys && (entry & KIND_AND_ROLE) != READ_MESSAGE) continue;
+        if (keepsKeys && (entry & KIND_AND_ROLE) != READ_MESSAGE && kind != Kind.UNKNOWN) continue;
         level.field.set(at, valueAt, value, p);
         status = onLengthDelimited(level, flags, entry, tag);
         p = level.field.end;
@@ -197,6 +201,11 @@ function walk(message: u32, p: usize, end: usize, depth: i32): Status {
         const isRight = kind == Kind.UNKNOWN || kind == (isWide ? Kind.FIXED64 : Kind.FIXED32);
         if (size > end - p || !isRight) return fail(Status.MALFORMED, message, field);
         p += size;
+        if (kind == Kind.UNKNOWN) {
+          level.field.set(at, 0, valueAt, p);
+          status = onUnknown(level, flags, field);
+          break;
+        }
         if (roleIn(entry) == Role.ROLE_UNSPECIFIED) continue;
         level.field.set(at, 0, valueAt, p);
         status = fixed(roleIn(entry), level.field);
@@ -293,10 +302,14 @@ function onPacked(level: Level, entry: u32, tag: u32): Status {
   return status == Status.OK ? status : fail(status, level.message, tag >> 3);
 }
 
-/** Handles a field that the schema does not know: removes it from an answer, refuses it in a request. Its meaning was never judged. */
+/**
+ * Handles a field that the schema does not know, of any wire type: removes it from an answer, refuses it in a request. Its meaning was never
+ * judged: bytes may hold a key, and a number may be one on which the store stops.
+ */
 function onUnknown(level: Level, flags: u32, field: u32): Status {
   if (flags & Flag.LENIENT) return Status.OK;
   if (current.direction == Direction.REQUEST) return fail(Status.UNKNOWN_FIELD, level.message, field);
+  if (keepsKeys) return Status.OK;
   remove(level.field.at, level.field.end);
   return Status.OK;
 }

@@ -21,7 +21,10 @@ const PATH: Ascii = ascii(':path');
 const CONTENT_TYPE: Ascii = ascii('content-type');
 const UPGRADE: Ascii = ascii('upgrade');
 
-/** PD and TiKV dial what the first name; the filter sets the tenant; a body may change its length; answers must not be compressed. */
+/**
+ * PD and TiKV dial what the first name; the filter sets the tenant; a body may change its length; answers must not be compressed; PD keeps
+ * counts for each value of the last two (pkg/audit/audit.go, pkg/utils/apiutil/apiutil.go).
+ */
 const STRIPPED: Ascii[] = [
   ascii('pd-forwarded-host'),
   ascii('tikv-forwarded-host'),
@@ -29,6 +32,8 @@ const STRIPPED: Ascii[] = [
   ascii('content-length'),
   ascii('accept-encoding'),
   ascii('grpc-accept-encoding'),
+  ascii('x-caller-id'),
+  ascii('component'),
 ];
 const ENVOY: Ascii = ascii('x-envoy-');
 const PEER: Ascii = ascii('x-envoy-peer-metadata');

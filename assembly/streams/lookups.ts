@@ -19,7 +19,10 @@ import { ConfigVersion, resolverOf, versionOf } from './configs';
 import { countLookup } from './metrics';
 import { Stream } from './stream';
 
-/** Maximum of lookups in flight in one VM. Regions beyond it are asked for again when the client tries again. */
+/**
+ * Maximum of lookups in flight in one VM. Regions beyond it are asked for again when the client tries again. A tenant gets half of what others
+ * leave, so that one alone cannot take all of them.
+ */
 const MAX_LOOKUPS: u32 = 256;
 const TIMEOUT_MS: u32 = 2000;
 /** After this time no answer comes: Envoy answers no root context that has ended. */
@@ -46,9 +49,16 @@ function sentFor(region: u64, stream: Stream, terms: Terms): u32 {
   return 0;
 }
 
+/** True when the tenant has fewer lookups in flight than are free. */
+function hasShare(tenant: u32): bool {
+  let own: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) if (load<u32>(entryAt(i), 24) == tenant) own++;
+  return own < MAX_LOOKUPS - count;
+}
+
 /** Sends a lookup. Returns its token; 0 when it cannot be sent. */
 function send(region: u64, stream: Stream, terms: Terms, config: Config): u32 {
-  if (count == MAX_LOOKUPS) return 0;
+  if (!hasShare(terms.number)) return 0;
   const length = <usize>PATH.length + digitsOf(region);
   const path = alloc(length);
   memory.copy(path, changetype<usize>(PATH), PATH.length);

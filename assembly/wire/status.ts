@@ -14,7 +14,7 @@ export const enum Status {
   /** The message holds a group (wire types 3 and 4). */
   GROUP,
 
-  /** A request holds a text, bytes or a message in a field that proto/ does not describe. It could hold a key. */
+  /** A request has a field that proto/ does not describe. It could hold a key, or a number on which TiKV or PD stops. */
   UNKNOWN_FIELD,
 
   /** An exact key lies outside of the tenant's key range, or is no key that TiDB writes. */
@@ -82,6 +82,9 @@ export const enum Status {
 
   /** A backup or a change feed wants data kept from before `limits.maxHoldBackSeconds`. */
   HELD_BACK,
+
+  /** The source of a request, or the name of a resource group under which it runs, is longer than any client sends it. TiKV would keep it in its metrics. */
+  TEXT_TOO_LONG,
 
   /** The name of a resource group is too long together with the tenant's number, or holds a slash. */
   GROUP_NAME,

@@ -67,7 +67,7 @@ const MESSAGES = [
     http: 400,
     single: true,
     means:
-      'A request holds a text, bytes or a message in a field that proto/ does not describe. It could hold a key.',
+      'A request has a field that proto/ does not describe. It could hold a key, or a number on which TiKV or PD stops.',
     remedy: 'Operators: upgrade tidb-mesh, or run a client of a version that it knows.',
   },
   {
@@ -277,6 +277,17 @@ const MESSAGES = [
     http: 400,
     means: 'A backup or a change feed wants data kept from before `limits.maxHoldBackSeconds`.',
     remedy: 'The tenant: start the service anew. Operators: raise the limit.',
+  },
+  {
+    code: 'TEXT_TOO_LONG',
+    sentence:
+      'a text that the store keeps as a label is too long: the source of a request may have 128 bytes, and the name of a resource group 32 with the number of the tenant; send a shorter one',
+    grpc: 'INVALID_ARGUMENT',
+    http: 400,
+    single: true,
+    means:
+      'The source of a request, or the name of a resource group under which it runs, is longer than any client sends it. TiKV would keep it in its metrics.',
+    remedy: 'Developers of the client: send a shorter text.',
   },
   {
     code: 'GROUP_NAME',

@@ -108,7 +108,7 @@ const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?
   AT_MOST: { scalars: NUMBERS },
   CAPPED: { scalars: NUMBERS },
   AMOUNT: { scalars: [ScalarType.DOUBLE] },
-  DROP: { scalars: [...STRINGS, ...SIGNED], messages: true },
+  DROP: { scalars: [...STRINGS, ...NUMBERS, ScalarType.BOOL], messages: true },
   EMPTIED: { messages: true },
   REVERSE: { scalars: [ScalarType.BOOL] },
   API_VERSION: { enums: true },

@@ -123,6 +123,8 @@ describe('headers', () => {
   const forged = {
     'pd-forwarded-host': 'http://127.0.0.1:1',
     'tikv-forwarded-host': '127.0.0.1:1',
+    'x-caller-id': 'a count of its own',
+    component: 'a count of its own',
     'x-envoy-original-path': '/x',
     'x-tidb-mesh-tenant': 'beta',
   };
@@ -133,6 +135,8 @@ describe('headers', () => {
     const headers = mesh.upstream.calls[0]?.headers ?? {};
     expect(headers['pd-forwarded-host']).toBeUndefined();
     expect(headers['tikv-forwarded-host']).toBeUndefined();
+    expect(headers['x-caller-id']).toBeUndefined();
+    expect(headers['component']).toBeUndefined();
     expect(headers['x-envoy-original-path']).toBeUndefined();
     expect(headers['x-tidb-mesh-tenant']).toBe(namespace === 'alpha' ? 'alpha' : undefined);
   });

@@ -120,6 +120,22 @@ describe('a region that nobody knows yet', () => {
     await lookups(150);
   });
 
+  test('one tenant alone cannot take all look-ups: its neighbour asks meanwhile', async () => {
+    const neighbours = region + 900n;
+    mesh.upstream.httpAnswer = (url) => shown(idIn(url), idIn(url) === String(neighbours) ? 2 : 1);
+    holdLookups();
+    const greedy = [0n, 100n, 200n, 300n, 400n].map((from) => {
+      const regionsId = Array.from({ length: 64 }, (_, i) => region + from + BigInt(i));
+      return mesh.alpha.call(SCATTER, [scatter({ regionsId })]);
+    });
+    await lookups(128);
+    const call = mesh.beta.call(SCATTER, [scatter({ regionId: neighbours })]);
+    await lookups(129);
+    release();
+    for (const { status } of [await call, ...(await Promise.all(greedy))]) expect(status).toBe(0);
+    expect(received(SCATTER)).toContainEqual(expect.objectContaining({ regionId: neighbours }));
+  });
+
   test('locks of a region are resolved in its version', async () => {
     const { status } = await mesh.alpha.call(RESOLVE, [
       frame(encode('kvrpcpb.ResolveLockRequest', resolve(region))),

@@ -59,6 +59,7 @@ const MAX_DEPTH = 4;
 /** In place of a field's name: all of them are forged at once. */
 export const EVERY = 'every field';
 const CONTEXT = 'kvrpcpb.Context';
+const twice = (one: Node): Node[] => [one, one];
 const double = (value: number): Uint8Array => {
   const bytes = new DataView(new ArrayBuffer(8));
   bytes.setFloat64(0, value, true);
@@ -497,9 +498,11 @@ export class Forger {
       .fields.filter(({ role, kind }) => kind === Kind.BYTES && role !== 'ROLE_UNSPECIFIED');
     const forms: [string, Node[]][] = [
       ['an unknown field', [...good, node(9000, Wire.BYTES, { bytes: foreign })]],
+      ['an unknown number', [...good, node(9000, Wire.VARINT, { value: MAX_U64 })]],
       ['a group', [...good, node(9000, Wire.START), node(9000, Wire.END)]],
       ...keys.flatMap(({ number, name: field }): [string, Node[]][] => [
-        [`${field} twice`, [...good, node(number, Wire.BYTES, { bytes: foreign })]],
+        // Twice even where the good message has none: once alone, a value would be stored, and come back in later answers.
+        [`${field} twice`, [...good, ...twice(node(number, Wire.BYTES, { bytes: foreign }))]],
         [`${field} with a long tag`, [...good, node(number, Wire.BYTES, { bytes: foreign, tagPadding: 3 })]],
         [`${field} as a number`, [...good, node(number, Wire.VARINT, { value: 7n })]],
         [

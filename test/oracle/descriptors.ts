@@ -3,9 +3,9 @@ import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { fromBinary } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema, type FileDescriptorSet } from '@bufbuild/protobuf/wkt';
-import type { CheckedVersion } from '../../src-ts/versions/versions.ts';
+import { readVersions, type CheckedVersion } from '../../src-ts/versions/versions.ts';
 import { buildTool, REPOSITORY } from '../harness/stack/builds.ts';
 import { cached, digest } from '../harness/stack/cache.ts';
 
@@ -25,6 +25,14 @@ const SOURCES = [
     folders: ['etcdserver/api/v3lock', 'etcdserver/api/v3election'],
   },
 ] as const;
+
+/** The newest protocols of the storage layer, and those of etcd as the tests' servers have them: what proto/ knows is all there. */
+export async function newestDescriptors(): Promise<FileDescriptorSet> {
+  const newest = await descriptorsOf(readVersions().checked.find(({ version }) => version === 'newest')!);
+  const known = new Set(newest.file.map((file) => file.package));
+  const others = (await upstreamDescriptors()).file.filter((file) => !known.has(file.package));
+  return create(FileDescriptorSetSchema, { file: [...newest.file, ...others] });
+}
 
 /** @throws Error with Go's own message when a module cannot be had or a source is not understood. */
 export async function upstreamDescriptors(): Promise<FileDescriptorSet> {

@@ -192,6 +192,7 @@ describe('the verdict', () => {
       /not the tenant's/,
     ],
     ['an unknown field', 'kvrpcpb.ScanResponse', 'response', bytes(99, own), bytes(99, own), /unknown field/],
+    ['an unknown number', 'kvrpcpb.ScanResponse', 'response', scalar(99, 1), scalar(99, 1), /unknown field/],
   ])('%s', (_, name, way, input, output, problem) => {
     const said = judged(name, way, input, output);
     if (problem === undefined) expect(said).toBeUndefined();

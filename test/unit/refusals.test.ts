@@ -246,6 +246,30 @@ const REFUSED: Case[] = [
     status: Status.NAME_OUTSIDE,
   },
   {
+    name: 'an unknown number',
+    message: GET,
+    input: concat(bytes(2, LOGICAL), scalar(99, 7)),
+    status: Status.UNKNOWN_FIELD,
+  },
+  {
+    name: 'a part of the resource groups',
+    message: 'meta_storagepb.GetRequest',
+    input: concat(bytes(2, ascii('resource_group/settings/2')), bytes(3, ascii('resource_group/settings/3'))),
+    status: Status.NAME_OUTSIDE,
+  },
+  {
+    name: 'a source of more than 128 bytes',
+    message: 'kvrpcpb.GetRequest',
+    input: concat(bytes(1, bytes(24, ascii('s'.repeat(129)))), bytes(2, LOGICAL)),
+    status: Status.TEXT_TOO_LONG,
+  },
+  {
+    name: 'a resource group whose name PD would not keep',
+    message: 'kvrpcpb.GetRequest',
+    input: concat(bytes(1, bytes(28, bytes(1, ascii('g'.repeat(31))))), bytes(2, LOGICAL)),
+    status: Status.TEXT_TOO_LONG,
+  },
+  {
     name: 'a path of the global configuration',
     message: 'pdpb.LoadGlobalConfigRequest',
     input: bytes(2, ascii('/pd/1/raft')),
@@ -363,10 +387,11 @@ const CHANGED: Change[] = [
     output: bytes(2),
   },
   {
-    name: 'an unknown scalar',
-    message: GET,
-    input: concat(bytes(2, LOGICAL), scalar(99, 7)),
-    output: concat(bytes(2, PHYSICAL), scalar(99, 7)),
+    name: 'an answer with an unknown number',
+    message: 'kvrpcpb.GetResponse',
+    way: 'response',
+    input: concat(scalar(4, 1), scalar(99, 7)),
+    output: scalar(4, 1),
   },
   { name: 'no region key', message: 'pdpb.GetRegionRequest', input: EMPTY, output: bytes(2, encoded(P)) },
   {

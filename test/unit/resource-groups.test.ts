@@ -169,6 +169,64 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     expect(under('default')).toEqual({ length, name: 'default' });
     expect(under('app')).toEqual({ length: length + 3, name: '12:app' });
     expect(under('13:app').name).toBe('12:13:app');
-    expect(under('x'.repeat(40)).name).toBe(`12:${'x'.repeat(40)}`);
+    expect(under('x'.repeat(29)).name).toBe(`12:${'x'.repeat(29)}`);
+    const long = { context: { resourceControlContext: { resourceGroupName: 'x'.repeat(30) } } };
+    const sent = encode(GET, { ...long, key: Buffer.from('m') });
+    expect(filter.message(messageId(GET), sent, 'request').status).toBe(Status.TEXT_TOO_LONG);
+  });
+
+  describe.each([0, 1, 12])("what tenant %i reads of PD's meta storage", (number) => {
+    const read = (key: string, rangeEnd: string, more: Fields = {}): string => {
+      filter.select(number, 'alpha');
+      return ['meta_storagepb.GetRequest', 'meta_storagepb.WatchRequest']
+        .map((type) => {
+          const fields = type.endsWith('GetRequest') ? more : {};
+          const sent = encode(type, { key: Buffer.from(key), rangeEnd: Buffer.from(rangeEnd), ...fields });
+          return Status[filter.message(messageId(type), sent, 'request').status]!;
+        })
+        .join();
+    };
+    const BOTH = 'OK,OK';
+    const NEITHER = 'NAME_OUTSIDE,NAME_OUTSIDE';
+
+    test('is what its TiDB asks for: all groups, the controller, or one of its own', () => {
+      expect(read('resource_group/settings', 'resource_group/settingt')).toBe(BOTH);
+      expect(read('resource_group/controller', 'resource_group/controlles')).toBe(BOTH);
+      expect(read('resource_group/controller', '')).toBe(BOTH);
+      expect(read('resource_group/settings/app', '')).toBe(BOTH);
+    });
+
+    test.each([
+      ['resource_group/settings/', 'resource_group/settings0'],
+      ['resource_group/settings/2:', 'resource_group/settings/2;'],
+      ['resource_group/settings', 'resource_group/settings/5'],
+      ['resource_group/settings/2:a', 'resource_group/settingt'],
+      ['resource_group/settings', 'resource_group/settingu'],
+      ['resource_group/controller', 'resource_group/settingt'],
+      ['resource_group/settings', 'resource_group/controlles'],
+      ['resource_group/', 'resource_group0'],
+      ['resource_group/settings', '\0'],
+      ['resource_group/settings', ''],
+    ])('is never a part of the groups: %j to %j', (key, end) => {
+      expect(read(key, end)).toBe(NEITHER);
+    });
+
+    test('has no limit, which would count the groups of all tenants', () => {
+      const all = ['resource_group/settings', 'resource_group/settingt'] as const;
+      expect(read(...all, { limit: 0n })).toBe(BOTH);
+      for (const limit of [1n, 5n, -1n, (1n << 63n) - 1n])
+        expect(read(...all, { limit })).toBe('VALUE_OUTSIDE,OK');
+    });
+
+    test('does not say whether there is more, and how much', () => {
+      const ANSWER = 'meta_storagepb.GetResponse';
+      filter.select(number, 'alpha');
+      const { bytes } = filter.message(
+        messageId(ANSWER),
+        encode(ANSWER, { more: true, count: 9n }),
+        'response',
+      );
+      expect(bytes).toHaveLength(0);
+    });
   });
 });

@@ -246,6 +246,7 @@ function bytes(entry: u32, at: usize, length: usize, depth: i32): bool {
     case Role.OPAQUE:
     case Role.NAME:
     case Role.HOST:
+    case Role.LABEL:
     case Role.REWRITE_OLD:
       return true;
     case Role.TEXT:

@@ -3,7 +3,12 @@ import { Status } from '../../unit/filter.ts';
 
 const SETTINGS = 'resource_group/settings/';
 export const CONTROLLER = 'resource_group/controller';
-const LONGEST = 32;
+/** Ranges that may be read: all groups, and what the controller is told. */
+const WHOLE = [
+  ['resource_group/settings', 'resource_group/settingt'],
+  [CONTROLLER, 'resource_group/controlles'],
+] as const;
+export const LONGEST = 32;
 
 export interface GroupOwner {
   readonly number: number;
@@ -49,7 +54,7 @@ export function isGroupPath(path: string): boolean {
 
 /** What a request's path becomes; undefined: refused. */
 export function storedPath(owner: GroupOwner, path: string, end: string): string | undefined {
-  if (end !== '') return [path, end].every((x) => x.startsWith('resource_group/')) ? path : undefined;
+  if (end !== '') return WHOLE.some(([from, to]) => path === from && end === to) ? path : undefined;
   if (path === CONTROLLER) return path;
   if (!isGroupPath(path)) return undefined;
   const name = storedGroup(owner, path.slice(SETTINGS.length));

@@ -115,7 +115,17 @@ export class MessageMaker {
       case 'OWN_GROUP': {
         const own = `${world.space.choice.number}:`;
         if (way === 'request')
-          return random.pick(['app', 'app', '2:app', 'default', '', 'a/b', '..', 'x'.repeat(40)]);
+          // A name that is too long is refused before other things of which the model would tell first.
+          return random.pick([
+            'app',
+            'app',
+            '2:app',
+            'default',
+            '',
+            'a/b',
+            '..',
+            'x'.repeat(role === 'GROUP' ? 20 : 40),
+          ]);
         return random.pick([`${own}app`, `${own}x`, '2:app', 'default', 'app', '', `${own}default`, own]);
       }
       case 'SEGMENT':
@@ -131,6 +141,8 @@ export class MessageMaker {
           'Ключ',
           '123456789012345678901',
         ]);
+      case 'LABEL':
+        return random.pick(['', 'leader_external_Select', 'é'.repeat(64)]);
       default:
         return way === 'request' ? random.pick(['', 'default', 'a name']) : random.pick(['', 'x', 'node-1']);
     }
@@ -172,7 +184,11 @@ export class MessageMaker {
       case 'RESOURCE_END':
         if (role === 'RESOURCE_END' && random.chance(50)) return EMPTY;
         return new TextEncoder().encode(
-          `resource_group/${random.pick(['', 'settings', 'settings/app', 'controller', 'settings/default'])}`,
+          `resource_group/${random.pick(
+            role === 'RESOURCE_PATH'
+              ? ['', 'settings', 'settings', 'settings/app', 'controller', 'settings/default']
+              : ['', 'settingt', 'settingt', 'controlles', 'settings', 'settings0'],
+          )}`,
         );
       case 'RESOURCE_KEY':
         return new TextEncoder().encode(

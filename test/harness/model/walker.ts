@@ -12,6 +12,7 @@ import {
   clientPath,
   clientReference,
   isGroupPath,
+  LONGEST,
   objectionToOwn,
   storedGroup,
   storedPath,
@@ -456,8 +457,13 @@ export class WalkerModel {
         const decode = role === 'OWN_GROUP' ? clientGroup : clientReference;
         const name = (request ? storedGroup : decode)(owner, String(value));
         if (name === undefined && request) throw new Refused(Status.NAME_OUTSIDE);
+        if (request && role === 'GROUP' && Buffer.byteLength(name!) > LONGEST)
+          throw new Refused(Status.TEXT_TOO_LONG);
         return name ?? DROPPED;
       }
+      case 'LABEL':
+        if (request && Buffer.byteLength(String(value)) > 128) throw new Refused(Status.TEXT_TOO_LONG);
+        return value;
       case 'RESOURCE_KEY': {
         const path = clientPath(space.choice, textOf(bytes));
         return path === undefined ? DROPPED : bytesOf(path);

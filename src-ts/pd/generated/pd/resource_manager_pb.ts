@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file pd/resource_manager.proto.
  */
 export const file_pd_resource_manager: GenFile = /*@__PURE__*/
-  fileDesc("ChlwZC9yZXNvdXJjZV9tYW5hZ2VyLnByb3RvEhByZXNvdXJjZV9tYW5hZ2VyIssBCgtDb25zdW1wdGlvbhINCgVyX3JfdRgBIAEoARINCgV3X3JfdRgCIAEoARISCgpyZWFkX2J5dGVzGAMgASgBEhMKC3dyaXRlX2J5dGVzGAQgASgBEhkKEXRvdGFsX2NwdV90aW1lX21zGAUgASgBEh0KFXNxbF9sYXllcl9jcHVfdGltZV9tcxgGIAEoARIZChFrdl9yZWFkX3JwY19jb3VudBgHIAEoARIaChJrdl93cml0ZV9ycGNfY291bnQYCCABKAE6BPjzGAZiBnByb3RvMw", [file_mesh_options]);
+  fileDesc("ChlwZC9yZXNvdXJjZV9tYW5hZ2VyLnByb3RvEhByZXNvdXJjZV9tYW5hZ2VyIvICCgtDb25zdW1wdGlvbhINCgVyX3JfdRgBIAEoARINCgV3X3JfdRgCIAEoARISCgpyZWFkX2J5dGVzGAMgASgBEhMKC3dyaXRlX2J5dGVzGAQgASgBEhkKEXRvdGFsX2NwdV90aW1lX21zGAUgASgBEh0KFXNxbF9sYXllcl9jcHVfdGltZV9tcxgGIAEoARIZChFrdl9yZWFkX3JwY19jb3VudBgHIAEoARIaChJrdl93cml0ZV9ycGNfY291bnQYCCABKAESMAobcmVhZF9jcm9zc19hel90cmFmZmljX2J5dGVzGAkgASgEQgvw8xiAgICAgICAEBIxChx3cml0ZV9jcm9zc19hel90cmFmZmljX2J5dGVzGAogASgEQgvw8xiAgICAgICAEBITCgt0aWt2X3JfdV92MhgLIAEoARITCgt0aWRiX3JfdV92MhgMIAEoARIWCg50aWZsYXNoX3JfdV92MhgNIAEoAToE+PMYBmIGcHJvdG8z", [file_mesh_options]);
 
 /**
  * @generated from message resource_manager.Consumption
@@ -58,6 +58,31 @@ export type Consumption = Message<"resource_manager.Consumption"> & {
    * @generated from field: double kv_write_rpc_count = 8;
    */
   kvWriteRpcCount: number;
+
+  /**
+   * @generated from field: uint64 read_cross_az_traffic_bytes = 9;
+   */
+  readCrossAzTrafficBytes: bigint;
+
+  /**
+   * @generated from field: uint64 write_cross_az_traffic_bytes = 10;
+   */
+  writeCrossAzTrafficBytes: bigint;
+
+  /**
+   * @generated from field: double tikv_r_u_v2 = 11;
+   */
+  tikvRUV2: number;
+
+  /**
+   * @generated from field: double tidb_r_u_v2 = 12;
+   */
+  tidbRUV2: number;
+
+  /**
+   * @generated from field: double tiflash_r_u_v2 = 13;
+   */
+  tiflashRUV2: number;
 };
 
 /**

@@ -80,7 +80,10 @@ export class Oracle {
     const unknown = way === 'request';
     if (equals(desc, got, wanted, { unknown, registry: this.registry })) return undefined;
     const show = (message: Message): string => toJsonString(desc, message, { registry: this.registry });
-    return `${name} becomes ${show(got)}, and by the model ${show(wanted)}`;
+    const [here, there] = [show(got), show(wanted)];
+    // What is no number is not equal to itself.
+    if (here === there && here.includes('"NaN"')) return undefined;
+    return `${name} becomes ${here}, and by the model ${there}`;
   }
 
   private models(message: Described | undefined, nodes: readonly Node[], way: Way): boolean {

@@ -21,6 +21,8 @@ const FAULT_MS = 2000;
 const PROGRESS = 3;
 const PROGRESS_MS = 120_000;
 const DELAY_MS = 20;
+/** How far PD's clock jumps ahead. PD then serves timestamps of that time until its clock is there, too. */
+const JUMP_MS = 20_000;
 /** Of the test as a whole. */
 const TIMEOUT_MS = (MINUTES + 10) * 60_000;
 const TENANTS = ['alpha', 'beta'] as const;
@@ -49,6 +51,16 @@ const withTenant = (name: string, more: object): unknown => ({
   tenants: [...config.tenants.filter((tenant) => tenant.name !== name), { name, ...more }],
 });
 const numberOf = (name: string): number => config.tenants.find((tenant) => tenant.name === name)!.number;
+
+/** Physical milliseconds above 18 bits of a counter. */
+async function jump(): Promise<void> {
+  const tso = (BigInt(Date.now() + JUMP_MS) << 18n).toString();
+  const answer = await fetch(`${(await leader()).directUrl}/pd/api/v1/admin/reset-ts`, {
+    method: 'POST',
+    body: JSON.stringify({ tso, 'force-use-larger': true }),
+  });
+  if (!answer.ok) throw new Error(`reset-ts: ${answer.status} ${await answer.text()}`);
+}
 
 /** A kill of the store loses its locks, which no TiKV does (servers/README.md): it is stopped in order, and paused. */
 const FAULTS: Record<string, () => Promise<unknown>> = {
@@ -101,6 +113,15 @@ const FAULTS: Record<string, () => Promise<unknown>> = {
     stack.store.link!.free();
   },
   'Envoy restarted': () => stack.envoy!.restart(),
+  "PD's clock jumps ahead": jump,
+  // Whoever leads next has a clock that is behind the timestamps that were served.
+  "PD's clock is behind after its leader was lost": async () => {
+    await jump();
+    const lost = await leader();
+    await lost.kill();
+    await sleep(FAULT_MS);
+    await lost.start();
+  },
 };
 const SHORT = ['Envoy killed', 'connections to the store cut', 'a tenant added', 'connections to PD cut'];
 

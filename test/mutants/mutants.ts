@@ -85,7 +85,7 @@ export const MUTANTS: readonly Mutant[] = [
         to: 'return length == 0 ? Mapped.SAME : encodeLower(p, length);',
       },
     ],
-    caughtBy: [unit('table-codec'), BATCHES],
+    caughtBy: [unit('table-codec')],
   },
   {
     name: 'a header that PD obeys is not removed',

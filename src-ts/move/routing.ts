@@ -164,7 +164,8 @@ function stepOf(record: MoveRecord, rule: string): Step {
       why: `"${rule}" is no side of its move from ${now} to ${other}`,
       hint: `write "${own}" or "${TARGET}"; to go elsewhere, end this move first: tidb-mesh move complete ${tenant}`,
     };
-  const isLeaving = wish === 'switch' || state === 'switching';
+  // A switch that is to be cancelled is not done.
+  const isLeaving = wish === 'switch' || (state === 'switching' && wish === undefined);
   if (wantsOther && isLeaving) return { ...step, action: 'nothing', why: 'it is being switched already' };
   if (!wantsOther && isLeaving)
     return {

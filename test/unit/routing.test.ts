@@ -147,6 +147,8 @@ describe('routing plan', () => {
     ['what is asked for already', 'target', { wish: 'switch' }, 'nothing'],
     ['what is under way', 'target', { state: 'switching', wish: 'switch' }, 'nothing'],
     ['against what is under way', 'source_alpha', { state: 'switching', wish: 'switch' }, 'refused'],
+    ['what is given up under way', 'target', { state: 'switching', wish: 'cancel' }, 'refused'],
+    ['the same, to stay', 'source_alpha', { state: 'switching', wish: 'cancel' }, 'nothing'],
     ['back while committing', 'source', { state: 'committing' }, 'refused'],
     ['before it follows', 'target', { state: 'copying' }, 'refused'],
     ['while it is paused', 'target', { isPaused: true }, 'refused'],

@@ -22,6 +22,10 @@ const WORDS = [
   '\t',
   'é',
   '74',
+  '[',
+  '116, ',
+  '256 ',
+  ' 7]',
 ];
 
 export const text: Target = {

@@ -265,6 +265,27 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     '61707031313131',
     '51707031313131',
     'a\\b',
+    // Bytes as Rust's `{:?}` and Go's `%v` print them.
+    'InvalidReqRange { start: None, lower_bound: Some([120, 0, 0, 9, 116, 128]), upper_bound: None }',
+    'range [120 0 0 9] [120 0 0 10]',
+    '[116,128',
+    '[ 1, 2',
+    '[1, 255]',
+    '[1, 256]',
+    '[300, 1]',
+    '[7]',
+    '[[1, 2]]',
+    '[1, 2x]',
+    '[1, 2.5]',
+    '[1][2]',
+    '[1], 2]',
+    '1, 2, 3',
+    '[1234, 5]',
+    '[0001, 2]',
+    '[5, 1000]',
+    '[, ,3,,4',
+    '[]',
+    '[\n\t120,\n\t0',
     'tab\tline\n',
     'bell\x07',
     'é',
@@ -272,6 +293,14 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     '',
   ])('plain text: %j', (text) => {
     expect(filter.plainText(text)).toBe(!mayQuoteKeys(text));
+  });
+
+  test('a key as a list of bytes is no plain text', () => {
+    expect(
+      filter.plainText('Error(Txn(InvalidReqRange { start: Some([1]), lower_bound: Some([120, 0, 0, 9]) }))'),
+    ).toBe(false);
+    expect(filter.plainText('TxnLockNotFound { start_ts: TimeStamp(7), key: [109, 68, 66] }')).toBe(false);
+    expect(filter.plainText('store [1] is busy, wait 100, 200 ms')).toBe(true);
   });
 
   test('a short key in hex is no plain text, and a timestamp is', () => {

@@ -94,9 +94,11 @@ export function etcdPrefix(world: World): Uint8Array {
   return new TextEncoder().encode(`/tidb-mesh/${world.name}:`);
 }
 
-/** True for an escape, a byte that is not printable, or a long run of hex. */
+/** True for an escape, a byte that is not printable, a list of at least two bytes in decimal, or a long run of hex. */
 export function mayQuoteKeys(text: string): boolean {
   if (/[^\x20-\x7e\n\t]|\\/.test(text)) return true;
+  for (const [, one, two] of text.matchAll(/\[(?=[\s,]*(\d{1,3})[\s,]+(\d{1,3})(?:[\s,\]]|$))/g))
+    if (Number(one) <= 255 && Number(two) <= 255) return true;
   return (text.match(/[0-9a-fA-F]+/g) ?? []).some((run) => {
     for (let end = 14; end <= run.length; end++)
       if (/[a-fA-F]/.test(run.slice(0, end)) || /^[67]/.test(run) || end > 20) return true;

@@ -248,6 +248,7 @@ export class WalkerModel {
       if (field?.fieldKind === 'scalar' && value !== undefined) view.set(field, value as never);
     }
     if (way === 'request') judgeNumbersTogether(view);
+    if (way === 'request') this.judgeAct(view, this.messages.get(view.desc.typeName));
     if (way === 'request' && view.desc.typeName === 'resource_manager.PutResourceGroupRequest')
       judgeGroup(view.message as unknown as PutGroup);
     return undefined;
@@ -362,7 +363,6 @@ export class WalkerModel {
     const context = view.desc.field['context'];
     if (context?.number === 1 && context.message?.typeName === 'kvrpcpb.Context' && !view.isSet(context))
       if (space.choice.keyspace) view.set(context, reflect(context.message));
-    this.judgeAct(view, message);
   }
 
   /** A request that acts on a region: none is known, so its version becomes 0. */

@@ -9,11 +9,12 @@ import {
   PrewriteRequest_PessimisticAction as PessimisticAction,
   WriteConflict_Reason as Reason,
   type KeyError,
+  type LockInfo,
   type WriteConflict,
 } from '../pd/generated/tikv/kvrpcpb_pb.ts';
 import { Gate } from './gate.ts';
-import type { KeyMap } from './key-space.ts';
-import { forbid, isPessimistic, keyErrorText, keyRefused } from './locks.ts';
+import { KeyMap } from './key-space.ts';
+import { fateOf, forbid, isPessimistic, keyErrorText, keyRefused, resolveLocks } from './locks.ts';
 import { COMMIT, PREWRITE } from './methods.ts';
 import type { Located, Side, Try } from './storage.ts';
 import type { Throttle } from './throttle.ts';
@@ -41,6 +42,7 @@ export function isRow(item: Row | Rollback): item is Row {
 }
 
 export interface ApplyOptions {
+  readonly source: Side;
   readonly target: Side;
   readonly map: KeyMap;
   readonly throttle: Throttle;
@@ -90,13 +92,17 @@ export async function forEach<T>(
   if (failed) throw failed.reason;
 }
 
+/** The lock of another transaction that has begun to commit. A pessimistic one is none of an applier's. */
+function foreignLock({ locked }: KeyError, { startTs }: Group): LockInfo | undefined {
+  return locked && !isPessimistic(locked) && locked.lockVersion !== startTs ? locked : undefined;
+}
+
 /**
- * The index of a row that is at the target already, because its key is locked by a later transaction of an applier that has died: a key's
- * rows come in order, so all before that one were applied. -1 for any other error. Pessimistic locks are none of an applier.
+ * True if an applier that has died holds the lock for a later row of the key. Rows come in order, so this one is at the target already. A
+ * later one saw this one: it began after that was committed, or has locked the key (see `prewrite`) after that.
  */
-function aheadOf({ locked }: KeyError, { startTs }: Group, rows: readonly Mapped[]): number {
-  if (!locked || isPessimistic(locked) || locked.lockVersion === startTs) return -1;
-  return rows.findIndex(({ key }) => key.equals(locked.key));
+function isLater({ lockForUpdateTs, lockVersion }: LockInfo, { commitTs }: Group): boolean {
+  return (lockForUpdateTs || lockVersion) >= commitTs;
 }
 
 export class Applier {
@@ -104,8 +110,11 @@ export class Applier {
   rows = 0;
   /** When the last version of a key was committed that this applier wrote: all before it are there, and none behind it. */
   private readonly written = new Map<string, bigint>();
+  private readonly back: KeyMap;
 
-  constructor(private readonly options: ApplyOptions) {}
+  constructor(private readonly options: ApplyOptions) {
+    this.back = new KeyMap(options.target.space, options.source.space);
+  }
 
   /**
    * Applies rows. A key's rows must come in the order of their commits; what is there already is left as it is. What was rolled back is
@@ -205,9 +214,9 @@ export class Applier {
       if (regionError) return { regionError };
       const [error] = errors;
       if (!error) break;
-      const behind = aheadOf(error, group, plain);
-      if (behind >= 0) {
-        plain = plain.filter((_, at) => at !== behind);
+      const lock = foreignLock(error, group);
+      if (lock) {
+        plain = await this.passLock(lock, group, plain);
         continue;
       }
       const conflict = this.conflictOf(error);
@@ -225,9 +234,9 @@ export class Applier {
       if (regionError) return { regionError };
       const [error] = errors;
       if (!error) break;
-      const behind = aheadOf(error, group, unchecked);
-      if (behind < 0) throw keyRefused('KvPrewrite at the target', error);
-      unchecked = unchecked.filter((_, at) => at !== behind);
+      const lock = foreignLock(error, group);
+      if (!lock) throw keyRefused('KvPrewrite at the target', error);
+      unchecked = await this.passLock(lock, group, unchecked);
     }
     const rows = [...plain, ...unchecked];
     if (rows.length > 0) {
@@ -238,6 +247,31 @@ export class Applier {
       this.remember(group, rows);
     }
     return { value: part.length };
+  }
+
+  /** Rows that are still to be written where one has met this lock. */
+  private async passLock(lock: LockInfo, group: Group, rows: readonly Mapped[]): Promise<Mapped[]> {
+    if (isLater(lock, group)) return rows.filter(({ key }) => !key.equals(lock.key));
+    await this.endForeign(lock);
+    return [...rows];
+  }
+
+  /**
+   * Ends a lock of an earlier applier, or of a client whose prewrite has waited in the store since before a switch. Nobody else would. The
+   * source tells how its transaction has ended; what is not there was not committed.
+   * @throws CallError while it is alive there
+   */
+  private async endForeign({ key, lockVersion: startTs }: LockInfo): Promise<void> {
+    const { source, target, signal } = this.options;
+    const fate = await fateOf(
+      source,
+      { primary: this.back.map(key), startTs },
+      { callerTs: 0n, currentTs: 0n, rollBackIfNotExist: false, signal },
+    );
+    if (fate.kind === 'alive')
+      throw new CallError('a transaction of the source holds a lock at the target', 0);
+    const commitTs = fate.kind === 'committed' ? fate.commitTs : 0n;
+    await resolveLocks(target, [Buffer.from(key)], startTs, commitTs, signal);
   }
 
   private prewrite(

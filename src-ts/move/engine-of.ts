@@ -191,7 +191,7 @@ export function makeEngine(
   };
 
   const follow = (checkpoint: FollowState): Following => {
-    const applier = new Applier({ target, map, throttle });
+    const applier = new Applier(parts);
     const noted: Pick<Applier, 'apply'> = {
       apply: (items) => {
         written.add(items);

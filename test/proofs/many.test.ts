@@ -60,8 +60,13 @@ async function load({ name, number }: Tenant, place: Place = {}): Promise<void> 
     op: 'put',
     value: Buffer.from(`${name} ${i}`),
   }));
-  const target = { storage: moving.storage, space };
-  await new Applier({ target, map: new KeyMap(space, space), throttle: new Throttle() }).apply(rows);
+  const side = { storage: moving.storage, space };
+  await new Applier({
+    source: side,
+    target: side,
+    map: new KeyMap(space, space),
+    throttle: new Throttle(),
+  }).apply(rows);
 }
 
 /** What PD keeps for a tenant's move. */

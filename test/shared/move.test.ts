@@ -187,7 +187,9 @@ async function load(space: MoveSpace): Promise<void> {
     all.set(key.toString('hex'), { startTs, commitTs, key, op: 'put', value });
   }
   const map = new KeyMap(space, space);
-  await new Applier({ target: side(space), map, throttle: unlimited }).apply([...all.values()]);
+  await new Applier({ source: side(space), target: side(space), map, throttle: unlimited }).apply([
+    ...all.values(),
+  ]);
 }
 
 const compare = (ts: bigint, to = target): Promise<DiffResult> =>
@@ -259,7 +261,7 @@ describe('moving a key space', () => {
     const since = await storage.timestamp();
     const map = new KeyMap(alpha, target);
     const errors: string[] = [];
-    const applier = new Applier({ target: side(target), map, throttle: unlimited });
+    const applier = new Applier({ source: side(alpha), target: side(target), map, throttle: unlimited });
     const options = { source: side(alpha), applier, onError: (why: string) => errors.push(why) };
     let follower = new Follower(options);
     const reach = (ts: bigint): Promise<void> =>
@@ -315,7 +317,7 @@ describe('moving a key space', () => {
     const map = new KeyMap(alpha, target);
     const [source, there] = [side(alpha), side(target)];
     const from = { spans: [{ start: '', end: '', checkpoint: String(since) }] };
-    const applier = new Applier({ target: there, map, throttle: unlimited });
+    const applier = new Applier({ source, target: there, map, throttle: unlimited });
     const written = new Written(map);
     const apply: Applier['apply'] = (items) => {
       written.add(items);
@@ -485,7 +487,7 @@ describe('the fence', () => {
 
   test('what somebody else has rolled back cannot be committed at the target', async () => {
     const ts = await storage.timestamp();
-    const applier = new Applier({ target: side(target), map, throttle: unlimited });
+    const applier = new Applier({ source: side(source), target: side(target), map, throttle: unlimited });
     const follower = new Follower({ source: side(source), applier });
     follower.add({ start: Buffer.alloc(0), end: Buffer.alloc(0) }, ts);
     await follower.reach(await storage.timestamp(), AbortSignal.timeout(WAIT_MS));

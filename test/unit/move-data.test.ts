@@ -11,6 +11,7 @@ import {
   Event_Row_OpType as OpType,
   type Event_Row,
 } from '../../src-ts/pd/generated/tikv/cdcpb_pb.ts';
+import type { LockInfo } from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
 import * as model from '../harness/model/key-spaces.ts';
 import { rowKey } from '../harness/support/keys.ts';
@@ -216,14 +217,20 @@ describe('the applier', () => {
     value: Buffer.from('value'),
   });
 
-  /** A store of one region that remembers when each key was committed, and TiKV's rollback records. */
-  function store(): {
+  /**
+   * A store of one region that remembers when each key was committed, and TiKV's rollback records.
+   * @param fates what the source says of transactions, by their start
+   */
+  function store(fates: Readonly<Record<string, object>> = {}): {
     applier: Applier;
     commits: string[];
     latest: Map<string, [bigint, bigint]>;
+    /** Locks that others hold, by key. */
+    held: Map<string, Partial<LockInfo>>;
     asked: () => number;
   } {
     let asked = 0;
+    const held = new Map<string, Partial<LockInfo>>();
     const commits: string[] = [];
     const latest = new Map<string, [bigint, bigint]>();
     const done = new Set<string>();
@@ -232,9 +239,19 @@ describe('the applier', () => {
       asked++;
       const startTs = fields['startVersion'] as bigint;
       const name = (key: Uint8Array): string => String(to.decode(key));
+      if (path.endsWith('KvResolveLock')) {
+        const [key] = fields['keys'] as [Buffer];
+        held.delete(name(key));
+        const commitTs = fields['commitVersion'] as bigint;
+        commits.push(`${name(key)} ${startTs} is ended at ${commitTs}`);
+        if (commitTs > 0n) latest.set(name(key), [startTs, commitTs]);
+        return {};
+      }
       if (path.endsWith('KvPrewrite')) {
         const mutations = fields['mutations'] as { key: Buffer }[];
         for (const { key } of mutations) {
+          const locked = held.get(name(key));
+          if (locked) return { errors: [{ locked: { lockType: 0, lockForUpdateTs: 0n, key, ...locked } }] };
           const [conflictTs, conflictCommitTs] = latest.get(name(key)) ?? [0n, 0n];
           if (conflictCommitTs > startTs && fields['forUpdateTs'] === undefined)
             return { errors: [{ conflict: { key, conflictTs, conflictCommitTs, reason: 1 } }] };
@@ -256,15 +273,19 @@ describe('the applier', () => {
       return {};
     };
     const located = { start: to.start, end: to.end, context: {}, address: '' };
-    const storage = {
-      ask: (method: { path: string }, fields: Record<string, unknown>) =>
-        Promise.resolve(ask(method, fields)),
-      atRegion: async (_: unknown, __: unknown, act: (at: unknown) => Promise<unknown>) =>
-        ((await act(located)) as { value: unknown }).value,
-    } as unknown as Storage;
-    const target: Side = { storage, space: to };
-    const applier = new Applier({ target, map: new KeyMap(space, to), throttle: new Throttle() });
-    return { applier, commits, latest, asked: () => asked };
+    const storageOf = (answer: (method: { path: string }, fields: Record<string, unknown>) => unknown) =>
+      ({
+        ask: (method: { path: string }, fields: Record<string, unknown>) =>
+          Promise.resolve(answer(method, fields)),
+        atRegion: async (_: unknown, __: unknown, act: (at: unknown) => Promise<unknown>) =>
+          ((await act(located)) as { value: unknown }).value,
+      }) as unknown as Storage;
+    const target: Side = { storage: storageOf(ask), space: to };
+    const atSource = (_: unknown, { lockTs }: Record<string, unknown>): unknown =>
+      fates[String(lockTs)] ?? { error: { txnNotFound: {}, retryable: '', abort: '' } };
+    const source: Side = { storage: storageOf(atSource), space };
+    const applier = new Applier({ source, target, map: new KeyMap(space, to), throttle: new Throttle() });
+    return { applier, commits, latest, held, asked: () => asked };
   }
 
   test('keeps the order of a key, and leaves what is there', async () => {
@@ -283,6 +304,44 @@ describe('the applier', () => {
     await applier.apply([row('a', 10, 12)]);
     await applier.apply([row('a', 10, 12)]);
     expect(commits).toEqual(['a 12']);
+  });
+
+  test.each([
+    ['that began after the row was committed', { lockVersion: 30n }],
+    ['that was pessimistic, and locked the key after that', { lockVersion: 5n, lockForUpdateTs: 39n }],
+  ])('leaves a row to the lock of a later one %s', async (_, lock) => {
+    const { applier, commits, held } = store();
+    held.set('a', lock);
+    await applier.apply([row('a', 10, 20), row('b', 10, 20)]);
+    expect(commits).toEqual(['b 20']);
+  });
+
+  test.each([
+    ['whose prewrite has waited since before a switch', { lockVersion: 5n }, 0n],
+    ['the same, and pessimistic', { lockVersion: 5n, lockForUpdateTs: 15n }, 0n],
+    ['of an applier that has died', { lockVersion: 12n }, 13n],
+    ['of one that has died, pessimistic', { lockVersion: 4n, lockForUpdateTs: 12n }, 13n],
+    ['that the source has rolled back', { lockVersion: 6n }, 0n],
+  ])('ends an earlier lock %s, and loses no row to it', async (_, lock, endedAt) => {
+    const { applier, commits, held } = store({
+      12: { commitVersion: 13n },
+      4: { commitVersion: 13n },
+      6: { commitVersion: 0n, lockTtl: 0n },
+    });
+    held.set('a', lock);
+    await applier.apply([row('a', 10, 20)]);
+    expect(commits).toEqual([`a ${lock.lockVersion} is ended at ${endedAt}`, 'a 20']);
+    // Behind a newer version.
+    held.set('a', lock);
+    await applier.apply([row('a', 18, 25)]);
+    expect(commits.at(-1)).toBe('a 25');
+  });
+
+  test('waits at a lock of a transaction that is alive at the source', async () => {
+    const { applier, commits, held } = store({ 5: { commitVersion: 0n, lockTtl: 100n } });
+    held.set('a', { lockVersion: 5n });
+    await expect(applier.apply([row('a', 10, 20)])).rejects.toThrow('holds a lock at the target');
+    expect(commits).toEqual([]);
   });
 
   test('asks twice for each version of a hot row, and not at all for one that it has written', async () => {

@@ -83,7 +83,8 @@ export function summaryOf(record: MoveRecord): Summary {
     etaSeconds: etaOf(record),
     switches,
     heldMs: history.at(-1)?.writesHeldMs,
-    worker: worker && worker.until > Date.now() ? worker.id : undefined,
+    // What makes it unique is of no use to people.
+    worker: worker && worker.until > Date.now() ? worker.id.split(' ', 1)[0] : undefined,
     alarm: alarm && alarmText(record, alarm),
     problem,
   };

@@ -39,6 +39,7 @@ import {
   type ForeignCommit,
   type MoveRecord,
   type PieceMap,
+  type State,
   type Stored,
   type Switch,
 } from './record.ts';
@@ -73,7 +74,7 @@ export type OnAlarm = 'stop' | 'report';
 export interface Tools {
   readonly pd: Endpoint;
   readonly mesh: Mesh;
-  /** Names this worker. */
+  /** Names this worker, and no other one: see worker-id.ts. */
   readonly id: string;
   readonly limits?: Partial<Limits>;
   /** 'stop' without it. */
@@ -249,6 +250,14 @@ export class Move {
     }
   }
 
+  /** Writes fields, the next state among them. @throws Lost when the record is not in this state any more */
+  private enter(from: State, wanted: Fields | ((record: MoveRecord) => Fields)): Promise<void> {
+    return this.change((record) => {
+      if (record.state !== from) throw new Lost();
+      return typeof wanted === 'function' ? wanted(record) : wanted;
+    });
+  }
+
   private async reached(step: string): Promise<void> {
     await this.tools.reached?.(step);
   }
@@ -327,15 +336,15 @@ export class Move {
     this.tools.tell(`${this.tenant}: telling the filters that it is being moved`);
     // What is read later must show what was ingested, and what was destroyed.
     await this.open('prepare', { bulk: true });
-    await this.change({ state: 'copying' });
+    await this.enter('planned', { state: 'copying' });
     return false;
   }
 
   /** Takes an operator's wish to end the move. */
   private async isToEnd(): Promise<boolean> {
-    const { wish } = this.record;
+    const { wish, state } = this.record;
     if (wish !== 'cancel' && wish !== 'complete') return false;
-    await this.change({ state: wish === 'cancel' ? 'cancelling' : 'completing', wish: undefined });
+    await this.enter(state, { state: wish === 'cancel' ? 'cancelling' : 'completing', wish: undefined });
     return true;
   }
 
@@ -377,7 +386,7 @@ export class Move {
         ...(since === undefined ? {} : { readableSince: String(since) }),
       };
       const watch = engine.equalAt(await engine.timestamp());
-      await this.change({
+      await this.enter('copying', {
         state: 'following',
         progress: { follow: checkpoint, watch },
         copied: all && { bytes: all.bytes, keys: all.keys },
@@ -598,7 +607,7 @@ export class Move {
 
   /** Writes down where the tenant is served from now on, unless an operator has given the move up meanwhile. */
   private decide(committed: Commitment): Promise<void> {
-    return this.change((record) => ({
+    return this.enter('switching', (record) => ({
       ...this.stillWished(record),
       state: 'committing',
       wish: undefined,
@@ -609,7 +618,7 @@ export class Move {
   /** @returns the serial of what the filters are told from now on */
   private async beginSwitch(feeds: Feeds): Promise<number> {
     const serial = this.record.serial + 1;
-    await this.change({
+    await this.enter('following', {
       state: 'switching',
       serial,
       problem: undefined,
@@ -740,7 +749,11 @@ export class Move {
     this.tools.tell(`${this.tenant}: going back, since ${why}`);
     await this.open('calm');
     const problem = `the switch was not done: ${why}`;
-    await this.change((record) => ({ state: 'following', wish: withoutSwitch(record), problem }));
+    await this.enter('switching', (record) => ({
+      state: 'following',
+      wish: withoutSwitch(record),
+      problem,
+    }));
     return false;
   }
 
@@ -764,7 +777,7 @@ export class Move {
       allHeldMs: now - allHeldSince,
       fence,
     };
-    await this.change({
+    await this.enter('committing', {
       state: 'following',
       from: served,
       to: from,

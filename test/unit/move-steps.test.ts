@@ -19,6 +19,7 @@ import {
 import type { Tools } from '../../src-ts/move/steps.ts';
 import { ask, isAtHome, type Verb } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
+import { isGone, newWorkerId } from '../../src-ts/move/worker-id.ts';
 import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { EtcdModel } from '../harness/support/etcd-model.ts';
 
@@ -647,6 +648,42 @@ describe('a switch that is given up', () => {
     expect([asked, world.stores.away.versions.size]).toEqual([1, 0]);
   });
 
+  test('is not decided by a worker that another one has overtaken, whatever its name', async () => {
+    const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+    await newMove(etcd);
+    let isOvertaken = false;
+    const working = work(
+      {
+        pd: etcd.endpoint,
+        mesh: world.mesh,
+        id: 'w',
+        limits: LIMITS,
+        engineOf: (record) => world.engineOf(record),
+        tell: () => undefined,
+        reached: async (step) => {
+          if (step !== 'before committing') return;
+          // The other one has gone back, the source serves again, and an operator has asked once more.
+          await update(etcd.endpoint, TENANT, (record) => ({
+            ...record,
+            state: 'following',
+            wish: 'switch',
+          }));
+          isOvertaken = true;
+          life.abort();
+        },
+      },
+      life.signal,
+    );
+    while (!isOvertaken) {
+      await ask(etcd.endpoint, TENANT, 'switch').catch(() => undefined);
+      await sleep(5);
+    }
+    await working;
+    const { record } = await moveOf(etcd.endpoint, TENANT);
+    expect(record.state).toBe('following');
+    expect(record).not.toHaveProperty('committed');
+  });
+
   test('cannot be given up once the new place is written down', async () => {
     const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
     await newMove(etcd);
@@ -734,6 +771,22 @@ describe('beside a move that fails', () => {
       expect([name, good.openFeeds, bad.openFeeds]).toEqual([name, 0, 0]);
     });
     expect([...failed].sort()).toEqual([...NAMES, 'engineOf', 'tell'].sort());
+  });
+});
+
+describe('the name of a worker', () => {
+  test('is no other one’s, also of the same process and host', () => {
+    expect(newWorkerId('here')).not.toBe(newWorkerId('here'));
+  });
+
+  test('tells that its process is gone, where process ids are the same ones', () => {
+    const dead = newWorkerId('here').replace(`:${process.pid} `, ':999999999 ');
+    expect(isGone(newWorkerId('here'), 'here')).toBe(false);
+    expect(isGone(dead, 'here')).toBe(true);
+    // Another container, and a worker of an earlier version.
+    expect(isGone(dead, 'there')).toBe(false);
+    expect(isGone(`${dead.split(' ', 1)[0]}`, 'here')).toBe(false);
+    expect(isGone(dead, undefined)).toBe(false);
   });
 });
 

@@ -1,5 +1,4 @@
 /** `tidb-mesh move run`: works on moves until it is interrupted. */
-import { hostname } from 'node:os';
 import { Option } from 'commander';
 import { CommandError } from '../../../errors.ts';
 import { makeEngine } from '../../../move/engine-of.ts';
@@ -7,6 +6,7 @@ import { fileMesh } from '../../../move/file-mesh.ts';
 import { DEFAULT_LIMITS, type OnAlarm } from '../../../move/steps.ts';
 import { Throttle } from '../../../move/throttle.ts';
 import { work } from '../../../move/worker.ts';
+import { isGone, newWorkerId } from '../../../move/worker-id.ts';
 import { overEnvoys, withEnvoys, type EnvoyOptions } from '../../envoys.ts';
 import { withConfig } from '../../files.ts';
 import { pdCommand } from '../../pd.ts';
@@ -30,19 +30,6 @@ interface Options extends ClustersOptions, EnvoyOptions, ThrottleOptions {
 }
 
 const SECOND_MS = 1000;
-const HOST = hostname();
-
-/** True for a worker of this host whose process is no more. */
-function isGone(id: string): boolean {
-  const [host, pid] = id.split(':');
-  if (host !== HOST) return false;
-  try {
-    process.kill(Number(pid), 0);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH';
-  }
-}
 
 export const runMoves = pdCommand<Options, [string[]]>({
   name: 'move run',
@@ -108,8 +95,8 @@ the address of every PD and store as --envoy, since all their filters must obey 
         {
           pd,
           mesh: fileMesh(config, apply, envoys),
-          id: `${HOST}:${process.pid}`,
-          isGone,
+          id: newWorkerId(),
+          isGone: (id) => isGone(id),
           limits: { maxLagMs: maxLag * SECOND_MS, holdMs: hold * SECOND_MS },
           onAlarm: alarm,
           engineOf: (record) => makeEngine(options, record, clusters, all),

@@ -220,6 +220,9 @@ export function makeEngine(
       // What the watch tells is compared with the source as it was then.
       if (followers.length > 0) kept = oldest(followers.map((one) => one.state()));
       if (kept !== undefined) await keepHistory(source.storage, name, kept, KEEP_SECONDS);
+      // Another PD knows nothing of the move so far, and collects what a way back begins with. What fails here shows at the switch.
+      if (isImport && kept !== undefined)
+        await keepHistory(target.storage, name, kept, KEEP_SECONDS).catch(() => undefined);
       const [follower] = followers;
       if (!follower || follower.lagMs() < STUCK_MS || Date.now() < nextLook) return;
       await endExpired(source);

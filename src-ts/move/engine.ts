@@ -1,5 +1,5 @@
 /** What the steps of a move need done with keys. One engine works in one direction, from one place to another. */
-
+import { CommandError } from '../errors.ts';
 import type { ForeignCommit, PieceMap, Throttle } from './record.ts';
 
 /** A change feed is being read while this lives. */
@@ -30,12 +30,24 @@ export interface Copied {
   readonly since?: string;
 }
 
+/** Versions that a feed needs have been collected. It cannot go on, ever. */
+export class HistoryGone extends CommandError {
+  constructor(since: bigint, lowest: bigint) {
+    super(
+      'REFUSED',
+      `the storage layer has collected garbage up to ${lowest}, which is behind ${since}`,
+      'end the move and begin again; a worker must not be away for longer than an hour',
+    );
+    this.name = 'HistoryGone';
+  }
+}
+
 export interface Engine {
   /** Keeps the source's history and the target's range for the move, and splits the target as the source is. Can be repeated. */
   prepare(): Promise<void>;
-  /** Keeps the source's history from garbage collection for some more minutes. */
+  /** Keeps the source's history from garbage collection for an hour. @throws HistoryGone */
   renew(): Promise<void>;
-  /** Keeps the target's history since a switch, which is where the way back begins. */
+  /** Keeps the target's history since a switch, which is where the way back begins. @throws HistoryGone */
   keepWayBack(fence: bigint): Promise<void>;
   /**
    * Copies what is not copied yet.

@@ -104,6 +104,8 @@ export interface MoveRecord {
   readonly alarm?: Alarm | undefined;
   /** The last ones that an operator has accepted. */
   readonly pastAlarms?: readonly Alarm[];
+  /** Why nothing is carried over any more: the other side is an old copy, and the tenant stays where it is served. */
+  readonly wayBackLost?: string | undefined;
   /** Why the last step did not succeed. */
   readonly problem?: string | undefined;
   /** ms since 1970. */

@@ -32,6 +32,8 @@ export interface Summary {
   readonly worker: string | undefined;
   /** In words. */
   readonly alarm: string | undefined;
+  /** Why there is none. */
+  readonly wayBackLost: string | undefined;
   readonly problem: string | undefined;
 }
 
@@ -73,7 +75,7 @@ function progressText(record: MoveRecord): string {
 }
 
 export function summaryOf(record: MoveRecord): Summary {
-  const { tenant, state, from, to, switches, history, worker, problem, wish, alarm } = record;
+  const { tenant, state, from, to, switches, history, worker, problem, wish, alarm, wayBackLost } = record;
   return {
     tenant,
     state: [state, ...(wish === undefined ? [] : [`to ${wish}`]), ...(alarm ? ['ALARM'] : [])].join(', '),
@@ -86,6 +88,7 @@ export function summaryOf(record: MoveRecord): Summary {
     // What makes it unique is of no use to people.
     worker: worker && worker.until > Date.now() ? worker.id.split(' ', 1)[0] : undefined,
     alarm: alarm && alarmText(record, alarm),
+    wayBackLost,
     problem,
   };
 }

@@ -6,6 +6,7 @@ import {
 } from '../pd/generated/pd/pdpb_pb.ts';
 import { destroyKeysIn } from '../pd/ranges.ts';
 import { isEmpty as hasNoKeys } from '../tenants/belongings.ts';
+import { HistoryGone } from './engine.ts';
 import { dropLocks, scanLocks } from './locks.ts';
 import type { Side, Storage } from './storage.ts';
 
@@ -52,7 +53,7 @@ export async function highestEpoch({ storage, space }: Side): Promise<{ version:
 
 /**
  * Keeps versions after `ts` from garbage collection for a while. Set it again before that ends.
- * @throws CommandError when they may be gone already
+ * @throws HistoryGone when they may be gone already
  */
 export async function keepHistory(
   storage: Storage,
@@ -61,12 +62,7 @@ export async function keepHistory(
   ttlSeconds: number,
 ): Promise<void> {
   const lowest = await updateSafePoint(storage, tenant, ts, ttlSeconds);
-  if (lowest > ts)
-    throw new CommandError(
-      'REFUSED',
-      `the storage layer has collected garbage up to ${lowest}, which is behind ${ts}`,
-      'cancel the move and begin again; a worker must not pause for longer than the GC life time',
-    );
+  if (lowest > ts) throw new HistoryGone(ts, lowest);
 }
 
 export async function releaseHistory(storage: Storage, tenant: string): Promise<void> {

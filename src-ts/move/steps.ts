@@ -23,7 +23,7 @@ import { members, stores } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { millisOf } from '../pd/timestamp.ts';
 import type { Tell } from '../tell.ts';
-import type { Copied, Engine, Feed, Following } from './engine.ts';
+import { HistoryGone, type Copied, type Engine, type Feed, type Following } from './engine.ts';
 import { obeyed, order, type Mesh, type Order, type Orders, type Phase, type Quiet } from './mesh.ts';
 import { isSamePlace, placeText, type Place } from './place.ts';
 import { Rate } from './rate.ts';
@@ -97,6 +97,16 @@ interface Feeds {
   /** Throws when one of them cannot go on. A race with their promises, again and again, would keep all that has lost it. */
   check(): void;
 }
+
+/** Where nothing can be carried over any more. */
+const STANDS_STILL: Following = {
+  resolvedTs: 0n,
+  lagMs: Infinity,
+  checkpoint: undefined,
+  trouble: undefined,
+  failed: new Promise<never>(() => undefined),
+  stop: async () => undefined,
+};
 
 /** Another worker has taken the move over. */
 class Lost extends Error {}
@@ -311,7 +321,7 @@ export class Move {
       case 'copying':
         return this.withEngine((engine) => this.copy(engine));
       case 'following':
-        return this.withEngine((engine) => this.follow(engine));
+        return this.withEngine((engine) => this.followWhileItCan(engine));
       case 'switching':
         // The worker that began has died. Nothing was told to serve the target.
         return this.goBack('the worker of the switch has died');
@@ -410,6 +420,22 @@ export class Move {
     return true;
   }
 
+  private async followWhileItCan(engine: Engine): Promise<boolean> {
+    try {
+      return await this.follow(engine);
+    } catch (error) {
+      if (!(error instanceof HistoryGone)) throw error;
+      this.tools.tell(`${this.tenant}: the other side is an old copy now: ${error.message}`);
+      // Where to go on is of no use any more. The watch begins anew.
+      await this.change((record) => ({
+        wayBackLost: error.message,
+        progress: {},
+        wish: withoutSwitch(record),
+      }));
+      return false;
+    }
+  }
+
   private async follow(engine: Engine): Promise<boolean> {
     await this.lift();
     if (await this.isPaused()) return false;
@@ -421,7 +447,8 @@ export class Move {
     await engine.takeNamesAlong();
     const opened: Feed[] = [];
     try {
-      const following = await engine.follow(equal ?? follow);
+      const isLost = this.record.wayBackLost !== undefined;
+      const following = isLost ? STANDS_STILL : await engine.follow(equal ?? follow);
       opened.push(following);
       const foreign: ForeignCommit[] = [];
       const since = equal ?? watch ?? engine.equalAt(await engine.timestamp());
@@ -454,7 +481,10 @@ export class Move {
         await this.keepPlace();
       }
       await this.lift();
-      if (this.record.wish === 'switch' && !this.record.alarm) {
+      const { wish, alarm, wayBackLost } = this.record;
+      if (wish === 'switch' && wayBackLost !== undefined)
+        await this.decline(`the other side is an old copy: ${wayBackLost}`);
+      else if (wish === 'switch' && !alarm) {
         const isDone =
           this.record.from.cluster === undefined
             ? await this.switch(engine, feeds)
@@ -762,8 +792,14 @@ export class Move {
     const { committed, from, history, switches } = this.record;
     if (!committed) throw new Error('there is nothing to commit');
     const { served, fence, writesHeldSince, allHeldSince } = committed;
-    // However long an Envoy does not answer.
-    await engine.keepWayBack(BigInt(fence));
+    // However long an Envoy does not answer. Nothing leads back from here, so the tenant must get there without a way back, too.
+    const wayBackLost = await engine.keepWayBack(BigInt(fence)).then(
+      () => undefined,
+      (error: unknown) => {
+        if (error instanceof HistoryGone) return error.message;
+        throw error;
+      },
+    );
     const serial = this.record.serial + 1;
     await this.change({ serial });
     const move: Order = { serial, phase: 'calm', until: Date.now() + this.limits.calmMs };
@@ -786,7 +822,8 @@ export class Move {
       committed: undefined,
       // Of before the switch: it would mean the other way now.
       wish: undefined,
-      progress: { equalAt: fence },
+      progress: wayBackLost === undefined ? { equalAt: fence } : {},
+      wayBackLost,
     });
     return false;
   }

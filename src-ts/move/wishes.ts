@@ -55,6 +55,13 @@ export function objection(record: MoveRecord, verb: Verb): CommandError | undefi
     return no(`is served at ${at} already`, `to go back: tidb-mesh move reverse ${tenant}`);
   if (verb === 'reverse' && isAtHome(record))
     return no(`is served at ${at}, where it was`, `to go on: tidb-mesh move switch ${tenant}`);
+  if (record.wayBackLost !== undefined) {
+    const end = isAtHome(record) ? 'cancel' : 'complete';
+    return no(
+      `stays at ${at}, since the other side is an old copy: ${record.wayBackLost}`,
+      `end the move: tidb-mesh move ${end} ${tenant}`,
+    );
+  }
   if (wish === 'cancel' || wish === 'complete')
     return no(`is asked to ${wish} already`, `wait until the move has ended: ${look}`);
   if (isPaused) return no('is paused', `first: tidb-mesh move resume ${tenant}`);

@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Engine, Feed, Following } from '../../src-ts/move/engine.ts';
+import { HistoryGone, type Engine, type Feed, type Following } from '../../src-ts/move/engine.ts';
 import type { Mesh, Orders, Phase, Vm } from '../../src-ts/move/mesh.ts';
 import { isSamePlace, type Place } from '../../src-ts/move/place.ts';
 import {
@@ -772,6 +772,50 @@ describe('beside a move that fails', () => {
     });
     expect([...failed].sort()).toEqual([...NAMES, 'engineOf', 'tell'].sort());
   });
+});
+
+describe('history that has been collected', () => {
+  const gone = async (): Promise<never> => {
+    throw new HistoryGone(1n, 2n);
+  };
+
+  test.each(['keepWayBack', 'renew'] as const)(
+    '(%s) ends the way back, and neither the switch nor the move',
+    async (name) => {
+      const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+      await newMove(etcd);
+      const { mesh } = world;
+      let isGone = name === 'keepWayBack';
+      const engineOf = (record: MoveRecord): Engine => {
+        const engine = world.engineOf(record);
+        return { ...engine, [name]: () => (isGone ? gone() : engine[name](0n)) };
+      };
+      const tools = { pd: etcd.endpoint, mesh, id: 'w', limits: LIMITS, engineOf, tell: () => undefined };
+      const working = work(tools, life.signal);
+      for (let switches = 0; switches === 0; await sleep(5)) {
+        ({ switches } = (await moveOf(etcd.endpoint, TENANT)).record);
+        await ask(etcd.endpoint, TENANT, 'switch').catch(() => undefined);
+      }
+      isGone = true;
+      for (;;) {
+        const { record } = await moveOf(etcd.endpoint, TENANT);
+        expect(isSamePlace(record.from, AWAY)).toBe(true);
+        if (record.wayBackLost !== undefined) break;
+        await sleep(5);
+      }
+      isGone = false;
+      await expect(ask(etcd.endpoint, TENANT, 'reverse')).rejects.toThrow('the other side is an old copy');
+      // Asked for before that was known.
+      await update(etcd.endpoint, TENANT, (record) => ({ ...record, wish: 'switch' }));
+      while ((await moveOf(etcd.endpoint, TENANT)).record.wish !== undefined) await sleep(5);
+      expect((await moveOf(etcd.endpoint, TENANT)).record.switches).toBe(1);
+      await ask(etcd.endpoint, TENANT, 'complete');
+      while (await findMove(etcd.endpoint, TENANT)) await sleep(5);
+      expect(world.stores.home.versions.size).toBe(0);
+      life.abort();
+      await working;
+    },
+  );
 });
 
 describe('the name of a worker', () => {

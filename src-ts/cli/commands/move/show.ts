@@ -94,6 +94,7 @@ function linesOf(record: MoveRecord, look: Look): string {
     ['filters', acknowledgedText(look)],
     ['worker', summary.worker ?? 'none: tidb-mesh move run'],
     ['ALARM', summary.alarm === undefined ? undefined : summary.alarm + alarmed.join('')],
+    ['way back', summary.wayBackLost === undefined ? undefined : `lost: ${summary.wayBackLost}`],
     ['problem', summary.problem],
     ...failures.map((why) => ['not known', why] as const),
   ];

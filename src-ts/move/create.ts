@@ -2,13 +2,29 @@
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { belongings, isEmpty } from '../tenants/belongings.ts';
-import { conflict, registeredBeside } from '../tenants/registry.ts';
+import { conflict, hasRangeOf, rangeText, registeredBeside, type Registered } from '../tenants/registry.ts';
 import { overlaps, spaceOf, type Tenant } from '../tenants/tenant.ts';
 import { isSamePlace, placeOf, placeText, tenantAt, type Place } from './place.ts';
 import { findMove, moves, save, type MoveRecord, type Throttle } from './record.ts';
 
 function refused(why: string, hint: string): CommandError {
   return new CommandError('REFUSED', why, hint);
+}
+
+/**
+ * PD keeps where a tenant was moved last. A configuration from before would begin at a range that is not the tenant's any more.
+ * @throws CommandError
+ */
+function checkSource(tenant: Tenant, known: readonly Registered[]): void {
+  const { name, number } = tenant;
+  const own = known.find((one) => one.name === name);
+  if (!own)
+    throw refused(`PD does not know ${name}`, `first: tidb-mesh tenants add ${name} --number ${number}`);
+  if (!hasRangeOf(own, tenant))
+    throw refused(
+      `${name} is at ${placeText(tenant, placeOf({ ...tenant }))} in the configuration, and at ${rangeText(own)} in PD`,
+      'give the newest configuration: the worker of its last move has written its place there',
+    );
 }
 
 /**
@@ -43,14 +59,23 @@ async function check(pd: Endpoint, tenant: Tenant, to: Place, all: readonly Tena
       `${moving.record.tenant} is being moved to or from there`,
       'give it another number or keyspace',
     );
-  const others = (await registeredBeside(pd, name)).filter((other) => other.name !== name);
-  const clash = conflict(target, others);
+  const known = await registeredBeside(pd, name);
+  checkSource(tenant, known);
+  const clash = conflict(
+    target,
+    known.filter((other) => other.name !== name),
+  );
   if (clash) throw refused(clash.what, clash.hint);
   const twin = all.find(
     (other) =>
       other.name !== name && to.keyNumber !== undefined && (other.keyNumber ?? other.number) === to.keyNumber,
   );
   if (twin) throw refused(`number ${to.keyNumber ?? ''} is tenant ${twin.name}'s`, 'take another number');
+  if (await isEmpty(pd, spaceOf(tenant)))
+    throw refused(
+      `${name} has no keys at ${placeText(tenant, placeOf({ ...tenant }))}`,
+      'see where it is: tidb-mesh tenants list; a tenant without keys need not be moved',
+    );
   if (!(await isEmpty(pd, spaceOf(target)))) {
     const keys = (await belongings(pd, target, spaceOf(target))).find(({ what }) => what.includes('key'));
     throw refused(

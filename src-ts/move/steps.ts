@@ -18,14 +18,16 @@
  * into the record as an alarm, and every filter holds the tenant (`final`) until an operator has accepted it.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { CommandError } from '../errors.ts';
 import { members, stores } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { millisOf } from '../pd/timestamp.ts';
 import type { Tell } from '../tell.ts';
+import { hasRangeOf, rangeText, registered } from '../tenants/registry.ts';
 import { HistoryGone, type Copied, type Engine, type Feed, type Following } from './engine.ts';
 import { obeyed, order, type Mesh, type Order, type Orders, type Phase, type Quiet } from './mesh.ts';
-import { isSamePlace, placeText, type Place } from './place.ts';
+import { isSamePlace, placeText, tenantAt, type Place } from './place.ts';
 import { Rate } from './rate.ts';
 import {
   dropPieces,
@@ -311,8 +313,9 @@ export class Move {
 
   /** One state. True at the end of the move. */
   private async step(): Promise<boolean> {
+    const { state, wish } = this.record;
+    if (state === 'planned' && wish === 'cancel' && (await this.contradiction())) return this.leave();
     // Whatever stands in the way of going on must not stand in the way of giving up.
-    const { state } = this.record;
     if ((state === 'planned' || state === 'copying' || state === 'following') && (await this.isToEnd()))
       return false;
     switch (state) {
@@ -342,7 +345,38 @@ export class Move {
     }
   }
 
+  /**
+   * Why the record is wrong about where the tenant is. While a move is planned, nothing has been changed, and the configuration is right.
+   * To tell the filters what the record says would lead the tenant to another range.
+   */
+  private async contradiction(): Promise<string | undefined> {
+    const { place } = this.ordersAt(this.record.from);
+    const at = this.tools.mesh.placeOf?.(this.tenant);
+    if (at && !isDeepStrictEqual(at, place))
+      return `its place is ${JSON.stringify(at)} in the configuration, and ${JSON.stringify(place)} in the record of the move`;
+    const { tenant: name, number } = this.record;
+    const own = (await registered(this.tools.pd)).find((one) => one.name === name);
+    if (own && hasRangeOf(own, tenantAt({ name, number }, place))) return undefined;
+    return `PD has it at ${own ? rangeText(own) : 'no place'}, and the record of the move at ${placeText({ number }, place)}`;
+  }
+
+  /** Forgets a move that was never begun. The tenant stays where the configuration has it. */
+  private async leave(): Promise<true> {
+    const { tools, tenant, limits } = this;
+    const place = tools.mesh.placeOf?.(tenant);
+    const orders = this.ordersAt(this.record.from);
+    if (place) await order(tools.mesh, tenant, { ...orders, place }, { timeoutMs: limits.obeyMs });
+    return this.forget();
+  }
+
   private async plan(): Promise<boolean> {
+    const why = await this.contradiction();
+    if (why !== undefined)
+      throw new CommandError(
+        'REFUSED',
+        `${this.tenant} is not where its move is to begin: ${why}`,
+        `give the newest configuration to create and run; begin again: tidb-mesh move cancel ${this.tenant}`,
+      );
     this.tools.tell(`${this.tenant}: telling the filters that it is being moved`);
     // What is read later must show what was ingested, and what was destroyed.
     await this.open('prepare', { bulk: true });
@@ -842,11 +876,16 @@ export class Move {
     await this.reached('released');
     await order(tools.mesh, tenant, this.ordersAt(from), { timeoutMs: limits.obeyMs });
     await this.reached('told the end');
+    return this.forget();
+  }
+
+  private async forget(): Promise<true> {
+    const { pd } = this.tools;
     for (;;) {
       await this.change({});
-      await dropPieces(tools.pd, this.record);
+      await dropPieces(pd, this.record);
       try {
-        await forget(tools.pd, this.stored);
+        await forget(pd, this.stored);
         return true;
       } catch (error) {
         if (!(error instanceof Overtaken)) throw error;

@@ -96,6 +96,18 @@ export async function registeredBeside(pd: Endpoint, name: string): Promise<Regi
   return [...tenants, ...targets.filter((target) => target.name !== name)];
 }
 
+/** True if PD has the tenant's keys where it says itself. */
+export function hasRangeOf({ start, end }: Registered, tenant: Tenant): boolean {
+  const space = spaceOf(tenant);
+  return start.equals(pdKey(space, space.start)) && end.equals(pdKey(space, space.end));
+}
+
+/** Where PD has a tenant's keys, in words. */
+export function rangeText({ start, keySpace }: Registered): string {
+  const number = numberIn(start);
+  return number === undefined ? keySpace : `number ${number}`;
+}
+
 /** True if two tenants have keys in common. */
 export function meet(a: Registered, b: Registered): boolean {
   return Buffer.compare(a.start, b.end) < 0 && Buffer.compare(b.start, a.end) < 0;
@@ -145,10 +157,9 @@ export function conflict(tenant: Tenant, others: readonly Registered[]): Conflic
   const start = pdKey(space, space.start);
   const end = pdKey(space, space.end);
   for (const other of others) {
-    const same = Buffer.compare(other.start, start) === 0 && Buffer.compare(other.end, end) === 0;
     const numbered = other.number === tenant.number || other.number === undefined;
     if (other.name === tenant.name) {
-      if (same && numbered) continue;
+      if (hasRangeOf(other, tenant) && numbered) continue;
       return {
         what: `tenant ${tenant.name} has number ${other.number ?? '?'} (${other.keySpace}) already`,
         hint: 'add it with that number and key range, which a tenant keeps, or take another name',

@@ -13,6 +13,9 @@ export interface Tenant {
   readonly keyNumber?: number;
   readonly keyspace?: { readonly id: number; readonly mode: Mode };
   readonly prefix?: ({ readonly text: string } | { readonly hex: string }) & { readonly mode: Mode };
+  /** What a move has left (move/place.ts): it belongs to the place as the number in the keys does. */
+  readonly epochOffset?: number;
+  readonly readableSince?: string;
   /** 'active' without it. */
   readonly state?: State;
   readonly limits?: TenantLimitsConfig;
@@ -155,7 +158,11 @@ export function overlaps(a: KeySpace, b: KeySpace): boolean {
 function settingError(value: Record<string, unknown>, where: string): string | undefined {
   const mode = (setting: Record<string, unknown>): boolean =>
     setting['mode'] === 'txn' || setting['mode'] === 'raw';
-  const { number, keyNumber, keyspace, prefix, readableSince } = value as Record<string, unknown>;
+  const { number, keyNumber, keyspace, prefix, epochOffset, readableSince } = value;
+  if (epochOffset !== undefined && !(Number.isInteger(epochOffset) && (epochOffset as number) >= 0))
+    return `${where}.epochOffset: must be a whole number from 0`;
+  if (readableSince !== undefined && !(typeof readableSince === 'string' && /^\d+$/.test(readableSince)))
+    return `${where}.readableSince: must be a timestamp of PD as a text of digits`;
   if (keyspace !== undefined && prefix !== undefined) return `${where}: has a keyspace and a prefix`;
   if (keyNumber !== undefined && (keyspace ?? prefix) !== undefined)
     return `${where}.keyNumber: is for table keys; leave it out beside a keyspace or a prefix`;
@@ -203,12 +210,15 @@ export function readTenant(value: unknown, where: string): Tenant {
     settingError(fields, where);
   if (wrong !== undefined) throw new Error(wrong.startsWith(where) ? wrong : `${where}: ${wrong}`);
   const { name, number, keyNumber, state, limits, keyspace, prefix, ownDefaultGroup } = value as Tenant;
+  const { epochOffset, readableSince } = value as Tenant;
   return {
     name,
     number,
     ...(keyNumber === undefined ? {} : { keyNumber }),
     ...(keyspace ? { keyspace } : {}),
     ...(prefix ? { prefix } : {}),
+    ...(epochOffset === undefined ? {} : { epochOffset }),
+    ...(readableSince === undefined ? {} : { readableSince }),
     ...(state === undefined ? {} : { state }),
     ...(limits === undefined ? {} : { limits }),
     ...(ownDefaultGroup ? { ownDefaultGroup } : {}),

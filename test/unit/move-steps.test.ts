@@ -21,6 +21,7 @@ import { ask, isAtHome, type Verb } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
 import { isGone, newWorkerId } from '../../src-ts/move/worker-id.ts';
 import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { ruleOf } from '../../src-ts/tenants/registry.ts';
 import { EtcdModel } from '../harness/support/etcd-model.ts';
 
 const TENANT = 'alpha';
@@ -38,6 +39,7 @@ const PD_HTTP = {
       { store: { id: 2, address: 'gone', state_name: 'Tombstone' } },
     ],
   },
+  '/region-label/rules': [TENANT, 'beta'].map((name) => ruleOf({ name, number: 1 })),
   '/members': { members: [{ name: 'pd', client_urls: ['http://pd-1:2379'] }] },
 };
 const HOSTS = ['store', 'pd-1:2379'];

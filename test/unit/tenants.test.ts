@@ -217,9 +217,16 @@ describe('configuration files', () => {
     ['a mode that there is not', { keyspace: { id: 1, mode: 'tnx' } }, /"txn" or "raw"/],
     ['a prefix of FF', { prefix: { hex: 'ffff', mode: 'raw' } }, /not all FF/],
     ['a prefix without bytes', { prefix: { mode: 'raw' } }, /one of "text" and "hex"/],
+    ['an offset below zero', { epochOffset: -1 }, /epochOffset: must be a whole number from 0/],
+    ['a time that is a number', { readableSince: 450_000 }, /readableSince: must be a timestamp/],
     ['hex cut short', { prefix: { hex: 'abc', mode: 'raw' } }, /even number of hex digits/],
   ])('%s is refused', (_, settings, wanted) => {
     expect(() => readTenant({ name: 'a', number: 1, ...settings }, 'tenants[0]')).toThrow(wanted);
+  });
+
+  test('what a move has left is a part of the tenant', () => {
+    const moved = { name: 'a', number: 1, keyNumber: 5, epochOffset: 70_000, readableSince: '450000' };
+    expect(readTenant(moved, 'tenants[0]')).toEqual(moved);
   });
 });
 

@@ -1,0 +1,153 @@
+/** Whose ranges a move touches: where it begins, what it reserves and what it destroys. PD, etcd and a store are models. */
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createMove } from '../../src-ts/move/create.ts';
+import type { Engine } from '../../src-ts/move/engine.ts';
+import { fileMesh } from '../../src-ts/move/file-mesh.ts';
+import type { Mesh, Order } from '../../src-ts/move/mesh.ts';
+import { tenantAt, type Place } from '../../src-ts/move/place.ts';
+import { findMove, moveOf, type MoveRecord } from '../../src-ts/move/record.ts';
+import { Move } from '../../src-ts/move/steps.ts';
+import { ask } from '../../src-ts/move/wishes.ts';
+import { tenantsIn } from '../../src-ts/tenants/config-file.ts';
+import { findTenant } from '../../src-ts/tenants/edit.ts';
+import { ruleOf } from '../../src-ts/tenants/registry.ts';
+import { memcomparable } from '../../src-ts/tenants/tenant.ts';
+import { rowKey } from '../harness/support/keys.ts';
+import { PdModel } from '../harness/support/pd-model.ts';
+
+const ALPHA = { name: 'alpha', number: 1 };
+/** Where a first move has left it. */
+const MOVED: Place = { keyNumber: 5, epochOffset: 70_000, readableSince: '450000000000000000' };
+
+let pd: PdModel;
+let folder: string;
+let file: string;
+beforeEach(() => {
+  pd = new PdModel();
+  folder = mkdtempSync(join(tmpdir(), 'tidb-mesh-move-'));
+  file = join(folder, 'config.json');
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const configured = (place: Place): void =>
+  writeFileSync(file, JSON.stringify({ tenants: [{ ...ALPHA, ...place }] }));
+const entry = (): Record<string, unknown> => findTenant(readFileSync(file, 'utf8'), file, 'alpha').tenant;
+
+/** PD and the store as they are after that move. */
+function movedTo(place: Place): void {
+  pd.rules = [ruleOf(tenantAt(ALPHA, place))];
+  pd.keys.add(rowAt(place.keyNumber ?? ALPHA.number));
+}
+
+const rowAt = (number: number): string => memcomparable(rowKey(100, 1, number)).toString('latin1');
+
+const create = (to: Place): Promise<MoveRecord> => {
+  const all = tenantsIn(readFileSync(file, 'utf8'));
+  return createMove(pd.endpoint, { tenant: all[0]!, to, all });
+};
+
+/** Envoys that obey the file at once. */
+function obedient(): Mesh {
+  const moves = (): Order[] => [entry()['move'] as Order | undefined].filter((move) => move !== undefined);
+  const quiet = { lifted: false, writesOutstanding: 0, finishesOutstanding: 0, bulkOutstanding: 0 };
+  const vms: Mesh['vms'] = async () => [
+    {
+      name: 'VM 1',
+      stale: false,
+      moves: moves().map((move) => ({ tenant: 'alpha', ...move, ...quiet, outstanding: 0, held: 0 })),
+    },
+  ];
+  return { ...fileMesh(file, undefined, []), vms };
+}
+
+/** Works on alpha's move until it ends or cannot go on. */
+async function run(engine: Partial<Engine> = {}, id = 'worker'): Promise<boolean> {
+  const engineOf = (): Engine => ({ close: () => undefined, ...engine }) as Engine;
+  const tools = { pd: pd.endpoint, mesh: obedient(), id, engineOf, tell: () => undefined };
+  const limits = { obeyMs: 100, calmMs: 0 };
+  return new Move({ ...tools, limits, isGone: () => true }, 'alpha', new AbortController().signal).run();
+}
+
+describe('a second move', () => {
+  test('keeps what the first one has left in the configuration', async () => {
+    configured(MOVED);
+    movedTo(MOVED);
+    expect((await create({ keyNumber: 7 })).from).toEqual(MOVED);
+    const prepare = async (): Promise<void> => {
+      throw new Error('far enough');
+    };
+    await expect(run({ prepare })).rejects.toThrow('far enough');
+    expect(entry()).toMatchObject({ ...ALPHA, ...MOVED, move: { phase: 'prepare' } });
+  });
+
+  test('of a tenant 0 that is at a keyspace now begins there', async () => {
+    const at: Place = { keyspace: { id: 7, mode: 'txn' }, readableSince: '450000000000000000' };
+    writeFileSync(file, JSON.stringify({ tenants: [{ name: 'alpha', number: 0, ...at }] }));
+    pd.rules = [ruleOf(tenantAt({ name: 'alpha', number: 0 }, at))];
+    pd.keys.add(memcomparable(Buffer.from('78000007' + '7480', 'hex')).toString('latin1'));
+    expect((await create({ keyNumber: 7 })).from).toEqual(at);
+  });
+});
+
+describe('a move does not begin', () => {
+  test.each<[string, Place, string]>([
+    [
+      'at the place before the last move',
+      {},
+      'alpha is at number 1 in the configuration, and at number 5 in PD',
+    ],
+    [
+      'at a third place',
+      { keyNumber: 6 },
+      'alpha is at number 6 in the configuration, and at number 5 in PD',
+    ],
+  ])('%s, where PD has it elsewhere', async (_, place, why) => {
+    configured(place);
+    movedTo(MOVED);
+    await expect(create({ keyNumber: 7 })).rejects.toThrow(why);
+    expect(await findMove(pd.endpoint, 'alpha')).toBeUndefined();
+  });
+
+  test('for a tenant that PD does not know, or that has no keys', async () => {
+    configured({});
+    await expect(create({ keyNumber: 7 })).rejects.toThrow('PD does not know alpha');
+    pd.rules = [ruleOf(ALPHA)];
+    await expect(create({ keyNumber: 7 })).rejects.toThrow('alpha has no keys at number 1');
+  });
+
+  test.each<[string, Place]>([
+    ['another range', {}],
+    ['another offset', { ...MOVED, epochOffset: 1 }],
+    ['no offset', { keyNumber: 5, readableSince: MOVED.readableSince! }],
+    ['another earliest time', { ...MOVED, readableSince: '1' }],
+  ])('where the configuration has %s meanwhile; it can be given up', async (_, place) => {
+    configured(MOVED);
+    movedTo(MOVED);
+    await create({ keyNumber: 7 });
+    const { rules } = pd;
+    configured(place);
+    await expect(run()).rejects.toThrow('alpha is not where its move is to begin: its place is {');
+    expect(entry()).toEqual({ ...ALPHA, ...place });
+    expect((await moveOf(pd.endpoint, 'alpha')).record.problem).toContain('in the record of the move');
+    await ask(pd.endpoint, 'alpha', 'cancel');
+    expect(await run()).toBe(true);
+    expect(entry()).toEqual({ ...ALPHA, ...place });
+    expect([await findMove(pd.endpoint, 'alpha'), pd.rules]).toEqual([undefined, rules]);
+  });
+
+  test('where PD has it elsewhere meanwhile; it can be given up', async () => {
+    configured({});
+    movedTo({});
+    await create({ keyNumber: 7 });
+    movedTo(MOVED);
+    await expect(run()).rejects.toThrow('PD has it at number 5, and the record of the move at number 1');
+    expect(entry()).toEqual(ALPHA);
+    await ask(pd.endpoint, 'alpha', 'cancel');
+    expect(await run()).toBe(true);
+    expect(entry()).toEqual(ALPHA);
+    expect(pd.rules).toEqual([ruleOf(tenantAt(ALPHA, MOVED))]);
+  });
+});

@@ -2,10 +2,11 @@
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { belongings, isEmpty } from '../tenants/belongings.ts';
-import { conflict, hasRangeOf, rangeText, registeredBeside, type Registered } from '../tenants/registry.ts';
+import { hasRangeOf, rangeText, registered } from '../tenants/registry.ts';
 import { overlaps, spaceOf, type Tenant } from '../tenants/tenant.ts';
 import { isSamePlace, placeOf, placeText, tenantAt, type Place } from './place.ts';
-import { findMove, moves, save, type MoveRecord, type Throttle } from './record.ts';
+import { findMove, forget, moves, save, type MoveRecord, type Throttle } from './record.ts';
+import { mustBeFree } from './reservation.ts';
 
 function refused(why: string, hint: string): CommandError {
   return new CommandError('REFUSED', why, hint);
@@ -15,9 +16,9 @@ function refused(why: string, hint: string): CommandError {
  * PD keeps where a tenant was moved last. A configuration from before would begin at a range that is not the tenant's any more.
  * @throws CommandError
  */
-function checkSource(tenant: Tenant, known: readonly Registered[]): void {
+async function checkSource(pd: Endpoint, tenant: Tenant): Promise<void> {
   const { name, number } = tenant;
-  const own = known.find((one) => one.name === name);
+  const own = (await registered(pd)).find((one) => one.name === name);
   if (!own)
     throw refused(`PD does not know ${name}`, `first: tidb-mesh tenants add ${name} --number ${number}`);
   if (!hasRangeOf(own, tenant))
@@ -59,13 +60,8 @@ async function check(pd: Endpoint, tenant: Tenant, to: Place, all: readonly Tena
       `${moving.record.tenant} is being moved to or from there`,
       'give it another number or keyspace',
     );
-  const known = await registeredBeside(pd, name);
-  checkSource(tenant, known);
-  const clash = conflict(
-    target,
-    known.filter((other) => other.name !== name),
-  );
-  if (clash) throw refused(clash.what, clash.hint);
+  await checkSource(pd, tenant);
+  await mustBeFree(pd, target);
   const twin = all.find(
     (other) =>
       other.name !== name && to.keyNumber !== undefined && (other.keyNumber ?? other.number) === to.keyNumber,
@@ -122,6 +118,14 @@ export async function createMove(
     throttle,
     createdAt: Date.now(),
   };
-  if (!dryRun) await save(pd, { record, revision: 0n });
+  if (dryRun) return record;
+  const stored = await save(pd, { record, revision: 0n });
+  try {
+    // Somebody else may have taken the place since. They look for this record when they have written theirs.
+    await mustBeFree(pd, tenantAt(tenant, to));
+  } catch (error) {
+    await forget(pd, stored);
+    throw error;
+  }
   return record;
 }

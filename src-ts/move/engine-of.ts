@@ -4,7 +4,7 @@ import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
 import { entries } from '../pd/etcd.ts';
 import { CommandError } from '../errors.ts';
 import { waitForBoundaries } from '../tenants/boundaries.ts';
-import { conflict, registeredBeside, registeredIn, ruleOf, targetRuleId } from '../tenants/registry.ts';
+import { registeredIn, ruleOf, targetRuleId } from '../tenants/registry.ts';
 import { Applier } from './apply.ts';
 import { copy, planCopy, presplit, type Chunk, type CopyState } from './copy.ts';
 import { followFrom, Pieces, readableSince } from './copy-state.ts';
@@ -16,6 +16,7 @@ import { carryLocks, dropPessimisticLocks, endExpired, settle } from './locks.ts
 import { tenantAt, type Place } from './place.ts';
 import type { ForeignCommit, MoveRecord } from './record.ts';
 import { clusterNamed, type Clusters } from './clusters.ts';
+import { isKept, reserve } from './reservation.ts';
 import { carryRules, takeRulesAlong, type RulesSide } from './rules.ts';
 import { destroy, highestEpoch, isEmpty, keepHistory, releaseHistory } from './space.ts';
 import { Storage, type Side } from './storage.ts';
@@ -168,20 +169,17 @@ export function makeEngine(
   const written = new Written(map);
   const followers: Follower[] = [];
 
-  const reserve = async (): Promise<void> => {
-    const others = (await registeredBeside(home.pd, name)).filter((other) => other.name !== name);
-    const clash = conflict(tenantAt({ name, number }, to), others);
-    if (clash) throw new CommandError('REFUSED', clash.what, clash.hint);
+  const there = tenantAt({ name, number }, to);
+  const reserveTarget = async (): Promise<void> => {
     if (record.progress === undefined && !(await isEmpty(target)))
       throw new CommandError(
         'REFUSED',
         `there are keys at ${target.space.text} that the move has not written`,
         `give it up, and take another place: tidb-mesh move cancel ${name}`,
       );
-    const rule = { ...ruleOf(tenantAt({ name, number }, to)), id: targetRuleId(name) };
-    await setLabelRule(home.pd, rule);
-    const there = registeredIn(rule);
-    const missing = there ? await waitForBoundaries(home.pd, [there], BOUNDARIES_MS) : [];
+    await reserve(home.pd, there);
+    const rule = registeredIn(ruleOf(there));
+    const missing = rule ? await waitForBoundaries(home.pd, [rule], BOUNDARIES_MS) : [];
     if (missing.length > 0)
       throw new CommandError(
         'REFUSED',
@@ -214,7 +212,7 @@ export function makeEngine(
     prepare: async () => {
       kept ??= copySince(record) ?? (await source.storage.timestamp());
       await keepHistory(source.storage, name, kept, KEEP_SECONDS);
-      await reserve();
+      await reserveTarget();
     },
     renew: async () => {
       // What the watch tells is compared with the source as it was then.
@@ -281,7 +279,10 @@ export function makeEngine(
     dropCarriedLocks: async () => void (await dropPessimisticLocks(target)),
     destroyTarget: async () => {
       // The keys of tenant 0 are no range of their own: the cluster's lie among them.
-      if (target.space.start.length > 0) await destroy(target);
+      if (target.space.start.length === 0) return true;
+      if (!(await isKept(home.pd, there))) return false;
+      await destroy(target);
+      return true;
     },
     release: async () => {
       await releaseHistory(home, name);

@@ -98,6 +98,8 @@ export interface MoveRecord {
   /** Of the copy, once it is complete. */
   readonly copied?: { readonly bytes: number; readonly keys: number };
   readonly isPaused: boolean;
+  /** At the end: the target's range is given up, and somebody else may have it. Nothing is destroyed there any more. */
+  readonly isGivenUp?: true;
   readonly throttle: Throttle;
   /** Who works on it, and until when it need not be asked, ms since 1970. */
   readonly worker?: { readonly id: string; readonly until: number };

@@ -865,13 +865,18 @@ export class Move {
   /** Ends the move: nothing but the place where the tenant is served stays. */
   private async end(engine: Engine): Promise<boolean> {
     const { tools, tenant, limits } = this;
-    const { history, progress, from } = this.record;
+    const { history, progress, from, to, isGivenUp } = this.record;
     const calmUntil = (history.at(-1)?.at ?? 0) + limits.calmMs;
     await sleep(Math.max(0, calmUntil - Date.now()), undefined, { signal: this.signal });
     // Every VM says that it serves the source, before the target is destroyed. Of nothing that was copied, nothing is destroyed.
     await this.open('prepare');
-    if (progress !== undefined || history.length > 0) await engine.destroyTarget();
+    const isWritten = progress !== undefined || history.length > 0;
+    if (!isGivenUp && isWritten && !(await engine.destroyTarget()))
+      tools.tell(
+        `${tenant}: PD has no rule of it for ${placeText(this.record, to)}: nothing is destroyed there`,
+      );
     await this.reached('destroyed');
+    await this.change({ isGivenUp: true });
     await engine.release();
     await this.reached('released');
     await order(tools.mesh, tenant, this.ordersAt(from), { timeoutMs: limits.obeyMs });

@@ -50,7 +50,7 @@ export type Wanted = Omit<Tenant, 'number'> & { readonly number?: number | undef
 export async function addTenant(pd: Endpoint, wanted: Wanted, options: AddOptions): Promise<Added> {
   const others = await registeredBeside(pd, wanted.name);
   const known = others.find(({ name }) => name === wanted.name);
-  if (known) await mustNotMove(pd, wanted.name);
+  await mustNotMove(pd, wanted.name);
   if (known?.number !== undefined && options.isByName && known.number === (wanted.number ?? known.number)) {
     await makeDefaultGroup(pd, known.number, { anew: false });
     await split(pd, known, options);

@@ -4,6 +4,8 @@
  */
 import { nearest } from '../config/suggest.ts';
 import { CommandError } from '../errors.ts';
+import { tenantAt } from '../move/place.ts';
+import { moves } from '../move/record.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { labelRules, type LabelRule } from '../pd/regions.ts';
 import { fromMemcomparable, MAX_NUMBER, pdKey, spaceOf, type Tenant } from './tenant.ts';
@@ -90,10 +92,23 @@ export async function reserved(pd: Endpoint): Promise<Registered[]> {
   return found.map((one) => ({ ...one, name: one.name.slice(0, -TARGET.length) }));
 }
 
-/** What a tenant of this name must not meet: all other tenants, and the places that they are being moved to; and its own rule. */
+/** Both places of each move. At its beginning and end, no rule of PD has one of them. */
+async function placesOfMoves(pd: Endpoint): Promise<Registered[]> {
+  const places = (await moves(pd)).flatMap(({ record: { tenant: name, number, from, to } }) =>
+    [from, to].filter(({ cluster }) => cluster === undefined).map((at) => tenantAt({ name, number }, at)),
+  );
+  return places.map((tenant) => registeredIn(ruleOf(tenant))).filter((place) => place !== undefined);
+}
+
+/** What a tenant of this name must not meet: all other tenants, and the places of their moves; and its own rule. */
 export async function registeredBeside(pd: Endpoint, name: string): Promise<Registered[]> {
-  const [tenants, targets] = await Promise.all([registered(pd), reserved(pd)]);
-  return [...tenants, ...targets.filter((target) => target.name !== name)];
+  const [tenants, targets, places] = await Promise.all([registered(pd), reserved(pd), placesOfMoves(pd)]);
+  const ruled = [...tenants, ...targets.filter((target) => target.name !== name)];
+  const isRuled = (place: Registered): boolean =>
+    ruled.some(
+      (one) => one.name === place.name && one.start.equals(place.start) && one.end.equals(place.end),
+    );
+  return [...ruled, ...places.filter((place) => place.name !== name && !isRuled(place))];
 }
 
 /** True if PD has the tenant's keys where it says itself. */

@@ -8,13 +8,17 @@ import type { Engine } from '../../src-ts/move/engine.ts';
 import { fileMesh } from '../../src-ts/move/file-mesh.ts';
 import type { Mesh, Order } from '../../src-ts/move/mesh.ts';
 import { tenantAt, type Place } from '../../src-ts/move/place.ts';
-import { findMove, moveOf, type MoveRecord } from '../../src-ts/move/record.ts';
+import { findMove, moveOf, save, type MoveRecord } from '../../src-ts/move/record.ts';
+import { isKept, reserve } from '../../src-ts/move/reservation.ts';
 import { Move } from '../../src-ts/move/steps.ts';
 import { ask } from '../../src-ts/move/wishes.ts';
+import { destroyKeysIn } from '../../src-ts/pd/ranges.ts';
+import { addTenant } from '../../src-ts/tenants/add.ts';
+import { rangeOf } from '../../src-ts/tenants/belongings.ts';
 import { tenantsIn } from '../../src-ts/tenants/config-file.ts';
 import { findTenant } from '../../src-ts/tenants/edit.ts';
-import { ruleOf } from '../../src-ts/tenants/registry.ts';
-import { memcomparable } from '../../src-ts/tenants/tenant.ts';
+import { registered, ruleOf, targetRuleId } from '../../src-ts/tenants/registry.ts';
+import { memcomparable, spaceOf, type Tenant } from '../../src-ts/tenants/tenant.ts';
 import { rowKey } from '../harness/support/keys.ts';
 import { PdModel } from '../harness/support/pd-model.ts';
 
@@ -149,5 +153,143 @@ describe('a move does not begin', () => {
     expect(await run()).toBe(true);
     expect(entry()).toEqual(ALPHA);
     expect(pd.rules).toEqual([ruleOf(tenantAt(ALPHA, MOVED))]);
+  });
+});
+
+const TARGET: Tenant = { ...ALPHA, keyNumber: 5 };
+const TARGET_RULE = { ...ruleOf(TARGET), id: targetRuleId('alpha') };
+const DELTA: Tenant = { name: 'delta', number: 5 };
+const ids = (): string[] => pd.rules.map(({ id }) => id).sort();
+const tell = (): void => undefined;
+
+async function copied(fields: Partial<MoveRecord> = {}): Promise<void> {
+  const record: MoveRecord = {
+    tenant: 'alpha',
+    number: 1,
+    serial: 3,
+    state: 'following',
+    from: {},
+    to: { keyNumber: 5 },
+    switches: 0,
+    history: [],
+    progress: {},
+    isPaused: false,
+    throttle: {},
+    createdAt: 1,
+    ...fields,
+  };
+  await save(pd.endpoint, { record, revision: 0n });
+}
+
+describe('the end of a move', () => {
+  /** As the engine of two places in one storage layer. */
+  function ending(fails: () => boolean = () => false): Partial<Engine> {
+    return {
+      destroyTarget: async () => {
+        if (!(await isKept(pd.endpoint, TARGET))) return false;
+        await destroyKeysIn(pd.endpoint, rangeOf(spaceOf(TARGET)));
+        return true;
+      },
+      release: async () => {
+        pd.rules = pd.rules.filter(({ id }) => id !== targetRuleId('alpha'));
+        if (fails()) throw new Error('Envoy does not obey');
+      },
+    };
+  }
+  const cancelled = async (): Promise<void> => {
+    configured({});
+    movedTo({});
+    pd.rules.push(TARGET_RULE);
+    pd.keys.add(rowAt(5));
+    await copied({ state: 'cancelling' });
+  };
+
+  test('destroys the copy, and only that', async () => {
+    await cancelled();
+    expect(await run(ending())).toBe(true);
+    expect([...pd.keys]).toEqual([rowAt(1)]);
+    expect(ids()).toEqual(['tidb-mesh/alpha']);
+  });
+
+  test.each([['with'], ['without']])(
+    'never destroys what came to the range after it was given up, %s a rule',
+    async (which) => {
+      await cancelled();
+      await expect(run(ending(() => true))).rejects.toThrow('Envoy does not obey');
+      expect([...pd.keys]).toEqual([rowAt(1)]);
+      if (which === 'with') pd.rules.push(ruleOf(DELTA));
+      // Even where somebody has set the rule of the move again.
+      else pd.rules.push(TARGET_RULE);
+      pd.keys.add(rowAt(5));
+      expect(await run(ending(), 'another')).toBe(true);
+      expect([...pd.keys]).toEqual([rowAt(1), rowAt(5)]);
+    },
+  );
+
+  test('destroys nothing in a range that no rule keeps, or that another tenant has as well', async () => {
+    await cancelled();
+    pd.rules.push(ruleOf(DELTA));
+    await expect(run(ending())).rejects.toThrow('would lie among the keys of tenant delta');
+    expect([...pd.keys]).toEqual([rowAt(1), rowAt(5)]);
+    pd.rules = [ruleOf(ALPHA)];
+    expect(await run(ending())).toBe(true);
+    expect([...pd.keys]).toEqual([rowAt(1), rowAt(5)]);
+  });
+
+  test('its old place is kept by the rule of the tenant', async () => {
+    pd.rules = [ruleOf(ALPHA)];
+    expect(await isKept(pd.endpoint, ALPHA)).toBe(true);
+    expect(await isKept(pd.endpoint, TARGET)).toBe(false);
+  });
+});
+
+describe('both places of a move', () => {
+  test.each([[{ from: {}, to: { keyNumber: 5 } }], [{ from: { keyNumber: 5 }, to: { keyNumber: 7 } }]])(
+    'are nobody else’s, whatever rules there are: %p',
+    async (places) => {
+      await copied(places);
+      pd.rules = [ruleOf({ name: 'alpha', number: 1, keyNumber: 9 })];
+      await expect(addTenant(pd.endpoint, DELTA, { withData: true, tell })).rejects.toThrow(
+        'would lie among the keys of tenant alpha',
+      );
+      const { tenant } = await addTenant(pd.endpoint, { name: 'eps' }, { withData: false, tell });
+      expect(tenant.number).toBe(2);
+    },
+  );
+
+  test('a tenant that moves is not added again', async () => {
+    await copied();
+    const adding = addTenant(pd.endpoint, { name: 'alpha', number: 3 }, { withData: true, tell });
+    await expect(adding).rejects.toThrow('alpha is being moved');
+  });
+});
+
+describe('two that take one range at the same time', () => {
+  const comes = (): void => {
+    if (!ids().includes('tidb-mesh/delta')) pd.rules.push(ruleOf(DELTA));
+  };
+
+  test('a move gives it up again, but never one that it had', async () => {
+    movedTo({});
+    pd.onRuleWritten = comes;
+    await expect(reserve(pd.endpoint, TARGET)).rejects.toThrow('among the keys of tenant delta');
+    expect(ids()).toEqual(['tidb-mesh/alpha', 'tidb-mesh/delta']);
+    pd.rules = [ruleOf(ALPHA), TARGET_RULE];
+    await expect(reserve(pd.endpoint, TARGET)).rejects.toThrow('among the keys of tenant delta');
+    expect(ids()).toEqual(['tidb-mesh/alpha', 'tidb-mesh/alpha.move', 'tidb-mesh/delta']);
+  });
+
+  test('a move that has just been created is forgotten', async () => {
+    configured({});
+    movedTo({});
+    const grpc = pd.endpoint.grpc.bind(pd.endpoint);
+    pd.endpoint.grpc = async (method, fields, address) => {
+      const answer = await grpc(method, fields, address);
+      if (method.path.endsWith('/Txn')) comes();
+      return answer;
+    };
+    await expect(create({ keyNumber: 5 })).rejects.toThrow('among the keys of tenant delta');
+    expect(await findMove(pd.endpoint, 'alpha')).toBeUndefined();
+    expect((await registered(pd.endpoint)).map(({ name }) => name)).toEqual(['alpha', 'delta']);
   });
 });

@@ -182,7 +182,10 @@ class World {
       },
       carryLocks: async () => undefined,
       dropCarriedLocks: async () => undefined,
-      destroyTarget: async () => target.versions.clear(),
+      destroyTarget: async () => {
+        target.versions.clear();
+        return true;
+      },
       release: async () => undefined,
       close: () => undefined,
     };

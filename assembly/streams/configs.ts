@@ -19,15 +19,16 @@ const QUOTE: u8 = 0x22;
 const BACKSLASH: u8 = 0x5c;
 const QUESTION_MARK: u8 = 0x3f;
 
-/** A version without a new stream for this long is no longer in force, if streams begin under another. Twice the tick. */
+/** A version without a new stream for this long is no longer in force, if streams begin then under another. Twice the tick. */
 const SILENCE_MS: u64 = 2000;
 
 /** One version of a plugin's configuration. */
 export class ConfigVersion {
   /** The version in force in its place; null while this one is in force. */
   successor: ConfigVersion | null = null;
-  /** When it was superseded, ms since 1970. */
+  /** When it was superseded, and when it came into force last, ms since 1970. */
   supersededAt: u64 = 0;
+  inForceAt: u64 = 0;
   /** When a stream last began under this version while there were former ones, ms since 1970; and its place in the order of uses. */
   usedAt: u64 = 0;
   lastUse: u64 = 0;
@@ -68,18 +69,15 @@ export class ConfigVersion {
   }
 
   /**
-   * True when streams begin under this version, and no more under its successor. Envoy loads a configuration a moment before it is in
-   * force.
-   * Streams that begin in that moment, before the clock moves, do not count.
+   * True when streams begin under this version, and no more under its successor. Envoy loads a configuration a moment before it begins
+   * streams under it. So as long as none has begun under the successor, only one counts that began well after it came into force.
    */
   isBack(now: u64): bool {
     const successor = this.successor;
-    return (
-      successor != null &&
-      this.lastUse > successor.lastUse &&
-      this.usedAt > this.supersededAt &&
-      now >= successor.usedAt + SILENCE_MS
-    );
+    if (successor == null || this.lastUse <= successor.lastUse) return false;
+    const isUsed = successor.usedAt > successor.inForceAt;
+    if (!isUsed && this.usedAt < successor.inForceAt + SILENCE_MS) return false;
+    return now >= successor.usedAt + SILENCE_MS;
   }
 }
 
@@ -126,6 +124,7 @@ function putInForce(version: ConfigVersion, now: u64): void {
     former.successor = version;
   }
   version.successor = null;
+  version.inForceAt = now;
   version.serial = ++serials;
   version.useStates();
   vmBudget.limit = version.resolver.config.limits.heldBytesPerVM;

@@ -759,6 +759,25 @@ describe('a configuration from before what was obeyed', () => {
     expect(first(filter)).toEqual(['Get', 'Commit']);
   });
 
+  test('is not in force again for a stream that begins while Envoy puts a newer one in its place', () => {
+    const calm = (serial: number): object => ({ move: { serial, phase: 'calm', until: NOW + 60_000 } });
+    const former = filter.supersede(config(calm(7)));
+    filter.openUnder(former, BETA, callHeaders(BATCH));
+    // The filter's clock moves with the tick.
+    later(5);
+    filter.openUnder(former, BETA, callHeaders(BATCH));
+    later(3000);
+    expect(moves()).toMatchObject([{ serial: 7, phase: 'calm' }]);
+    filter.open(BETA, callHeaders(BATCH));
+    filter.supersede(config({ ...AT, ...calm(8) }));
+    later(3000);
+    expect(moves()).toMatchObject([{ serial: 8, phase: 'calm' }]);
+    // Envoy goes back.
+    filter.openUnder(former, BETA, callHeaders(BATCH));
+    later(3000);
+    expect(moves()).toMatchObject([outdated]);
+  });
+
   test('is that of another tenant once the tenant was gone', () => {
     filter.supersede(config({ ...AT, ...phase('calm', 8) }));
     filter.supersede(config({ name: 'gamma', number: 3 }));

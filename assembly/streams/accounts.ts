@@ -44,7 +44,8 @@ export class Accounts {
   /** Takes over what the VMs of this Envoy have obeyed. True if one of them moves, or has moved. */
   private recall(): bool {
     memory.recall(this.plugin);
-    while (memory.next()) this.find(memory.nameAt, memory.nameLength).recall(memory.serial, memory.place);
+    while (memory.next())
+      this.find(memory.nameAt, memory.nameLength).recall(memory.serial, memory.phase, memory.place);
     let account = this.first;
     while (account != null) {
       if (account.latestSerial != 0) return true;
@@ -87,7 +88,7 @@ export class Accounts {
     account.hasSeries = terms.hasSeries;
     account.maxStreams = terms.maxStreams;
     account.number = terms.number;
-    const isCurrent = account.accept(terms.moveSerial, terms.space.place);
+    const isCurrent = account.accept(terms.moveSerial, terms.movePhase, terms.space.place);
     if (isCurrent) account.range = terms.range;
     else this.hasOutdated = true;
     const former = account.phase;

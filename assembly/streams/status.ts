@@ -13,7 +13,16 @@ import { Ascii, ascii, equals, toEight } from '../wire/bytes';
 import * as clock from './clock';
 import { noteGarbage } from './configs';
 import { errorText, kindText } from './tenant-metrics';
-import { HEADER_BYTES, TENANT_BYTES, Value, hasOwnForm, readRecord, registered, tellVms } from './vm-record';
+import {
+  HEADER_BYTES,
+  TENANT_BYTES,
+  Value,
+  hasOwnForm,
+  readEnvoy,
+  readRecord,
+  registered,
+  tellVms,
+} from './vm-record';
 
 const PATH: Ascii = ascii('/tidb-mesh/status');
 /** Tells access logs that the filter itself answered. */
@@ -46,6 +55,7 @@ const VALUE_NAMES: Ascii[] = [
 const DELAYED: Ascii = ascii('delayed');
 const DELAYED_MS: Ascii = ascii('delayedMs');
 const VERSION_NAME: Ascii = ascii('version');
+const ENVOY: Ascii = ascii('envoy');
 const TIME: Ascii = ascii('time');
 const VMS: Ascii = ascii('vms');
 const ID: Ascii = ascii('id');
@@ -146,6 +156,10 @@ export function answerStatus(): void {
   json.openObject();
   json.addMember(VERSION_NAME);
   json.addAscii(VERSION_TEXT);
+  if (readEnvoy()) {
+    json.addMember(ENVOY);
+    json.addText(host.resultAt, host.resultLength);
+  }
   json.addMember(TIME);
   json.addNumber(now);
   json.addMember(VMS);

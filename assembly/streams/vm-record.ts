@@ -45,6 +45,8 @@ const NOT_REGISTERED: u32 = u32.MAX_VALUE;
 /** Maximum of attempts to register: other VMs do so at the same time. */
 const ATTEMPTS: u32 = 64;
 
+/** Holds a random number that tells this Envoy from others, in 16 hex digits. */
+const ENVOY: Ascii = ascii('tidb-mesh.envoy');
 /** Holds how many VMs have registered: u32. */
 const REGISTRY: Ascii = ascii('tidb-mesh.vms');
 const RECORD: Ascii = ascii('tidb-mesh.vm.');
@@ -73,6 +75,22 @@ export function registered(): u32 {
   return host.readShared(changetype<usize>(REGISTRY), REGISTRY.length) && host.resultLength == 4
     ? load<u32>(host.resultAt)
     : 0;
+}
+
+/**
+ * Reads what tells this Envoy from others: 16 bytes at host.resultAt. The first that asks makes it. False when others were quicker each time.
+ */
+export function readEnvoy(): bool {
+  const key = changetype<usize>(ENVOY);
+  for (let i: u32 = 0; i < ATTEMPTS; i++) {
+    if (host.readShared(key, ENVOY.length) && host.resultLength == 16) return true;
+    const made = alloc(16);
+    const random = host.randomLease();
+    putHex(made, <u32>(random >> 32));
+    putHex(made + 8, <u32>random);
+    host.writeShared(key, ENVOY.length, made, 16, host.sharedCas);
+  }
+  return false;
 }
 
 /** Registers before the first stream: a VM that serves must be among those that say how far a move is. */
@@ -110,11 +128,16 @@ export function hasOwnForm(): bool {
 function keyOf(vm: u32): usize {
   const key = alloc(RECORD.length + 8);
   memory.copy(key, changetype<usize>(RECORD), RECORD.length);
-  for (let i: u32 = 0; i < 8; i++) {
-    const digit = (vm >> (28 - i * 4)) & 15;
-    store<u8>(key + RECORD.length + <usize>i, <u8>(digit < 10 ? 0x30 + digit : 0x57 + digit));
-  }
+  putHex(key + RECORD.length, vm);
   return key;
+}
+
+/** Writes a number in eight hex digits. */
+function putHex(at: usize, value: u32): void {
+  for (let i: u32 = 0; i < 8; i++) {
+    const digit = (value >> (28 - i * 4)) & 15;
+    store<u8>(at + <usize>i, <u8>(digit < 10 ? 0x30 + digit : 0x57 + digit));
+  }
 }
 
 function measure(account: Account): void {

@@ -57,6 +57,7 @@ export class Account {
   liftedSerial: u32 = 0;
   /** The latest phase of a move that was obeyed in this Envoy, and the key range then; 0: none. See accept. */
   latestSerial: u32 = 0;
+  latestPhase: MovePhase = MovePhase.NONE;
   latestPlace: u64 = 0;
   /** True when the configuration in force is from before that. */
   isOutdated: bool = false;
@@ -129,10 +130,16 @@ export class Account {
     this.judges = state != State.ACTIVE || this.phase != MovePhase.NONE;
   }
 
+  /** True if a phase comes before the latest one. Phases of one serial follow each other, and none comes twice. */
+  private isBefore(serial: u32, phase: MovePhase): bool {
+    return serial < this.latestSerial || (serial == this.latestSerial && phase < this.latestPhase);
+  }
+
   /** Takes over what is known of the latest phase. */
-  recall(serial: u32, place: u64): void {
-    if (serial <= this.latestSerial) return;
+  recall(serial: u32, phase: MovePhase, place: u64): void {
+    if (serial == 0 || this.isBefore(serial, phase)) return;
     this.latestSerial = serial;
+    this.latestPhase = phase;
     this.latestPlace = place;
   }
 
@@ -140,10 +147,10 @@ export class Account {
    * False if a configuration is from before one that was obeyed in this Envoy: the tenant's keys may be elsewhere by now. `serial` of the
    * move is 0 where there is none: that is the end of a move when the keys are where they were then.
    */
-  accept(serial: u32, place: u64): bool {
+  accept(serial: u32, phase: MovePhase, place: u64): bool {
     this.isOutdated =
-      serial == 0 ? this.latestSerial != 0 && place != this.latestPlace : serial < this.latestSerial;
-    if (!this.isOutdated) this.recall(serial, place);
+      serial == 0 ? this.latestSerial != 0 && place != this.latestPlace : this.isBefore(serial, phase);
+    if (!this.isOutdated) this.recall(serial, phase, place);
     return !this.isOutdated;
   }
 

@@ -42,6 +42,8 @@ export interface Mesh {
   placeOf?(tenant: string): Place | undefined;
   /** All VMs of all Envoys in front of the storage layer. */
   vms(): Promise<Vm[]>;
+  /** Addresses at which Envoys answer that `vms` does not ask: clients reach them, and nobody would wait for them. */
+  hidden?(): Promise<string[]>;
 }
 
 /** The VMs of these Envoys. @throws CommandError when one does not answer */

@@ -121,6 +121,8 @@ function withoutSwitch({ wish }: MoveRecord): MoveRecord['wish'] {
   return wish === 'switch' ? undefined : wish;
 }
 
+/** Nothing that changes keys is on its way. */
+const ALL_OVER: Quiet = { writes: true, finishes: true };
 /** How long a worker's claim lasts, and how often it is renewed. */
 const CLAIM_MS = 5000;
 const RENEW_MS = 1000;
@@ -604,10 +606,7 @@ export class Move {
     const { following, watching, foreign } = feeds;
     const { maxLagMs, holdMs, obeyMs, settleMs, calmMs } = this.limits;
     const unheard = await this.unheard();
-    if (unheard.length > 0) {
-      const why = `no filter is asked at ${unheard.join(', ')}: give every store and member of PD as --envoy, by the address that it advertises`;
-      return this.decline(why);
-    }
+    if (unheard !== undefined) return this.decline(unheard);
     const late = lagObjection(following, maxLagMs);
     if (late !== undefined) return this.decline(late);
     const serial = await this.beginSwitch(feeds);
@@ -636,7 +635,7 @@ export class Move {
       if (foreign.length > 0) throw new Error('somebody else has written to the target');
       await this.change((record) => this.stillWished(record));
       const allHeldSince = Date.now();
-      await tell('final', { timeoutMs: rest(), writes: true, finishes: true });
+      await tell('final', { timeoutMs: rest(), ...ALL_OVER });
       // Now nothing can follow: whatever an Envoy that has just started let through is decided and carried, too.
       await engine.settle();
       const fence = await engine.timestamp();
@@ -647,6 +646,10 @@ export class Move {
       await this.waitForClock(engine, fence);
       await this.reached('locks carried');
       const served = await this.placeAtTarget(engine);
+      // An Envoy may have come, or have got an earlier configuration, while the rest was carried over.
+      await obeyed(tools.mesh, tenant, this.orders('final', serial).move, { timeoutMs: obeyMs, ...ALL_OVER });
+      const again = await this.unheard();
+      if (again !== undefined) throw new Error(again);
       await this.decide({ served, fence: String(fence), writesHeldSince, allHeldSince });
       return true;
     } catch (error) {
@@ -756,8 +759,8 @@ export class Move {
     }
   }
 
-  /** Stores and members of PD at which no filter is asked: they would not be waited for. */
-  private async unheard(): Promise<string[]> {
+  /** Why some filters would not be waited for; undefined when each is asked. */
+  private async unheard(): Promise<string | undefined> {
     const { pd, mesh } = this.tools;
     const heard = new Set(mesh.hosts);
     const [all, pds] = await Promise.all([stores(pd), members(pd)]);
@@ -765,9 +768,14 @@ export class Move {
       ...all.filter(({ state }) => state !== 'Tombstone').map(({ address }) => [address]),
       ...pds.map(({ addresses }) => addresses),
     ];
-    return servers
+    const unheard = servers
       .filter((addresses) => !addresses.some((address) => heard.has(address)))
       .map((addresses) => addresses.join(' or '));
+    if (unheard.length > 0)
+      return `no filter is asked at ${unheard.join(', ')}: give every store and member of PD as --envoy, by the address that it advertises`;
+    const hidden = (await mesh.hidden?.()) ?? [];
+    if (hidden.length === 0) return undefined;
+    return `several Envoys answer at ${hidden.join(', ')}, and not each is asked: give the address of every Envoy behind it as --envoy, too`;
   }
 
   private async catchUp(feeds: Feeds, fence: bigint, until: number): Promise<void> {

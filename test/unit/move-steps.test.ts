@@ -889,6 +889,45 @@ test.each([
   expect((await moveOf(etcd.endpoint, TENANT)).record.switches).toBe(0);
 });
 
+describe('a switch is not decided', () => {
+  test.each([
+    ['when a VM has gone back to an earlier phase', 'phase fence of serial'],
+    ['when an Envoy has come that is not asked', 'several Envoys answer at pd-1:2379'],
+  ])('%s', async (what, why) => {
+    const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+    await newMove(etcd);
+    let isLate = false;
+    const hidden = async (): Promise<string[]> => (isLate && why.startsWith('several') ? ['pd-1:2379'] : []);
+    const tools: Tools = {
+      pd: etcd.endpoint,
+      mesh: { ...world.mesh, hidden },
+      id: 'w',
+      limits: LIMITS,
+      engineOf: (record) => world.engineOf(record),
+      tell: () => undefined,
+      reached: async (step) => {
+        if (step !== 'locks carried') return;
+        isLate = true;
+        if (!what.includes('earlier phase')) return;
+        const [vm] = world.vms;
+        const { move, place } = vm!.orders;
+        vm!.orders = { place, move: { serial: move!.serial, phase: 'fence', until: Date.now() + 60_000 } };
+      },
+    };
+    const working = work(tools, life.signal);
+    let problem: string | undefined;
+    for (; !isLate || problem === undefined; await sleep(5)) {
+      if (!isLate) await ask(etcd.endpoint, TENANT, 'switch').catch(() => undefined);
+      const { record } = await moveOf(etcd.endpoint, TENANT);
+      if (isLate && record.state === 'following') ({ problem } = record);
+      expect(record.switches).toBe(0);
+    }
+    life.abort();
+    await working;
+    expect(problem).toContain(why.replace('phase fence', 'phase final'));
+  });
+});
+
 test('a configuration that names the place before the switch is told again', async () => {
   const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
   await newMove(etcd);

@@ -294,6 +294,21 @@ describe('a request alone on its stream', () => {
   });
 });
 
+test('the status tells one Envoy from another, whichever of its VMs answers', () => {
+  const shared: SharedData = new Map();
+  const envoys = [new HostedModule(shared), new HostedModule(shared), new HostedModule(new Map())].map(
+    (vm) => {
+      filter = vm;
+      vm.clock = NOW;
+      vm.configure(config());
+      return status()['envoy'] as string;
+    },
+  );
+  expect(envoys[0]).toMatch(/^[0-9a-f]{16}$/);
+  expect(envoys[1]).toBe(envoys[0]);
+  expect(envoys[2]).not.toBe(envoys[0]);
+});
+
 describe('the acknowledgement', () => {
   test('is there at once, also for a tenant that sent nothing', () => {
     expect(moves()).toEqual([]);
@@ -725,6 +740,30 @@ describe('a configuration from before what was obeyed', () => {
     filter.supersede(config({ ...AT, ...phase('calm', 8) }));
     expect(first(filter)).toEqual(['Get', 'Commit']);
     expect(moves()).toMatchObject([{ serial: 8, phase: 'calm' }]);
+  });
+
+  test('is also an earlier phase of the same serial, and does not end by itself', () => {
+    const shared: SharedData = new Map();
+    const one = new HostedModule(shared);
+    one.clock = NOW;
+    one.configure(config(phase('fence', 7)));
+    one.supersede(config(phase('final', 7)));
+    const two = new HostedModule(shared);
+    for (const vm of [one, two]) {
+      vm.clock = NOW;
+      if (vm === one) vm.supersede(config(phase('drain', 7)));
+      else vm.configure(config(phase('drain', 7)));
+      filter = vm;
+      later(6000);
+      expect(first(vm)).toEqual(['Empty', 'Empty']);
+      expect((status()['vms'] as Fields[]).at(-1)!['moves']).toMatchObject([{ ...outdated, serial: 7 }]);
+      vm.supersede(config(phase('final', 7)));
+      expect((status()['vms'] as Fields[]).at(-1)!['moves']).toMatchObject([{ phase: 'final', serial: 7 }]);
+    }
+    for (const vm of [one, two]) {
+      vm.supersede(config(phase('prepare', 8)));
+      expect(first(vm)).toEqual(['Get', 'Commit']);
+    }
   });
 
   test('is known by a VM that is made anew', () => {

@@ -37,10 +37,18 @@ interface CopyEnd extends FollowState {
 const isFollow = (progress: unknown): progress is FollowState =>
   typeof progress === 'object' && progress !== null && 'spans' in progress;
 
-/** Since when an unfinished copy needs the source's history; undefined before it has begun. */
-function copySince({ progress }: MoveRecord): bigint | undefined {
-  const { copied } = (progress ?? {}) as { copied?: Copied };
-  return copied?.since === undefined ? undefined : BigInt(copied.since);
+/** Since when a move needs the source's history, by its record; undefined before it has begun to copy. */
+export function neededSince({ progress }: Pick<MoveRecord, 'progress'>): bigint | undefined {
+  const { copied, follow, watch, equalAt } = (progress ?? {}) as {
+    copied?: Copied;
+    follow?: unknown;
+    watch?: unknown;
+    equalAt?: string;
+  };
+  const feeds = [follow, watch].filter(isFollow);
+  if (feeds.length > 0) return oldest(feeds);
+  const since = equalAt ?? copied?.since;
+  return since === undefined ? undefined : BigInt(since);
 }
 
 function followingOf(follower: Follower): Following {
@@ -163,7 +171,7 @@ export function makeEngine(
     isOutside: storage !== home,
   });
   /** The earliest timestamp that the move still reads at. */
-  let kept: bigint | undefined;
+  let kept = neededSince(record);
   /** When locks may be looked at again. */
   let nextLook = 0;
   const written = new Written(map);
@@ -210,7 +218,7 @@ export function makeEngine(
 
   return {
     prepare: async () => {
-      kept ??= copySince(record) ?? (await source.storage.timestamp());
+      kept ??= await source.storage.timestamp();
       await keepHistory(source.storage, name, kept, KEEP_SECONDS);
       await reserveTarget();
     },
@@ -247,11 +255,7 @@ export function makeEngine(
     },
     equalAt: (timestamp) =>
       ({ spans: [{ start: '', end: '', checkpoint: String(timestamp) }] }) satisfies FollowState,
-    follow: async (checkpoint) => {
-      const state = stateIn(checkpoint);
-      kept = oldest([state]);
-      return follow(state);
-    },
+    follow: async (checkpoint) => follow(stateIn(checkpoint)),
     // Timestamps of another cluster's PD cannot be compared.
     watch: async (checkpoint, onForeign) => (isImport ? NO_FEED : watch(stateIn(checkpoint), onForeign)),
     limit: (rates) => throttle.set(rates),

@@ -474,6 +474,8 @@ export class Move {
 
   private async follow(engine: Engine): Promise<boolean> {
     await this.lift();
+    // Before the feeds read, and while a pause keeps them from it.
+    await engine.renew();
     if (await this.isPaused()) return false;
     const { progress = {} } = this.record;
     const { follow, watch, equalAt } = progress as { follow?: unknown; watch?: unknown; equalAt?: string };

@@ -3,6 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import type { Chunk, CopyState } from '../../src-ts/move/copy.ts';
 import { followFrom, Pieces, readableSince } from '../../src-ts/move/copy-state.ts';
 import type { Copied, Engine } from '../../src-ts/move/engine.ts';
+import { neededSince } from '../../src-ts/move/engine-of.ts';
 import { moveOf, save, type MoveRecord } from '../../src-ts/move/record.ts';
 import { Move } from '../../src-ts/move/steps.ts';
 import { rowKey } from '../harness/support/keys.ts';
@@ -77,6 +78,21 @@ describe('pieces of a copy', () => {
     expect(spans[0]!.checkpoint).toBe('1000');
     expect(readableSince(state)).toBe(BigInt(1000 + REGIONS - 1));
   });
+});
+
+const at = (...checkpoints: string[]): object => ({
+  spans: checkpoints.map((checkpoint) => ({ start: '', end: '', checkpoint })),
+});
+
+test.each<[string, unknown, bigint | undefined]>([
+  ['nothing is copied', undefined, undefined],
+  ['it is copied', { copied: { bytes: 1, keys: 1, ofBytes: 1, since: '7' }, pieces: 1 }, 7n],
+  ['it is followed, and the watch is behind', { follow: at('9', '8'), watch: at('6') }, 6n],
+  ['an import is followed, which has no watch', { follow: at('9') }, 9n],
+  ['it has just been switched', { equalAt: '5' }, 5n],
+  ['the way back is lost', {}, undefined],
+])('what a move still needs when %s', (_, progress, since) => {
+  expect(neededSince({ progress })).toBe(since);
 });
 
 describe('a copy of 100,000 regions in etcd', () => {

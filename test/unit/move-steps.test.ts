@@ -823,6 +823,35 @@ describe('history that has been collected', () => {
   );
 });
 
+test('a move that is paused keeps the history that it goes on from', async () => {
+  const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+  await newMove(etcd);
+  let renewed = 0;
+  const engineOf = (record: MoveRecord): Engine => ({
+    ...world.engineOf(record),
+    renew: async () => {
+      // While the feeds live, the time is theirs.
+      if (world.openFeeds === 0 && record.isPaused) renewed++;
+    },
+  });
+  const tools = {
+    pd: etcd.endpoint,
+    mesh: world.mesh,
+    id: 'w',
+    limits: LIMITS,
+    engineOf,
+    tell: () => undefined,
+  };
+  const working = work(tools, life.signal);
+  while ((await moveOf(etcd.endpoint, TENANT)).record.state !== 'following') await sleep(5);
+  await ask(etcd.endpoint, TENANT, 'pause');
+  const deadline = Date.now() + 20_000;
+  while (renewed < 2 && Date.now() < deadline) await sleep(5);
+  life.abort();
+  await working;
+  expect(renewed).toBeGreaterThanOrEqual(2);
+});
+
 describe('the name of a worker', () => {
   test('is no other one’s, also of the same process and host', () => {
     expect(newWorkerId('here')).not.toBe(newWorkerId('here'));

@@ -116,6 +116,8 @@ export class HostedModule {
   readonly logged: { readonly level: number; readonly text: string }[] = [];
   /** What the filter has set for streams, the newest value of each. */
   readonly properties = new Map<string, string>();
+  /** Names of the headers that it has removed. */
+  readonly removed: string[] = [];
   /** Contexts of streams that the filter has reset. */
   readonly ended: number[] = [];
   /** The context that the callback is for, the one that the filter acts for instead, or 0, and the root of each context. */
@@ -349,7 +351,10 @@ export class HostedModule {
       },
       proxy_add_header_map_value: ok,
       proxy_replace_header_map_value: ok,
-      proxy_remove_header_map_value: ok,
+      proxy_remove_header_map_value: (_map: number, at: number, size: number): number => {
+        this.removed.push(this.read(at, size));
+        return OK;
+      },
       proxy_close_stream: (): number => {
         this.ended.push(this.acting);
         return OK;

@@ -25,6 +25,8 @@ export { jsonAt, jsonLength } from './json-text';
 const MAX_JSON_DEPTH: i32 = 24;
 /** Of a number in a request. */
 const MAX_DIGITS: usize = 9;
+/** Of a time in milliseconds. */
+const TIME_DIGITS: usize = 13;
 /** TiDB's highest index, for TiFlash. */
 const MAX_GROUP_INDEX: u64 = 120;
 
@@ -48,6 +50,9 @@ const EXCLUSIVE: Ascii = ascii('exclusive');
 const ENGINE: Ascii = ascii('engine');
 const NOT_IN: Ascii = ascii('notIn');
 const TIFLASH: Ascii = ascii('tiflash');
+const READ: Ascii = ascii('read');
+const WRITE: Ascii = ascii('write');
+const MINUS: u8 = 0x2d;
 
 /** True for a request, in which unknown names are refused; false for an answer. */
 let strict: bool = true;
@@ -59,6 +64,9 @@ let kept: u32 = 0;
 let namesEngine: bool = false;
 let avoids: bool = false;
 let namesTiflash: bool = false;
+/** The types of hot regions that were named. */
+let namesRead: bool = false;
+let namesWrite: bool = false;
 
 function shapeWord(shape: u32, i: usize): u32 {
   return load<u16>(HTTP_SHAPES + ((<usize>shape) << 3) + (i << 1));
@@ -83,6 +91,8 @@ export function rewriteAnswer(shape: u32, p: usize, length: usize): Status {
 function rewriteJson(shape: u32, p: usize, length: usize): Status {
   json.begin(p, length);
   depth = 0;
+  namesRead = false;
+  namesWrite = false;
   if (!value(shape)) json.put(changetype<usize>(NULL), NULL.length);
   if (json.peek() != 0) json.fail(Status.MALFORMED);
   return json.status;
@@ -99,9 +109,10 @@ function value(shape: u32): bool {
     return true;
   }
   if (kind == Json.OBJECT || (kind == Json.ANY && c == OPEN)) return object(shape);
-  if (kind == Json.LIST) list(shapeWord(shape, 1));
-  else if (kind == Json.ANY && c == OPEN_LIST) list(shape);
+  if (kind == Json.LIST) list(shapeWord(shape, 1), shapeWord(shape, 2));
+  else if (kind == Json.ANY && c == OPEN_LIST) list(shape, 0);
   else if (kind == Json.WHOLE || kind == Json.GROUP_INDEX) whole(kind);
+  else if (kind == Json.ID || kind == Json.TIME) longNumber(kind);
   else if (kind == Json.FLAG) {
     if (c == 0x74) only(TRUE);
     else only(FALSE);
@@ -126,6 +137,17 @@ function whole(kind: u32): void {
   // PD counts versions and seconds in larger numbers than a request may hold.
   if (strict && number == u64.MAX_VALUE) json.fail(Status.MALFORMED);
   if (kind == Json.GROUP_INDEX && strict && number > MAX_GROUP_INDEX) json.fail(Status.NAME_OUTSIDE);
+  json.put(json.textAt, json.textLength);
+}
+
+/** A number that only requests hold, with more digits. A time may lie before 1970. */
+function longNumber(kind: u32): void {
+  json.readWord();
+  const isTime = kind == Json.TIME;
+  const sign: usize = isTime && json.textLength > 1 && load<u8>(json.textAt) == MINUS ? 1 : 0;
+  const digits = json.textLength - sign;
+  const isTooLong = isTime && digits > TIME_DIGITS;
+  if (isTooLong || readDecimal(json.textAt + sign, digits) == u64.MAX_VALUE) json.fail(Status.MALFORMED);
   json.put(json.textAt, json.textLength);
 }
 
@@ -164,7 +186,27 @@ function name(kind: u32): bool {
   return true;
 }
 
+/** True for a type of hot regions that was not there yet. PD takes it in any case. */
+function isNewHotType(): bool {
+  if (!namesRead && equalsLower(READ)) namesRead = true;
+  else if (!namesWrite && equalsLower(WRITE)) namesWrite = true;
+  else return false;
+  return true;
+}
+
+/** Compares the text that was read with one of small letters. */
+function equalsLower(text: Ascii): bool {
+  if (json.textLength != <usize>text.length) return false;
+  for (let i: usize = 0; i < json.textLength; i++) {
+    const c = load<u8>(json.textAt + i);
+    const lower: u8 = c >= 0x41 && c <= 0x5a ? c | 0x20 : c;
+    if (lower != load<u8>(changetype<usize>(text) + i)) return false;
+  }
+  return true;
+}
+
 function isAllowed(kind: u32): bool {
+  if (kind == Json.HOT_TYPE) return isNewHotType();
   if (kind == Json.RULE_TYPE) return isText(KEY_RANGE);
   if (kind == Json.LABEL_KEY)
     return (
@@ -331,7 +373,8 @@ function putCount(at: usize, length: usize, number: u32): void {
   writeDecimal(place + digits, number);
 }
 
-function list(item: u32): void {
+/** `most`: maximum of items; 0 for any number. */
+function list(item: u32, most: u32): void {
   if (depth++ > MAX_JSON_DEPTH) json.fail(Status.MALFORMED);
   let count: u32 = 0;
   json.expect(OPEN_LIST);
@@ -339,6 +382,7 @@ function list(item: u32): void {
   if (json.status == Status.OK && !json.take(CLOSE_LIST)) {
     do {
       const before = json.jsonLength;
+      if (strict && most != 0 && count == most) json.fail(Status.MALFORMED);
       if (count > 0) json.putByte(COMMA);
       if (value(item)) count++;
       else json.cutAt(before);

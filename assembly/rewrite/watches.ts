@@ -34,6 +34,8 @@ const REASON_TAG: u32 = (REASON << 3) | 2;
 
 const EMPTY_RANGE: Ascii = ascii('mvcc: watcher range is empty');
 const FIRST_IDS: u32 = 4;
+/** Maximum of watches on one stream: the end of each is looked for among all. */
+const MAX_STREAM_WATCHES: u32 = 10_000;
 
 /** The watches of a stream. */
 @unmanaged
@@ -56,6 +58,10 @@ export class Watches {
     }
     store<u64>(this.ids + ((<usize>this.count) << 3), id);
     this.count++;
+  }
+
+  get isFull(): bool {
+    return this.count + this.creating >= MAX_STREAM_WATCHES;
   }
 
   /** False if no such watch is open. */
@@ -97,10 +103,11 @@ export function watchRange(level: Level, field: u32): Status {
   const account = current.terms.account;
   const endField = endFieldOf(recordOf(level.message));
   const last = level.last;
-  if (account.mayWatch) {
+  const watches = ofStream();
+  if (account.mayWatch && !watches.isFull) {
     const status = nameRange(field, level.first, endField, last, level.reads);
     if (status != Status.OK) return status;
-    ofStream().creating++;
+    watches.creating++;
     account.addWatches(1);
     return Status.OK;
   }
@@ -113,7 +120,7 @@ export function watchRange(level: Level, field: u32): Status {
   // etcd takes an empty end for no end, and has no key without bytes.
   if (names.namedLength == 0) return Status.TOO_MANY_WATCHES;
   replaceField((endField << 3) | 2, at, end, names.namedAt, names.namedLength);
-  ofStream().refused++;
+  watches.refused++;
   countRefusal(Status.TOO_MANY_WATCHES);
   account.addRefusals(Status.TOO_MANY_WATCHES, 1);
   return Status.OK;

@@ -36,6 +36,7 @@ import {
   onHttpBody,
   onHttpCall,
   onHttpTrailers,
+  onUnwantedBody,
 } from './http';
 import { lookUpWanted } from './lookups';
 import { countStream, countTurnedAway } from './metrics';
@@ -102,6 +103,7 @@ export function onRequestHeaders(stream: Stream): bool {
     refuseCaller(stream, identity);
     return false;
   }
+  headers.removeAudited();
   const terms = tenant.terms;
   version.openAccount(terms);
   terms.account.add(Count.STREAMS, 1);
@@ -141,7 +143,7 @@ function onGrpcCall(stream: Stream, terms: Terms): bool {
     return false;
   }
   if (!isOpen || methods.decision == Decision.PASS) {
-    stream.phase = Phase.PASS;
+    stream.phase = isOpen ? Phase.SHORT : Phase.PASS;
     terms.account.add(stream.call, 1);
     if (known && terms.isMeasured) measure(stream);
     return mayBegin(stream, terms.account);
@@ -154,6 +156,16 @@ function onGrpcCall(stream: Stream, terms: Terms): bool {
   stream.responseMessage = methods.responseMessage;
   if (terms.isMeasured) measure(stream);
   return mayBegin(stream, terms.account);
+}
+
+/** Handles a piece of a gRPC body that passes unread. True when the stream may go on. */
+function onShortFrames(stream: Stream, size: u32): bool {
+  if (size == 0) return true;
+  const isRead = host.readBuffer(Buffer.REQUEST_BODY, size) && host.resultLength == size;
+  const status = isRead ? stream.shortFrames.feed(host.resultAt, size) : Status.MALFORMED;
+  if (status == Status.OK) return true;
+  refuseMessage(stream, status, false);
+  return false;
 }
 
 /** Handles a piece of a gRPC body. True when the stream may go on. */
@@ -212,6 +224,8 @@ export function onRequestBody(stream: Stream, size: u32, last: bool): bool {
   terms.account.add(Count.REQUEST_BYTES, size);
   if (terms.account.rates.isOn) terms.account.rates.bytes.spend(size);
   if (stream.phase == Phase.HTTP) return onHttpBody(stream, terms, size, last);
+  if (stream.phase == Phase.SHORT)
+    return stream.isGrpc ? onShortFrames(stream, size) : onUnwantedBody(stream, size);
   if (stream.phase != Phase.MAP) return true;
   return stream.acts ? onActing(stream, terms, size, last) : onFrames(stream, terms, false, size, last);
 }

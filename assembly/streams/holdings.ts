@@ -32,6 +32,9 @@ const FORGOTTEN_MS: u64 = 2 * <u64>TIMEOUT_MS;
 /** The pause between two questions while nothing is doubtful. */
 const IDLE_MS: u64 = 10_000;
 
+/** Maximum of an answer's bytes: some 100,000 leases. With a longer one, what is known stays. */
+const MAX_ANSWER_BYTES: u32 = 4 << 20;
+
 const TXN_PATH: Ascii = ascii('/v3/kv/txn');
 const LEASES_PATH: Ascii = ascii('/v3/lease/leases');
 const SUCCESS: Ascii = ascii('success');
@@ -175,7 +178,7 @@ function addBase64(at: usize, length: usize): void {
   json.addText(text, writeBase64(text, at, length) - text);
 }
 
-/** Takes an answer. False if the question was another's. `size` 0: there is none. */
+/** Takes an answer, if it is not too long. False if the question was another's. `size` 0: there is none. */
 export function takeHoldings(token: u32, size: u32): bool {
   for (let i: u32 = 0; i < count; i++) {
     const at = entryAt(i);
@@ -184,7 +187,8 @@ export function takeHoldings(token: u32, size: u32): bool {
     const number = load<u32>(at, 16);
     const isAboutLeases = load<u32>(at, 20) != 0;
     forget(i);
-    const isThere = size != 0 && host.readBuffer(Buffer.HTTP_CALL_RESPONSE_BODY, size);
+    const isThere =
+      size != 0 && size <= MAX_ANSWER_BYTES && host.readBuffer(Buffer.HTTP_CALL_RESPONSE_BODY, size);
     if (!isThere || !(isAboutLeases ? takeLeases(account, number) : takeCounts(account)))
       countHoldingsLookup(false);
     return true;

@@ -48,7 +48,7 @@ export function onHttpCall(stream: Stream, terms: Terms): bool {
     return false;
   terms.account.add(stream.call, 1);
   stream.endpoint = <i32>endpoints.endpoint;
-  stream.phase = Phase.PASS;
+  stream.phase = isOpen ? Phase.SHORT : Phase.PASS;
   if (!isOpen || decision == HttpDecision.PASS) return mayBegin(stream, terms.account);
   if (decision == HttpDecision.ANSWER) {
     stream.phase = Phase.ENDED;
@@ -108,9 +108,16 @@ function leaveStandIn(held: StreamBuffer, buffer: Buffer, size: u32): bool {
   return false;
 }
 
+/** Refuses a body where PD needs none: it would read all of it into memory (pkg/utils/requestutil/request_info.go). */
+export function onUnwantedBody(stream: Stream, size: u32): bool {
+  if (size == 0) return true;
+  refuseBody(stream, Status.BODY_REFUSED);
+  return false;
+}
+
 /** Handles a piece of a request's body. True when the stream may go on. */
 export function onHttpBody(stream: Stream, terms: Terms, size: u32, last: bool): bool {
-  if (endpoints.bodyOf(<u32>stream.endpoint) == 0) return true;
+  if (endpoints.bodyOf(<u32>stream.endpoint) == 0) return onUnwantedBody(stream, size);
   const held = stream.request;
   const status = keep(held, terms, Buffer.REQUEST_BODY, size);
   if (status == Status.OK && !last) return leaveStandIn(held, Buffer.REQUEST_BODY, size);

@@ -4,6 +4,7 @@ import { NO_OPERATION } from '../policy/names';
 import { Terms, pin, unpin } from '../terms/terms';
 import { Status } from '../wire/status';
 import { Exchange, clearExchange, countExchange } from '../rewrite/exchange';
+import { ShortFrames } from '../rewrite/short-frames';
 import { closeWatches } from '../rewrite/watches';
 
 export const enum Phase {
@@ -11,6 +12,8 @@ export const enum Phase {
   NEW,
   /** Bodies pass unread. */
   PASS,
+  /** gRPC messages pass unread, but must be short; an HTTP request must have no body. */
+  SHORT,
   /** gRPC bodies are rewritten. */
   MAP,
   /** An HTTP body and its answer are rewritten once they are complete. */
@@ -82,7 +85,10 @@ export class Stream {
   request: StreamBuffer = new StreamBuffer();
   response: StreamBuffer = new StreamBuffer();
   exchange: Exchange = new Exchange();
+  shortFrames: ShortFrames = new ShortFrames();
+  /** The next in the pool, or in the list of open streams. */
   next: Stream | null;
+  previous: Stream | null;
 }
 
 const FIRST_SLOTS: u32 = 1024;
@@ -91,6 +97,8 @@ let slots: usize = 0;
 let mask: u32 = 0;
 let count: u32 = 0;
 let pool: Stream | null = null;
+/** All open streams: the slots never become fewer, and most are empty after a burst. */
+let firstOpen: Stream | null = null;
 
 /** Number of streams with pinned terms. */
 export let pinnedCount: u32 = 0;
@@ -128,6 +136,22 @@ function growSlots(): void {
   if (old != 0) heap.free(old);
 }
 
+function link(stream: Stream): void {
+  const second = firstOpen;
+  stream.previous = null;
+  stream.next = second;
+  if (second != null) second.previous = stream;
+  firstOpen = stream;
+}
+
+function unlink(stream: Stream): void {
+  const previous = stream.previous;
+  const next = stream.next;
+  if (previous == null) firstOpen = next;
+  else previous.next = next;
+  if (next != null) next.previous = previous;
+}
+
 /** Opens a stream for Envoy's context. */
 export function openStream(context: u32, root: u32): Stream {
   if (slots == 0 || count * 2 > mask) growSlots();
@@ -161,7 +185,8 @@ export function openStream(context: u32, root: u32): Stream {
   stream.bodies = 0;
   stream.lateAt = 0;
   stream.lateSince = 0;
-  stream.next = null;
+  stream.shortFrames.begin();
+  link(stream);
   insert(stream);
   count++;
   return stream;
@@ -179,10 +204,11 @@ export function changeTerms(stream: Stream, terms: Terms): void {
 
 /** Calls `visit` for every stream. No stream may open or close meanwhile. */
 export function eachStream(visit: (stream: Stream) => void): void {
-  if (slots == 0) return;
-  for (let i: u32 = 0; i <= mask; i++) {
-    const at = load<usize>(slot(i));
-    if (at != 0) visit(changetype<Stream>(at));
+  let stream = firstOpen;
+  while (stream != null) {
+    const next = stream.next;
+    visit(stream);
+    stream = next;
   }
 }
 
@@ -221,6 +247,7 @@ export function closeStream(context: u32): void {
     }
   }
   stream.terms = null;
+  unlink(stream);
   stream.next = pool;
   pool = stream;
   count--;

@@ -32,6 +32,9 @@ export const enum Status {
   /** A message or a body is longer than `limits.maxMessageBytes`. */
   TOO_LONG,
 
+  /** A message of a method that passes unread, as `GetMembers`, is longer than 4096 bytes. Clients send a few numbers. */
+  TOO_LONG_UNREAD,
+
   /** Unfinished messages and what is remembered of open requests are at `limits.heldBytesPerVM` or `limits.heldBytesPerTenant`. */
   HELD_TOO_MUCH,
 
@@ -119,7 +122,7 @@ export const enum Status {
   /** A request waited for its turn under a rate of [limits](limits.md#rates) as long as its client would, or too many others wait. Delayed requests of a batch get this text in a region error, which TiDB repeats. */
   OVER_RATE,
 
-  /** In one worker of Envoy, the tenant has as many watches of PD's etcd open as `limits.etcdWatchesPerTenant` or `tenants[].limits.etcdWatches` allows. Only the new watch ends, with this reason. */
+  /** In one worker of Envoy, the tenant has as many watches of PD's etcd open as `limits.etcdWatchesPerTenant` or `tenants[].limits.etcdWatches` allows, or 10,000 on one stream. Only the new watch ends, with this reason. */
   TOO_MANY_WATCHES,
 
   /** PD's etcd has as many keys of the tenant as `limits.etcdKeysPerTenant` or `tenants[].limits.etcdKeys` allows, by the last count and what was put since. Puts of keys that are there are refused, too. */
@@ -151,6 +154,9 @@ export const enum Status {
 
   /** The endpoint is served without a query only. */
   QUERY_REFUSED,
+
+  /** The request has a body, and PD needs none here. PD would read it whole into memory. */
+  BODY_REFUSED,
 
   /** The body is no JSON, or not of the shape that PD takes. */
   BODY_UNREADABLE,

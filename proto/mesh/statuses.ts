@@ -116,6 +116,15 @@ const MESSAGES = [
     remedy: 'Operators: raise the limit. The tenant: send smaller batches.',
   },
   {
+    code: 'TOO_LONG_UNREAD',
+    sentence: 'the message is longer than the 4096 bytes that this method may have; send less',
+    grpc: 'RESOURCE_EXHAUSTED',
+    http: 413,
+    means:
+      'A message of a method that passes unread, as `GetMembers`, is longer than 4096 bytes. Clients send a few numbers.',
+    remedy: 'Developers of the client: send what the method takes.',
+  },
+  {
     code: 'HELD_TOO_MUCH',
     sentence:
       'too many bytes of unfinished messages are held; raise limits.heldBytesPerVM or limits.heldBytesPerTenant, or send less at once',
@@ -403,11 +412,11 @@ const MESSAGES = [
   {
     code: 'TOO_MANY_WATCHES',
     sentence:
-      'the tenant has as many open watches in etcd as limits.etcdWatches allows; cancel some, or ask the operators of the storage layer',
+      'the tenant has as many open watches in etcd as limits.etcdWatches allows, or 10000 on one stream; cancel some, or ask the operators of the storage layer',
     grpc: 'RESOURCE_EXHAUSTED',
     http: 429,
     means:
-      "In one worker of Envoy, the tenant has as many watches of PD's etcd open as `limits.etcdWatchesPerTenant` or `tenants[].limits.etcdWatches` allows. Only the new watch ends, with this reason.",
+      "In one worker of Envoy, the tenant has as many watches of PD's etcd open as `limits.etcdWatchesPerTenant` or `tenants[].limits.etcdWatches` allows, or 10,000 on one stream. Only the new watch ends, with this reason.",
     remedy:
       'Operators: raise the limit, or find the client: `tidbmesh_tenant_etcd_watches`. The tenant: cancel watches.',
   },
@@ -505,6 +514,14 @@ const CALLS = [
     http: 400,
     means: 'The endpoint is served without a query only.',
     remedy: 'Developers of the client: leave the query out.',
+  },
+  {
+    code: 'BODY_REFUSED',
+    sentence: 'this endpoint takes no body; leave the body out',
+    grpc: 'INVALID_ARGUMENT',
+    http: 400,
+    means: 'The request has a body, and PD needs none here. PD would read it whole into memory.',
+    remedy: 'Developers of the client: leave the body out.',
   },
   {
     code: 'BODY_UNREADABLE',

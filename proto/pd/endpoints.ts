@@ -8,9 +8,12 @@
 export type Shape =
   | 'text' //           a string, as it is
   | 'whole' //          0 to 999999999
+  | 'id' //             0 to 2^64-1
+  | 'time' //           milliseconds since 1970, of 13 digits at most
   | 'flag' //           true or false
   | 'lower' //          hex of a range's start in PD's memcomparable form; '' is the tenant's first key
   | 'upper' //          hex of a range's end; '' is the tenant's end
+  | 'hot-type' //       read or write in any case, each once in a body
   | 'label-id' //       id of a region label rule: behind tidb-mesh:<tenant>:
   | 'deleted-id' //     the same; one that no tenant can have set stands for nobody's
   | 'label-key' //      any but those that begin with tidb-mesh
@@ -21,7 +24,7 @@ export type Shape =
   | 'constraint-op' //  of the constraint it is in
   | 'constraint-value'
   | 'any' //            answers: what has start_key and end_key is a region, clamped or left out; `count` follows the `regions` beside it
-  | { readonly list: Shape; readonly orNull?: boolean }
+  | { readonly list: Shape; readonly orNull?: boolean; readonly most?: number }
   | { readonly object: Readonly<Record<string, Shape>>; readonly needs?: readonly string[] };
 
 /** The two parameters of a range of keys; the others stay as they are. */
@@ -130,6 +133,25 @@ export const BUNDLE: Shape = {
   needs: ['group_id'],
 };
 
+/** Maximum of ids in a list: PD makes a map of them. */
+const MOST_IDS = 10_000;
+const IDS: Shape = { list: 'id', most: MOST_IDS };
+const FLAGS: Shape = { list: 'flag', most: 2 };
+
+/** server.HistoryHotRegionsRequest. PD opens an iterator of its store for each type, also for one that is there twice. */
+export const HOT_HISTORY: Shape = {
+  object: {
+    start_time: 'time',
+    end_time: 'time',
+    region_ids: IDS,
+    store_ids: IDS,
+    peer_ids: IDS,
+    is_learners: FLAGS,
+    is_leaders: FLAGS,
+    hot_region_type: { list: 'hot-type', most: 2 },
+  },
+};
+
 const CLUSTER = 'it changes or shows what all tenants share; ask whoever runs the storage layer';
 const BY_ID = 'it names regions by id only, and whose they are is not known; ask by keys';
 const TOP = 'PD would choose among the regions of all tenants; ask for /pd/api/v1/regions/key';
@@ -187,7 +209,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   refuse(`${V1}/regions/check/hist-size`, TOP),
   refuse(`${V1}/regions/check/hist-keys`, TOP),
   map('GET', `${V1}/regions/check/*`, { answer: 'any' }),
-  map('GET', `${V1}/hotspot/regions/history`, { answer: 'any' }),
+  map('GET', `${V1}/hotspot/regions/history`, { body: HOT_HISTORY, answer: 'any' }),
   map('POST', `${V1}/regions/accelerate-schedule`, { body: RANGE }),
   map('POST', `${V1}/regions/accelerate-schedule/batch`, { body: { list: RANGE } }),
   map('POST', `${V1}/regions/scatter`, {

@@ -3,7 +3,7 @@ import { ENDPOINTS, type Endpoint, type RangeQuery, type Shape } from '../../pro
 
 /** u16 per endpoint, see ENDPOINTS_DOC in http-table.ts. */
 export const ENDPOINT_WORDS = 7;
-/** u16 per shape: kind, first member or the item's shape, number of members, flags. */
+/** u16 per shape: kind, first member or the item's shape, number of members or maximum of items, flags. */
 export const SHAPE_WORDS = 4;
 /** u16 per member: place of its name in the texts, shape. */
 export const MEMBER_WORDS = 2;
@@ -27,9 +27,12 @@ export const KINDS = [
   'any',
   'text',
   'whole',
+  'id',
+  'time',
   'flag',
   'lower',
   'upper',
+  'hot-type',
   'label-id',
   'deleted-id',
   'label-key',
@@ -137,7 +140,7 @@ class Shapes {
   private wordsOf(shape: Shape): number[] {
     if (typeof shape === 'string') return [kindOf(shape), 0, 0, 0];
     if ('list' in shape)
-      return [kindOf('list'), this.idOf(shape.list), 0, shape.orNull === true ? ShapeBits.OR_NULL : 0];
+      return [kindOf('list'), this.idOf(shape.list), shape.most ?? 0, shape.orNull === true ? ShapeBits.OR_NULL : 0];
     const entries = Object.entries(shape.object);
     if (entries.length > MAX_MEMBERS) throw new Error(`more than ${MAX_MEMBERS} members`);
     const ids = entries.map(([, member]) => this.idOf(member));

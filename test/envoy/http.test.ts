@@ -132,6 +132,17 @@ describe('a body', () => {
     expect(mesh.upstream.requests).toHaveLength(1);
   });
 
+  test.each([
+    ['GET', `${V1}/stores`],
+    ['GET', `${V1}/config/rules`],
+    ['DELETE', `${V1}/config/placement-rule/g`],
+  ])('where PD needs none is refused: %s %s', async (method, path) => {
+    const { status, body } = await send(method, path, ['x', ' '.repeat(LIMIT)]);
+    expect([status, JSON.parse(body)]).toEqual([400, expect.stringContaining('[BODY_REFUSED]')]);
+    expect(mesh.upstream.requests).toEqual([]);
+    expect((await send(method, path)).status).toBe(200);
+  });
+
   test('as long as the limit passes', async () => {
     const pieces = [SENT.slice(0, -1), ' '.repeat(LIMIT - SENT.length), ']'];
     expect((await send('POST', `${BUNDLES}?partial=true`, pieces)).status).toBe(200);

@@ -74,6 +74,14 @@ describe('what is called', () => {
     });
   });
 
+  test('a method without keys takes short messages only', async () => {
+    const long = frame(Buffer.alloc(64 * 1024));
+    expect(await mesh.alpha.call('/pdpb.PD/GetMembers', [long])).toMatchObject({
+      status: 8,
+      text: expect.stringContaining('[TOO_LONG_UNREAD]'),
+    });
+  });
+
   test.each(['/pd/api/v1/operators', '/pd/api/v1/admin/reset-ts', '/v3/kv/range', '/debug/pprof/heap', '/'])(
     'HTTP %s is answered with 403 and a JSON text',
     async (path) => {

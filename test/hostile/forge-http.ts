@@ -117,10 +117,14 @@ function goodShape(shape: Shape, attacker: Attacker): unknown {
     case 'upper':
       return hex(memcomparable(TABLE_END));
     case 'whole':
+    case 'id':
+    case 'time':
     case 'group-index':
       return 1;
     case 'flag':
       return false;
+    case 'hot-type':
+      return 'read';
     case 'rule-type':
       return 'key-range';
     case 'constraint-op':
@@ -140,6 +144,8 @@ function forgedLeaf(shape: Shape, attacker: Attacker): [value: string, is: unkno
     case 'upper':
       return placeValues(attacker).map(([name, place]) => [name, hex(place)]);
     case 'whole':
+    case 'id':
+    case 'time':
     case 'group-index':
       return [121, -1, 1e12, '7'].map((value) => [JSON.stringify(value), value]);
     case 'flag':

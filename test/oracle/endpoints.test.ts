@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, test } from '@jest/globals';
 import {
   BUNDLE,
   ENDPOINTS,
+  HOT_HISTORY,
   LABEL_PATCH,
   LABEL_RULE,
   PLACEMENT_RULE,
@@ -128,6 +129,7 @@ describe('the members of', () => {
     ['Rule', PLACEMENT, PLACEMENT_RULE, AT_RUN_TIME],
     ['RuleGroup', PLACEMENT, RULE_GROUP, []],
     ['GroupBundle', PLACEMENT, BUNDLE, []],
+    ['HistoryHotRegionsRequest', 'server/handler.go', HOT_HISTORY, []],
     [
       'LabelConstraint',
       'pkg/schedule/placement/label_constraint.go',

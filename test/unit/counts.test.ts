@@ -200,6 +200,18 @@ test('leases are told from those of other tenants, and the limit frees itself wh
   expect([grant(filter), grant(filter)]).toEqual(['', '']);
 });
 
+test('a list of leases beyond 4 MiB is not read: what is known stays, and PD is asked again', () => {
+  const filter = started({ etcdLeases: 1 });
+  expect(grant(filter)).toBe('');
+  second(filter);
+  answer(filter, LEASES, leases() + ' '.repeat(4 << 20));
+  expect(grant(filter)).toMatch(/TOO_MANY_LEASES/);
+  expect(filter.metric('tidbmesh_holdings_lookups_failed_total')).toBe(1);
+  second(filter);
+  answer(filter, LEASES, leases().padEnd(4 << 20));
+  expect(grant(filter)).toBe('');
+});
+
 test('resource groups are counted when they are added, not when they are changed', () => {
   const filter = started({ resourceGroups: 1 });
   expect(addGroup(filter)).toBe('');
@@ -313,6 +325,23 @@ describe('watches', () => {
     filter.answer(stream, created(id));
   };
   const REFUSED = ['/tidb-mesh/alpha:x', '/tidb-mesh/alpha:x'];
+
+  test('are 10,000 on one stream at most, also without a limit', () => {
+    const filter = started({});
+    const stream = opened(filter);
+    for (let id = 0n; id < 10_000n; id++) {
+      expect(filter.request(stream, create('w'))).toBe(true);
+      filter.answer(stream, created(id));
+    }
+    expect(sent(filter, stream, create('x'))).toEqual(REFUSED);
+    filter.answer(stream, EMPTY);
+    expect(decode('etcdserverpb.WatchResponse', filter.passed().subarray(5))['cancelReason']).toMatch(
+      /^tidb-mesh\[TOO_MANY_WATCHES\]: .*10000 on one stream/,
+    );
+    expect(sent(filter, opened(filter), create('x'))).not.toEqual(REFUSED);
+    filter.answer(stream, canceled(7n));
+    expect(sent(filter, stream, create('x'))).not.toEqual(REFUSED);
+  });
 
   test.each([
     ['a key', create('x')],

@@ -161,6 +161,46 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     expect(Status[filter.http(method, `${V1}/${path}`).status]).toBe(wanted);
   });
 
+  describe('the history of hot regions', () => {
+    const send = (body: object | string): string => {
+      const text = typeof body === 'string' ? body : JSON.stringify(body);
+      const got = filter.httpBody('GET', `${V1}/hotspot/regions/history`, text);
+      if (got.status === Status.OK) expect(got.text).toBe(text);
+      return Status[got.status]!;
+    };
+
+    test.each<[string, object | string]>([
+      ['nothing', {}],
+      // TiDB: pkg/executor/memtable_reader.go, HistoryHotRegionsRequest.
+      [
+        'all that TiDB sends',
+        '{"start_time":1700000000000,"end_time":9999999999999,"region_ids":[2,9223372036854775807],"store_ids":[1],"peer_ids":[3],"is_learners":[false],"is_leaders":[true,false],"hot_region_type":["read"]}',
+      ],
+      ['both types', { hot_region_type: ['WRITE', 'Read'] }],
+      ['a time before 1970', { start_time: -315619200000 }],
+      ['as many ids as there may be', { region_ids: Array.from({ length: 10_000 }, (_, i) => i) }],
+    ])('is asked for with %s', (_, body) => {
+      expect(send(body)).toBe('OK');
+    });
+
+    test.each<[string, object | string, string]>([
+      ['a type twice', { hot_region_type: ['read', 'READ'] }, 'NAME_OUTSIDE'],
+      ['another type', { hot_region_type: ['other'] }, 'NAME_OUTSIDE'],
+      ['a type with an escape', '{"hot_region_type":["\\u0072ead"]}', 'NAME_OUTSIDE'],
+      ['the types twice', '{"hot_region_type":["read"],"hot_region_type":["write"]}', 'NAME_OUTSIDE'],
+      ['another member', { hot_region_types: ['read'] }, 'NAME_OUTSIDE'],
+      ['three types', { hot_region_type: ['read', 'write', 'read'] }, 'MALFORMED'],
+      ['three flags', { is_leaders: [true, true, true] }, 'MALFORMED'],
+      ['too many ids', { peer_ids: Array.from({ length: 10_001 }, () => 1) }, 'MALFORMED'],
+      ['a longer time', { end_time: 10_000_000_000_000 }, 'MALFORMED'],
+      ['an id below 0', { store_ids: [-1] }, 'MALFORMED'],
+      ['an id of too many digits', '{"region_ids":[100000000000000000000]}', 'MALFORMED'],
+      ['a text for an id', { region_ids: ['1'] }, 'MALFORMED'],
+    ])('is refused with %s', (_, body, wanted) => {
+      expect(send(body)).toBe(wanted);
+    });
+  });
+
   describe('placement rules', () => {
     const BUNDLES = [`POST`, `${V1}/config/placement-rule?partial=true`] as const;
     const send = (value: unknown, [method, path]: readonly [string, string] = BUNDLES) =>

@@ -103,7 +103,6 @@ export function onRequestHeaders(stream: Stream): bool {
     refuseCaller(stream, identity);
     return false;
   }
-  headers.removeAudited();
   const terms = tenant.terms;
   version.openAccount(terms);
   terms.account.add(Count.STREAMS, 1);

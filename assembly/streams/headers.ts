@@ -23,7 +23,7 @@ const UPGRADE: Ascii = ascii('upgrade');
 
 /**
  * PD and TiKV dial what the first name; the filter sets the tenant; a body may change its length; answers must not be compressed; PD keeps
- * counts for each value of the last two (pkg/audit/audit.go, pkg/utils/apiutil/apiutil.go).
+ * a histogram for each value of the last five (pkg/audit/audit.go, pkg/utils/apiutil/apiutil.go).
  */
 const STRIPPED: Ascii[] = [
   ascii('pd-forwarded-host'),
@@ -34,18 +34,10 @@ const STRIPPED: Ascii[] = [
   ascii('grpc-accept-encoding'),
   ascii('x-caller-id'),
   ascii('component'),
-];
-/** PD keeps a histogram for each value that it finds in them (pkg/audit/audit.go, pkg/utils/apiutil/apiutil.go). */
-const AUDITED: Ascii[] = [
-  ascii('x-caller-id'),
-  ascii('component'),
   ascii('x-forwarded-for'),
   ascii('x-forwarded-port'),
   ascii('x-real-ip'),
 ];
-/** Those that were found, by bits. */
-let audited: u32 = 0;
-
 const ENVOY: Ascii = ascii('x-envoy-');
 const PEER: Ascii = ascii('x-envoy-peer-metadata');
 
@@ -55,19 +47,6 @@ function isForeign(name: usize, length: usize): bool {
   if (load<u8>(name) == COLON) return false;
   for (let i = 0; i < STRIPPED.length; i++) if (equals(name, length, unchecked(STRIPPED[i]))) return true;
   return startsWith(name, length, ENVOY) && !startsWith(name, length, PEER);
-}
-
-function noteAudited(): void {
-  for (let i = 0; i < AUDITED.length; i++) if (isNamed(unchecked(AUDITED[i]))) audited |= 1 << i;
-}
-
-/** Removes what a tenant could fill PD's metrics with. */
-export function removeAudited(): void {
-  for (let i = 0; audited != 0 && i < AUDITED.length; i++) {
-    if (!(audited & (1 << i))) continue;
-    const name = unchecked(AUDITED[i]);
-    host.removeHeader(HeaderMap.REQUEST_HEADERS, changetype<usize>(name), name.length);
-  }
 }
 
 /** The header that `nextHeader` read. */
@@ -115,7 +94,6 @@ export function readRequestHeaders(): bool {
   upgrades = false;
   peerLength = 0;
   peerCount = 0;
-  audited = 0;
   let twice = false;
   while (nextHeader()) {
     if (isNamed(METHOD)) {
@@ -136,7 +114,6 @@ export function readRequestHeaders(): bool {
       peerLength = valueLength;
     } else if (isNamed(UPGRADE)) upgrades = true;
     else if (isForeign(nameAt, nameLength)) host.removeHeader(HeaderMap.REQUEST_HEADERS, nameAt, nameLength);
-    else noteAudited();
   }
   return !twice && methodLength != 0 && pathLength != 0;
 }

@@ -101,15 +101,19 @@ interface StatusOptions {
   /** Writes a protected rollback record when the primary has neither a lock nor a record. */
   readonly rollBackIfNotExist: boolean;
   readonly isPessimistic?: boolean;
+  /** An asynchronous commit has fallen back to two phases: its primary decides. */
+  readonly isSync?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Asks the primary of a transaction how it has ended; ends it when its lock has expired. `primary` is physical. */
 export async function fateOf(
-  { storage, space }: Side,
-  { primary, startTs }: { readonly primary: Buffer; readonly startTs: bigint },
+  side: Side,
+  transaction: { readonly primary: Buffer; readonly startTs: bigint },
   options: StatusOptions,
 ): Promise<Fate> {
+  const { storage, space } = side;
+  const { primary, startTs } = transaction;
   const answer = await storage.atRegion(
     space,
     primary,
@@ -124,6 +128,7 @@ export async function fateOf(
           currentTs: options.currentTs,
           rollbackIfNotExist: options.rollBackIfNotExist,
           resolvingPessimisticLock: options.isPessimistic ?? false,
+          forceSyncCommit: options.isSync ?? false,
         },
         located,
       );
@@ -135,18 +140,27 @@ export async function fateOf(
   if (answer.error) throw keyRefused('KvCheckTxnStatus', answer.error);
   if (answer.commitVersion > 0n) return { kind: 'committed', commitTs: answer.commitVersion };
   const lock = answer.lockInfo;
-  if (answer.lockTtl === 0n && !lock?.useAsyncCommit) return { kind: 'rolled back' };
-  if (lock?.useAsyncCommit) {
+  const isAsync = lock?.useAsyncCommit === true && !options.isSync;
+  if (answer.lockTtl === 0n && !isAsync) return { kind: 'rolled back' };
+  if (isAsync) {
     const expires = millisOf(startTs) + Number(lock.lockTtl);
-    if (expires < millisOf(options.currentTs)) return fateOfAsync({ storage, space }, lock, options.signal);
-    return { kind: 'alive', isPassed: false };
+    if (expires >= millisOf(options.currentTs)) return { kind: 'alive', isPassed: false };
+    const fate = await fateOfAsync(side, lock, options.signal);
+    return fate ?? fateOf(side, transaction, { ...options, isSync: true });
   }
   // Action.MinCommitTSPushed
   return { kind: 'alive', isPassed: (answer.action as number) === 2 };
 }
 
-/** An async-commit transaction has committed exactly when all its keys are locked. Asking for a key that is not forbids it for good. */
-async function fateOfAsync({ storage, space }: Side, primary: LockInfo, signal?: AbortSignal): Promise<Fate> {
+/**
+ * An async-commit transaction has committed exactly when all its keys are locked. Asking for a key that is not forbids it for good.
+ * @returns undefined when a key is locked to commit in two phases: the transaction has fallen back, and its primary decides
+ */
+async function fateOfAsync(
+  { storage, space }: Side,
+  primary: LockInfo,
+  signal?: AbortSignal,
+): Promise<Fate | undefined> {
   let commitTs = primary.minCommitTs;
   for (const secondary of primary.secondaries) {
     const key = Buffer.from(secondary);
@@ -164,6 +178,7 @@ async function fateOfAsync({ storage, space }: Side, primary: LockInfo, signal?:
     const [lock] = answer.locks;
     if (!lock && answer.commitTs === 0n) return { kind: 'rolled back' };
     if (!lock) return { kind: 'committed', commitTs: answer.commitTs };
+    if (!lock.useAsyncCommit) return undefined;
     if (lock.minCommitTs > commitTs) commitTs = lock.minCommitTs;
   }
   return { kind: 'committed', commitTs };

@@ -3,6 +3,7 @@ import { Applier, isRow, type Rollback, type Row } from '../../src-ts/move/apply
 import { between } from '../../src-ts/move/diff.ts';
 import { commonSegments, KeyMap, keySpaceOf, tableIdOf } from '../../src-ts/move/key-space.ts';
 import { Pipeline } from '../../src-ts/move/feed.ts';
+import { fateOf } from '../../src-ts/move/locks.ts';
 import { FeedError, Matcher } from '../../src-ts/move/matcher.ts';
 import type { Side, Storage } from '../../src-ts/move/storage.ts';
 import { Throttle } from '../../src-ts/move/throttle.ts';
@@ -203,6 +204,44 @@ describe('the matcher of change feeds', () => {
     expect(texts(matcher.take([told(LogType.COMMIT, 'a', 1, 2, '')]))).toEqual(['a 2 put a@1']);
     matcher.take([told(LogType.PREWRITE, 'a', 3, 0, '')]);
     expect(texts(matcher.take([told(LogType.COMMIT, 'a', 3, 4, '')]))).toEqual(['a 4 delete ']);
+  });
+});
+
+describe('an asynchronous commit whose locks have expired', () => {
+  const space = keySpaceOf({ name: 'a', number: 1 });
+  const [primary, secondary] = ['p', 's'].map((key) => space.encode(Buffer.from(key))!);
+
+  /** A store that has both locks, and rolls the primary back when the commit is said to be no asynchronous one. */
+  function sideOf(isSecondaryAsync: boolean): Side {
+    const lock = {
+      lockVersion: 5n,
+      lockTtl: 1n,
+      minCommitTs: 9n,
+      useAsyncCommit: true,
+      secondaries: [secondary],
+    };
+    const ask = async ({ path }: { path: string }, fields: Record<string, unknown>): Promise<unknown> => {
+      if (path.endsWith('KvCheckSecondaryLocks'))
+        return { locks: [{ ...lock, useAsyncCommit: isSecondaryAsync }], commitTs: 0n };
+      return {
+        commitVersion: 0n,
+        ...(fields['forceSyncCommit'] ? { lockTtl: 0n } : { lockTtl: 1n, lockInfo: lock }),
+      };
+    };
+    const storage = {
+      ask,
+      atRegion: async (_: unknown, __: unknown, act: (at: unknown) => Promise<unknown>) =>
+        ((await act({})) as { value: unknown }).value,
+    } as unknown as Storage;
+    return { storage, space };
+  }
+
+  test.each([
+    ['has committed when all of them are asynchronous', true, { kind: 'committed', commitTs: 9n }],
+    ['is what its primary says when it has fallen back to two phases', false, { kind: 'rolled back' }],
+  ])('%s', async (_, isSecondaryAsync, fate) => {
+    const options = { callerTs: 0n, currentTs: 1n << 62n, rollBackIfNotExist: true };
+    expect(await fateOf(sideOf(isSecondaryAsync), { primary: primary!, startTs: 5n }, options)).toEqual(fate);
   });
 });
 

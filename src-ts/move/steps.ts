@@ -318,8 +318,9 @@ export class Move {
     const { state, wish } = this.record;
     if (state === 'planned' && wish === 'cancel' && (await this.contradiction())) return this.leave();
     // Whatever stands in the way of going on must not stand in the way of giving up.
-    if ((state === 'planned' || state === 'copying' || state === 'following') && (await this.isToEnd()))
-      return false;
+    const mayEnd =
+      state === 'planned' || state === 'copying' || (state === 'following' && !this.watchesFirst());
+    if (mayEnd && (await this.isToEnd())) return false;
     switch (state) {
       case 'planned':
         return this.plan();
@@ -384,6 +385,15 @@ export class Move {
     await this.open('prepare', { bulk: true });
     await this.enter('planned', { state: 'copying' });
     return false;
+  }
+
+  /**
+   * True when the old place is to be destroyed, and may have the only copy of something: of placement rules, or of a commit that an Envoy
+   * has let through to it. A cluster outside of the mesh is not watched, and may be gone.
+   */
+  private watchesFirst(): boolean {
+    const { wish, to } = this.record;
+    return wish === 'complete' && to.cluster === undefined;
   }
 
   /** Takes an operator's wish to end the move. */
@@ -508,6 +518,8 @@ export class Move {
   private async followBy(engine: Engine, feeds: Feeds): Promise<void> {
     const { foreign, check } = feeds;
     let beat = 0;
+    /** What was committed up to here must be seen at the old place before it is destroyed. */
+    let watchedTo: bigint | undefined;
     while (!this.signal.aborted) {
       if (foreign.length > 0) await this.alarm(foreign.splice(0), feeds);
       if (Date.now() > beat) {
@@ -528,7 +540,12 @@ export class Move {
             ? await this.switch(engine, feeds)
             : await this.switchFromCluster(engine, feeds);
         if (isDone) return;
+      } else if (this.watchesFirst()) {
+        watchedTo ??= await engine.timestamp();
+        const isSeen = feeds.watching.resolvedTs >= watchedTo && foreign.length === 0;
+        if (isSeen && (await this.isToEnd())) return;
       } else if (this.record.isPaused || (await this.isToEnd())) return;
+      else watchedTo = undefined;
       await sleep(LOOK_MS);
       check();
       await this.look();

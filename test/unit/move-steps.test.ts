@@ -1104,6 +1104,45 @@ describe('somebody writes where the tenant is not served', () => {
     });
   });
 
+  test('while no worker runs: complete destroys nothing before that is seen', async () => {
+    const [etcd, world] = [new EtcdModel(PD_HTTP), new World()];
+    await newMove(etcd);
+    let namesTaken = 0;
+    const worker = (): { end: () => Promise<void> } => {
+      const life = new AbortController();
+      const engineOf = (made: MoveRecord): Engine => ({
+        ...world.engineOf(made),
+        takeNamesAlong: async () => void namesTaken++,
+      });
+      const tools = { pd: etcd.endpoint, mesh: world.mesh, id: 'w', limits: LIMITS, engineOf };
+      const working = work({ ...tools, tell: () => undefined }, life.signal);
+      return {
+        end: async () => {
+          life.abort();
+          await working;
+        },
+      };
+    };
+    const first = worker();
+    await record(etcd, ({ state }) => state === 'following');
+    await ask(etcd.endpoint, TENANT, 'switch');
+    await record(etcd, ({ switches, state }) => switches === 1 && state === 'following');
+    await first.end();
+    commitAt(world, world.stores.home);
+    await ask(etcd.endpoint, TENANT, 'complete');
+    namesTaken = 0;
+    const second = worker();
+    await record(etcd, ({ alarm }) => alarm !== undefined);
+    expect(namesTaken).toBeGreaterThan(0);
+    expect(world.stores.home.latest('x')).toBeDefined();
+    await ask(etcd.endpoint, TENANT, 'resume');
+    await record(etcd, ({ alarm }) => alarm === undefined);
+    await ask(etcd.endpoint, TENANT, 'complete');
+    while (await findMove(etcd.endpoint, TENANT)) await sleep(5);
+    expect(world.stores.home.versions.size).toBe(0);
+    await second.end();
+  });
+
   test('a commit at the target during a switch ends it', async () => {
     await withMove('report', async (etcd, world) => {
       await record(etcd, ({ state }) => state === 'following');

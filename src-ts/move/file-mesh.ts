@@ -7,6 +7,7 @@ import type { Endpoint } from '../pd/endpoint.ts';
 import { replaceFile } from '../replace-file.ts';
 import { findTenant } from '../tenants/edit.ts';
 import { withOrders } from './config.ts';
+import { hiddenBehind } from './envoys.ts';
 import { vmsOf, type Mesh } from './mesh.ts';
 import { placeOf } from './place.ts';
 
@@ -45,6 +46,7 @@ export function fileMesh(file: string, apply: string | undefined, envoys: readon
         }
       }),
     vms: () => vmsOf(envoys),
+    hidden: () => hiddenBehind(envoys),
     placeOf: (tenant) => {
       try {
         return placeOf(

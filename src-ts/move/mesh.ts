@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
-import { statusOf, type Acknowledgement } from '../tenants/mesh-status.ts';
+import type { Acknowledgement } from '../tenants/mesh-status.ts';
+import { statusesOf } from './envoys.ts';
 import type { Place } from './place.ts';
 
 /** What the filter does with a tenant that is being moved (docs/move.md#phases). */
@@ -48,13 +49,15 @@ export interface Mesh {
 
 /** The VMs of these Envoys. @throws CommandError when one does not answer */
 export async function vmsOf(envoys: readonly Endpoint[]): Promise<Vm[]> {
-  const answers = await Promise.all(envoys.map(statusOf));
-  return answers.flatMap(({ vms }, i) =>
-    vms.map(({ id, stale, moves = [] }) => ({
-      name: `${envoys[i]?.url.host ?? ''} (VM ${id})`,
-      stale,
-      moves,
-    })),
+  const answers = await Promise.all(envoys.map(statusesOf));
+  return answers.flatMap((all, i) =>
+    all.flatMap(({ address, status }) =>
+      status.vms.map(({ id, stale, moves = [] }) => ({
+        name: `${envoys[i]?.url.host ?? ''} (${all.length > 1 ? `${address}, ` : ''}VM ${id})`,
+        stale,
+        moves,
+      })),
+    ),
   );
 }
 

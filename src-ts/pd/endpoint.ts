@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { request as plainRequest } from 'node:http';
 import { request as tlsRequest, type RequestOptions } from 'node:https';
+import { isIP } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   create,
@@ -53,6 +54,14 @@ export interface Method<Request extends DescMessage, Answer extends DescMessage>
 
 /** How a method is called, whatever its messages are. */
 type Manner = Omit<Method<never, never>, 'request' | 'answer'>;
+
+/** One of the addresses of a name. */
+export interface At {
+  /** Of IP. */
+  readonly address: string;
+  /** Over a connection of its own. */
+  readonly isFresh?: boolean;
+}
 
 /** A call that failed or got no answer. The message names the call. */
 export class CallError extends CommandError {
@@ -170,9 +179,11 @@ export class Endpoint {
   async http(
     method: 'GET' | 'POST' | 'PUT' | 'DELETE',
     path: string,
-    { body, missing = false }: { body?: unknown; missing?: boolean } = {},
+    { body, missing = false, at }: { body?: unknown; missing?: boolean; at?: At | undefined } = {},
   ): Promise<unknown> {
-    const { status, text } = await this.sendToAny(method, path, body);
+    const { status, text } = at
+      ? await this.send(this.url, method, path, body, at)
+      : await this.sendToAny(method, path, body);
     if (status === 404 && missing) return undefined;
     if (status >= 300)
       throw new CallError(`${method} ${path}: PD answers ${status}: ${text.trim().slice(0, 300)}`, status);
@@ -308,6 +319,7 @@ export class Endpoint {
     method: string,
     path: string,
     body: unknown,
+    at?: At,
   ): Promise<{ status: number; text: string }> {
     const request = this.tls ? tlsRequest : plainRequest;
     const timeout = this.urls.length === 1 ? TIMEOUT_MS : MEMBER_TIMEOUT_MS;
@@ -315,7 +327,15 @@ export class Endpoint {
     const bare = hostname.replace(/^\[|\]$/g, '');
     const failed = (error: Error): CommandError => unreachable(`${method} ${path}`, host, error);
     return new Promise((resolve, reject) => {
-      const call = request({ ...this.tls, hostname: bare, port, path, method, timeout }, (response) => {
+      const there = at && {
+        // The certificate is the name's.
+        ...(isIP(bare) === 0 ? { servername: this.tls?.servername ?? bare } : {}),
+        headers: { host },
+        hostname: at.address,
+        ...(at.isFresh ? { agent: false } : {}),
+      };
+      const options = { ...this.tls, hostname: bare, port, path, method, timeout, ...there };
+      const call = request(options, (response) => {
         const parts: Buffer[] = [];
         response.on('data', (part: Buffer) => parts.push(part));
         response.on('end', () =>

@@ -65,6 +65,18 @@ export function kubernetesObjects(mesh: EnvoyMesh, storage: Storage): KubeObject
       },
       spec: { selector: labelsOf(storage), ports: portsOf(storage) },
     },
+    // The addresses of the pods: one that moves a tenant waits for each. Also of those that end, which serve their streams to the end.
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { ...metadata, name: `${name}-pods` },
+      spec: {
+        clusterIP: 'None',
+        publishNotReadyAddresses: true,
+        selector: labelsOf(storage),
+        ports: portsOf(storage),
+      },
+    },
     {
       apiVersion: 'policy/v1',
       kind: 'PodDisruptionBudget',

@@ -1,6 +1,6 @@
 /** What the filter has counted of each tenant: the sums over the Envoys that are asked (docs/status.md). */
 import { CommandError } from '../errors.ts';
-import type { Endpoint } from '../pd/endpoint.ts';
+import type { At, Endpoint } from '../pd/endpoint.ts';
 import type { State } from './tenant.ts';
 
 const PATH = '/tidb-mesh/status';
@@ -54,7 +54,9 @@ interface VmStatus {
   readonly moves?: readonly Acknowledgement[];
 }
 
-interface EnvoyStatus {
+export interface EnvoyStatus {
+  /** Tells this process of Envoy from others. An earlier filter does not. */
+  readonly envoy?: string;
   readonly vms: readonly VmStatus[];
   readonly tenants: Readonly<Record<string, TenantStatus>>;
 }
@@ -72,8 +74,8 @@ interface TenantStatus extends Partial<Delays> {
 }
 
 /** @throws CommandError when no filter answers there */
-export async function statusOf(envoy: Endpoint): Promise<EnvoyStatus> {
-  const answer = (await envoy.http('GET', PATH, { missing: true })) as Partial<EnvoyStatus> | undefined;
+export async function statusOf(envoy: Endpoint, at?: At): Promise<EnvoyStatus> {
+  const answer = (await envoy.http('GET', PATH, { missing: true, at })) as Partial<EnvoyStatus> | undefined;
   if (answer?.vms && answer.tenants) return answer as EnvoyStatus;
   throw new CommandError(
     'REFUSED',
@@ -116,7 +118,7 @@ function add(a: MeshUsage, b: MeshUsage): MeshUsage {
 /** Asks each Envoy. Gives the sums by tenant. */
 export async function meshUsage(envoys: readonly Endpoint[]): Promise<Map<string, MeshUsage>> {
   const found = new Map<string, MeshUsage>();
-  for (const { tenants } of await Promise.all(envoys.map(statusOf)))
+  for (const { tenants } of await Promise.all(envoys.map((envoy) => statusOf(envoy))))
     for (const [name, status] of Object.entries(tenants)) {
       const usage = usageOf(status);
       const known = found.get(name);

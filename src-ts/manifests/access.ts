@@ -4,6 +4,12 @@ import { podLabels, principals } from './operator.ts';
 import { FILTERED_PORTS, labelsOf, type KubeObject } from './storage.ts';
 import { networkingApi, securityApi } from './target.ts';
 
+/**
+ * What else a storage layer may run. No filter is in front of it, so it is for the storage layer alone. With v1, the policies of the whole
+ * namespace close all but the filtered ports there.
+ */
+const UNFILTERED = ['tiflash', 'ticdc', 'tso', 'scheduling', 'scheduler'];
+
 const ports = FILTERED_PORTS.map(({ number }) => String(number));
 
 /** The pods that a policy is for. */
@@ -45,6 +51,16 @@ function policy(
   };
 }
 
+/** Pods that only the storage layer itself may reach, at every port. */
+function closedScopes(mesh: MeshFile): Scope[] {
+  const { operator, storage } = mesh;
+  if (operator === 'v1') return [];
+  return UNFILTERED.map((component) => ({
+    suffix: `-${component}`,
+    selector: { matchLabels: podLabels(operator, storage.cluster, component) },
+  }));
+}
+
 /** Requires mTLS. Istio takes the name `default` for a whole namespace's. */
 function strict(mesh: MeshFile, scope: Scope): KubeObject {
   const name = scope.selector ? 'tidb-mesh' : 'default';
@@ -64,25 +80,34 @@ function callersAreKnown(mesh: MeshFile, scope: Scope): KubeObject {
  * for TiKV and PD, so whoever can read metrics there can change it.
  */
 function otherPortsAreClosed(mesh: MeshFile, scope: Scope): KubeObject {
-  const { operator, storage, trustDomain, alsoTrusted } = mesh;
-  const { system } = principals(operator, trustDomain, storage.namespace, storage.cluster);
   return policy(mesh, 'AuthorizationPolicy', 'tidb-mesh-other-ports', scope, {
     action: 'DENY',
-    rules: [
-      {
-        from: [{ source: { notPrincipals: [system, ...alsoTrusted] } }],
-        to: [{ operation: { notPorts: ports } }],
-      },
-    ],
+    rules: [{ from: [notOurs(mesh)], to: [{ operation: { notPorts: ports } }] }],
   });
 }
 
+function allPortsAreClosed(mesh: MeshFile, scope: Scope): KubeObject {
+  return policy(mesh, 'AuthorizationPolicy', 'tidb-mesh-all-ports', scope, {
+    action: 'DENY',
+    rules: [{ from: [notOurs(mesh)] }],
+  });
+}
+
+/** Everybody but the storage layer's own workloads, and those that the mesh file trusts. */
+function notOurs({ operator, storage, trustDomain, alsoTrusted }: MeshFile): object {
+  const { system } = principals(operator, trustDomain, storage.namespace, storage.cluster);
+  return { source: { notPrincipals: [system, ...alsoTrusted] } };
+}
+
 export function accessPolicies(mesh: MeshFile): KubeObject[] {
-  return scopes(mesh).flatMap((scope) => [
-    strict(mesh, scope),
-    callersAreKnown(mesh, scope),
-    otherPortsAreClosed(mesh, scope),
-  ]);
+  return [
+    ...scopes(mesh).flatMap((scope) => [
+      strict(mesh, scope),
+      callersAreKnown(mesh, scope),
+      otherPortsAreClosed(mesh, scope),
+    ]),
+    ...closedScopes(mesh).flatMap((scope) => [strict(mesh, scope), allPortsAreClosed(mesh, scope)]),
+  ];
 }
 
 /**

@@ -173,6 +173,16 @@ function imageUrl({ image }: MeshFile, { imageDigest }: FilterCode): string {
   return `oci://${isTagged ? image : `${image}:${VERSION}`}@${imageDigest}`;
 }
 
+/** Where the agents fetch the artifact, and how. */
+function fetched(mesh: MeshFile, code: FilterCode): object {
+  const { imagePullSecret } = mesh;
+  return {
+    url: imageUrl(mesh, code),
+    imagePullPolicy: 'IfNotPresent',
+    ...(imagePullSecret === undefined ? {} : { imagePullSecret }),
+  };
+}
+
 /** Istio's stable API. Istio fetches the artifact by its digest. Until then, every request gets 503. */
 export function wasmPlugins(mesh: MeshFile, code: FilterCode): KubeObject[] {
   const { storage } = mesh;
@@ -183,8 +193,7 @@ export function wasmPlugins(mesh: MeshFile, code: FilterCode): KubeObject[] {
     spec: {
       selector: { matchLabels: labelsOf(mesh, component) },
       match: [{ mode: 'SERVER', ports: [{ number }] }],
-      url: imageUrl(mesh, code),
-      imagePullPolicy: 'IfNotPresent',
+      ...fetched(mesh, code),
       failStrategy: 'FAIL_CLOSE',
       pluginName: FILTER_NAME,
       pluginConfig: filterConfig(mesh),
@@ -203,8 +212,7 @@ export function trafficExtensions(mesh: MeshFile, code: FilterCode): KubeObject[
       selector: { matchLabels: labelsOf(mesh, component) },
       match: [{ mode: 'SERVER', ports: [{ number }] }],
       wasm: {
-        url: imageUrl(mesh, code),
-        imagePullPolicy: 'IfNotPresent',
+        ...fetched(mesh, code),
         failStrategy: RELOAD,
         pluginName: FILTER_NAME,
         pluginConfig: filterConfig(mesh),

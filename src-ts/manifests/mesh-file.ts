@@ -23,6 +23,8 @@ export interface MeshFile {
   alsoTrusted: string[];
   /** Where the OCI artifact is, without a scheme. Tag and digest are those of the filter at hand, where it has none. */
   image: string;
+  /** The name of the Secret by which Istio's agents fetch the artifact from a registry that asks for a login. */
+  imagePullSecret?: string;
   /** The filter's configuration without `pd`, which follows from `storage`. */
   pluginConfig: PluginConfig;
 }
@@ -35,9 +37,16 @@ const FIELDS = [
   'clusterDomain',
   'alsoTrusted',
   'image',
+  'imagePullSecret',
   'pluginConfig',
 ];
 const STORAGE_FIELDS = ['namespace', 'cluster'];
+/** Fields of a mesh file without Istio that somebody might expect here, and what to do with Istio. */
+const WITHOUT_ISTIO: Readonly<Record<string, string>> = {
+  storages: 'write a mesh file for each storage layer, with "storage"',
+  certificates: "leave it out: Istio's control plane makes the certificates",
+  listen: 'leave it out: Istio opens the listeners',
+};
 export const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const DNS_NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
 /** A principal as AuthorizationPolicy writes it, without `spiffe://`. */
@@ -108,7 +117,9 @@ export function isMeshFile(value: unknown): boolean {
 
 /** Reads a mesh file (YAML, so JSON too) without checking its pluginConfig. @throws MeshFileError */
 export function readMeshFile(source: string): MeshFile {
-  const root = record(valueOf(parseDocument(source, { merge: true })), 'mesh file', FIELDS);
+  const value = valueOf(parseDocument(source, { merge: true }));
+  fitsIstio(value);
+  const root = record(value, 'mesh file', FIELDS);
   const storage = record(root['storage'], 'storage', STORAGE_FIELDS);
   const trusted = root['alsoTrusted'] ?? [];
   if (!Array.isArray(trusted)) fail('alsoTrusted', 'must be a list of principals');
@@ -128,6 +139,7 @@ export function readMeshFile(source: string): MeshFile {
     fail('operator', `must be a major version of TiDB Operator: ${OPERATORS.join(' or ')}`);
   const namespace = text(storage['namespace'], 'storage.namespace', DNS_LABEL, 'the name of a namespace');
   const cluster = text(storage['cluster'], 'storage.cluster', DNS_LABEL, 'the name of a TidbCluster');
+  const secret = root['imagePullSecret'];
   const trustDomain = text(root['trustDomain'], 'trustDomain', DNS_NAME, 'a trust domain', DEFAULT_DOMAIN);
   return {
     target,
@@ -139,11 +151,21 @@ export function readMeshFile(source: string): MeshFile {
       text(one, `alsoTrusted[${i}]`, PRINCIPAL, 'a principal like cluster.local/ns/monitoring/sa/prometheus'),
     ),
     image: text(root['image'], 'image', IMAGE, 'an image like registry.example.com/tidb-mesh', DEFAULT_IMAGE),
+    ...(secret === undefined
+      ? {}
+      : { imagePullSecret: text(secret, 'imagePullSecret', DNS_NAME, 'the name of a Secret') }),
     pluginConfig: withRules(
       pluginConfig as PluginConfig,
       principals(operator, trustDomain, namespace, cluster),
     ),
   };
+}
+
+/** @throws MeshFileError that says what to do instead of a field that only a mesh file without Istio has */
+function fitsIstio(value: unknown): void {
+  if (typeof value !== 'object' || value === null) return;
+  for (const [name, instead] of Object.entries(WITHOUT_ISTIO))
+    if (name in value) fail(name, `is for "target: envoy", without Istio; with Istio, ${instead}`);
 }
 
 /**

@@ -60,7 +60,7 @@ function copyText(record: MoveRecord, copied: NonNullable<Progress['copied']>): 
   ].join(', ');
 }
 
-function lagText(lagMs: number | null | undefined): string {
+export function lagText(lagMs: number | null | undefined): string {
   if (lagMs === undefined) return '-';
   return lagMs === null ? 'not followed everywhere yet' : `${(lagMs / 1000).toFixed(1)} s behind`;
 }

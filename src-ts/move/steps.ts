@@ -20,11 +20,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { CommandError } from '../errors.ts';
-import { members, stores } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { millisOf } from '../pd/timestamp.ts';
 import type { Tell } from '../tell.ts';
 import { hasRangeOf, rangeText, registered } from '../tenants/registry.ts';
+import { unheardServers } from '../tenants/servers.ts';
 import { HistoryGone, type Copied, type Engine, type Feed, type Following } from './engine.ts';
 import { obeyed, order, type Mesh, type Order, type Orders, type Phase, type Quiet } from './mesh.ts';
 import { isSamePlace, placeText, tenantAt, type Place } from './place.ts';
@@ -781,15 +781,7 @@ export class Move {
   /** Why some filters would not be waited for; undefined when each is asked. */
   private async unheard(): Promise<string | undefined> {
     const { pd, mesh } = this.tools;
-    const heard = new Set(mesh.hosts);
-    const [all, pds] = await Promise.all([stores(pd), members(pd)]);
-    const servers = [
-      ...all.filter(({ state }) => state !== 'Tombstone').map(({ address }) => [address]),
-      ...pds.map(({ addresses }) => addresses),
-    ];
-    const unheard = servers
-      .filter((addresses) => !addresses.some((address) => heard.has(address)))
-      .map((addresses) => addresses.join(' or '));
+    const unheard = await unheardServers(pd, mesh.hosts);
     if (unheard.length > 0)
       return `no filter is asked at ${unheard.join(', ')}: give every store and member of PD as --envoy, by the address that it advertises`;
     const hidden = (await mesh.hidden?.()) ?? [];

@@ -301,7 +301,7 @@ export class Endpoint {
         const hint =
           address === undefined
             ? undefined
-            : `run this where the store at ${to} can be reached, such as in a pod`;
+            : `run this where the store at ${to} can be reached: with Istio, in a pod with a sidecar (docs/install.md)`;
         throw unreachable(path, to, new Error(details, { cause: error }), hint);
       }
       throw new CallError(`${path} at ${to}: ${grpc.status[code] ?? 'failed'}: ${details}`, code);

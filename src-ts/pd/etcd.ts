@@ -53,6 +53,23 @@ export async function countKeys(pd: Endpoint, prefix: string): Promise<number> {
   return Number((await pd.grpc(RANGE, { ...range(prefix), countOnly: true })).count);
 }
 
+/** How many keys are read for their leases: some hundred kilobytes. */
+const MOST_LEASED = 10_000;
+
+export interface KeysAndLeases {
+  readonly keys: number;
+  /** Leases that the first 10,000 keys have. */
+  readonly leases: number;
+}
+
+/** Counts the keys with this prefix, and the leases that they have. */
+export async function countKeysAndLeases(pd: Endpoint, prefix: string): Promise<KeysAndLeases> {
+  const fields = { ...range(prefix), keysOnly: true, limit: BigInt(MOST_LEASED) };
+  const { count, kvs } = await pd.grpc(RANGE, fields);
+  const leases = new Set(kvs.map(({ lease }) => lease).filter((lease) => lease !== 0n));
+  return { keys: Number(count), leases: leases.size };
+}
+
 /** What etcd held at one revision. */
 export interface Snapshot {
   /** Of etcd as a whole. */

@@ -7,6 +7,8 @@ import { FIRST_ROUND_MS, firstRound, type FirstRound } from './first-round.ts';
 import { ageText, holders, type Holder } from './holders.ts';
 import { conflict, meet, registered, reserved, type Registered } from './registry.ts';
 import { allRequestUnits, defaultGroupOf, requestUnitsText, type RequestUnits } from './request-units.ts';
+import { statusOf } from './mesh-status.ts';
+import { unheardServers } from './servers.ts';
 import type { Tenant } from './tenant.ts';
 import { isSamePlace, placeOf, placeText } from '../move/place.ts';
 import { moves, type MoveRecord } from '../move/record.ts';
@@ -14,7 +16,7 @@ import { moves, type MoveRecord } from '../move/record.ts';
 export type Level = 'ok' | 'warning' | 'wrong';
 
 /** In the order in which they are shown. */
-export const GROUPS = ['storage layer', 'tenants', 'pluginConfig', 'garbage collection'] as const;
+export const GROUPS = ['storage layer', 'filters', 'tenants', 'pluginConfig', 'garbage collection'] as const;
 export type Group = (typeof GROUPS)[number];
 
 /** What can be found. docs/doctor.md has a section for each code. */
@@ -22,6 +24,9 @@ export const CODES = {
   STORES: 'storage layer',
   STORE_VERSIONS: 'storage layer',
   STORE_NOT_UP: 'storage layer',
+  FILTERS: 'filters',
+  FILTER_MISSING: 'filters',
+  FILTER_NOT_ASKED: 'filters',
   TENANTS: 'tenants',
   NO_TENANTS: 'tenants',
   BEING_MOVED: 'tenants',
@@ -58,6 +63,8 @@ export interface DoctorOptions {
   readonly maxAgeSeconds: number;
   /** The tenants of the pluginConfig, where it is known. */
   readonly configured?: readonly Tenant[];
+  /** Where filters are to answer; none: they are not asked. */
+  readonly envoys?: readonly Endpoint[];
 }
 
 const finding = (level: Level, code: Code, what: string, remedy: string): Finding => ({
@@ -77,6 +84,7 @@ export async function examine(pd: Endpoint, options: DoctorOptions): Promise<Fin
   const [tenants, targets, moving] = await Promise.all([registered(pd), reserved(pd), movesOf(pd)]);
   return [
     ...(await versions(pd)),
+    ...(await filters(pd, options.envoys ?? [])),
     ...(await boundaries(pd, tenants, targets)),
     ...moving.map(beingMoved),
     ...overlaps([...tenants, ...targets]),
@@ -109,6 +117,39 @@ async function versions(pd: Endpoint): Promise<Finding[]> {
           'bring it up, or take it out of PD',
         ),
       );
+  return findings;
+}
+
+/** A server without a filter is open to everybody who reaches it. */
+async function filters(pd: Endpoint, envoys: readonly Endpoint[]): Promise<Finding[]> {
+  if (envoys.length === 0) return [];
+  const [unheard, answers] = await Promise.all([
+    unheardServers(
+      pd,
+      envoys.map(({ url }) => url.host),
+    ),
+    Promise.allSettled(envoys.map(statusOf)),
+  ]);
+  const findings = answers.flatMap((answer): Finding[] => {
+    if (answer.status === 'fulfilled') return [];
+    const { message } = answer.reason as Error;
+    return [
+      wrong(
+        'FILTER_MISSING',
+        message,
+        'see that its pod has a sidecar and that the manifests are applied: without a filter, all who reach it reach the keys of all tenants',
+      ),
+    ];
+  });
+  if (findings.length === 0) findings.push(ok('FILTERS', `a filter answers at ${envoys.length} addresses`));
+  for (const server of unheard)
+    findings.push(
+      warning(
+        'FILTER_NOT_ASKED',
+        `no filter was asked at ${server}`,
+        'give every store and member of PD as --envoy, by the address that it advertises',
+      ),
+    );
   return findings;
 }
 

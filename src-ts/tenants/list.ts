@@ -1,7 +1,7 @@
 /** Lists the tenants of a storage layer with PD's numbers. */
 import { resourceGroups } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
-import { countKeys } from '../pd/etcd.ts';
+import { countKeysAndLeases } from '../pd/etcd.ts';
 import { regionsIn } from '../pd/regions.ts';
 import { etcdPrefix } from './belongings.ts';
 import { missingBoundaries } from './boundaries.ts';
@@ -20,6 +20,8 @@ export interface Listed {
   readonly boundaries: 'ok' | 'missing';
   /** Of its own in PD; of tenant 0 nothing tells them from PD's. */
   readonly etcdKeys: number | undefined;
+  /** That these keys have. */
+  readonly etcdLeases: number | undefined;
   readonly resourceGroups: number | undefined;
   /** Its earliest holder of garbage collection, and for how long; '' if it holds nothing back. */
   readonly holdsBack: string;
@@ -40,6 +42,7 @@ export async function listTenants(pd: Endpoint): Promise<Listed[]> {
     const regions = await regionsIn(pd, start, end);
     const sum = (value: (region: (typeof regions)[number]) => number): number =>
       regions.reduce((total, region) => total + value(region), 0);
+    const inEtcd = number === 0 ? undefined : await countKeysAndLeases(pd, etcdPrefix(name));
     const oldest = holding.find(({ tenant }) => tenant === name);
     listed.push({
       name,
@@ -49,7 +52,8 @@ export async function listTenants(pd: Endpoint): Promise<Listed[]> {
       approximateMiB: sum(({ approximateSize }) => approximateSize),
       approximateKeys: sum(({ approximateKeys }) => approximateKeys),
       boundaries: missing.has(name) ? 'missing' : 'ok',
-      etcdKeys: number === 0 ? undefined : await countKeys(pd, etcdPrefix(name)),
+      etcdKeys: inEtcd?.keys,
+      etcdLeases: inEtcd?.leases,
       resourceGroups:
         number === undefined || number === 0
           ? undefined

@@ -71,6 +71,16 @@ interface TenantStatus extends Partial<Delays> {
   readonly refused: number;
   readonly openStreams: number;
   readonly heldBytes: number;
+  readonly etcdWatches?: number;
+}
+
+/** Watches of PD's etcd that are open at these Envoys now, by tenant. */
+export async function watchesAt(envoys: readonly Endpoint[]): Promise<Map<string, number>> {
+  const found = new Map<string, number>();
+  for (const { tenants } of await Promise.all(envoys.map(statusOf)))
+    for (const [name, { etcdWatches = 0 }] of Object.entries(tenants))
+      found.set(name, (found.get(name) ?? 0) + etcdWatches);
+  return found;
 }
 
 /** @throws CommandError when no filter answers there */

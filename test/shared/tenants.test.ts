@@ -303,7 +303,11 @@ describe('remove', () => {
   });
 
   test('empty destroys nothing without the name, and nothing of tenant 0', async () => {
-    expect((await tenants('empty', 'beta')).code).toBe(2);
+    const asked = await tenants('empty', 'beta');
+    expect(asked).toMatchObject({
+      code: 2,
+      err: expect.stringContaining(`in cluster ${await clusterId(pd)}`),
+    });
     expect((await tenants('empty', 'beta', '--confirm', 'gamma')).code).toBe(2);
     expect((await tenants('empty', 'legacy', '--confirm', 'legacy')).err).toMatch(/there before the mesh/);
     await commit();

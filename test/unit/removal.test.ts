@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { CommandError } from '../../src-ts/errors.ts';
 import { save, type MoveRecord } from '../../src-ts/move/record.ts';
+import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { putIfUnchanged } from '../../src-ts/pd/etcd.ts';
 import { addTenant } from '../../src-ts/tenants/add.ts';
 import { checkAdoption } from '../../src-ts/tenants/adopt.ts';
@@ -158,6 +159,32 @@ test('adopting sees that records of moves are nobody’s keys', async () => {
   await move();
   const checks = await checkAdoption(pd.endpoint, 'legacy', tell);
   expect(checks.map(({ what }) => what)).toContain("no name in PD looks like a tenant's");
+});
+
+describe('doctor asks the filters', () => {
+  const envoy = (host: string, answer?: object): Endpoint =>
+    ({ url: new URL(`http://${host}`), http: async () => answer }) as unknown as Endpoint;
+  const filter = { vms: [], tenants: {} };
+  const found = async (...envoys: Endpoint[]): Promise<string[]> =>
+    (await examine(pd.endpoint, { maxAgeSeconds: 1e9, envoys })).flatMap(({ code, level, what }) =>
+      code.startsWith('FILTER') ? [`${level} ${code}: ${what}`] : [],
+    );
+
+  test('all answer', async () => {
+    const all = ['pd:2379', 'tikv:20160'].map((host) => envoy(host, filter));
+    expect(await found(...all)).toEqual(['ok FILTERS: a filter answers at 2 addresses']);
+  });
+
+  test('a server without a filter is open, and one that is not asked is named', async () => {
+    expect(await found(envoy('pd:2379'))).toEqual([
+      'wrong FILTER_MISSING: pd:2379: no filter answers /tidb-mesh/status',
+      'warning FILTER_NOT_ASKED: no filter was asked at tikv:20160',
+    ]);
+  });
+
+  test('none is asked without addresses', async () => {
+    expect(await found()).toEqual([]);
+  });
 });
 
 describe('raw keys', () => {

@@ -200,12 +200,36 @@ describe('the image of the filter', () => {
   });
 });
 
+test.each([
+  ['istio-1.29', 'wasmplugin'],
+  ['istio-1.31', 'trafficextension'],
+] as const)('%s: a registry may ask for a login', (target, part) => {
+  const { imagePullSecret } = readMeshFile(JSON.stringify({ ...MESH, imagePullSecret: 'registry-login' }));
+  const made = (more: object): string =>
+    render({ ...readMeshFile(SOURCE), target, ...more }, WITHOUT_CODE, [part])
+      .map(({ text }) => text)
+      .join('');
+  // For PD and for TiKV.
+  expect(made({ imagePullSecret }).match(/imagePullSecret: registry-login/g)).toHaveLength(2);
+  expect(made({})).not.toContain('imagePullSecret');
+});
+
 describe('a mesh file that is refused', () => {
   const bad: [string, object, string][] = [
     [
       'an unknown field',
       { ...MESH, storrage: 1 },
-      'storrage: unknown field; known here: target, operator, storage, trustDomain, clusterDomain, alsoTrusted, image, pluginConfig',
+      'storrage: unknown field; known here: target, operator, storage, trustDomain, clusterDomain, alsoTrusted, image, imagePullSecret, pluginConfig',
+    ],
+    [
+      'several storages with Istio',
+      { ...MESH, storages: [] },
+      'storages: is for "target: envoy", without Istio; with Istio, write a mesh file for each storage layer, with "storage"',
+    ],
+    [
+      'certificates with Istio',
+      { ...MESH, certificates: {} },
+      'certificates: is for "target: envoy", without Istio; with Istio, leave it out: Istio\'s control plane makes the certificates',
     ],
     [
       'a version of Istio that is not known',
@@ -242,6 +266,11 @@ describe('a mesh file that is refused', () => {
       'everybody trusted',
       { ...MESH, alsoTrusted: ['*'] },
       'alsoTrusted[0]: must be a principal like cluster.local/ns/monitoring/sa/prometheus',
+    ],
+    [
+      'a secret that is no name',
+      { ...MESH, imagePullSecret: 'Registry Login' },
+      'imagePullSecret: must be the name of a Secret',
     ],
     [
       'an image with a scheme',

@@ -3,6 +3,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { EXIT } from '../../errors.ts';
 import { examine, GROUPS, type Finding, type Level } from '../../tenants/doctor.ts';
 import { serverVersions, type ServerVersion } from '../../tenants/server-versions.ts';
+import { overEnvoys, withEnvoys, type EnvoyOptions } from '../envoys.ts';
 import { readTenants, withConfig } from '../files.ts';
 import { table } from '../output.ts';
 import { pdCommand } from '../pd.ts';
@@ -10,7 +11,7 @@ import { pdCommand } from '../pd.ts';
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 };
 const DAY_SECONDS = 86_400;
 
-interface Options {
+interface Options extends EnvoyOptions {
   readonly config?: string;
   readonly maxAge: number;
   readonly versions?: boolean;
@@ -21,7 +22,8 @@ export const doctor = pdCommand<Options, []>({
   summary: 'find what is wrong with the storage layer, and who holds garbage collection back',
   about: `It looks at versions and stores, at the tenants' boundaries and the regions that span them, and at
 garbage collection: PD's safe point, and by name every backup, changefeed and transaction that holds
-it back. With --config, it also compares the tenants with those that PD knows. It changes nothing.
+it back. With --config, it also compares the tenants with those that PD knows. With --envoy, it asks
+every address whether a filter answers: a server without one is open. It changes nothing.
 
 With --versions, it lists the versions of PD, the stores and the TiDBs instead, and says for each
 whether TiDB Mesh was run with it, only checked against its protocols, or neither.
@@ -32,11 +34,15 @@ round of garbage collection is due, a safe point that has never moved is ok.`,
     'tidb-mesh doctor --pd http://pd:2379',
     'tidb-mesh doctor --versions --pd http://pd:2379',
     'tidb-mesh doctor --config mesh.yaml --pd https://pd:2379 --cert op.pem --key op.key --ca ca.pem',
+    [
+      'tidb-mesh doctor --pd http://pd:2379 --envoy http://pd-0:2379 http://tikv-0:20160 http://tikv-1:20160',
+      'every PD and store, by the addresses that they advertise',
+    ],
     ['tidb-mesh doctor --pd http://pd:2379 -o json | jq \'.[] | select(.level == "wrong")\'', 'for a script'],
   ],
   exits: { [EXIT.ok]: 'nothing is wrong', [EXIT.failed]: 'something is wrong, or PD refuses the call' },
   define: (command) =>
-    withConfig(command, 'tenants to compare with')
+    withEnvoys(withConfig(command, 'tenants to compare with'))
       .addOption(
         new Option('--max-age <time>', 'how far garbage collection may be held back: 90m, 24h, 2d')
           .argParser(parseAge)
@@ -52,7 +58,9 @@ round of garbage collection is due, a safe point that has never moved is ok.`,
     }
     const configured = config === undefined ? {} : { configured: readTenants(config) };
     tell('asking PD and the stores');
-    const findings = await examine(pd, { maxAgeSeconds: maxAge, ...configured });
+    const findings = await overEnvoys(options, (envoys) =>
+      examine(pd, { maxAgeSeconds: maxAge, ...configured, envoys }),
+    );
     const isWrong = findings.some(({ level }) => level === 'wrong');
     return { value: findings, text: reportOf(findings), exit: isWrong ? EXIT.failed : EXIT.ok };
   },

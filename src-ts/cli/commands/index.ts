@@ -4,6 +4,7 @@ import { doctor } from './doctor.ts';
 import { explain } from './explain.ts';
 import { createMoveCommand } from './move/create.ts';
 import { diffMove } from './move/diff.ts';
+import { doctorMoves } from './move/doctor.ts';
 import { importCluster } from './move/import.ts';
 import { runMoves } from './move/run.ts';
 import { listMoves, showMove } from './move/show.ts';
@@ -56,6 +57,7 @@ export const COMMANDS: readonly Definition[] = [
   runMoves,
   listMoves,
   showMove,
+  doctorMoves,
   diffMove,
   switchMove,
   reverseMove,

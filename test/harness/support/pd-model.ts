@@ -96,6 +96,7 @@ export class PdModel {
   private read(path: string): unknown {
     const answers: Record<string, unknown> = {
       '/stores': { stores: STORES },
+      '/members': { members: [{ name: 'pd', client_urls: ['http://pd:2379'] }] },
       '/cluster': { id: 7 },
       '/cluster/status': {},
       '/version': { version: 'v8.5.0' },

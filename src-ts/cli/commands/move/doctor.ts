@@ -1,0 +1,143 @@
+/** `tidb-mesh move doctor`: explains moves and imports that are half-way, and the ways out. */
+import { EXIT } from '../../../errors.ts';
+import type { Commands, Diagnosis, Told, Way } from '../../../move/diagnosis.ts';
+import { examineMoves } from '../../../move/doctor.ts';
+import type { Order } from '../../../move/mesh.ts';
+import { placeOf, placeText, type Place } from '../../../move/place.ts';
+import type { EndpointOptions } from '../../../pd/endpoint.ts';
+import { overEnvoys, withEnvoys, type EnvoyOptions } from '../../envoys.ts';
+import { readConfig, withConfig } from '../../files.ts';
+import { pdCommand } from '../../pd.ts';
+import { parseName } from '../tenants/names.ts';
+import { clustersOf, withClusters, type ClustersOptions } from './options.ts';
+
+interface Options extends ClustersOptions, EnvoyOptions {
+  readonly config?: string;
+}
+
+export const doctorMoves = pdCommand<Options, [string | undefined]>({
+  name: 'move doctor',
+  summary: 'explain moves and imports that are half-way, and the ways out',
+  about: `Says for each tenant, or for one, what its move waits for: where the tenant is served now, whether its
+requests are held, whether a worker lives, and what holds the move. Then it gives the commands of both
+ways out, forward and back. It changes nothing.
+
+With --clusters, it asks the clusters that are imported. With --envoy, it asks the filters which phase
+they obey. With --config, it finds tenants that the file calls moving and PD does not, and can say
+something when PD is gone.`,
+  examples: [
+    'tidb-mesh move doctor --pd http://pd:2379',
+    [
+      'tidb-mesh move doctor alpha --clusters clusters.yaml --config mesh.yaml --pd http://pd:2379 --envoy http://pd:2379 http://tikv-0:20160',
+      'all that can be known of one tenant',
+    ],
+  ],
+  exits: {
+    [EXIT.ok]: 'no tenant is half-way, or all go on by themselves',
+    [EXIT.failed]: 'something needs you',
+  },
+  define: (command) =>
+    withEnvoys(
+      withClusters(
+        withConfig(
+          command.argument('[name]', "only this tenant's", parseName),
+          'what the filters are told; for the commands that are shown, too',
+        ),
+      ),
+    ),
+  run: async (pd, { args: [only], options, tell }) => {
+    tell('asking PD, the clusters and the filters');
+    const { config } = options;
+    const found = await overEnvoys(options, (envoys) =>
+      examineMoves(pd, {
+        endpoint: options,
+        clusters: clustersOf(options),
+        envoys,
+        ...(config === undefined ? {} : { told: toldIn(config) }),
+        ...(only === undefined ? {} : { only }),
+        commands: commandsFor(options),
+      }),
+    );
+    return {
+      value: found,
+      text: reportOf(found, only),
+      exit: found.some(({ needsYou }) => needsYou) ? EXIT.failed : EXIT.ok,
+    };
+  },
+});
+
+/** A tenant of a pluginConfig, as far as it is read here. */
+interface Entry extends Place {
+  readonly name: string;
+  readonly number: number;
+  readonly move?: Order;
+}
+
+/** The tenants that a configuration calls moving. */
+function toldIn(path: string): Told[] {
+  const { tenants = [] } = JSON.parse(readConfig(path).text) as {
+    tenants?: readonly Entry[];
+  };
+  return tenants.flatMap(({ move, ...tenant }) =>
+    move ? [{ tenant: tenant.name, place: placeText(tenant, placeOf({ ...tenant })), order: move }] : [],
+  );
+}
+
+/** As a shell reads it. */
+function quoted(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+const WAITING: readonly string[] = ['switch', 'reverse', 'complete', 'cancel'];
+
+/** Commands that reach PD as this one did. */
+function commandsFor(options: Options & EndpointOptions): Commands {
+  const { pd, cert, key, ca, serverName, config, clusters, envoy = [] } = options;
+  const flags = (all: Readonly<Record<string, string | undefined>>): string =>
+    Object.entries(all)
+      .flatMap(([name, value]) => (value === undefined ? [] : [` --${name} ${quoted(value)}`]))
+      .join('');
+  const reach = flags({ pd, cert, key, ca, 'server-name': serverName });
+  const envoys = envoy.length === 0 ? 'URL…' : envoy.map(quoted).join(' ');
+  return {
+    verb: (verb, tenant) =>
+      `tidb-mesh move ${verb} ${tenant}${WAITING.includes(verb) ? ' --wait' : ''}${reach}`,
+    run: () =>
+      `tidb-mesh move run${flags({ clusters, config: config ?? 'FILE' })} --apply COMMAND${reach} --envoy ${envoys}`,
+  };
+}
+
+const WIDTH = 10;
+
+function wayLines(name: string, { what, isOpen, commands }: Way): string[] {
+  return [
+    `  ${name.padEnd(WIDTH)} ${isOpen ? '' : 'closed: '}${what}`,
+    ...commands.map((command) => `  ${' '.repeat(WIDTH)} $ ${command}`),
+  ];
+}
+
+function linesOf(diagnosis: Diagnosis): string[] {
+  const { tenant, state, needsYou, means, served, requests, worker, holds, forward, back, failures } =
+    diagnosis;
+  const line = (name: string, text: string): string => `  ${name.padEnd(WIDTH)} ${text}`;
+  return [
+    `${tenant}: ${state}${needsYou ? ', NEEDS YOU' : ''}`,
+    line('means', means),
+    line('served', served),
+    line('requests', requests),
+    line('worker', worker),
+    ...(holds.length === 0 ? [line('held by', 'nothing')] : holds.map((one) => line('held by', one))),
+    ...wayLines('forward', forward),
+    ...wayLines('back', back),
+    ...failures.map((one) => line('not known', one)),
+  ];
+}
+
+function reportOf(found: readonly Diagnosis[], only: string | undefined): string {
+  if (found.length === 0) return only === undefined ? 'no tenant is half-way' : `${only} is not half-way`;
+  const needing = found.filter(({ needsYou }) => needsYou).length;
+  const count = found.length === 1 ? '1 tenant is half-way' : `${found.length} tenants are half-way`;
+  return [...found.flatMap((one) => [...linesOf(one), '']), `${count}, ${needing} of them need you`].join(
+    '\n',
+  );
+}

@@ -1,0 +1,462 @@
+/** What a half-way move or import means: where its tenant is served, what holds it, and the two ways out. It asks nobody (doctor.ts does). */
+import { ageText } from '../tenants/holders.ts';
+import type { Acknowledged } from './acknowledged.ts';
+import type { Oldest } from './look.ts';
+import type { Order } from './mesh.ts';
+import { placeText, type Place } from './place.ts';
+import type { MoveRecord } from './record.ts';
+import { lagText, summaryOf, type Progress } from './show.ts';
+import { alarmText, isAtHome, type Verb } from './wishes.ts';
+
+/** A cluster outside of the mesh, as it was found. */
+export interface Away {
+  readonly name: string;
+  /** Why it cannot be asked; undefined when it answers. */
+  readonly gone?: string;
+  /** Addresses of the TiDBs that are registered there. */
+  readonly tidbs: readonly string[];
+}
+
+/** What was found beside the record. */
+export interface Facts {
+  readonly away?: Away;
+  /** Stores that are not up, in words. */
+  readonly down: readonly string[];
+  readonly acknowledged?: Acknowledged;
+  /** What the configuration tells the filters. */
+  readonly told?: Order;
+  readonly oldestLock?: Oldest | null;
+  /** What could not be asked, and why. */
+  readonly failures: readonly string[];
+}
+
+/** How the commands are written that the operator is offered. */
+export interface Commands {
+  /** `tidb-mesh move VERB TENANT …`, which waits until it is done. */
+  verb(verb: Verb | 'show', tenant: string): string;
+  /** Starts a worker. */
+  run(): string;
+}
+
+/** One of the two ways out. */
+export interface Way {
+  /** False when it is closed; `what` says why. */
+  readonly isOpen: boolean;
+  readonly what: string;
+  /** To be run one after the other. */
+  readonly commands: readonly string[];
+}
+
+export interface Diagnosis {
+  readonly tenant: string;
+  /** Of the record; `lost` when only the configuration says that the tenant is being moved. */
+  readonly state: string;
+  /** It does not go on, or loses something, without an operator. */
+  readonly needsYou: boolean;
+  readonly means: string;
+  /** Where the tenant is served now. */
+  readonly served: string;
+  /** What becomes of its requests. */
+  readonly requests: string;
+  readonly worker: string;
+  /** What keeps it from going on. */
+  readonly holds: readonly string[];
+  readonly forward: Way;
+  readonly back: Way;
+  readonly failures: readonly string[];
+}
+
+/** A target that is so far behind, ms, holds a switch back. */
+const BEHIND_MS = 5000;
+const MOST_SHOWN = 5;
+
+const open = (what: string, ...commands: string[]): Way => ({ isOpen: true, what, commands });
+const closed = (what: string, ...commands: string[]): Way => ({ isOpen: false, what, commands });
+
+function listed(all: readonly string[]): string {
+  return all.slice(0, MOST_SHOWN).join(', ') + (all.length > MOST_SHOWN ? ', …' : '');
+}
+
+/** The cluster outside of the mesh that a move is from or to. */
+export function clusterOf({ from, to }: Pick<MoveRecord, 'from' | 'to'>): string | undefined {
+  return from.cluster ?? to.cluster;
+}
+
+/** True when the target is too far behind for a switch. */
+export function isBehind({ state, progress }: MoveRecord): boolean {
+  const { lagMs = 0 } = (progress ?? {}) as Progress;
+  return state === 'following' && (lagMs === null || lagMs > BEHIND_MS);
+}
+
+/** What a filter does with requests in this phase. */
+const PHASE_TEXTS: Readonly<Record<Order['phase'], string>> = {
+  prepare: 'pass, apart from bulk loads',
+  calm: 'pass, apart from bulk loads',
+  drain: 'new writes are held',
+  fence: 'writes, commits and reads as of now are held',
+  final: 'all are held, without an end',
+};
+
+function isPhase(text: string | undefined): text is Order['phase'] {
+  return text !== undefined && Object.hasOwn(PHASE_TEXTS, text);
+}
+
+function phaseText(phase: Order['phase'], until: number | undefined): string {
+  const ends = until === undefined || phase === 'prepare' || phase === 'calm';
+  return ends ? PHASE_TEXTS[phase] : `${PHASE_TEXTS[phase]}, until ${new Date(until).toISOString()}`;
+}
+
+/** Judges one move. */
+class Case {
+  private readonly tenant: string;
+  /** Where it is served, and the other side. */
+  private readonly here: string;
+  private readonly there: string;
+  private readonly isImport: boolean;
+  private readonly hasWorker: boolean;
+
+  constructor(
+    private readonly record: MoveRecord,
+    private readonly facts: Facts,
+    private readonly commands: Commands,
+    private readonly now: number,
+  ) {
+    const { tenant, from, to, worker } = record;
+    this.tenant = tenant;
+    this.here = placeText(record, from);
+    this.there = placeText(record, to);
+    this.isImport = clusterOf(record) !== undefined;
+    this.hasWorker = worker !== undefined && worker.until > now;
+  }
+
+  diagnosis(): Diagnosis {
+    const { record, facts } = this;
+    return {
+      tenant: this.tenant,
+      state: record.state,
+      needsYou: this.needsYou,
+      means: this.means,
+      served: this.served,
+      requests: this.requests,
+      worker: this.worker,
+      holds: this.holds,
+      forward: this.forward,
+      back: this.back,
+      failures: facts.failures,
+    };
+  }
+
+  private isGone({ cluster }: Place): boolean {
+    return cluster !== undefined && this.facts.away?.gone !== undefined;
+  }
+
+  /** Nothing of what was asked for can be done until it is back. */
+  private get lacksCluster(): boolean {
+    return this.facts.away?.gone !== undefined;
+  }
+
+  private get strangers(): readonly string[] {
+    const { record, facts } = this;
+    return record.to.cluster === undefined ? [] : (facts.away?.tidbs ?? []);
+  }
+
+  /** A switch waits for filters anyway. */
+  private get isDeaf(): boolean {
+    const { record, facts } = this;
+    const isResting = record.state === 'following' || record.state === 'copying';
+    return isResting && (facts.acknowledged?.missing.length ?? 0) > 0;
+  }
+
+  private get needsYou(): boolean {
+    const { alarm, problem, isPaused } = this.record;
+    const isStuck = !this.hasWorker || isPaused || alarm !== undefined || problem !== undefined;
+    return isStuck || this.lacksCluster || this.strangers.length > 0 || this.isDeaf;
+  }
+
+  private get means(): string {
+    const { record, here, there } = this;
+    const way = this.isImport ? 'is being imported' : 'is being moved';
+    switch (record.state) {
+      case 'planned':
+        return `it ${way} from ${here} to ${there}; nothing is copied yet`;
+      case 'copying':
+        return `it ${way} from ${here} to ${there}; its keys are being copied: ${summaryOf(record).progress}`;
+      case 'following':
+        return isAtHome(record)
+          ? `its keys are copied from ${here} to ${there}, and its changes are carried there; it was not switched yet, or taken back`
+          : `it was switched to ${here}; its changes are carried back to ${there}, so that the way back loses nothing`;
+      case 'switching':
+        return `a switch from ${here} to ${there} has begun, and is not decided: if it fails, the tenant stays at ${here}`;
+      case 'committing':
+        return `a switch to ${placeText(record, record.committed?.served ?? record.to)} is decided, and not all filters are known to have heard of it`;
+      case 'completing':
+        return `the move ends: ${this.end}, and the tenant stays at ${here}`;
+      case 'cancelling':
+        return `the move is given up: ${this.end}, and the tenant stays at ${here}`;
+    }
+  }
+
+  /** What the end of a move does with the other side. */
+  private get end(): string {
+    const { cluster } = this.record.to;
+    return cluster === undefined
+      ? `the keys at ${this.there} are being destroyed`
+      : `cluster ${cluster} keeps its keys, and nothing is carried there any more`;
+  }
+
+  private get served(): string {
+    const { from, to, state, committed } = this.record;
+    const place = state === 'committing' ? (committed?.served ?? to) : from;
+    const where = placeText(this.record, place);
+    if (this.isGone(place)) return `nowhere: ${where} does not answer`;
+    if (place.cluster !== undefined) return `at ${where}, by its own TiDBs; the mesh serves nothing of it`;
+    return state === 'committing' ? `at ${where}, by each filter that has heard of it` : `at ${where}`;
+  }
+
+  private get requests(): string {
+    const { state, from, to, alarm, committed } = this.record;
+    if (state === 'committing') {
+      const place = committed?.served ?? to;
+      const others = from.cluster === undefined ? 'held' : 'refused';
+      return place.cluster === undefined
+        ? `pass where the filter has heard of the switch, and are ${others} where it has not`
+        : "none pass: start the cluster's TiDBs when all filters have heard of it";
+    }
+    if (from.cluster !== undefined) {
+      if (this.isGone(from)) return 'none pass, neither at the cluster nor in the mesh';
+      return state === 'switching'
+        ? 'none pass: its TiDBs are stopped, and the mesh serves it after the switch'
+        : 'pass at the cluster, where no filter stands in front of them';
+    }
+    if (alarm?.isStopped) return `all are held until an operator goes on: move resume ${this.tenant}`;
+    const { acknowledged, told } = this.facts;
+    const { serial } = this.record;
+    if (isPhase(acknowledged?.phase))
+      return phaseText(acknowledged.phase, told?.serial === serial ? told.until : undefined);
+    if (told?.serial === serial) return phaseText(told.phase, told.until);
+    if (state !== 'switching') return PHASE_TEXTS.prepare;
+    return 'writes may be held: the record does not say in which phase the filters are; --envoy asks them';
+  }
+
+  private get worker(): string {
+    const { worker } = this.record;
+    if (worker === undefined) return 'none works on it';
+    if (this.hasWorker) return `${worker.id} works on it`;
+    return `none works on it; ${worker.id} was the last one, ${ageText(worker.until, this.now)} ago`;
+  }
+
+  private get holds(): readonly string[] {
+    const { record, facts } = this;
+    const { alarm, problem, isPaused, progress, wish } = record;
+    const { trouble, lagMs } = (progress ?? {}) as Progress;
+    const { away, acknowledged, oldestLock } = facts;
+    const gone = away?.gone === undefined ? [] : [`cluster ${away.name} does not answer: ${away.gone}`];
+    const strangers =
+      this.strangers.length === 0
+        ? []
+        : [
+            `TiDBs run at ${this.there}, where the tenant is not served: ${listed(this.strangers)}. Stop them: what they write is lost`,
+          ];
+    return [
+      ...gone,
+      ...facts.down,
+      ...strangers,
+      ...(alarm ? [`alarm: ${alarmText(record, alarm)}`] : []),
+      ...(this.hasWorker ? [] : ['no worker']),
+      ...(isPaused ? ['it is paused, and garbage collection keeps old versions meanwhile'] : []),
+      ...(problem === undefined ? [] : [`the last step has failed: ${problem}`]),
+      ...(trouble === undefined ? [] : [`a change feed is tried again: ${trouble}`]),
+      ...(isBehind(record) ? [`the target is ${lagText(lagMs)}`] : []),
+      ...(isBehind(record) && oldestLock ? [lockText(oldestLock)] : []),
+      ...(acknowledged?.missing ?? []).map(({ vm, why }) => `filter ${vm} ${why}`),
+      ...(wish === undefined ? [] : [`an operator has asked: ${wish}`]),
+    ];
+  }
+
+  /** What must be done first, on either way. */
+  private get first(): readonly string[] {
+    const { commands, tenant } = this;
+    const { alarm, isPaused } = this.record;
+    return [
+      ...(this.hasWorker ? [] : [commands.run()]),
+      ...(alarm ? [commands.verb('show', tenant)] : []),
+      ...(alarm || isPaused ? [commands.verb('resume', tenant)] : []),
+    ];
+  }
+
+  private verbs(...verbs: Verb[]): string[] {
+    return verbs.map((verb) => this.commands.verb(verb, this.tenant));
+  }
+
+  private get forward(): Way {
+    const { record, here, there, first } = this;
+    const { state, from, to } = record;
+    const stop = from.cluster === undefined ? '' : `stop the TiDBs of ${here}; then `;
+    switch (state) {
+      case 'planned':
+      case 'copying':
+        if (this.isGone(from))
+          return closed(`${here} must answer first: what is not copied yet is only there`, ...first);
+        return open(
+          `wait until it is followed; ${stop}switch it to ${there}`,
+          ...first,
+          ...this.verbs('switch'),
+        );
+      case 'following':
+        if (this.isGone(from))
+          return closed(
+            `${here} must answer first. No command serves a copy that may lack the last commits`,
+            ...first,
+          );
+        if (!isAtHome(record))
+          return open(
+            `stay at ${here}, and end the move; ${this.isImport ? `${there} keeps its keys` : `the keys at ${there} are destroyed`}`,
+            ...first,
+            ...this.verbs('complete'),
+          );
+        return open(`${stop}switch it to ${there}`, ...first, ...this.verbs('switch'));
+      case 'switching': {
+        const again = isAtHome(record) ? 'switch' : 'reverse';
+        const why = `a worker ends the switch, or goes back to ${here} by itself; if it has gone back, ask again`;
+        if (this.lacksCluster) return closed(`${clusterText(this.facts)} must answer first`, ...first);
+        return open(why, ...first, ...this.verbs(again));
+      }
+      case 'committing': {
+        const served = record.committed?.served ?? to;
+        if (this.isGone(served))
+          return closed(
+            `${placeText(record, served)} must answer first: the tenant belongs there by the record, and nobody else may serve it`,
+            ...first,
+          );
+        return open(
+          'bring the newest configuration to every Envoy; a worker waits for all of them',
+          ...first,
+        );
+      }
+      case 'completing':
+        return open('a worker ends it by itself', ...first);
+      case 'cancelling':
+        return closed('it was given up; begin again when it has ended', ...first);
+    }
+  }
+
+  private get back(): Way {
+    const { record, here, there, first } = this;
+    switch (record.state) {
+      case 'planned':
+      case 'copying':
+      case 'following':
+        return isAtHome(record) ? this.giveUp : this.reverse;
+      case 'switching':
+        return open(
+          isAtHome(record)
+            ? `give the move up: the switch ends, and the tenant stays at ${here}`
+            : `a worker goes back to ${here} by itself when the switch fails; then end the move there`,
+          ...first,
+          ...this.verbs(isAtHome(record) ? 'cancel' : 'complete'),
+        );
+      case 'committing':
+        if (this.lacksCluster) return closed(`${clusterText(this.facts)} must answer first`, ...first);
+        return open(
+          'wait until the switch has ended, since some Envoy may serve the new place already; then go back',
+          ...first,
+          ...this.verbs(isAtHome(record) ? 'reverse' : 'switch'),
+        );
+      case 'completing':
+        return closed(
+          this.isImport
+            ? `${there} lacks what is written in the mesh from now on`
+            : `the keys at ${there} are being destroyed; to go there again, begin a new move when it has ended`,
+        );
+      case 'cancelling':
+        return open(`a worker ends it by itself; the tenant stays at ${here}`, ...first);
+    }
+  }
+
+  private get giveUp(): Way {
+    const { record, here, there, first } = this;
+    const last =
+      this.isGone(record.from) && record.state === 'following'
+        ? `. If ${here} does not come back, this copy is the last one: think before you destroy it`
+        : '';
+    return open(
+      `give it up: the copy at ${there} is destroyed, and the tenant stays at ${here}${last}`,
+      ...first,
+      ...this.verbs('cancel'),
+    );
+  }
+
+  private get reverse(): Way {
+    const { here, there, first } = this;
+    if (this.isGone(this.record.to))
+      return closed(
+        `${there} must answer first; the tenant works on at ${here}, and what it writes is carried back later`,
+        ...first,
+      );
+    const then = this.isImport ? `; then start the TiDBs of ${there}` : '';
+    return open(
+      `take it back to ${there} with all that was written since${then}; then give the move up`,
+      ...first,
+      ...this.verbs('reverse', 'cancel'),
+    );
+  }
+}
+
+/** Where only the configuration says that a tenant is being moved. */
+export interface Told {
+  readonly tenant: string;
+  readonly place: string;
+  readonly order: Order;
+}
+
+/** What can be said of a move whose record is not there: PD does not answer, or does not have it. */
+export function withoutRecord({ tenant, place, order }: Told, gone?: string): Diagnosis {
+  const means = `the configuration says that it is being moved (serial ${order.serial}, phase ${order.phase}), and `;
+  const common = {
+    tenant,
+    needsYou: true,
+    requests:
+      gone === undefined ? phaseText(order.phase, order.until) : 'none are answered while PD does not answer',
+    worker: 'not known',
+    failures: [],
+  };
+  if (gone !== undefined)
+    return {
+      ...common,
+      state: 'unknown',
+      means: `${means}PD, which has the record, does not answer`,
+      served: `nowhere; ${place} by the configuration`,
+      holds: [`the storage layer does not answer: ${gone}`],
+      forward: closed(
+        'PD must answer first. The record is in its etcd, and a worker goes on from it when PD is back',
+      ),
+      back: closed(
+        'PD must answer first. If its data is lost, the tenant is lost with it: restore both from a backup',
+      ),
+    };
+  return {
+    ...common,
+    state: 'lost',
+    means: `${means}PD has no record of it: the file is older than the end of the move, or PD's etcd was restored`,
+    served: `at ${place}, by the configuration`,
+    holds: ['no record: no worker goes on with it'],
+    forward: open(
+      `see that the tenant's keys are at ${place}; if so, remove \`move\` from its entry in the file, and bring the file to the Envoys`,
+    ),
+    back: closed('nothing says where it came from'),
+  };
+}
+
+function clusterText({ away }: Facts): string {
+  return `cluster ${away?.name ?? ''}`;
+}
+
+function lockText({ table, tableId, ageMs, isPessimistic }: Oldest): string {
+  const where = tableId === undefined ? "TiDB's own keys" : `table ${table ?? tableId}`;
+  return `the oldest lock: ${where}, ${isPessimistic ? 'of an open transaction' : 'being committed'} for ${ageText(Date.now() - ageMs)}`;
+}
+
+/** Judges a move by its record and what was found beside it. */
+export function diagnose(record: MoveRecord, facts: Facts, commands: Commands, now = Date.now()): Diagnosis {
+  return new Case(record, facts, commands, now).diagnosis();
+}

@@ -1,0 +1,330 @@
+/** What `move doctor` says of every half-way state. On real servers it is in test/move/import.test.ts. */
+import { describe, expect, test } from '@jest/globals';
+import {
+  diagnose,
+  withoutRecord,
+  type Commands,
+  type Diagnosis,
+  type Facts,
+} from '../../src-ts/move/diagnosis.ts';
+import { examineMoves } from '../../src-ts/move/doctor.ts';
+import { save, type MoveRecord, type State } from '../../src-ts/move/record.ts';
+import { objection, type Verb } from '../../src-ts/move/wishes.ts';
+import { CommandError } from '../../src-ts/errors.ts';
+import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { EtcdModel } from '../harness/support/etcd-model.ts';
+
+const NOW = 1_800_000_000_000;
+const LIVES = { id: 'host:1', until: NOW + 4000 };
+const DEAD = { id: 'host:1', until: NOW - 30_000 };
+const SHOP = { cluster: 'shop' };
+
+const record = (fields: Partial<MoveRecord> = {}): MoveRecord => ({
+  tenant: 'alpha',
+  number: 1,
+  serial: 7,
+  state: 'following',
+  from: {},
+  to: { keyNumber: 5 },
+  switches: 0,
+  history: [],
+  isPaused: false,
+  throttle: {},
+  createdAt: 1,
+  worker: LIVES,
+  ...fields,
+});
+
+const facts = (fields: Partial<Facts> = {}): Facts => ({ down: [], failures: [], ...fields });
+const commands: Commands = { verb: (verb, tenant) => `${verb} ${tenant}`, run: () => 'run' };
+const of = (fields: Partial<MoveRecord>, found: Partial<Facts> = {}): Diagnosis =>
+  diagnose(record(fields), facts(found), commands, NOW);
+const GONE = { away: { name: 'shop', gone: 'no answer from pd.shop:2379', tidbs: [] } };
+const decided = (served: MoveRecord['from']): Partial<MoveRecord> => ({
+  state: 'committing',
+  committed: { served, fence: '1', writesHeldSince: 1, allHeldSince: 1 },
+});
+
+describe('each state of a move', () => {
+  const AWAY = { from: { keyNumber: 5 }, to: {}, switches: 1 };
+  test.each<[string, Partial<MoveRecord>, string, string, string, string[], string[]]>([
+    [
+      'planned',
+      { state: 'planned' },
+      'it is being moved from number 1 to number 5; nothing is copied yet',
+      'at number 1',
+      'pass, apart from bulk loads',
+      ['switch alpha'],
+      ['cancel alpha'],
+    ],
+    [
+      'copying',
+      { state: 'copying', progress: { copied: { bytes: 1, keys: 9, ofBytes: 2 } } },
+      'it is being moved from number 1 to number 5; its keys are being copied: 0.0 MiB, 9 keys (50 %)',
+      'at number 1',
+      'pass, apart from bulk loads',
+      ['switch alpha'],
+      ['cancel alpha'],
+    ],
+    [
+      'followed, not switched',
+      {},
+      'its keys are copied from number 1 to number 5, and its changes are carried there; it was not switched yet, or taken back',
+      'at number 1',
+      'pass, apart from bulk loads',
+      ['switch alpha'],
+      ['cancel alpha'],
+    ],
+    [
+      'followed, switched',
+      AWAY,
+      'it was switched to number 5; its changes are carried back to number 1, so that the way back loses nothing',
+      'at number 5',
+      'pass, apart from bulk loads',
+      ['complete alpha'],
+      ['reverse alpha', 'cancel alpha'],
+    ],
+    [
+      'switching',
+      { state: 'switching' },
+      'a switch from number 1 to number 5 has begun, and is not decided: if it fails, the tenant stays at number 1',
+      'at number 1',
+      'writes may be held: the record does not say in which phase the filters are; --envoy asks them',
+      ['switch alpha'],
+      ['cancel alpha'],
+    ],
+    [
+      'switching back',
+      { ...AWAY, state: 'switching' },
+      'a switch from number 5 to number 1 has begun, and is not decided: if it fails, the tenant stays at number 5',
+      'at number 5',
+      'writes may be held: the record does not say in which phase the filters are; --envoy asks them',
+      ['reverse alpha'],
+      ['complete alpha'],
+    ],
+    [
+      'decided',
+      decided({ keyNumber: 5 }),
+      'a switch to number 5 is decided, and not all filters are known to have heard of it',
+      'at number 5, by each filter that has heard of it',
+      'pass where the filter has heard of the switch, and are held where it has not',
+      [],
+      ['reverse alpha'],
+    ],
+    [
+      'completing',
+      { ...AWAY, state: 'completing' },
+      'the move ends: the keys at number 1 are being destroyed, and the tenant stays at number 5',
+      'at number 5',
+      'pass, apart from bulk loads',
+      [],
+      [],
+    ],
+    [
+      'cancelling',
+      { state: 'cancelling' },
+      'the move is given up: the keys at number 5 are being destroyed, and the tenant stays at number 1',
+      'at number 1',
+      'pass, apart from bulk loads',
+      [],
+      [],
+    ],
+  ])('%s', (_, fields, means, served, requests, forward, back) => {
+    const found = of(fields);
+    expect(found).toMatchObject({ means, served, requests, needsYou: false, holds: [] });
+    expect([found.forward.commands, found.back.commands]).toEqual([forward, back]);
+    // Without a worker, both ways begin with one.
+    const alone = of({ ...fields, worker: DEAD });
+    expect(alone).toMatchObject({
+      needsYou: true,
+      holds: ['no worker'],
+      worker: 'none works on it; host:1 was the last one, 30 s ago',
+    });
+    for (const [way, more] of [
+      [alone.forward, forward],
+      [alone.back, back],
+    ] as const)
+      if (way.isOpen) expect(way.commands).toEqual(['run', ...more]);
+  });
+
+  test('what is offered first is not refused', () => {
+    for (const state of ['following', 'completing', 'cancelling'] as const)
+      for (const switches of [0, 1]) {
+        const now = record({ state, switches });
+        const { forward, back } = diagnose(now, facts(), commands, NOW);
+        for (const {
+          isOpen,
+          commands: [first],
+        } of [forward, back])
+          if (isOpen && first) expect(objection(now, first.split(' ')[0] as Verb)).toBeUndefined();
+      }
+  });
+
+  test('phases of a switch are those that the filters tell, or the configuration', () => {
+    const state: State = 'switching';
+    const acknowledged = { serial: 7, phase: 'final', vms: 2, missing: [] };
+    const told = { serial: 7, phase: 'drain', until: NOW } as const;
+    expect(of({ state }, { acknowledged }).requests).toBe('all are held, without an end');
+    expect(of({ state }, { told }).requests).toBe('new writes are held, until 2027-01-15T08:00:00.000Z');
+    // Of another step.
+    expect(of({ state }, { told: { ...told, serial: 6 } }).requests).toContain('may be held');
+  });
+
+  test('all that holds a move is named', () => {
+    const alarm = { at: 1, place: { keyNumber: 5 }, commits: [], count: 3, isStopped: true };
+    const missing = [{ vm: 'pd:2379 (VM 1)', why: 'knows nothing of the move' }];
+    const found = of(
+      {
+        alarm,
+        problem: 'the switch was not done',
+        isPaused: true,
+        progress: { lagMs: 60_000, trouble: 'notLeader' },
+      },
+      {
+        down: ['store 4 (tikv-4:20160) is Down'],
+        acknowledged: { serial: 7, phase: 'final', vms: 2, missing },
+        oldestLock: { startTs: '1', ageMs: 90_000, tableId: '7', table: 'bank.log', isPessimistic: true },
+      },
+    );
+    expect(found.needsYou).toBe(true);
+    expect(found.requests).toBe('all are held until an operator goes on: move resume alpha');
+    expect(found.holds).toEqual([
+      'store 4 (tikv-4:20160) is Down',
+      expect.stringContaining('alarm: 3 commits at number 5'),
+      'it is paused, and garbage collection keeps old versions meanwhile',
+      'the last step has failed: the switch was not done',
+      'a change feed is tried again: notLeader',
+      'the target is 60.0 s behind',
+      'the oldest lock: table bank.log, of an open transaction for 90 s',
+      'filter pd:2379 (VM 1) knows nothing of the move',
+    ]);
+    expect(found.forward.commands).toEqual(['show alpha', 'resume alpha', 'switch alpha']);
+  });
+});
+
+describe('an import', () => {
+  const HERE: Partial<MoveRecord> = { from: SHOP, to: {} };
+  const SWITCHED: Partial<MoveRecord> = { from: {}, to: SHOP, switches: 1 };
+  const shop = (tidbs: string[] = []): Partial<Facts> => ({ away: { name: 'shop', tidbs } });
+
+  test('is served by its own TiDBs until the switch, which stops them', () => {
+    const found = of(HERE, shop(['10.0.0.7:4000']));
+    expect(found).toMatchObject({
+      needsYou: false,
+      served: 'at cluster shop, by its own TiDBs; the mesh serves nothing of it',
+      requests: 'pass at the cluster, where no filter stands in front of them',
+      forward: { what: 'stop the TiDBs of cluster shop; then switch it to number 1' },
+    });
+    expect(of({ ...HERE, state: 'switching' }, shop()).requests).toContain(
+      'none pass: its TiDBs are stopped',
+    );
+  });
+
+  test('a decided switch is heard of by one filter after the other', () => {
+    expect(of({ ...HERE, ...decided({}) }, shop()).requests).toBe(
+      'pass where the filter has heard of the switch, and are refused where it has not',
+    );
+    expect(of({ ...SWITCHED, ...decided(SHOP) }, shop()).requests).toBe(
+      "none pass: start the cluster's TiDBs when all filters have heard of it",
+    );
+  });
+
+  test('TiDBs that run at the cluster after the switch need you', () => {
+    const found = of(SWITCHED, shop(['10.0.0.7:4000']));
+    expect(found.needsYou).toBe(true);
+    expect(found.holds).toEqual([
+      'TiDBs run at cluster shop, where the tenant is not served: 10.0.0.7:4000. Stop them: what they write is lost',
+    ]);
+    expect(found.forward.what).toBe('stay at number 1, and end the move; cluster shop keeps its keys');
+  });
+
+  test.each<[string, Partial<MoveRecord>, string, boolean, boolean]>([
+    ['copying', { ...HERE, state: 'copying' }, 'nowhere: cluster shop does not answer', false, true],
+    ['followed', HERE, 'nowhere: cluster shop does not answer', false, true],
+    ['switching', { ...HERE, state: 'switching' }, 'nowhere: cluster shop does not answer', false, true],
+    [
+      'decided for the mesh',
+      { ...HERE, ...decided({}) },
+      'at number 1, by each filter that has heard of it',
+      true,
+      false,
+    ],
+    ['switched', SWITCHED, 'at number 1', true, false],
+    [
+      'decided for the cluster',
+      { ...SWITCHED, ...decided(SHOP) },
+      'nowhere: cluster shop does not answer',
+      false,
+      false,
+    ],
+  ])('when the cluster is gone: %s', (_, fields, served, isForward, isBack) => {
+    const found = of(fields, GONE);
+    expect(found).toMatchObject({
+      needsYou: true,
+      served,
+      forward: { isOpen: isForward },
+      back: { isOpen: isBack },
+    });
+    expect(found.holds).toContain('cluster shop does not answer: no answer from pd.shop:2379');
+  });
+
+  test('the last copy is not destroyed without a word', () => {
+    expect(of(HERE, GONE).back.what).toContain('this copy is the last one: think before you destroy it');
+    expect(of(HERE, shop()).back.what).not.toContain('the last one');
+  });
+});
+
+describe('without a record', () => {
+  const order = { serial: 9, phase: 'final' } as const;
+  const told = { tenant: 'alpha', place: 'number 5', order };
+
+  test('the configuration says what is held', () => {
+    expect(withoutRecord(told)).toMatchObject({
+      state: 'lost',
+      needsYou: true,
+      served: 'at number 5, by the configuration',
+      requests: 'all are held, without an end',
+      forward: { isOpen: true },
+      back: { isOpen: false },
+    });
+  });
+
+  const options = { endpoint: { pd: 'http://127.0.0.1:9' }, clusters: new Map(), envoys: [], commands };
+
+  test('a storage layer that is gone is said plainly, with the tenants that are half-way', async () => {
+    const error = new CommandError('UNREACHABLE', 'no answer from pd:2379', '');
+    const pd = { grpc: async () => Promise.reject(error) } as unknown as Endpoint;
+    await expect(examineMoves(pd, options)).rejects.toBe(error);
+    const [found] = await examineMoves(pd, { ...options, told: [told] });
+    expect(found).toMatchObject({
+      state: 'unknown',
+      needsYou: true,
+      served: 'nowhere; number 5 by the configuration',
+      holds: ['the storage layer does not answer: no answer from pd:2379'],
+      forward: { isOpen: false },
+      back: { isOpen: false },
+    });
+  });
+
+  test('records and what only the configuration knows come together, or for one tenant', async () => {
+    const stores = { stores: [{ store: { id: 4, address: 'tikv-4:20160', state_name: 'Down' } }] };
+    const etcd = new EtcdModel({ '/stores': stores });
+    await save(etcd.endpoint, {
+      record: record({ tenant: 'beta', from: SHOP, to: {}, worker: { ...DEAD, until: 1 } }),
+      revision: 0n,
+    });
+    const found = await examineMoves(etcd.endpoint, { ...options, told: [told] });
+    expect(found.map(({ tenant, state }) => [tenant, state])).toEqual([
+      ['alpha', 'lost'],
+      ['beta', 'following'],
+    ]);
+    expect(found[1]!.holds).toEqual([
+      expect.stringContaining('cluster shop does not answer: cluster shop is not known; give the file'),
+      'store 4 (tikv-4:20160) is Down',
+      'no worker',
+    ]);
+    await expect(examineMoves(etcd.endpoint, { ...options, told: [told], only: 'gamma' })).resolves.toEqual(
+      [],
+    );
+  });
+});

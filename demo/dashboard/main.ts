@@ -103,7 +103,7 @@ try {
   const prometheus = await startPrometheus(
     mesh.run,
     { filter: mesh.admin },
-    stringify({ groups: ruleGroups(alerts()) }),
+    stringify({ groups: ruleGroups(alerts({ namespace: 'storage', cluster: 'storage-layer' })) }),
   );
   await live(mesh, SECONDS);
   const charts: [Panel, Chart][] = [];

@@ -36,18 +36,54 @@ export const RECORDINGS: readonly Recording[] = [
 /** The bytes that one VM may hold where the pluginConfig does not say (`limits.heldBytesPerVM`). */
 const HELD_BYTES_PER_VM = 256 * 1024 * 1024;
 
-/** @param heldBytesPerVm the limit in the pluginConfig, if it has one */
-export function alerts(heldBytesPerVm = HELD_BYTES_PER_VM): Alert[] {
+/** The storage layer that the alerts watch. */
+export interface Watched {
+  readonly namespace: string;
+  readonly cluster: string;
+  /** The limit in the pluginConfig, if it has one. */
+  readonly heldBytesPerVM?: number | undefined;
+}
+
+/** The name of the PodMonitor of a component, by which Prometheus calls its series: `job` is namespace and name. */
+export const monitorName = (component: string): string => `tidb-mesh-${component}`;
+
+export function alerts({ namespace, cluster, heldBytesPerVM = HELD_BYTES_PER_VM }: Watched): Alert[] {
+  const live = (component: string): string =>
+    `envoy_server_live{job="${namespace}/${monitorName(component)}"}`;
+  // TiDB Operator 1 names them by StatefulSets, 2 by PodName in pkg/apiutil/core/v1alpha1: group, component, suffix.
+  const pods = `namespace="${namespace}",pod=~"${cluster}-(pd|tikv)-.+"`;
+  const sidecars = ['container', 'init_container']
+    .map((kind) => `kube_pod_${kind}_info{namespace="${namespace}",container="istio-proxy"}`)
+    .join(' or ');
   return [
     {
       name: 'TidbMeshFilterNotLoaded',
-      // Envoy answers, and has no metric of the filter.
-      expr: 'envoy_server_live == 1 unless on (instance) tidbmesh_streams_total',
+      // Envoy answers, and has no metric of the filter. Other sidecars of the mesh have none either.
+      expr: `envoy_server_live{job=~"${namespace}/${monitorName('(pd|tikv)')}"} == 1 unless on (instance) tidbmesh_streams_total`,
       for: '2m',
       severity: 'critical',
       summary: 'The filter does not run in {{ $labels.instance }}.',
       description:
         'If its log names a pluginConfig that is refused or an image that cannot be fetched, no tenant is served there. If the listener has no filter at all, every caller with a certificate reaches the store: apply the manifests at once.',
+    },
+    {
+      name: 'TidbMeshSidecarMissing',
+      expr: `kube_pod_status_phase{${pods},phase="Running"} == 1 unless on (namespace, pod) (${sidecars})`,
+      for: '2m',
+      severity: 'critical',
+      summary: '{{ $labels.pod }} runs without a sidecar.',
+      description:
+        'Nothing filters its ports, and nothing asks callers for a certificate: every pod of the Kubernetes cluster reaches the store. See that the namespace has the label istio-injection=enabled, and delete the pod, so that it starts anew with a sidecar.',
+    },
+    {
+      name: 'TidbMeshNotScraped',
+      // Where a sidecar is not injected, there is no series at all.
+      expr: `absent(${live('pd')}) or absent(${live('tikv')})`,
+      for: '5m',
+      severity: 'critical',
+      summary: 'Prometheus gets no metrics of {{ $labels.job }}.',
+      description:
+        'No other alert about these Envoys can fire. Either Prometheus does not scrape them, or their pods run without a sidecar: then every pod reaches the store.',
     },
     {
       name: 'TidbMeshConfigurationRefused',
@@ -96,7 +132,7 @@ export function alerts(heldBytesPerVm = HELD_BYTES_PER_VM): Alert[] {
     },
     {
       name: 'TidbMeshHeldBytes',
-      expr: `tidbmesh_held_bytes > ${Math.floor(0.8 * heldBytesPerVm)}`,
+      expr: `tidbmesh_held_bytes > ${Math.floor(0.8 * heldBytesPerVM)}`,
       for: '5m',
       severity: 'warning',
       summary: '{{ $labels.instance }} holds {{ $value | humanize1024 }}B of messages.',

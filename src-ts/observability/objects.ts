@@ -3,7 +3,7 @@ import type { MeshFile } from '../manifests/mesh-file.ts';
 import { clusterLabel } from '../manifests/operator.ts';
 import { FILTERED_PORTS, labelsOf, type KubeObject } from '../manifests/storage.ts';
 import { telemetryApi } from '../manifests/target.ts';
-import { alerts, RECORDINGS, type Alert } from './alerts.ts';
+import { alerts, monitorName, RECORDINGS, type Alert } from './alerts.ts';
 import { dashboard } from './dashboard.ts';
 
 const MONITORING = 'monitoring.coreos.com/v1';
@@ -32,7 +32,7 @@ export function rulesObject({ storage, pluginConfig }: MeshFile): KubeObject {
     apiVersion: MONITORING,
     kind: 'PrometheusRule',
     metadata: { namespace: storage.namespace, name: 'tidb-mesh' },
-    spec: { groups: ruleGroups(alerts(pluginConfig.limits?.heldBytesPerVM)) },
+    spec: { groups: ruleGroups(alerts({ ...storage, heldBytesPerVM: pluginConfig.limits?.heldBytesPerVM })) },
   };
 }
 
@@ -42,7 +42,7 @@ export function monitors(mesh: MeshFile): KubeObject[] {
   return FILTERED_PORTS.map(({ component }) => ({
     apiVersion: MONITORING,
     kind: 'PodMonitor',
-    metadata: { namespace: storage.namespace, name: `tidb-mesh-${component}` },
+    metadata: { namespace: storage.namespace, name: monitorName(component) },
     spec: {
       selector: { matchLabels: labelsOf(mesh, component) },
       podMetricsEndpoints: [{ port: 'http-envoy-prom', path: '/stats/prometheus', interval: '15s' }],

@@ -34,10 +34,13 @@ const BATCH = '/tikvpb.Tikv/BatchCommands';
 const rules = (of: readonly Alert[]): string =>
   stringify({ groups: ruleGroups(of) }, { lineWidth: 0, aliasDuplicateObjects: false });
 
+const STORAGE = { namespace: 'storage', cluster: 'storage-layer' };
+const ALERTS = alerts(STORAGE);
+
 /** Every query, by what asks it. */
 const QUERIES: readonly [string, string][] = [
   ...RECORDINGS.map(({ record, expr }): [string, string] => [record, expr]),
-  ...alerts().map(({ name, expr }): [string, string] => [name, expr]),
+  ...ALERTS.map(({ name, expr }): [string, string] => [name, expr]),
   ...ROWS.flatMap(({ panels }) => panels.map(({ title, expr }): [string, string] => [title, expr])),
 ];
 
@@ -63,14 +66,36 @@ const CONFIG_FAIL = 'envoy_extension_config_discovery_http_filter_tidb_mesh_conf
 const RELOADS = 'envoy_wasm_tidb_mesh_vm_reload{instance="a"}';
 const FAILURES = 'envoy_wasm_tidb_mesh_vm_reload_failure{instance="a"}';
 
+/** Envoys in front of PD and TiKV, and another sidecar of the mesh. */
+const LIVE = {
+  pd: 'envoy_server_live{instance="a",job="storage/tidb-mesh-pd"}',
+  tikv: 'envoy_server_live{instance="b",job="storage/tidb-mesh-tikv"}',
+  other: 'envoy_server_live{instance="c",job="shop/sidecars"}',
+};
+const RUNNING = 'kube_pod_status_phase{namespace="storage",pod="storage-layer-pd-0",phase="Running"}';
+const RUNNING_ALONE = 'kube_pod_status_phase{namespace="storage",pod="backup-1",phase="Running"}';
+const SIDECAR =
+  'kube_pod_init_container_info{namespace="storage",pod="storage-layer-pd-0",container="istio-proxy"}';
+
 /** From the tenth minute on. */
 const CAUSES: Readonly<Record<string, Cause>> = {
   TidbMeshFilterNotLoaded: {
     series: {
-      'envoy_server_live{instance="a"}': '1x40',
+      [LIVE.pd]: '1x40',
+      [LIVE.other]: '1x40',
       'tidbmesh_streams_total{instance="a"}': '5x9 stale _x30',
     },
-    healthy: { 'envoy_server_live{instance="a"}': '1x40', 'tidbmesh_streams_total{instance="a"}': '5x40' },
+    healthy: { [LIVE.pd]: '1x40', [LIVE.other]: '1x40', 'tidbmesh_streams_total{instance="a"}': '5x40' },
+  },
+  TidbMeshSidecarMissing: {
+    series: { [RUNNING]: '1x40', [SIDECAR]: '1x9 stale _x30' },
+    other: { [RUNNING]: '0x9 1x30', [RUNNING_ALONE]: '1x40' },
+    healthy: { [RUNNING]: '1x40', [SIDECAR]: '1x40', [RUNNING_ALONE]: '1x40' },
+  },
+  TidbMeshNotScraped: {
+    series: { [LIVE.pd]: '1x9 stale _x30', [LIVE.tikv]: '1x40' },
+    other: { [LIVE.pd]: '1x40', [LIVE.tikv]: '1x9 stale _x30' },
+    healthy: { [LIVE.pd]: '1x40', [LIVE.tikv]: '1x40' },
   },
   TidbMeshConfigurationRefused: {
     series: { [CONFIG_FAIL]: '0x9 1x30' },
@@ -125,19 +150,15 @@ describe('promtool', () => {
 
   test('takes the rules', async () => {
     const file = join(mesh.run.data, 'checked.yaml');
-    await writeFile(file, rules(alerts()));
+    await writeFile(file, rules(ALERTS));
     expect(await promtool('check', 'rules', file)).toMatch(/SUCCESS: \d+ rules found/);
   });
 
   test('each alert fires when its cause has lasted, not sooner, and not without', async () => {
-    expect(Object.keys(CAUSES).sort()).toEqual(
-      alerts()
-        .map(({ name }) => name)
-        .sort(),
-    );
+    expect(Object.keys(CAUSES).sort()).toEqual(ALERTS.map(({ name }) => name).sort());
     const inputs = (series: Cause['series']): object[] =>
       Object.entries(series).map(([name, values]) => ({ series: name, values }));
-    const tests = alerts().flatMap(({ name, for: lasting }) => {
+    const tests = ALERTS.flatMap(({ name, for: lasting }) => {
       const { series, other, healthy } = CAUSES[name]!;
       const quiet = [600, 1140, 1800].map((seconds) => fires(name, seconds));
       const sooner = lasting === '0s' ? [] : [fires(name, name === 'TidbMeshGcHeldBack' ? 540 : 660)];
@@ -152,7 +173,7 @@ describe('promtool', () => {
       ];
     });
     const [ruleFile, file] = [join(mesh.run.data, 'judged.yaml'), join(mesh.run.data, 'tests.yaml')];
-    await writeFile(ruleFile, rules(alerts()));
+    await writeFile(ruleFile, rules(ALERTS));
     await writeFile(file, stringify({ rule_files: [ruleFile], evaluation_interval: '1m', tests }));
     expect(await promtool('test', 'rules', file)).toMatch(/SUCCESS/);
   });
@@ -160,7 +181,8 @@ describe('promtool', () => {
 
 beforeAll(async () => {
   mesh = await startMesh({ limits: LIMITS, pd: { cluster: 'nowhere' } }, true);
-  const shortened = alerts(LIMITS.heldBytesPerVM).map((alert) => ({ ...alert, for: '0s' }));
+  const { heldBytesPerVM } = LIMITS;
+  const shortened = alerts({ ...STORAGE, heldBytesPerVM }).map((alert) => ({ ...alert, for: '0s' }));
   prometheus = await startPrometheus(
     mesh.run,
     { filter: mesh.admin, bare: await startBare(mesh) },
@@ -292,7 +314,7 @@ describe('five tenants: who floods, who is refused, who waits for locks, who hol
   let watched: Prometheus;
   beforeAll(async () => {
     five = await startMesh({ tenants: FIVE, observability: { latency: true } });
-    watched = await startPrometheus(five.run, { filter: five.admin }, rules(alerts()));
+    watched = await startPrometheus(five.run, { filter: five.admin }, rules(ALERTS));
     await live(five, 10);
   }, PATIENCE);
   afterAll(() => five?.stop());

@@ -293,7 +293,7 @@ test("alerts and dashboard ask for metrics of Envoy that Istio shows, or the sto
     'wasm',
     ...SHOWN_PREFIXES,
   ];
-  const asked = JSON.stringify([alerts().map(({ expr }) => expr), dashboard()]);
+  const asked = JSON.stringify([alerts(MESH.storage).map(({ expr }) => expr), dashboard()]);
   const names = [...new Set([...asked.matchAll(/\benvoy_(\w+)/g)].map(([, name]) => name!))];
   expect(names.length).toBeGreaterThan(3);
   expect(names.filter((name) => !shown.some((prefix) => name.startsWith(prefix)))).toEqual([]);

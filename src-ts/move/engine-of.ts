@@ -70,15 +70,6 @@ function followingOf(follower: Follower): Following {
   };
 }
 
-/** Of a target that is not watched: it has seen all. */
-const NO_FEED: Feed = {
-  resolvedTs: (1n << 64n) - 1n,
-  checkpoint: undefined,
-  trouble: undefined,
-  failed: new Promise<never>(() => undefined),
-  stop: async () => undefined,
-};
-
 /** The earliest checkpoint. */
 function oldest(states: readonly FollowState[]): bigint {
   return states
@@ -256,8 +247,7 @@ export function makeEngine(
     equalAt: (timestamp) =>
       ({ spans: [{ start: '', end: '', checkpoint: String(timestamp) }] }) satisfies FollowState,
     follow: async (checkpoint) => follow(stateIn(checkpoint)),
-    // Timestamps of another cluster's PD cannot be compared.
-    watch: async (checkpoint, onForeign) => (isImport ? NO_FEED : watch(stateIn(checkpoint), onForeign)),
+    watch: async (checkpoint, onForeign) => watch(stateIn(checkpoint), onForeign),
     limit: (rates) => throttle.set(rates),
     timestamp: () => source.storage.timestamp(),
     targetTimestamp: () => target.storage.timestamp(),

@@ -15,7 +15,8 @@
  * for a while: a transaction whose first prewrites came before must not end by an asynchronous commit.
  *
  * While a move follows, the target is watched. A commit there that is none of the mover's is one that the serving side lacks: it is written
- * into the record as an alarm, and every filter holds the tenant (`final`) until an operator has accepted it.
+ * into the record as an alarm, and every filter holds the tenant (`final`) until an operator has accepted it. While a cluster outside of
+ * the mesh serves the tenant, nobody can hold it.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
@@ -441,7 +442,7 @@ export class Move {
         ...this.record.to,
         ...(since === undefined ? {} : { readableSince: String(since) }),
       };
-      const watch = engine.equalAt(await engine.timestamp());
+      const watch = engine.equalAt(await engine.targetTimestamp());
       await this.enter('copying', {
         state: 'following',
         progress: { follow: checkpoint, watch },
@@ -499,7 +500,7 @@ export class Move {
       const following = isLost ? STANDS_STILL : await engine.follow(equal ?? follow);
       opened.push(following);
       const foreign: ForeignCommit[] = [];
-      const since = equal ?? watch ?? engine.equalAt(await engine.timestamp());
+      const since = equal ?? watch ?? engine.equalAt(await engine.targetTimestamp());
       const watching = await engine.watch(since, (commits) => foreign.push(...commits));
       opened.push(watching);
       let failure: { readonly error: unknown } | undefined;
@@ -596,7 +597,9 @@ export class Move {
 
   /** Has every filter hold the tenant, as long as there is an alarm. Done again until all of them do. */
   private async halt(): Promise<void> {
-    const { alarm } = this.record;
+    const { alarm, from } = this.record;
+    // No filter is in front of a cluster outside of the mesh.
+    if (from.cluster !== undefined) return;
     if (!alarm || alarm.isStopped || alarm.isAccepted || this.tools.onAlarm === 'report') return;
     const serial = this.record.serial + 1;
     await this.change({ serial });
@@ -622,7 +625,7 @@ export class Move {
   /** True when the tenant is to be served at the target. */
   private async switch(engine: Engine, feeds: Feeds): Promise<boolean> {
     const { tools, tenant } = this;
-    const { following, watching, foreign } = feeds;
+    const { following } = feeds;
     const { maxLagMs, holdMs, obeyMs, settleMs, calmMs } = this.limits;
     const unheard = await this.unheard();
     if (unheard !== undefined) return this.decline(unheard);
@@ -635,7 +638,7 @@ export class Move {
       await this.reached(phase);
     };
     try {
-      const watched = await engine.timestamp();
+      const watched = await engine.targetTimestamp();
       await tell('calm', { timeoutMs: obeyMs }, Date.now() + calmMs);
       await sleep(settleMs);
       const writesHeldSince = Date.now();
@@ -649,9 +652,7 @@ export class Move {
       // Nearly all is carried over while reads still go on.
       await this.catchUp(feeds, await engine.timestamp(), until);
       // From the flip on, commits at the target are right.
-      if (!(await this.reach(watching, watched, until, feeds)))
-        throw new Error('the watch of the target is behind');
-      if (foreign.length > 0) throw new Error('somebody else has written to the target');
+      await this.untouched(watched, until, feeds);
       await this.change((record) => this.stillWished(record));
       const allHeldSince = Date.now();
       await tell('final', { timeoutMs: rest(), ...ALL_OVER });
@@ -732,8 +733,10 @@ export class Move {
       await order(tools.mesh, tenant, orders, { timeoutMs: obeyMs });
       await sleep(settleMs);
       await engine.settle();
-      const fence = await engine.timestamp();
-      await this.catchUp(feeds, fence, Date.now() + CATCH_UP_MS);
+      const [fence, watched] = [await engine.timestamp(), await engine.targetTimestamp()];
+      const until = Date.now() + CATCH_UP_MS;
+      await this.catchUp(feeds, fence, until);
+      await this.untouched(watched, until, feeds);
       await engine.carryNames();
       await this.waitForClock(engine, fence);
       const again = await this.runningTidbs(engine);
@@ -796,6 +799,13 @@ export class Move {
       `the target was still ${feeds.following.lagMs} ms behind when writes had been held for ${this.limits.holdMs} ms`,
       'try again when less is written; or give --hold more time',
     );
+  }
+
+  /** @throws when anybody else has written to the target up to the timestamp of its PD, or that is not known in time */
+  private async untouched(ts: bigint, until: number, feeds: Feeds): Promise<void> {
+    if (!(await this.reach(feeds.watching, ts, until, feeds)))
+      throw new Error('the watch of the target is behind');
+    if (feeds.foreign.length > 0) throw new Error('somebody else has written to the target');
   }
 
   /** Waits until a feed has seen everything up to a timestamp. False at the deadline. */

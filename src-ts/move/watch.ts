@@ -1,6 +1,8 @@
 /**
  * Watches the side of a move that is not serving. Nobody but the mover writes there. So any other commit is one that the serving side
- * lacks: an Envoy that is not asked, or has an old configuration, has let a client through to it.
+ * lacks: an Envoy that is not asked, or has an old configuration, has let a client through to it; or a TiDB runs at a cluster that was
+ * imported. The mover writes with the source's timestamps, so its rows are known by the source's history, also where each side has a PD of
+ * its own.
  */
 import { forEach, isRow, type Rollback, type Row } from './apply.ts';
 import { KeyMap, tableIdOf } from './key-space.ts';
@@ -49,6 +51,8 @@ export interface WatchOptions {
 /** Judges what the change feed of the target tells. A Follower of the target "applies" to it. */
 export class Watcher {
   private readonly back: KeyMap;
+  /** A timestamp that the source's PD has given. */
+  private latest = 0n;
 
   constructor(private readonly options: WatchOptions) {
     this.back = new KeyMap(options.target.space, options.source.space);
@@ -70,6 +74,9 @@ export class Watcher {
    */
   private async isOfSource({ key, commitTs, op, value }: Row): Promise<boolean> {
     const { source, signal } = this.options;
+    // A mover's row has a timestamp of the source's PD. Of another PD, it may be of the source's future, where nobody may read.
+    if (commitTs > this.latest) this.latest = await source.storage.timestamp();
+    if (commitTs > this.latest) return false;
     const start = this.back.map(key);
     // Whoever holds a lock there commits later than what the mover has carried.
     const snapshot = new Snapshot(source, commitTs, { locks: 'ignore', signal });

@@ -8,11 +8,17 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { Applier } from '../../src-ts/move/apply.ts';
 import type { Clusters } from '../../src-ts/move/clusters.ts';
+import type { Diagnosis } from '../../src-ts/move/diagnosis.ts';
 import { makeEngine } from '../../src-ts/move/engine-of.ts';
+import type { FollowState } from '../../src-ts/move/feed.ts';
 import { createImport, type ImportOptions } from '../../src-ts/move/import.ts';
+import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
 import { vmsOf, type Mesh, type Orders } from '../../src-ts/move/mesh.ts';
 import { findMove, moveOf, type MoveRecord } from '../../src-ts/move/record.ts';
+import { Storage } from '../../src-ts/move/storage.ts';
+import { Throttle } from '../../src-ts/move/throttle.ts';
 import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
 import { resourceGroups, safePoints } from '../../src-ts/pd/cluster.ts';
@@ -23,6 +29,7 @@ import { REPOSITORY } from '../harness/stack/builds.ts';
 import { principalOf } from '../harness/stack/certs.ts';
 import { startStack, SYSTEM_PRINCIPAL, type PluginConfig, type Stack } from '../harness/stack/stack.ts';
 import type { Tidb } from '../harness/stack/tidb.ts';
+import { rowKey } from '../harness/support/keys.ts';
 import { createBank, judge, runBank, type Ledger } from './ledger.ts';
 import { rulesSeen } from './rules-seen.ts';
 
@@ -130,7 +137,12 @@ async function switched(verb: 'switch' | 'reverse'): Promise<MoveRecord> {
 async function command(...args: string[]): Promise<unknown> {
   const bin = join(REPOSITORY, 'src-ts/cli/bin.mjs');
   const options = [...args, '--pd', mesh.pd.directUrl, '--json'];
-  const { stdout } = await promisify(execFile)(process.execPath, [bin, ...options], { timeout: WAIT_MS });
+  const run = promisify(execFile)(process.execPath, [bin, ...options], { timeout: WAIT_MS });
+  // What `move doctor` finds ends it with 1.
+  const { stdout } = await run.catch((error: { readonly stdout?: string }) => {
+    if (!error.stdout) throw error;
+    return { stdout: error.stdout };
+  });
   return JSON.parse(stdout);
 }
 
@@ -159,11 +171,33 @@ const differences = async (): Promise<readonly unknown[]> => {
   return found.differences;
 };
 
-const stateOfAlpha = async (): Promise<string | undefined> => {
+const phaseOfAlpha = async (): Promise<string | undefined> => {
   // What the filters have been told last.
   const [vm] = await vmsOf(envoys);
   return vm?.moves.find(({ tenant }) => tenant === 'alpha')?.phase;
 };
+
+/** Somebody who writes at the cluster, past the mesh. */
+async function commitAtCluster(key: Buffer, op: 'put' | 'delete'): Promise<bigint> {
+  const storage = new Storage(outside);
+  const space = keySpaceOf({ name: CLUSTER, number: 0 });
+  const [startTs, commitTs] = [await storage.timestamp(), await storage.timestamp()];
+  const stranger = new Applier({
+    target: { storage, space },
+    map: new KeyMap(space, space),
+    throttle: new Throttle(),
+  });
+  await stranger.apply([{ startTs, commitTs, key, op, value: Buffer.from(op === 'put' ? 'lost' : '') }]);
+  return commitTs;
+}
+
+/** What `move doctor` says of alpha, with the cluster's PD there. */
+async function doctor(shopPd = shop.pd.directUrl): Promise<Diagnosis> {
+  const path = join(mesh.run.data, 'asked.yaml');
+  writeFileSync(path, `clusters:\n  ${CLUSTER}:\n    pd: ${shopPd}\n`);
+  const [found] = (await command('move', 'doctor', 'alpha', '--clusters', path)) as Diagnosis[];
+  return found!;
+}
 
 describe('a cluster outside of the mesh', () => {
   let tidb: Tidb;
@@ -258,6 +292,47 @@ describe('a cluster outside of the mesh', () => {
     await session.close();
   });
 
+  test('what somebody still commits at the cluster is told, and holds the tenant', async () => {
+    const key = rowKey(9999, 1);
+    key.write('_i', 9, 'latin1');
+    await commitAtCluster(key, 'put');
+    const { alarm } = await until((record) => record.alarm?.isStopped === true);
+    expect(alarm).toMatchObject({
+      place: { cluster: CLUSTER },
+      count: 1,
+      commits: [{ key: key.toString('hex'), tableId: '9999', op: 'put' }],
+    });
+    expect(await phaseOfAlpha()).toBe('final');
+    expect(await doctor()).toMatchObject({ tenant: 'alpha', needsYou: true, served: 'at number 1' });
+    await expect(switched('reverse')).rejects.toThrow('has an alarm');
+    await ask(home, 'alpha', 'resume');
+    await until((record) => record.alarm === undefined);
+    // A removal of what the tenant does not have is no loss.
+    const removed = await commitAtCluster(key, 'delete');
+    const after = await until(({ progress }) => {
+      const { watch } = (progress ?? {}) as { watch?: FollowState };
+      return (watch?.spans ?? []).length > 0 && watch!.spans.every((one) => BigInt(one.checkpoint) > removed);
+    });
+    expect(after.alarm).toBeUndefined();
+    // A worker's claim may be late on a loaded machine.
+    const deadline = Date.now() + WAIT_MS;
+    let found = await doctor();
+    while (found.needsYou && Date.now() < deadline) found = await doctor();
+    expect(found).toMatchObject({ needsYou: false, state: 'following' });
+  });
+
+  test('is explained when the cluster does not answer', async () => {
+    const gone = await doctor('http://127.0.0.1:9');
+    expect(gone).toMatchObject({
+      needsYou: true,
+      served: 'at number 1',
+      requests: 'pass, apart from bulk loads',
+      forward: { isOpen: true },
+      back: { isOpen: false },
+    });
+    expect(gone.holds.join()).toContain('cluster shop does not answer');
+  });
+
   test('has what was written in the mesh when it is taken back', async () => {
     let done = false;
     const written: number[] = [];
@@ -311,7 +386,7 @@ describe('a cluster outside of the mesh', () => {
     expect(await findMove(home, 'alpha')).toBeUndefined();
     await session.query('INSERT INTO bank.more VALUES (1000001)');
     await session.close();
-    expect(await stateOfAlpha()).toBeUndefined();
+    expect(await phaseOfAlpha()).toBeUndefined();
     for (const pd of [home, outside]) {
       const points = (await safePoints(pd)).services.map(({ service }) => service);
       expect(points).not.toContain('tidb-mesh/move/alpha');

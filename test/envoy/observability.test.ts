@@ -185,7 +185,7 @@ beforeAll(async () => {
   const shortened = alerts({ ...STORAGE, heldBytesPerVM }).map((alert) => ({ ...alert, for: '0s' }));
   prometheus = await startPrometheus(
     mesh.run,
-    { filter: mesh.admin, bare: await startBare(mesh) },
+    { 'storage/tidb-mesh-pd': mesh.admin, 'storage/tidb-mesh-tikv': await startBare(mesh) },
     rules(shortened),
   );
 }, PATIENCE);

@@ -182,8 +182,10 @@ async function commitAtCluster(key: Buffer, op: 'put' | 'delete'): Promise<bigin
   const storage = new Storage(outside);
   const space = keySpaceOf({ name: CLUSTER, number: 0 });
   const [startTs, commitTs] = [await storage.timestamp(), await storage.timestamp()];
+  const cluster = { storage, space };
   const stranger = new Applier({
-    target: { storage, space },
+    source: cluster,
+    target: cluster,
     map: new KeyMap(space, space),
     throttle: new Throttle(),
   });

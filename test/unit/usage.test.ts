@@ -298,6 +298,7 @@ describe('usage in Prometheus', () => {
         keySpace: '',
         boundaries: 'ok',
         etcdKeys: 12,
+        etcdLeases: 3,
         resourceGroups: 1,
         holdsBack: '',
         limits: undefined,

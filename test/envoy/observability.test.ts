@@ -244,6 +244,8 @@ describe('with a real Envoy', () => {
       const [series] = await prometheus.query('tidbmesh_streams_total > 0');
       return series;
     });
+    // It fires until the first scrape.
+    await until(async () => ((await fired()).includes('TidbMeshNotScraped') ? undefined : true));
     expect(await fired()).toEqual([]);
   });
 

@@ -197,7 +197,7 @@ describe('list', () => {
     expect(listed.at(-1)?.keySpace).toBe('keyspace 7 (txn)');
     const text = await tenants('list');
     expect(text.out).toMatch(/^NAME +NUMBER +KEY RANGE/);
-    expect(text.out).toMatch(/ ETCD KEYS +GROUPS +LIMIT /);
+    expect(text.out).toMatch(/ETCD KEYS +LEASES +GROUPS +LIMIT /);
     expect(text.out).toMatch(/^beta +2 +table keys/m);
   });
 });

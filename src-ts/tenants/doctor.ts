@@ -128,7 +128,7 @@ async function filters(pd: Endpoint, envoys: readonly Endpoint[]): Promise<Findi
       pd,
       envoys.map(({ url }) => url.host),
     ),
-    Promise.allSettled(envoys.map(statusOf)),
+    Promise.allSettled(envoys.map((envoy) => statusOf(envoy))),
   ]);
   const findings = answers.flatMap((answer): Finding[] => {
     if (answer.status === 'fulfilled') return [];

@@ -77,7 +77,7 @@ interface TenantStatus extends Partial<Delays> {
 /** Watches of PD's etcd that are open at these Envoys now, by tenant. */
 export async function watchesAt(envoys: readonly Endpoint[]): Promise<Map<string, number>> {
   const found = new Map<string, number>();
-  for (const { tenants } of await Promise.all(envoys.map(statusOf)))
+  for (const { tenants } of await Promise.all(envoys.map((envoy) => statusOf(envoy))))
     for (const [name, { etcdWatches = 0 }] of Object.entries(tenants))
       found.set(name, (found.get(name) ?? 0) + etcdWatches);
   return found;

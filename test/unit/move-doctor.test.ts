@@ -13,27 +13,15 @@ import { objection, type Verb } from '../../src-ts/move/wishes.ts';
 import { CommandError } from '../../src-ts/errors.ts';
 import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { EtcdModel } from '../harness/support/etcd-model.ts';
+import { moveRecord } from '../harness/support/move-record.ts';
 
 const NOW = 1_800_000_000_000;
 const LIVES = { id: 'host:1', until: NOW + 4000 };
 const DEAD = { id: 'host:1', until: NOW - 30_000 };
 const SHOP = { cluster: 'shop' };
 
-const record = (fields: Partial<MoveRecord> = {}): MoveRecord => ({
-  tenant: 'alpha',
-  number: 1,
-  serial: 7,
-  state: 'following',
-  from: {},
-  to: { keyNumber: 5 },
-  switches: 0,
-  history: [],
-  isPaused: false,
-  throttle: {},
-  createdAt: 1,
-  worker: LIVES,
-  ...fields,
-});
+const record = (fields: Partial<MoveRecord> = {}): MoveRecord =>
+  moveRecord({ serial: 7, worker: LIVES, ...fields });
 
 const facts = (fields: Partial<Facts> = {}): Facts => ({ down: [], failures: [], ...fields });
 const commands: Commands = { verb: (verb, tenant) => `${verb} ${tenant}`, run: () => 'run' };

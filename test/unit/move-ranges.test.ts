@@ -21,6 +21,7 @@ import { registered, ruleOf, targetRuleId } from '../../src-ts/tenants/registry.
 import { memcomparable, spaceOf, type Tenant } from '../../src-ts/tenants/tenant.ts';
 import { rowKey } from '../harness/support/keys.ts';
 import { PdModel } from '../harness/support/pd-model.ts';
+import { moveRecord } from '../harness/support/move-record.ts';
 
 const ALPHA = { name: 'alpha', number: 1 };
 /** Where a first move has left it. */
@@ -163,21 +164,7 @@ const ids = (): string[] => pd.rules.map(({ id }) => id).sort();
 const tell = (): void => undefined;
 
 async function copied(fields: Partial<MoveRecord> = {}): Promise<void> {
-  const record: MoveRecord = {
-    tenant: 'alpha',
-    number: 1,
-    serial: 3,
-    state: 'following',
-    from: {},
-    to: { keyNumber: 5 },
-    switches: 0,
-    history: [],
-    progress: {},
-    isPaused: false,
-    throttle: {},
-    createdAt: 1,
-    ...fields,
-  };
+  const record = moveRecord({ progress: {}, ...fields });
   await save(pd.endpoint, { record, revision: 0n });
 }
 

@@ -6,23 +6,11 @@ import { Rate } from '../../src-ts/move/rate.ts';
 import type { MoveRecord } from '../../src-ts/move/record.ts';
 import { summaryOf } from '../../src-ts/move/show.ts';
 import type { Acknowledgement } from '../../src-ts/tenants/mesh-status.ts';
+import { moveRecord } from '../harness/support/move-record.ts';
 
 const MIB = 2 ** 20;
 
-const record = (fields: Partial<MoveRecord>): MoveRecord => ({
-  tenant: 'alpha',
-  number: 1,
-  serial: 7,
-  state: 'following',
-  from: {},
-  to: { keyNumber: 5 },
-  switches: 0,
-  history: [],
-  isPaused: false,
-  throttle: {},
-  createdAt: 1,
-  ...fields,
-});
+const record = (fields: Partial<MoveRecord>): MoveRecord => moveRecord({ serial: 7, ...fields });
 
 describe('the progress of a move', () => {
   const copied = { bytes: 30 * MIB, keys: 900, ofBytes: 90 * MIB, bytesPerSecond: 2 * MIB };

@@ -13,6 +13,7 @@ import { emptyTenant, removeTenant } from '../../src-ts/tenants/remove.ts';
 import { memcomparable, type Tenant } from '../../src-ts/tenants/tenant.ts';
 import { tablePrefix } from '../harness/support/keys.ts';
 import { PdModel } from '../harness/support/pd-model.ts';
+import { moveRecord } from '../harness/support/move-record.ts';
 
 let pd: PdModel;
 const tell = (): void => undefined;
@@ -42,20 +43,7 @@ beforeEach(() => {
 });
 
 async function move(fields: Partial<MoveRecord> = {}): Promise<void> {
-  const record: MoveRecord = {
-    tenant: 'alpha',
-    number: 1,
-    serial: 3,
-    state: 'following',
-    from: {},
-    to: { keyNumber: 5 },
-    switches: 0,
-    history: [],
-    isPaused: false,
-    throttle: {},
-    createdAt: 1,
-    ...fields,
-  };
+  const record = moveRecord(fields);
   await save(pd.endpoint, { record, revision: 0n });
   pd.rules.push({ ...ruleOf({ name: 'alpha', number: 1, keyNumber: 5 }), id: 'tidb-mesh/alpha.move' });
 }

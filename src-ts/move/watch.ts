@@ -74,12 +74,12 @@ export class Watcher {
    */
   private async isOfSource({ key, commitTs, op, value }: Row): Promise<boolean> {
     const { source, signal } = this.options;
-    // A mover's row has a timestamp of the source's PD. Of another PD, it may be of the source's future, where nobody may read.
+    // A mover's row has a timestamp of the source's PD. One of another PD may lie in the source's future, where nobody may read.
     if (commitTs > this.latest) this.latest = await source.storage.timestamp();
-    if (commitTs > this.latest) return false;
+    const at = commitTs < this.latest ? commitTs : this.latest;
     const start = this.back.map(key);
     // Whoever holds a lock there commits later than what the mover has carried.
-    const snapshot = new Snapshot(source, commitTs, { locks: 'ignore', signal });
+    const snapshot = new Snapshot(source, at, { locks: 'ignore', signal });
     const { pairs } = await snapshot.page({ start, end: after(start) });
     const [there] = pairs;
     if (op === 'delete') return there === undefined;

@@ -16,7 +16,7 @@ import {
   settle,
 } from '../../src-ts/move/locks.ts';
 import { COMMIT, PESSIMISTIC_LOCK, PREWRITE } from '../../src-ts/move/methods.ts';
-import { forget, moveOf, save, type MoveRecord } from '../../src-ts/move/record.ts';
+import { forget, moveOf, save } from '../../src-ts/move/record.ts';
 import { applyRouting, routing } from '../../src-ts/move/routing.ts';
 import { Snapshot } from '../../src-ts/move/snapshot.ts';
 import { destroy, highestEpoch, isEmpty, keepHistory, releaseHistory } from '../../src-ts/move/space.ts';
@@ -28,6 +28,7 @@ import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { Op } from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';
 import { startStack, type Stack } from '../harness/stack/stack.ts';
 import { rowKey } from '../harness/support/keys.ts';
+import { moveRecord } from '../harness/support/move-record.ts';
 
 /* A key space is copied, followed and compared at the real PD and store, while a client writes to it. No filter is in between. */
 const TABLES = [100, 101, 102];
@@ -377,19 +378,7 @@ describe('moving a key space', () => {
 
 describe('routing rules at a real etcd', () => {
   test('are compared with what they were made from', async () => {
-    const record: MoveRecord = {
-      tenant: 'beta',
-      number: 2,
-      serial: 1,
-      state: 'following',
-      from: {},
-      to: { keyNumber: 5 },
-      switches: 0,
-      history: [],
-      isPaused: false,
-      throttle: {},
-      createdAt: 1,
-    };
+    const record = moveRecord({ tenant: 'beta', number: 2, serial: 1 });
     const stored = await save(storage.pd, { record, revision: 0n });
     const { revision, rules } = await routing(storage.pd);
     expect(rules).toEqual({ beta: 'source_beta' });

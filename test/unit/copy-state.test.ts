@@ -4,10 +4,11 @@ import type { Chunk, CopyState } from '../../src-ts/move/copy.ts';
 import { followFrom, Pieces, readableSince } from '../../src-ts/move/copy-state.ts';
 import type { Copied, Engine } from '../../src-ts/move/engine.ts';
 import { neededSince } from '../../src-ts/move/engine-of.ts';
-import { moveOf, save, type MoveRecord } from '../../src-ts/move/record.ts';
+import { moveOf, save } from '../../src-ts/move/record.ts';
 import { Move } from '../../src-ts/move/steps.ts';
 import { rowKey } from '../harness/support/keys.ts';
 import { EtcdModel } from '../harness/support/etcd-model.ts';
+import { moveRecord } from '../harness/support/move-record.ts';
 
 const REGIONS = 100_000;
 const HALF_MIB = 2 ** 19;
@@ -98,19 +99,7 @@ test.each<[string, unknown, bigint | undefined]>([
 describe('a copy of 100,000 regions in etcd', () => {
   test('another worker goes on where the first one died', async () => {
     const etcd = new EtcdModel();
-    const record: MoveRecord = {
-      tenant: 'alpha',
-      number: 1,
-      serial: 1,
-      state: 'copying',
-      from: {},
-      to: { keyNumber: 5 },
-      switches: 0,
-      history: [],
-      isPaused: false,
-      throttle: {},
-      createdAt: 1,
-    };
+    const record = moveRecord({ serial: 1, state: 'copying' });
     await save(etcd.endpoint, { record, revision: 0n });
     const seen: (string[] | undefined)[] = [];
     const work = async (copy: Engine['copy']): Promise<void> => {

@@ -214,6 +214,7 @@ export function makeEngine(
       await reserveTarget();
     },
     renew: async () => {
+      await source.storage.timestamp();
       // What the watch tells is compared with the source as it was then.
       if (followers.length > 0) kept = oldest(followers.map((one) => one.state()));
       if (kept !== undefined) await keepHistory(source.storage, name, kept, KEEP_SECONDS);

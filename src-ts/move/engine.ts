@@ -17,7 +17,7 @@ export interface Feed {
 
 /** Changes are being carried over while this lives: what it has seen is at the target, too. */
 export interface Following extends Feed {
-  /** How far the target is behind, ms. */
+  /** How far the target is behind, ms, by the clock that `renew` has looked at. */
   readonly lagMs: number;
 }
 
@@ -45,7 +45,7 @@ export class HistoryGone extends CommandError {
 export interface Engine {
   /** Keeps the source's history and the target's range for the move, and splits the target as the source is. Can be repeated. */
   prepare(): Promise<void>;
-  /** Keeps the source's history from garbage collection for an hour. @throws HistoryGone */
+  /** Keeps the source's history from garbage collection for an hour, and looks at its PD's clock. @throws HistoryGone */
   renew(): Promise<void>;
   /** Keeps the target's history since a switch, which is where the way back begins. @throws HistoryGone */
   keepWayBack(fence: bigint): Promise<void>;

@@ -200,10 +200,10 @@ export class Follower {
     return only && more.length === 0 && only.start === '' && only.end === '' ? BigInt(only.checkpoint) : 0n;
   }
 
-  /** How far the target is behind the source, ms. */
-  lagMs(now = Date.now()): number {
+  /** How far the target is behind the source, ms, by the clock of the source's PD. */
+  lagMs(): number {
     const resolved = this.resolvedTs();
-    return resolved === 0n ? Infinity : Math.max(0, now - millisOf(resolved));
+    return resolved === 0n ? Infinity : Math.max(0, this.options.source.storage.nowMs() - millisOf(resolved));
   }
 
   /** What kept it from going on lately. It has tried again since. */

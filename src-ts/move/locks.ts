@@ -410,8 +410,9 @@ export interface OldestLock {
 /** The transaction that has been open for longest; it holds the resolved timestamp back once it has begun to commit. */
 export async function oldestLock(
   side: Side,
-  { now = Date.now(), signal }: { now?: number; signal?: AbortSignal } = {},
+  { signal }: { signal?: AbortSignal } = {},
 ): Promise<OldestLock | undefined> {
+  const now = millisOf(await side.storage.timestamp());
   const locks = await scanLocks(side, MAX_TS, { signal, perRegion: LOCKS_PER_PAGE });
   const oldest = locks.reduce<LockInfo | undefined>(
     (a, b) => (a && a.lockVersion <= b.lockVersion ? a : b),

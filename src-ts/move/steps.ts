@@ -629,6 +629,7 @@ export class Move {
     const { maxLagMs, holdMs, obeyMs, settleMs, calmMs } = this.limits;
     const unheard = await this.unheard();
     if (unheard !== undefined) return this.decline(unheard);
+    await engine.renew();
     const late = lagObjection(following, maxLagMs);
     if (late !== undefined) return this.decline(late);
     const serial = await this.beginSwitch(feeds);

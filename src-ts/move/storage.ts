@@ -16,7 +16,7 @@ import type { ContextSchema } from '../pd/generated/tikv/kvrpcpb_pb.ts';
 import { CommandPri } from '../pd/generated/tikv/kvrpcpb_pb.ts';
 import type { Error as RegionError } from '../pd/generated/tikv/errorpb_pb.ts';
 import { regionsIn, type Region } from '../pd/regions.ts';
-import { clusterId, timestamp } from '../pd/timestamp.ts';
+import { clusterId, millisOf, timestamp } from '../pd/timestamp.ts';
 import { lowerEnd, type MoveSpace, type Range } from './key-space.ts';
 
 export type Context = MessageInitShape<typeof ContextSchema>;
@@ -82,6 +82,7 @@ export class Storage {
   private addresses: Promise<ReadonlyMap<number, string>> | undefined;
   /** By their start in PD's form, in order, without overlap. */
   private cached: Region[] = [];
+  private clockAheadMs = 0;
 
   constructor(readonly pd: Endpoint) {}
 
@@ -93,8 +94,15 @@ export class Storage {
     return this.cluster;
   }
 
-  timestamp(): Promise<bigint> {
-    return timestamp(this.pd, this.clusterId());
+  async timestamp(): Promise<bigint> {
+    const now = await timestamp(this.pd, this.clusterId());
+    this.clockAheadMs = millisOf(now) - Date.now();
+    return now;
+  }
+
+  /** What PD's clock shows by now, ms since 1970, as far as the last timestamp tells. It need not be this machine's. */
+  nowMs(): number {
+    return Date.now() + this.clockAheadMs;
   }
 
   /** Addresses of the stores by id. */

@@ -2,10 +2,10 @@ import { describe, expect, test } from '@jest/globals';
 import { Applier, isRow, type Rollback, type Row } from '../../src-ts/move/apply.ts';
 import { between } from '../../src-ts/move/diff.ts';
 import { commonSegments, KeyMap, keySpaceOf, tableIdOf } from '../../src-ts/move/key-space.ts';
-import { Pipeline } from '../../src-ts/move/feed.ts';
+import { Follower, Pipeline } from '../../src-ts/move/feed.ts';
 import { fateOf } from '../../src-ts/move/locks.ts';
 import { FeedError, Matcher } from '../../src-ts/move/matcher.ts';
-import type { Side, Storage } from '../../src-ts/move/storage.ts';
+import { Storage, type Side } from '../../src-ts/move/storage.ts';
 import { Throttle } from '../../src-ts/move/throttle.ts';
 import {
   Event_LogType as LogType,
@@ -13,6 +13,7 @@ import {
   type Event_Row,
 } from '../../src-ts/pd/generated/tikv/cdcpb_pb.ts';
 import type { LockInfo } from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';
+import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
 import * as model from '../harness/model/key-spaces.ts';
 import { rowKey } from '../harness/support/keys.ts';
@@ -455,6 +456,35 @@ describe('what is on its way to the target', () => {
     await pipeline.stop();
     expect(passed.every((ts) => ts < 3010n)).toBe(true);
   });
+});
+
+describe('how far the target is behind', () => {
+  /** A storage layer whose PD has another time, and whose regions nobody finds. */
+  const storageAt = (aheadMs: number): Storage =>
+    new Storage({
+      http: async () => ({ id: '1' }),
+      grpc: async ({ path }: { path: string }) => {
+        if (path !== '/pdpb.PD/Tso') throw new Error('nobody is asked');
+        return { timestamp: { physical: BigInt(Date.now() + aheadMs), logical: 0n } };
+      },
+    } as unknown as Endpoint);
+
+  test.each([0, 60_000, -60_000])(
+    "is told by the clock of the source's PD, which is %i ms ahead",
+    async (aheadMs) => {
+      const storage = storageAt(aheadMs);
+      const source: Side = { storage, space: keySpaceOf({ name: 'a', number: 1 }) };
+      const behindMs = 20_000;
+      const checkpoint = (await storage.timestamp()) - (BigInt(behindMs) << 18n);
+      const applier = { apply: async () => undefined };
+      const spans = [{ start: '', end: '', checkpoint: String(checkpoint) }];
+      const follower = Follower.from({ source, applier }, { spans });
+      const lagMs = follower.lagMs();
+      await follower.stop();
+      expect(lagMs).toBeGreaterThanOrEqual(behindMs - 1);
+      expect(lagMs).toBeLessThan(behindMs + 30_000);
+    },
+  );
 });
 
 describe('throttle and halves', () => {

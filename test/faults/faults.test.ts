@@ -5,8 +5,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { leaderOf, type PdMember } from '../harness/stack/pd.ts';
-import { startStack, type PluginConfig, type Stack } from '../harness/stack/stack.ts';
+import type { PluginConfig, Stack } from '../harness/stack/stack.ts';
 import { createBank, judge, runBank, type Ledger } from '../move/ledger.ts';
+import { Moving } from '../move/moving.ts';
 import { isRetryable } from './errors.ts';
 import { createLists, judgeLists, runLists, type Done } from './load.ts';
 
@@ -23,12 +24,16 @@ const PROGRESS_MS = 120_000;
 const DELAY_MS = 20;
 /** How far PD's clock jumps ahead. PD then serves timestamps of that time until its clock is there, too. */
 const JUMP_MS = 20_000;
+/** Where a tenant moves to, and about how long a switch takes. */
+const AWAY = { keyNumber: 5 };
+const SWITCH_MS = 1500;
 /** Of the test as a whole. */
 const TIMEOUT_MS = (MINUTES + 10) * 60_000;
 const TENANTS = ['alpha', 'beta'] as const;
+const NUMBERS = { alpha: 1, beta: 2 };
 
+let moving: Moving;
 let stack: Stack;
-let config: PluginConfig;
 const portOf = (tenant: string): number => stack.tidbs.get(tenant)!.mysqlPort;
 const victim = (): string => TENANTS[Math.floor(Math.random() * TENANTS.length)]!;
 
@@ -46,11 +51,13 @@ async function paused(pid: number): Promise<void> {
   process.kill(pid, 'SIGCONT');
 }
 
-const withTenant = (name: string, more: object): unknown => ({
-  ...config,
-  tenants: [...config.tenants.filter((tenant) => tenant.name !== name), { name, ...more }],
-});
-const numberOf = (name: string): number => config.tenants.find((tenant) => tenant.name === name)!.number;
+/** The configuration with the tenants as they are by now, and this one otherwise. */
+function withTenant(name: string, more: object): unknown {
+  const config = moving.config() as PluginConfig;
+  const others = config.tenants.filter((tenant) => tenant.name !== name);
+  const own = config.tenants.find((tenant) => tenant.name === name);
+  return { ...config, tenants: [...others, { ...own, name, ...more }] };
+}
 
 /** Physical milliseconds above 18 bits of a counter. */
 async function jump(): Promise<void> {
@@ -86,13 +93,12 @@ const FAULTS: Record<string, () => Promise<unknown>> = {
   'a tenant added': async () => {
     await stack.configure(withTenant('gamma', { number: 3 }));
     await sleep(FAULT_MS);
-    await stack.configure(config);
+    await stack.configure(moving.config());
   },
   'a tenant suspended': async () => {
-    const name = victim();
-    await stack.configure(withTenant(name, { number: numberOf(name), state: 'suspended' }));
+    await stack.configure(withTenant(victim(), { state: 'suspended' }));
     await sleep(FAULT_MS);
-    await stack.configure(config);
+    await stack.configure(moving.config());
   },
   'Envoy paused': () => paused(stack.envoy!.pid),
   'the store paused': () => paused(stack.store.pid),
@@ -123,15 +129,52 @@ const FAULTS: Record<string, () => Promise<unknown>> = {
     await lost.start();
   },
 };
-const SHORT = ['Envoy killed', 'connections to the store cut', 'a tenant added', 'connections to PD cut'];
+const SHORT = [
+  'Envoy killed',
+  'connections to the store cut',
+  'a tenant added',
+  'connections to PD cut',
+  "PD's clock jumps ahead",
+];
+
+/** What happens in the switches of one move. Their number is even, so that the tenant ends where it was. */
+const IN_A_SWITCH = [
+  'Envoy killed',
+  'connections to the store cut',
+  "PD's leader killed",
+  'the store restarted',
+  'Envoy paused',
+  'the store paused',
+  "PD's leader paused",
+  'connections to PD cut',
+  'the store slow',
+  'Envoy restarted',
+];
+
+/** A tenant moves away and back, again and again, and in each switch something fails. */
+async function move(inject: (fault: string) => Promise<void>): Promise<number> {
+  const name = victim();
+  // With the limits that operators have.
+  moving.startWorker({ limits: {} });
+  await moving.begin(name, AWAY);
+  await moving.follows(name);
+  for (const [i, fault] of IN_A_SWITCH.entries()) {
+    await moving.wish(name);
+    await sleep(Math.random() * SWITCH_MS);
+    await inject(fault);
+    await moving.switchTo(name, i + 1);
+  }
+  await moving.finish(name, 'cancel');
+  await moving.stopWorker();
+  return IN_A_SWITCH.length;
+}
 
 beforeAll(async () => {
-  stack = await startStack({
-    pds: MINUTES > 0 ? 3 : 1,
-    links: true,
-    watched: true,
-    pluginConfig: (standard: PluginConfig) => (config = standard),
-  });
+  moving = await Moving.start(
+    TENANTS.map((name) => ({ name, number: NUMBERS[name] })),
+    { pds: MINUTES > 0 ? 3 : 1, links: true },
+  );
+  stack = moving.stack;
   await Promise.all(
     TENANTS.map(async (tenant) => {
       await createBank(portOf(tenant));
@@ -139,9 +182,7 @@ beforeAll(async () => {
     }),
   );
 });
-afterAll(async () => {
-  await stack?.stop();
-});
+afterAll(() => moving?.end());
 
 const commits = (ledger: Pick<Ledger, 'told'>): number =>
   ledger.told.reduce((sum, { committed }) => sum + committed.length, 0);
@@ -171,17 +212,23 @@ describe('while servers and networks fail', () => {
           await sleep(50);
         }
       };
+      const inject = async (name: string): Promise<void> => {
+        await FAULTS[name]!();
+        injected.set(name, (injected.get(name) ?? 0) + 1);
+      };
+      let switches = 0;
       const end = Date.now() + MINUTES * 60_000;
       try {
-        do
-          for (const [name, fault] of Object.entries(FAULTS)) {
-            if (MINUTES === 0 && !SHORT.includes(name)) continue;
+        do {
+          for (const name of MINUTES === 0 ? SHORT : Object.keys(FAULTS)) {
             await sleep(QUIET_MS);
-            await fault();
-            injected.set(name, (injected.get(name) ?? 0) + 1);
+            await inject(name);
             await moveOn(name);
           }
-        while (Date.now() < end);
+          if (MINUTES === 0) break;
+          switches += await move(inject);
+          await moveOn('a move');
+        } while (Date.now() < end);
       } finally {
         over = true;
       }
@@ -197,6 +244,7 @@ describe('while servers and networks fail', () => {
       console.log(
         [
           `${sum} faults: ${[...injected].map(([name, n]) => `${n} x ${name}`).join(', ')}`,
+          `${switches} switches of a tenant`,
           `${banks.reduce((total, one) => total + commits(one), 0)} transfers committed`,
           `${all.filter(({ outcome }) => outcome === 'committed').length} transactions on lists committed, ${
             all.filter(({ outcome }) => outcome === 'unknown').length

@@ -25,6 +25,8 @@ import {
 /** Long beyond what a loaded machine needs. */
 export const WAIT_MS = 120_000;
 const LOOK_MS = 50;
+/** Of what the worker said last, in errors. */
+const MOST_SAID = 8;
 
 export class Moving {
   readonly said: string[] = [];
@@ -39,11 +41,14 @@ export class Moving {
     readonly certs: CertFiles,
     readonly tenants: readonly Tenant[],
   ) {
-    this.pd = new Endpoint({ pd: stack.pd.directUrl });
-    this.storage = new Storage(new Endpoint({ pd: stack.pd.directUrl }));
+    this.address = stack.pds.map(({ directUrl }) => directUrl).join(',');
+    this.pd = new Endpoint({ pd: this.address });
+    this.storage = new Storage(new Endpoint({ pd: this.address }));
     this.envoys = this.urls.map((url) => new Endpoint({ pd: url, ...certs }));
   }
 
+  /** PD itself, past the mesh: all members. */
+  private readonly address: string;
   readonly pd: Endpoint;
   readonly storage: Storage;
   readonly envoys: readonly Endpoint[];
@@ -59,8 +64,9 @@ export class Moving {
     return new Moving(stack, standard, await stack.certs.client(SYSTEM_PRINCIPAL), tenants);
   }
 
+  /** Envoy, by every address that PD and the store advertise: a switch asks at each. */
   get urls(): string[] {
-    return [this.stack.pd.meshAddress, this.stack.store.meshAddress].map((at) => `https://${at}`);
+    return [...this.stack.pds, this.stack.store].map(({ meshAddress }) => `https://${meshAddress}`);
   }
 
   /** The configuration with all orders so far; or with others for some tenant. */
@@ -97,7 +103,7 @@ export class Moving {
         id: 'the test',
         isGone: () => true,
         limits: { calmMs: 1000 },
-        engineOf: (record) => makeEngine({ pd: this.stack.pd.directUrl }, record),
+        engineOf: (record) => makeEngine({ pd: this.address }, record),
         tell: (line) => this.said.push(line),
         ...tools,
       },
@@ -151,7 +157,7 @@ export class Moving {
       if (Date.now() > deadline) {
         const { state, wish, problem } = record;
         throw new Error(
-          `${tenant}: ${state}, ${wish ?? 'no wish'}: ${problem ?? ''}\n${this.said.slice(-8).join('\n')}`,
+          `${tenant}: ${state}, ${wish ?? 'no wish'}: ${problem ?? ''}\n${this.said.slice(-MOST_SAID).join('\n')}`,
         );
       }
       await sleep(LOOK_MS);
@@ -171,11 +177,16 @@ export class Moving {
   /** Asks until so many switches were done. */
   async switchTo(tenant: string, count: number, timeoutMs = WAIT_MS): Promise<void> {
     const deadline = Date.now() + timeoutMs;
+    let why = 'no problem';
     for (;;) {
       const { switches, state, wish, problem } = await this.record(tenant);
+      // Whoever asks again clears it.
+      why = problem ?? why;
       if (switches >= count && state === 'following') return;
-      if (Date.now() > deadline)
-        throw new Error(`${tenant}: ${switches} switches, ${state}: ${problem ?? ''}`);
+      if (Date.now() > deadline) {
+        const said = this.said.slice(-MOST_SAID).join('\n');
+        throw new Error(`${tenant}: ${switches} switches, ${state}: ${why}\n${said}`);
+      }
       if (state === 'following' && wish === undefined) await this.wish(tenant);
       await sleep(LOOK_MS);
     }
@@ -202,7 +213,7 @@ export class Moving {
       const { resolvedTs = '0' } = (progress ?? {}) as { resolvedTs?: string };
       return BigInt(resolvedTs) >= ts;
     });
-    const sides = sidesOf({ pd: this.stack.pd.directUrl }, new Map(), record);
+    const sides = sidesOf({ pd: this.address }, new Map(), record);
     try {
       return (await diff({ ...sides, ts, throttle: new Throttle() })).differences;
     } finally {

@@ -76,6 +76,15 @@ const ANSWER_HEADERS = headerPairs([
   ['content-type', 'application/grpc'],
 ]);
 
+export interface PdCall {
+  readonly token: number;
+  readonly path: string;
+  readonly body: string;
+}
+
+/** Where the filter asks for PD's clock. */
+const TIME_PATH = '/v3/kv/range';
+
 export type SharedData = Map<string, { readonly value: Uint8Array; readonly cas: number }>;
 
 const NOBODY = new Uint8Array();
@@ -105,7 +114,7 @@ export class HostedModule {
   /** How many bytes of the body went on. */
   private passedLength = 0;
   private isReplaced = false;
-  private readonly pluginName = utf8.encode('bench');
+  pluginName = 'bench';
 
   /** The last refusal's text, and what an access log shows as its details. */
   refusal = '';
@@ -137,7 +146,9 @@ export class HostedModule {
 
   /** Whether Envoy has the cluster of PD, and what the filter has asked PD. */
   reachesPd = false;
-  readonly calls: { readonly token: number; readonly path: string; readonly body: string }[] = [];
+  readonly calls: PdCall[] = [];
+  /** The same for its questions about PD's clock, which it asks by itself. */
+  readonly timeCalls: PdCall[] = [];
   private tokens = 0;
 
   /** The status of the last reply. */
@@ -233,7 +244,9 @@ export class HostedModule {
         // `connection` is the only property of a stream here, `plugin_name` the only other one.
         const first = this.view[path];
         if (first === 0x63) return this.give(this.callers.get(this.acting) ?? NOBODY, at, size);
-        return first === 0x70 && length === 11 ? this.give(this.pluginName, at, size) : NOT_FOUND;
+        return first === 0x70 && length === 11
+          ? this.give(utf8.encode(this.pluginName), at, size)
+          : NOT_FOUND;
       },
       proxy_get_buffer_bytes: (_type: number, _start: number, _max: number, at: number, size: number) =>
         this.give(this.body, at, size),
@@ -328,7 +341,8 @@ export class HostedModule {
       ): number => {
         if (!this.reachesPd) return NOT_FOUND;
         const [, path = ''] = /\0:path\0([^\0]*)/.exec(`\0${this.read(pairs, pairsLength)}`) ?? [];
-        this.calls.push({ token: ++this.tokens, path, body: this.read(body, bodyLength) });
+        const calls = path === TIME_PATH ? this.timeCalls : this.calls;
+        calls.push({ token: ++this.tokens, path, body: this.read(body, bodyLength) });
         this.words.setUint32(token, this.tokens, true);
         return OK;
       },

@@ -28,6 +28,7 @@ import { endClosedStreams } from '../streams/states';
 import * as moves from '../streams/moves';
 import { liftHolds } from '../streams/moves';
 import { tellVms, tellVmsNow } from '../streams/vm-record';
+import { askForTime, takeTime } from '../streams/pd-time';
 import { closeStream, findStream, openStream } from '../streams/stream';
 import * as turns from '../streams/turns';
 import { beginTurn } from '../streams/turns';
@@ -127,6 +128,7 @@ export function proxy_on_tick(root: u32): void {
   flushRefusals();
   recordMetrics(drain.drainingCount);
   recordAccounts();
+  askForTime(clock.now);
   askForHoldings(clock.now);
   tellVms(clock.now);
 }
@@ -178,7 +180,7 @@ export function proxy_on_http_call_response(
 ): void {
   reset();
   beginTurn();
-  if (!takeHoldings(token, size)) onLookup(root, token, size);
+  if (!takeTime(root, token, size) && !takeHoldings(token, size)) onLookup(root, token, size);
   if (turns.areLeft) setPeriod(root, SOON_MS);
 }
 

@@ -61,11 +61,12 @@ const terms = new Terms(keys.tableSpace(1, 1), 0, 0, 0, 0);
 const budget = terms.budget;
 let space = terms.space;
 let latestTimestamp: u64 = u64.MAX_VALUE;
+let timestampDoubt: u64 = 0;
 let oldestTimestamp: u64 = 0;
 let leaseSeed: u64 = 0;
 
 function begin(): void {
-  install(terms, exchange, latestTimestamp, oldestTimestamp, leaseSeed);
+  install(terms, exchange, latestTimestamp, timestampDoubt, oldestTimestamp, leaseSeed);
 }
 
 function choose(chosen: Space): void {
@@ -165,8 +166,9 @@ export function newStream(vmLimit: u32, tenantLimit: u32): void {
   budget.limit = tenantLimit;
 }
 
-export function latest(timestamp: u64): void {
+export function latest(timestamp: u64, doubt: u64): void {
   latestTimestamp = timestamp;
+  timestampDoubt = doubt;
   begin();
 }
 

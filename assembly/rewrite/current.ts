@@ -30,8 +30,9 @@ export let holdsAll: bool = false;
 /** The earliest timestamp that the tenant may read at, and whether what is newest cannot be read now. */
 let readableSince: u64 = 0;
 let holdsLatest: bool = false;
-/** The latest timestamp that the tenant may name. */
+/** The latest timestamp that the tenant may name, and how much later one may be that is not refused before PD was asked anew. */
 let latestTimestamp: u64 = u64.MAX_VALUE;
+let timestampDoubt: u64 = 0;
 /** The earliest timestamp that the tenant may keep from GC. */
 export let oldestTimestamp: u64 = 0;
 /** Random bits for a lease id, used when a client lets etcd choose the id. 48 bits. */
@@ -46,10 +47,17 @@ export let failedMessage: u32 = 0;
 export let failedField: u32 = 0;
 
 /**
- * Installs a tenant and a stream for one event: all that comes is rewritten for them. The last three depend on the time of the event:
- * timestamps, and random bits for a lease or 0.
+ * Installs a tenant and a stream for one event: all that comes is rewritten for them. The last four depend on the time of the event:
+ * the latest timestamp and the doubt about it, the oldest one, and random bits for a lease or 0.
  */
-export function install(its: Terms, notes: Exchange, latest: u64, oldest: u64, randomLease: u64): void {
+export function install(
+  its: Terms,
+  notes: Exchange,
+  latest: u64,
+  doubt: u64,
+  oldest: u64,
+  randomLease: u64,
+): void {
   terms = its;
   const account = its.account;
   callCounts = account.counts;
@@ -64,6 +72,7 @@ export function install(its: Terms, notes: Exchange, latest: u64, oldest: u64, r
   exchange = notes;
   isMeasured = notes.times != 0;
   latestTimestamp = latest;
+  timestampDoubt = doubt;
   oldestTimestamp = oldest;
   leaseSeed = randomLease;
   useSpace(its.space);
@@ -91,6 +100,11 @@ export function isReadable(timestamp: u64): bool {
 /** True for a timestamp that the tenant may name. With `orMax`, also for the greatest number, which means none. @inline */
 export function isTimely(timestamp: u64, orMax: bool): bool {
   return timestamp <= latestTimestamp || (orMax && timestamp == u64.MAX_VALUE);
+}
+
+/** True if PD may say, asked anew, that a timestamp beyond the latest one is good. */
+export function mayBeTimely(timestamp: u64): bool {
+  return timestamp - latestTimestamp <= timestampDoubt;
 }
 
 export function useDirection(way: Direction): void {

@@ -26,9 +26,10 @@ import { Status } from '../wire/status';
 import * as varint from '../wire/varint';
 import { readVarint, writePaddedVarint, writeVarint } from '../wire/varint';
 import * as current from './current';
-import { Direction, isReadable, isTimely } from './current';
+import { Direction, isReadable, isTimely, mayBeTimely } from './current';
 import * as batch from './batch';
 import { MovePhase } from '../terms/move';
+import { wantPdClock } from '../terms/pd-clock';
 import { remove, replace, replaceField, setTouched, settle } from './edits';
 import { WITHHELD, isConfigPath, isSegment } from './names';
 import { stripPartitionIds } from '../rows/partition-id';
@@ -207,7 +208,7 @@ export function scalar(role: u32, field: Span, value: u64): Status {
       break;
     case Role.TIMESTAMP_OR_MAX:
     case Role.TIMESTAMP:
-      if (request && !isTimely(value, role == Role.TIMESTAMP_OR_MAX)) return Status.TIMESTAMP_AHEAD;
+      if (request && !isTimely(value, role == Role.TIMESTAMP_OR_MAX)) return tooLate(value);
       break;
     case Role.READ_TIMESTAMP_OR_MAX:
       if (request && !isReadable(value)) return unreadable(value);
@@ -280,7 +281,14 @@ function sentVersion(value: u64, field: Span): void {
 /** Why a request may not read at this timestamp. What is newest is held back; a request alone on its stream is held by its region. */
 function unreadable(timestamp: u64): Status {
   if (timestamp == u64.MAX_VALUE) return batch.batchIndex >= 0 ? Status.HELD : Status.OK;
-  return isTimely(timestamp, false) ? Status.READ_TOO_OLD : Status.TIMESTAMP_AHEAD;
+  return isTimely(timestamp, false) ? Status.READ_TOO_OLD : tooLate(timestamp);
+}
+
+/** What becomes of a request with a timestamp beyond the latest: one of a batch is held back until PD has said what time it is. */
+function tooLate(timestamp: u64): Status {
+  if (!mayBeTimely(timestamp)) return Status.TIMESTAMP_AHEAD;
+  wantPdClock(true);
+  return batch.batchIndex >= 0 ? Status.HELD : Status.TIMESTAMP_AHEAD;
 }
 
 /** True when PD may act on this region for the tenant. */

@@ -11,7 +11,15 @@ import { Phase, Stream } from './stream';
 export function enter(stream: Stream, terms: Terms): void {
   const grants = stream.phase == Phase.MAP && grantsLease(stream.requestMessage);
   const lease = grants ? randomLease() : 0;
-  install(terms, stream.exchange, terms.latestTimestamp(clock.now), terms.oldestTimestamp(clock.now), lease);
+  const now = clock.now;
+  install(
+    terms,
+    stream.exchange,
+    terms.latestTimestamp(now),
+    terms.timestampDoubt(now),
+    terms.oldestTimestamp(now),
+    lease,
+  );
   if (!stream.isOfStore || stream.isBatch) return;
   if (isHeldAlone(current.holdsAll ? MovePhase.FINAL : terms.account.phase, stream.call)) holdMessages();
 }

@@ -17,7 +17,6 @@ import { Account } from '../terms/account';
 import { Holding } from '../terms/holdings';
 import { Terms } from '../terms/terms';
 import * as json from '../texts/json-writer';
-import { writeBase64 } from '../wire/base64';
 import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { MAX_DIGITS, readDecimal, writeDecimal } from '../wire/decimal';
 import { ConfigVersion, eachInForce } from './configs';
@@ -164,18 +163,13 @@ function addRange(key: usize, length: usize): void {
   json.addMember(REQUEST_RANGE);
   json.openObject();
   json.addMember(KEY);
-  addBase64(key, length);
+  json.addBase64(key, length);
   json.addMember(RANGE_END);
-  addBase64(end, length);
+  json.addBase64(end, length);
   json.addMember(COUNT_ONLY);
   json.addValue(changetype<usize>(TRUE), TRUE.length);
   json.closeObject();
   json.closeObject();
-}
-
-function addBase64(at: usize, length: usize): void {
-  const text = alloc(((length + 2) / 3) * 4);
-  json.addText(text, writeBase64(text, at, length) - text);
 }
 
 /** Takes an answer, if it is not too long. False if the question was another's. `size` 0: there is none. */

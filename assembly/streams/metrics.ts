@@ -25,6 +25,7 @@ let lookupsTotal: u32 = 0;
 let lookupsFailedTotal: u32 = 0;
 let holdingsLookupsTotal: u32 = 0;
 let holdingsLookupsFailedTotal: u32 = 0;
+let timeLookupsFailedTotal: u32 = 0;
 let turnedAwayTotal: u32 = 0;
 let drainedTotal: u32 = 0;
 let streamsDraining: u32 = 0;
@@ -52,6 +53,7 @@ export function defineMetrics(): void {
   lookupsFailedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_region_lookups_failed_total');
   holdingsLookupsTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_holdings_lookups_total');
   holdingsLookupsFailedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_holdings_lookups_failed_total');
+  timeLookupsFailedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_time_lookups_failed_total');
   turnedAwayTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_region_acts_turned_away_total');
   drainedTotal = defineMetric(MetricType.COUNTER, 'tidbmesh_streams_drained_total');
   streamsDraining = defineMetric(MetricType.GAUGE, 'tidbmesh_streams_draining');
@@ -82,6 +84,11 @@ export function countLookup(sent: bool): void {
 /** Counts a question to PD about what it keeps of a tenant, or one without a good answer. */
 export function countHoldingsLookup(isGood: bool): void {
   increment(isGood ? holdingsLookupsTotal : holdingsLookupsFailedTotal);
+}
+
+/** Counts a question to PD about its time that got no good answer. */
+export function countFailedTimeLookup(): void {
+  increment(timeLookupsFailedTotal);
 }
 
 /** Counts acts on regions that went on in a form that the store or PD turns away. */

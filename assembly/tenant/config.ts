@@ -30,7 +30,7 @@ export class Limits {
   heldBytesPerVM: u32 = 256 * 1024 * 1024;
   heldBytesPerTenant: u32 = 128 * 1024 * 1024;
   /** How far beyond the clock a timestamp in a request may lie. */
-  maxTsDriftSeconds: u32 = 600;
+  maxTsDriftSeconds: u32 = 30;
   /** How far back a tenant may hold the store's GC, and for how long without renewing it. */
   maxHoldBackSeconds: u32 = 24 * 3600;
   /** The longest etcd lease that is granted. A longer one gets this. */

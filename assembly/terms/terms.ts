@@ -6,6 +6,7 @@ import { Space, freeSpace } from '../keys/space';
 import { Budget } from '../memory/stream-buffer';
 import { Account, NO_ACCOUNT } from './account';
 import { MovePhase } from './move';
+import { doubtMs, latestTime } from './pd-clock';
 import { State } from './state';
 
 /** The extent of a tenant's dry run. */
@@ -46,7 +47,7 @@ export class Terms {
   looksUp: bool = false;
   /** The longest message or body, in bytes. */
   maxMessageBytes: u32 = u32.MAX_VALUE;
-  /** How far in the future timestamps may lie, in ms. */
+  /** How far ahead of PD's clock timestamps may lie, in ms. */
   maxDriftMs: u64 = 0;
   /** How far back GC may be held, and for how long without renewing it, in seconds. */
   maxHoldBackSeconds: i64 = i64.MAX_VALUE;
@@ -98,7 +99,12 @@ export class Terms {
 
   /** The latest timestamp that a request may name at the time `now`, in ms; 0 before the first tick. */
   latestTimestamp(now: u64): u64 {
-    return now == 0 ? u64.MAX_VALUE : (now + this.maxDriftMs) << LOGICAL_BITS;
+    return now == 0 ? u64.MAX_VALUE : latestTime(now, this.maxDriftMs, this.looksUp) << LOGICAL_BITS;
+  }
+
+  /** How much later a timestamp may be and is not refused before PD was asked anew. */
+  timestampDoubt(now: u64): u64 {
+    return doubtMs(now, this.looksUp) << LOGICAL_BITS;
   }
 
   /** Identifies the key range and how its regions are shown, in any configuration; not 0. */

@@ -1,5 +1,6 @@
 /** Writes JSON of any length into the arena. */
 import { alloc } from '../memory/arena';
+import { writeBase64 } from '../wire/base64';
 import { Ascii } from '../wire/bytes';
 import { writeDecimal } from '../wire/decimal';
 
@@ -72,6 +73,12 @@ function addQuoted(p: usize, length: usize): void {
 export function addText(p: usize, length: usize): void {
   separate();
   addQuoted(p, length);
+}
+
+/** Adds bytes in base64. */
+export function addBase64(p: usize, length: usize): void {
+  const text = alloc(((length + 2) / 3) * 4);
+  addText(text, writeBase64(text, p, length) - text);
 }
 
 export function addAscii(text: Ascii): void {

@@ -62,7 +62,7 @@ export const enum Status {
   /** The tenant has moved to another key range, and a request reads at a timestamp from before that. The copy has no versions so old. */
   READ_TOO_OLD,
 
-  /** A request names a timestamp beyond the clock of Envoy and `limits.maxTsDriftSeconds`. It would raise TiKV's `max_ts` for everybody. */
+  /** A request names a timestamp beyond PD's clock and `limits.maxTsDriftSeconds`. It would raise TiKV's `max_ts` for everybody, and could stop a TiKV of 9.0 or newer. */
   TIMESTAMP_AHEAD,
 
   /** The tenant's key space does not serve this kind of request. */

@@ -211,14 +211,14 @@ const MESSAGES = [
   {
     code: 'TIMESTAMP_AHEAD',
     sentence:
-      'a timestamp lies further in the future than limits.maxTsDriftSeconds; check the clocks of the client and of PD',
+      "a timestamp lies further ahead of PD's clock than limits.maxTsDriftSeconds; use timestamps that PD gave",
     grpc: 'INVALID_ARGUMENT',
     http: 400,
     single: true,
     means:
-      "A request names a timestamp beyond the clock of Envoy and `limits.maxTsDriftSeconds`. It would raise TiKV's `max_ts` for everybody.",
+      "A request names a timestamp beyond PD's clock and `limits.maxTsDriftSeconds`. It would raise TiKV's `max_ts` for everybody, and could stop a TiKV of 9.0 or newer.",
     remedy:
-      'Operators: compare the clocks of Envoy and PD. Developers of the client: use timestamps that PD gave.',
+      'Operators: see whether `tidbmesh_time_lookups_failed_total` rises, and compare the clocks of Envoy and PD. Developers of the client: use timestamps that PD gave.',
   },
   {
     code: 'WRONG_SPACE',

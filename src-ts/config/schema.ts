@@ -267,7 +267,12 @@ const limits = object('Limits of memory and time.', [], {
   maxMessageBytes: bytes('The longest gRPC message or HTTP body that the filter rewrites.', 64 * MIB),
   heldBytesPerVM: bytes("Bytes of unfinished messages in one worker's memory.", 256 * MIB),
   heldBytesPerTenant: bytes("Bytes of one tenant's unfinished messages in one worker's memory.", 128 * MIB),
-  maxTsDriftSeconds: whole(1, YEAR, 'How far in the future a timestamp in a request may be.', 600),
+  maxTsDriftSeconds: whole(
+    1,
+    YEAR,
+    "How far ahead of PD's clock a timestamp in a request may be. TiKV 9.0 and newer may stop on one that is a minute ahead. Without `pd`, Envoy's clock and at least 600 seconds count.",
+    30,
+  ),
   maxHoldBackSeconds: whole(
     1,
     YEAR,

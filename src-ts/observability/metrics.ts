@@ -88,6 +88,13 @@ export const METRICS: readonly MetricRow[] = [
       'Check `pd.cluster` in the pluginConfig, and that PD’s `enable-grpc-gateway` is true: tenants with such limits are refused after a while.',
   },
   {
+    name: 'tidbmesh_time_lookups_failed_total',
+    type: 'counter',
+    means: 'Questions to PD about its clock without a good answer. The clock that was known runs on.',
+    remedy:
+      'Check `pd.cluster` in the pluginConfig, and that PD’s `enable-grpc-gateway` is true: before the first good answer, timestamps may lie 600 seconds ahead.',
+  },
+  {
     name: 'tidbmesh_region_acts_turned_away_total',
     type: 'counter',
     means:

@@ -209,4 +209,23 @@ describe.each([
     expect(found[4]?.case).toBe('Get');
     expect(found[4]?.fields['error']).toBeUndefined();
   });
+
+  test("a timestamp is held against PD's clock, which the filter has asked for", async () => {
+    const key = indexKey(1_000_002);
+    const { context } = await callers.alpha.regionOf(key);
+    const readAt = (version: bigint): Promise<Answer> =>
+      callers.alpha.batch('Get', { context, key, version });
+    expectDone(await readAt(timestamp()));
+    // Against Envoy's clock alone it would go on: ten minutes count then. Held first, if PD was not asked just now.
+    const late = timestamp() + (50_000n << 18n);
+    let answer = await readAt(late);
+    for (let i = 0; i < 40 && answer.fields!['regionError'] !== undefined; i++) {
+      expect(answer.fields).toMatchObject({ regionError: { maxTimestampNotSynced: {} } });
+      await sleep(PAUSE);
+      answer = await readAt(late);
+    }
+    expect(answer.fields).toMatchObject({
+      error: { abort: expect.stringMatching(/^tidb-mesh\[TIMESTAMP_AHEAD\]: /) },
+    });
+  });
 });

@@ -684,7 +684,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
 
   test('reads how far timestamps may lie ahead, and where PD is', () => {
     expect(filter.config(JSON.stringify(GOOD))).toBe('');
-    expect(filter.settings).toEqual({ maxTsDriftSeconds: 600, pd: ' ' });
+    expect(filter.settings).toEqual({ maxTsDriftSeconds: 30, pd: ' ' });
     for (const maxTsDriftSeconds of [1, 31536000]) {
       const config = { ...GOOD, limits: { maxTsDriftSeconds }, pd: { cluster: 'pd-http' } };
       expect(filter.config(JSON.stringify(config))).toBe('');

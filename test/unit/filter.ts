@@ -79,7 +79,7 @@ export interface Exports {
   usePolicy(number: number): void;
   dryRunCommands(): number;
   placeOf(at: number, length: number): number;
-  latest(timestamp: bigint): void;
+  latest(timestamp: bigint, doubt: bigint): void;
   holdBack(oldest: bigint, seconds: number): void;
   longestLease(seconds: bigint): void;
   lookups(possible: number): void;
@@ -274,7 +274,12 @@ export class Filter {
 
   /** The latest timestamp that a request may name. */
   set latestTimestamp(timestamp: bigint) {
-    this.wasm.latest(timestamp);
+    this.wasm.latest(timestamp, 0n);
+  }
+
+  /** The same while PD may say, asked anew, that one that is so much later is good. */
+  doubtTimestamp(timestamp: bigint, doubt: bigint): void {
+    this.wasm.latest(timestamp, doubt);
   }
 
   /** The earliest timestamp that a tenant may keep from GC, and for how many seconds at most. */

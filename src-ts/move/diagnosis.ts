@@ -252,7 +252,7 @@ class Case {
     const { away, acknowledged, oldestLock } = facts;
     const gone = away?.gone === undefined ? [] : [`cluster ${away.name} does not answer: ${away.gone}`];
     const strangers =
-      this.strangers.length === 0
+      this.strangers.length === 0 || alarm?.tidbs
         ? []
         : [
             `TiDBs run at ${this.there}, where the tenant is not served: ${listed(this.strangers)}. Stop them: what they write is lost`,
@@ -277,10 +277,12 @@ class Case {
   private get first(): readonly string[] {
     const { commands, tenant } = this;
     const { alarm, isPaused } = this.record;
+    // One for TiDBs alone ends with them.
+    const isToAccept = alarm !== undefined && alarm.count > 0;
     return [
       ...(this.hasWorker ? [] : [commands.run()]),
-      ...(alarm ? [commands.verb('show', tenant)] : []),
-      ...(alarm || isPaused ? [commands.verb('resume', tenant)] : []),
+      ...(isToAccept ? [commands.verb('show', tenant)] : []),
+      ...(isToAccept || isPaused ? [commands.verb('resume', tenant)] : []),
     ];
   }
 

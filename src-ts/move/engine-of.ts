@@ -253,6 +253,7 @@ export function makeEngine(
     timestamp: () => source.storage.timestamp(),
     targetTimestamp: () => target.storage.timestamp(),
     tidbs: async () => (from.cluster === undefined ? [] : tidbsOf(source.storage.pd)),
+    strangers: async () => (to.cluster === undefined ? [] : tidbsOf(target.storage.pd)),
     highestVersion: async () => (await highestEpoch(source)).version,
     readableSince: (progress) => {
       const { readableSince: since } = progress as CopyEnd;

@@ -76,6 +76,8 @@ export interface Engine {
   targetTimestamp(): Promise<bigint>;
   /** Addresses of the TiDBs that run at a source outside of the mesh. */
   tidbs(): Promise<string[]>;
+  /** Of those that run at a target outside of the mesh: nobody should. */
+  strangers(): Promise<string[]>;
   /** The highest version of the source's regions. */
   highestVersion(): Promise<number>;
   /** Nothing older than this can be read at the target; undefined when all history is there. */

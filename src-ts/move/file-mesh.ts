@@ -1,24 +1,29 @@
 /** The mesh as a file and a command: the mover changes the file, and the command brings it to the Envoys. */
-import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { promisify } from 'node:util';
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { replaceFile } from '../replace-file.ts';
 import { findTenant } from '../tenants/edit.ts';
 import { withOrders } from './config.ts';
 import { hiddenBehind } from './envoys.ts';
-import { vmsOf, type Mesh } from './mesh.ts';
+import { vmsOf, type Mesh, type Vm } from './mesh.ts';
 import { placeOf } from './place.ts';
+import { shell } from './shell.ts';
 
-const run = promisify(execFile);
 const APPLY_MS = 60_000;
+/** Of what the command says. */
+const MOST_SAID = 300;
 
 /**
  * @param file a mesh file or pluginConfig
  * @param apply a shell command, which gets the file's path as `$1`; none where the Envoys watch the file itself
  */
-export function fileMesh(file: string, apply: string | undefined, envoys: readonly Endpoint[]): Mesh {
+export function fileMesh(
+  file: string,
+  apply: string | undefined,
+  envoys: readonly Endpoint[],
+  applyMs = APPLY_MS,
+): Mesh {
   // Moves beside each other change the same file.
   let last: Promise<unknown> = Promise.resolve();
   const inTurn = <T>(act: () => Promise<T>): Promise<T> => {
@@ -26,6 +31,7 @@ export function fileMesh(file: string, apply: string | undefined, envoys: readon
     last = next.catch(() => undefined);
     return next;
   };
+  let looked: { readonly at: number; readonly vms: Promise<Vm[]> } | undefined;
   return {
     hosts: envoys.map(({ url }) => url.host),
     tell: (tenant, orders) =>
@@ -34,18 +40,21 @@ export function fileMesh(file: string, apply: string | undefined, envoys: readon
         replaceFile(file, text);
         if (apply === undefined) return;
         try {
-          await run('sh', ['-c', apply, 'sh', file], { timeout: APPLY_MS });
+          await shell(apply, file, applyMs);
         } catch (error) {
-          const { stderr = '', message } = error as { stderr?: string; message: string };
           throw new CommandError(
             'REFUSED',
-            `--apply ${apply}: ${stderr.trim().slice(-300) || message}`,
+            `--apply ${apply}: ${(error as Error).message.slice(-MOST_SAID)}`,
             'run the command by hand; the move goes on when it succeeds',
             { cause: error },
           );
         }
       }),
-    vms: () => vmsOf(envoys),
+    vms: (ageMs = 0) => {
+      const now = Date.now();
+      if (!looked || now - looked.at >= ageMs) looked = { at: now, vms: vmsOf(envoys) };
+      return looked.vms;
+    },
     hidden: () => hiddenBehind(envoys),
     placeOf: (tenant) => {
       try {

@@ -41,8 +41,11 @@ export interface Mesh {
   tell(tenant: string, orders: Orders): Promise<void>;
   /** Where the configuration has the tenant, as far as it can be read; what others write there shows. */
   placeOf?(tenant: string): Place | undefined;
-  /** All VMs of all Envoys in front of the storage layer. */
-  vms(): Promise<Vm[]>;
+  /**
+   * All VMs of all Envoys in front of the storage layer.
+   * @param ageMs how old the answer may be; moves beside each other share it
+   */
+  vms(ageMs?: number): Promise<Vm[]>;
   /** Addresses at which Envoys answer that `vms` does not ask: clients reach them, and nobody would wait for them. */
   hidden?(): Promise<string[]>;
 }

@@ -63,7 +63,7 @@ export interface ForeignCommit {
   readonly commitTs: string;
 }
 
-/** Somebody has written where the tenant is not served: the serving side lacks it. */
+/** Somebody has written where the tenant is not served, and the serving side lacks it; or TiDBs run there that would. */
 export interface Alarm {
   /** When it was noticed first, ms since 1970. */
   readonly at: number;
@@ -71,6 +71,8 @@ export interface Alarm {
   /** The first ones, and how many there were. */
   readonly commits: readonly ForeignCommit[];
   readonly count: number;
+  /** Addresses of TiDBs that are registered at a cluster outside of the mesh. */
+  readonly tidbs?: readonly string[] | undefined;
   /** Every filter holds the tenant's requests because of it. */
   readonly isStopped: boolean;
   /** An operator has seen it: the tenant goes on. */

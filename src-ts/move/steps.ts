@@ -26,6 +26,7 @@ import { millisOf } from '../pd/timestamp.ts';
 import type { Tell } from '../tell.ts';
 import { hasRangeOf, rangeText, registered } from '../tenants/registry.ts';
 import { unheardServers } from '../tenants/servers.ts';
+import { acknowledged, type Missing } from './acknowledged.ts';
 import { HistoryGone, type Copied, type Engine, type Feed, type Following } from './engine.ts';
 import { obeyed, order, type Mesh, type Order, type Orders, type Phase, type Quiet } from './mesh.ts';
 import { isSamePlace, placeText, tenantAt, type Place } from './place.ts';
@@ -46,6 +47,7 @@ import {
   type Stored,
   type Switch,
 } from './record.ts';
+import { tidbsText } from './wishes.ts';
 
 export interface Limits {
   /** How far behind the target may be when a switch begins, ms. */
@@ -122,6 +124,37 @@ function withoutSwitch({ wish }: MoveRecord): MoveRecord['wish'] {
   return wish === 'switch' ? undefined : wish;
 }
 
+function newAlarm(place: Place): Alarm {
+  return { at: Date.now(), place, commits: [], count: 0, isStopped: false };
+}
+
+/** An alarm for TiDBs that run where they should not. It ends with them, unless there are commits as well. */
+function withTidbs({ alarm, to }: MoveRecord, tidbs: readonly string[]): Fields {
+  if (tidbs.length > 0) return { alarm: { ...(alarm ?? newAlarm(to)), tidbs }, wish: undefined };
+  if (!alarm?.tidbs) return {};
+  return { alarm: alarm.count > 0 ? { ...alarm, tidbs: undefined } : undefined };
+}
+
+/** An alarm as it is, and whether the filters hold the tenant for it. An operator may have accepted it meanwhile. */
+function withStop({ alarm }: MoveRecord, isStopped: boolean): Fields {
+  return { alarm: alarm && { ...alarm, isStopped } };
+}
+
+/** An alarm for these commits, too. What an operator has accepted does not hide them. */
+function withCommits(record: MoveRecord, foreign: readonly ForeignCommit[]): Fields {
+  const { alarm, to, pastAlarms = [] } = record;
+  const known = (alarm?.isAccepted ? undefined : alarm) ?? newAlarm(to);
+  return {
+    alarm: {
+      ...known,
+      commits: [...known.commits, ...foreign].slice(0, MOST_COMMITS),
+      count: known.count + foreign.length,
+      isStopped: alarm?.isStopped ?? false,
+    },
+    ...(alarm?.isAccepted ? { pastAlarms: [...pastAlarms, alarm].slice(-MOST_ALARMS) } : {}),
+  };
+}
+
 /** Nothing that changes keys is on its way. */
 const ALL_OVER: Quiet = { writes: true, finishes: true };
 /** How long a worker's claim lasts, and how often it is renewed. */
@@ -130,6 +163,8 @@ const RENEW_MS = 1000;
 /** How often a follower's progress is kept. */
 const BEAT_MS = 2000;
 const LOOK_MS = 100;
+/** Envoys that do not obey are told again so often. */
+const TELL_AGAIN_MS = 30_000;
 /** Commits that an alarm names, and alarms that a record keeps. */
 const MOST_COMMITS = 20;
 const MOST_ALARMS = 10;
@@ -138,8 +173,6 @@ const VERSION_MARGIN = 4096;
 /** How far the clock of a cluster's PD and the mesh's may be apart, and how long a switch from a cluster may carry over. */
 const CLOCK_MS = 2000;
 const CATCH_UP_MS = 60_000;
-/** TiDBs that a text names. */
-const MOST_SHOWN = 5;
 /** The filter takes no larger epochOffset (assembly/tenant/config.ts). */
 const MOST_OFFSET = 2 ** 31;
 
@@ -180,6 +213,8 @@ export class Move {
   private readonly limits: Limits;
   /** Changes of the record take turns. */
   private last: Promise<unknown> = Promise.resolve();
+  /** When Envoys that do not obey may be told again. */
+  private nextTold = 0;
 
   constructor(
     private readonly tools: Tools,
@@ -530,17 +565,19 @@ export class Move {
         await this.change({ progress: this.progressOf(feeds) });
         await this.halt();
         await this.keepPlace();
+        await this.keepObeyed();
+        await this.watchCluster(engine);
       }
       await this.lift();
       const { wish, alarm, wayBackLost } = this.record;
       if (wish === 'switch' && wayBackLost !== undefined)
         await this.decline(`the other side is an old copy: ${wayBackLost}`);
       else if (wish === 'switch' && !alarm) {
-        const isDone =
+        const hasBegun =
           this.record.from.cluster === undefined
             ? await this.switch(engine, feeds)
             : await this.switchFromCluster(engine, feeds);
-        if (isDone) return;
+        if (hasBegun) return;
       } else if (this.watchesFirst()) {
         watchedTo ??= await engine.timestamp();
         const isSeen = feeds.watching.resolvedTs >= watchedTo && foreign.length === 0;
@@ -559,14 +596,48 @@ export class Move {
     const at = tools.mesh.placeOf?.(tenant);
     if (!at || isSamePlace(at, this.ordersAt(this.record.from).place)) return;
     tools.tell(`${tenant}: the configuration has ${placeText(this.record, at)}, where it is not served`);
-    const { alarm } = this.record;
-    if (!alarm?.isStopped) return this.open('calm');
+    await this.tellAgain();
+  }
+
+  /** An Envoy may have got an older configuration behind the newest one, as of a command that hung. It is told again. */
+  private async keepObeyed(): Promise<void> {
+    const { tools, tenant } = this;
+    // Until all hold it for an alarm, each beat tells them anyway.
+    if (this.isToHalt || Date.now() < this.nextTold) return;
+    if ((await this.behind(BEAT_MS)).length === 0) return;
+    // That may have been from before this worker has told them something.
+    const [first] = await this.behind();
+    if (!first) return;
+    tools.tell(`${tenant}: ${first.vm} ${first.why}; telling it again`);
+    this.nextTold = Date.now() + TELL_AGAIN_MS;
+    try {
+      await this.tellAgain();
+    } catch (error) {
+      if (error instanceof Lost) throw error;
+      await this.note(error);
+    }
+  }
+
+  /** VMs that live, and do not do what the filters were told last. A switch finds out which cannot be asked. */
+  private async behind(ageMs?: number): Promise<readonly Missing[]> {
+    const vms = await this.tools.mesh.vms(ageMs).catch(() => []);
+    return acknowledged(
+      this.record,
+      vms.filter(({ stale }) => !stale),
+    ).missing;
+  }
+
+  /** Tells the filters where the tenant is and what they are to do, behind all that they were told. */
+  private async tellAgain(): Promise<void> {
+    if (!this.record.alarm?.isStopped) return this.open('calm');
     // It must go on being held.
-    await this.change({ alarm: { ...alarm, isStopped: false } });
+    await this.change((record) => withStop(record, false));
     await this.halt();
   }
 
-  private progressOf({ following, watching }: Feeds): unknown {
+  private progressOf({ following, watching, foreign }: Feeds): unknown {
+    // Whoever goes on must hear of these again until they are written down.
+    if (foreign.length > 0) return this.record.progress;
     const { checkpoint, lagMs, resolvedTs } = following;
     const trouble = following.trouble ?? watching.trouble;
     return {
@@ -580,33 +651,46 @@ export class Move {
 
   /** Writes down that somebody else has committed at the target. */
   private async alarm(foreign: readonly ForeignCommit[], feeds: Feeds): Promise<void> {
-    const { alarm: known, to } = this.record;
+    const { to } = this.record;
     this.tools.tell(
       `${this.tenant}: ${foreign.length} commits of somebody else at ${placeText(this.record, to)}, where it is not served`,
     );
-    const alarm: Alarm = {
-      at: known?.at ?? Date.now(),
-      place: to,
-      commits: [...(known?.commits ?? []), ...foreign].slice(0, MOST_COMMITS),
-      count: (known?.count ?? 0) + foreign.length,
-      isStopped: known?.isStopped ?? false,
-    };
-    await this.change({ alarm, wish: undefined, progress: this.progressOf(feeds) });
+    await this.change((record) => ({
+      ...withCommits(record, foreign),
+      wish: undefined,
+      progress: this.progressOf(feeds),
+    }));
     await this.halt();
+  }
+
+  /** TiDBs at a cluster that the tenant has left lose what they write. They soon do, even without a client. */
+  private async watchCluster(engine: Engine): Promise<void> {
+    // What does not answer is asked again, and before a switch it must.
+    const running = await engine.strangers().catch(() => undefined);
+    const known = this.record.alarm?.tidbs ?? [];
+    if (running === undefined || isDeepStrictEqual(running, known)) return;
+    const { to } = this.record;
+    if (running.length > 0)
+      this.tools.tell(`${this.tenant}: ${tidbsText(running, placeText(this.record, to))}`);
+    await this.change((record) => withTidbs(record, running));
+  }
+
+  private get isToHalt(): boolean {
+    const { alarm, from } = this.record;
+    // No filter is in front of a cluster outside of the mesh.
+    if (from.cluster !== undefined || this.tools.onAlarm === 'report') return false;
+    return alarm !== undefined && alarm.count > 0 && !alarm.isStopped && !alarm.isAccepted;
   }
 
   /** Has every filter hold the tenant, as long as there is an alarm. Done again until all of them do. */
   private async halt(): Promise<void> {
-    const { alarm, from } = this.record;
-    // No filter is in front of a cluster outside of the mesh.
-    if (from.cluster !== undefined) return;
-    if (!alarm || alarm.isStopped || alarm.isAccepted || this.tools.onAlarm === 'report') return;
+    if (!this.isToHalt) return;
     const serial = this.record.serial + 1;
     await this.change({ serial });
     try {
       const all = { timeoutMs: this.limits.obeyMs };
       await order(this.tools.mesh, this.tenant, this.orders('final', serial), all);
-      await this.change({ alarm: { ...alarm, isStopped: true }, problem: undefined });
+      await this.change((record) => ({ ...withStop(record, true), problem: undefined }));
     } catch (error) {
       if (error instanceof Lost) throw error;
       await this.note(error);
@@ -622,13 +706,13 @@ export class Move {
     await this.change({ alarm: undefined, pastAlarms: [...pastAlarms, alarm].slice(-MOST_ALARMS) });
   }
 
-  /** True when the tenant is to be served at the target. */
+  /** False when it was declined. Done or not, a switch leaves locks at the target: the feeds begin anew behind it. */
   private async switch(engine: Engine, feeds: Feeds): Promise<boolean> {
     const { tools, tenant } = this;
     const { following } = feeds;
     const { maxLagMs, holdMs, obeyMs, settleMs, calmMs } = this.limits;
-    const unheard = await this.unheard();
-    if (unheard !== undefined) return this.decline(unheard);
+    const inTheWay = (await this.unheard()) ?? (await this.strangersThere(engine));
+    if (inTheWay !== undefined) return this.decline(inTheWay);
     await engine.renew();
     const late = lagObjection(following, maxLagMs);
     if (late !== undefined) return this.decline(late);
@@ -669,16 +753,19 @@ export class Move {
       const served = await this.placeAtTarget(engine);
       // An Envoy may have come, or have got an earlier configuration, while the rest was carried over.
       await obeyed(tools.mesh, tenant, this.orders('final', serial).move, { timeoutMs: obeyMs, ...ALL_OVER });
-      const again = await this.unheard();
+      const again = (await this.unheard()) ?? (await this.strangersThere(engine));
       if (again !== undefined) throw new Error(again);
       await this.decide({ served, fence: String(fence), writesHeldSince, allHeldSince });
-      return true;
     } catch (error) {
-      if (error instanceof Lost) throw error;
-      await engine.dropCarriedLocks().catch(() => undefined);
-      await this.goBack(error instanceof Error ? error.message : String(error));
-      return this.record.state !== 'following';
+      await this.giveUp(error);
     }
+    return true;
+  }
+
+  /** Leads back, unless the switch was decided in spite of the error. Only then it is known whose locks lie at the target. */
+  private async giveUp(error: unknown): Promise<void> {
+    if (error instanceof Lost) throw error;
+    await this.goBack(error instanceof Error ? error.message : String(error));
   }
 
   /** Does not begin a switch that was asked for, and says why. */
@@ -717,7 +804,7 @@ export class Move {
 
   /**
    * A switch from a cluster outside of the mesh. No filter is in front of it, so its TiDBs must have ended.
-   * @returns true when the tenant is to be served in the mesh
+   * @returns false when it was declined
    */
   private async switchFromCluster(engine: Engine, feeds: Feeds): Promise<boolean> {
     const { tools, tenant } = this;
@@ -748,21 +835,25 @@ export class Move {
         writesHeldSince: heldSince,
         allHeldSince: heldSince,
       });
-      return true;
     } catch (error) {
-      if (error instanceof Lost) throw error;
-      await this.goBack(error instanceof Error ? error.message : String(error));
-      return this.record.state !== 'following';
+      await this.giveUp(error);
     }
+    return true;
   }
 
   /** Why the cluster outside of the mesh cannot be left yet. */
   private async runningTidbs(engine: Engine): Promise<string | undefined> {
     const running = await engine.tidbs();
     if (running.length === 0) return undefined;
-    const shown = running.slice(0, MOST_SHOWN).join(', ') + (running.length > MOST_SHOWN ? ', …' : '');
-    const many = running.length === 1 ? '1 TiDB runs' : `${running.length} TiDBs run`;
-    return `${many} at ${placeText(this.record, this.record.from)}: ${shown}; stop all of them, and ask again`;
+    return `${tidbsText(running, placeText(this.record, this.record.from))}; stop all of them, and ask again`;
+  }
+
+  /** Why the tenant cannot go back to a cluster outside of the mesh yet. */
+  private async strangersThere(engine: Engine): Promise<string | undefined> {
+    const running = await engine.strangers();
+    if (running.length === 0) return undefined;
+    const where = `${placeText(this.record, this.record.to)}, where it is not served`;
+    return `${tidbsText(running, where)}; stop all of them, ask again, and start them when it has been taken back`;
   }
 
   /** Waits until the target's PD gives timestamps behind all that the tenant has seen. Only a cluster outside has a PD of its own. */

@@ -14,13 +14,34 @@ export function isAtHome({ switches }: MoveRecord): boolean {
   return switches % 2 === 0;
 }
 
+/** TiDBs that a text names. */
+const MOST_SHOWN = 5;
+
+/** `2 TiDBs run at cluster shop: …` */
+export function tidbsText(running: readonly string[], where: string): string {
+  const shown = running.slice(0, MOST_SHOWN).join(', ') + (running.length > MOST_SHOWN ? ', …' : '');
+  const many = running.length === 1 ? '1 TiDB runs' : `${running.length} TiDBs run`;
+  return `${many} at ${where}: ${shown}`;
+}
+
 /** What an alarm says, in words. */
-export function alarmText(record: MoveRecord, { commits, count, place, isStopped }: Alarm): string {
+export function alarmText(record: MoveRecord, alarm: Alarm): string {
+  const { commits, count, place, isStopped, tidbs = [] } = alarm;
+  const where = `${placeText(record, place)}, where it is not served`;
   const tables = [...new Set(commits.map(({ tableId }) => (tableId === undefined ? 'schema' : tableId)))];
   const [first] = commits;
   const since = first ? `, the first at ${new Date(millisOf(BigInt(first.commitTs))).toISOString()}` : '';
-  const stop = isStopped ? 'its requests are held' : 'its requests go on';
-  return `${count} commits at ${placeText(record, place)}, where it is not served, in tables ${tables.join(', ')}${since}; ${stop}`;
+  return [
+    ...(tidbs.length > 0 ? [tidbsText(tidbs, where)] : []),
+    ...(count > 0 ? [`${count} commits at ${where}, in tables ${tables.join(', ')}${since}`] : []),
+    isStopped ? 'its requests are held' : 'its requests go on',
+  ].join('; ');
+}
+
+function alarmHint({ tenant }: MoveRecord, { count }: Alarm): string {
+  return count === 0
+    ? 'stop each of them, for good; the alarm ends when none is registered any more, a minute later at most'
+    : `find out how that came (docs/move.md#an-alarm); then let it go on: tidb-mesh move resume ${tenant}`;
 }
 
 /** Why the verb does not fit the state of the move, and what to do; undefined when it does. */
@@ -31,10 +52,7 @@ export function objection(record: MoveRecord, verb: Verb): CommandError | undefi
   const at = placeText(record, from);
   if (verb === 'throttle' || verb === 'pause' || verb === 'resume') return undefined;
   if (record.alarm)
-    return no(
-      `has an alarm: ${alarmText(record, record.alarm)}`,
-      `find out how that came (docs/move.md#an-alarm); then let it go on: tidb-mesh move resume ${tenant}`,
-    );
+    return no(`has an alarm: ${alarmText(record, record.alarm)}`, alarmHint(record, record.alarm));
   const look = `tidb-mesh move show ${tenant}`;
   // Until the new place is written down, a switch can be given up; where the tenant is served is decided then.
   const isSwitching = state === 'committing' || (state === 'switching' && !isAtHome(record));

@@ -23,6 +23,7 @@ import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
 import { resourceGroups, safePoints } from '../../src-ts/pd/cluster.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { deletePrefix, putIfUnchanged } from '../../src-ts/pd/etcd.ts';
 import { addTenant } from '../../src-ts/tenants/add.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
 import { REPOSITORY } from '../harness/stack/builds.ts';
@@ -321,6 +322,20 @@ describe('a cluster outside of the mesh', () => {
     let found = await doctor();
     while (found.needsYou && Date.now() < deadline) found = await doctor();
     expect(found).toMatchObject({ needsYou: false, state: 'following' });
+  });
+
+  test('a TiDB that is started at the cluster again is told, and holds the way back', async () => {
+    // As one that systemd starts: it is registered before it takes a client.
+    const key = '/tidb/server/info/started-again';
+    const value = JSON.stringify({ ip: '10.0.0.7', listening_port: 4000 });
+    await putIfUnchanged(outside, [{ key, value, revision: 0n }]);
+    const { alarm } = await until((record) => record.alarm !== undefined);
+    expect(alarm).toMatchObject({ tidbs: ['10.0.0.7:4000'], count: 0, isStopped: false });
+    await expect(switched('reverse')).rejects.toThrow(
+      '1 TiDB runs at cluster shop, where it is not served: 10.0.0.7:4000; its requests go on',
+    );
+    await deletePrefix(outside, key);
+    await until((record) => record.alarm === undefined);
   });
 
   test('is explained when the cluster does not answer', async () => {

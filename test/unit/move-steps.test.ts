@@ -2,7 +2,7 @@
  * Moves a tenant there and back between two places while clients commit, and mover after mover dies. Nothing here is real but the steps:
  * the stores, the filter's VMs, etcd and time are small models. The real ones are in test/move/.
  */
-import { describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HistoryGone, type Engine, type Feed, type Following } from '../../src-ts/move/engine.ts';
 import type { Mesh, Orders, Phase, Vm } from '../../src-ts/move/mesh.ts';
@@ -29,6 +29,8 @@ const HOME: Place = {};
 const AWAY: Place = { keyNumber: 5 };
 const SLOW_MS = 250;
 const KEYS = ['a', 'b', 'c', 'd', 'e', 'slow'];
+/** For what comes at once on a machine that is not loaded. */
+const WAIT_MS = 60_000;
 const LIMITS = { settleMs: 2, holdMs: 1500, obeyMs: 500, maxLagMs: 1000, calmMs: 100 };
 
 /** What PD answers. */
@@ -167,6 +169,7 @@ class World {
       timestamp: async () => BigInt(++this.now),
       targetTimestamp: async () => BigInt(++this.now),
       tidbs: async () => [],
+      strangers: async () => [],
       carryNames: async () => undefined,
       takeNamesAlong: async () => undefined,
       highestVersion: async () => 7,
@@ -448,7 +451,7 @@ async function wish(etcd: EtcdModel, isOver: () => boolean): Promise<void> {
   }
 }
 
-async function newMove(etcd: EtcdModel, tenant = TENANT): Promise<void> {
+async function newMove(etcd: EtcdModel, tenant = TENANT, fields: Partial<MoveRecord> = {}): Promise<void> {
   const record: MoveRecord = {
     tenant,
     number: 1,
@@ -461,6 +464,7 @@ async function newMove(etcd: EtcdModel, tenant = TENANT): Promise<void> {
     isPaused: false,
     throttle: {},
     createdAt: Date.now(),
+    ...fields,
   };
   await save(etcd.endpoint, { record, revision: 0n });
 }
@@ -989,6 +993,28 @@ test('a configuration that names the place before the switch is told again', asy
   await working;
 });
 
+test('an older configuration that comes late to an Envoy is told away', async () => {
+  const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+  await newMove(etcd);
+  const { mesh, engineOf } = world;
+  const tools = { pd: etcd.endpoint, mesh, id: 'worker', limits: LIMITS, engineOf, tell: () => undefined };
+  const working = work(tools, life.signal);
+  const deadline = Date.now() + WAIT_MS;
+  const until = async (isSo: (record: MoveRecord) => boolean): Promise<void> => {
+    while (!isSo((await moveOf(etcd.endpoint, TENANT)).record) && Date.now() < deadline) await sleep(10);
+  };
+  await until(({ state }) => state === 'following');
+  await ask(etcd.endpoint, TENANT, 'switch');
+  await until(({ switches, state }) => switches === 1 && state === 'following');
+  const vm = world.vms[1]!;
+  vm.orders = { place: HOME, move: { serial: 1, phase: 'prepare' } };
+  await until(() => isSamePlace(vm.orders.place, AWAY));
+  expect(vm.orders.place).toMatchObject(AWAY);
+  expect((await moveOf(etcd.endpoint, TENANT)).record).toMatchObject({ from: AWAY, switches: 1 });
+  life.abort();
+  await working;
+});
+
 test('a move begins when bulk loads from before have ended', async () => {
   const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
   await newMove(etcd);
@@ -1023,9 +1049,11 @@ test('a move begins when bulk loads from before have ended', async () => {
 describe('somebody writes where the tenant is not served', () => {
   /** Waits until the record is so. */
   async function record(etcd: EtcdModel, isSo: (record: MoveRecord) => boolean): Promise<MoveRecord> {
+    const deadline = Date.now() + WAIT_MS;
     for (;;) {
       const found = (await moveOf(etcd.endpoint, TENANT)).record;
       if (isSo(found)) return found;
+      if (Date.now() > deadline) throw new Error(JSON.stringify(found));
       await sleep(5);
     }
   }
@@ -1033,9 +1061,17 @@ describe('somebody writes where the tenant is not served', () => {
   async function withMove(
     onAlarm: 'stop' | 'report',
     act: (etcd: EtcdModel, world: World) => Promise<void>,
+    /** Other tools for the worker, and another move. */
+    {
+      toolsOf = () => ({}),
+      fields = {},
+    }: {
+      readonly toolsOf?: (etcd: EtcdModel, world: World) => Partial<Tools>;
+      readonly fields?: Partial<MoveRecord>;
+    } = {},
   ): Promise<void> {
     const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
-    await newMove(etcd);
+    await newMove(etcd, TENANT, fields);
     const { mesh, engineOf } = world;
     const tools = {
       pd: etcd.endpoint,
@@ -1045,6 +1081,7 @@ describe('somebody writes where the tenant is not served', () => {
       onAlarm,
       engineOf,
       tell: () => undefined,
+      ...toolsOf(etcd, world),
     };
     const working = work(tools, life.signal);
     try {
@@ -1143,6 +1180,99 @@ describe('somebody writes where the tenant is not served', () => {
     await second.end();
   });
 
+  test('an operator who accepts it while the filters are being told is heard', async () => {
+    const toolsOf = (etcd: EtcdModel, { mesh }: World): Partial<Tools> => ({
+      mesh: {
+        ...mesh,
+        tell: async (tenant, orders) => {
+          await mesh.tell(tenant, orders);
+          if (orders.move?.phase === 'final') await ask(etcd.endpoint, TENANT, 'resume');
+        },
+      },
+    });
+    await withMove(
+      'stop',
+      async (etcd, world) => {
+        await record(etcd, ({ state }) => state === 'following');
+        commitAt(world, world.stores.away);
+        const { pastAlarms } = await record(
+          etcd,
+          (now) => now.alarm === undefined && now.pastAlarms !== undefined,
+        );
+        expect(pastAlarms).toMatchObject([{ count: 1, isStopped: true, isAccepted: true }]);
+        expect(phases(world)).toEqual(['prepare', 'prepare', 'prepare']);
+      },
+      { toolsOf },
+    );
+  });
+
+  describe('at a cluster that the tenant has left', () => {
+    const running: string[] = [];
+    const engineOf =
+      ({ engineOf: make }: World) =>
+      (made: MoveRecord): Engine => ({ ...make(made), strangers: async () => [...running] });
+    const LEFT: Partial<MoveRecord> = {
+      to: { cluster: 'shop' },
+      state: 'following',
+      switches: 1,
+      progress: { follow: 1, watch: 1 },
+    };
+    afterEach(() => void running.splice(0));
+
+    test('a TiDB that runs is told, and the alarm ends with it', async () => {
+      await withMove(
+        'stop',
+        async (etcd, world) => {
+          await record(etcd, ({ worker }) => worker !== undefined);
+          running.push('10.0.0.7:4000');
+          const { alarm } = await record(etcd, (now) => now.alarm !== undefined);
+          expect(alarm).toMatchObject({ tidbs: ['10.0.0.7:4000'], count: 0, isStopped: false });
+          for (const verb of ['reverse', 'complete'] as const)
+            await expect(ask(etcd.endpoint, TENANT, verb)).rejects.toThrow(
+              'alpha has an alarm: 1 TiDB runs at cluster shop, where it is not served: 10.0.0.7:4000; its requests go on',
+            );
+          expect(phases(world)).not.toContain('final');
+          // What it commits holds the tenant, and outlives it.
+          commitAt(world, world.stores.away);
+          await record(etcd, (now) => now.alarm?.isStopped === true && now.alarm.tidbs !== undefined);
+          expect(phases(world)).toEqual(['final', 'final', 'final']);
+          running.pop();
+          const after = await record(etcd, (now) => now.alarm?.tidbs === undefined);
+          expect(after.alarm).toMatchObject({ count: 1, isStopped: true });
+          await ask(etcd.endpoint, TENANT, 'resume');
+          await record(etcd, (now) => now.alarm === undefined);
+          running.push('10.0.0.8:4000');
+          await record(etcd, (now) => now.alarm?.count === 0);
+          running.pop();
+          await record(etcd, (now) => now.alarm === undefined);
+        },
+        { toolsOf: (_, world) => ({ engineOf: engineOf(world) }), fields: LEFT },
+      );
+    });
+
+    test.each(['drain', 'locks carried'])(
+      'one that starts before the way back is decided (%s)',
+      async (step) => {
+        const reached = (now: string): void => {
+          if (now === step) running.push('10.0.0.7:4000');
+        };
+        await withMove(
+          'stop',
+          async (etcd) => {
+            await record(etcd, ({ worker }) => worker !== undefined);
+            await ask(etcd.endpoint, TENANT, 'reverse');
+            const { problem, switches } = await record(etcd, (now) => now.problem !== undefined);
+            expect(switches).toBe(1);
+            expect(problem).toContain(
+              '1 TiDB runs at cluster shop, where it is not served: 10.0.0.7:4000; stop all of them',
+            );
+          },
+          { toolsOf: (_, world) => ({ engineOf: engineOf(world), reached }), fields: LEFT },
+        );
+      },
+    );
+  });
+
   test('a commit at the target during a switch ends it', async () => {
     await withMove('report', async (etcd, world) => {
       await record(etcd, ({ state }) => state === 'following');
@@ -1152,6 +1282,74 @@ describe('somebody writes where the tenant is not served', () => {
       const { switches, from } = await record(etcd, (now) => now.alarm !== undefined);
       expect([switches, from]).toEqual([0, HOME]);
     });
+  });
+});
+
+describe('the end of a switch', () => {
+  /** The states of the move in which locks were removed from the target. */
+  async function droppedIn(
+    reached: (step: string) => void,
+    isOver: (record: MoveRecord) => boolean,
+    hiddenOf: (world: World) => Mesh['hidden'] = () => undefined,
+  ): Promise<string[]> {
+    const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+    await newMove(etcd);
+    const states: string[] = [];
+    const engineOf = (record: MoveRecord): Engine => ({
+      ...world.engineOf(record),
+      dropCarriedLocks: async () => void states.push((await moveOf(etcd.endpoint, TENANT)).record.state),
+    });
+    const hidden = hiddenOf(world);
+    const mesh = { ...world.mesh, ...(hidden ? { hidden } : {}) };
+    const tools = { pd: etcd.endpoint, mesh, id: 'w', limits: LIMITS, engineOf, reached };
+    const working = work({ ...tools, tell: () => undefined }, life.signal);
+    try {
+      const deadline = Date.now() + WAIT_MS;
+      let asked = false;
+      for (;;) {
+        const { record } = await moveOf(etcd.endpoint, TENANT);
+        if (asked && isOver(record)) return states;
+        if (Date.now() > deadline) throw new Error(JSON.stringify(record));
+        if (!asked && record.state === 'following') {
+          await ask(etcd.endpoint, TENANT, 'switch');
+          asked = true;
+        }
+        await sleep(5);
+      }
+    } finally {
+      life.abort();
+      await working;
+    }
+  }
+
+  const failAt = (wanted: string): ((step: string) => void) => {
+    let hasFailed = false;
+    return (step) => {
+      if (step !== wanted || hasFailed) return;
+      hasFailed = true;
+      throw new Error('fails here');
+    };
+  };
+
+  test('whose decision got no answer leaves the locks that it has carried', async () => {
+    const states = await droppedIn(
+      failAt('after committing'),
+      ({ switches, state }) => switches === 1 && state === 'following',
+    );
+    expect(states).not.toContain('committing');
+  });
+
+  test('that is not done removes them when it is certain, and tells of commits at the target', async () => {
+    const hiddenOf = (world: World) => async (): Promise<string[]> => {
+      const version = { start: ++world.now, commit: ++world.now, value: 7 };
+      world.log.push({ at: world.stores.away, key: 'x', version });
+      // The watch has told of it when the switch begins.
+      await sleep(50);
+      return [];
+    };
+    const states = await droppedIn(failAt('calm'), ({ alarm }) => alarm !== undefined, hiddenOf);
+    expect(states.length).toBeGreaterThan(1);
+    expect(new Set(states)).toEqual(new Set(['following']));
   });
 });
 

@@ -67,7 +67,9 @@ function laterStart(a: Buffer, b: Buffer): Buffer {
 function segmentsOf(tenant: Tenant, space: KeySpace): Segment[] {
   if (tenant.keyspace || tenant.prefix)
     return [{ start: EMPTY, end: EMPTY, logicalPrefix: EMPTY, physicalPrefix: space.start }];
-  if (tenant.number === 0) return [{ start: EMPTY, end: LIMIT, logicalPrefix: EMPTY, physicalPrefix: EMPTY }];
+  // The keys of tenant 0, where they were at first. It may have moved to a number since.
+  if (space.start.length === 0)
+    return [{ start: EMPTY, end: LIMIT, logicalPrefix: EMPTY, physicalPrefix: EMPTY }];
   const tag = space.start.subarray(0, TAG_BYTES);
   const ownTag = Buffer.from([TABLE, 0x80, 0x00]);
   return [

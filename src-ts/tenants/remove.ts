@@ -106,7 +106,7 @@ export async function removeTenant(
     const there = await belongings(pd, tenant, space);
     if (there.length > 0) throw notEmpty(name, there);
     // Deleted keys have old versions, which the next tenant of this range could read.
-    if (tenant.number !== 0) await destroyKeysIn(pd, rangeOf(space));
+    await destroyKeysIn(pd, rangeOf(space));
     await removeDefaultGroup(pd, tenant.number);
   }
   await deleteLabelRule(pd, ruleId(name));

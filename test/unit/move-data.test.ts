@@ -25,6 +25,7 @@ const SPACES: readonly (readonly [text: string, tenant: Tenant, choice: SpaceCho
   ['number 1', { name: 'a', number: 1 }, { number: 1 }],
   ['number 32766', { name: 'a', number: 32766 }, { number: 32766 }],
   ['key number 5', { name: 'a', number: 1, keyNumber: 5 }, { number: 5 }],
+  ['tenant 0 at key number 5', { name: 'a', number: 0, keyNumber: 5 }, { number: 5 }],
   [
     'keyspace 4242',
     { name: 'a', number: 1, keyspace: { id: 4242, mode: 'txn' } },
@@ -82,7 +83,7 @@ describe('key spaces of a move', () => {
 
   test('refuse to map a key that is not theirs, or that the target cannot have', () => {
     const [, zero, one] = SPACES.map(([, tenant]) => keySpaceOf(tenant));
-    const keyspace = keySpaceOf(SPACES[4]![1]);
+    const keyspace = keySpaceOf(SPACES[5]![1]);
     const map = new KeyMap(one!, keyspace);
     expect(() => map.map(Buffer.from('6d', 'hex'))).toThrow('does not lie in');
     expect(() => map.map(one!.end)).toThrow('does not lie in');

@@ -2,7 +2,6 @@
  * Writes committed rows to the target with their own start and commit timestamps. So a client that asks there how its transaction has ended
  * gets the true answer, and snapshots from before the switch stay readable.
  */
-import { CommandError } from '../errors.ts';
 import { CallError } from '../pd/endpoint.ts';
 import {
   Op,
@@ -14,7 +13,16 @@ import {
 } from '../pd/generated/tikv/kvrpcpb_pb.ts';
 import { Gate } from './gate.ts';
 import { KeyMap } from './key-space.ts';
-import { fateOf, forbid, isPessimistic, keyErrorText, keyRefused, resolveLocks } from './locks.ts';
+import {
+  dropPessimistic,
+  fateOf,
+  forbid,
+  isPessimistic,
+  keyErrorText,
+  keyRefused,
+  MAX_TS,
+  resolveLocks,
+} from './locks.ts';
 import { COMMIT, PREWRITE } from './methods.ts';
 import type { Located, Side, Try } from './storage.ts';
 import type { Throttle } from './throttle.ts';
@@ -92,10 +100,23 @@ export async function forEach<T>(
   if (failed) throw failed.reason;
 }
 
-/** The lock of another transaction that has begun to commit. A pessimistic one is none of an applier's. */
+/** The lock of another transaction that has begun to commit. */
 function foreignLock({ locked }: KeyError, { startTs }: Group): LockInfo | undefined {
   return locked && !isPessimistic(locked) && locked.lockVersion !== startTs ? locked : undefined;
 }
+
+/** The pessimistic locks that an error is about. Of a transaction's own one, TiKV tells only that there is one, in the error's text. */
+function pessimisticIn(
+  { locked, abort }: KeyError,
+  { startTs }: Group,
+  rows: readonly Mapped[],
+): Pessimistic[] {
+  if (locked) return isPessimistic(locked) ? [locked] : [];
+  if (!abort.includes('LockTypeNotMatch')) return [];
+  return rows.map(({ key }) => ({ key, lockVersion: startTs, lockForUpdateTs: MAX_TS }));
+}
+
+type Pessimistic = Pick<LockInfo, 'key' | 'lockVersion' | 'lockForUpdateTs'>;
 
 /**
  * True if an applier that has died holds the lock for a later row of the key. Rows come in order, so this one is at the target already. A
@@ -209,11 +230,13 @@ export class Applier {
     const late = part.filter(isLate);
     let plain = part.filter((row) => !isLate(row));
     const primary = part[0]?.key ?? Buffer.alloc(0);
+    const unlocked = new Set<string>();
     while (plain.length > 0) {
       const { regionError, errors } = await this.prewrite(located, group, primary, plain, false);
       if (regionError) return { regionError };
       const [error] = errors;
       if (!error) break;
+      if (await this.unlocked(error, group, plain, unlocked)) continue;
       const lock = foreignLock(error, group);
       if (lock) {
         plain = await this.passLock(lock, group, plain);
@@ -224,6 +247,12 @@ export class Applier {
       const row = plain[index];
       if (!row) throw keyRefused('KvPrewrite at the target: a conflict of another key', error);
       plain = plain.filter((_, at) => at !== index);
+      if (conflict.reason === Reason.SelfRolledBack) {
+        // Garbage collection ends every lock that is older than its safe point: one of this applier, before it was committed. The source
+        // has told that the row is committed, and a later version would have been met first.
+        late.push(row);
+        continue;
+      }
       const there = await this.isThere(located, group, row, conflict);
       if (typeof there !== 'boolean') return there;
       if (!there) late.push(row);
@@ -234,6 +263,7 @@ export class Applier {
       if (regionError) return { regionError };
       const [error] = errors;
       if (!error) break;
+      if (await this.unlocked(error, group, unchecked, unlocked)) continue;
       const lock = foreignLock(error, group);
       if (!lock) throw keyRefused('KvPrewrite at the target', error);
       unchecked = await this.passLock(lock, group, unchecked);
@@ -247,6 +277,28 @@ export class Applier {
       this.remember(group, rows);
     }
     return { value: part.length };
+  }
+
+  /**
+   * Removes pessimistic locks of clients from the target, from before a switch: each came to the store too late to be seen, or the store did
+   * not list it. What its transaction has committed, it has committed at the source.
+   * @param before locks that were removed for these rows, each once
+   * @returns false when the error is about none, or they are there again
+   */
+  private async unlocked(
+    error: KeyError,
+    group: Group,
+    rows: readonly Mapped[],
+    before: Set<string>,
+  ): Promise<boolean> {
+    const locks = pessimisticIn(error, group, rows);
+    const name = locks
+      .map(({ key, lockVersion }) => `${Buffer.from(key).toString('hex')} ${lockVersion}`)
+      .join();
+    if (locks.length === 0 || before.has(name)) return false;
+    before.add(name);
+    await dropPessimistic(this.options.target, locks, this.options.signal);
+    return true;
   }
 
   /** Rows that are still to be written where one has met this lock. */
@@ -312,12 +364,6 @@ export class Applier {
   private conflictOf(error: KeyError): WriteConflict {
     const { conflict } = error;
     if (!conflict) throw keyRefused('KvPrewrite at the target', error);
-    if (conflict.reason === Reason.SelfRolledBack)
-      throw new CommandError(
-        'REFUSED',
-        'a transaction that has committed at the source was rolled back at the target',
-        'cancel the move: something else than the mover has written to the target',
-      );
     return conflict;
   }
 

@@ -223,8 +223,9 @@ export function makeEngine(
         await keepHistory(target.storage, name, kept, KEEP_SECONDS).catch(() => undefined);
       const [follower] = followers;
       if (!follower || follower.lagMs() < STUCK_MS || Date.now() < nextLook) return;
-      await endExpired(source);
       nextLook = Date.now() + STUCK_MS;
+      // The next look may find more. A feed that is behind must not end for it.
+      await endExpired(source).catch(() => undefined);
     },
     keepWayBack: (fence) => keepHistory(target.storage, name, fence, KEEP_SECONDS),
     copy: async (pieces, saved, signal) => {

@@ -81,6 +81,7 @@ export class Pipeline {
    * @param isCounted false for what is in memory anyway: it makes nobody wait, so that what comes behind it is heard
    */
   async push(items: readonly Item[], isCounted = true): Promise<void> {
+    if (this.failure !== undefined) throw this.failure;
     for (const item of items) {
       if (typeof item === 'bigint') {
         if (item > this.resolved) this.resolved = item;
@@ -105,7 +106,7 @@ export class Pipeline {
     if (this.failure !== undefined) throw this.failure;
   }
 
-  /** Tells how far the target is by now, also between the rows that a region held when it was registered. */
+  /** Tells how far the target is by now, also between the rows that a region held when it was registered. What failed is in the queue. */
   private tell(): void {
     let safe = this.resolved;
     for (const { item } of this.queue) {
@@ -123,9 +124,9 @@ export class Pipeline {
       this.tell();
       while (this.queue.length > 0) {
         const slice = this.queue.slice(0, this.rowsAtOnce);
-        this.queue = this.queue.slice(slice.length);
         const began = performance.now();
         await this.applier.apply(slice.map(({ item }) => item));
+        this.queue = this.queue.slice(slice.length);
         const isQuick = performance.now() - began < SLICE_MS;
         this.rowsAtOnce = Math.min(MOST_ROWS, Math.max(FEWEST_ROWS, this.rowsAtOnce * (isQuick ? 2 : 0.5)));
         this.bytes -= slice.reduce((sum, { bytes }) => sum + bytes, 0);

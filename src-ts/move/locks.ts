@@ -16,11 +16,13 @@ import {
 import type { Side } from './storage.ts';
 
 /** The largest timestamp: a lock looked at by it has expired. */
-const MAX_TS = (1n << 64n) - 1n;
+export const MAX_TS = (1n << 64n) - 1n;
 const LOCKS_PER_PAGE = 1024;
 /** TiKV's wait_timeout that does not wait: client-go kv.LockNoWait. */
 const NO_WAIT = -1n;
 const SETTLE_ROUNDS = 5;
+/** How long a region is asked for its locks while some of them are in memory only. */
+const BUSY_MS = 200;
 
 /** What has become of a transaction. */
 export type Fate =
@@ -52,16 +54,24 @@ export function isPessimistic(lock: LockInfo): boolean {
   return lock.lockType === Op.PessimisticLock;
 }
 
+interface ScanOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly perRegion?: number;
+  /** Goes on behind a region whose store cannot list its locks just now. */
+  readonly skipsBusy?: boolean;
+}
+
 /** Reads the locks of a key space whose transactions began at `maxTs` or before. */
 export async function scanLocks(
   { storage, space }: Side,
   maxTs = MAX_TS,
-  { signal, perRegion = Infinity }: { signal?: AbortSignal | undefined; perRegion?: number } = {},
+  { signal, perRegion = Infinity, skipsBusy = false }: ScanOptions = {},
 ): Promise<LockInfo[]> {
   const found: LockInfo[] = [];
   let start = space.start;
   let here = 0;
   while (Buffer.compare(start, space.end) < 0) {
+    const askedAt = Date.now();
     const page = await storage.atRegion(
       space,
       start,
@@ -78,6 +88,10 @@ export async function scanLocks(
           located,
         );
         if (answer.regionError) return { regionError: answer.regionError };
+        // TiKV lists none while one in the range is in memory: of an asynchronous commit that is being prewritten (scan_lock in its mod.rs).
+        if (answer.error?.locked && skipsBusy && Date.now() - askedAt > BUSY_MS)
+          return { value: { locks: [], end: located.end } };
+        if (answer.error?.locked) return { regionError: 'serverIsBusy' };
         if (answer.error) throw keyRefused('KvScanLock', answer.error);
         return { value: { locks: answer.locks, end: located.end } };
       },
@@ -100,7 +114,8 @@ interface StatusOptions {
   readonly currentTs: bigint;
   /** Writes a protected rollback record when the primary has neither a lock nor a record. */
   readonly rollBackIfNotExist: boolean;
-  readonly isPessimistic?: boolean;
+  /** The key is a primary: the store says so when a lock there has another one, and looks past one that was never prewritten. */
+  readonly isPrimary?: boolean;
   /** An asynchronous commit has fallen back to two phases: its primary decides. */
   readonly isSync?: boolean;
   readonly signal?: AbortSignal | undefined;
@@ -127,7 +142,7 @@ export async function fateOf(
           callerStartTs: options.callerTs,
           currentTs: options.currentTs,
           rollbackIfNotExist: options.rollBackIfNotExist,
-          resolvingPessimisticLock: options.isPessimistic ?? false,
+          verifyIsPrimary: options.isPrimary ?? false,
           forceSyncCommit: options.isSync ?? false,
         },
         located,
@@ -228,8 +243,10 @@ export async function meetLock(
 ): Promise<'ended' | 'passed' | 'waits'> {
   const startTs = lock.lockVersion;
   const primary = Buffer.from(lock.primaryLock);
-  const options = { callerTs: ts, currentTs: await side.storage.timestamp(), signal };
   const pessimistic = isPessimistic(lock);
+  // That of a lock which is not prewritten may be one from before a statement that was tried again.
+  const isPrimary = !pessimistic;
+  const options = { callerTs: ts, currentTs: await side.storage.timestamp(), isPrimary, signal };
   let fate = await fateOf(side, { primary, startTs }, { ...options, rollBackIfNotExist: false });
   if (fate.kind === 'unknown') {
     const expired = millisOf(startTs) + Number(lock.lockTtl) < millisOf(options.currentTs);
@@ -250,7 +267,7 @@ export async function meetLock(
 export async function endExpired(side: Side, signal?: AbortSignal): Promise<number> {
   const now = await side.storage.timestamp();
   let ended = 0;
-  for (const lock of await scanLocks(side, now, { signal }))
+  for (const lock of await scanLocks(side, now, { signal, skipsBusy: true }))
     if (!isPessimistic(lock) && (await meetLock(side, lock, now, signal)) === 'ended') ended += 1;
   return ended;
 }
@@ -263,7 +280,6 @@ export interface Settled {
 
 interface Transaction {
   readonly startTs: bigint;
-  readonly primary: Buffer;
   readonly locks: LockInfo[];
 }
 
@@ -272,14 +288,31 @@ function transactionsOf(locks: readonly LockInfo[]): Transaction[] {
   for (const lock of locks) {
     const known = found.get(lock.lockVersion);
     if (known) known.locks.push(lock);
-    else
-      found.set(lock.lockVersion, {
-        startTs: lock.lockVersion,
-        primary: Buffer.from(lock.primaryLock),
-        locks: [lock],
-      });
+    else found.set(lock.lockVersion, { startTs: lock.lockVersion, locks: [lock] });
   }
   return [...found.values()];
+}
+
+/**
+ * The primary of a transaction that has begun to commit, by a lock that is prewritten. A pessimistic one may have the primary of a statement
+ * that was tried again (client-go: txnlock, StatusCacheable). `stale`: pessimistic locks that lead elsewhere.
+ */
+function committingOf({ locks }: Transaction): Committing | undefined {
+  const prewritten = locks.find((lock) => !isPessimistic(lock));
+  if (!prewritten) return undefined;
+  const primary = Buffer.from(prewritten.primaryLock);
+  const isStale = (lock: LockInfo): boolean => isPessimistic(lock) && !primary.equals(lock.primaryLock);
+  return {
+    primary,
+    keys: locks.filter((lock) => !isStale(lock)).map(({ key }) => Buffer.from(key)),
+    stale: locks.filter(isStale),
+  };
+}
+
+interface Committing {
+  readonly primary: Buffer;
+  readonly keys: readonly Buffer[];
+  readonly stale: readonly LockInfo[];
 }
 
 /**
@@ -298,16 +331,18 @@ export async function settle(
   let committed = 0;
   let rolledBack = 0;
   for (let round = 0; round < SETTLE_ROUNDS; round++) {
-    const all = transactionsOf(await scanLocks(source, MAX_TS, { signal }));
-    const open = all.filter(({ locks }) => locks.some((lock) => !isPessimistic(lock)));
-    if (open.length === 0) return { committed, rolledBack };
-    for (const { startTs, primary, locks } of open) {
+    let isOver = true;
+    for (const transaction of transactionsOf(await scanLocks(source, MAX_TS, { signal }))) {
+      const committing = committingOf(transaction);
+      if (!committing) continue;
+      isOver = false;
+      const { startTs } = transaction;
+      const { primary, keys, stale } = committing;
       const fate = await fateOf(
         source,
         { primary, startTs },
-        { callerTs: 0n, currentTs: MAX_TS, rollBackIfNotExist: true, signal },
+        { callerTs: 0n, currentTs: MAX_TS, rollBackIfNotExist: true, isPrimary: true, signal },
       );
-      const keys = locks.map(({ key }) => Buffer.from(key));
       if (fate.kind === 'committed') {
         await resolveLocks(source, keys, startTs, fate.commitTs, signal);
         committed += 1;
@@ -316,7 +351,9 @@ export async function settle(
         await forbid(target, map.map(primary), startTs, signal);
         rolledBack += 1;
       }
+      await dropPessimistic(source, stale, signal);
     }
+    if (isOver) return { committed, rolledBack };
   }
   throw new CommandError(
     'REFUSED',
@@ -347,30 +384,48 @@ export async function forbid(
 
 /**
  * Takes the source's pessimistic locks at the target, so that their transactions go on there. Everything else must be at the target
- * already: what is applied later would meet these locks.
- * @returns their number
+ * already: what is applied later would meet these locks. Where one cannot be taken, its transaction fails at the target.
+ * @returns how many are there, and how many are not
  */
 export async function carryLocks(
   source: Side,
   target: Side,
   map: KeyMap,
   signal?: AbortSignal,
-): Promise<number> {
+): Promise<{ readonly carried: number; readonly left: number }> {
   const locks = (await scanLocks(source, MAX_TS, { signal })).filter(isPessimistic);
-  for (const lock of locks) await carryLock(target, map, lock, signal);
-  return locks.length;
+  let carried = 0;
+  for (const lock of locks) if (await carryLock(target, map, lock, signal)) carried += 1;
+  return { carried, left: locks.length - carried };
 }
 
-/** Takes a pessimistic lock at the target as it is at the source. */
-async function carryLock(
+/**
+ * Takes a pessimistic lock at the target as it is at the source. There, nothing newer than the lock was committed. So a version that is newer
+ * at the target is a copy of the one that it has locked, or the record of a rollback: each is at one timestamp, and the lock goes behind it.
+ * @returns false when something else is in the way: its transaction must fail
+ */
+async function carryLock(target: Side, map: KeyMap, lock: LockInfo, signal?: AbortSignal): Promise<boolean> {
+  const first = await lockAt(target, map, lock, lock.lockForUpdateTs, signal);
+  if (!first) return true;
+  const { conflict } = first;
+  const isCopy = conflict && conflict.conflictTs === conflict.conflictCommitTs;
+  const error = isCopy ? await lockAt(target, map, lock, conflict.conflictCommitTs, signal) : first;
+  // A conflict, or a record that the transaction was rolled back. Anything else is no answer about the lock.
+  if (error && !error.conflict && error.abort === '')
+    throw keyRefused('KvPessimisticLock at the target', error);
+  return !error;
+}
+
+async function lockAt(
   { storage, space }: Side,
   map: KeyMap,
   lock: LockInfo,
+  forUpdateTs: bigint,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<KeyError | undefined> {
   const key = map.map(lock.key);
   const primaryLock = map.map(lock.primaryLock);
-  await storage.atRegion(
+  return storage.atRegion(
     space,
     key,
     async (located) => {
@@ -382,17 +437,14 @@ async function carryLock(
           primaryLock,
           startVersion: lock.lockVersion,
           lockTtl: lock.lockTtl,
-          forUpdateTs: lock.lockForUpdateTs,
+          forUpdateTs,
           minCommitTs: lock.minCommitTs,
           isFirstLock: key.equals(primaryLock),
           waitTimeout: NO_WAIT,
         },
         located,
       );
-      if (answer.regionError) return { regionError: answer.regionError };
-      const [error] = answer.errors;
-      if (error) throw keyRefused('KvPessimisticLock at the target', error);
-      return { value: undefined };
+      return answer.regionError ? { regionError: answer.regionError } : { value: answer.errors[0] };
     },
     { signal },
   );
@@ -413,7 +465,7 @@ export async function oldestLock(
   { signal }: { signal?: AbortSignal } = {},
 ): Promise<OldestLock | undefined> {
   const now = millisOf(await side.storage.timestamp());
-  const locks = await scanLocks(side, MAX_TS, { signal, perRegion: LOCKS_PER_PAGE });
+  const locks = await scanLocks(side, MAX_TS, { signal, perRegion: LOCKS_PER_PAGE, skipsBusy: true });
   const oldest = locks.reduce<LockInfo | undefined>(
     (a, b) => (a && a.lockVersion <= b.lockVersion ? a : b),
     undefined,
@@ -434,8 +486,17 @@ export async function oldestLock(
  * @returns their number
  */
 export async function dropPessimisticLocks(side: Side, signal?: AbortSignal): Promise<number> {
-  const { storage, space } = side;
   const locks = (await scanLocks(side, MAX_TS, { signal })).filter(isPessimistic);
+  await dropPessimistic(side, locks, signal);
+  return locks.length;
+}
+
+/** Removes these pessimistic locks where they are still, up to their `lockForUpdateTs`, and leaves no record. */
+export async function dropPessimistic(
+  { storage, space }: Side,
+  locks: readonly Pick<LockInfo, 'key' | 'lockVersion' | 'lockForUpdateTs'>[],
+  signal?: AbortSignal,
+): Promise<void> {
   for (const { key, lockVersion, lockForUpdateTs } of locks)
     await storage.atRegion(
       space,
@@ -454,7 +515,6 @@ export async function dropPessimisticLocks(side: Side, signal?: AbortSignal): Pr
       },
       { signal },
     );
-  return locks.length;
 }
 
 /** Rolls back whatever locks a key space has. Only for a copy that nobody uses. */

@@ -449,7 +449,7 @@ describe('the fence', () => {
     expect(more).toEqual([]);
     expect(left).toMatchObject({ lockVersion: startTs, lockForUpdateTs: startTs });
     expect(await scanLocks(side(target))).toEqual([]);
-    expect(await carryLocks(side(source), side(target), map)).toBe(1);
+    expect(await carryLocks(side(source), side(target), map)).toEqual({ carried: 1, left: 0 });
     const [carried] = await scanLocks(side(target));
     expect(Buffer.from(carried!.key)).toEqual(target.encode(key(4)));
     expect(carried).toMatchObject({ lockVersion: startTs, lockForUpdateTs: startTs, lockTtl: left!.lockTtl });

@@ -12,7 +12,7 @@ import {
   Event_Row_OpType as OpType,
   type Event_Row,
 } from '../../src-ts/pd/generated/tikv/cdcpb_pb.ts';
-import type { LockInfo } from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';
+import { Op, type LockInfo } from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';
 import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
 import * as model from '../harness/model/key-spaces.ts';
@@ -288,14 +288,29 @@ describe('the applier', () => {
         if (commitTs > 0n) latest.set(name(key), [startTs, commitTs]);
         return {};
       }
+      if (path.endsWith('KVPessimisticRollback')) {
+        for (const key of fields['keys'] as Buffer[]) {
+          const lock = held.get(name(key));
+          const isIt = lock?.lockType === Op.PessimisticLock && lock.lockVersion === startTs;
+          if (isIt && (lock.lockForUpdateTs ?? 0n) <= (fields['forUpdateTs'] as bigint))
+            held.delete(name(key));
+        }
+        return { errors: [] };
+      }
       if (path.endsWith('KvPrewrite')) {
         const mutations = fields['mutations'] as { key: Buffer }[];
         for (const { key } of mutations) {
           const locked = held.get(name(key));
-          if (locked) return { errors: [{ locked: { lockType: 0, lockForUpdateTs: 0n, key, ...locked } }] };
+          if (locked?.lockVersion === startTs && fields['forUpdateTs'] === undefined)
+            return { errors: [{ abort: 'Error(Txn(Error(Mvcc(Error(LockTypeNotMatch {' }] };
+          if (locked?.lockVersion === startTs) held.delete(name(key));
+          else if (locked)
+            return { errors: [{ abort: '', locked: { lockType: 0, lockForUpdateTs: 0n, key, ...locked } }] };
           const [conflictTs, conflictCommitTs] = latest.get(name(key)) ?? [0n, 0n];
+          if (conflictCommitTs === startTs && conflictTs === startTs && fields['forUpdateTs'] === undefined)
+            return { errors: [{ abort: '', conflict: { key, conflictTs, conflictCommitTs, reason: 3 } }] };
           if (conflictCommitTs > startTs && fields['forUpdateTs'] === undefined)
-            return { errors: [{ conflict: { key, conflictTs, conflictCommitTs, reason: 1 } }] };
+            return { errors: [{ abort: '', conflict: { key, conflictTs, conflictCommitTs, reason: 1 } }] };
         }
         for (const { key } of mutations) locks.add(`${name(key)} ${startTs}`);
         return { errors: [] };
@@ -378,6 +393,28 @@ describe('the applier', () => {
     expect(commits.at(-1)).toBe('a 25');
   });
 
+  test.each([
+    ['another one', { lockVersion: 30n, lockForUpdateTs: 31n }],
+    ['its own client', { lockVersion: 10n, lockForUpdateTs: 11n }],
+  ])('removes a pessimistic lock of %s, which nobody else would', async (_, lock) => {
+    const { applier, commits, held } = store();
+    held.set('a', { lockType: Op.PessimisticLock, ...lock });
+    await applier.apply([row('a', 10, 20), row('b', 10, 20)]);
+    expect(commits).toEqual(['a 20', 'b 20']);
+    expect(held.size).toBe(0);
+    // Behind a newer version.
+    held.set('a', { lockType: Op.PessimisticLock, ...lock, lockVersion: 31n });
+    await applier.apply([row('a', 18, 25)]);
+    expect(commits.at(-1)).toBe('a 25');
+  });
+
+  test('writes a row whose lock garbage collection has rolled back before it was committed', async () => {
+    const { applier, commits, latest } = store();
+    latest.set('a', [10n, 10n]);
+    await applier.apply([row('a', 10, 20), row('b', 10, 20)]);
+    expect(commits.sort()).toEqual(['a 20', 'b 20']);
+  });
+
   test('waits at a lock of a transaction that is alive at the source', async () => {
     const { applier, commits, held } = store({ 5: { commitVersion: 0n, lockTtl: 100n } });
     held.set('a', { lockVersion: 5n });
@@ -444,6 +481,28 @@ describe('what is on its way to the target', () => {
       if (i < passed.length - 1) expect(ts).toBeLessThan(late.startTs);
     }
     await pipeline.stop();
+  });
+
+  test('has none behind what could not be applied, whatever comes after it', async () => {
+    const passed: bigint[] = [];
+    const pipeline = new Pipeline(
+      {
+        apply: async () => {
+          await Promise.resolve();
+          throw new Error('not this one');
+        },
+      },
+      (ts) => passed.push(ts),
+      () => undefined,
+    );
+    const first = pipeline.push([row(100)]).catch(String);
+    for (let i = 0; i < 10; i++) await Promise.resolve();
+    // In the stream's buffer when that failed.
+    await expect(pipeline.push([200n])).rejects.toThrow('not this one');
+    await expect(pipeline.push([row(150), 300n])).rejects.toThrow('not this one');
+    await first;
+    await expect(pipeline.stop()).rejects.toThrow('not this one');
+    expect(passed).toEqual([]);
   });
 
   test('has none behind what is dropped', async () => {

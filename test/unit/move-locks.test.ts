@@ -1,0 +1,219 @@
+/** What a move does with the locks of transactions, at stores that are small models. */
+import { describe, expect, test } from '@jest/globals';
+import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
+import { carryLocks, endExpired, oldestLock, settle } from '../../src-ts/move/locks.ts';
+import type { Side, Storage } from '../../src-ts/move/storage.ts';
+import { Op, type LockInfo } from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';
+
+const source = keySpaceOf({ name: 'a', number: 1 });
+const target = keySpaceOf({ name: 'a', number: 5 });
+const map = new KeyMap(source, target);
+
+type Fields = Record<string, unknown>;
+
+/**
+ * A store that has these locks, in two regions that meet at the key `m`.
+ * @param fates what it says of transactions, by primary
+ */
+class Store {
+  /** What was done with locks: `key startTs commitTs`, or `key startTs dropped`. */
+  readonly ended: string[] = [];
+  /** Where it was asked how a transaction has ended. */
+  readonly askedFor: string[] = [];
+  readonly taken: { readonly key: string; readonly forUpdateTs: bigint }[] = [];
+  /** Answers to the next locks that are taken, by key. */
+  readonly refusals = new Map<string, object[]>();
+  /** How often each region, by its start, says that a lock is in memory only. */
+  readonly busy = new Map<string, number>();
+
+  constructor(
+    private readonly space: typeof source,
+    private readonly locks: LockInfo[],
+    private readonly fates: Readonly<Record<string, object>> = {},
+  ) {}
+
+  get side(): Side {
+    const boundary = this.space.encode(Buffer.from('m'))!;
+    const located = (key: Buffer): { start: Buffer; end: Buffer; context: object; address: string } => {
+      const isLow = Buffer.compare(key, boundary) < 0;
+      return {
+        start: isLow ? this.space.start : boundary,
+        end: isLow ? boundary : this.space.end,
+        context: {},
+        address: '',
+      };
+    };
+    const storage = {
+      timestamp: async () => 1n << 62n,
+      ask: async ({ path }: { path: string }, fields: Fields) => this.answer(path.split('/').at(-1)!, fields),
+      atRegion: async (_: unknown, key: Buffer, act: (at: unknown) => Promise<object>) => {
+        for (;;) {
+          const outcome = await act(located(key));
+          if ('value' in outcome) return outcome.value;
+          await new Promise((resolve) => setTimeout(resolve, 1));
+        }
+      },
+    } as unknown as Storage;
+    return { storage, space: this.space };
+  }
+
+  private nameOf(key: Uint8Array): string {
+    return String(this.space.decode(key));
+  }
+
+  private end(keys: Buffer[], startTs: bigint, how: string, isIt: (lock: LockInfo) => boolean): void {
+    for (const key of keys) {
+      const at = this.locks.findIndex(
+        (lock) => key.equals(lock.key) && lock.lockVersion === startTs && isIt(lock),
+      );
+      if (at >= 0) this.locks.splice(at, 1);
+      this.ended.push(`${this.nameOf(key)} ${startTs} ${how}`);
+    }
+  }
+
+  private answer(call: string, fields: Fields): object {
+    const startTs = fields['startVersion'] as bigint;
+    switch (call) {
+      case 'KvScanLock': {
+        const start = fields['startKey'] as Buffer;
+        const region = start.equals(this.space.start) ? 'low' : 'high';
+        const left = this.busy.get(region) ?? 0;
+        this.busy.set(region, left - 1);
+        if (left > 0) return { error: { locked: {}, retryable: '', abort: '' } };
+        const isIn = ({ key }: LockInfo): boolean =>
+          Buffer.compare(key, start) >= 0 && Buffer.compare(key, fields['endKey'] as Buffer) < 0;
+        return { locks: this.locks.filter(isIn) };
+      }
+      case 'KvCheckTxnStatus': {
+        const primary = this.nameOf(fields['primaryKey'] as Buffer);
+        this.askedFor.push(`${primary} ${String(fields['lockTs'])}`);
+        return this.fates[primary] ?? { commitVersion: 0n, lockTtl: 0n };
+      }
+      case 'KvResolveLock':
+        this.end(fields['keys'] as Buffer[], startTs, String(fields['commitVersion']), () => true);
+        return {};
+      case 'KVPessimisticRollback':
+        this.end(
+          fields['keys'] as Buffer[],
+          startTs,
+          'dropped',
+          ({ lockType }) => lockType === Op.PessimisticLock,
+        );
+        return { errors: [] };
+      case 'KvPessimisticLock': {
+        const [{ key }] = fields['mutations'] as [{ key: Buffer }];
+        const refusal = this.refusals.get(this.nameOf(key))?.shift();
+        if (refusal) return { errors: [{ retryable: '', abort: '', ...refusal }] };
+        this.taken.push({ key: this.nameOf(key), forUpdateTs: fields['forUpdateTs'] as bigint });
+        return { errors: [] };
+      }
+      default:
+        throw new Error(call);
+    }
+  }
+}
+
+const lockOf = (space: typeof source, key: string, primary: string, fields: Partial<LockInfo>): LockInfo =>
+  ({
+    key: space.encode(Buffer.from(key))!,
+    primaryLock: space.encode(Buffer.from(primary))!,
+    lockType: Op.Put,
+    lockTtl: 1n,
+    lockForUpdateTs: 0n,
+    minCommitTs: 0n,
+    useAsyncCommit: false,
+    secondaries: [],
+    ...fields,
+  }) as unknown as LockInfo;
+const pessimistic = (key: string, primary: string, lockVersion: bigint, lockForUpdateTs: bigint): LockInfo =>
+  lockOf(source, key, primary, { lockType: Op.PessimisticLock, lockVersion, lockForUpdateTs });
+
+describe('the fence of a switch', () => {
+  test('asks the primary of what is prewritten, not that of a statement before', async () => {
+    const store = new Store(
+      source,
+      [
+        // Its statement failed, and took another primary when it was tried again.
+        pessimistic('k0', 'k0', 5n, 5n),
+        lockOf(source, 'p10', 'k9', { lockVersion: 5n }),
+      ],
+      { k9: { commitVersion: 8n } },
+    );
+    const there = new Store(target, []);
+    expect(await settle(store.side, there.side, map)).toEqual({ committed: 1, rolledBack: 0 });
+    expect(store.askedFor).toEqual(['k9 5']);
+    expect(store.ended).toEqual(['p10 5 8', 'k0 5 dropped']);
+    expect(there.askedFor).toEqual([]);
+  });
+
+  test('rolls back what has not committed, also what it has only locked, and forbids its primary', async () => {
+    const store = new Store(source, [
+      pessimistic('k1', 'k9', 5n, 6n),
+      lockOf(source, 'p10', 'k9', { lockVersion: 5n }),
+      pessimistic('k2', 'k2', 7n, 7n),
+    ]);
+    const there = new Store(target, []);
+    expect(await settle(store.side, there.side, map)).toEqual({ committed: 0, rolledBack: 1 });
+    expect(store.ended.sort()).toEqual(['k1 5 0', 'p10 5 0']);
+    expect(there.askedFor).toEqual(['k9 5']);
+  });
+
+  test('looks again while a lock is in memory only', async () => {
+    const store = new Store(source, [lockOf(source, 'p1', 'p1', { lockVersion: 5n })], {
+      p1: { commitVersion: 8n },
+    });
+    store.busy.set('low', 3).set('high', 2);
+    expect(await settle(store.side, new Store(target, []).side, map)).toEqual({
+      committed: 1,
+      rolledBack: 0,
+    });
+  });
+});
+
+describe('a store that cannot list its locks, since some are in memory only', () => {
+  test('keeps nobody from ending those that have expired elsewhere, and none from being shown', async () => {
+    const store = new Store(source, [lockOf(source, 'p1', 'p1', { lockVersion: 5n })]);
+    store.busy.set('low', Infinity);
+    expect(await oldestLock(store.side)).toMatchObject({ startTs: 5n });
+    expect(await endExpired(store.side)).toBe(1);
+    expect(store.ended).toEqual(['p1 5 0']);
+  });
+});
+
+describe('locks of open transactions at the target', () => {
+  const conflict = (conflictTs: bigint, conflictCommitTs: bigint): object => ({
+    conflict: { conflictTs, conflictCommitTs },
+    retryable: 'Error',
+  });
+  const store = (): Store =>
+    new Store(source, [pessimistic('a', 'a', 5n, 6n), pessimistic('p', 'a', 5n, 9n)]);
+
+  test('go behind a copy that is newer than they are, and behind the record of a rollback', async () => {
+    const there = new Store(target, []);
+    there.refusals.set('a', [conflict(20n, 20n)]);
+    expect(await carryLocks(store().side, there.side, map)).toEqual({ carried: 2, left: 0 });
+    expect(there.taken).toEqual([
+      { key: 'a', forUpdateTs: 20n },
+      { key: 'p', forUpdateTs: 9n },
+    ]);
+  });
+
+  test.each([
+    ['somebody has committed there', [conflict(19n, 20n)]],
+    ['something newer is behind a copy', [conflict(20n, 20n), conflict(29n, 30n)]],
+    ['the transaction was rolled back there', [{ abort: 'PessimisticLockRolledBack' }]],
+  ])('are left where %s: their transactions fail, the switch does not', async (_, refusals) => {
+    const there = new Store(target, []);
+    there.refusals.set('a', refusals);
+    expect(await carryLocks(store().side, there.side, map)).toEqual({ carried: 1, left: 1 });
+    expect(there.taken).toEqual([{ key: 'p', forUpdateTs: 9n }]);
+  });
+
+  test('are not left for an error that says nothing about them', async () => {
+    const there = new Store(target, []);
+    there.refusals.set('a', [{ locked: {} }]);
+    await expect(carryLocks(store().side, there.side, map)).rejects.toThrow(
+      'KvPessimisticLock at the target',
+    );
+  });
+});

@@ -73,6 +73,8 @@ const FAULTS: Record<string, Fault> = {
   },
 };
 const SHORT = ['leader resigns', 'leader killed'];
+/** Here the first member is the leader: who asks only the first one, such as a broken filter for its regions, gets no answer. */
+const FIRST_LOST = 'leader killed';
 
 /** Does all there is to do, again and again. */
 class Work {
@@ -247,6 +249,19 @@ async function settledLeader(stack: Stack): Promise<PdMember> {
   throw new Error('PD has no leader');
 }
 
+/** Has this member lead. */
+async function makeLeader(stack: Stack, member: PdMember): Promise<void> {
+  const deadline = Date.now() + RECOVERY_MS;
+  for (;;) {
+    const leader = await settledLeader(stack);
+    if (leader === member) return;
+    if (Date.now() > deadline) throw new Error(`${leader.name} goes on leading`);
+    const path = `/pd/api/v1/leader/transfer/${member.name}`;
+    await fetch(`${leader.directUrl}${path}`, { method: 'POST', signal: AbortSignal.timeout(ANSWER_MS) });
+    await sleep(500);
+  }
+}
+
 const gapsByRun: { name: string; gaps: Map<string, Map<string, number>> }[] = [];
 
 describe.each([['with the mesh', true], ...(IS_LONG ? ([['without the mesh', false]] as const) : [])] as [
@@ -271,6 +286,10 @@ describe.each([['with the mesh', true], ...(IS_LONG ? ([['without the mesh', fal
   test.each(Object.keys(FAULTS).filter((fault) => IS_LONG || SHORT.includes(fault)))(
     '%s: everything comes back, and nothing was answered wrongly',
     async (fault) => {
+      if (fault === FIRST_LOST) {
+        await makeLeader(stack, stack.pds[0]!);
+        expect(await work.untilAllWork(Date.now())).toEqual([]);
+      }
       const leader = await settledLeader(stack);
       const followers = stack.pds.filter((one) => one !== leader);
       await sleep(QUIET_MS);

@@ -39,6 +39,7 @@ const hostile = (tests: string): Suite => ({
 const ANSWERS: Suite = { project: 'hostile', file: 'hostile/store.test' };
 const BATCHES = hostile('every request of a batch');
 const METHODS = hostile('every method');
+const LOST_LEADER: Suite = { project: 'ha', file: 'ha/ha.test', tests: 'leader killed' };
 const VALUES = 'assembly/rewrite/values.ts';
 const TABLE_CODEC = 'assembly/keys/table.ts';
 
@@ -219,6 +220,17 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     caughtBy: [hosted('counts')],
+  },
+  {
+    name: 'regions are looked up at one member of PD only',
+    edits: [
+      {
+        file: 'src-ts/standalone/bootstrap.ts',
+        from: "cluster(PD_HTTP_CLUSTER, pd, 'http', tls)",
+        to: "cluster(PD_HTTP_CLUSTER, pd.slice(0, 1), 'http', tls)",
+      },
+    ],
+    caughtBy: [LOST_LEADER],
   },
   {
     name: "the mesh's own header for the tenant is not removed",

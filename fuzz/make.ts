@@ -259,6 +259,7 @@ export class Maker {
       case 'RESOURCE_VALUE':
         return careful ? EMPTY : random.bytes(random.below(20));
       case 'GROUP':
+      case 'GROUP_LABEL':
       case 'OWN_GROUP':
         return text(random.pick(['', 'default', 'app', '1:app', '31:FOREIGN!', 'a/b', 'x'.repeat(40)]));
       case 'CONFIG_PATH':

@@ -285,13 +285,14 @@ export class Verdict {
       case 'SAFE_POINT_IN':
         return n.value === 0n ? undefined : `is ${n.value}`;
       case 'GROUP':
+      case 'GROUP_LABEL':
       case 'OWN_GROUP': {
         const owner = this.space.choice;
         // Fuzzed names need not be UTF-8.
         const stored = Buffer.from(n.bytes).toString('latin1');
         const name = clientGroup(owner, stored);
         if (name === undefined) return `names the group ${stored}, another's`;
-        if (role === 'GROUP' && stored.length > LONGEST) return `has ${stored.length} bytes`;
+        if (role !== 'OWN_GROUP' && stored.length > LONGEST) return `has ${stored.length} bytes`;
         return role === 'OWN_GROUP' && objectionToOwn(owner, name, 'latin1') !== undefined
           ? `is ${name}`
           : undefined;

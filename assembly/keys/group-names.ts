@@ -16,7 +16,8 @@ import { hasOwnDefaultGroup, tenantNumber } from './space';
 /** PD refuses longer ones (pkg/mcs/resourcemanager/server/manager.go). */
 export const MAX_GROUP_BYTES: usize = 32;
 
-const DEFAULT: Ascii = ascii('default');
+/** The group of who names none. */
+export const DEFAULT: Ascii = ascii('default');
 const COLON: u8 = 0x3a;
 const ZERO: u8 = 0x30;
 const MAX_PREFIX_BYTES: usize = 11;
@@ -65,6 +66,11 @@ export function encodeGroup(p: usize, length: usize): Mapped {
   memory.copy(groupAt, prefixAt, before);
   memory.copy(groupAt + before, p, length);
   return Mapped.REPLACED;
+}
+
+/** The same for the group `default`. */
+export function encodeDefaultGroup(): Mapped {
+  return encodeGroup(changetype<usize>(DEFAULT), DEFAULT.length);
 }
 
 /** Maps PD's name back to the client's. OUTSIDE: another tenant's. */

@@ -15,6 +15,7 @@ import { alloc } from '../memory/arena';
 import { Msg } from '../schema/table';
 import { Ascii, ascii, equals, isSameBytes, startsWith } from '../wire/bytes';
 import { Status } from '../wire/status';
+import * as current from './current';
 import { replaceField } from './edits';
 import * as find from './find';
 import { CONTROLLER, isSegment } from './names';
@@ -58,6 +59,23 @@ export function group(request: bool, own: bool, tag: u32, field: Span): Status {
     if (tenantNumber() != 0) return Status.GROUP_NAME;
   }
   return settled(mapped, Status.NAME_OUTSIDE, tag, field);
+}
+
+/**
+ * Maps the name of the group in a request to TiKV, which keeps each name as a label of its metrics. One beyond those that a tenant may name
+ * becomes its `default`. TiKV counts for that, too, what names a group that it does not know.
+ */
+export function groupLabel(tag: u32, field: Span): Status {
+  if (current.terms.account.groups.admits(field.bytes, field.length)) return group(true, false, tag, field);
+  const isMapped = groups.encodeDefaultGroup() == Mapped.REPLACED;
+  replaceField(
+    tag,
+    field.at,
+    field.end,
+    isMapped ? groups.groupAt : changetype<usize>(groups.DEFAULT),
+    isMapped ? groups.groupLength : groups.DEFAULT.length,
+  );
+  return Status.OK;
 }
 
 function settled(mapped: Mapped, outside: Status, tag: u32, field: Span): Status {

@@ -22,6 +22,7 @@ import { mayQuoteKeys } from '../keys/text';
 import { alloc } from '../memory/arena';
 import { isAllowed, limitAt, limitPlaceIn, roleIn } from '../schema/messages';
 import { Role } from '../schema/table';
+import { Ascii, ascii } from '../wire/bytes';
 import { Status } from '../wire/status';
 import * as varint from '../wire/varint';
 import { readVarint, writePaddedVarint, writeVarint } from '../wire/varint';
@@ -35,7 +36,7 @@ import { WITHHELD, isConfigPath, isSegment } from './names';
 import { stripPartitionIds } from '../rows/partition-id';
 import { sawRegion, sawVersion } from './region-acts';
 import { Verdict, countTurnedAway, verdictNow } from './regions';
-import { group, groupKey } from './resource-groups';
+import { group, groupKey, groupLabel } from './resource-groups';
 import { sawServiceId, sawServiceSafePoint, sawServiceTtl } from './service-safe-point';
 import { Span } from './span';
 
@@ -57,6 +58,9 @@ const MAX_AMOUNT: f64 = <f64>((<u64>1) << 53);
 
 /** Those of TiDB have less than 64, with what client-go adds of retries (util/request_source.go, internal/locate/region_request.go). */
 const MAX_LABEL_BYTES: usize = 128;
+
+/** Stands for the source of requests beyond `MOST_LABELS`. */
+const OTHER_SOURCE: Ascii = ascii('other');
 
 /** PD's clients ask for 10,000 at most. */
 const MAX_TSO_COUNT: u64 = 1 << 14;
@@ -91,7 +95,7 @@ export function bytes(role: u32, tag: u32, field: Span): Status {
     case Role.ETCD_VALUE:
       return Status.OK;
     case Role.LABEL:
-      return !request || length <= MAX_LABEL_BYTES ? Status.OK : Status.TEXT_TOO_LONG;
+      return request ? label(tag, field) : Status.OK;
     case Role.KEY_OR_NONE:
       if (length == 0) return Status.OK;
     // fall through
@@ -129,6 +133,8 @@ export function bytes(role: u32, tag: u32, field: Span): Status {
     case Role.GROUP:
     case Role.OWN_GROUP:
       return group(request, role == Role.OWN_GROUP, tag, field);
+    case Role.GROUP_LABEL:
+      return request ? groupLabel(tag, field) : group(request, false, tag, field);
     case Role.RESOURCE_KEY:
       return groupKey(tag, field);
     case Role.SEGMENT:
@@ -139,6 +145,14 @@ export function bytes(role: u32, tag: u32, field: Span): Status {
       // A role that the walker does not know must never pass.
       return Status.MALFORMED;
   }
+}
+
+/** Judges a text that TiKV keeps. One beyond those that a tenant may name becomes another one: it decides nothing. */
+function label(tag: u32, field: Span): Status {
+  if (field.length > MAX_LABEL_BYTES) return Status.TEXT_TOO_LONG;
+  if (!current.terms.account.sources.admits(field.bytes, field.length))
+    replaceField(tag, field.at, field.end, changetype<usize>(OTHER_SOURCE), OTHER_SOURCE.length);
+  return Status.OK;
 }
 
 /** Maps a key in etcd. A reserved key is refused. Another tenant's key leaves the answer. */

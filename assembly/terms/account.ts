@@ -8,6 +8,7 @@ import { ErrorClass } from '../schema/table';
 import { isSameBytes } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { Holdings } from './holdings';
+import { Labels } from './labels';
 import { MovePhase, hasDeadline } from './move';
 import { Rate, Rates } from './rates';
 import { State } from './state';
@@ -89,6 +90,9 @@ export class Account {
   watches: u32 = 0;
   /** What PD keeps of the tenant. */
   holdings: Holdings = new Holdings();
+  /** The sources of requests and the groups that the tenant has named to TiKV. */
+  sources: Labels = new Labels();
+  groups: Labels = new Labels();
   /** Counts the partial frames and notes that the streams hold. */
   budget: Budget = new Budget();
   /** u64 by Count. */

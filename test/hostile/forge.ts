@@ -153,6 +153,7 @@ function valuesOf(field: JudgedField, attacker: Attacker): Value[] {
         ...numbers(0n, 1n, 1n << 48n, 1n << 63n, MAX_U64),
       ];
     case 'GROUP':
+    case 'GROUP_LABEL':
     case 'OWN_GROUP':
       return [
         ...named(victims, ({ number, known }) => `${number}:${known}`),
@@ -433,6 +434,7 @@ export class Forger {
       case 'RESOURCE_PATH':
         return text('resource_group/settings/own');
       case 'GROUP':
+      case 'GROUP_LABEL':
       case 'OWN_GROUP':
         return text('own');
       case 'SERVICE_ID':

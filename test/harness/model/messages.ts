@@ -112,6 +112,7 @@ export class MessageMaker {
       case 'CONFIG_PATH':
         return random.pick(['', '/global/config/', 'resource_group/controller']);
       case 'GROUP':
+      case 'GROUP_LABEL':
       case 'OWN_GROUP': {
         const own = `${world.space.choice.number}:`;
         if (way === 'request')
@@ -124,7 +125,7 @@ export class MessageMaker {
             '',
             'a/b',
             '..',
-            'x'.repeat(role === 'GROUP' ? 20 : 40),
+            'x'.repeat(role === 'OWN_GROUP' ? 40 : 20),
           ]);
         return random.pick([`${own}app`, `${own}x`, '2:app', 'default', 'app', '', `${own}default`, own]);
       }

@@ -452,6 +452,7 @@ export class WalkerModel {
         return name === undefined ? DROPPED : bytesOf(name);
       }
       case 'OWN_GROUP':
+      case 'GROUP_LABEL':
       case 'GROUP': {
         const owner = space.choice;
         const status = request && role === 'OWN_GROUP' ? objectionToOwn(owner, String(value)) : undefined;
@@ -459,7 +460,7 @@ export class WalkerModel {
         const decode = role === 'OWN_GROUP' ? clientGroup : clientReference;
         const name = (request ? storedGroup : decode)(owner, String(value));
         if (name === undefined && request) throw new Refused(Status.NAME_OUTSIDE);
-        if (request && role === 'GROUP' && Buffer.byteLength(name!) > LONGEST)
+        if (request && role !== 'OWN_GROUP' && Buffer.byteLength(name!) > LONGEST)
           throw new Refused(Status.TEXT_TOO_LONG);
         return name ?? DROPPED;
       }

@@ -14,6 +14,19 @@ const APPLY_MS = 60_000;
 /** Of what the command says. */
 const MOST_SAID = 300;
 
+async function deliver(apply: string, file: string, timeoutMs: number): Promise<void> {
+  try {
+    await shell(apply, file, timeoutMs);
+  } catch (error) {
+    throw new CommandError(
+      'REFUSED',
+      `--apply ${apply}: ${(error as Error).message.slice(-MOST_SAID)}`,
+      'run the command by hand; the move goes on when it succeeds',
+      { cause: error },
+    );
+  }
+}
+
 /**
  * @param file a mesh file or pluginConfig
  * @param apply a shell command, which gets the file's path as `$1`; none where the Envoys watch the file itself
@@ -24,32 +37,24 @@ export function fileMesh(
   envoys: readonly Endpoint[],
   applyMs = APPLY_MS,
 ): Mesh {
-  // Moves beside each other change the same file.
   let last: Promise<unknown> = Promise.resolve();
-  const inTurn = <T>(act: () => Promise<T>): Promise<T> => {
-    const next = last.then(act, act);
+  let next: Promise<void> | undefined;
+  /** Brings the file as it is, or later, to the Envoys. Moves beside each other share what has not begun yet. */
+  const delivered = (): Promise<void> => {
+    next ??= last.then(() => {
+      next = undefined;
+      return apply === undefined ? undefined : deliver(apply, file, applyMs);
+    });
     last = next.catch(() => undefined);
     return next;
   };
   let looked: { readonly at: number; readonly vms: Promise<Vm[]> } | undefined;
   return {
     hosts: envoys.map(({ url }) => url.host),
-    tell: (tenant, orders) =>
-      inTurn(async () => {
-        const text = withOrders(readFileSync(file, 'utf8'), file, tenant, orders);
-        replaceFile(file, text);
-        if (apply === undefined) return;
-        try {
-          await shell(apply, file, applyMs);
-        } catch (error) {
-          throw new CommandError(
-            'REFUSED',
-            `--apply ${apply}: ${(error as Error).message.slice(-MOST_SAID)}`,
-            'run the command by hand; the move goes on when it succeeds',
-            { cause: error },
-          );
-        }
-      }),
+    tell: async (tenant, orders) => {
+      replaceFile(file, withOrders(readFileSync(file, 'utf8'), file, tenant, orders));
+      await delivered();
+    },
     vms: (ageMs = 0) => {
       const now = Date.now();
       if (!looked || now - looked.at >= ageMs) looked = { at: now, vms: vmsOf(envoys) };

@@ -85,14 +85,26 @@ export interface Quiet {
   readonly bulk?: boolean;
 }
 
-function obeys({ moves }: Vm, tenant: string, order: Order | undefined, quiet: Quiet): boolean {
+/** How an order is to be obeyed. */
+export interface Terms extends Quiet {
+  readonly timeoutMs: number;
+  /** A VM may have got the order when its time was over already: it is where the order says, and holds nothing. */
+  readonly mayBeOver?: boolean;
+}
+
+function obeys(
+  { moves }: Vm,
+  tenant: string,
+  order: Order | undefined,
+  quiet: Omit<Terms, 'timeoutMs'>,
+): boolean {
   // One for each plugin that the VM runs.
   const said = moves.filter((one) => one.tenant === tenant);
   if (!order) return said.length === 0;
   const isObeyed = (one: Acknowledgement): boolean =>
     one.serial === order.serial &&
     one.phase === order.phase &&
-    !one.lifted &&
+    (!one.lifted || quiet.mayBeOver === true) &&
     (!quiet.writes || one.writesOutstanding === 0) &&
     (!quiet.finishes || one.finishesOutstanding === 0) &&
     (!quiet.bulk || one.bulkOutstanding === 0);
@@ -110,14 +122,15 @@ export async function obeyed(
   mesh: Mesh,
   tenant: string,
   order: Order | undefined,
-  { timeoutMs, ...quiet }: Quiet & { readonly timeoutMs: number },
+  { timeoutMs, ...quiet }: Terms,
 ): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const vms = await mesh.vms();
     const isQuiet = (vm: Vm): boolean => obeys(vm, tenant, order, quiet);
+    const { mayBeOver = false } = quiet;
     const text = (vm: Vm): string =>
-      obeys(vm, tenant, order, {}) ? `${vm.name}, where requests are still on their way` : vm.name;
+      obeys(vm, tenant, order, { mayBeOver }) ? `${vm.name}, where requests are still on their way` : vm.name;
     const others = vms.filter((vm) => !isQuiet(vm)).map(text);
     if (others.length === 0 && vms.length > 0) return;
     if (Date.now() > deadline) throw new NotObeyed(tenant, order, others.length > 0 ? others : ['any VM']);
@@ -126,12 +139,7 @@ export async function obeyed(
 }
 
 /** Tells the filters, and waits until all obey. */
-export async function order(
-  mesh: Mesh,
-  tenant: string,
-  orders: Orders,
-  limits: Quiet & { readonly timeoutMs: number },
-): Promise<void> {
+export async function order(mesh: Mesh, tenant: string, orders: Orders, terms: Terms): Promise<void> {
   await mesh.tell(tenant, orders);
-  await obeyed(mesh, tenant, orders.move, limits);
+  await obeyed(mesh, tenant, orders.move, terms);
 }

@@ -345,8 +345,9 @@ export class Move {
     await this.change({ serial });
     const { tools, limits } = this;
     const until = phase === 'calm' ? Date.now() + limits.calmMs : undefined;
-    const all = { timeoutMs: limits.obeyMs, ...quiet };
-    await order(tools.mesh, this.tenant, this.orders(phase, serial, until), all);
+    // A calm that comes late, behind those of many tenants, is over when nothing from before can go on any more.
+    const terms = { timeoutMs: limits.obeyMs, mayBeOver: phase === 'calm', ...quiet };
+    await order(tools.mesh, this.tenant, this.orders(phase, serial, until), terms);
   }
 
   /** One state. True at the end of the move. */
@@ -960,7 +961,8 @@ export class Move {
     const move: Order = { serial, phase: 'calm', until: Date.now() + this.limits.calmMs };
     await this.tools.mesh.tell(this.tenant, { ...this.ordersAt(served), move });
     await this.reached('committed');
-    await obeyed(this.tools.mesh, this.tenant, move, { timeoutMs: this.limits.obeyMs });
+    // As in `open`.
+    await obeyed(this.tools.mesh, this.tenant, move, { timeoutMs: this.limits.obeyMs, mayBeOver: true });
     const now = Date.now();
     const done: Switch = {
       at: now,

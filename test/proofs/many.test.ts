@@ -39,7 +39,7 @@ afterAll(async () => {
 });
 
 function startWorker(limits: Tools['limits'] = {}): void {
-  moving.startWorker({ limits: { calmMs: 500, ...limits }, reached: (step) => reached(step) });
+  moving.startWorker({ limits: { calmMs: 1500, ...limits }, reached: (step) => reached(step) });
 }
 
 /** A key as a TiDB has it of an index: the store reads rows, so it gets none. */

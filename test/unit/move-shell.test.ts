@@ -1,5 +1,9 @@
-/** The command that brings the configuration of a move to the Envoys. */
+/** How the configuration of a move gets to the Envoys: by a file, and a shell command. */
 import { describe, expect, test } from '@jest/globals';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileMesh } from '../../src-ts/move/file-mesh.ts';
 import { shell } from '../../src-ts/move/shell.ts';
 
 const LONG_MS = 60_000;
@@ -20,4 +24,38 @@ describe('a shell command', () => {
     // What is left of it would keep its output open.
     await expect(shell('sleep 600 & wait', 'a.yaml', 200)).rejects.toThrow('it had not ended after 0.2 s');
   });
+});
+
+test('tenants that are told at once share a delivery, behind all that they have written', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tidb-mesh-'));
+  try {
+    const file = join(folder, 'config.json');
+    const names = Array.from({ length: 10 }, (_, i) => `t${i}`);
+    const tenants = names.map((name, i) => ({ name, number: i + 1 }));
+    writeFileSync(file, JSON.stringify({ tenants }));
+    // The first one has begun when the others come.
+    const apply = 'cat "$1" > "$1.$(ls "$(dirname "$1")" | wc -l)"; sleep 0.3; test ! -e "$1.fails"';
+    const mesh = fileMesh(file, apply, []);
+    const serialsIn = (name: string): unknown[] => {
+      const { tenants: told } = JSON.parse(readFileSync(join(folder, name), 'utf8')) as {
+        tenants: { move?: { serial: number } }[];
+      };
+      return told.map(({ move }) => move?.serial);
+    };
+    const tell = (name: string, serial: number): Promise<void> =>
+      mesh.tell(name, { place: {}, move: { serial, phase: 'prepare' } });
+    const first = tell('t0', 1);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await Promise.all([first, ...names.slice(1).map((name) => tell(name, 1))]);
+    expect(serialsIn('config.json.2')).toEqual(names.map(() => 1));
+    expect(readdirSync(folder).sort()).toEqual(['config.json', 'config.json.1', 'config.json.2']);
+    // Each hears of what went wrong, and the next one is delivered.
+    writeFileSync(`${file}.fails`, '');
+    const outcomes = await Promise.allSettled(names.map((name) => tell(name, 2)));
+    expect(outcomes.map(({ status }) => status)).toEqual(names.map(() => 'rejected'));
+    rmSync(`${file}.fails`);
+    await expect(tell('t0', 3)).resolves.toBeUndefined();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

@@ -1015,6 +1015,35 @@ test('an older configuration that comes late to an Envoy is told away', async ()
   await working;
 });
 
+test('a switch ends where its configuration arrives when the calm behind it is over already', async () => {
+  const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+  await newMove(etcd);
+  const mesh: Mesh = {
+    ...world.mesh,
+    tell: async (tenant, orders) => {
+      // It waits for those of many other tenants.
+      const { until = 0 } = orders.move ?? {};
+      if (isSamePlace(orders.place, AWAY)) await sleep(until + 20 - Date.now());
+      return world.mesh.tell(tenant, orders);
+    },
+  };
+  const { engineOf } = world;
+  const working = work(
+    { pd: etcd.endpoint, mesh, id: 'w', limits: LIMITS, engineOf, tell: () => undefined },
+    life.signal,
+  );
+  const deadline = Date.now() + WAIT_MS;
+  let { record } = await moveOf(etcd.endpoint, TENANT);
+  while (Date.now() < deadline && record.problem === undefined && record.switches === 0) {
+    if (record.state === 'following') await ask(etcd.endpoint, TENANT, 'switch').catch(() => undefined);
+    await sleep(5);
+    ({ record } = await moveOf(etcd.endpoint, TENANT));
+  }
+  life.abort();
+  await working;
+  expect({ switches: record.switches, problem: record.problem }).toEqual({ switches: 1, problem: undefined });
+});
+
 test('a move begins when bulk loads from before have ended', async () => {
   const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
   await newMove(etcd);

@@ -13,7 +13,7 @@ import { World } from '../../fuzz/world.ts';
 import { buildFilter, UNLIMITED } from './filter.ts';
 import { hex, unhex } from '../harness/model/bytes.ts';
 import { Random } from '../harness/model/random.ts';
-import { bytes, scalar } from '../harness/model/wire.ts';
+import { bytes, frame, scalar } from '../harness/model/wire.ts';
 
 const SEED = 20_241;
 /** About ten seconds. */
@@ -66,6 +66,21 @@ test(`${RUNS} inputs of seed ${SEED} find nothing`, () => {
       throw new Error(`${failure.what}: ${toLine(failure.input)}`);
   }
   expect(fuzzer.reached.blocks).toBeGreaterThan(world.blocks / 2);
+});
+
+test('a list is not read past its end when its last command gets a context', () => {
+  const key = unhex('748000000000000002895f5ebb0cdf2e9764fc718b0955');
+  // What stands before the context that is added is copied 16 bytes at a time.
+  const get = bytes(1, bytes(38, bytes(2, key), scalar(3, (1n << 64n) - 1n)));
+  const body = frame(Buffer.concat([get, get]));
+  const input: Input = {
+    target: 'frames',
+    space: 'keyspace 0 txn',
+    messageLimit: UNLIMITED,
+    heldLimit: UNLIMITED,
+    steps: [step('tikvpb.BatchCommandsRequest', body)],
+  };
+  expect(problemOf(input)).toBeUndefined();
 });
 
 test('nothing is known and put up with', () => {

@@ -196,17 +196,19 @@ function rebuild(layout: Layout, at: usize, lengthAt: usize, value: usize, lengt
     const body = p + skip;
     if (layout.tags != 0) tagKeys(layout, body);
     const behind = body + length;
+    // What is read ahead must not lie past the end of the list.
+    const mayReadAhead = end - behind >= AHEAD;
     let from = body;
     for (let edit = edits; edit < editsEnd; edit += EDIT_STEP) {
       const gap = body + <usize>load<u16>(edit) - from;
-      copyAhead(to, from, gap);
+      if (mayReadAhead) copyAhead(to, from, gap);
+      else memory.copy(to, from, gap);
       to += gap;
       v128.store(to, v128.load(edit, 8));
       to += <usize>load<u32>(edit, 4);
       from = body + <usize>load<u16>(edit, 2);
     }
-    // Do not read past the end of the list.
-    if (end - behind >= AHEAD) copyAhead(to, from, behind - from);
+    if (mayReadAhead) copyAhead(to, from, behind - from);
     else memory.copy(to, from, behind - from);
     to += behind - from;
   }

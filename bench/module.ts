@@ -439,9 +439,9 @@ export class HostedModule {
   }
 
   /** A piece of the request's body; false: the stream is refused. */
-  request(context: number, piece: Uint8Array): boolean {
+  request(context: number, piece: Uint8Array, isLast = false): boolean {
     this.beginPiece(context, piece);
-    return this.wasm.proxy_on_request_body(context, piece.length, 0) === CONTINUE;
+    return this.wasm.proxy_on_request_body(context, piece.length, isLast ? 1 : 0) === CONTINUE;
   }
 
   answerHeaders(context: number): boolean {

@@ -60,6 +60,9 @@ let depth: i32 = 0;
 /** Items of the list that ended last. */
 let kept: u32 = 0;
 
+/** Number of objects in a body of which PD keeps each. */
+export let records: u32 = 0;
+
 /** The operator and key of the constraint that is being read. */
 let namesEngine: bool = false;
 let avoids: bool = false;
@@ -91,6 +94,7 @@ export function rewriteAnswer(shape: u32, p: usize, length: usize): Status {
 function rewriteJson(shape: u32, p: usize, length: usize): Status {
   json.begin(p, length);
   depth = 0;
+  records = 0;
   namesRead = false;
   namesWrite = false;
   if (!value(shape)) json.put(changetype<usize>(NULL), NULL.length);
@@ -294,6 +298,7 @@ function object(shape: u32): bool {
   const from = json.jsonLength;
   const isAny = shapeWord(shape, 0) == Json.ANY;
   const isConstraint = (shapeWord(shape, 3) & ShapeBits.CONSTRAINT) != 0;
+  if (shapeWord(shape, 3) & ShapeBits.RECORD) records++;
   let inside = true;
   let seen: u32 = 0;
   let countAt: usize = 0;

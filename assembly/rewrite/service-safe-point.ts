@@ -95,6 +95,7 @@ export function serviceSafePoint(exchange: Exchange): Status {
   exchange.remembered = u64.MAX_VALUE;
   if (ttl > 0 && startsWith(id, idEnd - id, BACKUP)) return Status.FILE_BACKUP;
   if (ttl > 0 && safePoint < current.oldestTimestamp) return Status.HELD_BACK;
+  if (ttl > 0 && !current.terms.account.holdings.records.add()) return Status.TOO_MANY_RECORDS;
   const length = <usize>OWN.length + names.ownerLength + (idEnd - id);
   const name = alloc(length);
   memory.copy(name, changetype<usize>(OWN), OWN.length);

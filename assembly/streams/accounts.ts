@@ -97,7 +97,7 @@ export class Accounts {
     if (account.phase == MovePhase.FINAL && former != MovePhase.FINAL) this.isChanged = true;
     account.rates.setLimits(terms.requestsPerSecond, terms.bytesPerSecond, terms.pdRequestsPerSecond);
     account.maxWatches = terms.etcdWatches;
-    account.holdings.setLimits(terms.etcdKeys, terms.resourceGroups, terms.etcdLeases);
+    account.holdings.setLimits(terms.etcdKeys, terms.resourceGroups, terms.etcdLeases, terms.pdRecords);
     if (account.state == terms.state) return;
     account.useState(terms.state);
     this.isChanged = true;

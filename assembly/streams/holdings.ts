@@ -2,7 +2,8 @@
  * Asks PD how much it keeps of tenants that have a limit of that: once a second while something is added or a limit is reached, else every
  * ten seconds. etcd's gateway answers, JSON over HTTP on PD's own port (PD's `enable-grpc-gateway`, on by default).
  *
- *   /v3/kv/txn        counts the keys of three ranges: the tenant's own, its share of the folder of start timestamps, its groups
+ *   /v3/kv/txn        counts the keys of three ranges: the tenant's own, its share of the folder of start timestamps, its groups. With a limit
+ *                     of records also of three of PD's own: placement rules, region label rules, service safe points
  *   /v3/lease/leases  lists the leases of all tenants: a tenant's own are told by their numbers
  *
  * docs/decisions/0016 says how exact this is.
@@ -19,8 +20,10 @@ import { Terms } from '../terms/terms';
 import * as json from '../texts/json-writer';
 import { Ascii, ascii, startsWith } from '../wire/bytes';
 import { MAX_DIGITS, readDecimal, writeDecimal } from '../wire/decimal';
+import { writeHex } from '../wire/escape';
 import { ConfigVersion, eachInForce } from './configs';
 import { countHoldingsLookup } from './metrics';
+import * as pdTime from './pd-time';
 import { tellHolding } from './tenant-metrics';
 
 /** Maximum of questions in flight in one VM, two for a tenant. Others wait for the next tick. */
@@ -48,10 +51,17 @@ const RANGE: Ascii = ascii('"response_range":');
 const COUNT: Ascii = ascii('"count":"');
 const LEASE: Ascii = ascii('"ID":"-');
 const RANGES: u32 = 3;
+const ALL_RANGES: u32 = 6;
+/** PD's keys of what it keeps by the tenant's name, below /pd/<cluster id> (pkg/storage/endpoint/key_path.go). Those of rules are in hex. */
+const PD_FOLDER: Ascii = ascii('/pd/');
+const RULES_FOLDER: Ascii = ascii('/rules/');
+const LABELS_FOLDER: Ascii = ascii('/region_label/');
+const SERVICES_FOLDER: Ascii = ascii('/gc/safe_point/service/');
+const OWN: Ascii = ascii('tidb-mesh:');
 const COLON: u8 = 0x3a;
 const QUOTE: u8 = 0x22;
 
-/** token:u32 | account:u32 | sent at, ms:u64 | tenant's number:u32 | is about leases:u32, packed from the front */
+/** token:u32 | account:u32 | sent at, ms:u64 | tenant's number:u32 | number of ranges, 0: it is about leases:u32, packed from the front */
 const ENTRY_BYTES: usize = 24;
 const inFlight: usize = memory.data(1536, 8);
 let count: u32 = 0;
@@ -88,20 +98,21 @@ function askUnder(version: ConfigVersion): void {
       return;
     }
     holdings.asksAt = time + IDLE_MS;
-    if (holdings.keys.limit != 0 || holdings.groups.limit != 0) {
-      writeTxn(terms);
-      ask(version, terms, TXN_PATH, false);
+    const ranges = pdTime.cluster != 0 && holdings.records.limit != 0 ? ALL_RANGES : RANGES;
+    if (holdings.keys.limit != 0 || holdings.groups.limit != 0 || ranges == ALL_RANGES) {
+      writeTxn(terms, ranges);
+      ask(version, terms, TXN_PATH, ranges);
     }
     if (holdings.leases.limit == 0) continue;
     json.beginJson();
     json.openObject();
     json.closeObject();
-    ask(version, terms, LEASES_PATH, true);
+    ask(version, terms, LEASES_PATH, 0);
   }
 }
 
 /** Sends the question that was written last. */
-function ask(version: ConfigVersion, terms: Terms, path: Ascii, isAboutLeases: bool): void {
+function ask(version: ConfigVersion, terms: Terms, path: Ascii, ranges: u32): void {
   const config = version.resolver.config;
   host.actAs(version.root);
   const token = host.httpPost(
@@ -116,10 +127,11 @@ function ask(version: ConfigVersion, terms: Terms, path: Ascii, isAboutLeases: b
   if (token == 0) return;
   const holdings = terms.account.holdings;
   holdings.questions++;
-  if (isAboutLeases) holdings.leases.beginQuestion();
+  if (ranges == 0) holdings.leases.beginQuestion();
   else {
     holdings.keys.beginQuestion();
     holdings.groups.beginQuestion();
+    if (ranges == ALL_RANGES) holdings.records.beginQuestion();
   }
   const at = entryAt(count);
   count++;
@@ -127,10 +139,10 @@ function ask(version: ConfigVersion, terms: Terms, path: Ascii, isAboutLeases: b
   store<usize>(at, changetype<usize>(terms.account), 4);
   store<u64>(at, time, 8);
   store<u32>(at, terms.number, 16);
-  store<u32>(at, <u32>isAboutLeases, 20);
+  store<u32>(at, ranges, 20);
 }
 
-function writeTxn(terms: Terms): void {
+function writeTxn(terms: Terms, ranges: u32): void {
   json.beginJson();
   json.openObject();
   json.addMember(SUCCESS);
@@ -140,6 +152,11 @@ function writeTxn(terms: Terms): void {
   const end = alloc(MAX_DIGITS) + MAX_DIGITS;
   const number = writeDecimal(end, terms.number);
   addFolder(GROUPS_FOLDER, number, end - number);
+  if (ranges == ALL_RANGES) {
+    addRecords(RULES_FOLDER, terms, true);
+    addRecords(LABELS_FOLDER, terms, false);
+    addRecords(SERVICES_FOLDER, terms, false);
+  }
   json.closeList();
   json.closeObject();
 }
@@ -154,11 +171,37 @@ function addFolder(folder: Ascii, owner: usize, ownerLength: usize): void {
   addRange(key, length);
 }
 
-/** Counts what begins with these bytes, which end in a colon. */
+/** Counts what PD keeps in a folder of its own under the tenant's name, see pd-http/rule-names.ts. */
+function addRecords(folder: Ascii, terms: Terms, isHex: bool): void {
+  const nameLength = <usize>OWN.length + terms.nameLength + 1;
+  const name = alloc(nameLength);
+  memory.copy(name, changetype<usize>(OWN), OWN.length);
+  memory.copy(name + <usize>OWN.length, terms.nameAt, terms.nameLength);
+  store<u8>(name + nameLength - 1, COLON);
+  const key = alloc(<usize>PD_FOLDER.length + MAX_DIGITS + <usize>folder.length + 2 * nameLength);
+  const end = alloc(MAX_DIGITS) + MAX_DIGITS;
+  const digits = writeDecimal(end, pdTime.cluster);
+  let to = append(key, changetype<usize>(PD_FOLDER), PD_FOLDER.length);
+  to = append(to, digits, end - digits);
+  to = append(to, changetype<usize>(folder), folder.length);
+  if (isHex) {
+    writeHex(to, name, nameLength);
+    for (const behind = to + 2 * nameLength; to < behind; to++) store<u8>(to, load<u8>(to) | 0x20);
+  } else to = append(to, name, nameLength);
+  addRange(key, to - key);
+}
+
+/** Copies bytes. Returns the end. */
+function append(to: usize, from: usize, length: usize): usize {
+  memory.copy(to, from, length);
+  return to + length;
+}
+
+/** Counts what begins with these bytes. */
 function addRange(key: usize, length: usize): void {
   const end = alloc(length);
   memory.copy(end, key, length);
-  store<u8>(end + length - 1, COLON + 1);
+  store<u8>(end + length - 1, load<u8>(end + length - 1) + 1);
   json.openObject();
   json.addMember(REQUEST_RANGE);
   json.openObject();
@@ -179,11 +222,11 @@ export function takeHoldings(token: u32, size: u32): bool {
     if (load<u32>(at) != token) continue;
     const account = changetype<Account>(load<usize>(at, 4));
     const number = load<u32>(at, 16);
-    const isAboutLeases = load<u32>(at, 20) != 0;
+    const ranges = load<u32>(at, 20);
     forget(i);
     const isThere =
       size != 0 && size <= MAX_ANSWER_BYTES && host.readBuffer(Buffer.HTTP_CALL_RESPONSE_BODY, size);
-    if (!isThere || !(isAboutLeases ? takeLeases(account, number) : takeCounts(account)))
+    if (!isThere || !(ranges == 0 ? takeLeases(account, number) : takeCounts(account, ranges)))
       countHoldingsLookup(false);
     return true;
   }
@@ -204,27 +247,33 @@ function forgetLost(): void {
     else i++;
 }
 
-/** Takes the counts of the three ranges, in their order. */
-function takeCounts(account: Account): bool {
+/** Takes the counts of the ranges, in their order. */
+function takeCounts(account: Account, expected: u32): bool {
   const end = host.resultAt + host.resultLength;
   let ranges: u32 = 0;
   let keys: u64 = 0;
   let groups: u64 = 0;
+  let records: u64 = 0;
   for (let at = host.resultAt; at < end; at++) {
     if (load<u8>(at) != QUOTE) continue;
     if (startsWith(at, end - at, RANGE)) ranges++;
     else if (ranges != 0 && startsWith(at, end - at, COUNT)) {
       const value = numberAt(at + <usize>COUNT.length, end);
       if (ranges < RANGES) keys += value;
-      else groups = value;
+      else if (ranges == RANGES) groups = value;
+      else records += value;
     }
   }
-  if (ranges != RANGES) return false;
+  if (ranges != expected) return false;
   const holdings = account.holdings;
   holdings.keys.takeAnswer(most(keys));
   holdings.groups.takeAnswer(most(groups));
   tellHolding(account, Holding.KEYS);
   tellHolding(account, Holding.GROUPS);
+  if (expected == ALL_RANGES) {
+    holdings.records.takeAnswer(most(records));
+    tellHolding(account, Holding.RECORDS);
+  }
   return true;
 }
 

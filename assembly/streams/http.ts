@@ -136,7 +136,9 @@ export function onHttpTrailers(stream: Stream, terms: Terms): bool {
 function onWholeBody(stream: Stream, terms: Terms, size: u32): bool {
   const held = stream.request;
   enter(stream, terms);
-  const status = json.rewriteBody(endpoints.bodyOf(<u32>stream.endpoint) - 1, held.at, held.length);
+  let status = json.rewriteBody(endpoints.bodyOf(<u32>stream.endpoint) - 1, held.at, held.length);
+  if (status == Status.OK && !terms.account.holdings.records.addMany(json.records))
+    status = Status.TOO_MANY_RECORDS;
   if (status != Status.OK) {
     refuseBody(stream, status);
     return false;

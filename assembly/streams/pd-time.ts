@@ -44,7 +44,7 @@ const RECORD: Ascii = ascii('tidb-mesh.pd-time');
 const RECORD_BYTES: u32 = 40;
 
 /** PD's cluster; 0: not known. */
-let cluster: u64 = 0;
+export let cluster: u64 = 0;
 /** The question in flight, 0: there is none; and when it was sent. */
 let token: u32 = 0;
 let sentAt: u64 = 0;

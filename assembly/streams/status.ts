@@ -51,6 +51,7 @@ const VALUE_NAMES: Ascii[] = [
   ascii('etcdKeys'),
   ascii('resourceGroups'),
   ascii('etcdLeases'),
+  ascii('pdRecords'),
 ];
 const DELAYED: Ascii = ascii('delayed');
 const DELAYED_MS: Ascii = ascii('delayedMs');

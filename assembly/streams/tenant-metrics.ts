@@ -172,11 +172,16 @@ function tellOldestTransaction(account: Account): void {
 
 /** The name of the limit of a holding. */
 function holdingText(holding: i32): u32 {
-  return holding == Holding.KEYS
-    ? Text.LIMIT_ETCD_KEYS
-    : holding == Holding.GROUPS
-      ? Text.LIMIT_GROUPS
-      : Text.LIMIT_ETCD_LEASES;
+  switch (holding) {
+    case Holding.KEYS:
+      return Text.LIMIT_ETCD_KEYS;
+    case Holding.GROUPS:
+      return Text.LIMIT_GROUPS;
+    case Holding.LEASES:
+      return Text.LIMIT_ETCD_LEASES;
+    default:
+      return Text.LIMIT_PD_RECORDS;
+  }
 }
 
 /** Tells how much PD keeps of the tenant, if that is limited. All VMs set one gauge. */

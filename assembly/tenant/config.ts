@@ -43,11 +43,12 @@ export class Limits {
   requestsPerSecondPerTenant: u32 = 0;
   bytesPerSecondPerTenant: u32 = 0;
   pdRequestsPerSecondPerTenant: u32 = 0;
-  /** How many watches, keys and leases one tenant may have in etcd, and how many resource groups; 0: no limit. */
+  /** How many watches, keys and leases one tenant may have in etcd, how many resource groups, and records of PD; 0: no limit. */
   etcdWatchesPerTenant: u32 = 0;
   etcdKeysPerTenant: u32 = 0;
   etcdLeasesPerTenant: u32 = 0;
   resourceGroupsPerTenant: u32 = 0;
+  pdRecordsPerTenant: u32 = 0;
 }
 
 export class Config {
@@ -128,6 +129,7 @@ const TENANT_LIMIT_FIELDS: string[] = [
   'etcdKeys',
   'etcdLeases',
   'resourceGroups',
+  'pdRecords',
 ];
 /** In the order of State. */
 const STATES: string[] = ['active', 'read-only', 'suspended'];
@@ -150,6 +152,7 @@ const LIMIT_FIELDS: string[] = [
   'etcdKeysPerTenant',
   'etcdLeasesPerTenant',
   'resourceGroupsPerTenant',
+  'pdRecordsPerTenant',
 ];
 const OBSERVABILITY_FIELDS: string[] = ['maxTenants', 'latency'];
 const PD_FIELDS: string[] = ['cluster', 'authority'];
@@ -258,10 +261,14 @@ export class ConfigReader extends FieldReader {
     if (terms.etcdKeys == 0) terms.etcdKeys = limits.etcdKeysPerTenant;
     if (terms.etcdLeases == 0) terms.etcdLeases = limits.etcdLeasesPerTenant;
     if (terms.resourceGroups == 0) terms.resourceGroups = limits.resourceGroupsPerTenant;
-    if ((terms.etcdKeys | terms.etcdLeases | terms.resourceGroups) == 0) return;
+    if (terms.pdRecords == 0) terms.pdRecords = limits.pdRecordsPerTenant;
+    if (!terms.hasHoldings) return;
     this.config.hasHoldings = true;
     if (this.config.pdCluster.byteLength == 0 && this.error.length == 0)
-      this.fail('pd', 'is missing: PD has the counts for limits of etcdKeys, etcdLeases and resourceGroups');
+      this.fail(
+        'pd',
+        'is missing: PD has the counts for limits of etcdKeys, etcdLeases, resourceGroups and pdRecords',
+      );
   }
 
   private tenants(list: Json | null): void {
@@ -336,10 +343,11 @@ export class ConfigReader extends FieldReader {
     terms.etcdKeys = this.count(json, where, 'etcdKeys', 'keys');
     terms.etcdLeases = this.count(json, where, 'etcdLeases', 'leases');
     terms.resourceGroups = this.count(json, where, 'resourceGroups', 'resource groups');
-    if (terms.number == 0 && (terms.etcdKeys | terms.etcdLeases | terms.resourceGroups) != 0)
+    terms.pdRecords = this.count(json, where, 'pdRecords', 'records');
+    if (terms.number == 0 && terms.hasHoldings)
       this.fail(
         where,
-        'must not have etcdKeys, etcdLeases or resourceGroups: what PD keeps of tenant 0 has no prefix to count by',
+        'must not have etcdKeys, etcdLeases, resourceGroups or pdRecords: what PD keeps of tenant 0 has no prefix to count by',
       );
   }
 
@@ -568,6 +576,7 @@ export class ConfigReader extends FieldReader {
     limits.etcdKeysPerTenant = this.count(json, where, 'etcdKeysPerTenant', 'keys');
     limits.etcdLeasesPerTenant = this.count(json, where, 'etcdLeasesPerTenant', 'leases');
     limits.resourceGroupsPerTenant = this.count(json, where, 'resourceGroupsPerTenant', 'resource groups');
+    limits.pdRecordsPerTenant = this.count(json, where, 'pdRecordsPerTenant', 'records');
     const drain = limits.drainTimeoutSeconds;
     limits.drainTimeoutSeconds = this.limit(
       json,

@@ -1,5 +1,5 @@
 /**
- * What PD keeps of a tenant, by count: keys and leases in etcd, and resource groups. PD knows the numbers. The filter asks for them, and
+ * What PD keeps of a tenant, by count: keys and leases in etcd, resource groups, and records. PD knows the numbers. The filter asks for them, and
  * counts by itself what goes on between two answers, see streams/holdings.ts.
  */
 export const enum Holding {
@@ -9,6 +9,8 @@ export const enum Holding {
   GROUPS,
   /** Leases in etcd. */
   LEASES,
+  /** Placement rules, region label rules, and service safe points. */
+  RECORDS,
   ALL,
 }
 
@@ -33,9 +35,14 @@ export class Held {
 
   /** Counts one more. False if the limit is reached. */
   add(): bool {
+    return this.addMany(1);
+  }
+
+  /** Counts so many more, or none of them. False if the limit does not allow all. */
+  addMany(amount: u32): bool {
     if (this.limit == 0) return true;
-    if (this.isFull) return false;
-    this.added++;
+    if (<u64>this.known + this.added + amount > <u64>this.limit) return false;
+    this.added += amount;
     return true;
   }
 
@@ -56,6 +63,7 @@ export class Holdings {
   keys: Held = new Held();
   groups: Held = new Held();
   leases: Held = new Held();
+  records: Held = new Held();
   /** True if there is a limit. */
   isOn: bool = false;
   /** Number of questions without an answer. */
@@ -65,19 +73,35 @@ export class Holdings {
   /** Gauges by Holding, plus one: u64; 0 before the first time. */
   gauges: usize = 0;
 
-  setLimits(keys: u32, groups: u32, leases: u32): void {
+  setLimits(keys: u32, groups: u32, leases: u32, records: u32): void {
     this.keys.limit = keys;
     this.groups.limit = groups;
     this.leases.limit = leases;
-    this.isOn = (keys | groups | leases) != 0;
+    this.records.limit = records;
+    this.isOn = (keys | groups | leases | records) != 0;
   }
 
   held(holding: i32): Held {
-    return holding == Holding.KEYS ? this.keys : holding == Holding.GROUPS ? this.groups : this.leases;
+    switch (holding) {
+      case Holding.KEYS:
+        return this.keys;
+      case Holding.GROUPS:
+        return this.groups;
+      case Holding.LEASES:
+        return this.leases;
+      default:
+        return this.records;
+    }
   }
 
   isDue(now: u64): bool {
     if (!this.isOn || this.questions != 0) return false;
-    return now >= this.asksAt || this.keys.isDoubtful || this.groups.isDoubtful || this.leases.isDoubtful;
+    return (
+      now >= this.asksAt ||
+      this.keys.isDoubtful ||
+      this.groups.isDoubtful ||
+      this.leases.isDoubtful ||
+      this.records.isDoubtful
+    );
   }
 }

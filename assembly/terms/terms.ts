@@ -61,11 +61,12 @@ export class Terms {
   requestsPerSecond: u32 = 0;
   bytesPerSecond: u32 = 0;
   pdRequestsPerSecond: u32 = 0;
-  /** How many watches, keys and leases in etcd and resource groups there may be; 0: no limit. */
+  /** How many watches, keys and leases in etcd, resource groups and records of PD there may be; 0: no limit. */
   etcdWatches: u32 = 0;
   etcdKeys: u32 = 0;
   etcdLeases: u32 = 0;
   resourceGroups: u32 = 0;
+  pdRecords: u32 = 0;
   /** True when the tenant has series of its own among the metrics. */
   hasSeries: bool = true;
   /** True when the latency of its requests is measured. */
@@ -89,6 +90,11 @@ export class Terms {
   @inline
   get number(): u32 {
     return this.space.number;
+  }
+
+  /** True when what PD keeps is limited. */
+  get hasHoldings(): bool {
+    return (this.etcdKeys | this.etcdLeases | this.resourceGroups | this.pdRecords) != 0;
   }
 
   /** Counts the partial frames and notes that the streams hold. */

@@ -453,6 +453,17 @@ const MESSAGES = [
     remedy:
       'Operators: raise the limit. The tenant: `DROP RESOURCE GROUP`. The filter counts again within seconds ([limits](limits.md#counts)).',
   },
+  {
+    code: 'TOO_MANY_RECORDS',
+    sentence:
+      'PD has as many placement rules, region label rules and service safe points of the tenant as limits.pdRecords allows; drop some, or ask the operators of the storage layer',
+    grpc: 'RESOURCE_EXHAUSTED',
+    http: 429,
+    means:
+      'PD has as many placement rules, region label rules and service safe points of the tenant as `limits.pdRecordsPerTenant` or `tenants[].limits.pdRecords` allows, by the last count and what was added since. A request that would add more than there is room for is refused as a whole.',
+    remedy:
+      'Operators: raise the limit. The tenant: drop placement policies and attributes of tables, or end dumps and changefeeds. The filter counts again within seconds ([limits](limits.md#counts)).',
+  },
 ] as const satisfies readonly StatusRow[];
 
 /** Of calls: their method, path, query or JSON. */
@@ -709,6 +720,7 @@ export const SENTENCES = {
   LIMIT_ETCD_KEYS: 'etcdKeys',
   LIMIT_GROUPS: 'resourceGroups',
   LIMIT_ETCD_LEASES: 'etcdLeases',
+  LIMIT_PD_RECORDS: 'pdRecords',
   /** Kinds of calls, by mesh.Kind. */
   KIND_READ: 'read',
   KIND_SCAN: 'scan',

@@ -25,7 +25,12 @@ export type Shape =
   | 'constraint-value'
   | 'any' //            answers: what has start_key and end_key is a region, clamped or left out; `count` follows the `regions` beside it
   | { readonly list: Shape; readonly orNull?: boolean; readonly most?: number }
-  | { readonly object: Readonly<Record<string, Shape>>; readonly needs?: readonly string[] };
+  | {
+      readonly object: Readonly<Record<string, Shape>>;
+      readonly needs?: readonly string[];
+      /** PD keeps each of them: it counts against `limits.pdRecords`. */
+      readonly isRecord?: true;
+    };
 
 /** The two parameters of a range of keys; the others stay as they are. */
 export interface RangeQuery {
@@ -70,6 +75,7 @@ export const LABEL_RULE: Shape = {
     data: { list: RANGE },
   },
   needs: ['id', 'labels', 'rule_type', 'data'],
+  isRecord: true,
 };
 
 /** labeler.LabelRulePatch */
@@ -108,12 +114,13 @@ const RULE_MEMBERS: Readonly<Record<string, Shape>> = {
 const RULE_NEEDS = ['group_id', 'id', 'start_key', 'end_key'];
 
 /** placement.Rule */
-export const PLACEMENT_RULE: Shape = { object: RULE_MEMBERS, needs: RULE_NEEDS };
+export const PLACEMENT_RULE: Shape = { object: RULE_MEMBERS, needs: RULE_NEEDS, isRecord: true };
 
 /** placement.RuleOp */
 export const RULE_OPERATION: Shape = {
   object: { ...RULE_MEMBERS, action: 'text', delete_by_id_prefix: 'flag' },
   needs: [...RULE_NEEDS, 'action'],
+  isRecord: true,
 };
 
 /** placement.RuleGroup */

@@ -97,7 +97,7 @@ const move = object(
 );
 
 /** Limits of what PD keeps of a tenant. */
-const HOLDINGS = ['etcdKeys', 'etcdLeases', 'resourceGroups'];
+const HOLDINGS = ['etcdKeys', 'etcdLeases', 'resourceGroups', 'pdRecords'];
 
 const tenant = object(
   'One tenant.',
@@ -124,6 +124,7 @@ const tenant = object(
       etcdKeys: count('In place of `limits.etcdKeysPerTenant`. Not for number 0.'),
       etcdLeases: count('In place of `limits.etcdLeasesPerTenant`. Not for number 0.'),
       resourceGroups: count('In place of `limits.resourceGroupsPerTenant`. Not for number 0.'),
+      pdRecords: count('In place of `limits.pdRecordsPerTenant`. Not for number 0.'),
     }),
     keyspace,
     prefix,
@@ -311,6 +312,9 @@ const limits = object('Limits of memory and time.', [], {
   resourceGroupsPerTenant: count(
     'How many resource groups one tenant may have. More are refused. Needs `pd`. Without it there is no limit. It does not hold for number 0.',
   ),
+  pdRecordsPerTenant: count(
+    'How many placement rules, region label rules and service safe points PD may keep of one tenant, together. More are refused. Needs `pd`. Without it there is no limit. It does not hold for number 0.',
+  ),
   drainTimeoutSeconds: whole(
     0,
     DAY,
@@ -417,7 +421,7 @@ export const BEYOND_THE_SCHEMA: readonly string[] = [
   'a rule that is never reached',
   'a name in policy that is no method or endpoint, or that is refused already; a tenant there that is not in tenants',
   'a name that is twice in one object',
-  'limits of `etcdKeys`, `etcdLeases` or `resourceGroups` without `pd`',
+  'limits of `etcdKeys`, `etcdLeases`, `resourceGroups` or `pdRecords` without `pd`',
 ];
 
 /** The schema's text as published in schema/. */

@@ -20,6 +20,7 @@ export interface TenantLimitsConfig {
   etcdKeys?: number;
   etcdLeases?: number;
   resourceGroups?: number;
+  pdRecords?: number;
 }
 
 export interface MoveConfig {
@@ -76,6 +77,7 @@ export interface LimitsConfig {
   etcdKeysPerTenant?: number;
   etcdLeasesPerTenant?: number;
   resourceGroupsPerTenant?: number;
+  pdRecordsPerTenant?: number;
 }
 
 export interface PdConfig {

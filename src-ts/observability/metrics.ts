@@ -194,7 +194,7 @@ export const METRICS: readonly MetricRow[] = [
     type: 'gauge',
     labels: ['tenant', 'limit'],
     means:
-      'What PD keeps of the tenant, by the limit: `etcdKeys`, `etcdLeases` or `resourceGroups`. PD counts it, and only where there is a limit, at least every ten seconds while the tenant has streams.',
+      'What PD keeps of the tenant, by the limit: `etcdKeys`, `etcdLeases`, `resourceGroups` or `pdRecords`. PD counts it, and only where there is a limit, at least every ten seconds while the tenant has streams.',
     remedy: 'Near the limit, further ones are refused, see [limits](limits.md#counts).',
   },
   {

@@ -46,8 +46,8 @@ export const KINDS = [
   'object',
 ] as const;
 
-/** Bits of a shape: it may be null; its members are a constraint's. A bit of a member: it must be there. */
-export const ShapeBits = { OR_NULL: 1, CONSTRAINT: 2, NEEDED: 1 << 15 } as const;
+/** Bits of a shape: it may be null; its members are a constraint's; PD keeps each of them. A bit of a member: it must be there. */
+export const ShapeBits = { OR_NULL: 1, CONSTRAINT: 2, RECORD: 4, NEEDED: 1 << 15 } as const;
 const MAX_PLACE = 1 << 16;
 const MAX_MEMBERS = 32;
 
@@ -152,7 +152,8 @@ class Shapes {
       this.members.push(this.placeOf(name), (ids[i] ?? 0) | needed);
     });
     const isConstraint = Object.values(shape.object).includes('constraint-op');
-    return [kindOf('object'), first, entries.length, isConstraint ? ShapeBits.CONSTRAINT : 0];
+    const bits = (isConstraint ? ShapeBits.CONSTRAINT : 0) | (shape.isRecord === true ? ShapeBits.RECORD : 0);
+    return [kindOf('object'), first, entries.length, bits];
   }
 }
 

@@ -29,6 +29,7 @@ export const LIMITS = {
   etcdKeys: { least: 1, most: MOST, unit: 'etcd keys', means: "in PD's etcd" },
   etcdLeases: { least: 1, most: MOST, unit: 'etcd leases', means: "in PD's etcd" },
   resourceGroups: { least: 1, most: MOST, unit: 'resource groups', means: 'in PD' },
+  pdRecords: { least: 1, most: MOST, unit: 'records', means: 'of PD: rules and service safe points' },
 } as const satisfies Record<
   keyof TenantLimitsConfig,
   { least: number; most: number; unit: string; means: string }

@@ -29,6 +29,7 @@ const LOUD = {
   etcdKeys: 30,
   etcdLeases: 10,
   resourceGroups: 4,
+  pdRecords: 6,
 };
 const RULY = { pdRequestsPerSecond: 5 };
 const MESSAGE_BYTES = 2 * MIB;
@@ -108,11 +109,24 @@ const message = (type: string, fields: Fields): Buffer => frame(encode(type, fie
 const put = (key: string, value: Buffer = Buffer.from('v')): Buffer =>
   message('etcdserverpb.PutRequest', { key: Buffer.from(key), value });
 const range = (key: string): Buffer => message('etcdserverpb.RangeRequest', { key: Buffer.from(key) });
+const hexOf = (table: number): string => memcomparable(tablePrefix(table)).toString('hex');
+const TABLE_RANGE = { start_key: hexOf(100), end_key: hexOf(101) };
+/** A region label rule, as JSON. */
+const labelRule = (i: number): string =>
+  JSON.stringify({
+    id: `schema/d/t${i}`,
+    index: 0,
+    labels: [{ key: 'merge_option', value: 'deny' }],
+    rule_type: 'key-range',
+    data: [TABLE_RANGE],
+  });
 const times = <T>(count: number, make: (i: number) => T): T[] =>
   Array.from({ length: count }, (_, i) => make(i));
-const passed = (outcomes: readonly Outcome[]): number =>
+/** What a call came to, also one of PD's HTTP API. */
+type Verdict = Pick<Outcome, 'status' | 'text'>;
+const passed = (outcomes: readonly Verdict[]): number =>
   outcomes.filter(({ status }) => status === PERMITTED).length;
-const refusals = (outcomes: readonly Outcome[], code: string): number =>
+const refusals = (outcomes: readonly Verdict[], code: string): number =>
   outcomes.filter(({ status, text }) => status === EXHAUSTED && text.includes(`tidb-mesh[${code}]`)).length;
 
 const residentBytes = (): number =>
@@ -173,15 +187,15 @@ async function expectNoHarm(name: string, flood: () => Promise<void>): Promise<v
 }
 
 /** Adds more once PD has counted, until that is refused. */
-async function fill(code: string, add: (i: number) => Promise<Outcome>): Promise<void> {
+async function fill(code: string, add: (i: number) => Promise<Verdict>): Promise<void> {
   await ticked();
   for (let i = 0; i < 100; i++) if (refusals([await add(i)], code) === 1) return;
   throw new Error(`never refused with ${code}`);
 }
 
 /** Tries until it succeeds: room that is freed is known after a second or two. */
-async function untilPermitted(attempt: () => Promise<Outcome>): Promise<void> {
-  let last: Outcome | undefined;
+async function untilPermitted(attempt: () => Promise<Verdict>): Promise<void> {
+  let last: Verdict | undefined;
   for (let i = 0; i < 100; i++) {
     last = await attempt();
     if (last.status === PERMITTED) return;
@@ -430,23 +444,73 @@ describe('what PD keeps', () => {
     });
   });
 
+  test('records: pdRecords refuses rules and service safe points until some are removed', async () => {
+    const [, id = ''] = /"id":\s*(\d+)/.exec(
+      await (await fetch(`${stack.pd.directUrl}/pd/api/v1/cluster`)).text(),
+    )!;
+    const records = async (): Promise<number> => {
+      const name = 'tidb-mesh:loud:';
+      const below = [
+        `rules/${Buffer.from(name).toString('hex')}`,
+        `region_label/${name}`,
+        `gc/safe_point/service/${name}`,
+      ];
+      const found = await Promise.all(below.map((path) => countIn(`/pd/${id}/${path}`)));
+      return found.reduce((sum, one) => sum + one);
+    };
+    const send = async (method: string, path: string, body?: string): Promise<Verdict> => {
+      const headers = { 'content-type': 'application/json' };
+      const options = body === undefined ? { method } : { method, headers, body };
+      const answer = await callHttp(stack.pd.meshAddress, certs.loud, `/pd/api/v1/config/${path}`, options);
+      const status = { 200: PERMITTED, 429: EXHAUSTED }[answer.status] ?? answer.status;
+      return { status, text: answer.body };
+    };
+    const label = (i: number): Promise<Verdict> => send('POST', 'region-label/rule', labelRule(i));
+    const place = (i: number): Promise<Verdict> =>
+      send(
+        'POST',
+        'rule',
+        JSON.stringify({ group_id: 'g', id: `r${i}`, ...TABLE_RANGE, role: 'voter', count: 1 }),
+      );
+    const keep = (i: number, TTL = 600n): Promise<Verdict> =>
+      pd.call('/pdpb.PD/UpdateServiceGCSafePoint', [
+        message('pdpb.UpdateServiceGCSafePointRequest', {
+          header: { clusterId: BigInt(id) },
+          serviceId: Buffer.from(`dump-${i}`),
+          TTL,
+          safePoint: BigInt(Date.now()) << 18n,
+        }),
+      ]);
+    await expectNoHarm('records', async () => {
+      const kinds = [label, place, keep];
+      const outcomes = await Promise.all(times(18, (i) => kinds[i % 3]!(i)));
+      const refused = refusals(outcomes, 'TOO_MANY_RECORDS');
+      expect(refused).toBe(outcomes.length - passed(outcomes));
+      expect(refused).toBeGreaterThanOrEqual(18 - WORKERS * LOUD.pdRecords);
+      await fill('TOO_MANY_RECORDS', label);
+      expect(await records()).toBeLessThanOrEqual(WORKERS * LOUD.pdRecords);
+      // Known by PD's count: what was added does not matter any more.
+      await ticked();
+      expect(refusals([await keep(0)], 'TOO_MANY_RECORDS')).toBe(1);
+      for (let i = 0; i < 100 && (await records()) > 0; i++) {
+        await send('DELETE', `region-label/rule/${encodeURIComponent(`schema/d/t${i}`)}`);
+        await send('DELETE', `rule/g/r${i}`);
+        await keep(i, 0n);
+      }
+      expect(await records()).toBe(0);
+      await untilPermitted(() => label(0));
+      await send('DELETE', `region-label/rule/${encodeURIComponent('schema/d/t0')}`);
+    });
+  });
+
   test('rules: pdRequestsPerSecond holds them back', async () => {
-    const rule = (i: number): string =>
-      JSON.stringify({
-        id: `schema/d/t${i}`,
-        index: 0,
-        labels: [{ key: 'merge_option', value: 'deny' }],
-        rule_type: 'key-range',
-        data: [{ start_key: hexOf(100), end_key: hexOf(101) }],
-      });
-    const hexOf = (table: number): string => memcomparable(tablePrefix(table)).toString('hex');
     await expectNoHarm('rules', async () => {
       const answers = await Promise.all(
         times(80, (i) =>
           callHttp(stack.pd.meshAddress, certs.ruly, '/pd/api/v1/config/region-label/rule', {
             method: 'POST',
             headers: { 'content-type': 'application/json' },
-            body: rule(i),
+            body: labelRule(i),
           }),
         ),
       );

@@ -122,6 +122,7 @@ const BAD: [string, object, string][] = [
       ['etcdKeys', 'keys'],
       ['etcdLeases', 'leases'],
       ['resourceGroups', 'resource groups'],
+      ['pdRecords', 'records'],
     ] as const
   ).map(([name, unit]): [string, object, string] => [
     `no ${name}`,
@@ -131,12 +132,12 @@ const BAD: [string, object, string][] = [
   [
     'counts without pd',
     limits({ etcdLeasesPerTenant: 5 }),
-    'pd: is missing: PD has the counts for limits of etcdKeys, etcdLeases and resourceGroups',
+    'pd: is missing: PD has the counts for limits of etcdKeys, etcdLeases, resourceGroups and pdRecords',
   ],
   [
     'counts of tenant 0',
     tenant({ number: 0, limits: { etcdKeys: 5 } }),
-    'tenants[0].limits: must not have etcdKeys, etcdLeases or resourceGroups: what PD keeps of tenant 0 has no prefix to count by',
+    'tenants[0].limits: must not have etcdKeys, etcdLeases, resourceGroups or pdRecords: what PD keeps of tenant 0 has no prefix to count by',
   ],
   [
     'an unknown state',
@@ -156,7 +157,7 @@ const BAD: [string, object, string][] = [
   [
     'an unknown limit',
     limits({ maxMessageByte: 5000 }),
-    'limits.maxMessageByte: unknown field; known here: maxMessageBytes, heldBytesPerVM, heldBytesPerTenant, maxTsDriftSeconds, drainTimeoutSeconds, maxHoldBackSeconds, maxEtcdLeaseSeconds, maxStreamsPerTenant, requestsPerSecondPerTenant, bytesPerSecondPerTenant, pdRequestsPerSecondPerTenant, etcdWatchesPerTenant, etcdKeysPerTenant, etcdLeasesPerTenant, resourceGroupsPerTenant',
+    'limits.maxMessageByte: unknown field; known here: maxMessageBytes, heldBytesPerVM, heldBytesPerTenant, maxTsDriftSeconds, drainTimeoutSeconds, maxHoldBackSeconds, maxEtcdLeaseSeconds, maxStreamsPerTenant, requestsPerSecondPerTenant, bytesPerSecondPerTenant, pdRequestsPerSecondPerTenant, etcdWatchesPerTenant, etcdKeysPerTenant, etcdLeasesPerTenant, resourceGroupsPerTenant, pdRecordsPerTenant',
   ],
   ['a list instead of an object', [], 'pluginConfig: must be an object'],
   [

@@ -1,6 +1,6 @@
 /** Limits by count: watches, keys and leases in etcd, and resource groups. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { buildModule, callHeaders, HostedModule } from '../../bench/module.ts';
+import { buildModule, callHeaders, headerPairs, HostedModule } from '../../bench/module.ts';
 import { frame } from '../harness/model/wire.ts';
 import { decode, encode, type Fields } from '../harness/support/messages.ts';
 
@@ -210,6 +210,124 @@ test('a list of leases beyond 4 MiB is not read: what is known stays, and PD is 
   second(filter);
   answer(filter, LEASES, leases().padEnd(4 << 20));
   expect(grant(filter)).toBe('');
+});
+
+describe('records of PD', () => {
+  const RULES = '/pd/api/v1/config/placement-rule?partial=true';
+  const LABELS = '/pd/api/v1/config/region-label/rules';
+  const [start_key, end_key] = ['', ''];
+  const rule = (id: string): object => ({
+    group_id: 'TiDB_DDL_1',
+    id,
+    start_key,
+    end_key,
+    role: 'voter',
+    count: 3,
+  });
+  const bundle = (...ids: string[]): string =>
+    JSON.stringify([{ group_id: 'TiDB_DDL_1', group_index: 40, group_override: true, rules: ids.map(rule) }]);
+  const patch = (...ids: string[]): string =>
+    JSON.stringify({
+      sets: ids.map((id) => ({
+        id,
+        labels: [{ key: 'merge_option', value: 'deny' }],
+        rule_type: 'key-range',
+        data: [{ start_key, end_key }],
+      })),
+      deletes: ['schema/a/b'],
+    });
+
+  /** Sends JSON to PD's HTTP API. Gives '' or the refusal's text. */
+  function send(filter: HostedModule, method: string, path: string, body: string, tenant = 'alpha'): string {
+    const headers = headerPairs([
+      [':method', method],
+      [':scheme', 'https'],
+      [':path', path],
+      [':authority', 'pd:2379'],
+      ['content-type', 'application/json'],
+    ]);
+    const { context, goesOn } = filter.tryOpen(caller(tenant), headers);
+    const passes = goesOn && filter.request(context, Buffer.from(body), true);
+    filter.close(context);
+    return passes ? '' : filter.refusal;
+  }
+  const keep = (filter: HostedModule, ttl = 60n): string =>
+    call(filter, '/pdpb.PD/UpdateServiceGCSafePoint', 'pdpb.UpdateServiceGCSafePointRequest', {
+      serviceId: Buffer.from('dumpling-1'),
+      TTL: ttl,
+      safePoint: BigInt(filter.clock) << 18n,
+    });
+
+  /** With PD's cluster known. */
+  function knowing(limits: object): HostedModule {
+    const filter = started(limits);
+    second(filter);
+    const id = Buffer.alloc(8);
+    id.writeBigUInt64BE(77n);
+    filter.answerCall(
+      filter.timeCalls.at(-1)!.token,
+      JSON.stringify({ kvs: [{ value: id.toString('base64') }] }),
+    );
+    return filter;
+  }
+
+  test('are placement rules, label rules and service safe points, each one in a body', () => {
+    const filter = knowing({ pdRecords: 5 });
+    expect(send(filter, 'POST', RULES, bundle('a', 'b'))).toBe('');
+    expect(send(filter, 'PATCH', LABELS, patch('x', 'y'))).toBe('');
+    // None of two where there is room for one.
+    expect(send(filter, 'POST', RULES, bundle('c', 'd'))).toMatch(/TOO_MANY_RECORDS.*limits\.pdRecords/);
+    expect(keep(filter)).toBe('');
+    expect(keep(filter)).toMatch(/TOO_MANY_RECORDS/);
+    expect(send(filter, 'PATCH', LABELS, patch('x'))).toMatch(/TOO_MANY_RECORDS/);
+    expect(send(filter, 'POST', RULES, bundle('a'), 'beta')).toBe('');
+  });
+
+  test('may be removed at the limit', () => {
+    const filter = knowing({ pdRecords: 1 });
+    expect(keep(filter)).toBe('');
+    expect(send(filter, 'POST', RULES, bundle())).toBe('');
+    expect(send(filter, 'PATCH', LABELS, patch())).toBe('');
+    expect(keep(filter, 0n)).toBe('');
+  });
+
+  test("are counted by PD, below its cluster's id", () => {
+    const filter = knowing({ pdRecords: 3 });
+    for (const id of ['a', 'b', 'c']) send(filter, 'POST', RULES, bundle(id));
+    second(filter);
+    const { success } = JSON.parse(asked(filter, KV)!.body) as {
+      success: { request_range: { key: string; range_end: string } }[];
+    };
+    const hex = Buffer.from('tidb-mesh:alpha:').toString('hex');
+    expect(
+      success
+        .slice(3)
+        .map(({ request_range: { key, range_end } }) => [
+          Buffer.from(key, 'base64').toString(),
+          Buffer.from(range_end, 'base64').toString(),
+        ]),
+    ).toEqual([
+      [`/pd/77/rules/${hex}`, `/pd/77/rules/${hex.slice(0, -1)}b`],
+      ['/pd/77/region_label/tidb-mesh:alpha:', '/pd/77/region_label/tidb-mesh:alpha;'],
+      ['/pd/77/gc/safe_point/service/tidb-mesh:alpha:', '/pd/77/gc/safe_point/service/tidb-mesh:alpha;'],
+    ]);
+    answer(filter, KV, counts(50, 50, 50, 1, 0, 1));
+    expect(send(filter, 'POST', RULES, bundle('d'))).toBe('');
+    expect(send(filter, 'POST', RULES, bundle('e'))).toMatch(/TOO_MANY_RECORDS/);
+  });
+
+  test("count by themselves while PD's cluster is not known, or its answer is short", () => {
+    const filter = started({ pdRecords: 2 });
+    for (const id of ['a', 'b']) expect(send(filter, 'POST', RULES, bundle(id))).toBe('');
+    second(filter);
+    expect(asked(filter, KV)).toBeUndefined();
+    expect(send(filter, 'POST', RULES, bundle('c'))).toMatch(/TOO_MANY_RECORDS/);
+    const known = knowing({ pdRecords: 1 });
+    expect(keep(known)).toBe('');
+    second(known);
+    answer(known, KV, counts(0, 0, 0));
+    expect(keep(known)).toMatch(/TOO_MANY_RECORDS/);
+  });
 });
 
 test('resource groups are counted when they are added, not when they are changed', () => {

@@ -33,7 +33,7 @@ const policy = (extra: unknown): object => ({ ...GOOD, policy: extra });
 const limits = (extra: unknown): object => ({ ...GOOD, limits: extra });
 
 /** Limits by count. */
-const COUNTS = ['etcdWatches', 'etcdKeys', 'etcdLeases', 'resourceGroups'];
+const COUNTS = ['etcdWatches', 'etcdKeys', 'etcdLeases', 'resourceGroups', 'pdRecords'];
 const counts = (value: number): object => Object.fromEntries(COUNTS.map((name) => [name, value]));
 
 const TAKEN: [string, object][] = [

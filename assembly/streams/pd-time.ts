@@ -45,9 +45,10 @@ const RECORD_BYTES: u32 = 40;
 
 /** PD's cluster; 0: not known. */
 export let cluster: u64 = 0;
-/** The question in flight, 0: there is none; and when it was sent. */
+/** The question in flight, 0: there is none; when it was sent, and whether it is about the cluster. */
 let token: u32 = 0;
 let sentAt: u64 = 0;
+let asksForCluster: bool = false;
 
 /** The configuration under which PD is asked, and whether others name another PD. */
 let asker: ConfigVersion | null = null;
@@ -112,7 +113,8 @@ function ask(version: ConfigVersion, now: u64): void {
   json.beginJson();
   json.openObject();
   json.addMember(KEY);
-  if (cluster == 0) json.addBase64(changetype<usize>(CLUSTER_KEY), CLUSTER_KEY.length);
+  asksForCluster = cluster == 0;
+  if (asksForCluster) json.addBase64(changetype<usize>(CLUSTER_KEY), CLUSTER_KEY.length);
   else addTimestampKey();
   json.closeObject();
   const config = version.resolver.config;
@@ -146,12 +148,14 @@ export function takeTime(root: u32, given: u32, size: u32): bool {
     fail();
     return true;
   }
-  if (cluster != 0) {
+  // By now another VM may have told the cluster, or that there is none.
+  if (!asksForCluster) {
     setPdClock(value / 1_000_000, sentAt, false);
     leave(sentAt, 0);
     return true;
   }
   cluster = value;
+  leave(sentAt, 0);
   const version = versionOf(root);
   if (version != null) ask(version, sentAt);
   return true;

@@ -243,6 +243,23 @@ describe("PD's clock", () => {
     expect(questions.length).toBeLessThanOrEqual(2 + 3);
   });
 
+  test('is not taken from an answer about the cluster that comes late', () => {
+    const shared: SharedData = new Map();
+    const [one, other] = [started({}, shared), started({}, shared)];
+    for (let i = 0; i < 2; i++) for (const filter of [one, other]) second(filter);
+    // Both have asked which cluster it is. One is told, and tells the other, whose own answer comes then.
+    expect([asked(one), asked(other)]).toEqual(['/pd/cluster_id', '/pd/cluster_id']);
+    answer(one, held(eightBytes(CLUSTER)));
+    second(other);
+    answer(other, held(eightBytes(CLUSTER)));
+    answer(one, held(eightBytes(BigInt(NOW) * 1_000_000n)));
+    second(other);
+    for (const filter of [one, other]) {
+      expect(read(filter, NOW + 10_000 + DRIFT)).not.toBe('passes');
+      expect(read(filter, NOW + 24 * HOUR)).not.toBe('passes');
+    }
+  });
+
   test('is not known where two plugins name two PDs', () => {
     const filter = started();
     tell(filter, NOW + HOUR);

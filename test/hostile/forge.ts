@@ -241,8 +241,9 @@ function valuesOf(field: JudgedField, attacker: Attacker): Value[] {
       return numbers(0n, 1n, field.limit!, field.limit! + 1n, 1n << 31n, 1n << 63n, MAX_U64);
     case 'AMOUNT':
       return [NaN, Infinity, -Infinity, -1, 1e300].map((value) => [String(value), double(value)]);
-    case 'ROLE_UNSPECIFIED':
     case 'ANY_VALUE':
+      return numbers(MAX_U64, 1n << 63n, 1n << 31n, 1n, 0n);
+    case 'ROLE_UNSPECIFIED':
       return [];
     default:
       return field.kind === Kind.BYTES
@@ -356,7 +357,7 @@ export class Forger {
       const { role } = field;
       return valuesOf(field, this.attacker).map(([value, is]) => ({
         field: field.name,
-        role: role === 'ANY_VALUE' ? 'an id' : role,
+        role: isId(field) ? 'an id' : role,
         value,
         nodes: within(this.forgedNode(field, is)),
       }));
@@ -478,7 +479,8 @@ export class Forger {
         const value =
           /^(READ_TIMESTAMP|TIMESTAMP|API|KEYSPACE|COP_TYPE|REGION_VERSION|BATCH_IDS|ONE_OF|AT_MOST|CAPPED|AMOUNT)/.test(
             field.role,
-          )
+          ) ||
+          (field.role === 'ANY_VALUE' && !isId(field))
             ? undefined
             : valuesOf(field, only)[field.role.endsWith('_END') ? 2 : 0]?.[1];
         made = value === undefined ? this.goodField(field, name, depth) : this.forgedNode(field, value);

@@ -34,6 +34,8 @@ export interface Definition<Options = never, Args = never> {
   readonly examples: readonly [Example, ...Example[]];
   /** What exit codes mean for this command, where that is more than the general meaning. */
   readonly exits?: Partial<Record<Exit, string>>;
+  /** It runs until it is interrupted. Where its standard error is no terminal, that is a log of what it does. */
+  readonly logs?: boolean;
   /** Adds arguments and options. `--output` comes by itself. */
   readonly define?: (command: Command) => unknown;
   /** @throws CommandError */

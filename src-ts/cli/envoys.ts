@@ -6,12 +6,9 @@ export interface EnvoyOptions extends EndpointOptions {
   readonly envoy?: readonly string[];
 }
 
-/** Adds `--envoy`, which may be given more than once. */
-export function withEnvoys(command: Command): Command {
-  return command.option(
-    '--envoy <url...>',
-    'addresses of PD and TiKV at which the filter runs: adds what it has counted',
-  );
+/** Adds `--envoy`, which may be given more than once. @param use what the filters are asked for */
+export function withEnvoys(command: Command, use = 'adds what it has counted'): Command {
+  return command.option('--envoy <url...>', `addresses of PD and TiKV at which the filter runs: ${use}`);
 }
 
 /** Opens a connection to each Envoy while `work` runs. */

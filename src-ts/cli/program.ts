@@ -55,7 +55,7 @@ function add(program: Command, definition: Definition): void {
     .addHelpText('after', helpOf(definition))
     .action(async () => {
       const options = command.opts<{ output: Form }>();
-      const progress = new Progress(process.stderr, options.output === 'json');
+      const progress = new Progress(process.stderr, options.output === 'json', definition.logs);
       const call: Call<unknown, unknown> = { options, args: command.processedArgs, tell: progress.tell };
       try {
         const result = await definition.run(call as Call<never, never>);

@@ -3,7 +3,7 @@
  *
  *     clusters:
  *       shop:
- *         pd: https://pd.shop:2379
+ *         pd: https://pd-0.shop:2379,https://pd-1.shop:2379   # all members of PD
  *         ca: shop/ca.pem          # files are looked for beside this one
  *         cert: shop/client.pem
  *         key: shop/client.key
@@ -60,7 +60,7 @@ export function readClusters(text: string, path: string): Clusters {
       options[field] = kind.isFile ? resolve(dirname(path), value) : value;
     }
     const { pd } = options;
-    if (pd === undefined) throw no(`${name} has no pd`, "give the address of its PD's leader");
+    if (pd === undefined) throw no(`${name} has no pd`, 'give the addresses of its PD, commas between them');
     const owner = owners.get(pd);
     if (owner !== undefined) throw no(`${owner} and ${name} have the same PD`, 'leave one of them out');
     owners.set(pd, name);

@@ -6,6 +6,7 @@ import {
 } from '../pd/generated/pd/pdpb_pb.ts';
 import { destroyKeysIn } from '../pd/ranges.ts';
 import { isEmpty as hasNoKeys } from '../tenants/belongings.ts';
+import { MOVE_SERVICE } from '../tenants/holders.ts';
 import { HistoryGone } from './engine.ts';
 import { dropLocks, scanLocks } from './locks.ts';
 import type { Side, Storage } from './storage.ts';
@@ -18,7 +19,7 @@ const UPDATE_SERVICE_SAFE_POINT = {
 
 /** A service safe point of the mover. The slash keeps it apart from those that the filter names for a tenant, `tidb-mesh:<tenant>:…`. */
 function serviceId(tenant: string): string {
-  return `tidb-mesh/move/${tenant}`;
+  return MOVE_SERVICE + tenant;
 }
 
 /** True if a key space has neither keys nor locks. */

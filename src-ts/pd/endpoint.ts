@@ -92,7 +92,12 @@ const CONNECTION_HINTS: readonly (readonly [code: RegExp, hint: string])[] = [
   ],
 ];
 const ADDRESS_HINT =
-  'check the address and that the server runs; outside of the cluster, forward its port first';
+  'check the address, that the server runs, and that this machine can reach it: with Istio, run this in a pod with a sidecar (docs/install.md)';
+
+/** What gRPC says of a connection that it could not open, without what stands around the cause. */
+function causeIn(details: string): string {
+  return /Last error: (?:Error: )?(.+?)\.? Resolution note:/s.exec(details)?.[1] ?? details;
+}
 
 /** There is nobody at an address, or no answer in time. */
 function unreachable(
@@ -302,7 +307,7 @@ export class Endpoint {
           address === undefined
             ? undefined
             : `run this where the store at ${to} can be reached: with Istio, in a pod with a sidecar (docs/install.md)`;
-        throw unreachable(path, to, new Error(details, { cause: error }), hint);
+        throw unreachable(path, to, new Error(causeIn(details), { cause: error }), hint);
       }
       throw new CallError(`${path} at ${to}: ${grpc.status[code] ?? 'failed'}: ${details}`, code);
     }

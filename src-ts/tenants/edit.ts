@@ -104,15 +104,27 @@ interface Found {
   readonly node: unknown;
 }
 
+/** The tenants that a mesh file or pluginConfig lists. */
+interface Listed {
+  readonly document: Document;
+  readonly whole: object;
+  readonly plain: readonly PlainTenant[];
+  readonly nodes: readonly unknown[];
+}
+
 /**
- * Finds a tenant in a mesh file or pluginConfig.
+ * Finds the tenants in a mesh file or pluginConfig.
  * @param file names the text in errors
- * @throws CommandError
+ * @throws CommandError when the text is not one in which tenants can be changed
  */
-export function findTenant(text: string, file: string, name: string): Found {
+export function listedTenants(text: string, file: string): Listed {
   const document = parseDocument(text, { merge: true });
   const [problem] = document.errors;
-  if (problem) throw cannot(file, problem.message.split('\n')[0] ?? '');
+  if (problem)
+    throw cannot(
+      file,
+      problem.code === 'MULTIPLE_DOCS' ? 'is a manifest' : (problem.message.split('\n')[0] ?? ''),
+    );
   const root = document.toJS() as Record<string, unknown> | null;
   if (root?.['kind'] !== undefined) throw cannot(file, 'is a manifest');
   const place = PLACES.find((candidate) => isSeq(document.getIn(candidate, true)));
@@ -123,9 +135,19 @@ export function findTenant(text: string, file: string, name: string): Found {
     (at, key) => (at as Record<string, unknown>)[key],
     whole,
   ) as PlainTenant[];
+  return { document, whole, plain, nodes: list.items };
+}
+
+/**
+ * Finds a tenant in a mesh file or pluginConfig.
+ * @param file names the text in errors
+ * @throws CommandError
+ */
+export function findTenant(text: string, file: string, name: string): Found {
+  const { document, whole, plain, nodes } = listedTenants(text, file);
   const index = plain.findIndex((tenant) => tenant.name === name);
   const tenant = plain[index];
-  if (tenant) return { document, whole, tenant, node: list.items[index] };
+  if (tenant) return { document, whole, tenant, node: nodes[index] };
   const known = plain.flatMap((one) => (typeof one.name === 'string' ? [one.name] : []));
   throw unknownTenant(name, known, file);
 }

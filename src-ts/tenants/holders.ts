@@ -9,9 +9,11 @@ const MIN_START = '/tidb/server/minstartts/';
 const SERVICE = 'tidb-mesh:';
 /** The service id of the worker that moves the store's safe point. */
 const GC_WORKER = 'gc_worker';
+/** The service id of a move or an import, without the tenant's name. */
+export const MOVE_SERVICE = 'tidb-mesh/move/';
 
 export interface Holder {
-  readonly kind: 'service' | 'transaction';
+  readonly kind: 'service' | 'move' | 'transaction';
   /** Undefined: the storage layer's own. */
   readonly tenant: string | undefined;
   /** The id of the service or the TiDB server. */
@@ -22,6 +24,13 @@ export interface Holder {
   readonly since: number;
   /** It ends by itself, by a lease or a time. */
   readonly expires: boolean;
+}
+
+function serviceOf(service: string): Pick<Holder, 'kind' | 'tenant' | 'id'> {
+  if (service.startsWith(MOVE_SERVICE))
+    return { kind: 'move', tenant: service.slice(MOVE_SERVICE.length), id: service };
+  if (service.startsWith(SERVICE)) return { kind: 'service', ...split(service.slice(SERVICE.length)) };
+  return { kind: 'service', tenant: undefined, id: service };
 }
 
 function split(id: string): { tenant: string | undefined; id: string } {
@@ -35,11 +44,8 @@ export async function holders(pd: Endpoint, now = Date.now()): Promise<Holder[]>
   const found: Holder[] = [];
   for (const { service, safePoint, expiresAt } of services) {
     if (service === GC_WORKER || Number(expiresAt) * 1000 <= now) continue;
-    const owner = service.startsWith(SERVICE)
-      ? split(service.slice(SERVICE.length))
-      : { tenant: undefined, id: service };
     const expires = expiresAt < 1n << 62n;
-    found.push({ kind: 'service', ...owner, timestamp: safePoint, since: millisOf(safePoint), expires });
+    found.push({ ...serviceOf(service), timestamp: safePoint, since: millisOf(safePoint), expires });
   }
   for (const { key, value, lease } of starts) {
     // A TiDB without transactions writes 0 or the largest u64.

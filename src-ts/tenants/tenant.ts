@@ -38,7 +38,7 @@ export interface KeySpace {
 }
 
 export const MAX_NUMBER = 32766;
-const MAX_KEYSPACE = 0xffffff;
+export const MAX_KEYSPACE = 0xffffff;
 const MAX_PREFIX_BYTES = 128;
 const SIGN_BIT = 0x8000;
 const TXN_KEYSPACE = 0x78;

@@ -33,7 +33,9 @@ interface Ended {
 
 function run(...args: string[]): Ended {
   const env = { ...process.env, NO_COLOR: '1' };
-  const ended = spawnSync(join(ROOT, 'src-ts/cli/bin.mjs'), args, { cwd: ROOT, encoding: 'utf8', env });
+  // Some commands would go on for ever if they began.
+  const options = { cwd: ROOT, encoding: 'utf8', env, timeout: 120_000 } as const;
+  const ended = spawnSync(join(ROOT, 'src-ts/cli/bin.mjs'), args, options);
   return { status: ended.status, stdout: ended.stdout, stderr: ended.stderr };
 }
 
@@ -70,6 +72,19 @@ describe('progress', () => {
   test('is one line of a terminal, which is cleared in the end', () => {
     const clear = '\r\u001b[K';
     expect(shown(true, false)).toBe(`${clear}… first${clear}… second, a long on${clear}`);
+  });
+
+  test('of a command that runs for ever is a log, where there is no terminal', () => {
+    const texts: string[] = [];
+    const stream = { isTTY: false, write: (more: string) => texts.push(more) };
+    const progress = new Progress(stream as unknown as NodeJS.WriteStream, false, true);
+    for (const line of ['alpha: drain', 'PD is away', 'alpha: drain', 'PD is away']) progress.tell(line);
+    progress.end();
+    expect(texts).toEqual(
+      ['alpha: drain', 'PD is away'].map(
+        (line) => expect.stringMatching(new RegExp(`^\\d{4}-.*Z ${line}\\n$`)) as unknown,
+      ),
+    );
   });
 
   test('is silent in a file, a pipe and for programs', () => {
@@ -236,6 +251,30 @@ describe('the command', () => {
     expect(stderr).toBe(
       `error: 1 of 4 files are not as manifests/mesh.yaml renders them [DIFFERENT]\n  → render them again: tidb-mesh render manifests/mesh.yaml --out ${out}\n`,
     );
+  });
+});
+
+describe('move', () => {
+  const run1 = (...args: string[]): Ended =>
+    run('move', 'run', ...args, '--pd', 'http://127.0.0.1:1', '--envoy', 'http://127.0.0.1:1');
+
+  test.each<[string, string | undefined, number, RegExp]>([
+    ['that is not there', undefined, 2, /there is no such file \[FILE\]/],
+    ['that is a manifest', 'kind: EnvoyFilter\n---\nkind: Service\n', 1, /is a manifest \[INVALID\]/],
+    ['without tenants', 'storage: {}\n', 1, /has no list of tenants to change \[INVALID\]/],
+  ])('run does not begin with a file %s', (_, text, status, why) => {
+    const path = text === undefined ? join(folder, 'absent.yaml') : file('moving.yaml', text);
+    expect(run1('--config', path)).toMatchObject({ status, stderr: expect.stringMatching(why) as unknown });
+  });
+
+  test.each([
+    [['run', '--config', 'x', '--hold', 'abc'], 'a whole number of seconds from 1 to 600'],
+    [['run', '--config', 'x', '--max-lag', '0'], 'a whole number of seconds from 1 to 600'],
+    [['create', 'alpha', '--config', 'x', '--to-keyspace', '-1'], 'a whole number from 0 to 16777215'],
+    [['create', 'alpha', '--config', 'x', '--to-keyspace', '7.5'], 'a whole number from 0 to 16777215'],
+  ])('%j says what the number must be', (args, what) => {
+    const { status, stderr } = run('move', ...args, '--pd', 'http://127.0.0.1:1');
+    expect([status, stderr]).toEqual([2, expect.stringContaining(`It must be ${what}.`)]);
   });
 });
 

@@ -129,6 +129,15 @@ describe('several members of PD', () => {
     expect(only.asked).toEqual(['GET']);
   });
 
+  test('one that has gone is named by what is wrong, not by what gRPC says around it', async () => {
+    const address = await goneMember();
+    const { host } = new URL(address);
+    await expect(timestamp(endpoint(address), Promise.resolve(1n))).rejects.toThrow(
+      `no answer from ${host}: connect ECONNREFUSED ${host}`,
+    );
+    await expect(timestamp(endpoint(address), Promise.resolve(1n))).rejects.not.toThrow('Resolution note');
+  });
+
   test('all have http:// or all have https://', () => {
     expect(() => endpoint('http://a:1', 'https://b:1')).toThrow('has http:// and https://');
     expect(() => endpoint('http://a:1', '')).toThrow('not a URL');

@@ -1,10 +1,11 @@
 /** How the configuration of a move gets to the Envoys: by a file, and a shell command. */
-import { describe, expect, test } from '@jest/globals';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { fileMesh } from '../../src-ts/move/file-mesh.ts';
 import { shell } from '../../src-ts/move/shell.ts';
+import { ROOT } from '../../src-ts/wasm/builds.ts';
 
 const LONG_MS = 60_000;
 
@@ -58,4 +59,35 @@ test('tenants that are told at once share a delivery, behind all that they have 
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+describe('the line and the script of the pages', () => {
+  let folder: string;
+  const page = (name: string): string => readFileSync(join(ROOT, 'docs', name), 'utf8');
+  const program = (name: string, text: string): void => {
+    writeFileSync(join(folder, name), text);
+    chmodSync(join(folder, name), 0o755);
+  };
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'tidb-mesh-apply-'));
+    const [, script = ''] = /```sh\n(#![^]*?)```/.exec(page('move.md')) ?? [];
+    program('apply.sh', script);
+    // They only say how they were called.
+    for (const name of ['tidb-mesh', 'kubectl'])
+      program(name, `#!/bin/sh\necho "${name} $*" >> "${folder}/calls"\n`);
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test.each(['move.md', 'import.md'])('%s hands the file on to the script', async (name) => {
+    const lines = [...page(name).matchAll(/--apply '([^']+)'/g)].map(([, line = '']) => line);
+    expect(lines.length).toBeGreaterThan(0);
+    for (const line of lines) {
+      writeFileSync(join(folder, 'calls'), '');
+      await shell(`cd "${folder}"; PATH="$PWD:$PATH"; ${line}`, '/etc/mesh.yaml', LONG_MS);
+      expect(readFileSync(join(folder, 'calls'), 'utf8')).toMatch(
+        /^tidb-mesh render \/etc\/mesh\.yaml --out (\S+)\nkubectl apply --server-side -k \1\/envoyfilter\n$/,
+      );
+    }
+  });
 });

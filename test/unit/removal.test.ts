@@ -244,6 +244,20 @@ describe('while a tenant is being moved', () => {
     ]);
   });
 
+  test('doctor never says to delete the safe point of a move', async () => {
+    const service = (id: string): object => ({ service_id: id, safe_point: '4194304', expired_at: 2e10 });
+    pd.services = [service('tidb-mesh/move/alpha'), service('tidb-mesh:alpha:br')];
+    const holders = (await examine(pd.endpoint, { maxAgeSeconds: 1 })).filter(
+      ({ code }) => code === 'GC_HOLDER',
+    );
+    expect(holders.map(({ level, what, remedy }) => `${level}: ${what} → ${remedy}`)).toEqual([
+      expect.stringMatching(
+        /^wrong: .*the move or import of tenant alpha, .* back → .*move doctor alpha.*move complete alpha, or: .*move cancel alpha$/,
+      ),
+      expect.stringMatching(/^wrong: .*service br of tenant alpha.*curl -X DELETE .*tidb-mesh%3Aalpha%3Abr$/),
+    ]);
+  });
+
   test('doctor sees a place that is neither', async () => {
     const all = await found({ configured: [{ name: 'alpha', number: 1, keyNumber: 6 }] });
     expect(all.slice(1)).toEqual([BEING_MOVED, expect.stringMatching(/^wrong CONFIG_DIFFERS/)]);

@@ -7,6 +7,7 @@ import { Judge } from '../../src-ts/config/judge.ts';
 import { unserved } from '../../src-ts/config/served.ts';
 import { configSources } from '../../src-ts/config/sources.ts';
 import type { PluginConfig } from '../../src-ts/config/types.ts';
+import { subcommands } from '../../src-ts/docs/commands.ts';
 import { clientSide } from '../../src-ts/manifests/client-side.ts';
 import { SHOWN_PREFIXES } from '../../src-ts/manifests/example-parts.ts';
 import { WITHOUT_CODE } from '../../src-ts/manifests/code.ts';
@@ -54,6 +55,70 @@ describe('manifests/', () => {
         expect(document.toJS()).toMatchObject({ apiVersion: expect.any(String), kind: expect.any(String) });
       }
     }
+  });
+});
+
+describe('manifests/mover.yaml', () => {
+  interface Mover {
+    kind: string;
+    metadata: { namespace: string; name: string };
+    rules: { resources: string[]; verbs: string[] }[];
+    spec: {
+      replicas: number;
+      strategy: object;
+      template: {
+        spec: {
+          serviceAccountName: string;
+          containers: { command: string[]; args: string[]; volumeMounts: { mountPath: string }[] }[];
+          volumes: object[];
+        };
+      };
+    };
+  }
+  const objects = parseAllDocuments(readFileSync(join(FOLDER, 'mover.yaml'), 'utf8')).map((document) => {
+    expect(document.errors).toEqual([]);
+    return document.toJS() as Mover;
+  });
+  const one = (kind: string): Mover => objects.find((object) => object.kind === kind)!;
+
+  test('may write all that its --apply applies, where the storage layer is', () => {
+    const applied = FILES.filter(({ path }) => /^(base|envoyfilter)\//.test(path))
+      .flatMap(({ text }) => parseAllDocuments(text).map((document) => document.toJS() as Mover))
+      .filter(({ kind }) => kind !== 'Kustomization');
+    const wanted = new Set(applied.map(({ kind }) => `${kind.toLowerCase()}s`.replace(/ys$/, 'ies')));
+    const { rules } = one('Role');
+    expect(new Set(rules.flatMap(({ resources }) => resources))).toEqual(wanted);
+    for (const { verbs } of rules) expect(verbs).toEqual(['get', 'create', 'patch']);
+    const { namespace } = readMeshFile(SOURCE).storage;
+    for (const { metadata } of [...objects, ...applied]) expect(metadata.namespace).toBe(namespace);
+  });
+
+  test('is one worker, which keeps a file that it can write', () => {
+    const { spec } = one('Deployment');
+    expect(spec).toMatchObject({ replicas: 1, strategy: { type: 'Recreate' } });
+    const { serviceAccountName, containers, volumes } = spec.template.spec;
+    const [mover] = containers;
+    expect([serviceAccountName, mover!.command]).toEqual([
+      one('ServiceAccount').metadata.name,
+      ['tidb-mesh', 'move', 'run'],
+    ]);
+    const [mount] = mover!.volumeMounts;
+    expect(mover!.args).toContain(`--config=${mount!.mountPath}/mesh.yaml`);
+    expect(volumes).toEqual([
+      {
+        name: 'mesh',
+        persistentVolumeClaim: { claimName: one('PersistentVolumeClaim').metadata.name },
+      },
+    ]);
+  });
+
+  test('has options that `move run` knows', () => {
+    const { command } = subcommands().find(({ path }) => path === 'move run')!;
+    const known = command.options.map(({ long }) => long);
+    const { args } = one('Deployment').spec.template.spec.containers[0]!;
+    for (const arg of args) expect(known).toContain(arg.split('=')[0]);
+    for (const needed of ['--config', '--apply', '--pd', '--envoy'])
+      expect(args.some((arg) => arg.startsWith(`${needed}=`))).toBe(true);
   });
 });
 

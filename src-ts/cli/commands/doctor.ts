@@ -42,7 +42,7 @@ round of garbage collection is due, a safe point that has never moved is ok.`,
   ],
   exits: { [EXIT.ok]: 'nothing is wrong', [EXIT.failed]: 'something is wrong, or PD refuses the call' },
   define: (command) =>
-    withEnvoys(withConfig(command, 'tenants to compare with'))
+    withEnvoys(withConfig(command, 'tenants to compare with'), 'finds one without a filter')
       .addOption(
         new Option('--max-age <time>', 'how far garbage collection may be held back: 90m, 24h, 2d')
           .argParser(parseAge)
@@ -105,6 +105,6 @@ function reportOf(findings: readonly Finding[]): string {
 function parseAge(text: string): number {
   const [, number, unit] = /^(\d+)([smhd])$/.exec(text) ?? [];
   if (number === undefined || unit === undefined)
-    throw new InvalidArgumentError('a number and a unit: 90m, 24h, 2d');
+    throw new InvalidArgumentError('It must be a number and a unit: 90m, 24h, 2d.');
   return Number(number) * (UNITS[unit] ?? 1);
 }

@@ -30,6 +30,8 @@ export class PdModel {
   /** Keys as the store has them, in latin1: those of transactions are encoded. */
   keys = new Set<string>();
   placement: { group_id: string; id: string }[] = [];
+  /** Service safe points, as PD writes them. */
+  services: object[] = [];
   /** More boundaries of regions, in hex. */
   splits: string[] = [];
   /** What was called at which address. */
@@ -101,7 +103,7 @@ export class PdModel {
       '/cluster/status': {},
       '/version': { version: 'v8.5.0' },
       '/config/rules': this.placement,
-      '/gc/safepoint': { gc_safe_point: 0, service_gc_safe_points: [] },
+      '/gc/safepoint': { gc_safe_point: 0, service_gc_safe_points: this.services },
     };
     const [, answer] = Object.entries(answers).find(([end]) => path.endsWith(`v1${end}`)) ?? [];
     if (answer === undefined) throw new Error(`the model has no ${path}`);

@@ -5,7 +5,14 @@ import { placeText, type Place } from '../../../move/place.ts';
 import { readTenants, tenantNamed, withConfig } from '../../files.ts';
 import { pdCommand } from '../../pd.ts';
 import { parseName, parseNumber } from '../tenants/names.ts';
-import { throttleOf, withDryRun, withThrottle, type DryRunOptions, type ThrottleOptions } from './options.ts';
+import {
+  parseKeyspace,
+  throttleOf,
+  withDryRun,
+  withThrottle,
+  type DryRunOptions,
+  type ThrottleOptions,
+} from './options.ts';
 
 interface Options extends DryRunOptions, ThrottleOptions {
   readonly config: string;
@@ -36,7 +43,7 @@ follows its changes: tidb-mesh move run. The tenant is served where it was until
           true,
         )
           .option('--to-number <n>', 'the new number in its keys, 1 to 32766', parseNumber)
-          .option('--to-keyspace <id>', 'or the keyspace', Number),
+          .option('--to-keyspace <id>', 'or the keyspace', parseKeyspace),
       ),
     ),
   run: async (pd, { args: [name], options, tell }) => {

@@ -2,6 +2,7 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { readClusters, type Clusters } from '../../../move/clusters.ts';
 import type { Throttle } from '../../../move/record.ts';
+import { MAX_KEYSPACE } from '../../../tenants/tenant.ts';
 import { readText } from '../../files.ts';
 
 export interface DryRunOptions {
@@ -30,11 +31,18 @@ export function clustersOf({ clusters }: ClustersOptions): Clusters {
   return clusters === undefined ? new Map() : readClusters(readText(clusters), clusters);
 }
 
-function parseRate(text: string): number {
-  const value = /^\d+$/.test(text) ? Number(text) : NaN;
-  if (value >= 1 && Number.isSafeInteger(value)) return value;
-  throw new InvalidArgumentError(`${text}: it must be a whole number from 1`);
+/** Reads a whole number. @param what says in errors what it must be */
+function wholeNumber(from: number, to: number, what: string): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : NaN;
+    if (value >= from && value <= to) return value;
+    throw new InvalidArgumentError(`It must be ${what}.`);
+  };
 }
+
+const parseRate = wholeNumber(1, Number.MAX_SAFE_INTEGER, 'a whole number from 1');
+export const parseSeconds = wholeNumber(1, 600, 'a whole number of seconds from 1 to 600');
+export const parseKeyspace = wholeNumber(0, MAX_KEYSPACE, `a whole number from 0 to ${MAX_KEYSPACE}`);
 
 /** @param whose what is limited, where that is not the one move */
 export function withThrottle(command: Command, whose = ''): Command {

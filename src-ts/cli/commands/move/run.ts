@@ -7,12 +7,14 @@ import { DEFAULT_LIMITS, type OnAlarm } from '../../../move/steps.ts';
 import { Throttle } from '../../../move/throttle.ts';
 import { work } from '../../../move/worker.ts';
 import { isGone, newWorkerId } from '../../../move/worker-id.ts';
+import { listedTenants } from '../../../tenants/edit.ts';
 import { overEnvoys, withEnvoys, type EnvoyOptions } from '../../envoys.ts';
-import { withConfig } from '../../files.ts';
+import { readText, withConfig } from '../../files.ts';
 import { pdCommand } from '../../pd.ts';
 import { parseName } from '../tenants/names.ts';
 import {
   clustersOf,
+  parseSeconds,
   throttleOf,
   withClusters,
   withThrottle,
@@ -36,7 +38,9 @@ export const runMoves = pdCommand<Options, [string[]]>({
   summary: 'work on moves: copy, follow, switch',
   about: `It does what the records in PD's etcd ask for, until it is interrupted. It may die at any moment: another
 worker goes on. It writes each step into --config, and runs --apply to bring that to the Envoys. It needs
-the address of every PD and store as --envoy, since all their filters must obey before a switch.`,
+the address of every PD and store as --envoy, since all their filters must obey before a switch. Where its
+standard error is no terminal, it is a log: a line for each step and each error.`,
+  logs: true,
   examples: [
     [
       `tidb-mesh move run --config mesh.yaml --apply 'tidb-mesh render "$1" --out out && kubectl apply --server-side -k out/envoyfilter' --pd http://pd:2379 --envoy http://pd:2379 http://tikv-0:20160`,
@@ -56,6 +60,7 @@ the address of every PD and store as --envoy, since all their filters must obey 
             true,
           ),
         ),
+        'every PD and store, by the address that it advertises',
       ),
       ' for all moves together',
     )
@@ -63,10 +68,15 @@ the address of every PD and store as --envoy, since all their filters must obey 
       .option(
         '--max-lag <seconds>',
         'how far behind a switch may begin',
-        Number,
+        parseSeconds,
         DEFAULT_LIMITS.maxLagMs / SECOND_MS,
       )
-      .option('--hold <seconds>', 'how long writes may be held', Number, DEFAULT_LIMITS.holdMs / SECOND_MS)
+      .option(
+        '--hold <seconds>',
+        'how long writes may be held',
+        parseSeconds,
+        DEFAULT_LIMITS.holdMs / SECOND_MS,
+      )
       .addOption(
         new Option(
           '--alarm <what>',
@@ -84,6 +94,13 @@ the address of every PD and store as --envoy, since all their filters must obey 
         'without the filters nothing can be switched safely',
         'give the address of every PD and store: --envoy URL…',
       );
+    if (config === '-')
+      throw new CommandError(
+        'USAGE',
+        '--config -: the standard input cannot be changed',
+        'give the mesh file',
+      );
+    listedTenants(readText(config), config);
     const clusters = clustersOf(options);
     const all = new Throttle(throttleOf(options));
     const stop = new AbortController();

@@ -46,10 +46,10 @@ holds a switch back. With --envoy, asks the filters what they obey, and names ea
     ],
   ],
   define: (command) =>
-    withEnvoys(withClusters(command.argument('<name>', "the tenant's name", parseName))).option(
-      '--no-locks',
-      'do not ask the stores: only the record, and the filters',
-    ),
+    withEnvoys(
+      withClusters(command.argument('<name>', "the tenant's name", parseName)),
+      'asks them what they obey',
+    ).option('--no-locks', 'do not ask the stores: only the record, and the filters'),
   run: async (pd, { args: [name], options }) => {
     const { record } = await moveOf(pd, name);
     const summary = summaryOf(record);

@@ -38,23 +38,25 @@ interface Wording {
   readonly waits?: boolean;
   /** Both sides can be compared first. */
   readonly verifies?: boolean;
+  /** Options of the example. */
+  readonly shown?: string;
   readonly define?: (command: Command) => Command;
 }
 
 function wishCommand(
   verb: Verb,
-  { summary, about, asked, waits = false, verifies = false, define }: Wording,
+  { summary, about, asked, waits = false, verifies = false, shown = '', define }: Wording,
 ): Definition<never, never> {
   return pdCommand<Options, [string]>({
     name: `move ${verb}`,
     summary,
     about,
-    examples: [`tidb-mesh move ${verb} alpha ${waits ? '--wait ' : ''}--pd http://pd:2379`],
+    examples: [`tidb-mesh move ${verb} alpha ${waits ? '--wait ' : shown}--pd http://pd:2379`],
     exits: { [EXIT.failed]: waits ? 'refused, or not done; the tenant is served where it was' : 'refused' },
     define: (command) => {
       const plain = withDryRun(command.argument('<name>', "the tenant's name", parseName));
       define?.(plain);
-      if (waits) plain.option('--wait', 'wait until it is done');
+      if (waits) plain.option('--wait', 'wait until it is done, for ten minutes at most');
       if (verifies)
         withClusters(plain.option('--verify', 'compare both sides first, and refuse if they differ'));
     },
@@ -104,8 +106,8 @@ function doneText(name: string, record: MoveRecord | undefined): string {
 export const switchMove = wishCommand('switch', {
   summary: 'serve the tenant at its new place, reads and writes together',
   about: `Holds the tenant's writes for a moment, lets the copy catch up, and tells every Envoy the new place. Clients
-notice a pause. From then on, changes go the other way, so that \`move reverse\` loses nothing. If
-anything fails, the tenant stays where it is.`,
+notice a pause. Of an import, the cluster's TiDBs must be stopped before. From then on, changes go the other
+way, so that \`move reverse\` loses nothing. If anything fails, the tenant stays where it is.`,
   asked: 'will be switched; see: tidb-mesh move show',
   waits: true,
   verifies: true,
@@ -121,7 +123,8 @@ export const reverseMove = wishCommand('reverse', {
 
 export const completeMove = wishCommand('complete', {
   summary: 'end a move that was switched, and destroy the old copy',
-  about: 'There is no way back afterwards: the keys at the old place are destroyed.',
+  about: `There is no way back afterwards: the keys at the old place are destroyed. Of an import, nothing is destroyed
+at the cluster.`,
   asked: 'will be completed',
   waits: true,
   verifies: true,
@@ -141,8 +144,8 @@ export const pauseMove = wishCommand('pause', {
 });
 
 export const resumeMove = wishCommand('resume', {
-  summary: 'go on with a paused move',
-  about: 'A worker goes on where the move was.',
+  summary: 'go on with a paused move, or after an alarm',
+  about: 'A worker goes on where the move was. After an alarm, the tenant is served again (docs/move.md).',
   asked: 'goes on',
 });
 
@@ -150,5 +153,6 @@ export const throttleMove = wishCommand('throttle', {
   summary: 'change how fast a move copies',
   about: 'Without an option there is no limit any more.',
   asked: 'has a new limit',
+  shown: '--bytes-per-second 10000000 ',
   define: withThrottle,
 });

@@ -11,5 +11,5 @@ export function addFact(text: string, facts: Facts = {}): Facts {
   if (field !== undefined) return { ...facts, [field]: value };
   if (name.length > LABEL.length && name.startsWith(LABEL))
     return { ...facts, labels: { ...facts.labels, [name.slice(LABEL.length)]: value } };
-  throw new Error(`is no fact: give ${FIELDS.join('=…, ')}=… or ${LABEL}NAME=…`);
+  throw new Error(`It is no fact: give ${FIELDS.join('=…, ')}=… or ${LABEL}NAME=…`);
 }

@@ -154,8 +154,13 @@ function parseUnits(text: string): number | 'unlimited' {
   const value = /^\d+$/.test(text) ? Number(text) : NaN;
   if (value >= 1 && value <= MAX_RU) return value;
   throw new InvalidArgumentError(
-    `${text}: it must be a whole number from 1 to ${MAX_RU}, or "unlimited"; to stop a tenant: tidb-mesh tenants suspend`,
+    `${text}: it must be a whole number from 1 to ${MAX_RU}, or "unlimited"${stopHint(value)}`,
   );
+}
+
+/** Nobody means a limit of 0 but to stop the tenant. */
+function stopHint(value: number): string {
+  return value === 0 ? '; to stop a tenant: tidb-mesh tenants suspend' : '';
 }
 
 /** The option for a limit: --etcd-keys for etcdKeys. */
@@ -169,7 +174,7 @@ function parserOf(name: LimitName): (text: string) => number {
     const value = /^\d+$/.test(text) ? Number(text) : NaN;
     if (value >= least && value <= most) return value;
     throw new InvalidArgumentError(
-      `${text}: it must be a whole number from ${least} to ${most}; to stop a tenant: tidb-mesh tenants suspend`,
+      `${text}: it must be a whole number from ${least} to ${most}${stopHint(value)}`,
     );
   };
 }

@@ -267,6 +267,19 @@ describe('move', () => {
     expect(run1('--config', path)).toMatchObject({ status, stderr: expect.stringMatching(why) as unknown });
   });
 
+  test('a missing file of a cluster is named by where it stands', () => {
+    const config = file('moving.json', JSON.stringify(GOOD));
+    const clusters = file(
+      'clusters.yaml',
+      'clusters: { shop: { pd: "https://127.0.0.1:1", ca: absent.pem } }\n',
+    );
+    const { status, stderr } = run1('--config', config, '--clusters', clusters);
+    expect([status, stderr]).toEqual([
+      2,
+      expect.stringContaining(`${clusters}: shop: ca: there is no file ${join(folder, 'absent.pem')} [FILE]`),
+    ]);
+  });
+
   test.each([
     [['run', '--config', 'x', '--hold', 'abc'], 'a whole number of seconds from 1 to 600'],
     [['run', '--config', 'x', '--max-lag', '0'], 'a whole number of seconds from 1 to 600'],

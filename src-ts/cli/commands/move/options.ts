@@ -1,5 +1,7 @@
 /** Options that commands of moves have in common. */
+import { existsSync } from 'node:fs';
 import { InvalidArgumentError, type Command } from 'commander';
+import { CommandError } from '../../../errors.ts';
 import { readClusters, type Clusters } from '../../../move/clusters.ts';
 import type { Throttle } from '../../../move/record.ts';
 import { MAX_KEYSPACE } from '../../../tenants/tenant.ts';
@@ -28,7 +30,18 @@ export function withClusters(command: Command, isRequired = false): Command {
 }
 
 export function clustersOf({ clusters }: ClustersOptions): Clusters {
-  return clusters === undefined ? new Map() : readClusters(readText(clusters), clusters);
+  if (clusters === undefined) return new Map();
+  const found = readClusters(readText(clusters), clusters);
+  // A connection would name the options of --pd.
+  for (const [name, { ca, cert, key }] of found)
+    for (const [field, path] of Object.entries({ ca, cert, key }))
+      if (path !== undefined && !existsSync(path))
+        throw new CommandError(
+          'FILE',
+          `${clusters}: ${name}: ${field}: there is no file ${path}`,
+          'paths are relative to the folder of the file that names them',
+        );
+  return found;
 }
 
 /** Reads a whole number. @param what says in errors what it must be */

@@ -323,7 +323,8 @@ export class HostedModule {
       ): number => {
         const name = this.read(key, keyLength);
         const found = this.shared.get(name);
-        if (cas !== 0 && found?.cas !== cas) return CAS_MISMATCH;
+        // An absent value is written whatever the mark is, as in Envoy.
+        if (found && cas !== 0 && found.cas !== cas) return CAS_MISMATCH;
         this.shared.set(name, { value: this.view.slice(at, at + size), cas: (found?.cas ?? 0) + 1 });
         return OK;
       },

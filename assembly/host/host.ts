@@ -132,15 +132,18 @@ export function currentTime(): u64 {
   return load<u64>(answer);
 }
 
-/** The mark of the value that `readShared` read: `writeShared` with it fails if the value has changed since. 0 when there is none. */
-export let sharedCas: u32 = 0;
+/** A mark that no value has: an absent value is written whatever the mark is, and one that another VM has made meanwhile is not. */
+const ABSENT: u32 = u32.MAX_VALUE;
+
+/** The mark of the value that `readShared` read, or ABSENT: `writeShared` with it fails if the value has changed since. */
+export let sharedCas: u32 = ABSENT;
 
 /** Reads a value that all VMs of this Envoy share. */
 export function readShared(key: usize, keyLength: usize): bool {
   clear();
   store<u32>(answer, 0, 8);
   const status = proxy_get_shared_data(key, keyLength, answer, answer + 4, answer + 8);
-  sharedCas = status == 0 ? load<u32>(answer, 8) : 0;
+  sharedCas = status == 0 ? load<u32>(answer, 8) : ABSENT;
   return take(status);
 }
 

@@ -15,13 +15,13 @@ import {
   Entry,
   Flag,
   Kind,
+  endFieldOf,
   entryOf,
   flagsOf,
   kindIn,
   messageIn,
   recordOf,
   roleIn,
-  startFieldOf,
 } from '../schema/messages';
 import { Role } from '../schema/table';
 import { Status } from '../wire/status';
@@ -362,7 +362,7 @@ function onMessage(level: Level, flags: u32, entry: u32, field: u32): Status {
   }
   if (roleIn(entry) != Role.ROLE_UNSPECIFIED) return onUnread(level, roleIn(entry), field);
   const inBatch = flags & Flag.BATCH && field == BATCH_MESSAGES;
-  if (flags & Flag.REQUIRED_LIST && field == startFieldOf(recordOf(level.message))) level.listed = true;
+  if (flags & Flag.REQUIRED_LIST && field == endFieldOf(recordOf(level.message))) level.listed = true;
   if (entry & Entry.REPEATED && !learns && mayFollow(level, flags)) {
     const run = fastPath.followRun(messageIn(entry), level.field, level.end);
     if (run > 0) {

@@ -36,7 +36,7 @@ export namespace Flag {
   export const LENIENT: u32 = 32768;
   /** passes unread for tenant 0 */
   export const OWNERS: u32 = 65536;
-  /** the list in the start field must have an item */
+  /** the list in the end field must have an item */
   export const REQUIRED_LIST: u32 = 131072;
   /** asks for a lease in etcd */
   export const LEASE_GRANT: u32 = 262144;
@@ -60,10 +60,10 @@ export namespace Flag {
   export const WATCH: u32 = 134217728;
   /** may say that a watch of etcd has begun or ended */
   export const WATCH_ANSWER: u32 = 268435456;
-  /** the number in the end field must not be 0, which it is when absent */
+  /** the number in the end field must not be 0, which it is when absent; neither bound of a range may be empty */
   export const NOT_ZERO: u32 = 536870912;
-  /** holds the time in the end field against that in the start field */
-  export const TIMES: u32 = 1073741824;
+  /** fields are held against each other: two times, both bounds of a range, or what an ANALYZE names */
+  export const COMPARED: u32 = 1073741824;
 }
 
 export namespace Kind {

@@ -16,7 +16,7 @@ export const ANY_BEGINNING: u32 =
   Flag.OWNERS | ANY_NEED | ANY_ACT_IN_CONTEXT | Flag.SERVICE | Flag.HAS_CONTEXT | Flag.CONTEXT | Flag.BATCH;
 
 /** Flags of requests whose numbers are judged together. */
-export const ANY_NUMBER: u32 = Flag.NOT_ZERO | Flag.TIMES;
+export const ANY_NUMBER: u32 = Flag.NOT_ZERO | Flag.COMPARED;
 
 /** Flags that need work after the last field. */
 export const ANY_ENDING: u32 =
@@ -92,7 +92,7 @@ export function startFieldOf(record: usize): u32 {
   return load<u8>(shapeOf(record), 4);
 }
 
-/** The last field of a range; 0 when there is none. @inline */
+/** The last field of a range, a number that must not be 0, or a list that must have an item; 0 when there is none. @inline */
 export function endFieldOf(record: usize): u32 {
   return load<u8>(shapeOf(record), 5);
 }

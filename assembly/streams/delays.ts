@@ -3,6 +3,7 @@
  * on. They go on in the order in which they came, tried ten times a second. A client gives up some day, so a call waits for a limited time.
  */
 import * as host from '../host/host';
+import { hasMovedAway } from '../rewrite/current';
 import { Call } from '../schema/table';
 import { Account } from '../terms/account';
 import { Rate, Rates, isDelayable } from '../terms/rates';
@@ -143,10 +144,14 @@ function waits(entry: usize, now: u64): bool {
   // Only what goes on or ends is an act: a tenant's waiting calls must not keep those of others waiting.
   if (!mayAct()) return true;
   host.actAs(stream.context);
-  if (goes) {
+  const terms = stream.terms;
+  if (!goes) refuse(stream, Status.OVER_RATE);
+  // The keys in its path were mapped when it came.
+  else if (terms != null && !stream.isGrpc && hasMovedAway(terms)) refuse(stream, Status.TENANT_MOVES);
+  else {
     spend(account.rates, ofPd);
     host.continueRequest();
-  } else refuse(stream, Status.OVER_RATE);
+  }
   return false;
 }
 

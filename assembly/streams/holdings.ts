@@ -34,7 +34,7 @@ const FORGOTTEN_MS: u64 = 2 * <u64>TIMEOUT_MS;
 /** The pause between two questions while nothing is doubtful. */
 const IDLE_MS: u64 = 10_000;
 
-/** Maximum of an answer's bytes: some 100,000 leases. With a longer one, what is known stays. */
+/** Maximum of an answer's bytes: some 100,000 leases. With a longer one, a tenant has its limit anew. */
 const MAX_ANSWER_BYTES: u32 = 4 << 20;
 
 const TXN_PATH: Ascii = ascii('/v3/kv/txn');
@@ -226,6 +226,8 @@ export function takeHoldings(token: u32, size: u32): bool {
     forget(i);
     const isThere =
       size != 0 && size <= MAX_ANSWER_BYTES && host.readBuffer(Buffer.HTTP_CALL_RESPONSE_BODY, size);
+    // Leases of others must not use up this tenant's limit.
+    if (ranges == 0 && size > MAX_ANSWER_BYTES) account.holdings.leases.takeAnswer(0);
     if (!isThere || !(ranges == 0 ? takeLeases(account, number) : takeCounts(account, ranges)))
       countHoldingsLookup(false);
     return true;

@@ -21,7 +21,7 @@ import { Status } from '../wire/status';
 import { mayBegin } from './delays';
 import { enter } from './enter';
 import * as headers from './headers';
-import { permit } from './permit';
+import { isRefusedByMove, permit } from './permit';
 import { refuse, refuseBody, refuseCall, refuseMessage } from './refuse';
 import { Phase, Stream } from './stream';
 
@@ -135,6 +135,10 @@ export function onHttpTrailers(stream: Stream, terms: Terms): bool {
 /** Handles a complete body. `size` bytes in Envoy stand for it. */
 function onWholeBody(stream: Stream, terms: Terms, size: u32): bool {
   const held = stream.request;
+  if (isRefusedByMove(stream, terms)) {
+    refuseBody(stream, Status.TENANT_MOVES);
+    return false;
+  }
   enter(stream, terms);
   let status = json.rewriteBody(endpoints.bodyOf(<u32>stream.endpoint) - 1, held.at, held.length);
   if (status == Status.OK && !terms.account.holdings.records.addMany(json.records))

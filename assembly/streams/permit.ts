@@ -1,8 +1,11 @@
 /** Decides whether a tenant's call goes on: by the tables, the tenant's state, the policy, and the dry run. */
 import { NO_OPERATION, callFor } from '../policy/names';
+import { isStreamAt } from '../policy/methods';
 import { refusesOperation } from '../policy/policy-bits';
+import { hasMovedAway } from '../rewrite/current';
+import { Call, METHOD_COUNT, Msg } from '../schema/table';
 import * as move from '../terms/move';
-import { MovePhase } from '../terms/move';
+import { MovePhase, isHeldAlone } from '../terms/move';
 import { closedBy } from '../terms/state';
 import { Terms } from '../terms/terms';
 import { Status } from '../wire/status';
@@ -30,7 +33,7 @@ export function permit(
     refuseCall(stream, closed, 0, plain);
     return false;
   }
-  if (isOpen && (isRefusedByMove(stream, terms) || endsInMove(stream, terms))) {
+  if (isOpen && (isRefusedInPhase(stream, terms) || endsInMove(stream, terms))) {
     refuseCall(stream, Status.TENANT_MOVES, 0, plain);
     return false;
   }
@@ -41,12 +44,36 @@ export function permit(
   return false;
 }
 
-/** True if a request alone on its stream is refused because its tenant moves by now: its headers may have come, or it may have waited. */
-export function isRefusedByMove(stream: Stream, terms: Terms): bool {
+/** True if a request alone on its stream is refused because its tenant moves by now. */
+function isRefusedInPhase(stream: Stream, terms: Terms): bool {
   return (
     terms.account.phase != MovePhase.NONE &&
     !stream.isBatch &&
     refusesOperation(move.refusedBits, stream.operation)
+  );
+}
+
+/**
+ * The same when its body comes: its headers may have come before, or it may have waited. Also true if the tenant has moved meanwhile and the
+ * request would act at the former place, which may be another tenant's by now.
+ */
+export function isRefusedByMove(stream: Stream, terms: Terms): bool {
+  return isRefusedInPhase(stream, terms) || (hasMovedAway(terms) && actsAtFormerPlace(stream));
+}
+
+/** Long streams that name keys end by themselves (drain.ts), those of timestamps go on. Names in etcd are the same at each place. */
+function actsAtFormerPlace(stream: Stream): bool {
+  const isLong = stream.operation < METHOD_COUNT && isStreamAt(stream.operation);
+  return !stream.isBatch && !isLong && stream.call != Call.ETCD && !isTurnedAway(stream);
+}
+
+/** True for a request that TiKV turns away by its region: it has version 0. Two have a region that TiKV does not look at. */
+function isTurnedAway(stream: Stream): bool {
+  return (
+    stream.isOfStore &&
+    isHeldAlone(MovePhase.FINAL, stream.call) &&
+    stream.requestMessage != Msg.DESTROY_RANGE_REQUEST &&
+    stream.requestMessage != Msg.LOCK_WAIT_REQUEST
   );
 }
 

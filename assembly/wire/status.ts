@@ -50,7 +50,7 @@ export const enum Status {
   /** A service safe point has a name that PD would not keep, or none. */
   SERVICE_ID,
 
-  /** A number or an enum has a value that no client sends, and on which TiKV or PD could stop for all tenants. */
+  /** A field has a value that no client sends, or is missing, and TiKV or PD could stop on that for all tenants: a number, an enum, a range whose start lies behind its end, a list that is empty. */
   VALUE_OUTSIDE,
 
   /** Rewriting one message would take more memory than one event may. */
@@ -76,9 +76,6 @@ export const enum Status {
 
   /** A request acts on a whole region, and the filter cannot ask PD whose region that is. */
   REGION_NOT_PROVEN,
-
-  /** A list of key ranges is missing, which upstream reads as the whole store. */
-  RANGES_MISSING,
 
   /** What a TiDB puts under `/tidb/server/minstartts/` is no number, or would stay for ever. It holds back everybody's garbage collection. */
   READ_SINCE,

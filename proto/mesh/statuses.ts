@@ -173,13 +173,13 @@ const MESSAGES = [
   {
     code: 'VALUE_OUTSIDE',
     sentence:
-      'a number or an enum has a value on which TiKV or PD could stop; send one that the method serves',
+      'a field has a value on which TiKV or PD could stop, or it is missing; send what the method serves',
     grpc: 'INVALID_ARGUMENT',
     http: 400,
     single: true,
     means:
-      'A number or an enum has a value that no client sends, and on which TiKV or PD could stop for all tenants.',
-    remedy: 'Developers of the client: send a value that docs/surface.md lists for the field.',
+      'A field has a value that no client sends, or is missing, and TiKV or PD could stop on that for all tenants: a number, an enum, a range whose start lies behind its end, a list that is empty.',
+    remedy: 'Developers of the client: send what docs/surface.md lists for the field and its message.',
   },
   {
     code: 'TOO_MANY_CHANGES',
@@ -259,15 +259,6 @@ const MESSAGES = [
     single: true,
     means: 'A request acts on a whole region, and the filter cannot ask PD whose region that is.',
     remedy: 'Operators: set `pd.cluster` in the pluginConfig; `tidb-mesh render` does.',
-  },
-  {
-    code: 'RANGES_MISSING',
-    sentence: 'a request without key ranges would act on the whole store; name the ranges',
-    grpc: 'PERMISSION_DENIED',
-    http: 400,
-    single: true,
-    means: 'A list of key ranges is missing, which upstream reads as the whole store.',
-    remedy: 'Developers of the client: name the ranges.',
   },
   {
     code: 'READ_SINCE',

@@ -27,7 +27,7 @@ const FLAGS = {
   ACTS_BY_ID: 'acts on regions that its fields name',
   LENIENT: 'passes unknown fields',
   OWNERS: 'passes unread for tenant 0',
-  REQUIRED_LIST: 'the list in the start field must have an item',
+  REQUIRED_LIST: 'the list in the end field must have an item',
   LEASE_GRANT: 'asks for a lease in etcd',
   NAME_RANGE: 'a range of names in etcd',
   NAMED_VALUE: 'a value under a name in etcd',
@@ -39,8 +39,8 @@ const FLAGS = {
   ERRORS: 'may say what went wrong, in a field of an error class',
   WATCH: 'begins a watch of etcd',
   WATCH_ANSWER: 'may say that a watch of etcd has begun or ended',
-  NOT_ZERO: 'the number in the end field must not be 0, which it is when absent',
-  TIMES: 'holds the time in the end field against that in the start field',
+  NOT_ZERO: 'the number in the end field must not be 0, which it is when absent; neither bound of a range may be empty',
+  COMPARED: 'fields are held against each other: two times, both bounds of a range, or what an ANALYZE names',
 } as const;
 
 type Flags = Readonly<Record<keyof typeof FLAGS, number>>;

@@ -104,7 +104,7 @@ const MAX_ALLOWED = 15;
 /** The types that may carry a role, as the walker handles them. A role that is missing here goes on bytes and strings. */
 const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?: true }> = {
   ANY_VALUE: { scalars: [...NUMBERS, ScalarType.BOOL], enums: true },
-  ONE_OF: { scalars: NUMBERS, enums: true },
+  ONE_OF: { scalars: [...NUMBERS, ScalarType.BOOL], enums: true },
   AT_MOST: { scalars: NUMBERS },
   CAPPED: { scalars: NUMBERS },
   AMOUNT: { scalars: [ScalarType.DOUBLE] },

@@ -52,8 +52,11 @@ const ENDINGS: Record<string, number> = {
   CHECKSUM_RULE: Flag.CHECKSUM_RULE,
   WATCH: Flag.WATCH,
   WATCH_ANSWER: Flag.WATCH_ANSWER,
-  TXN_TIMES: Flag.TIMES,
-  CPU_TIMES: Flag.TIMES,
+  TXN_TIMES: Flag.COMPARED,
+  CPU_TIMES: Flag.COMPARED,
+  ORDERED_RANGE: Flag.COMPARED,
+  BOUNDED_RANGE: Flag.COMPARED | Flag.NOT_ZERO,
+  ANALYZED_COLUMNS: Flag.COMPARED,
 };
 const ACTS: Record<string, number> = {
   NEVER: 0,
@@ -220,8 +223,8 @@ class Shapes {
 
   idOf(message: JudgedMessage): number {
     const [first, second] = timesOf(message);
-    const start = required(message) ?? first ?? exactKey(message) ?? fieldWith(message, STARTS);
-    const end = second ?? notZero(message) ?? fieldWith(message, ENDS);
+    const start = first ?? exactKey(message) ?? fieldWith(message, STARTS);
+    const end = second ?? notZero(message) ?? required(message) ?? fieldWith(message, ENDS);
     fits(Math.max(start, end), MAX_FIELD_NUMBER_IN_SHAPE, message.name);
     const words = [flagsOf(message), (start | (end << 8) | (refusalOf(message) << 16)) >>> 0];
     const known = this.ids.get(words.join(' '));

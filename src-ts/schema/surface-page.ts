@@ -103,6 +103,9 @@ const ENDINGS: Record<string, string> = {
   WATCH: "Counts against the tenant's limit of watches",
   TXN_TIMES: 'Refused with keys and no start, and with a commit before the start',
   CPU_TIMES: 'The CPU time of SQL is lowered to all CPU time',
+  ORDERED_RANGE: 'Refused with a start behind its end',
+  BOUNDED_RANGE: 'Refused with a start behind its end, and without one of both',
+  ANALYZED_COLUMNS: 'Refused where it reads a column that it does not list',
 };
 
 const ACTS: Readonly<Record<string, string>> = {

@@ -243,7 +243,6 @@ describe('a request alone on its stream', () => {
     '/import_sstpb.ImportSST/Write',
     '/import_sstpb.ImportSST/Ingest',
     '/import_sstpb.ImportSST/MultiIngest',
-    '/tikvpb.Tikv/KvPrepareFlashbackToVersion',
   ])('%s is refused while the tenant moves', (path) => {
     filter.close(filter.open(ALPHA, callHeaders(path)));
     filter.supersede(config(phase('prepare')));
@@ -535,6 +534,43 @@ describe('other keys under an open stream', () => {
     filter.request(stream, frame(encode('kvrpcpb.GetRequest', GET[1])));
     const message = decode('kvrpcpb.GetRequest', filter.passed().subarray(5));
     expect(message['context'].regionEpoch.version).toBe(0n);
+  });
+
+  const RANGE = { context: CONTEXT, startKey: KEY, endKey: rowKey(100, 9) };
+  const SOME_KEYS = { startKey: EMPTY_KEY, endKey: EMPTY_KEY, limit: 3 };
+  test.each([
+    ['/tikvpb.Tikv/UnsafeDestroyRange', encode('kvrpcpb.UnsafeDestroyRangeRequest', RANGE)],
+    ['/tikvpb.Tikv/GetLockWaitInfo', encode('kvrpcpb.GetLockWaitInfoRequest', { context: CONTEXT })],
+    ['/pdpb.PD/ScanRegions', encode('pdpb.ScanRegionsRequest', SOME_KEYS)],
+    ['/pdpb.PD/ScatterRegion', encode('pdpb.ScatterRegionRequest', { regionId: 7n })],
+  ])('%s does not reach the former place when its body comes after the move', (path, message) => {
+    const body = frame(message);
+    const [before, whole, half] = [1, 2, 3].map(() => filter.open(ALPHA, callHeaders(path)));
+    expect(filter.request(before!, body)).toBe(true);
+    filter.request(half!, body.subarray(0, 4));
+    filter.supersede(config(MOVED));
+    for (const [stream, rest] of [
+      [whole!, body],
+      [half!, body.subarray(4)],
+    ] as const) {
+      filter.refusal = '';
+      expect(filter.request(stream, rest)).toBe(false);
+      expect(filter.refusal).toContain(MOVES);
+    }
+    filter.refusal = '';
+    const anew = filter.open(ALPHA, callHeaders(path));
+    filter.request(anew, body);
+    expect(filter.refusal).toBe('');
+  });
+
+  test('a stream of timestamps goes on at the new place', () => {
+    const tso = filter.open(ALPHA, callHeaders('/pdpb.PD/Tso'));
+    const body = frame(encode('pdpb.TsoRequest', { count: 1 }));
+    expect(filter.request(tso, body)).toBe(true);
+    filter.supersede(config(MOVED));
+    expect(filter.request(tso, body)).toBe(true);
+    later(2000);
+    expect(filter.ended).toEqual([]);
   });
 
   test('outlive the configuration that gave them', () => {

@@ -254,12 +254,6 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     });
   });
 
-  test.each([0n, 1n, 86_400n, 86_401n, 1n << 63n, MAX])('a partition for %s seconds', (seconds) => {
-    const range = bytes(1, concat(bytes(1, ROW), bytes(2, rowKey(112, 2))));
-    const { ttlSeconds } = sent('import_sstpb.AddPartitionRangeRequest', concat(range, scalar(2, seconds)));
-    expect(ttlSeconds).toBe(seconds < 86_400n ? seconds : 86_400n);
-  });
-
   test.each([0n, 1n, 1024n, 1025n, (1n << 32n) - 1n, 1n << 32n])('%s ids', (count) => {
     const status = count <= 1024n ? 'OK' : 'VALUE_OUTSIDE';
     expect(verdict('pdpb.AllocIDRequest', scalar(2, count))).toBe(status);

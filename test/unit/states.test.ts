@@ -211,7 +211,6 @@ test('what is a write, and what ends a transaction', () => {
     'tikvpb.Tikv/KvDeleteRange',
     'tikvpb.Tikv/KvFlush',
     'tikvpb.Tikv/KvPessimisticLock',
-    'tikvpb.Tikv/KvPrepareFlashbackToVersion',
     'tikvpb.Tikv/KvPrewrite',
     'tikvpb.Tikv/RawBatchDelete',
     'tikvpb.Tikv/RawBatchPut',

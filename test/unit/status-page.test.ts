@@ -86,6 +86,32 @@ function use(vm: HostedModule, tenant: string, times: number): void {
   }
 }
 
+test('VMs that register at the same moment have ids of their own', () => {
+  let quicker: HostedModule | undefined;
+  class Racing extends Map<string, { value: Uint8Array; cas: number }> {
+    override get(name: string): { value: Uint8Array; cas: number } | undefined {
+      const value = super.get(name);
+      const other = quicker;
+      if (other && name === 'tidb-mesh.vms') {
+        quicker = undefined;
+        use(other, 'alpha', 1);
+      }
+      return value;
+    }
+  }
+  const racing = new Racing();
+  [one, two] = [new HostedModule(racing), new HostedModule(racing)];
+  for (const vm of [one, two]) {
+    vm.clock = 1_700_000_000_000;
+    vm.configure(config());
+  }
+  quicker = two;
+  use(one, 'alpha', 1);
+  expect(quicker).toBeUndefined();
+  pass(1000, one, two);
+  expect(read(one).vms.map(({ id }) => id)).toEqual([0, 1]);
+});
+
 test('sums the tenants over all VMs, whichever VM is asked', () => {
   use(one, 'alpha', 3);
   use(two, 'alpha', 4);

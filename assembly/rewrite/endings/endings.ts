@@ -26,6 +26,11 @@ export function endsPlainly(flags: u32, self: usize, seen: u64): bool {
 }
 
 export function endMessage(level: Level, flags: u32): Status {
+  if (flags & ANY_NUMBER && current.direction == Direction.REQUEST) {
+    // Bounds are compared as the client sent them.
+    const status = endNumbers(level, flags);
+    if (status != Status.OK) return status;
+  }
   if (flags & (Flag.RANGE | Flag.ENCODED_RANGE)) {
     const status = endRange(level, flags);
     if (status != Status.OK) return status;
@@ -52,10 +57,6 @@ function endRequest(level: Level, flags: u32): Status {
   }
   status = requireSettings(level, flags);
   if (status != Status.OK) return status;
-  if (flags & ANY_NUMBER) {
-    status = endNumbers(level, flags);
-    if (status != Status.OK) return status;
-  }
   if (flags & ANY_ACT_IN_CONTEXT) {
     status = endRegion(level, flags);
     if (status != Status.OK) return status;

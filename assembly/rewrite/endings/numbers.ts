@@ -1,5 +1,8 @@
-/** Judges numbers that matter together, and numbers that must be there: what TiKV and PD would stop on. */
+/** Judges fields that matter together, and fields that must be there: what TiKV and PD would stop on. */
 import { Flag, Kind, endFieldOf, entryOf, kindIn, recordOf, startFieldOf } from '../../schema/messages';
+import { compareBytes } from '../../keys/range';
+import { judgeColumns } from '../../rows/analyzed-columns';
+import { Msg } from '../../schema/table';
 import { Status } from '../../wire/status';
 import { fail } from '../current';
 import { setTouched } from '../edits';
@@ -11,16 +14,34 @@ import { Level } from '../level';
 const KEYS: u32 = 5;
 
 export function endNumbers(level: Level, flags: u32): Status {
+  const self = recordOf(level.message);
+  if (flags & (Flag.RANGE | Flag.ENCODED_RANGE)) return ordered(level, self, flags);
   if (flags & Flag.NOT_ZERO) {
-    const field = endFieldOf(recordOf(level.message));
+    const field = endFieldOf(self);
     if (findVarint(level.start, level.end, field) == 0)
       return fail(Status.VALUE_OUTSIDE, level.message, field);
   }
-  if (!(flags & Flag.TIMES)) return Status.OK;
-  const self = recordOf(level.message);
+  if (!(flags & Flag.COMPARED)) return Status.OK;
+  if (level.message == Msg.ANALYZE_REQUEST) {
+    const status = judgeColumns(level.start, level.end);
+    return status == Status.OK ? status : fail(status, level.message, 0);
+  }
   if (kindIn(entryOf(self, startFieldOf(self))) == Kind.FIXED64) boundSqlTime(level, self);
   else if (!isTxn(level, self)) return fail(Status.VALUE_OUTSIDE, level.message, startFieldOf(self));
   return Status.OK;
+}
+
+/** Refuses a range whose start lies behind its end: TiKV looks up such ranges in its maps, which panic (Rust's BTreeMap::range). */
+function ordered(level: Level, self: usize, flags: u32): Status {
+  const start = findField(level.start, level.end, startFieldOf(self));
+  const startLength = start == 0 ? 0 : find.foundEnd - start;
+  const end = findField(level.start, level.end, endFieldOf(self));
+  const endLength = end == 0 ? 0 : find.foundEnd - end;
+  const isOrdered =
+    startLength != 0 && endLength != 0
+      ? compareBytes(start, startLength, end, endLength) <= 0
+      : !(flags & Flag.NOT_ZERO);
+  return isOrdered ? Status.OK : fail(Status.VALUE_OUTSIDE, level.message, startFieldOf(self));
 }
 
 /**

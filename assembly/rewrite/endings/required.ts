@@ -1,5 +1,5 @@
 /** Refuses requests without a field whose absence upstream takes to mean everything. */
-import { Flag, recordOf, startFieldOf } from '../../schema/messages';
+import { Flag, endFieldOf, recordOf, startFieldOf } from '../../schema/messages';
 import { Status } from '../../wire/status';
 import { fail } from '../current';
 import { Level } from '../level';
@@ -13,11 +13,11 @@ export function requireFields(level: Level, flags: u32): Status {
   return fail(flags & Flag.EXACT_KEY ? Status.KEY_OUTSIDE : Status.NAME_OUTSIDE, level.message, field);
 }
 
-/** Requires a list without which a request means the whole store, and settings without which PD stops. */
+/** Requires a list without which TiKV stops, and settings without which PD stops. */
 export function requireSettings(level: Level, flags: u32): Status {
   if (flags & Flag.GROUP_SETTINGS && !hasGroupSettings(level.start, level.end))
     return fail(Status.GROUP_SETTINGS, level.message, 0);
   if (flags & Flag.REQUIRED_LIST && !level.listed)
-    return fail(Status.RANGES_MISSING, level.message, startFieldOf(recordOf(level.message)));
+    return fail(Status.VALUE_OUTSIDE, level.message, endFieldOf(recordOf(level.message)));
   return Status.OK;
 }

@@ -67,6 +67,7 @@ export class MessageMaker {
     if (/^tikvpb\.BatchCommands(Request|Response)$/.test(desc.typeName)) giveIds(view, random);
     if (desc.typeName === 'kvrpcpb.ResolveLockRequest') orderTimes(view, 'startVersion', 'commitVersion');
     if (desc.typeName === 'kvrpcpb.TxnInfo') orderTimes(view, 'txn', 'status');
+    if (RANGES.test(desc.typeName) && random.chance(90)) orderBounds(view);
     return view;
   }
 
@@ -212,6 +213,16 @@ export class MessageMaker {
   }
 }
 
+const RANGES = /^kvrpcpb\.(ScanLock|UnsafeDestroyRange)Request$|^cdcpb\.ChangeDataRequest$/;
+
+function orderBounds(view: ReflectMessage): void {
+  const bounds = view.message as unknown as { startKey: Uint8Array; endKey: Uint8Array };
+  const { startKey, endKey } = bounds;
+  if (endKey.length === 0 || Buffer.compare(startKey, endKey) <= 0) return;
+  bounds.startKey = endKey;
+  bounds.endKey = startKey;
+}
+
 /** A transaction begins, and commits later if at all. */
 function orderTimes(view: ReflectMessage, start: string, commit: string): void {
   const times = view.message as unknown as Record<string, bigint>;
@@ -224,9 +235,12 @@ function bounded(
   judged: JudgedField | undefined,
   field: DescField,
   random: Random,
-): number | bigint | undefined {
+): number | bigint | boolean | undefined {
   const { role, allowed = [], limit } = judged ?? {};
-  if (role === 'ONE_OF') return random.pick(allowed);
+  if (role === 'ONE_OF') {
+    const value = random.pick(allowed);
+    return field.scalar === ScalarType.BOOL ? value !== 0 : value;
+  }
   if (role !== 'AT_MOST' || limit === undefined) return undefined;
   const value = random.bigint(64) % (limit + 1n);
   return field.scalar === ScalarType.UINT64 || field.scalar === ScalarType.INT64 ? value : Number(value);

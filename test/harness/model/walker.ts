@@ -153,6 +153,7 @@ export class WalkerModel {
     const role = (number: number): string => roles.get(number)?.role ?? '';
     const withRole = (wanted: string) => view.fields.find((field) => role(field.number) === wanted);
     if (way === 'request') this.judgeRequest(view, world);
+    const isBackwards = way === 'request' && this.isBackwards(view);
     const joint = way === 'request' ? this.judgeTogether(view, world) : undefined;
     const reverse = withRole('REVERSE');
     const swapped = reverse !== undefined && view.get(reverse) === true;
@@ -247,7 +248,9 @@ export class WalkerModel {
       const field = view.fields.find((f) => f.number === number);
       if (field?.fieldKind === 'scalar' && value !== undefined) view.set(field, value as never);
     }
+    if (isBackwards) throw new Refused(Status.VALUE_OUTSIDE);
     if (way === 'request') judgeNumbersTogether(view);
+    if (way === 'request') this.judgeLists(view);
     if (way === 'request') this.judgeAct(view, this.messages.get(view.desc.typeName));
     if (way === 'request' && view.desc.typeName === 'resource_manager.PutResourceGroupRequest')
       judgeGroup(view.message as unknown as PutGroup);
@@ -262,7 +265,29 @@ export class WalkerModel {
       if (field.fieldKind === 'list' && field.listKind === 'message')
         for (const item of view.get(field)) this.judgeOnlyNumbers(item as ReflectMessage);
     }
+    if (this.isBackwards(view)) throw new Refused(Status.VALUE_OUTSIDE);
     judgeNumbersTogether(view);
+  }
+
+  /** A range on which TiKV panics, as the client sent it. */
+  private isBackwards(view: ReflectMessage): boolean {
+    const ending = this.messages.get(view.desc.typeName)?.ending ?? '';
+    if (ending !== 'ORDERED_RANGE' && ending !== 'BOUNDED_RANGE') return false;
+    const [start, end] = ['_START', '_END'].map((suffix) => {
+      const field = view.fields.find((f) => this.role(view.desc.typeName, f.number).endsWith(suffix))!;
+      return view.get(field) as Uint8Array;
+    }) as [Uint8Array, Uint8Array];
+    if (start.length === 0 || end.length === 0) return ending === 'BOUNDED_RANGE';
+    return Buffer.compare(start, end) > 0;
+  }
+
+  /** Lists without which TiKV panics. */
+  private judgeLists(view: ReflectMessage): void {
+    for (const { number, requires } of this.messages.get(view.desc.typeName)?.fields ?? []) {
+      const field = view.fields.find((f) => f.number === number);
+      if (requires && field?.fieldKind === 'list' && [...view.get(field)].length === 0)
+        throw new Refused(Status.VALUE_OUTSIDE);
+    }
   }
 
   /** A number of which not every value passes; an absent one is 0. */
@@ -354,12 +379,6 @@ export class WalkerModel {
     const message = this.messages.get(view.desc.typeName);
     const { space } = world;
     if (needsOf(message) & ~capabilities(space)) throw new Refused(Status.WRONG_SPACE);
-    for (const { number, requires } of message?.fields ?? []) {
-      const field = view.fields.find((f) => f.number === number);
-      if (!requires || !field) continue;
-      const there = field.fieldKind === 'list' ? [...view.get(field)].length > 0 : view.isSet(field);
-      if (!there) throw new Refused(Status.RANGES_MISSING);
-    }
     const context = view.desc.field['context'];
     if (context?.number === 1 && context.message?.typeName === 'kvrpcpb.Context' && !view.isSet(context))
       if (space.choice.keyspace) view.set(context, reflect(context.message));

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mesh/options.proto.
  */
 export const file_mesh_options: GenFile = /*@__PURE__*/
-  fileDesc("ChJtZXNoL29wdGlvbnMucHJvdG8SBG1lc2giCAoGVW5yZWFkKnUKBkVuZGluZxIJCgVQTEFJThAAEhIKDkdST1VQX1NFVFRJTkdTEAESEQoNQ0hFQ0tTVU1fUlVMRRACEgkKBVdBVENIEAMSEAoMV0FUQ0hfQU5TV0VSEAQSDQoJVFhOX1RJTUVTEAUSDQoJQ1BVX1RJTUVTEAYqegoKRXJyb3JDbGFzcxIVChFFUlJPUl9VTlNQRUNJRklFRBAAEhAKDEVSUk9SX1JFR0lPThABEg4KCkVSUk9SX0JVU1kQAhIOCgpFUlJPUl9MT0NLEAMSEgoORVJST1JfQ09ORkxJQ1QQBBIPCgtFUlJPUl9PVEhFUhAFOkcKBWVycm9yEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxi9jgMgASgOMhAubWVzaC5FcnJvckNsYXNzUgVlcnJvcjo1CgVsaW1pdBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYvo4DIAEoBFIFbGltaXQ6OQoHYWxsb3dlZBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYv44DIAMoDVIHYWxsb3dlZDpACgpzdGFuZHNfZm9yEh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGLyOAyABKAlSCXN0YW5kc0Zvcjo1CgRyb290Eh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGL2OAyABKAhSBHJvb3Q6RwoGZW5kaW5nEh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGL+OAyABKA4yDC5tZXNoLkVuZGluZ1IGZW5kaW5nYgZwcm90bzM", [file_google_protobuf_descriptor]);
+  fileDesc("ChJtZXNoL29wdGlvbnMucHJvdG8SBG1lc2giCAoGVW5yZWFkKrEBCgZFbmRpbmcSCQoFUExBSU4QABISCg5HUk9VUF9TRVRUSU5HUxABEhEKDUNIRUNLU1VNX1JVTEUQAhIJCgVXQVRDSBADEhAKDFdBVENIX0FOU1dFUhAEEg0KCVRYTl9USU1FUxAFEg0KCUNQVV9USU1FUxAGEhEKDU9SREVSRURfUkFOR0UQBxIRCg1CT1VOREVEX1JBTkdFEAgSFAoQQU5BTFlaRURfQ09MVU1OUxAJKnoKCkVycm9yQ2xhc3MSFQoRRVJST1JfVU5TUEVDSUZJRUQQABIQCgxFUlJPUl9SRUdJT04QARIOCgpFUlJPUl9CVVNZEAISDgoKRVJST1JfTE9DSxADEhIKDkVSUk9SX0NPTkZMSUNUEAQSDwoLRVJST1JfT1RIRVIQBTpHCgVlcnJvchIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYvY4DIAEoDjIQLm1lc2guRXJyb3JDbGFzc1IFZXJyb3I6NQoFbGltaXQSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGL6OAyABKARSBWxpbWl0OjkKB2FsbG93ZWQSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGL+OAyADKA1SB2FsbG93ZWQ6QAoKc3RhbmRzX2ZvchIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxi8jgMgASgJUglzdGFuZHNGb3I6NQoEcm9vdBIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxi9jgMgASgIUgRyb290OkcKBmVuZGluZxIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxi/jgMgASgOMgwubWVzaC5FbmRpbmdSBmVuZGluZ2IGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * Stands for a message that nobody reads: the input and output of every method but MAP, the type of every dropped field.
@@ -81,6 +81,27 @@ export enum Ending {
    * @generated from enum value: CPU_TIMES = 6;
    */
   CPU_TIMES = 6,
+
+  /**
+   * TiKV panics where the start of a range lies behind its end. An empty end is behind all keys.
+   *
+   * @generated from enum value: ORDERED_RANGE = 7;
+   */
+  ORDERED_RANGE = 7,
+
+  /**
+   * The same, and TiKV panics on an empty bound.
+   *
+   * @generated from enum value: BOUNDED_RANGE = 8;
+   */
+  BOUNDED_RANGE = 8,
+
+  /**
+   * TiKV reads columns by offsets and counts in the request, and panics where there is no such column.
+   *
+   * @generated from enum value: ANALYZED_COLUMNS = 9;
+   */
+  ANALYZED_COLUMNS = 9,
 }
 
 /**

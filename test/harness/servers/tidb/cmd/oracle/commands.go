@@ -49,7 +49,7 @@ var commands = []command{
 	{cmd: tikvrpc.CmdCheckTxnStatus, method: "KvCheckTxnStatus", needs: txnSpace},
 	{cmd: tikvrpc.CmdCheckSecondaryLocks, method: "KvCheckSecondaryLocks", needs: txnSpace},
 	{cmd: tikvrpc.CmdFlashbackToVersion, method: "KvFlashbackToVersion", refused: true},
-	{cmd: tikvrpc.CmdPrepareFlashbackToVersion, method: "KvPrepareFlashbackToVersion", needs: txnSpace},
+	{cmd: tikvrpc.CmdPrepareFlashbackToVersion, method: "KvPrepareFlashbackToVersion", refused: true},
 	{cmd: tikvrpc.CmdFlush, method: "KvFlush", needs: txnSpace},
 	{cmd: tikvrpc.CmdBufferBatchGet, method: "KvBufferBatchGet", needs: txnSpace},
 

@@ -35,7 +35,6 @@ const (
 	emptyKey      = "empty-key"
 	flushKeys     = "flush-keys"
 	bufferGetKeys = "buffer-batch-get-keys"
-	flashback     = "flashback-range"
 	mvccKey       = "mvcc-key"
 	splitKey      = "split-key"
 	regionUnknown = "region-unknown"
@@ -86,12 +85,10 @@ var differences = []difference{
 		"no client has an empty key; absent it looks the same as forgotten"},
 	{flushKeys, "Flush.mutations.key, primary_key", "left as they are", "mapped", "CodecV2 has no case for Flush"},
 	{bufferGetKeys, "BufferBatchGet.keys", "left as they are", "mapped", "CodecV2 has no case for BufferBatchGet"},
-	{flashback, "PrepareFlashbackToVersion: start_key, end_key", "left as they are", "mapped",
-		"CodecV2 has no case for flashback; an absent bound would be the whole region's"},
 	{mvccKey, "MvccGetByKey.key", "memcomparable", "raw, as CodecV1 sends it",
 		"TiKV encodes the key itself (service/kv.rs: Key::from_raw), so CodecV2's finds nothing"},
 	{splitKey, "SplitRegion.split_key", "left as it is", "mapped when it is there", "an older form of split_keys"},
-	{regionUnknown, "ResolveLock and PessimisticRollback without keys, flashback: context.region_epoch.version", "sent as it is", "0 until the region is known to be the tenant's",
+	{regionUnknown, "ResolveLock and PessimisticRollback without keys: context.region_epoch.version", "sent as it is", "0 until the region is known to be the tenant's",
 		"they act on all that the region holds; 0 is answered with EpochNotMatch, which clients retry"},
 	{regionMissing, "the same without a region id or version", "sent as it is", "refused", "nobody can tell what it would act on"},
 	{checksumRule, "Cop of type 105: data (tipb.ChecksumRequest.rule)", "left as it is", "new_prefix is the keyspace's prefix",
@@ -99,7 +96,7 @@ var differences = []difference{
 	{groupName, "context.resource_control_context.resource_group_name, but for `default`", "sent as it is", "the tenant's number and a colon in front",
 		"PD and the stores have one list of groups for all; `default` is shared"},
 
-	{plainAnswer, "answers of Flush, BufferBatchGet, flashback, LockWaitInfo, HealthFeedback: region_error, error(s), pairs", "left as they are", "mapped",
+	{plainAnswer, "answers of Flush, BufferBatchGet, LockWaitInfo, HealthFeedback: region_error, error(s), pairs", "left as they are", "mapped",
 		"CodecV2 has no case for them"},
 	{batchTasks, "Cop.batch_responses: region_error, locked", "left as they are", "mapped", "CodecV2 misses them"},
 	{mvccInfo, "MvccGetByKey.info.lock: primary, secondaries", "left as they are", "mapped", "CodecV2 misses them"},
@@ -176,10 +173,6 @@ func oursToStore(both codecs, c command, sent, stored any, ids *notes) {
 		ids.add(id)
 		*field = both.v2.EncodeKey(*field)
 	}
-	keyRange := func(id string, start, end *[]byte) {
-		ids.add(id)
-		*start, *end = both.v2.EncodeRange(*start, *end)
-	}
 	actsOnRegion := false
 	switch stored := stored.(type) {
 	case *kvrpcpb.FlushRequest:
@@ -191,9 +184,6 @@ func oursToStore(both codecs, c command, sent, stored any, ids *notes) {
 		for i := range stored.Keys {
 			key(bufferGetKeys, &stored.Keys[i])
 		}
-	case *kvrpcpb.PrepareFlashbackToVersionRequest:
-		keyRange(flashback, &stored.StartKey, &stored.EndKey)
-		actsOnRegion = true
 	case *kvrpcpb.MvccGetByKeyRequest:
 		ids.add(mvccKey)
 		stored.Key = both.v2.EncodeKey(sent.(*kvrpcpb.MvccGetByKeyRequest).Key)
@@ -235,7 +225,6 @@ func actsNowhere(sent any) bool {
 		if len(sent.Keys) > 0 {
 			return false
 		}
-	case *kvrpcpb.PrepareFlashbackToVersionRequest:
 	default:
 		return false
 	}
@@ -408,8 +397,6 @@ func (c codecs) complete(cmd command, answer any, ids *notes) {
 			ids.add(plainAnswer)
 			answer.Pairs = c.must(tikvrpc.CmdBatchGet, &kvrpcpb.BatchGetResponse{Pairs: answer.Pairs}).(*kvrpcpb.BatchGetResponse).Pairs
 		}
-	case *kvrpcpb.PrepareFlashbackToVersionResponse:
-		answer.RegionError = c.regionError(plainAnswer, answer.RegionError, ids)
 	case *kvrpcpb.GetHealthFeedbackResponse:
 		answer.RegionError = c.regionError(plainAnswer, answer.RegionError, ids)
 	case *kvrpcpb.GetLockWaitInfoResponse:

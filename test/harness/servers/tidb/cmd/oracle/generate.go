@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -273,6 +274,17 @@ func (m *maker) settle(message reflect.Value) {
 		message.Limit %= maxLimit + 1
 	case *kvrpcpb.ScanLockRequest:
 		message.Limit %= maxLimit + 1
+		message.StartKey, message.EndKey = ordered(message.StartKey, message.EndKey)
+	case *kvrpcpb.UnsafeDestroyRangeRequest:
+		message.StartKey, message.EndKey = ordered(clientKey(m.random, 0), clientKey(m.random, 0))
+	case *kvrpcpb.SplitRegionRequest:
+		message.IsRawKv = false
+	case *kvrpcpb.PrewriteRequest:
+		message.SkipConstraintCheck = false
+		if len(message.Mutations) == 0 {
+			mutation := &kvrpcpb.Mutation{Op: kvrpcpb.Op_Put, Key: clientKey(m.random, 0)}
+			message.Mutations = append(message.Mutations, mutation)
+		}
 	case *kvrpcpb.RawScanRequest:
 		message.Limit %= maxLimit + 1
 	case *kvrpcpb.Context:
@@ -299,6 +311,14 @@ func (m *maker) settle(message reflect.Value) {
 			message.KeyRange = &kvrpcpb.KeyRange{}
 		}
 	}
+}
+
+// ordered puts the lower bound first. An empty upper bound lies behind all keys.
+func ordered(start, end []byte) ([]byte, []byte) {
+	if len(end) > 0 && bytes.Compare(start, end) > 0 {
+		return end, start
+	}
+	return start, end
 }
 
 // commitAfter is 0, or a timestamp behind the start.

@@ -1,0 +1,190 @@
+/** Requests on which TiKV panics, and its process ends for all tenants: each is refused, walked and after an honest one was learned. */
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { BUILD_NAMES, buildFilter, Filter, Status } from './filter.ts';
+import { concat, EMPTY } from '../harness/model/bytes.ts';
+import { messageId } from '../harness/model/schema.ts';
+import { memcomparable } from '../harness/model/table-codec.ts';
+import { bytes, scalar, varint } from '../harness/model/wire.ts';
+import { rowKey } from '../harness/support/keys.ts';
+import { decode, encode, type Fields } from '../harness/support/messages.ts';
+
+const BATCH = 'tikvpb.BatchCommandsRequest';
+const A = rowKey(112, 1);
+const B = rowKey(112, 2);
+/** Below all tables, and above them. */
+const META = Buffer.from('mDB:1');
+const BEHIND = Buffer.from('u');
+
+beforeAll(buildFilter);
+
+describe.each(BUILD_NAMES)('the %s build', (build) => {
+  let filter: Filter;
+  const choose = (choice: object): void => {
+    filter = new Filter(build);
+    filter.selectSpace(choice as never);
+    filter.newStream();
+  };
+  beforeAll(() => choose({ number: 1 }));
+
+  const verdict = (type: string, body: Uint8Array): string =>
+    Status[filter.message(messageId(type), body, 'request').status]!;
+  /** What becomes of a request inside a batch. */
+  const inBatch = (command: number, body: Uint8Array): string => {
+    const batch = concat(bytes(1, bytes(command, body)), bytes(2, Uint8Array.of(1)));
+    const { status, bytes: out } = filter.message(messageId(BATCH), batch, 'request');
+    expect(Status[status]).toBe('OK');
+    return decode(BATCH, out).requests[0].cmd.case as string;
+  };
+
+  describe('a range', () => {
+    interface Kind {
+      type: string;
+      start: number;
+      end: number;
+      rest?: Uint8Array;
+      form?: (key: Uint8Array) => Uint8Array;
+      isWhole?: true;
+      command?: [number, string];
+    }
+    const KINDS: Kind[] = [
+      { type: 'kvrpcpb.UnsafeDestroyRangeRequest', start: 2, end: 3, isWhole: true },
+      { type: 'kvrpcpb.ScanLockRequest', start: 3, end: 5, command: [9, 'ScanLock'] },
+      { type: 'cdcpb.ChangeDataRequest', start: 5, end: 6, form: memcomparable },
+    ];
+    const SPACES = [{ number: 0 }, { number: 1 }, { number: 2, keyspace: { id: 7, mode: 'txn' } }];
+
+    describe.each(SPACES)('of tenant $number', (choice) => {
+      describe.each(KINDS)('of $type', ({ type, start, end, form = (key) => key, isWhole, command }) => {
+        beforeAll(() => choose(choice));
+        const range = (from?: Uint8Array, to?: Uint8Array): Uint8Array =>
+          concat(
+            from ? bytes(start, from.length > 0 ? form(from) : from) : EMPTY,
+            to ? bytes(end, to.length > 0 ? form(to) : to) : EMPTY,
+          );
+        const judge = (from: Uint8Array | undefined, to: Uint8Array | undefined, status: string): void => {
+          for (let i = 0; i < 4; i++) verdict(type, range(A, B));
+          expect(verdict(type, range(from, to))).toBe(status);
+          if (command)
+            expect(inBatch(command[0], range(from, to))).toBe(status === 'OK' ? command[1] : 'Empty');
+        };
+
+        test.each([
+          ['two rows', A, B],
+          ['one row', A, A],
+          ['up to a table', META, A],
+          ['a table and what lies behind all', A, BEHIND],
+        ])('%s', (_name, from, to) => judge(from, to, 'OK'));
+
+        test.each([
+          ['two rows', B, A],
+          ['a row and its table', A, A.subarray(0, 9)],
+          ['a table and what lies before all', A, META],
+        ])('backwards: %s', (_name, from, to) => judge(from, to, 'VALUE_OUTSIDE'));
+
+        test.each([
+          ['start', undefined, B],
+          ['end', A, undefined],
+          ['bound', undefined, undefined],
+        ])('without a %s', (_name, from, to) => {
+          const status = isWhole ? 'VALUE_OUTSIDE' : 'OK';
+          judge(from, to, status);
+          judge(from ?? EMPTY, to ?? EMPTY, status);
+        });
+      });
+    });
+  });
+
+  describe('a prewrite', () => {
+    const prewrite = (fields: Fields): Uint8Array =>
+      encode('kvrpcpb.PrewriteRequest', { primaryLock: A, startVersion: 7n, lockTtl: 3000n, ...fields });
+    const mutations = [{ op: 0, key: A, value: Buffer.alloc(40, 9) }];
+    const honest = prewrite({ mutations });
+
+    test.each([
+      ['honest', honest, 'OK'],
+      [
+        'that skips the check for newer versions',
+        prewrite({ mutations, skipConstraintCheck: true }),
+        'VALUE_OUTSIDE',
+      ],
+      ['without mutations', prewrite({}), 'VALUE_OUTSIDE'],
+      ['in one phase, without mutations', prewrite({ tryOnePc: true }), 'VALUE_OUTSIDE'],
+      ['in one phase', prewrite({ mutations, tryOnePc: true }), 'OK'],
+      ['without a primary', encode('kvrpcpb.PrewriteRequest', { mutations }), 'KEY_OUTSIDE'],
+    ])('%s', (_name, body, status) => {
+      choose({ number: 1 });
+      for (let i = 0; i < 4; i++) {
+        expect(verdict('kvrpcpb.PrewriteRequest', body)).toBe(status);
+        expect(inBatch(3, body)).toBe(status === 'OK' ? 'Prewrite' : 'Empty');
+        expect(verdict('kvrpcpb.PrewriteRequest', honest)).toBe('OK');
+      }
+    });
+  });
+
+  describe('an ANALYZE', () => {
+    const [MIXED, FULL] = [4, 5];
+    const column = bytes(4, concat(scalar(1, 1n), scalar(2, 8n)));
+    const handle = bytes(4, concat(scalar(1, 1n), scalar(2, 8n), scalar(21, 1n), Uint8Array.of(0xb0, 1, 0)));
+    const group = (...offsets: bigint[]): Uint8Array =>
+      bytes(10, bytes(1, concat(...offsets.map((offset) => varint(offset)))));
+    const loose = (...offsets: bigint[]): Uint8Array =>
+      bytes(10, concat(...offsets.map((offset) => scalar(1, offset))));
+    const ids = (count: number): Uint8Array => bytes(7, new Uint8Array(count).fill(1));
+    const request = (tp: number, ...fields: Uint8Array[]): Uint8Array =>
+      concat(scalar(2, 104n), bytes(3, concat(scalar(1, BigInt(tp)), bytes(6, concat(...fields)))));
+    const NONE = BigInt.asUintN(64, -1n);
+
+    test.each([
+      [
+        'offsets of all columns',
+        request(FULL, column, column, group(0n), group(0n, 1n), loose(1n, 0n)),
+        'OK',
+      ],
+      ['groups before the columns', request(FULL, group(1n), column, column), 'OK'],
+      ['the offset behind the last column', request(FULL, column, group(1n)), 'VALUE_OUTSIDE'],
+      ['it in a list that is not packed', request(FULL, column, loose(0n, 1n)), 'VALUE_OUTSIDE'],
+      [
+        'it in a second piece',
+        request(FULL, column, bytes(10, concat(bytes(1, varint(0)), bytes(1, varint(1))))),
+        'VALUE_OUTSIDE',
+      ],
+      ['it in a later group', request(FULL, column, group(0n), group(0n, 1n)), 'VALUE_OUTSIDE'],
+      ['a negative offset', request(FULL, column, group(NONE)), 'VALUE_OUTSIDE'],
+      ['an offset of 2^32', request(FULL, column, group(1n << 32n)), 'VALUE_OUTSIDE'],
+      ['a group without columns', request(FULL, group(0n)), 'VALUE_OUTSIDE'],
+      ['an empty group', request(FULL, column, group()), 'OK'],
+      ['more ids of the handle than columns', request(FULL, column, ids(3)), 'OK'],
+      ['mixed: as many ids', request(MIXED, column, column, ids(2)), 'OK'],
+      ['mixed: more ids', request(MIXED, column, column, ids(3)), 'VALUE_OUTSIDE'],
+      ['mixed: more ids, one by one', request(MIXED, column, scalar(7, 1n), scalar(7, 1n)), 'VALUE_OUTSIDE'],
+      [
+        'mixed: as many ids as columns with the handle',
+        request(MIXED, handle, column, ids(2)),
+        'VALUE_OUTSIDE',
+      ],
+      ['mixed: as many ids as columns beside the handle', request(MIXED, handle, column, ids(1)), 'OK'],
+      ['a group that is cut', request(FULL, column, bytes(10, Uint8Array.of(0x0a, 9))), 'MALFORMED'],
+    ])('with %s', (_name, body, status) => {
+      for (const number of [0, 1]) {
+        choose({ number });
+        for (let i = 0; i < 3; i++) {
+          expect(verdict('coprocessor.Request', body)).toBe(status);
+          if (status !== 'MALFORMED')
+            expect(inBatch(22, body)).toBe(status === 'OK' ? 'Coprocessor' : 'Empty');
+        }
+      }
+    });
+
+    test('its type behind its columns', () => {
+      choose({ number: 1 });
+      const columns = bytes(6, concat(column, ids(2)));
+      const of = (tp: number): string =>
+        verdict(
+          'coprocessor.Request',
+          concat(scalar(2, 104n), bytes(3, concat(columns, scalar(1, BigInt(tp))))),
+        );
+      expect(of(FULL)).toBe('OK');
+      expect(of(MIXED)).toBe('VALUE_OUTSIDE');
+    });
+  });
+});

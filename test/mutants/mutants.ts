@@ -207,7 +207,13 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a limit by count is ignored',
-    edits: [{ file: 'assembly/terms/holdings.ts', from: '    if (this.isFull) return false;\n', to: '' }],
+    edits: [
+      {
+        file: 'assembly/terms/holdings.ts',
+        from: '    if (<u64>this.known + this.added + amount > <u64>this.limit) return false;\n',
+        to: '',
+      },
+    ],
     caughtBy: [hosted('counts')],
   },
   {

@@ -26,12 +26,15 @@ function servedBy(name: string): SpaceChoice {
   return needs.includes('RAW') ? { number: 1, keyspace: { id: 7, mode: 'raw' } } : { number: 1 };
 }
 
-/** The key without which the message would be refused. */
-function exactKey(name: string): Uint8Array {
-  const key = messages
-    .find((message) => message.name === name)
-    ?.fields.find(({ role, repeated }) => role === 'KEY' && !repeated);
-  return key === undefined ? EMPTY : bytes(key.number, OWN);
+/** The key and the mutation without which the message would be refused. */
+function neededFields(name: string): Uint8Array {
+  const fields = messages.find((message) => message.name === name)?.fields ?? [];
+  const key = fields.find(({ role, repeated }) => role === 'KEY' && !repeated);
+  const mutations = fields.find(({ requires }) => requires);
+  return concat(
+    mutations ? bytes(mutations.number, encode('kvrpcpb.Mutation', { key: OWN })) : EMPTY,
+    key ? bytes(key.number, OWN) : EMPTY,
+  );
 }
 
 const random = new Random(41);
@@ -104,7 +107,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
         filter.forgetWanted();
         filter.learn(300n, 1n, true);
         const pieces = split(list).map((piece) => writePiece(field.number, field.kind, piece));
-        const got = filter.message(messageId(name), concat(...pieces, exactKey(name)), way);
+        const got = filter.message(messageId(name), concat(...pieces, neededFields(name)), way);
         const desc = registry.getMessage(name)!;
         const result =
           got.status === Status.OK ? toJsonString(desc, fromBinary(desc, got.bytes)) : Status[got.status];

@@ -54,12 +54,17 @@ export function windowUpdate(stream: number, bytes: number): Buffer {
   return h2Frame(Type.WINDOW_UPDATE, 0, stream, payload);
 }
 
-/** One connection. It answers SETTINGS and PING, and throws everything else away but how its streams ended. */
+/**
+ * One connection. It answers SETTINGS and PING, and throws everything else away but how its streams ended. While frames are written in
+ * pieces, its answers wait: one within a frame would become a part of that frame.
+ */
 export class WireConnection {
   /** Streams that the other side has ended or reset. */
   readonly ended = new Set<number>();
   isClosed = false;
   private kept = Buffer.alloc(0);
+  private isMidFrame = false;
+  private answers: Buffer[] = [];
 
   private constructor(private readonly socket: TLSSocket) {
     socket.setNoDelay(true);
@@ -97,9 +102,25 @@ export class WireConnection {
     return new Promise((done) => this.socket.write(bytes, () => done()));
   }
 
+  /** From here on, pieces are written that are not whole frames. */
+  beginPieces(): void {
+    this.isMidFrame = true;
+  }
+
+  /** All frames are whole again. */
+  async endPieces(): Promise<void> {
+    this.isMidFrame = false;
+    await this.write(Buffer.concat(this.answers.splice(0)));
+  }
+
   /** Ends the connection without a word. */
   cut(): void {
     this.socket.destroy();
+  }
+
+  private reply(frame: Buffer): void {
+    if (this.isMidFrame) this.answers.push(frame);
+    else void this.write(frame);
   }
 
   private read(bytes: Buffer): void {
@@ -119,9 +140,9 @@ export class WireConnection {
 
   private take(type: number, flags: number, stream: number, payload: Buffer): void {
     if (type === Type.SETTINGS && (flags & Flag.ACK) === 0)
-      void this.write(h2Frame(Type.SETTINGS, Flag.ACK, 0, Buffer.alloc(0)));
+      this.reply(h2Frame(Type.SETTINGS, Flag.ACK, 0, Buffer.alloc(0)));
     else if (type === Type.PING && (flags & Flag.ACK) === 0)
-      void this.write(h2Frame(Type.PING, Flag.ACK, 0, payload));
+      this.reply(h2Frame(Type.PING, Flag.ACK, 0, payload));
     else if (type === Type.RST_STREAM) this.ended.add(stream);
     else if ((type === Type.DATA || type === Type.HEADERS) && (flags & Flag.END_STREAM) !== 0)
       this.ended.add(stream);

@@ -66,6 +66,7 @@ export class World {
       // What one input has taught or wants to know must not change what the next one does.
       filter.doubtRegions();
       filter.forgetWanted();
+      filter.forgetLabels();
       tellFacts(filter);
       filter.newStream(input.heldLimit, input.heldLimit);
     }

@@ -206,6 +206,12 @@ export function doubt(): void {
   doubtRegions();
 }
 
+/** Forgets the sources of requests and the groups that the tenant has named. */
+export function forgetLabels(): void {
+  terms.account.sources.forget();
+  terms.account.groups.forget();
+}
+
 export function forgetWanted(): void {
   clearWanted();
 }

@@ -66,7 +66,10 @@ export function group(request: bool, own: bool, tag: u32, field: Span): Status {
  * becomes its `default`. TiKV counts for that, too, what names a group that it does not know.
  */
 export function groupLabel(tag: u32, field: Span): Status {
-  if (current.terms.account.groups.admits(field.bytes, field.length)) return group(true, false, tag, field);
+  // One that is too long is refused, and must not be remembered.
+  const isKept = field.length <= MAX_GROUP_BYTES;
+  if (!isKept || current.terms.account.groups.admits(field.bytes, field.length))
+    return group(true, false, tag, field);
   const isMapped = groups.encodeDefaultGroup() == Mapped.REPLACED;
   replaceField(
     tag,

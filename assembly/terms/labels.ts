@@ -40,6 +40,17 @@ export class Labels {
     store<usize>(at, copy);
     return true;
   }
+
+  /** Forgets all texts. */
+  forget(): void {
+    if (this.count == 0) return;
+    for (let place: usize = 0; place < PLACES; place++) {
+      const known = load<usize>(this.places + (place << 2));
+      if (known != 0) heap.free(known);
+    }
+    memory.fill(this.places, 0, PLACES << 2);
+    this.count = 0;
+  }
 }
 
 /** Where a search begins: by the text's first and last bytes, and its length. */

@@ -86,6 +86,7 @@ export interface Exports {
   learn(region: bigint, version: bigint, inside: number): void;
   wanted(index: number): bigint;
   forgetWanted(): void;
+  forgetLabels(): void;
   regionClock(ms: bigint): void;
   doubt(): void;
   heldBytes(): number;
@@ -308,6 +309,10 @@ export class Filter {
     for (let id = this.wasm.wanted(0); id !== 0n; id = this.wasm.wanted(found.length))
       found.push(BigInt.asUintN(64, id));
     return found;
+  }
+
+  forgetLabels(): void {
+    this.wasm.forgetLabels();
   }
 
   forgetWanted(): void {

@@ -32,15 +32,20 @@ const FIELDS: Record<string, [context: (text: string) => Fields, read: (context:
   ],
 };
 
-/** What the texts become in gets that are alike. */
-function named(filter: HostedModule, kind: string, text: string, tenant = 'alpha'): string {
-  const [context, read] = FIELDS[kind]!;
-  const caller = Buffer.from(`spiffe://m/ns/${tenant}/sa/tidb`);
-  const stream = filter.open(caller, callHeaders('/tikvpb.Tikv/BatchCommands'));
+/** Sends gets that are alike, and name a text. True when the stream may go on. */
+function name(filter: HostedModule, stream: number, kind: string, text: string): boolean {
+  const [context] = FIELDS[kind]!;
   const get = { key: rowKey(100, 1), context: { regionId: 7n, ...context(text) } };
   const requests = Array.from({ length: GETS }, () => ({ cmd: { case: 'Get', value: get } }));
-  const batch = encode(BATCH, { requests, requestIds: requests.map((_, i) => BigInt(i)) });
-  expect(filter.request(stream, frame(batch))).toBe(true);
+  return filter.request(stream, frame(encode(BATCH, { requests, requestIds: [0n, 1n, 2n] })));
+}
+
+/** What the texts become in gets that are alike. */
+function named(filter: HostedModule, kind: string, text: string, tenant = 'alpha'): string {
+  const [, read] = FIELDS[kind]!;
+  const caller = Buffer.from(`spiffe://m/ns/${tenant}/sa/tidb`);
+  const stream = filter.open(caller, callHeaders('/tikvpb.Tikv/BatchCommands'));
+  expect(name(filter, stream, kind, text)).toBe(true);
   const sent = decode(BATCH, filter.passed().subarray(5))['requests'] as Fields[];
   filter.close(stream);
   const found = sent.map(({ cmd }) => read(cmd.value.context as Fields));
@@ -77,5 +82,17 @@ describe.each([
     const before = filter.memoryBytes;
     for (let i = 0; i < 4 * MOST; i++) named(filter, kind, `y${i}`);
     expect(filter.memoryBytes).toBe(before);
+  });
+
+  test('that are too long are not kept', () => {
+    const filter = started();
+    for (let i = 0; i < MOST + 1; i++) {
+      const caller = Buffer.from('spiffe://m/ns/alpha/sa/tidb');
+      const stream = filter.open(caller, callHeaders('/tikvpb.Tikv/BatchCommands'));
+      name(filter, stream, kind, `${i}-${'x'.repeat(4096)}`);
+      filter.close(stream);
+    }
+    expect(filter.memoryBytes).toBeLessThan(3 << 20);
+    expect(named(filter, kind, 'fresh')).toBe(`${prefix}fresh`);
   });
 });

@@ -66,7 +66,7 @@ export async function startMover(
     switch: async (tenant, verb) => {
       const { switches } = await ask(pd, tenant, verb);
       const told = (record: MoveRecord): void => tell(summaryOf(record).state);
-      const record = await fulfilled(pd, tenant, { switches, timeoutMs: WAIT_MS, tell: told });
+      const record = await fulfilled(pd, tenant, { verb, switches, timeoutMs: WAIT_MS, tell: told });
       if (!record) throw new Error(`the move of ${tenant} has ended`);
       return record;
     },

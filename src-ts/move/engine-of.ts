@@ -263,7 +263,7 @@ export function makeEngine(
     settle: async () => void (await settle(source, target, map)),
     carryLocks: async () => {
       // The TiDBs of an imported tenant do not live across a switch, and their open transactions end with them.
-      if (!isImport) await carryLocks(source, target, map);
+      return isImport ? 0 : (await carryLocks(source, target, map)).left;
     },
     carryNames: async () => {
       if (!isImport) return;

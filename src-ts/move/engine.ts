@@ -84,8 +84,11 @@ export interface Engine {
   readableSince(progress: unknown): bigint | undefined;
   /** Ends transactions that have begun to commit, at the source, and forbids at the target those that did not. Nobody writes. */
   settle(): Promise<void>;
-  /** Takes the source's pessimistic locks at the target, too. Everything else is there already, and nobody writes. */
-  carryLocks(): Promise<void>;
+  /**
+   * Takes the source's pessimistic locks at the target, too. Everything else is there already, and nobody writes.
+   * @returns how many could not be taken: their transactions fail at the target
+   */
+  carryLocks(): Promise<number>;
   /** Gives an imported tenant's resource groups, placement rules and attributes to the target. Others keep theirs. */
   carryNames(): Promise<void>;
   /** Makes placement rules and attributes of the place that the tenant has left rules of the source, where it is served. */

@@ -128,7 +128,8 @@ export async function createImport(home: Endpoint, options: ImportOptions): Prom
   const record: MoveRecord = {
     tenant: tenant.name,
     number: tenant.number,
-    serial: 0,
+    // Above all serials of a former import of the tenant, which the filter remembers.
+    serial: Math.floor(Date.now() / 1000),
     state: 'planned',
     from: { cluster },
     to: placeOf({ ...tenant }),

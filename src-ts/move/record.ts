@@ -112,6 +112,8 @@ export interface MoveRecord {
   readonly wayBackLost?: string | undefined;
   /** Why the last step did not succeed. */
   readonly problem?: string | undefined;
+  /** That step is done again by itself, and the problem ends when it succeeds. */
+  readonly isTriedAgain?: true | undefined;
   /** ms since 1970. */
   readonly createdAt: number;
 }

@@ -119,6 +119,8 @@ class Lost extends Error {}
 /** Fields of a record to be written. `undefined` removes one. */
 type Fields = { [Name in keyof MoveRecord]?: MoveRecord[Name] | undefined };
 
+const NO_PROBLEM: Fields = { problem: undefined, isTriedAgain: undefined };
+
 /** What is left of a wish when the switch that was asked for is over, done or not. */
 function withoutSwitch({ wish }: MoveRecord): MoveRecord['wish'] {
   return wish === 'switch' ? undefined : wish;
@@ -241,7 +243,7 @@ export class Move {
       while (!this.signal.aborted) if (await this.step()) return true;
     } catch (error) {
       if (error instanceof Lost) return false;
-      if (!this.signal.aborted) await this.note(error);
+      if (!this.signal.aborted) await this.note(error, { isTriedAgain: true });
       throw error;
     } finally {
       clearInterval(beat);
@@ -318,9 +320,11 @@ export class Move {
     if (this.record.worker?.id !== this.tools.id) throw new Lost();
   }
 
-  private async note(error: unknown): Promise<void> {
+  private async note(error: unknown, { isTriedAgain }: Pick<Fields, 'isTriedAgain'> = {}): Promise<void> {
     const problem = error instanceof CommandError ? `${error.message}; ${error.hint}` : String(error);
-    await this.change((record) => ({ problem, wish: withoutSwitch(record) })).catch(() => undefined);
+    await this.change((record) => ({ problem, isTriedAgain, wish: withoutSwitch(record) })).catch(
+      () => undefined,
+    );
   }
 
   /** What the filters are told while the tenant is served there. */
@@ -429,8 +433,9 @@ export class Move {
    * has let through to it. A cluster outside of the mesh is not watched, and may be gone.
    */
   private watchesFirst(): boolean {
-    const { wish, to } = this.record;
-    return wish === 'complete' && to.cluster === undefined;
+    const { wish, to, switches } = this.record;
+    const wasServed = wish === 'complete' || (wish === 'cancel' && switches > 0);
+    return wasServed && to.cluster === undefined;
   }
 
   /** Takes an operator's wish to end the move. */
@@ -484,7 +489,7 @@ export class Move {
         progress: { follow: checkpoint, watch },
         copied: all && { bytes: all.bytes, keys: all.keys },
         to,
-        problem: undefined,
+        ...NO_PROBLEM,
       });
       await dropPieces(tools.pd, record);
     } catch (error) {
@@ -563,7 +568,12 @@ export class Move {
         beat = Date.now() + BEAT_MS;
         await engine.renew();
         engine.limit(this.record.throttle);
-        await this.change({ progress: this.progressOf(feeds) });
+        check();
+        const isOver = Date.now() >= this.nextTold;
+        await this.change((record) => ({
+          progress: this.progressOf(feeds),
+          ...(isOver && record.isTriedAgain ? NO_PROBLEM : {}),
+        }));
         await this.halt();
         await this.keepPlace();
         await this.keepObeyed();
@@ -615,7 +625,7 @@ export class Move {
       await this.tellAgain();
     } catch (error) {
       if (error instanceof Lost) throw error;
-      await this.note(error);
+      await this.note(error, { isTriedAgain: true });
     }
   }
 
@@ -691,7 +701,7 @@ export class Move {
     try {
       const all = { timeoutMs: this.limits.obeyMs };
       await order(this.tools.mesh, this.tenant, this.orders('final', serial), all);
-      await this.change((record) => ({ ...withStop(record, true), problem: undefined }));
+      await this.change((record) => ({ ...withStop(record, true), ...NO_PROBLEM }));
     } catch (error) {
       if (error instanceof Lost) throw error;
       await this.note(error);
@@ -747,7 +757,9 @@ export class Move {
       const fence = await engine.timestamp();
       await this.catchUp(feeds, fence, Date.now() + obeyMs);
       await this.reached('caught up');
-      await engine.carryLocks();
+      const left = await engine.carryLocks();
+      if (left > 0)
+        tools.tell(`${tenant}: ${left} locks of open transactions stay behind: these must begin anew`);
       await engine.carryNames();
       await this.waitForClock(engine, fence);
       await this.reached('locks carried');
@@ -771,7 +783,7 @@ export class Move {
 
   /** Does not begin a switch that was asked for, and says why. */
   private async decline(problem: string): Promise<false> {
-    await this.change((record) => ({ wish: withoutSwitch(record), problem }));
+    await this.change((record) => ({ wish: withoutSwitch(record), problem, isTriedAgain: undefined }));
     return false;
   }
 
@@ -797,7 +809,7 @@ export class Move {
     await this.enter('following', {
       state: 'switching',
       serial,
-      problem: undefined,
+      ...NO_PROBLEM,
       progress: this.progressOf(feeds),
     });
     return serial;
@@ -939,6 +951,7 @@ export class Move {
       state: 'following',
       wish: withoutSwitch(record),
       problem,
+      isTriedAgain: undefined,
     }));
     return false;
   }
@@ -979,6 +992,7 @@ export class Move {
       committed: undefined,
       // Of before the switch: it would mean the other way now.
       wish: undefined,
+      ...NO_PROBLEM,
       progress: wayBackLost === undefined ? { equalAt: fence } : {},
       wayBackLost,
     });

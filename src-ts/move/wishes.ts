@@ -96,7 +96,7 @@ export function wished(record: MoveRecord, verb: Verb, throttle: Throttle = {}):
   const why = objection(record, verb);
   if (why) throw why;
   // JSON leaves it out.
-  const clean = { ...record, problem: undefined };
+  const clean = { ...record, problem: undefined, isTriedAgain: undefined };
   switch (verb) {
     case 'switch':
     case 'reverse':
@@ -136,45 +136,78 @@ const LOOK_MS = 200;
 /** A worker looks at least so often. */
 const NOBODY_MS = 20_000;
 
+/** What is waited for. */
+export interface WaitOptions {
+  readonly verb: Verb;
+  /** How often the tenant had been switched when it was asked for. */
+  readonly switches?: number;
+  /** Of the move that was asked; the first one that is found without it. */
+  readonly createdAt?: number | undefined;
+  readonly timeoutMs: number;
+  /** Gets each state. */
+  readonly tell: (record: MoveRecord) => void;
+}
+
+/** Where the tenant is served, now or soon, in words. */
+function servedText(record: MoveRecord): string {
+  const { committed, from } = record;
+  if (!committed) return `it is served at ${placeText(record, from)}`;
+  const old = placeText(record, from);
+  return `it is decided that it is served at ${placeText(record, committed.served)}: start nothing at ${old}`;
+}
+
+/** Why a wish is not fulfilled, and will not be by itself; undefined when it may be. */
+function failureOf(record: MoveRecord): CommandError | undefined {
+  const { tenant, alarm, problem, wish, state } = record;
+  const hint = `see: tidb-mesh move show ${tenant}`;
+  if (alarm && !alarm.isAccepted)
+    return new CommandError('REFUSED', `${tenant} has an alarm: ${alarmText(record, alarm)}`, hint);
+  if (problem !== undefined && wish === undefined && state === 'following')
+    return new CommandError('REFUSED', `${tenant}: ${problem}; ${servedText(record)}`, hint);
+  return undefined;
+}
+
 /**
  * Waits until a wish is fulfilled.
- * @param tell gets each state
- * @returns the record; undefined when the move has ended
+ * @returns the record; undefined when the move has ended, as was asked for
  * @throws CommandError when it failed, or when nobody works on it
  */
 export async function fulfilled(
   pd: Endpoint,
   tenant: string,
-  { switches, timeoutMs, tell }: { switches: number; timeoutMs: number; tell: (record: MoveRecord) => void },
+  { verb, switches = 0, createdAt, timeoutMs, tell }: WaitOptions,
 ): Promise<MoveRecord | undefined> {
   const deadline = Date.now() + timeoutMs;
+  const isEnd = verb === 'complete' || verb === 'cancel';
   let seenAt = Date.now();
+  let asked = createdAt;
   for (;;) {
-    const found = await findMove(pd, tenant);
-    if (!found) return undefined;
-    const { record } = found;
-    tell(record);
-    if (record.alarm && !record.alarm.isAccepted)
+    const record = (await findMove(pd, tenant))?.record;
+    asked ??= record?.createdAt;
+    if (record?.createdAt !== asked || !record) {
+      if (isEnd) return undefined;
       throw new CommandError(
         'REFUSED',
-        `${tenant} has an alarm: ${alarmText(record, record.alarm)}`,
-        `see: tidb-mesh move show ${tenant}`,
+        `the move of ${tenant} has ended before it was switched: somebody else has ended it`,
+        'see where it is served: tidb-mesh routing get',
       );
-    if (record.problem !== undefined && record.wish === undefined && record.state === 'following')
-      throw new CommandError('REFUSED', `${tenant}: ${record.problem}`, `see: tidb-mesh move show ${tenant}`);
-    if (record.wish === undefined && record.state === 'following' && record.switches > switches)
-      return record;
+    }
+    tell(record);
+    // Whatever has failed since then.
+    if (!isEnd && record.switches > switches) return record;
+    const failure = failureOf(record);
+    if (failure) throw failure;
     if ((record.worker?.until ?? 0) > Date.now()) seenAt = Date.now();
     if (Date.now() > seenAt + NOBODY_MS)
       throw new CommandError(
         'REFUSED',
-        `nobody works on the move of ${tenant}`,
+        `nobody works on the move of ${tenant}; ${servedText(record)}`,
         'start a worker: tidb-mesh move run --config FILE --apply COMMAND --pd URL --envoy URL…',
       );
     if (Date.now() > deadline)
       throw new CommandError(
         'REFUSED',
-        `${tenant} is still ${record.state} after ${timeoutMs / 1000} s`,
+        `${tenant} is still ${record.state} after ${timeoutMs / 1000} s; ${servedText(record)}`,
         `it goes on; see: tidb-mesh move show ${tenant}`,
       );
     await sleep(LOOK_MS);

@@ -130,7 +130,7 @@ async function until(isSo: (record: MoveRecord) => boolean): Promise<MoveRecord>
 
 async function switched(verb: 'switch' | 'reverse'): Promise<MoveRecord> {
   const { switches } = await ask(home, 'alpha', verb);
-  const record = await fulfilled(home, 'alpha', { switches, timeoutMs: WAIT_MS, tell: () => {} });
+  const record = await fulfilled(home, 'alpha', { verb, switches, timeoutMs: WAIT_MS, tell: () => {} });
   return record!;
 }
 
@@ -399,7 +399,7 @@ describe('a cluster outside of the mesh', () => {
     expect(await session.query('SELECT COUNT(*) AS n FROM bank.more WHERE id = 1000000')).toEqual([{ n: 1 }]);
     expect(await judge(tidb.mysqlPort, ledger)).toEqual([]);
     await ask(home, 'alpha', 'complete');
-    await fulfilled(home, 'alpha', { switches: 99, timeoutMs: WAIT_MS, tell: () => {} });
+    await fulfilled(home, 'alpha', { verb: 'complete', timeoutMs: WAIT_MS, tell: () => {} });
     expect(await findMove(home, 'alpha')).toBeUndefined();
     await session.query('INSERT INTO bank.more VALUES (1000001)');
     await session.close();

@@ -199,7 +199,7 @@ export class Moving {
   }
 
   async isOver(tenant: string): Promise<void> {
-    await fulfilled(this.pd, tenant, { switches: Infinity, timeoutMs: WAIT_MS, tell: () => undefined });
+    await fulfilled(this.pd, tenant, { verb: 'complete', timeoutMs: WAIT_MS, tell: () => undefined });
   }
 
   async isMoving(tenant: string): Promise<boolean> {

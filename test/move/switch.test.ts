@@ -269,7 +269,7 @@ describe('at the end of the move', () => {
     const { switches } = (await moveOf(pd, 'alpha')).record;
     if (switches % 2 === 0) await switchTo(switches + 1);
     await ask(pd, 'alpha', 'complete');
-    await fulfilled(pd, 'alpha', { switches: Infinity, timeoutMs: WAIT_MS, tell: () => undefined });
+    await fulfilled(pd, 'alpha', { verb: 'complete', timeoutMs: WAIT_MS, tell: () => undefined });
     expect(await keysAt({})).toBe(0);
     expect(await keysAt(AWAY)).toBeGreaterThan(100);
     const session = await stack.tidbs.get('alpha')!.connect();

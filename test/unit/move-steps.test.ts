@@ -17,7 +17,7 @@ import {
   type MoveRecord,
 } from '../../src-ts/move/record.ts';
 import type { Tools } from '../../src-ts/move/steps.ts';
-import { ask, isAtHome, type Verb } from '../../src-ts/move/wishes.ts';
+import { ask, fulfilled, isAtHome, type Verb } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
 import { isGone, newWorkerId } from '../../src-ts/move/worker-id.ts';
 import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
@@ -183,7 +183,7 @@ class World {
           target.rolledBack.add(start);
         }
       },
-      carryLocks: async () => undefined,
+      carryLocks: async () => 0,
       dropCarriedLocks: async () => undefined,
       destroyTarget: async () => {
         target.versions.clear();
@@ -1170,44 +1170,52 @@ describe('somebody writes where the tenant is not served', () => {
     });
   });
 
-  test('while no worker runs: complete destroys nothing before that is seen', async () => {
-    const [etcd, world] = [new EtcdModel(PD_HTTP), new World()];
-    await newMove(etcd);
-    let namesTaken = 0;
-    const worker = (): { end: () => Promise<void> } => {
-      const life = new AbortController();
-      const engineOf = (made: MoveRecord): Engine => ({
-        ...world.engineOf(made),
-        takeNamesAlong: async () => void namesTaken++,
-      });
-      const tools = { pd: etcd.endpoint, mesh: world.mesh, id: 'w', limits: LIMITS, engineOf };
-      const working = work({ ...tools, tell: () => undefined }, life.signal);
-      return {
-        end: async () => {
-          life.abort();
-          await working;
-        },
+  test.each([
+    ['complete', 1, 'home'],
+    ['cancel', 2, 'away'],
+  ] as const)(
+    'while no worker runs: %s after %d switches destroys nothing before that is seen',
+    async (end, switches, left) => {
+      const [etcd, world] = [new EtcdModel(PD_HTTP), new World()];
+      await newMove(etcd);
+      let namesTaken = 0;
+      const worker = (): { end: () => Promise<void> } => {
+        const life = new AbortController();
+        const engineOf = (made: MoveRecord): Engine => ({
+          ...world.engineOf(made),
+          takeNamesAlong: async () => void namesTaken++,
+        });
+        const tools = { pd: etcd.endpoint, mesh: world.mesh, id: 'w', limits: LIMITS, engineOf };
+        const working = work({ ...tools, tell: () => undefined }, life.signal);
+        return {
+          end: async () => {
+            life.abort();
+            await working;
+          },
+        };
       };
-    };
-    const first = worker();
-    await record(etcd, ({ state }) => state === 'following');
-    await ask(etcd.endpoint, TENANT, 'switch');
-    await record(etcd, ({ switches, state }) => switches === 1 && state === 'following');
-    await first.end();
-    commitAt(world, world.stores.home);
-    await ask(etcd.endpoint, TENANT, 'complete');
-    namesTaken = 0;
-    const second = worker();
-    await record(etcd, ({ alarm }) => alarm?.isStopped === true);
-    expect(namesTaken).toBeGreaterThan(0);
-    expect(world.stores.home.latest('x')).toBeDefined();
-    await ask(etcd.endpoint, TENANT, 'resume');
-    await record(etcd, ({ alarm }) => alarm === undefined);
-    await ask(etcd.endpoint, TENANT, 'complete');
-    while (await findMove(etcd.endpoint, TENANT)) await sleep(5);
-    expect(world.stores.home.versions.size).toBe(0);
-    await second.end();
-  });
+      const first = worker();
+      await record(etcd, ({ state }) => state === 'following');
+      for (const verb of (['switch', 'reverse'] as const).slice(0, switches)) {
+        const { switches: before } = await ask(etcd.endpoint, TENANT, verb);
+        await record(etcd, (now) => now.switches === before + 1 && now.state === 'following');
+      }
+      await first.end();
+      commitAt(world, world.stores[left]);
+      await ask(etcd.endpoint, TENANT, end);
+      namesTaken = 0;
+      const second = worker();
+      await record(etcd, ({ alarm }) => alarm?.isStopped === true);
+      expect(namesTaken).toBeGreaterThan(0);
+      expect(world.stores[left].latest('x')).toBeDefined();
+      await ask(etcd.endpoint, TENANT, 'resume');
+      await record(etcd, ({ alarm }) => alarm === undefined);
+      await ask(etcd.endpoint, TENANT, end);
+      while (await findMove(etcd.endpoint, TENANT)) await sleep(5);
+      expect(world.stores[left].versions.size).toBe(0);
+      await second.end();
+    },
+  );
 
   test('an operator who accepts it while the filters are being told is heard', async () => {
     const toolsOf = (etcd: EtcdModel, { mesh }: World): Partial<Tools> => ({
@@ -1366,6 +1374,74 @@ describe('the end of a switch', () => {
       ({ switches, state }) => switches === 1 && state === 'following',
     );
     expect(states).not.toContain('committing');
+  });
+
+  test('that an Envoy hears late is done, and says so', async () => {
+    const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+    await newMove(etcd);
+    let failsToTakeNames = false;
+    const engineOf = (record: MoveRecord): Engine => ({
+      ...world.engineOf(record),
+      takeNamesAlong: async () => {
+        if (failsToTakeNames) throw new Error('PD is away');
+      },
+    });
+    const late = failAt('committed');
+    const reached = (step: string): void => {
+      // What comes after the switch fails as well, until somebody has looked.
+      if (step === 'committed') failsToTakeNames = true;
+      late(step);
+    };
+    const tools = { pd: etcd.endpoint, mesh: world.mesh, id: 'w', limits: LIMITS, engineOf, reached };
+    const working = work({ ...tools, tell: () => undefined }, life.signal);
+    try {
+      const until = async (isSo: (record: MoveRecord) => boolean): Promise<MoveRecord> => {
+        const deadline = Date.now() + WAIT_MS;
+        for (;;) {
+          const { record } = await moveOf(etcd.endpoint, TENANT);
+          if (isSo(record)) return record;
+          if (Date.now() > deadline) throw new Error(JSON.stringify(record));
+          await sleep(5);
+        }
+      };
+      await until(({ state }) => state === 'following');
+      const { switches, createdAt } = await ask(etcd.endpoint, TENANT, 'switch');
+      const problems: (string | undefined)[] = [];
+      const tell = ({ state, problem }: MoveRecord): void => void problems.push(`${state} ${problem ?? ''}`);
+      const asked = { verb: 'switch', switches, createdAt, timeoutMs: WAIT_MS, tell } as const;
+      expect(await fulfilled(etcd.endpoint, TENANT, asked)).toMatchObject({ switches: 1, from: AWAY });
+      expect(problems).toContain('committing Error: fails here');
+      const { problem } = await until((now) => now.state === 'following' && now.problem !== undefined);
+      expect(problem).toBe('Error: PD is away');
+      // It was done all the same.
+      expect(await fulfilled(etcd.endpoint, TENANT, asked)).toMatchObject({ switches: 1 });
+      failsToTakeNames = false;
+      await until((now) => now.problem === undefined);
+    } finally {
+      life.abort();
+      await working;
+    }
+  });
+
+  test('that somebody else ends is not done, whatever move is found then', async () => {
+    const etcd = new EtcdModel(PD_HTTP);
+    const asked = { verb: 'switch', createdAt: 1, timeoutMs: WAIT_MS, tell: () => undefined } as const;
+    const notDone = 'the move of alpha has ended before it was switched';
+    await expect(fulfilled(etcd.endpoint, TENANT, asked)).rejects.toThrow(notDone);
+    await newMove(etcd, TENANT, { createdAt: 2, switches: 1 });
+    await expect(fulfilled(etcd.endpoint, TENANT, asked)).rejects.toThrow(notDone);
+    expect(await fulfilled(etcd.endpoint, TENANT, { ...asked, verb: 'cancel' })).toBeUndefined();
+  });
+
+  test('that is decided says where the tenant is served, also when nobody works on it in time', async () => {
+    const etcd = new EtcdModel(PD_HTTP);
+    const committed = { served: AWAY, fence: '1', writesHeldSince: 1, allHeldSince: 1 };
+    const worker = { id: 'w', until: Date.now() + 600_000 };
+    await newMove(etcd, TENANT, { state: 'committing', committed, worker, problem: 'an Envoy is away' });
+    const asked = { verb: 'switch', timeoutMs: 1, tell: () => undefined } as const;
+    await expect(fulfilled(etcd.endpoint, TENANT, asked)).rejects.toThrow(
+      'is still committing after 0.001 s; it is decided that it is served at number 5: start nothing at number 1',
+    );
   });
 
   test('that is not done removes them when it is certain, and tells of commits at the target', async () => {

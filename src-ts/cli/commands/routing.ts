@@ -150,7 +150,7 @@ has changed. The workers do the switches, beside each other: tidb-mesh move run.
   run: async (pd, { args: [file], options, tell }) => {
     const wanted = wantedIn(file, options);
     if (options.dryRun) return planned(await planRouting(pd, wanted));
-    const before = new Map((await moves(pd)).map(({ record }) => [record.tenant, record.switches]));
+    const before = new Map((await moves(pd)).map(({ record }) => [record.tenant, record]));
     const plan = await applyRouting(pd, wanted);
     const changes = plan.steps.filter(isChange);
     if (changes.length === 0) return { value: plan, text: `${planText(plan)}\nthere is nothing to do` };
@@ -167,7 +167,7 @@ has changed. The workers do the switches, beside each other: tidb-mesh move run.
 async function waited(
   pd: Endpoint,
   plan: Plan,
-  before: ReadonlyMap<string, number>,
+  before: ReadonlyMap<string, MoveRecord>,
   tell: Tell,
 ): Promise<Result> {
   const changes = plan.steps.filter(isChange);
@@ -179,8 +179,11 @@ async function waited(
         states.set(tenant, `${tenant} ${summaryOf(now).state}`);
         tell(`${done} of ${changes.length} switched; ${[...states.values()].join(', ')}`);
       };
+      const { switches = 0, createdAt } = before.get(tenant) ?? {};
       const record = await fulfilled(pd, tenant, {
-        switches: before.get(tenant) ?? 0,
+        verb: 'switch',
+        switches,
+        createdAt,
         timeoutMs: WAIT_MS,
         tell: show,
       });

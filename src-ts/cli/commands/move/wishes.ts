@@ -52,7 +52,7 @@ function wishCommand(
     summary,
     about,
     examples: [`tidb-mesh move ${verb} alpha ${waits ? '--wait ' : shown}--pd http://pd:2379`],
-    exits: { [EXIT.failed]: waits ? 'refused, or not done; the tenant is served where it was' : 'refused' },
+    exits: { [EXIT.failed]: waits ? 'refused, or not done; it says where the tenant is served' : 'refused' },
     define: (command) => {
       const plain = withDryRun(command.argument('<name>', "the tenant's name", parseName));
       define?.(plain);
@@ -63,7 +63,7 @@ function wishCommand(
     run: async (pd, { args: [name], options, tell }): Promise<Result> => {
       const { dryRun = false } = options;
       const before = (await moveOf(pd, name)).record;
-      const { switches } = before;
+      const { switches, createdAt } = before;
       // What does not fit is refused before a long comparison.
       if (options.verify) {
         await ask(pd, name, verb, { dryRun: true });
@@ -73,7 +73,7 @@ function wishCommand(
       if (dryRun) return { value: record, text: `${name}: ${verb} is possible; nothing was changed` };
       if (!options.wait) return { value: record, text: `${name}: ${asked}` };
       const show = (now: MoveRecord): void => tell(`${name}: ${summaryOf(now).state}`);
-      const ended = await fulfilled(pd, name, { switches, timeoutMs: WAIT_MS, tell: show });
+      const ended = await fulfilled(pd, name, { verb, switches, createdAt, timeoutMs: WAIT_MS, tell: show });
       return { value: ended ?? { tenant: name, ended: true }, text: doneText(name, ended) };
     },
   }) as Definition<never, never>;

@@ -32,6 +32,8 @@ export class ConfigVersion {
   /** When a stream last began under this version while there were former ones, ms since 1970; and its place in the order of uses. */
   usedAt: u64 = 0;
   lastUse: u64 = 0;
+  /** The last use of all when it came into force. */
+  usesBefore: u64 = 0;
   /** Numbers versions from 1 in the order in which they came into force. */
   serial: u32 = 0;
   /** A hash of its text, the same in all VMs, and when it was loaded, ms since 1970. */
@@ -75,7 +77,7 @@ export class ConfigVersion {
   isBack(now: u64): bool {
     const successor = this.successor;
     if (successor == null || this.lastUse <= successor.lastUse) return false;
-    const isUsed = successor.usedAt > successor.inForceAt;
+    const isUsed = successor.lastUse > successor.usesBefore;
     if (!isUsed && this.usedAt < successor.inForceAt + SILENCE_MS) return false;
     return now >= successor.usedAt + SILENCE_MS;
   }
@@ -125,6 +127,7 @@ function putInForce(version: ConfigVersion, now: u64): void {
   }
   version.successor = null;
   version.inForceAt = now;
+  version.usesBefore = uses;
   version.serial = ++serials;
   version.useStates();
   vmBudget.limit = version.resolver.config.limits.heldBytesPerVM;

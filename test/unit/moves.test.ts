@@ -853,6 +853,15 @@ describe('a configuration from before what was obeyed', () => {
     expect(moves()).toMatchObject([outdated]);
   });
 
+  test('is in force again when Envoy goes back within a second, once a stream had begun under the newer one', () => {
+    const former = filter.supersede(config({ ...AT, ...phase('calm', 8) }));
+    filter.open(BETA, callHeaders(BATCH));
+    later(1000);
+    filter.openUnder(former, BETA, callHeaders(BATCH));
+    later(3000);
+    expect(moves()).toMatchObject([outdated]);
+  });
+
   test('is that of another tenant once the tenant was gone', () => {
     filter.supersede(config({ ...AT, ...phase('calm', 8) }));
     filter.supersede(config({ name: 'gamma', number: 3 }));

@@ -110,6 +110,8 @@ function onStream(upstream: Upstream, stream: ServerHttp2Stream, headers: GrpcHe
   });
   stream.on('end', () => {
     call.ended = true;
+    // Reset since, by who has also ended it.
+    if (stream.destroyed) return;
     if (stream.headersSent) return void stream.end();
     const { pieces, trailers } = upstream.answer(call);
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });

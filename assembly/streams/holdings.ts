@@ -18,7 +18,7 @@ import { Account } from '../terms/account';
 import { Holding } from '../terms/holdings';
 import { Terms } from '../terms/terms';
 import * as json from '../texts/json-writer';
-import { Ascii, ascii, startsWith } from '../wire/bytes';
+import { Ascii, append, ascii, startsWith } from '../wire/bytes';
 import { MAX_DIGITS, readDecimal, writeDecimal } from '../wire/decimal';
 import { writeHex } from '../wire/escape';
 import { ConfigVersion, eachInForce } from './configs';
@@ -53,7 +53,6 @@ const LEASE: Ascii = ascii('"ID":"-');
 const RANGES: u32 = 3;
 const ALL_RANGES: u32 = 6;
 /** PD's keys of what it keeps by the tenant's name, below /pd/<cluster id> (pkg/storage/endpoint/key_path.go). Those of rules are in hex. */
-const PD_FOLDER: Ascii = ascii('/pd/');
 const RULES_FOLDER: Ascii = ascii('/rules/');
 const LABELS_FOLDER: Ascii = ascii('/region_label/');
 const SERVICES_FOLDER: Ascii = ascii('/gc/safe_point/service/');
@@ -178,23 +177,13 @@ function addRecords(folder: Ascii, terms: Terms, isHex: bool): void {
   memory.copy(name, changetype<usize>(OWN), OWN.length);
   memory.copy(name + <usize>OWN.length, terms.nameAt, terms.nameLength);
   store<u8>(name + nameLength - 1, COLON);
-  const key = alloc(<usize>PD_FOLDER.length + MAX_DIGITS + <usize>folder.length + 2 * nameLength);
-  const end = alloc(MAX_DIGITS) + MAX_DIGITS;
-  const digits = writeDecimal(end, pdTime.cluster);
-  let to = append(key, changetype<usize>(PD_FOLDER), PD_FOLDER.length);
-  to = append(to, digits, end - digits);
-  to = append(to, changetype<usize>(folder), folder.length);
+  const key = alloc(pdTime.PD_FOLDER_BYTES + <usize>folder.length + 2 * nameLength);
+  let to = append(pdTime.writePdFolder(key), changetype<usize>(folder), folder.length);
   if (isHex) {
     writeHex(to, name, nameLength);
     for (const behind = to + 2 * nameLength; to < behind; to++) store<u8>(to, load<u8>(to) | 0x20);
   } else to = append(to, name, nameLength);
   addRange(key, to - key);
-}
-
-/** Copies bytes. Returns the end. */
-function append(to: usize, from: usize, length: usize): usize {
-  memory.copy(to, from, length);
-  return to + length;
 }
 
 /** Counts what begins with these bytes. */

@@ -18,7 +18,7 @@ import { setPdClock, wantPdClock } from '../terms/pd-clock';
 import * as json from '../texts/json-writer';
 import * as base64 from '../wire/base64';
 import { decodeBase64 } from '../wire/base64';
-import { Ascii, ascii, startsWith } from '../wire/bytes';
+import { Ascii, append, ascii, startsWith } from '../wire/bytes';
 import { MAX_DIGITS, writeDecimal } from '../wire/decimal';
 import { ConfigVersion, eachInForce, versionOf } from './configs';
 import { countFailedTimeLookup } from './metrics';
@@ -126,15 +126,20 @@ function ask(version: ConfigVersion, now: u64): void {
 }
 
 function addTimestampKey(): void {
-  const key = alloc(<usize>FOLDER.length + MAX_DIGITS + <usize>TIMESTAMP.length);
+  const key = alloc(PD_FOLDER_BYTES + <usize>TIMESTAMP.length);
+  const to = append(writePdFolder(key), changetype<usize>(TIMESTAMP), TIMESTAMP.length);
+  json.addBase64(key, to - key);
+}
+
+/** Maximum of bytes that `writePdFolder` writes. */
+export const PD_FOLDER_BYTES: usize = <usize>FOLDER.length + MAX_DIGITS;
+
+/** Writes where PD keeps what is its own in etcd: /pd/<cluster id>. Call it only if the cluster is known. Returns the end. */
+export function writePdFolder(to: usize): usize {
   const end = alloc(MAX_DIGITS) + MAX_DIGITS;
   const digits = writeDecimal(end, cluster);
-  memory.copy(key, changetype<usize>(FOLDER), FOLDER.length);
-  let to = key + <usize>FOLDER.length;
-  memory.copy(to, digits, end - digits);
-  to += end - digits;
-  memory.copy(to, changetype<usize>(TIMESTAMP), TIMESTAMP.length);
-  json.addBase64(key, to + <usize>TIMESTAMP.length - key);
+  to = append(to, changetype<usize>(FOLDER), FOLDER.length);
+  return append(to, digits, end - digits);
 }
 
 /** Takes an answer. False if the question was another's. `size` 0: there is none. */

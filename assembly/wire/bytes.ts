@@ -41,6 +41,12 @@ export function equals(p: usize, length: usize, text: Ascii): bool {
   return length == <usize>text.length && isSameBytes(p, changetype<usize>(text), length);
 }
 
+/** Copies bytes. Returns the end. */
+export function append(to: usize, from: usize, length: usize): usize {
+  memory.copy(to, from, length);
+  return to + length;
+}
+
 /** The next multiple of 8: tables of u64 stay aligned. @inline */
 export function toEight(size: usize): usize {
   return (size + 7) & ~(<usize>7);

@@ -125,6 +125,8 @@ export class HostedModule {
   readonly logged: { readonly level: number; readonly text: string }[] = [];
   /** What the filter has set for streams, the newest value of each. */
   readonly properties = new Map<string, string>();
+  /** The headers that it has set, the newest value of each. */
+  readonly headers = new Map<string, string>();
   /** Names of the headers that it has removed. */
   readonly removed: string[] = [];
   /** Contexts of streams that the filter has reset. */
@@ -235,7 +237,10 @@ export class HostedModule {
   }
 
   private host() {
-    const ok = (): number => OK;
+    const setHeader = (_map: number, name: number, nameLength: number, at: number, size: number): number => {
+      this.headers.set(this.read(name, nameLength), this.read(at, size));
+      return OK;
+    };
     return {
       proxy_get_header_map_pairs: (map: number, at: number, size: number): number =>
         this.give(map >= RESPONSE_MAPS ? ANSWER_HEADERS : this.requestHeaders, at, size),
@@ -364,8 +369,8 @@ export class HostedModule {
         this.properties.set(this.read(name, nameLength), this.read(at, size));
         return OK;
       },
-      proxy_add_header_map_value: ok,
-      proxy_replace_header_map_value: ok,
+      proxy_add_header_map_value: setHeader,
+      proxy_replace_header_map_value: setHeader,
       proxy_remove_header_map_value: (_map: number, at: number, size: number): number => {
         this.removed.push(this.read(at, size));
         return OK;

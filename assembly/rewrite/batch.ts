@@ -46,6 +46,11 @@ const COME_BACK_LATER: u16 = 0x0032;
 /** errorpb.Error.max_timestamp_not_synced: an empty message. A client waits a little and asks the same server again, without a word. */
 const TRY_AGAIN: u16 = 0x0052;
 const TRY_AGAIN_BYTES: usize = 2;
+/**
+ * errorpb.Error.store_not_match: an empty message. A client asks PD for the region and for the store's address, and closes its connections
+ * to the old one (client-go's region_request.go: onRegionError).
+ */
+const OTHER_STORE: u16 = 0x0042;
 /** kvrpcpb.GetResponse.region_error, and the command. */
 const GET_COMMAND: u32 = 1;
 const GET_REGION_ERROR: u32 = 1;
@@ -264,11 +269,11 @@ export function buildEmptyCommand(): void {
   builtLength = EMPTY_COMMAND_BYTES;
 }
 
-/** Builds the field `responses` that makes a client try again in a moment. */
+/** Builds the field `responses` that makes a client try again: in a moment, or at the storage layer that serves its tenant by now. */
 function buildTryAgain(command: u32): void {
   back = alloc(HEADERS + TRY_AGAIN_BYTES) + HEADERS + TRY_AGAIN_BYTES;
   front = back - TRY_AGAIN_BYTES;
-  store<u16>(front, TRY_AGAIN);
+  store<u16>(front, current.terms.account.isAway ? OTHER_STORE : TRY_AGAIN);
   wrap(errorFieldOf(command));
   wrap(command);
   wrap(BATCH_MESSAGES);

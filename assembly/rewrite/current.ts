@@ -30,6 +30,8 @@ export let holdsAll: bool = false;
 /** The earliest timestamp that the tenant may read at, and whether what is newest cannot be read now. */
 let readableSince: u64 = 0;
 let holdsLatest: bool = false;
+/** The latest timestamp that the tenant has got from another PD, in ms. */
+let latestSeenMs: u64 = 0;
 /** The latest timestamp that the tenant may name, and how much later one may be that is not refused before PD was asked anew. */
 let latestTimestamp: u64 = u64.MAX_VALUE;
 let timestampDoubt: u64 = 0;
@@ -61,13 +63,14 @@ export function install(
   terms = its;
   const account = its.account;
   callCounts = account.counts;
-  walksContexts = its.epochOffset != 0 || account.phase != MovePhase.NONE;
+  walksContexts = its.changesContexts || account.phase != MovePhase.NONE;
   holdsMessage = false;
-  holdsAll = hasMovedAway(its);
+  holdsAll = its.isAway || hasMovedAway(its);
   // What is held for good leaves nothing new to note.
   const tracks = account.phase != MovePhase.NONE || (holdsAll && notes.isTracked);
   if (notes.isTracked != tracks) track(notes, tracks);
   readableSince = its.readableSince;
+  latestSeenMs = account.latestSeenMs;
   holdsLatest = account.phase >= MovePhase.FENCE;
   exchange = notes;
   isMeasured = notes.times != 0;
@@ -95,6 +98,14 @@ export function holdMessages(): void {
 export function isReadable(timestamp: u64): bool {
   if (timestamp == u64.MAX_VALUE) return !holdsLatest;
   return timestamp <= latestTimestamp && timestamp >= readableSince;
+}
+
+/**
+ * True for the milliseconds of a new timestamp that are later than all that the tenant's clients have got elsewhere. TiDB ends itself on
+ * any other one (PD's client, checkMonotonicity). @inline
+ */
+export function isLater(milliseconds: u64): bool {
+  return latestSeenMs == 0 || <i64>milliseconds > <i64>latestSeenMs;
 }
 
 /** True for a timestamp that the tenant may name. With `orMax`, also for the greatest number, which means none. @inline */

@@ -27,7 +27,7 @@ import { Status } from '../wire/status';
 import * as varint from '../wire/varint';
 import { readVarint, writePaddedVarint, writeVarint } from '../wire/varint';
 import * as current from './current';
-import { Direction, isReadable, isTimely, mayBeTimely } from './current';
+import { Direction, isLater, isReadable, isTimely, mayBeTimely } from './current';
 import * as batch from './batch';
 import { MovePhase } from '../terms/move';
 import { wantPdClock } from '../terms/pd-clock';
@@ -243,6 +243,22 @@ export function scalar(role: u32, field: Span, value: u64): Status {
     case Role.REGION_ACT:
       if (request && !mayAct(value)) result = 0;
       break;
+    case Role.REGION_CONF_VERSION:
+      if (request) sentConfVersion(value, field);
+      else if (value != 0) result = value + current.terms.confVerOffset;
+      break;
+    case Role.STORE_ID:
+      if (request && current.holdsMessage && current.terms.account.isAway) overwrite(field, 0);
+      break;
+    case Role.CLUSTER_ID:
+      result = current.terms.clusterOf(value, request);
+      break;
+    case Role.HAS_ANSWER:
+      if (request && value != 0 && current.terms.isFromElsewhere) overwrite(field, 0);
+      break;
+    case Role.NEW_TIME:
+      if (!request && !isLater(value)) return Status.TIME_GOES_BACK;
+      break;
     case Role.TABLE_ID:
       if (!request || !mapsTableIds()) break;
       if (value >> TABLE_ID_BITS != 0) return Status.KEY_OUTSIDE;
@@ -290,6 +306,12 @@ function sentVersion(value: u64, field: Span): void {
   const version = current.holdsMessage || value < offset ? 0 : value - offset;
   if (version != value) overwrite(field, version);
   sawVersion(version, field);
+}
+
+/** The same for its configuration version. One that the store never showed comes with a version that it never showed, which is what counts. */
+function sentConfVersion(value: u64, field: Span): void {
+  const offset = current.terms.confVerOffset;
+  if (offset != 0) overwrite(field, value < offset ? 0 : value - offset);
 }
 
 /** Why a request may not read at this timestamp. What is newest is held back; a request alone on its stream is held by its region. */

@@ -88,7 +88,9 @@ export class Accounts {
     account.hasSeries = terms.hasSeries;
     account.maxStreams = terms.maxStreams;
     account.number = terms.number;
-    const isCurrent = account.accept(terms.moveSerial, terms.movePhase, terms.space.place);
+    account.latestSeenMs = terms.latestSeenMs;
+    account.isAway = terms.isAway;
+    const isCurrent = account.accept(terms.moveSerial, terms.movePhase, terms.place);
     if (isCurrent) account.range = terms.range;
     else this.hasOutdated = true;
     const former = account.phase;

@@ -11,7 +11,7 @@ import { areSamePolicyBits } from '../policy/policy-bits';
 import { Access, Identity } from '../tenant/identity';
 import { Terms } from '../terms/terms';
 import { isSameBytes } from '../wire/bytes';
-import { identify } from './callers';
+import { identifyAgain } from './callers';
 import { ConfigVersion, versionOf, hasFormer, reviewConfigs } from './configs';
 import { countDrained } from './metrics';
 import { reportEnding } from './refusal-log';
@@ -32,6 +32,8 @@ const enum Change {
   NONE,
   /** The same tenant has another key range. */
   MOVED,
+  /** Another storage layer serves the same tenant by now, or this one again. */
+  AWAY,
   OTHER,
 }
 
@@ -41,9 +43,14 @@ function changeOf(one: Terms, other: Terms): Change {
     one.prefixLength == other.prefixLength &&
     isSameBytes(one.prefixAt, other.prefixAt, one.prefixLength) &&
     one.space.hasOwnDefaultGroup == other.space.hasOwnDefaultGroup &&
+    one.seenClusterId == other.seenClusterId &&
+    one.ownClusterId == other.ownClusterId &&
     one.dryRun == other.dryRun &&
     areSamePolicyBits(one.policyBits, other.policyBits);
   if (!isSameTenant) return Change.OTHER;
+  const isSameAway =
+    one.awayLength == other.awayLength && isSameBytes(one.awayAt, other.awayAt, one.awayLength);
+  if (!isSameAway) return Change.AWAY;
   return one.range == other.range && isSameSpace(one.space, other.space) ? Change.NONE : Change.MOVED;
 }
 
@@ -110,11 +117,14 @@ function endLeft(stream: Stream): void {
 function judge(stream: Stream, inForce: ConfigVersion): void {
   stream.reviewed = inForce.serial;
   actAs(stream.context);
-  const change = changeFor(stream, identify(inForce.resolver, false));
-  const moves = change == Change.MOVED && stream.isBatch;
+  const change = changeFor(stream, identifyAgain(inForce.resolver, stream.isOnBehalf ? stream.terms : null));
+  const moves = (change == Change.MOVED || change == Change.AWAY) && stream.isBatch;
   if (moves && !stream.isMoving) stream.movingSince = now;
   stream.isMoving = moves;
-  stream.draining = change == Change.OTHER || (change == Change.MOVED && namesKeysForLong(stream));
+  stream.draining =
+    change == Change.OTHER ||
+    (change == Change.MOVED && namesKeysForLong(stream)) ||
+    (change == Change.AWAY && !stream.isBatch);
 }
 
 /** Reviews the streams of tenants whose keys are elsewhere by now. Called when a configuration is loaded. */

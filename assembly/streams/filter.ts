@@ -28,6 +28,7 @@ import { countFrames } from './counting';
 import { mayBegin } from './delays';
 import { endDrained, isDrained } from './drain';
 import { enter } from './enter';
+import { endsLeftBehind, goesOver, handOver } from './hand-over';
 import * as headers from './headers';
 import {
   onHttpAnswer,
@@ -58,6 +59,7 @@ const GRPC_DETAILS: Ascii = ascii('grpc-status-details-bin');
 const CONTENT_TYPE: Ascii = ascii('content-type');
 const GRPC_TYPE: Ascii = ascii('application/grpc');
 const ADD_GROUP: Ascii = ascii('/resource_manager.ResourceManager/AddResourceGroup');
+const PD_SERVICE: Ascii = ascii('/pdpb.PD/');
 const PERCENT: u8 = 0x25;
 
 /** True when the stream may go on. */
@@ -86,7 +88,7 @@ export function onRequestHeaders(stream: Stream): bool {
     refuse(stream, Status.NO_CONFIGURATION);
     return false;
   }
-  const identity = identify(version.resolver, true);
+  const identity = identify(version.resolver);
   const isStatus =
     !stream.isGrpc && isStatusPath(headers.pathAt, pathBytes(headers.pathAt, headers.pathLength));
   if (identity.access == Access.SYSTEM) {
@@ -107,6 +109,7 @@ export function onRequestHeaders(stream: Stream): bool {
   version.openAccount(terms);
   terms.account.add(Count.STREAMS, 1);
   stream.terms = terms;
+  stream.isOnBehalf = identity.isOnBehalf;
   host.addHeader(HeaderMap.REQUEST_HEADERS, TENANT_HEADER, terms.nameAt, terms.nameLength);
   host.writeProperty(TENANT_PROPERTY, terms.nameAt, terms.nameLength);
   if (isStatus) {
@@ -131,28 +134,35 @@ function isNewGroup(): bool {
   return equals(headers.pathAt, headers.pathLength, ADD_GROUP);
 }
 
+/** True for a call of PD's own service: all of its messages begin with a header that names the cluster. */
+function isOfPd(): bool {
+  return startsWith(headers.pathAt, headers.pathLength, PD_SERVICE);
+}
+
 function onGrpcCall(stream: Stream, terms: Terms): bool {
   const known = methods.findMethod(headers.pathAt, headers.pathLength);
   const isOpen = known && (methods.decision == Decision.PASS || methods.decision == Decision.MAP);
   const why = known ? methods.because : 0;
   if (!permit(stream, terms, known ? methods.methodPlace : NO_OPERATION, isOpen, why, headers.pathLength))
     return false;
+  if (goesOver(stream, terms)) return handOver(stream, terms, headers.pathLength);
   if (terms.account.holdings.isOn && isNewGroup() && !terms.account.holdings.groups.add()) {
     refuseCall(stream, Status.TOO_MANY_GROUPS, 0, headers.pathLength);
     return false;
   }
-  if (!isOpen || methods.decision == Decision.PASS) {
+  const isHeaded = isOpen && methods.decision == Decision.PASS && terms.isFromElsewhere && isOfPd();
+  if (!isOpen || (methods.decision == Decision.PASS && !isHeaded)) {
     stream.phase = isOpen ? Phase.SHORT : Phase.PASS;
     terms.account.add(stream.call, 1);
     if (known && terms.isMeasured) measure(stream);
     return mayBegin(stream, terms.account);
   }
   stream.phase = Phase.MAP;
-  stream.requestMessage = methods.requestMessage;
-  stream.isBatch = methods.requestMessage == Msg.BATCH_COMMANDS_REQUEST;
-  stream.isOfStore = stream.isBatch || hasContext(methods.requestMessage);
-  stream.acts = mayActOnRegions(methods.requestMessage);
-  stream.responseMessage = methods.responseMessage;
+  stream.requestMessage = isHeaded ? Msg.HEADED_REQUEST : methods.requestMessage;
+  stream.isBatch = stream.requestMessage == Msg.BATCH_COMMANDS_REQUEST;
+  stream.isOfStore = stream.isBatch || hasContext(stream.requestMessage);
+  stream.acts = mayActOnRegions(stream.requestMessage);
+  stream.responseMessage = isHeaded ? Msg.HEADED_RESPONSE : methods.responseMessage;
   if (terms.isMeasured) measure(stream);
   return mayBegin(stream, terms.account);
 }
@@ -220,6 +230,7 @@ export function onRequestBody(stream: Stream, size: u32, last: bool): bool {
   const terms = stream.terms;
   if (stream.phase == Phase.ENDED) return false;
   if (terms == null) return true;
+  if (endsLeftBehind(stream, terms)) return false;
   terms.account.add(Count.REQUEST_BYTES, size);
   if (terms.account.rates.isOn) terms.account.rates.bytes.spend(size);
   if (stream.phase == Phase.HTTP) return onHttpBody(stream, terms, size, last);
@@ -279,6 +290,7 @@ export function onResponseBody(stream: Stream, size: u32, last: bool): bool {
   stream.bodies++;
   const terms = stream.terms;
   if (terms == null || stream.phase == Phase.ENDED) return true;
+  if (endsLeftBehind(stream, terms)) return false;
   terms.account.add(Count.RESPONSE_BYTES, size);
   if (terms.account.rates.isOn) terms.account.rates.bytes.spend(size);
   if (stream.phase == Phase.MAP) {

@@ -13,6 +13,10 @@ export let contentTypeLength: usize = 0;
 export let peerAt: usize = 0;
 export let peerLength: usize = 0;
 export let peerCount: u32 = 0;
+/** The tenant that the caller says it acts for, and how many headers say so. */
+export let behalfAt: usize = 0;
+export let behalfLength: usize = 0;
+export let behalfCount: u32 = 0;
 /** The caller asks for another protocol on this connection. */
 export let upgrades: bool = false;
 
@@ -38,6 +42,8 @@ const STRIPPED: Ascii[] = [
   ascii('x-forwarded-port'),
   ascii('x-real-ip'),
 ];
+/** The name of the tenant that a call of another storage layer's proxy is for. Believed of those that a rule names (`mayActFor`). */
+export const ON_BEHALF: Ascii = ascii('x-tidb-mesh-on-behalf');
 const ENVOY: Ascii = ascii('x-envoy-');
 const PEER: Ascii = ascii('x-envoy-peer-metadata');
 
@@ -94,6 +100,8 @@ export function readRequestHeaders(): bool {
   upgrades = false;
   peerLength = 0;
   peerCount = 0;
+  behalfLength = 0;
+  behalfCount = 0;
   let twice = false;
   while (nextHeader()) {
     if (isNamed(METHOD)) {
@@ -113,7 +121,14 @@ export function readRequestHeaders(): bool {
       peerAt = valueAt;
       peerLength = valueLength;
     } else if (isNamed(UPGRADE)) upgrades = true;
-    else if (isForeign(nameAt, nameLength)) host.removeHeader(HeaderMap.REQUEST_HEADERS, nameAt, nameLength);
+    else if (isNamed(ON_BEHALF)) {
+      behalfCount++;
+      behalfAt = valueAt;
+      behalfLength = valueLength;
+      // Nobody behind this filter is to read it, whoever sent it.
+      host.removeHeader(HeaderMap.REQUEST_HEADERS, nameAt, nameLength);
+    } else if (isForeign(nameAt, nameLength))
+      host.removeHeader(HeaderMap.REQUEST_HEADERS, nameAt, nameLength);
   }
   return !twice && methodLength != 0 && pathLength != 0;
 }

@@ -20,6 +20,7 @@ import { Ascii, ascii } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { mayBegin } from './delays';
 import { enter } from './enter';
+import { goesOver, handOver } from './hand-over';
 import * as headers from './headers';
 import { isRefusedByMove, permit } from './permit';
 import { refuse, refuseBody, refuseCall, refuseMessage } from './refuse';
@@ -46,6 +47,7 @@ export function onHttpCall(stream: Stream, terms: Terms): bool {
   const operation = found ? METHOD_COUNT + endpoints.endpoint : NO_OPERATION;
   if (!permit(stream, terms, operation, isOpen, found ? endpoints.reasonOf(endpoints.endpoint) : 0, plain))
     return false;
+  if (goesOver(stream, terms)) return handOver(stream, terms, plain);
   terms.account.add(stream.call, 1);
   stream.endpoint = <i32>endpoints.endpoint;
   stream.phase = isOpen ? Phase.SHORT : Phase.PASS;

@@ -32,6 +32,8 @@ export class Stream {
   isGrpc: bool;
   /** What is known of the tenant, which lives as long as the stream. null for a system caller, and until the caller is known. */
   terms: Terms | null;
+  /** True when a proxy of another storage layer calls for the tenant. */
+  isOnBehalf: bool;
   /** The operation: a method or an endpoint, see policy/names. NO_OPERATION: none that the tables know. */
   operation: u32;
   /** True when it counts as an open stream of its tenant. */
@@ -165,6 +167,7 @@ export function openStream(context: u32, root: u32): Stream {
   stream.terms = null;
   stream.operation = NO_OPERATION;
   stream.isAdmitted = false;
+  stream.isOnBehalf = false;
   stream.answered = false;
   stream.isGrpc = false;
   stream.isBatch = false;

@@ -15,6 +15,10 @@ export let headerLength: usize = 0;
 /** There are several such headers: two readings are possible. */
 export let hasManyHeaders = false;
 
+/** The tenant that it says it acts for; 0 bytes if it does not say, or says it twice. Not part of the key: see Resolver.resolve. */
+export let behalfAt: usize = 0;
+export let behalfLength: usize = 0;
+
 /** The cache's key of the caller: everything above, lengths in front. */
 export let keyAt: usize = 0;
 export let keyLength: usize = 0;
@@ -28,6 +32,7 @@ export function beginCaller(at: usize, length: usize): void {
   principalLength = length;
   headerLength = 0;
   hasManyHeaders = false;
+  behalfLength = 0;
   factCount = 0;
 }
 
@@ -53,6 +58,12 @@ export function setHeader(at: usize, length: usize, many: bool): void {
   headerAt = at;
   headerLength = length;
   hasManyHeaders = many;
+}
+
+/** The tenant that the caller acts for, by its request. */
+export function setBehalf(at: usize, length: usize): void {
+  behalfAt = at;
+  behalfLength = length;
 }
 
 function put(to: usize, at: usize, length: usize): usize {

@@ -12,7 +12,7 @@ import { MAX_TENANT, MIN_TENANT } from '../keys/table';
 import { movingBits } from '../policy/moving';
 import * as moves from '../terms/move';
 import { PHASE_NAMES, MovePhase, hasDeadline, useRefusedBits } from '../terms/move';
-import { Terms } from '../terms/terms';
+import { LOGICAL_BITS, Terms } from '../terms/terms';
 import { FieldReader } from './field-reader';
 import { Json, JsonReader, JsonType } from './json';
 import { cannotShare } from './key-spaces';
@@ -117,6 +117,10 @@ const TENANT_FIELDS: string[] = [
   'limits',
   'keyNumber',
   'epochOffset',
+  'confVerOffset',
+  'clusterId',
+  'latestSeen',
+  'servedBy',
   'readableSince',
   'move',
 ];
@@ -133,6 +137,11 @@ const TENANT_LIMIT_FIELDS: string[] = [
 ];
 /** In the order of State. */
 const STATES: string[] = ['active', 'read-only', 'suspended'];
+/** What a tenant from another storage layer has. */
+const ELSEWHERE_FIELDS: string[] = ['confVerOffset', 'clusterId', 'latestSeen'];
+/** In front of the paths of calls that go on to another storage layer. No method and no endpoint of PD begins so. */
+const AWAY_PATH: string = '/.tidb-mesh/';
+const CLUSTER_FIELDS: string[] = ['seen', 'own'];
 const MOVE_FIELDS: string[] = ['serial', 'phase', 'until'];
 const KEYSPACE_FIELDS: string[] = ['id', 'mode'];
 const PREFIX_FIELDS: string[] = ['text', 'hex', 'mode'];
@@ -166,8 +175,8 @@ const MAX_COUNT: u32 = 1_000_000;
 const MAX_EPOCH_OFFSET: u32 = 0x80000000;
 /** The largest whole number that JSON holds exactly. */
 const MAX_WHOLE: f64 = 9007199254740991;
-/** Decimal digits that never overflow a timestamp. */
-const MAX_TIMESTAMP_DIGITS: i32 = 19;
+/** Decimal digits that never overflow 64 bits. */
+const MAX_DIGITS: i32 = 19;
 const MAX_REQUEST_RATE: u32 = 1_000_000;
 const MAX_BYTE_RATE: u32 = 4_000_000_000;
 const MAX_DRAIN: u32 = 24 * 3600;
@@ -183,9 +192,9 @@ function hexDigit(c: i32): i32 {
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
 }
 
-/** The number in a text of decimal digits; 0 if it is no timestamp. */
-function timestampOf(text: string): u64 {
-  if (text.length > MAX_TIMESTAMP_DIGITS) return 0;
+/** The number in a text of decimal digits; 0 if it is none, or could be too large. */
+function bigOf(text: string): u64 {
+  if (text.length > MAX_DIGITS) return 0;
   let value: u64 = 0;
   for (let i = 0; i < text.length; i++) {
     const digit = text.charCodeAt(i) - 0x30;
@@ -413,18 +422,67 @@ export class ConfigReader extends FieldReader {
 
   /** Reads what a tenant that has moved needs. */
   private moved(json: Json, terms: Terms, where: string): void {
-    const offset = json.get('epochOffset');
-    if (offset != null) {
-      const value = this.whole(offset, 0, MAX_EPOCH_OFFSET);
-      if (value < 0)
-        this.fail(where + '.epochOffset', 'must be a whole number from 0 to ' + MAX_EPOCH_OFFSET.toString());
-      else terms.epochOffset = <u64>value;
+    terms.epochOffset = this.offset(json, 'epochOffset', where);
+    terms.confVerOffset = this.offset(json, 'confVerOffset', where);
+    terms.readableSince = this.number(json, 'readableSince', where, 'a timestamp of PD');
+    const latest = this.number(json, 'latestSeen', where, 'a timestamp of PD');
+    terms.latestSeenMs = latest >> LOGICAL_BITS;
+    const clusterId = json.get('clusterId');
+    if (clusterId != null) this.clusterId(clusterId, terms, where + '.clusterId');
+    this.servedBy(json, terms, where);
+    for (let i = 0; terms.number == 0 && i < ELSEWHERE_FIELDS.length; i++)
+      if (json.get(ELSEWHERE_FIELDS[i]) != null)
+        this.fail(
+          where + '.' + ELSEWHERE_FIELDS[i],
+          'is for a tenant from another storage layer; number 0 stands for what was here first',
+        );
+  }
+
+  /** Reads which storage layer serves the tenant by now. */
+  private servedBy(json: Json, terms: Terms, where: string): void {
+    const storage = this.text(json, 'servedBy', where);
+    if (storage.length == 0) return;
+    if (!isTenantName(storage)) {
+      this.fail(where + '.servedBy', 'must be the name of a storage layer: 1 to 63 of a-z, 0-9 and -');
+      return;
     }
-    const since = json.get('readableSince');
-    if (since == null) return;
-    const value = since.type == JsonType.STRING ? timestampOf(since.text) : 0;
-    if (value == 0) this.fail(where + '.readableSince', 'must be a timestamp of PD as a text of digits');
-    terms.readableSince = value;
+    const path = String.UTF8.encode(AWAY_PATH + storage);
+    terms.awayLength = path.byteLength;
+    terms.awayAt = heap.alloc(path.byteLength);
+    memory.copy(terms.awayAt, changetype<usize>(path), path.byteLength);
+  }
+
+  /** Reads what is added to versions of regions. */
+  private offset(json: Json, name: string, where: string): u64 {
+    const member = json.get(name);
+    if (member == null) return 0;
+    const value = this.whole(member, 0, MAX_EPOCH_OFFSET);
+    if (value >= 0) return <u64>value;
+    this.fail(where + '.' + name, 'must be a whole number from 0 to ' + MAX_EPOCH_OFFSET.toString());
+    return 0;
+  }
+
+  /** Reads a number that is too large for JSON's; 0 when it is absent. */
+  private number(json: Json, name: string, where: string, what: string): u64 {
+    const member = json.get(name);
+    if (member == null) return 0;
+    const value = member.type == JsonType.STRING ? bigOf(member.text) : 0;
+    if (value == 0) this.fail(where + '.' + name, 'must be ' + what + ' as a text of digits');
+    return value;
+  }
+
+  /** Reads under which id the tenant's clients know PD's cluster. */
+  private clusterId(json: Json, terms: Terms, where: string): void {
+    this.known(json, where, CLUSTER_FIELDS);
+    if (this.error.length != 0) return;
+    for (let i = 0; i < CLUSTER_FIELDS.length; i++)
+      if (json.get(CLUSTER_FIELDS[i]) == null)
+        this.fail(where + '.' + CLUSTER_FIELDS[i], "must be the id of a PD's cluster as a text of digits");
+    const seen = this.number(json, 'seen', where, "the id of a PD's cluster");
+    const own = this.number(json, 'own', where, "the id of a PD's cluster");
+    if (seen == own) this.fail(where, 'has the same id twice: leave it out where clients know the right one');
+    terms.seenClusterId = seen;
+    terms.ownClusterId = own;
   }
 
   private move(json: Json, terms: Terms, where: string): void {

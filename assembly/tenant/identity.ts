@@ -25,6 +25,8 @@ export class Identity {
   access: Access = Access.REFUSED;
   tenant: Tenant | null = null;
   reason: Status = Status.OK;
+  /** A proxy of another storage layer calls for the tenant. */
+  isOnBehalf: bool = false;
   /** The rule that decided; -1: none, or the verdict came from the cache. */
   rule: i32 = -1;
   /** For some reasons: the fact, and whether it is the peer's. */
@@ -66,13 +68,15 @@ export class Resolver {
     caller.makeKey();
     identity.reason = Status.OK;
     identity.tenant = null;
+    identity.isOnBehalf = false;
     if (known.find(caller.keyAt, caller.keyLength)) {
       this.accept(known.tenant);
       return identity;
     }
     this.judge();
     const tenant = identity.tenant;
-    if (identity.access != Access.REFUSED)
+    // Whom a proxy acts for is said anew with each call. So no proxy is known, and the key need not hold what a call says.
+    if (identity.access != Access.REFUSED && !identity.isOnBehalf)
       known.add(caller.keyAt, caller.keyLength, tenant == null ? -1 : tenant.place);
     return identity;
   }
@@ -81,6 +85,7 @@ export class Resolver {
   resolveAnew(): Identity {
     this.identity.reason = Status.OK;
     this.identity.tenant = null;
+    this.identity.isOnBehalf = false;
     this.judge();
     return this.identity;
   }
@@ -159,6 +164,7 @@ export class Resolver {
       this.nameLength = name.byteLength;
     }
     if (!this.peerHolds(rule) || !this.nodeHolds(rule)) return false;
+    if (rule.actsFor.length != 0) return this.actFor(rule);
     if (rule.system) this.accept(-1);
     else {
       const place = this.config.placeOf(this.nameAt, this.nameLength);
@@ -168,6 +174,19 @@ export class Resolver {
       }
       this.accept(place);
     }
+    return true;
+  }
+
+  /** Takes the tenant that a proxy of another storage layer names, if the rule lists it. */
+  private actFor(rule: Rule): bool {
+    if (caller.behalfLength == 0) return this.refuse(Status.BEHALF_UNSAID);
+    const place = this.config.placeOf(caller.behalfAt, caller.behalfLength);
+    if (place < 0 || !rule.actsFor.includes(place)) {
+      this.see(caller.behalfAt, caller.behalfLength);
+      return this.refuse(Status.BEHALF_REFUSED);
+    }
+    this.identity.isOnBehalf = true;
+    this.accept(place);
     return true;
   }
 

@@ -49,6 +49,13 @@ export function writeRefusal(identity: Identity): void {
       fillNumber(1, identity.rule);
       fill(2, identity.foundAt, identity.foundLength);
       break;
+    case Status.BEHALF_UNSAID:
+      fillNumber(1, identity.rule);
+      break;
+    case Status.BEHALF_REFUSED:
+      fillNumber(1, identity.rule);
+      fillForeign(2, identity.foundAt, identity.foundLength, MOST_VALUE);
+      break;
     case Status.FACT_MISSING:
     case Status.IDENTITY_CONFLICT:
       fillNumber(1, identity.rule);

@@ -25,6 +25,8 @@ export class Rule {
   /** Index in the configuration's tenants, or -1: it is captured. */
   tenant: i32 = -1;
   system: bool = false;
+  /** Indexes of the tenants that it may act for: a proxy of another storage layer. Empty for all others. */
+  actsFor: i32[] = [];
 
   /** It asks for more than a principal. */
   get hasConditions(): bool {
@@ -39,7 +41,7 @@ const MAX_RULES: i32 = 1000;
 /** The rule of a configuration without rules. It is safe, because only operators decide in which namespace a workload is (docs/decisions/0007). */
 const DEFAULT_PRINCIPAL: string = 'spiffe://cluster.local/ns/{tenant}/sa/*';
 
-const RULE_FIELDS: string[] = ['principal', 'peer', 'node', 'tenant', 'system'];
+const RULE_FIELDS: string[] = ['principal', 'peer', 'node', 'tenant', 'system', 'mayActFor'];
 
 export class Rules {
   list: Rule[] = [];
@@ -141,6 +143,12 @@ export class RulesReader extends FieldReader {
     if (this.error.length != 0) return rule;
     if (principal.length == 0 && (rule.system || this.rules.requirePrincipal || !rule.hasConditions))
       this.fail(where + '.principal', "is missing: a pattern over the caller's SPIFFE principal");
+    const acts = json.get('mayActFor');
+    if (acts != null) {
+      this.actsFor(acts, rule, tenant.length != 0 || rule.system || this.captured, where);
+      this.finish(rule, principal, where);
+      return rule;
+    }
     const named = tenant.length != 0;
     if (rule.system ? named || this.captured : named ? fromPrincipal : !this.captured)
       this.fail(
@@ -157,11 +165,40 @@ export class RulesReader extends FieldReader {
       rule.tenant = this.tenants.find(changetype<usize>(name), name.byteLength);
       if (rule.tenant < 0) this.fail(where + '.tenant', '"' + tenant + '" is not in tenants');
     }
-    if (this.error.length != 0) return rule;
+    this.finish(rule, principal, where);
+    return rule;
+  }
+
+  private finish(rule: Rule, principal: string, where: string): void {
+    if (this.error.length != 0) return;
     rule.principal = String.UTF8.encode(principal);
     this.reachable(rule, where);
     this.rules.add(rule, isExact(principal));
-    return rule;
+  }
+
+  /** Reads the tenants for which a proxy of another storage layer may call. */
+  private actsFor(json: Json, rule: Rule, isSomebody: bool, where: string): void {
+    const path = where + '.mayActFor';
+    if (isSomebody) this.fail(path, 'must stand alone: leave out {tenant}, "tenant" and "system"');
+    else if (!this.rules.requirePrincipal)
+      this.fail(path, 'needs "requirePrincipal": only a certificate tells which proxy calls');
+    else if (json.type != JsonType.ARRAY || json.first == null)
+      this.fail(path, 'must list the names of tenants, for example ["alpha"]');
+    let item = json.first;
+    while (item != null && this.error.length == 0) {
+      const name = item.type == JsonType.STRING ? String.UTF8.encode(item.text) : NOTHING;
+      const tenant = this.tenants.find(changetype<usize>(name), name.byteLength);
+      if (tenant < 0)
+        this.fail(
+          path,
+          item.type == JsonType.STRING
+            ? '"' + item.text + '" is not in tenants'
+            : 'must list the names of tenants, for example ["alpha"]',
+        );
+      else if (rule.actsFor.includes(tenant)) this.fail(path, '"' + item.text + '" is there twice');
+      else rule.actsFor.push(tenant);
+      item = item.next;
+    }
   }
 
   private pattern(pattern: string, where: string): void {

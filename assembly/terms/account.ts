@@ -69,6 +69,10 @@ export class Account {
   /** The tenant's number, and what identifies its key range, by the configuration in force; 0 before the first. */
   number: u32 = 0;
   range: u64 = 0;
+  /** The latest timestamp that the tenant got from another PD, in ms, by the configuration in force. */
+  latestSeenMs: u64 = 0;
+  /** True when another storage layer serves the tenant, by the configuration in force. */
+  isAway: bool = false;
   /** How many requests the store has not answered: all, and by kind. Counted by streams/moves.ts. */
   outstanding: i32 = 0;
   writesOutstanding: i32 = 0;

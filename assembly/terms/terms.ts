@@ -19,7 +19,9 @@ export const enum DryRun {
 }
 
 /** PD's timestamps are milliseconds since 1970, above this many bits of a counter. */
-const LOGICAL_BITS: u64 = 18;
+export const LOGICAL_BITS: u64 = 18;
+/** Marks the place of a tenant that is served elsewhere: no bits of a key range's. */
+const AWAY: u64 = 0xa3a1_5e91_7c4b_2d67;
 
 /** It lives as long as its config version, and as long as a stream that has changed over to it. */
 @unmanaged
@@ -35,6 +37,16 @@ export class Terms {
   state: State = State.ACTIVE;
   /** What is added to the versions of regions on their way to the tenant. */
   epochOffset: u64 = 0;
+  /** The same for their configuration versions. */
+  confVerOffset: u64 = 0;
+  /** The id of PD's cluster that the tenant knows, and the one that PD has. Both 0: the same. */
+  seenClusterId: u64 = 0;
+  ownClusterId: u64 = 0;
+  /** The latest timestamp that the tenant got from another PD, in ms: none that is no later may reach it. */
+  latestSeenMs: u64 = 0;
+  /** What leads to the storage layer that serves the tenant by now, in front of paths: ASCII, on the heap; 0 bytes: it is this one. */
+  awayAt: usize = 0;
+  awayLength: usize = 0;
   /** The earliest timestamp that the tenant may read at. */
   readableSince: u64 = 0;
   /** How far its move to another key range is, by the configuration, which move, and when a hold ends, ms since 1970. */
@@ -113,10 +125,44 @@ export class Terms {
     return doubtMs(now, this.looksUp) << LOGICAL_BITS;
   }
 
+  /** True for a tenant that another storage layer serves by now. */
+  @inline
+  get isAway(): bool {
+    return this.awayLength != 0;
+  }
+
+  /** Identifies where the tenant's keys are, in any configuration; not 0. */
+  @inline
+  get place(): u64 {
+    return this.space.place ^ (this.isAway ? AWAY : 0);
+  }
+
   /** Identifies the key range and how its regions are shown, in any configuration; not 0. */
   @inline
   get range(): u64 {
-    return this.space.place ^ (this.epochOffset << 1);
+    return this.place ^ (this.epochOffset << 1) ^ (this.confVerOffset << 33);
+  }
+
+  /** True when the contexts of requests hold what the store knows under other numbers. */
+  @inline
+  get changesContexts(): bool {
+    return this.epochOffset != 0 || this.confVerOffset != 0 || this.isFromElsewhere;
+  }
+
+  /** True for a tenant that has moved here from another storage layer: its clients know the cluster of there. */
+  @inline
+  get isFromElsewhere(): bool {
+    return this.ownClusterId != 0;
+  }
+
+  /** The id of a cluster as the other side knows it. Any other id stays, and is refused by who gets it. */
+  @inline
+  clusterOf(id: u64, request: bool): u64 {
+    const seen = this.seenClusterId;
+    const own = this.ownClusterId;
+    if (own == 0) return id;
+    if (request) return id == seen ? own : id;
+    return id == own ? seen : id;
   }
 
   /** The earliest timestamp that may be kept from GC. */
@@ -146,5 +192,6 @@ function free(terms: Terms): void {
   freeSpace(terms.space);
   if (terms.policyBits != 0) heap.free(terms.policyBits);
   heap.free(terms.prefixAt);
+  if (terms.awayAt != 0) heap.free(terms.awayAt);
   heap.free(changetype<usize>(terms));
 }

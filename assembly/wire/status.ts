@@ -62,6 +62,9 @@ export const enum Status {
   /** The tenant has moved to another key range, and a request reads at a timestamp from before that. The copy has no versions so old. */
   READ_TOO_OLD,
 
+  /** The tenant has moved here from another storage layer, and PD answers with a timestamp that its TiDBs may have seen already. They would read what they have read before, or end themselves. */
+  TIME_GOES_BACK,
+
   /** A request names a timestamp beyond PD's clock and `limits.maxTsDriftSeconds`. It would raise TiKV's `max_ts` for everybody, and could stop a TiKV of 9.0 or newer. */
   TIMESTAMP_AHEAD,
 
@@ -109,6 +112,9 @@ export const enum Status {
 
   /** The operators have set `state` of this tenant to `suspended`. */
   TENANT_SUSPENDED,
+
+  /** The tenant is being handed over to another storage layer. Or two storage layers name each other as `servedBy`. */
+  SERVED_ELSEWHERE,
 
   /** The configuration says that the tenant moves, and the request loads, destroys or flashes back data past the change feed that the move follows. Or it is a change feed of the tenant itself, whose keys are about to change. */
   TENANT_MOVES,
@@ -178,6 +184,12 @@ export const enum Status {
 
   /** A rule captures a name that `tenants` does not list. */
   UNKNOWN_TENANT,
+
+  /** A rule with `mayActFor` matches the caller, and its call does not say for which tenant it is. */
+  BEHALF_UNSAID,
+
+  /** The Envoy of another storage layer hands over a tenant that this one does not expect from there. */
+  BEHALF_REFUSED,
 
   /** A rule has a condition on `peer` or `node`, and Envoy knows nothing of that fact. */
   FACT_MISSING,

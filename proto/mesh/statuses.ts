@@ -209,6 +209,17 @@ const MESSAGES = [
     remedy: 'The tenant: begin the transaction again, and read history from a backup.',
   },
   {
+    code: 'TIME_GOES_BACK',
+    sentence:
+      "PD's timestamp is no later than tenants[].latestSeen, which the tenant got before it moved here; wait until PD's clock has passed it",
+    grpc: 'UNAVAILABLE',
+    http: 503,
+    means:
+      'The tenant has moved here from another storage layer, and PD answers with a timestamp that its TiDBs may have seen already. They would read what they have read before, or end themselves.',
+    remedy:
+      "Operators: compare the clocks of both PDs. Nothing is needed when this one's is behind by seconds only.",
+  },
+  {
     code: 'TIMESTAMP_AHEAD',
     sentence:
       "a timestamp lies further ahead of PD's clock than limits.maxTsDriftSeconds; use timestamps that PD gave",
@@ -364,6 +375,17 @@ const MESSAGES = [
     single: true,
     means: 'The operators have set `state` of this tenant to `suspended`.',
     remedy: 'Operators: set `state` to `active`. The tenant: wait until they have.',
+  },
+  {
+    code: 'SERVED_ELSEWHERE',
+    sentence:
+      'another storage layer serves the tenant, or is about to; try again, and ask PD for the addresses anew',
+    grpc: 'UNAVAILABLE',
+    http: 503,
+    means:
+      'The tenant is being handed over to another storage layer. Or two storage layers name each other as `servedBy`.',
+    remedy:
+      'Nobody, while it lasts seconds: clients try again. Otherwise operators: take `servedBy` from the tenant at the layer that serves it.',
   },
   {
     code: 'TENANT_MOVES',
@@ -589,6 +611,27 @@ const CALLERS = [
     http: 403,
     means: 'A rule captures a name that `tenants` does not list.',
     remedy: 'Operators: add the tenant, or make the rule narrower.',
+  },
+  {
+    // {1} the rule's place.
+    code: 'BEHALF_UNSAID',
+    sentence:
+      'rules[{1}] lets {0} act for tenants, and the call names none, or more than one; send one header x-tidb-mesh-on-behalf',
+    grpc: 'PERMISSION_DENIED',
+    http: 403,
+    means: 'A rule with `mayActFor` matches the caller, and its call does not say for which tenant it is.',
+    remedy:
+      'Operators: only the Envoys of another storage layer may have a principal that such a rule matches.',
+  },
+  {
+    // {1} the rule's place, {2} the tenant's name.
+    code: 'BEHALF_REFUSED',
+    sentence:
+      'rules[{1}] does not let {0} act for the tenant "{2}"; list it in mayActFor if that storage layer hands it over',
+    grpc: 'PERMISSION_DENIED',
+    http: 403,
+    means: 'The Envoy of another storage layer hands over a tenant that this one does not expect from there.',
+    remedy: 'Operators: list the tenant in `mayActFor`, or take `servedBy` from it at the other layer.',
   },
   {
     // {1} the rule's place, {2} the fact.

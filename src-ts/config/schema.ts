@@ -26,6 +26,9 @@ const text = (description: string, more: Schema = {}): Schema => ({
   ...more,
   description,
 });
+/** A number that is too large for JSON's. */
+const bigNumber = (description: string): Schema =>
+  text(description, { pattern: '^0*[1-9][0-9]{0,18}$', maxLength: 19 });
 const object = (
   description: string,
   required: readonly string[],
@@ -99,6 +102,9 @@ const move = object(
 /** Limits of what PD keeps of a tenant. */
 const HOLDINGS = ['etcdKeys', 'etcdLeases', 'resourceGroups', 'pdRecords'];
 
+/** What a tenant from another storage layer has. Nothing that was here first can be one. */
+const ELSEWHERE = ['confVerOffset', 'clusterId', 'latestSeen'];
+
 const tenant = object(
   'One tenant.',
   ['name', 'number'],
@@ -145,9 +151,26 @@ const tenant = object(
       'For a tenant whose keys have moved: added to the versions of regions that the tenant sees, so that its TiDBs believe them to be newer than those before the move. Never make it smaller.',
       0,
     ),
-    readableSince: text(
+    confVerOffset: whole(
+      0,
+      0x80000000,
+      'The same for their configuration versions, for a tenant from another storage layer. Not for number 0.',
+      0,
+    ),
+    clusterId: object(
+      "For a tenant from another storage layer: under which id its clients know PD's cluster, so that they need not start anew. The mesh shows them `seen` in place of `own`, and asks no cached coprocessor answer of theirs. Keep it for as long as one of them runs. Not for number 0.",
+      ['seen', 'own'],
+      { seen: bigNumber('The id that the clients know.'), own: bigNumber('The id that PD has here.') },
+    ),
+    latestSeen: bigNumber(
+      'For a tenant from another storage layer: the latest timestamp that it got there. No timestamp of PD that is no later ever reaches it. Not for number 0.',
+    ),
+    servedBy: text(
+      'The name of another storage layer that serves the tenant by now. Its calls to PD and etcd go on to that layer, by a route that `tidb-mesh render` makes. Its requests to the store are answered so that its clients ask PD again. docs/decisions/0017.',
+      { pattern: '^[a-z0-9-]{1,63}$' },
+    ),
+    readableSince: bigNumber(
       'For a tenant whose keys have moved: the earliest timestamp of PD that it may read at, because the copy has no older versions.',
-      { pattern: '^0*[1-9][0-9]{0,18}$', maxLength: 19 },
     ),
     move,
   },
@@ -161,7 +184,7 @@ const tenant = object(
     },
     if: { properties: { number: { const: 0 } } },
     then: {
-      not: { required: ['prefix'] },
+      not: { anyOf: ['prefix', ...ELSEWHERE].map((name) => ({ required: [name] })) },
       if: { required: ['keyspace'] },
       then: { required: ['readableSince'] },
       properties: {
@@ -209,6 +232,7 @@ const capturesIn = (source: string): Schema => ({
 });
 const capturesPrincipal: Schema = { required: ['principal'], properties: { principal: CAPTURE } };
 const capturesFacts: Schema = { anyOf: [capturesIn('peer'), capturesIn('node')] };
+const acts: Schema = { required: ['mayActFor'] };
 const isSystem: Schema = { required: ['system'], properties: { system: { const: true } } };
 
 const rule = object(
@@ -224,18 +248,27 @@ const rule = object(
       default: false,
       description: 'True for PD, TiKV and operators: their streams pass unread.',
     },
+    mayActFor: list(
+      'For the Envoys of another storage layer: the tenants that they hand over. Such a caller names the tenant of each call in the header `x-tidb-mesh-on-behalf`, which is believed of nobody else. Needs `requirePrincipal`.',
+      text('The name of a tenant in `tenants`.'),
+      { uniqueItems: true },
+    ),
   },
   {
     oneOf: [
       {
         anyOf: [capturesPrincipal, capturesFacts],
-        not: { anyOf: [{ required: ['tenant'] }, isSystem] },
+        not: { anyOf: [{ required: ['tenant'] }, isSystem, acts] },
       },
-      { required: ['tenant'], not: { anyOf: [capturesPrincipal, isSystem] } },
+      { required: ['tenant'], not: { anyOf: [capturesPrincipal, isSystem, acts] } },
       {
         ...isSystem,
         required: ['principal', 'system'],
-        not: { anyOf: [{ required: ['tenant'] }, capturesPrincipal, capturesFacts] },
+        not: { anyOf: [{ required: ['tenant'] }, capturesPrincipal, capturesFacts, acts] },
+      },
+      {
+        required: ['principal', 'mayActFor'],
+        not: { anyOf: [{ required: ['tenant'] }, capturesPrincipal, capturesFacts, isSystem] },
       },
     ],
     anyOf: [{ required: ['principal'] }, { required: ['peer'] }, { required: ['node'] }],
@@ -248,7 +281,7 @@ const byPrincipal: Schema = {
     rules: {
       items: {
         required: ['principal'],
-        anyOf: [capturesPrincipal, { required: ['tenant'] }, isSystem],
+        anyOf: [capturesPrincipal, { required: ['tenant'] }, isSystem, acts],
       },
     },
   },
@@ -257,6 +290,7 @@ const byAnything: Schema = {
   required: ['rules'],
   properties: {
     rules: {
+      items: { not: acts },
       contains: {
         anyOf: [{ not: { required: ['principal'] } }, { required: ['peer'] }, { required: ['node'] }],
       },

@@ -40,6 +40,10 @@ export interface TenantConfig {
   ownDefaultGroup?: boolean;
   keyNumber?: number;
   epochOffset?: number;
+  confVerOffset?: number;
+  clusterId?: { seen: string; own: string };
+  latestSeen?: string;
+  servedBy?: string;
   readableSince?: string;
   move?: MoveConfig;
 }
@@ -59,6 +63,7 @@ export interface RuleConfig {
   node?: FactsConfig;
   tenant?: string;
   system?: boolean;
+  mayActFor?: string[];
 }
 
 export interface LimitsConfig {

@@ -24,6 +24,8 @@ const NAMED: readonly (readonly [string, string])[] = [
   ['RESOURCE_GROUP', 'resource_manager.ResourceGroup'],
   ['GET_REGION_RESPONSE', 'pdpb.GetRegionResponse'],
   ['SCAN_REGIONS_RESPONSE', 'pdpb.ScanRegionsResponse'],
+  ['HEADED_REQUEST', 'pdpb.HeadedRequest'],
+  ['HEADED_RESPONSE', 'pdpb.HeadedResponse'],
   ['BATCH_SCAN_REGIONS_RESPONSE', 'pdpb.BatchScanRegionsResponse'],
   ['SPLIT_REGION_RESPONSE', 'kvrpcpb.SplitRegionResponse'],
   ['DESTROY_RANGE_REQUEST', 'kvrpcpb.UnsafeDestroyRangeRequest'],

@@ -37,8 +37,18 @@ export interface Proxy {
   readonly limits: ProxyLimits;
   /** Envoy's TLS contexts, and the clusters that deliver their secrets. */
   readonly tls: Tls;
+  /** Storage layers that serve tenants of this one by now. */
+  readonly others?: readonly Other[];
   /** HTTP filters in front of the router. */
   readonly filters: readonly HttpFilter[];
+}
+
+/** Another storage layer, as the Envoy of this one calls it: by the listeners of its Envoy, whose rules let this one act for tenants. */
+export interface Other {
+  readonly name: string;
+  /** The addresses that its PDs advertise. */
+  readonly pd: readonly Address[];
+  readonly tls: Tls;
 }
 
 export interface HttpFilter {
@@ -88,7 +98,7 @@ export interface Bootstrap {
 }
 
 export function bootstrap(proxy: Proxy): Bootstrap {
-  const { pd, tikv, limits, tls } = proxy;
+  const { pd, tikv, limits, tls, others = [] } = proxy;
   return {
     node: { id: proxy.storage ?? 'storage', cluster: 'tidb-mesh' },
     admin: { address: socket(LOOPBACK, proxy.admin) },
@@ -96,13 +106,16 @@ export function bootstrap(proxy: Proxy): Bootstrap {
     overload_manager: overload(limits),
     static_resources: {
       listeners: [
-        ...pd.map((member, i) => listener(`pd_${i}`, member, proxy, pdRoutes(i))),
+        ...pd.map((member, i) =>
+          listener(`pd_${i}`, member, proxy, [...others.flatMap(routesTo), ...pdRoutes(i)]),
+        ),
         ...tikv.map((member, i) => listener(`tikv_${i}`, member, proxy, [to(`tikv_${i}`)])),
       ],
       clusters: [
         { ...cluster(PD_HTTP_CLUSTER, pd, 'http', tls), ...(pd.length > 1 ? AVOID_UNREACHABLE : {}) },
         ...pd.flatMap((member, i) => [failover(i, pd, tls), cluster(`pd_${i}_http`, [member], 'http', tls)]),
         ...tikv.map((member, i) => cluster(`tikv_${i}`, [member], 'grpc', tls)),
+        ...others.flatMap(clustersTo),
         ...tls.clusters,
       ],
     },
@@ -146,10 +159,32 @@ function overload({ heapBytes, connections }: ProxyLimits): object {
   };
 }
 
+const IS_GRPC = { headers: [{ name: 'content-type', string_match: { prefix: 'application/grpc' } }] };
+
 /** PD's HTTP API speaks HTTP/1.1 only: over HTTP/2 it answers 415. gRPC is told from it by its content type. */
 function pdRoutes(i: number): object[] {
-  const isGrpc = { name: 'content-type', string_match: { prefix: 'application/grpc' } };
-  return [to(`pd_${i}_grpc`, { headers: [isGrpc] }), to(`pd_${i}_http`)];
+  return [to(`pd_${i}_grpc`, IS_GRPC), to(`pd_${i}_http`)];
+}
+
+/**
+ * What the filter hands over to another storage layer. It writes these paths, and lets no tenant send one (assembly/streams/hand-over.ts).
+ * Where the routes are missing, PD refuses the path.
+ */
+function routesTo({ name }: Other): object[] {
+  const prefix = `/.tidb-mesh/${name}/`;
+  const over = (kind: string, match: object): object => ({
+    match: { prefix, ...match },
+    route: { cluster: `storage_${name}_${kind}`, timeout: '0s', prefix_rewrite: '/' },
+  });
+  return [over('grpc', IS_GRPC), over('http', {})];
+}
+
+function clustersTo({ name, pd, tls }: Other): Cluster[] {
+  const members = pd.map((address) => ({ advertise: address, server: address }));
+  return [
+    { ...cluster(`storage_${name}_grpc`, members, 'pd', tls), ...AVOID_UNREACHABLE },
+    { ...cluster(`storage_${name}_http`, members, 'http', tls), ...AVOID_UNREACHABLE },
+  ];
 }
 
 /** No time limit: streams live as long as their client. */

@@ -70,7 +70,7 @@ const isKeyRole = (role: string): boolean => /^(KEY|RANGE|REWRITE)/.test(role);
 const isPlaceRole = (role: string): boolean => /^(ENC|PLACE)_/.test(role);
 /** Numbers that pass at any value and name things all the same. */
 const isId = ({ name, role, kind }: JudgedField): boolean =>
-  role === 'ANY_VALUE' && kind === Kind.VARINT && /(^|_)ids?$/.test(name) && name !== 'cluster_id';
+  role === 'ANY_VALUE' && kind === Kind.VARINT && /(^|_)ids?$/.test(name);
 
 /** Keys of somebody else, of the store as a whole, and what is no key at all. */
 function keyValues({ space, key, victims }: Attacker): [name: string, key: Uint8Array][] {

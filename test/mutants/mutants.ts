@@ -132,8 +132,8 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: 'assembly/streams/filter.ts',
-        from: 'if (!isOpen || methods.decision == Decision.PASS) {',
-        to: 'if (!isOpen || methods.decision != Decision.MAP) {',
+        from: 'if (!isOpen || (methods.decision == Decision.PASS && !isHeaded)) {',
+        to: 'if (!isOpen || (methods.decision != Decision.MAP && !isHeaded)) {',
       },
     ],
     caughtBy: [envoy('requests'), METHODS],

@@ -208,7 +208,7 @@ describe('the command', () => {
     const { status, stdout } = run('validate', path);
     expect(status).toBe(1);
     expect(stdout).toBe(
-      `${path}:2:34 error tenants[0].nubmer: unknown field; known here: name, number, state, keyspace, prefix, ownDefaultGroup, limits, keyNumber, epochOffset, readableSince, move\n  → did you mean "number"?\n`,
+      `${path}:2:34 error tenants[0].nubmer: unknown field; known here: name, number, state, keyspace, prefix, ownDefaultGroup, limits, keyNumber, epochOffset, confVerOffset, clusterId, latestSeen, servedBy, readableSince, move\n  → did you mean "number"?\n`,
     );
     const json = JSON.parse(run('validate', path, '--json').stdout) as { valid: boolean };
     expect(json.valid).toBe(false);

@@ -29,7 +29,7 @@ const BAD: [string, object, string][] = [
   [
     'an unknown field of a tenant',
     tenant({ id: 3 }),
-    'tenants[0].id: unknown field; known here: name, number, state, keyspace, prefix, ownDefaultGroup, limits, keyNumber, epochOffset, readableSince, move',
+    'tenants[0].id: unknown field; known here: name, number, state, keyspace, prefix, ownDefaultGroup, limits, keyNumber, epochOffset, confVerOffset, clusterId, latestSeen, servedBy, readableSince, move',
   ],
   [
     'series for nobody',
@@ -66,6 +66,44 @@ const BAD: [string, object, string][] = [
     tenant({ epochOffset }),
     'tenants[0].epochOffset: must be a whole number from 0 to 2147483648',
   ]),
+  ...[-1, 2 ** 31 + 1, 0.5, '5'].map((confVerOffset): [string, object, string] => [
+    `the offset of configuration versions ${JSON.stringify(confVerOffset)}`,
+    tenant({ confVerOffset }),
+    'tenants[0].confVerOffset: must be a whole number from 0 to 2147483648',
+  ]),
+  ...['0', 7, null].map((latestSeen): [string, object, string] => [
+    `the latest timestamp ${JSON.stringify(latestSeen)}`,
+    tenant({ latestSeen }),
+    'tenants[0].latestSeen: must be a timestamp of PD as a text of digits',
+  ]),
+  ...[{ seen: '7' }, { own: '7' }].map((clusterId): [string, object, string] => [
+    `the cluster ${JSON.stringify(clusterId)}`,
+    tenant({ clusterId }),
+    `tenants[0].clusterId.${'seen' in clusterId ? 'own' : 'seen'}: must be the id of a PD's cluster as a text of digits`,
+  ]),
+  [
+    'the id of a cluster as a number',
+    tenant({ clusterId: { seen: 7, own: '8' } }),
+    "tenants[0].clusterId.seen: must be the id of a PD's cluster as a text of digits",
+  ],
+  ['a cluster that is a text', tenant({ clusterId: '7' }), 'tenants[0].clusterId: must be an object'],
+  [
+    'an id of a cluster that nobody knows',
+    tenant({ clusterId: { seen: '7', own: '8', old: '9' } }),
+    'tenants[0].clusterId.old: unknown field; known here: seen, own',
+  ],
+  [
+    'the same id of a cluster twice',
+    tenant({ clusterId: { seen: '7', own: '07' } }),
+    'tenants[0].clusterId: has the same id twice: leave it out where clients know the right one',
+  ],
+  ...[{ confVerOffset: 0 }, { clusterId: { seen: '7', own: '8' } }, { latestSeen: '7' }].map(
+    (more): [string, object, string] => [
+      `tenant 0 with ${JSON.stringify(more)}`,
+      { ...GOOD, tenants: [{ name: 'old', number: 0, ...more }] },
+      `tenants[0].${Object.keys(more)[0]!}: is for a tenant from another storage layer; number 0 stands for what was here first`,
+    ],
+  ),
   ...['0', '-1', '1e9', '12345678901234567890', 7, null].map((readableSince): [string, object, string] => [
     `the timestamp ${JSON.stringify(readableSince)}`,
     tenant({ readableSince }),
@@ -152,7 +190,7 @@ const BAD: [string, object, string][] = [
   [
     'an unknown field of a rule',
     rule({ principal: 'x', tenant: 'alpha', sytem: true }),
-    'rules[0].sytem: unknown field; known here: principal, peer, node, tenant, system',
+    'rules[0].sytem: unknown field; known here: principal, peer, node, tenant, system, mayActFor',
   ],
   [
     'an unknown limit',

@@ -18,7 +18,7 @@ import { Check, EDIT_STEP, LAYOUT_BYTES, LONGEST, Layout, SHORTEST } from './lay
 import { addPatch } from '../patches';
 import { Span } from '../span';
 import * as current from '../current';
-import { Direction, isReadable, isTimely } from '../current';
+import { Direction, isLater, isReadable, isTimely } from '../current';
 
 /** How often other messages must claim the place of a layout in constant use before it is replaced. */
 const MOST_TRUST: u32 = 16;
@@ -104,6 +104,9 @@ function fits(layout: Layout, p: usize, length: usize): bool {
         break;
       case Check.AT_MOST:
         if (readVarint(where, p + length) > limitAt(<u32>(check >> 48))) return false;
+        break;
+      case Check.NEW_TIME:
+        if (!isLater(readVarint(where, p + length))) return false;
         break;
       default:
         if (!isRegular((<u32>check) & 0xffff, where, <usize>(check >> 32))) return false;

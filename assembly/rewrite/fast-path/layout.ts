@@ -72,6 +72,7 @@ export const enum Check {
   TIMESTAMP_OR_MAX = 18,
   READ_TIMESTAMP_OR_MAX = 19,
   AT_MOST = 20,
+  NEW_TIME = 21,
 }
 
 /** Deepest nesting of messages in a layout. */

@@ -195,6 +195,7 @@ function number(entry: u32, from: usize, to: usize): bool {
     case Role.ROLE_UNSPECIFIED:
     case Role.OPAQUE:
     case Role.NAME:
+    case Role.STORE_ID:
       return fixLength(from, to);
     case Role.TIMESTAMP:
       return fixLength(from, to) && (!request || check(Check.TIMESTAMP, from, to - from));
@@ -205,6 +206,7 @@ function number(entry: u32, from: usize, to: usize): bool {
     case Role.REVERSE:
     case Role.COP_TYPE:
     case Role.EARLY_COMMIT:
+    case Role.HAS_ANSWER:
       return fixAll(from, to);
     case Role.ONE_OF:
       return request ? fixAll(from, to) : fixLength(from, to);
@@ -215,6 +217,12 @@ function number(entry: u32, from: usize, to: usize): bool {
       return !request && fixLength(from, to);
     case Role.REGION_VERSION:
       return !request && current.terms.epochOffset == 0 && fixLength(from, to);
+    case Role.REGION_CONF_VERSION:
+      return !request && current.terms.confVerOffset == 0 && fixLength(from, to);
+    case Role.NEW_TIME:
+      return fixLength(from, to) && (request || check(Check.NEW_TIME, from, to - from));
+    case Role.CLUSTER_ID:
+      return !current.terms.isFromElsewhere && fixLength(from, to);
     default:
       return false;
   }

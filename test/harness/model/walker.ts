@@ -524,6 +524,11 @@ export class WalkerModel {
       case 'TXN_SOURCE':
       case 'REGION_ID':
       case 'REGION_VERSION':
+      case 'REGION_CONF_VERSION':
+      case 'CLUSTER_ID':
+      case 'HAS_ANSWER':
+      case 'NEW_TIME':
+      case 'STORE_ID':
       case 'ETCD_VALUE':
       case 'RESOURCE_END':
       case 'CONFIG_PATH':

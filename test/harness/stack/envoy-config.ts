@@ -41,8 +41,19 @@ export interface EnvoyOptions {
   accessLog: string;
   /** Absent: Envoy passes everything on untouched. */
   filter?: FilterOptions;
+  /** Storage layers that serve tenants of this one by now. */
+  others?: readonly OtherStorage[];
   /** Envoy's node, as an injector of sidecars would fill it in. */
   node?: object;
+}
+
+/** The listener of another stack's PD, and the certificate that this one's Envoy shows there. */
+export interface OtherStorage {
+  readonly name: string;
+  readonly pd: number;
+  readonly certs: CertFiles;
+  /** The folder of the certificate's `secretFiles`. */
+  readonly folder: string;
 }
 
 const HOST = '127.0.0.1';
@@ -62,13 +73,21 @@ export function envoyBootstrap(options: EnvoyOptions): object {
     accessLog: options.accessLog,
     limits: DEFAULT_LIMITS,
     tls: tlsOf({ ca: certs.ca, certificate: certs.cert, key: certs.key }, dirname(certs.ca)),
+    others: (options.others ?? []).map(({ name, pd, certs: { ca, cert, key }, folder }) => ({
+      name,
+      pd: [address(pd)],
+      tls: tlsOf({ ca, certificate: cert, key }, folder),
+    })),
     filters: filter ? [...(filter.before ?? []), filterOf(filter)] : [],
   });
   const { listeners, clusters } = made.static_resources;
   return {
     ...made,
     ...(options.node ? { node: options.node } : {}),
-    static_resources: { listeners: listeners.map(withPlaintext), clusters: clusters.map(withoutTls) },
+    static_resources: {
+      listeners: listeners.map(withPlaintext),
+      clusters: clusters.map((one) => (one.name.startsWith('storage_') ? one : withoutTls(one))),
+    },
   };
 }
 

@@ -4,7 +4,8 @@ import { setBoundaries } from './boundaries.ts';
 import { prepare, type Binaries } from './builds.ts';
 import { createCerts, principalOf, TRUST_DOMAIN, type Certs } from './certs.ts';
 import { PD_HTTP_CLUSTER } from '../../../src-ts/standalone/plugin-config.ts';
-import { envoyBootstrap, watchedFilter } from './envoy-config.ts';
+import { envoyBootstrap, watchedFilter, type OtherStorage } from './envoy-config.ts';
+import { secretFiles } from '../../../src-ts/standalone/tls.ts';
 import { storeInspector, type StoreInspector } from './inspect.ts';
 import { Link } from './link.ts';
 import { startPds, type PdMember } from './pd.ts';
@@ -66,6 +67,10 @@ export interface StackOptions {
   logFolder?: string;
   /** Envoy's `--component-log-level`, for example `wasm:debug`. */
   envoyLog?: string;
+  /** Storage layers that serve tenants of this one by now. Its Envoy calls the PD's listener as that principal. */
+  others?: readonly { name: string; pd: number; principal: string }[];
+  /** Those of another stack, for clients that call both. Default: an authority of its own. */
+  certs?: Certs;
   /** Default: nothing is shown. */
   progress?: Progress;
 }
@@ -192,7 +197,7 @@ async function startServers(
   { mesh, filter, progress }: { mesh: boolean; filter: boolean; progress: Progress },
 ): Promise<Stack> {
   const tenants = options.tenants ?? DEFAULT_TENANTS;
-  const certs = await createCerts(join(run.data, 'certs'));
+  const certs = options.certs ?? (await createCerts(join(run.data, 'certs')));
   const [storePort, storeOwnPort, inspectPort, envoyStorePort, adminPort] = (await freePorts(5)) as [
     number,
     number,
@@ -276,8 +281,10 @@ async function startServers(
           await inFile.configure(pluginConfig);
           configure = inFile.configure;
         }
+        const others = await Promise.all((options.others ?? []).map((one) => otherOf(one, run, certs)));
         envoy = await startEnvoy(run, binaries.envoy, adminPort, options, (accessLog) =>
           envoyBootstrap({
+            others,
             ports: { pd: envoyPdPorts, store: envoyStorePort, admin: adminPort },
             upstream: { pd: pdPorts, store: storePort },
             certs: certs.server,
@@ -358,6 +365,20 @@ async function startServers(
     configure,
     stop: () => run.end(),
   };
+}
+
+async function otherOf(
+  { name, pd, principal }: NonNullable<StackOptions['others']>[number],
+  run: Run,
+  certs: Certs,
+): Promise<OtherStorage> {
+  const files = await certs.client(principal);
+  const folder = join(run.data, `secrets-${name}`);
+  await mkdir(folder, { recursive: true });
+  const secrets = secretFiles({ ca: files.ca, certificate: files.cert, key: files.key });
+  for (const [file, content] of Object.entries(secrets))
+    await writeFile(join(folder, file), JSON.stringify(content));
+  return { name, pd, certs: files, folder };
 }
 
 async function startEnvoy(

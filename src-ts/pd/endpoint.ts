@@ -330,7 +330,9 @@ export class Endpoint {
     const timeout = this.urls.length === 1 ? TIMEOUT_MS : MEMBER_TIMEOUT_MS;
     // A URL has an address of IPv6 in brackets, and a socket has not.
     const bare = hostname.replace(/^\[|\]$/g, '');
-    const failed = (error: Error): CommandError => unreachable(`${method} ${path}`, host, error);
+    // One of several addresses of a name.
+    const where = at && at.address !== bare ? `${host} (${at.address})` : host;
+    const failed = (error: Error): CommandError => unreachable(`${method} ${path}`, where, error);
     return new Promise((resolve, reject) => {
       const there = at && {
         // The certificate is the name's.

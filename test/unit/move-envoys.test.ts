@@ -5,6 +5,7 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { hiddenBehind } from '../../src-ts/move/envoys.ts';
 import { vmsOf } from '../../src-ts/move/mesh.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { statusOf } from '../../src-ts/tenants/mesh-status.ts';
 
 const opened: (Server | Endpoint)[] = [];
 afterEach(() => {
@@ -52,5 +53,14 @@ describe('the Envoys that a worker of moves asks', () => {
   test('are not known, when a filter does not say which Envoy it is of', async () => {
     const old = await address('127.0.0.1', undefined);
     expect(await hiddenBehind([old])).toEqual([old.url.host]);
+  });
+
+  test('are named with the address that does not answer', async () => {
+    // Ports below 1024 are nobody's that a test starts.
+    const closed = new Endpoint({ pd: 'http://localhost:1' });
+    opened.push(closed);
+    await expect(statusOf(closed, { address: '127.0.0.1' })).rejects.toThrow(
+      'no answer from localhost:1 (127.0.0.1)',
+    );
   });
 });

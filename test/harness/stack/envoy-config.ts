@@ -33,6 +33,8 @@ export interface FilterOptions {
 }
 
 export interface EnvoyOptions {
+  /** Where Envoy listens. Default 127.0.0.1. */
+  listen?: string;
   /** One listener for each member of PD. */
   ports: { pd: number | readonly number[]; store: number; admin: number };
   /** Where the servers behind Envoy listen, on 127.0.0.1. */
@@ -68,7 +70,7 @@ export function envoyBootstrap(options: EnvoyOptions): object {
   const made = bootstrap({
     pd: [ports.pd].flat().map((port, i) => member(port, servers[i] ?? 0)),
     tikv: [member(ports.store, upstream.store)],
-    listen: HOST,
+    listen: options.listen ?? HOST,
     admin: ports.admin,
     accessLog: options.accessLog,
     limits: DEFAULT_LIMITS,

@@ -16,6 +16,7 @@ interface Pair {
 export class Link {
   /** Every piece of bytes waits so long, ms. */
   delayMs = 0;
+  private hostFor: (from: number) => string = () => HOST;
   private readonly pairs = new Set<Pair>();
   /** Whose connections are held; what waits for their release. */
   private isHeld: (from: number) => boolean = () => false;
@@ -37,6 +38,13 @@ export class Link {
       server.listen(port, HOST, done);
     });
     return link;
+  }
+
+  /** Has new connections lead to the same port of another address: `from` is the port that they are dialled from. @returns where they led */
+  lead(hostFor: (from: number) => string): (from: number) => string {
+    const before = this.hostFor;
+    this.hostFor = hostFor;
+    return before;
   }
 
   /** Passes no byte of these connections on until `free`, and ends none: a network that drops every packet. */
@@ -62,8 +70,9 @@ export class Link {
   }
 
   private join(near: Socket, target: number): void {
-    const far = connect({ port: target, host: HOST, allowHalfOpen: true });
-    const pair: Pair = { near, far, from: near.remotePort ?? 0 };
+    const from = near.remotePort ?? 0;
+    const far = connect({ port: target, host: this.hostFor(from), allowHalfOpen: true });
+    const pair: Pair = { near, far, from };
     this.pairs.add(pair);
     for (const socket of [near, far]) {
       socket.setNoDelay(true);

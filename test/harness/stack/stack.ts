@@ -45,6 +45,8 @@ export interface StackOptions {
   pds?: number;
   /** Puts a link in front of the store, too. Default: where PD has several members. */
   links?: boolean;
+  /** Puts links in front of Envoy, which may lead to another one: what PD and the store advertise is theirs. Default false. */
+  fronted?: boolean;
   /** Lines of TOML for PD, in front of its sections. */
   pdConfig?: string;
   /** Splits regions at the tenants' boundaries. Default: true with the filter. */
@@ -120,6 +122,10 @@ export interface Stack {
   };
   /** Undefined without a mesh. */
   readonly envoy: Envoy | undefined;
+  /** In front of Envoy; only where the stack is `fronted`. */
+  readonly fronts: readonly Link[];
+  /** Starts Envoy once more in front of the same servers, on the same ports of another address. Only where the stack is `watched`. */
+  startEnvoy(host: string): Promise<AnotherEnvoy>;
   /** The storage layer's own; undefined where the options do not ask for it. */
   readonly systemTidb: Tidb | undefined;
   /** TiDBs by name of tenant, of those that were started with the stack. */
@@ -141,6 +147,13 @@ export interface Envoy {
   restart(options?: { hard?: boolean }): Promise<void>;
   /** Values of all statistics whose name matches. */
   stats(pattern: RegExp): Promise<Map<string, number>>;
+}
+
+export interface AnotherEnvoy extends Envoy {
+  /** `host:port` of its listeners: each member of PD, and the store. */
+  readonly addresses: readonly string[];
+  /** As the stack's, for this one. */
+  configure(pluginConfig: unknown): Promise<void>;
 }
 
 const DEFAULT_TENANTS: Tenant[] = [
@@ -211,6 +224,11 @@ async function startServers(
   const envoyPdPorts = await freePorts(pdPorts.length);
   const pdAddresses = (mesh ? envoyPdPorts : pdPorts).map((port) => `${HOST}:${port}`);
   const storeAddress = `${HOST}:${mesh ? envoyStorePort : storePort}`;
+  const clientPorts = [...envoyPdPorts, envoyStorePort];
+  const listenerPorts = options.fronted ? await freePorts(clientPorts.length) : clientPorts;
+  const fronts = options.fronted
+    ? await Promise.all(clientPorts.map((port, i) => Link.open(port, listenerPorts[i] ?? 0)))
+    : [];
 
   let envoy: Envoy | undefined;
   let pds: PdMember[] = [];
@@ -266,6 +284,29 @@ async function startServers(
     });
   };
 
+  const startOneEnvoy = async (
+    place: { name: string; admin: number; listen?: string },
+    pluginConfig: unknown,
+  ): Promise<{ envoy: Envoy; configure: Stack['configure'] }> => {
+    const inline = { wasmPath: binaries.wasm, pluginConfig };
+    const inFile = watchedFilter(inline, join(run.data, `filter-${place.name}.json`));
+    if (options.watched) await inFile.configure(pluginConfig);
+    const others = await Promise.all((options.others ?? []).map((one) => otherOf(one, run, certs)));
+    const started = await startEnvoy(run, binaries.envoy, place, options, (accessLog) =>
+      envoyBootstrap({
+        others,
+        ...(place.listen === undefined ? {} : { listen: place.listen }),
+        ports: { pd: listenerPorts.slice(0, -1), store: listenerPorts.at(-1) ?? 0, admin: place.admin },
+        upstream: { pd: pdPorts, store: storePort },
+        certs: certs.server,
+        accessLog,
+        ...(filter ? { filter: options.watched ? inFile.filter : inline } : {}),
+      }),
+    );
+    return { envoy: started, configure: inFile.configure };
+  };
+  let pluginConfig: unknown;
+
   const steps: Step[] = [];
   if (mesh) {
     // Envoy is first: PD dials the address that it advertises, which is Envoy's.
@@ -274,24 +315,10 @@ async function startServers(
       async run() {
         const standard = standardPluginConfig(tenants);
         const given = options.pluginConfig;
-        const pluginConfig = typeof given === 'function' ? (given(standard) as unknown) : (given ?? standard);
-        const inline = { wasmPath: binaries.wasm, pluginConfig };
-        const inFile = watchedFilter(inline, join(run.data, 'filter.json'));
-        if (options.watched) {
-          await inFile.configure(pluginConfig);
-          configure = inFile.configure;
-        }
-        const others = await Promise.all((options.others ?? []).map((one) => otherOf(one, run, certs)));
-        envoy = await startEnvoy(run, binaries.envoy, adminPort, options, (accessLog) =>
-          envoyBootstrap({
-            others,
-            ports: { pd: envoyPdPorts, store: envoyStorePort, admin: adminPort },
-            upstream: { pd: pdPorts, store: storePort },
-            certs: certs.server,
-            accessLog,
-            ...(filter ? { filter: options.watched ? inFile.filter : inline } : {}),
-          }),
-        );
+        pluginConfig = typeof given === 'function' ? (given(standard) as unknown) : (given ?? standard);
+        const made = await startOneEnvoy({ name: 'envoy', admin: adminPort }, pluginConfig);
+        envoy = made.envoy;
+        if (options.watched) configure = made.configure;
       },
     });
   }
@@ -359,6 +386,14 @@ async function startServers(
       },
     },
     envoy,
+    fronts,
+    async startEnvoy(host) {
+      if (!options.watched) throw new Error('the stack is not watched');
+      const [admin = 0] = await freePorts(1);
+      const made = await startOneEnvoy({ name: `envoy-${host}`, admin, listen: host }, pluginConfig);
+      const addresses = listenerPorts.map((port) => `${host}:${port}`);
+      return Object.assign(made.envoy, { addresses, configure: made.configure });
+    },
     systemTidb,
     tidbs,
     startTidb: startOneTidb,
@@ -384,20 +419,20 @@ async function otherOf(
 async function startEnvoy(
   run: Run,
   binary: string,
-  adminPort: number,
+  { name, admin }: { name: string; admin: number },
   options: StackOptions,
   bootstrap: (accessLog: string) => object,
 ): Promise<Envoy> {
-  const folder = join(run.data, 'envoy');
+  const folder = join(run.data, name);
   await mkdir(folder, { recursive: true });
   const config = join(folder, 'envoy.json');
-  const accessLogPath = join(run.logs, 'envoy-access.log');
+  const accessLogPath = join(run.logs, `${name}-access.log`);
   await writeFile(config, JSON.stringify(bootstrap(accessLogPath), undefined, 2));
-  const adminUrl = `http://${HOST}:${adminPort}`;
+  const adminUrl = `http://${HOST}:${admin}`;
   let server!: ServerProcess;
   const start = async (): Promise<void> => {
     server = await run.spawn({
-      name: 'envoy',
+      name,
       command: binary,
       args: [
         '--config-path',

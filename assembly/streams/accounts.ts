@@ -1,7 +1,9 @@
 /** Finds the account of a stream's tenant, and brings accounts up to date when another configuration comes into force. */
+import { movingBits } from '../policy/moving';
 import { Config } from '../tenant/config';
 import { Account, NO_ACCOUNT, newAccount } from '../terms/account';
-import { MovePhase } from '../terms/move';
+import * as moves from '../terms/move';
+import { MovePhase, Standing, useRefusedBits } from '../terms/move';
 import { Terms } from '../terms/terms';
 import * as clock from './clock';
 import * as memory from './move-memory';
@@ -15,8 +17,8 @@ export class Accounts {
   private first: Account | null = null;
   /** True when a state has changed since `takeChange`, or a move has come to its end. */
   private isChanged: bool = false;
-  /** True when the configuration in force is older than what was obeyed of some tenant's move. */
-  hasOutdated: bool = false;
+  /** True when the configuration in force contradicts what was obeyed of some tenant's move. */
+  contradicts: bool = false;
 
   constructor(public plugin: string) {}
 
@@ -63,7 +65,7 @@ export class Accounts {
   }
 
   private takeOver(config: Config): void {
-    this.hasOutdated = false;
+    this.contradicts = false;
     for (let i = 0; config.hasMoves && i < config.tenants.length; i++) {
       const terms = config.tenants[i].terms;
       if (terms.movePhase != MovePhase.NONE) this.open(terms, config);
@@ -90,19 +92,28 @@ export class Accounts {
     account.number = terms.number;
     account.latestSeenMs = terms.latestSeenMs;
     account.isAway = terms.isAway;
-    const isCurrent = account.accept(terms.moveSerial, terms.movePhase, terms.place);
-    if (isCurrent) account.range = terms.range;
-    else this.hasOutdated = true;
-    const former = account.phase;
-    const phase = isCurrent ? terms.movePhase : MovePhase.FINAL;
-    account.useMove(phase, terms.moveSerial, terms.moveUntil, clock.now);
-    if (account.phase == MovePhase.FINAL && former != MovePhase.FINAL) this.isChanged = true;
+    this.move(account, terms);
     account.rates.setLimits(terms.requestsPerSecond, terms.bytesPerSecond, terms.pdRequestsPerSecond);
     account.maxWatches = terms.etcdWatches;
     account.holdings.setLimits(terms.etcdKeys, terms.resourceGroups, terms.etcdLeases, terms.pdRecords);
     if (account.state == terms.state) return;
     account.useState(terms.state);
     this.isChanged = true;
+  }
+
+  /** Takes over what a configuration says of the tenant's place and move. */
+  private move(account: Account, terms: Terms): void {
+    const standing = account.accept(terms.moveSerial, terms.movePhase, terms.place);
+    if (standing != Standing.CURRENT) this.contradicts = true;
+    const former = account.phase;
+    if (standing == Standing.UNTOLD) account.keepMove(clock.now);
+    else if (standing == Standing.CURRENT)
+      account.useMove(terms.movePhase, terms.moveSerial, terms.moveUntil, clock.now);
+    else account.useMove(MovePhase.FINAL, 0, 0, clock.now);
+    const isAtItsPlace = standing == Standing.CURRENT || standing == Standing.UNTOLD;
+    if (isAtItsPlace) account.range = terms.range;
+    if (account.phase != MovePhase.NONE && moves.refusedBits == 0) useRefusedBits(movingBits());
+    if (account.phase == MovePhase.FINAL && former != MovePhase.FINAL) this.isChanged = true;
   }
 
   each(visit: (account: Account) => void): void {

@@ -62,7 +62,7 @@ export class ConfigVersion {
 
   /** True when there is something to tell of moves. */
   get tellsMoves(): bool {
-    return this.resolver.config.hasMoves || this.accounts.hasOutdated;
+    return this.resolver.config.hasMoves || this.accounts.contradicts;
   }
 
   /** Makes its states those that count. */

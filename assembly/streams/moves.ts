@@ -8,7 +8,7 @@ import { Call } from '../schema/table';
 import { Tenant } from '../tenant/tenant';
 import { Account } from '../terms/account';
 import * as move from '../terms/move';
-import { MovePhase, PHASES } from '../terms/move';
+import { MovePhase, PHASES, STANDINGS, Standing } from '../terms/move';
 import * as json from '../texts/json-writer';
 import { Ascii, ascii } from '../wire/bytes';
 import { eachAccount } from './accounts';
@@ -25,7 +25,6 @@ const FINISHES: Ascii = ascii('finishesOutstanding');
 const BULK: Ascii = ascii('bulkOutstanding');
 const ALL: Ascii = ascii('outstanding');
 const HELD: Ascii = ascii('held');
-const OUTDATED: Ascii = ascii('outdated');
 const TRUE: Ascii = ascii('true');
 const FALSE: Ascii = ascii('false');
 
@@ -84,16 +83,23 @@ function count(stream: Stream): void {
 function writeMove(tenant: Tenant): void {
   const terms = tenant.terms;
   const account = terms.account;
-  if (terms.movePhase == MovePhase.NONE && !account.isOutdated) return;
+  const standing = account.standing;
+  if (terms.movePhase == MovePhase.NONE && standing == Standing.CURRENT) return;
+  // Whoever tells the end of a move must be above what was obeyed.
+  const serial = standing == Standing.UNTOLD ? account.latestSerial : terms.moveSerial;
   json.openObject();
   json.addMember(TENANT);
   json.addText(terms.nameAt, terms.nameLength);
   json.addMember(SERIAL);
-  json.addNumber(terms.moveSerial);
+  json.addNumber(serial);
   json.addMember(PHASE);
-  json.addAscii(account.isOutdated ? OUTDATED : PHASES[terms.movePhase - MovePhase.PREPARE]);
+  json.addAscii(
+    standing == Standing.CURRENT
+      ? PHASES[terms.movePhase - MovePhase.PREPARE]
+      : STANDINGS[standing - Standing.OUTDATED],
+  );
   json.addMember(LIFTED);
-  const lifted = account.liftedSerial == terms.moveSerial ? TRUE : FALSE;
+  const lifted = account.liftedSerial == serial ? TRUE : FALSE;
   json.addValue(changetype<usize>(lifted), lifted.length);
   addCount(WRITES, account.writesOutstanding);
   addCount(FINISHES, account.finishesOutstanding);

@@ -9,9 +9,7 @@ import {
   tableSpace,
 } from '../keys/space';
 import { MAX_TENANT, MIN_TENANT } from '../keys/table';
-import { movingBits } from '../policy/moving';
-import * as moves from '../terms/move';
-import { PHASE_NAMES, MovePhase, hasDeadline, useRefusedBits } from '../terms/move';
+import { PHASE_NAMES, MovePhase, hasDeadline } from '../terms/move';
 import { LOGICAL_BITS, Terms } from '../terms/terms';
 import { FieldReader } from './field-reader';
 import { Json, JsonReader, JsonType } from './json';
@@ -493,11 +491,13 @@ export class ConfigReader extends FieldReader {
     const place = name != null && name.type == JsonType.STRING ? PHASE_NAMES.indexOf(name.text) : -1;
     if (serial < 0)
       this.fail(where + '.serial', 'must be a whole number from 1 to ' + u32.MAX_VALUE.toString());
-    if (place < 0) this.fail(where + '.phase', 'must be "prepare", "calm", "drain", "fence" or "final"');
+    if (name == null || name.type != JsonType.STRING || name.text.length == 0)
+      this.fail(where + '.phase', 'must be "prepare", "calm", "drain", "fence", "final" or "over"');
     if (this.error.length != 0) return;
-    const phase: MovePhase = MovePhase.PREPARE + place;
+    // A later version may have more phases. Who goes back to this one has the others served.
+    const phase: MovePhase = place < 0 ? MovePhase.UNKNOWN : MovePhase.PREPARE + place;
     const until = json.get('until');
-    if (hasDeadline(phase) != (until != null)) {
+    if (phase != MovePhase.UNKNOWN && hasDeadline(phase) != (until != null)) {
       const why =
         until == null
           ? 'must say when the phase ends, in ms since 1970'
@@ -512,7 +512,6 @@ export class ConfigReader extends FieldReader {
       if (!isTime) this.fail(where + '.until', 'must be a time in ms since 1970');
       else terms.moveUntil = <u64>until.number;
     }
-    if (moves.refusedBits == 0) useRefusedBits(movingBits());
     this.config.hasMoves = true;
     terms.movePhase = phase;
     terms.moveSerial = <u32>serial;

@@ -9,7 +9,7 @@ import { isSameBytes } from '../wire/bytes';
 import { Status } from '../wire/status';
 import { Holdings } from './holdings';
 import { Labels } from './labels';
-import { MovePhase, hasDeadline } from './move';
+import { MovePhase, Standing, hasDeadline } from './move';
 import { Rate, Rates } from './rates';
 import { State } from './state';
 
@@ -60,8 +60,8 @@ export class Account {
   latestSerial: u32 = 0;
   latestPhase: MovePhase = MovePhase.NONE;
   latestPlace: u64 = 0;
-  /** True when the configuration in force is from before that. */
-  isOutdated: bool = false;
+  /** What the configuration in force is to that. */
+  standing: Standing = Standing.CURRENT;
   /** Number of requests that were held back. */
   held: u64 = 0;
   /** True when requests are judged by the tenant's state or its move. */
@@ -152,23 +152,39 @@ export class Account {
   }
 
   /**
-   * False if a configuration is from before one that was obeyed in this Envoy: the tenant's keys may be elsewhere by now. `serial` of the
-   * move is 0 where there is none: that is the end of a move when the keys are where they were then.
+   * Judges a configuration by what was obeyed in this Envoy, whatever VM did. `serial` of the move is 0 where there is none: that is the
+   * end of a move if the keys are where they were, and the filters were told that it is over.
    */
-  accept(serial: u32, phase: MovePhase, place: u64): bool {
-    this.isOutdated =
-      serial == 0 ? this.latestSerial != 0 && place != this.latestPlace : this.isBefore(serial, phase);
-    if (!this.isOutdated) this.recall(serial, phase, place);
-    return !this.isOutdated;
+  accept(serial: u32, phase: MovePhase, place: u64): Standing {
+    if (phase == MovePhase.UNKNOWN) this.standing = Standing.UNKNOWN;
+    else if (serial != 0) this.standing = this.isBefore(serial, phase) ? Standing.OUTDATED : Standing.CURRENT;
+    else this.standing = this.standingWithout(place);
+    if (this.standing == Standing.CURRENT) this.recall(serial, phase, place);
+    return this.standing;
+  }
+
+  /** The standing of a configuration without a move. A filter that knew no phases has left NONE. */
+  private standingWithout(place: u64): Standing {
+    if (this.latestSerial == 0) return Standing.CURRENT;
+    if (place != this.latestPlace) return Standing.OUTDATED;
+    const isOver = this.latestPhase == MovePhase.OVER || this.latestPhase == MovePhase.NONE;
+    return isOver ? Standing.CURRENT : Standing.UNTOLD;
   }
 
   /** Takes over what a configuration says of the tenant's move. */
   useMove(phase: MovePhase, serial: u32, until: u64, now: u64): void {
-    this.phase = phase;
+    this.phase = phase == MovePhase.OVER ? MovePhase.PREPARE : phase;
     this.moveSerial = serial;
     this.moveUntil = until;
     this.useState(this.state);
     this.lift(now);
+  }
+
+  /** Goes on with the phase that was obeyed last. When it ends is not known to a VM that has not obeyed it: it is over for that one. */
+  keepMove(now: u64): void {
+    const isOwn = this.moveSerial == this.latestSerial && this.latestPhase != MovePhase.FINAL;
+    if (isOwn) this.lift(now);
+    else this.useMove(this.latestPhase, this.latestSerial, 0, now);
   }
 
   /** Ends a phase whose time is over, because whoever leads the move may have died. The tenant goes on as in PREPARE. */

@@ -15,7 +15,25 @@ export const enum MovePhase {
   FENCE,
   /** Nothing is served. */
   FINAL,
+  /** As in PREPARE. What comes without a move behind it is the move's end. */
+  OVER,
+  /** None that this version of the filter knows. */
+  UNKNOWN,
 }
+
+/** What a configuration is to a tenant that moves or has moved, see Account.accept. */
+export const enum Standing {
+  CURRENT,
+  /** From before what was obeyed: the tenant's keys may be elsewhere by now. */
+  OUTDATED,
+  /** It has no move, and the end of the move was not told. */
+  UNTOLD,
+  /** Its phase is not known. */
+  UNKNOWN,
+}
+
+/** The same as ASCII, for those that are not CURRENT. */
+export const STANDINGS: Ascii[] = [ascii('outdated'), ascii('untold'), ascii('unknown')];
 
 /** The same as ASCII. */
 export const PHASES: Ascii[] = [
@@ -24,10 +42,11 @@ export const PHASES: Ascii[] = [
   ascii('drain'),
   ascii('fence'),
   ascii('final'),
+  ascii('over'),
 ];
 
 /** The names in the configuration, from PREPARE on. */
-export const PHASE_NAMES: string[] = ['prepare', 'calm', 'drain', 'fence', 'final'];
+export const PHASE_NAMES: string[] = ['prepare', 'calm', 'drain', 'fence', 'final', 'over'];
 
 /** The operations that are refused in every phase, see policy/policy-bits; 0 before the first move. */
 export let refusedBits: usize = 0;

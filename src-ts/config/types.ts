@@ -25,7 +25,7 @@ export interface TenantLimitsConfig {
 
 export interface MoveConfig {
   serial: number;
-  phase: 'prepare' | 'calm' | 'drain' | 'fence' | 'final';
+  phase: 'prepare' | 'calm' | 'drain' | 'fence' | 'final' | 'over';
   /** For `calm`, `drain` and `fence`: ms since 1970. */
   until?: number;
 }

@@ -21,12 +21,19 @@ function rankOf(phase: string): number {
   return PHASES.findIndex((one) => one === phase);
 }
 
+/** What a filter says in place of a phase. */
+const CONTRADICTIONS: Readonly<Record<string, string>> = {
+  outdated: 'has an older configuration, and holds the tenant',
+  untold: 'has a configuration without the move, and goes on with the last phase',
+  unknown: 'has a phase that its version of the filter does not know, and holds the tenant',
+};
+
 /** Why a VM is not where the others are; undefined when it is. */
 function whyNot(vm: Vm, said: readonly Acknowledgement[], serial: number, phase: string): string | undefined {
   if (vm.stale) return 'has told nothing for ten seconds';
   if (said.length === 0) return 'knows nothing of the move';
   const other = said.find((one) => one.serial !== serial || one.phase !== phase);
-  if (other) return `is at serial ${other.serial}, phase ${other.phase}`;
+  if (other) return CONTRADICTIONS[other.phase] ?? `is at serial ${other.serial}, phase ${other.phase}`;
   // A calm ends by itself after each switch.
   const isLifted = phase !== 'calm' && said.some(({ lifted }) => lifted);
   return isLifted ? 'has let requests go on, since they were held for too long' : undefined;

@@ -95,6 +95,7 @@ const PHASE_TEXTS: Readonly<Record<Order['phase'], string>> = {
   drain: 'new writes are held',
   fence: 'writes, commits and reads as of now are held',
   final: 'all are held, without an end',
+  over: 'pass, apart from bulk loads',
 };
 
 function isPhase(text: string | undefined): text is Order['phase'] {
@@ -102,7 +103,7 @@ function isPhase(text: string | undefined): text is Order['phase'] {
 }
 
 function phaseText(phase: Order['phase'], until: number | undefined): string {
-  const ends = until === undefined || phase === 'prepare' || phase === 'calm';
+  const ends = until === undefined || phase === 'calm';
   return ends ? PHASE_TEXTS[phase] : `${PHASE_TEXTS[phase]}, until ${new Date(until).toISOString()}`;
 }
 
@@ -411,8 +412,15 @@ export interface Told {
   readonly order: Order;
 }
 
+/** What a file must tell the filters before it can leave the move out. Serials begin with the seconds since 1970. */
+function endOf({ serial, phase }: Order, now: number): string {
+  if (phase === 'over') return '';
+  const last = Math.max(serial + 1, Math.floor(now / 1000));
+  return `set \`move\` of its entry in the file to \`{serial: ${last}, phase: over}\`, bring the file to the Envoys, wait until all show that phase, then `;
+}
+
 /** What can be said of a move whose record is not there: PD does not answer, or does not have it. */
-export function withoutRecord({ tenant, place, order }: Told, gone?: string): Diagnosis {
+export function withoutRecord({ tenant, place, order }: Told, gone?: string, now = Date.now()): Diagnosis {
   const means = `the configuration says that it is being moved (serial ${order.serial}, phase ${order.phase}), and `;
   const common = {
     tenant,
@@ -443,7 +451,7 @@ export function withoutRecord({ tenant, place, order }: Told, gone?: string): Di
     served: `at ${place}, by the configuration`,
     holds: ['no record: no worker goes on with it'],
     forward: open(
-      `see that the tenant's keys are at ${place}; if so, remove \`move\` from its entry in the file, and bring the file to the Envoys`,
+      `see that the tenant's keys are at ${place}; if so, ${endOf(order, now)}remove \`move\` from its entry in the file, and bring the file to the Envoys`,
     ),
     back: closed('nothing says where it came from'),
   };

@@ -7,7 +7,7 @@ import { statusesOf } from './envoys.ts';
 import type { Place } from './place.ts';
 
 /** What the filter does with a tenant that is being moved (docs/move.md#phases). */
-export const PHASES = ['prepare', 'calm', 'drain', 'fence', 'final'] as const;
+export const PHASES = ['prepare', 'calm', 'drain', 'fence', 'final', 'over'] as const;
 export type Phase = (typeof PHASES)[number];
 
 export interface Order {

@@ -11,6 +11,8 @@
  *   final     everything is held, without an end. The mover takes the fence timestamp, and carries over what was committed up to it
  *   committed the record says where the tenant is served now; then the filters are told
  *
+ * At the end, `over` tells that a configuration without the move is no older one.
+ *
  * Before `committed`, any failure leads back to `calm`, and the tenant stays where it was. After a switch, done or not, it stays calm
  * for a while: a transaction whose first prewrites came before must not end by an asynchronous commit.
  *
@@ -406,11 +408,22 @@ export class Move {
 
   /** Forgets a move that was never begun. The tenant stays where the configuration has it. */
   private async leave(): Promise<true> {
-    const { tools, tenant, limits } = this;
+    const { tools, tenant } = this;
     const place = tools.mesh.placeOf?.(tenant);
     const orders = this.ordersAt(this.record.from);
-    if (place) await order(tools.mesh, tenant, { ...orders, place }, { timeoutMs: limits.obeyMs });
+    if (place) await this.tellEnd({ ...orders, place });
     return this.forget();
+  }
+
+  /** Tells the filters that there is no move any more. Each of them must know that before it can come without one. */
+  private async tellEnd(orders: Orders): Promise<void> {
+    const { tools, tenant, limits } = this;
+    const serial = this.record.serial + 1;
+    await this.change({ serial });
+    const terms = { timeoutMs: limits.obeyMs };
+    await order(tools.mesh, tenant, { ...orders, move: { serial, phase: 'over' } }, terms);
+    await this.reached('told over');
+    await order(tools.mesh, tenant, orders, terms);
   }
 
   private async plan(): Promise<boolean> {
@@ -1016,7 +1029,7 @@ export class Move {
     await this.change({ isGivenUp: true });
     await engine.release();
     await this.reached('released');
-    await order(tools.mesh, tenant, this.ordersAt(from), { timeoutMs: limits.obeyMs });
+    await this.tellEnd(this.ordersAt(from));
     await this.reached('told the end');
     return this.forget();
   }

@@ -31,7 +31,7 @@ const RAW_SCAN = {
   request: RawScanRequestSchema,
   answer: RawScanResponseSchema,
 } as const;
-const UNSAFE_DESTROY_RANGE = {
+export const UNSAFE_DESTROY_RANGE = {
   path: '/tikvpb.Tikv/UnsafeDestroyRange',
   request: UnsafeDestroyRangeRequestSchema,
   answer: UnsafeDestroyRangeResponseSchema,

@@ -17,6 +17,7 @@ import { tableNames } from '../../src-ts/move/table-names.ts';
 import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { UNSAFE_DESTROY_RANGE } from '../../src-ts/pd/ranges.ts';
 import { spaceOf, type Tenant } from '../../src-ts/tenants/tenant.ts';
 import { REPOSITORY } from '../harness/stack/builds.ts';
 import { principalOf, type CertFiles } from '../harness/stack/certs.ts';
@@ -236,6 +237,26 @@ describe('a tenant under load', () => {
   test('has lost nothing, and got nothing that was refused', async () => {
     expect(ledger.wrong).toEqual([]);
     expect(await judge(stack.tidbs.get('alpha')!.mysqlPort, ledger)).toEqual([]);
+  });
+});
+
+describe('while no worker lives', () => {
+  test('a configuration without the move lets nothing pass that no feed shows', async () => {
+    await stopWorker();
+    const { record } = await moveOf(pd, 'alpha');
+    await stack.configure(withOrders({ place: record.from }));
+    const deadline = Date.now() + WAIT_MS;
+    const phases = async (): Promise<string[]> =>
+      (await vmsOf(envoys)).flatMap(({ moves }) => moves.map(({ phase }) => phase));
+    while (new Set(await phases()).size !== 1 || !(await phases()).includes('untold')) {
+      if (Date.now() > deadline) throw new Error((await phases()).join());
+      await sleep(20);
+    }
+    const own = await stack.certs.client(principalOf('alpha'));
+    const store = new Endpoint({ pd: `https://${stack.store.meshAddress}`, ...own });
+    const { start: startKey, end: endKey } = spaceOf(ALPHA);
+    await expect(store.grpc(UNSAFE_DESTROY_RANGE, { startKey, endKey })).rejects.toThrow('TENANT_MOVES');
+    store.close();
   });
 });
 

@@ -150,13 +150,14 @@ async function until(isSo: (record: MoveRecord) => boolean): Promise<MoveRecord>
 /** What A's filters are told of alpha. */
 const atA = (more: object): unknown => ({ ...configA, tenants: [{ ...AT_A, ...more }] });
 
+const meshA: Mesh = {
+  hosts: [],
+  tell: (_, { place, move }) => a.configure(atA({ ...place, move })),
+  vms: () => vmsOf(envoysA),
+};
+
 /** Has A's filters hold alpha, phase by phase, until nothing of it is on its way. Then nothing of A reaches it any more. */
 async function holdAtA(): Promise<void> {
-  const mesh: Mesh = {
-    hosts: [],
-    tell: (_, { place, move }) => a.configure(atA({ ...place, move })),
-    vms: () => vmsOf(envoysA),
-  };
   const phases: [Phase, object, object?][] = [
     ['calm', {}],
     ['drain', { writes: true }],
@@ -167,7 +168,7 @@ async function holdAtA(): Promise<void> {
   for (const [i, [phase, quiet, place = {}]] of phases.entries()) {
     const until = phase === 'final' ? {} : { until: Date.now() + HOLD_MS };
     const orders = { place, move: { serial: i + 1, phase, ...until } };
-    await order(mesh, 'alpha', orders, { timeoutMs: HOLD_MS, ...quiet });
+    await order(meshA, 'alpha', orders, { timeoutMs: HOLD_MS, ...quiet });
     await sleep(300);
   }
 }
@@ -242,7 +243,8 @@ describe('a tenant whose TiDB runs on', () => {
     const { switches } = await ask(pdB, 'alpha', 'switch');
     await fulfilled(pdB, 'alpha', { verb: 'switch', switches, timeoutMs: WAIT_MS, tell: () => {} });
     const puts = await raiseRevision();
-    await a.configure(atA({ servedBy: 'b' }));
+    for (const move of [{ move: { serial: 9, phase: 'over' } } as const, {}])
+      await order(meshA, 'alpha', { place: { servedBy: 'b' } as object, ...move }, { timeoutMs: HOLD_MS });
     switchedAt = Date.now();
     const deadline = Date.now() + WAIT_MS;
     while (committedSince < 100 && Date.now() < deadline) await sleep(50);

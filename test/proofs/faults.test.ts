@@ -37,7 +37,7 @@ describe('while the tenant is followed and switched', () => {
         const [first] = vms;
         const order = moving.ordersOf('alpha')?.move;
         if (deafBehind === undefined || !first || !order) return vms;
-        const obeys = ['prepare', 'calm', deafBehind].includes(order.phase);
+        const obeys = ['prepare', 'calm', 'over', deafBehind].includes(order.phase);
         return [...vms, { ...first, name: 'store:20160 (VM 99)', moves: obeys ? first.moves : [] }];
       },
     };

@@ -114,17 +114,17 @@ const BAD: [string, object, string][] = [
     tenant({ move: { serial, phase: 'prepare' } }),
     'tenants[0].move.serial: must be a whole number from 1 to 4294967295',
   ]),
-  ...['switched', '', 1, undefined].map((phase): [string, object, string] => [
+  ...['', 1, undefined].map((phase): [string, object, string] => [
     `the phase ${JSON.stringify(phase)}`,
     tenant({ move: { serial: 7, phase } }),
-    'tenants[0].move.phase: must be "prepare", "calm", "drain", "fence" or "final"',
+    'tenants[0].move.phase: must be "prepare", "calm", "drain", "fence", "final" or "over"',
   ]),
   ...['calm', 'drain', 'fence'].map((phase): [string, object, string] => [
     `${phase} for ever`,
     tenant({ move: { serial: 7, phase } }),
     'tenants[0].move.until: must say when the phase ends, in ms since 1970',
   ]),
-  ...['prepare', 'final'].map((phase): [string, object, string] => [
+  ...['prepare', 'final', 'over'].map((phase): [string, object, string] => [
     `${phase} for a time`,
     tenant({ move: { serial: 7, phase, until: 1 } }),
     'tenants[0].move.until: this phase does not end by itself; leave it out',

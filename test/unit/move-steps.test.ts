@@ -118,7 +118,8 @@ class World {
       for (const vm of this.vms) {
         const obey = async (): Promise<void> => {
           await sleep(Math.random() * 8);
-          vm.orders = orders;
+          // Without a move, it may be an older one.
+          if (orders.move || !vm.orders.move || vm.orders.move.phase === 'over') vm.orders = orders;
         };
         if (this.faults.deafVm && vm.id === 2)
           vm.orders = { ...vm.orders, ...(orders.move ? { move: orders.move } : {}) };

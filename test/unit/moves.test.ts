@@ -37,8 +37,9 @@ const config = (alpha: object = {}, more: object = {}): Buffer =>
       ...more,
     }),
   );
+const TIMED = ['calm', 'drain', 'fence'];
 const phase = (name: string, serial = 7): object => ({
-  move: { serial, phase: name, ...(['prepare', 'final'].includes(name) ? {} : { until: NOW + 5000 }) },
+  move: { serial, phase: name, ...(TIMED.includes(name) ? { until: NOW + 5000 } : {}) },
 });
 
 const GET: [string, Fields] = ['Get', { context: CONTEXT, key: KEY, version: TS }];
@@ -94,6 +95,12 @@ beforeEach(() => {
   filter.configure(config());
   id = 0n;
 });
+
+/** Tells the end of a move as its worker does. */
+const endMove = (alpha: object = {}, serial = 7): void => {
+  filter.supersede(config({ ...alpha, ...phase('over', serial) }));
+  filter.supersede(config(alpha));
+};
 
 const later = (ms: number): void => {
   filter.clock += ms;
@@ -163,6 +170,7 @@ describe('a phase on an open stream', () => {
     ['drain', ['Prewrite', 'PessimisticLock', 'DeleteRange']],
     ['fence', ['newest', 'Prewrite', 'PessimisticLock', 'Commit', 'DeleteRange']],
     ['final', ['Get', 'newest', 'Scan', 'Prewrite', 'PessimisticLock', 'Commit', 'DeleteRange']],
+    ['over', ['DeleteRange']],
   ])('%s keeps %s back', (name, kept) => {
     const labels = [
       'Get',
@@ -202,7 +210,7 @@ describe('a phase on an open stream', () => {
     expect(flags(stream)).toEqual([true, true]);
     filter.supersede(config(phase('calm')));
     for (let i = 0; i < 20; i++) expect(flags(stream)).toEqual([false, false]);
-    filter.supersede(config());
+    endMove();
     for (let i = 0; i < 20; i++) expect(flags(stream)).toEqual([true, true]);
   });
 
@@ -216,7 +224,7 @@ describe('a phase on an open stream', () => {
     for (let i = 0; i < 20; i++) expect(source(stream)).toBe(5n);
     filter.supersede(config(phase('prepare')));
     for (let i = 0; i < 20; i++) expect(source(stream)).toBe(0n);
-    filter.supersede(config());
+    endMove();
     for (let i = 0; i < 20; i++) expect(source(stream)).toBe(5n);
   });
 });
@@ -248,7 +256,7 @@ describe('a request alone on its stream', () => {
     filter.supersede(config(phase('prepare')));
     expect(() => filter.open(ALPHA, callHeaders(path))).toThrow(MOVES.replace(': ', `: ${path}: `));
     filter.close(filter.open(BETA, callHeaders(path)));
-    filter.supersede(config());
+    endMove();
     filter.close(filter.open(ALPHA, callHeaders(path)));
   });
 
@@ -320,7 +328,7 @@ describe('the acknowledgement', () => {
       held: 0,
     };
     expect(moves()).toEqual([{ tenant: 'alpha', serial: 9, phase: 'fence', lifted: false, ...nothing }]);
-    filter.supersede(config());
+    endMove({}, 9);
     expect(moves()).toEqual([]);
   });
 
@@ -439,7 +447,7 @@ describe('a change feed', () => {
     expect(() => filter.open(ALPHA, callHeaders(FEED))).toThrow(MOVES.replace(': ', `: ${FEED}: `));
     filter.close(filter.open(BETA, callHeaders(FEED)));
     expect(filter.request(beta!, Buffer.alloc(0))).toBe(true);
-    filter.supersede(config());
+    endMove();
     filter.close(filter.open(ALPHA, callHeaders(FEED)));
   });
 });
@@ -498,7 +506,7 @@ describe('other keys under an open stream', () => {
   test('wait for the answers to come, and hold what is new', () => {
     const stream = filter.open(ALPHA, callHeaders(BATCH));
     filter.supersede(config(phase('final')));
-    filter.supersede(config());
+    endMove();
     sent(stream, SCAN);
     filter.supersede(config({ ...MOVED, ...phase('calm', 8) }));
     expect(names(sent(stream, GET, COMMIT))).toEqual(['Empty', 'Empty']);
@@ -826,9 +834,16 @@ describe('a configuration from before what was obeyed', () => {
     expect(first(filter)).toEqual(['Get', 'Commit']);
     filter.supersede(config({ ...AT, ...phase('calm', 8) }));
     expect(first(filter)).toEqual(['Empty', 'Empty']);
-    filter.supersede(config({ epochOffset: 200 }));
+    endMove({ epochOffset: 200 }, 9);
     expect(first(filter)).toEqual(['Get', 'Commit']);
     expect(moves()).toEqual([]);
+    // The end of a move is no reason to go back to a former place.
+    filter.supersede(config(AT));
+    expect(first(filter)).toEqual(['Empty', 'Empty']);
+    filter.supersede(config({ ...AT, ...phase('over', 8) }));
+    expect(first(filter)).toEqual(['Empty', 'Empty']);
+    endMove({ epochOffset: 200 }, 9);
+    expect(first(filter)).toEqual(['Get', 'Commit']);
     // The versions of regions may begin anew by hand.
     filter.supersede(config());
     expect(first(filter)).toEqual(['Get', 'Commit']);
@@ -868,4 +883,106 @@ describe('a configuration from before what was obeyed', () => {
     filter.supersede(config());
     expect(first(filter)).toEqual(['Get', 'Commit']);
   });
+});
+
+describe('a configuration without the move', () => {
+  const untold = { tenant: 'alpha', serial: 7, phase: 'untold' };
+  const ALL = [GET, PREWRITE, COMMIT, DESTROY];
+  const OPEN = ['Get', 'Prewrite', 'Commit', 'Empty'];
+  const FREE = ['Get', 'Prewrite', 'Commit', 'DeleteRange'];
+  const HELD = ['Empty', 'Empty', 'Empty', 'Empty'];
+  /** What passes on a stream of its own. */
+  const passing = (vm: HostedModule): string[] => {
+    filter = vm;
+    const stream = vm.open(ALPHA, callHeaders(BATCH));
+    const found = names(sent(stream, ...ALL));
+    vm.close(stream);
+    return found;
+  };
+  const acknowledged = (): Fields[] => (status()['vms'] as Fields[]).at(-1)!['moves'] as Fields[];
+
+  test('is the end of a move that was told to be over, and of no other', () => {
+    filter.supersede(config(phase('prepare')));
+    filter.supersede(config());
+    expect(passing(filter)).toEqual(OPEN);
+    expect(moves()).toMatchObject([{ ...untold, lifted: false }]);
+    // A later order counts, and one at the same place from before does not.
+    filter.supersede(config(phase('drain', 8)));
+    expect(passing(filter)).toEqual(['Get', 'Empty', 'Commit', 'Empty']);
+    filter.supersede(config(phase('over', 7)));
+    expect(passing(filter)).toEqual(HELD);
+    filter.supersede(config(phase('over', 9)));
+    expect(passing(filter)).toEqual(OPEN);
+    expect(moves()).toMatchObject([{ serial: 9, phase: 'over' }]);
+    filter.supersede(config());
+    expect(passing(filter)).toEqual(FREE);
+    expect(moves()).toEqual([]);
+  });
+
+  test('lets a hold go on until its end', () => {
+    filter.supersede(config(phase('fence')));
+    filter.supersede(config());
+    expect(passing(filter)).toEqual(['Get', 'Empty', 'Empty', 'Empty']);
+    expect(moves()).toMatchObject([{ ...untold, lifted: false }]);
+    later(5000);
+    expect(passing(filter)).toEqual(OPEN);
+    expect(moves()).toMatchObject([{ ...untold, lifted: true }]);
+  });
+
+  test('lets what is held without an end be held', () => {
+    filter.supersede(config(phase('final')));
+    filter.supersede(config());
+    later(24 * 3600 * 1000);
+    expect(passing(filter)).toEqual(HELD);
+    endMove();
+    expect(passing(filter)).toEqual(FREE);
+  });
+
+  test('does not go on with what was held since an order was older', () => {
+    filter.supersede(config(phase('fence')));
+    filter.supersede(config(phase('prepare')));
+    expect(passing(filter)).toEqual(HELD);
+    filter.supersede(config());
+    expect(passing(filter)).toEqual(OPEN);
+  });
+
+  test.each([
+    ['prepare', OPEN, false],
+    ['fence', OPEN, true],
+    ['final', HELD, false],
+    ['over', FREE, undefined],
+  ])('is judged by a VM that is made anew, after %s', (name, passes, lifted) => {
+    const shared: SharedData = new Map();
+    const one = new HostedModule(shared);
+    one.clock = NOW;
+    one.configure(config(phase(name)));
+    const two = new HostedModule(shared);
+    two.clock = NOW;
+    two.configure(config());
+    expect(passing(two)).toEqual(passes);
+    expect(acknowledged()).toMatchObject(lifted === undefined ? [] : [{ ...untold, lifted }]);
+    // Another Envoy knows nothing.
+    const other = new HostedModule();
+    other.clock = NOW;
+    other.configure(config());
+    expect(passing(other)).toEqual(FREE);
+  });
+
+  test('is that of another tenant once the tenant was gone', () => {
+    filter.supersede(config(phase('prepare')));
+    filter.supersede(config({ name: 'gamma', number: 3 }));
+    filter.supersede(config());
+    expect(passing(filter)).toEqual(FREE);
+    expect(moves()).toEqual([]);
+  });
+});
+
+test('a phase of a later version of the filter holds its tenant, and nobody else', () => {
+  filter.supersede(config({ move: { serial: 7, phase: 'flipped', until: 5 } }));
+  expect(names(sent(filter.open(ALPHA, callHeaders(BATCH)), GET, COMMIT))).toEqual(['Empty', 'Empty']);
+  expect(names(sent(filter.open(BETA, callHeaders(BATCH)), GET, COMMIT))).toEqual(['Get', 'Commit']);
+  expect(moves()).toMatchObject([{ tenant: 'alpha', serial: 7, phase: 'unknown' }]);
+  filter.supersede(config(phase('calm', 7)));
+  expect(names(sent(filter.open(ALPHA, callHeaders(BATCH)), GET, COMMIT))).toEqual(['Get', 'Commit']);
+  expect(moves()).toMatchObject([{ serial: 7, phase: 'calm' }]);
 });

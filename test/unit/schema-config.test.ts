@@ -64,7 +64,7 @@ const TAKEN: [string, object][] = [
   ['the ids of a cluster', tenant({ clusterId: { seen: '9999999999999999999', own: '1' } })],
   ['the latest timestamp', tenant({ latestSeen: '0449999999999999999' })],
   ['the longest timestamp', tenant({ readableSince: '9999999999999999999' })],
-  ...['prepare', 'final'].map((phase): [string, object] => [
+  ...['prepare', 'final', 'over'].map((phase): [string, object] => [
     `the phase ${phase}`,
     tenant({ move: { serial: 4294967295, phase } }),
   ]),
@@ -234,7 +234,7 @@ const REFUSED: [string, unknown][] = [
   ['a move without a serial', tenant({ move: { phase: 'prepare' } })],
   ['a move without a phase', tenant({ move: { serial: 7 } })],
   ['the move 0', tenant({ move: { serial: 0, phase: 'prepare' } })],
-  ['an unknown phase', tenant({ move: { serial: 7, phase: 'flipped' } })],
+  ['an empty phase', tenant({ move: { serial: 7, phase: '' } })],
   ['a fence for ever', tenant({ move: { serial: 7, phase: 'fence' } })],
   ['a final phase for a time', tenant({ move: { serial: 7, phase: 'final', until: 5 } })],
   ['a preparation for a time', tenant({ move: { serial: 7, phase: 'prepare', until: 5 } })],
@@ -354,6 +354,12 @@ test.each(REFUSED)('both refuse %s', (_, config) => {
 test.each(BEYOND)('only the filter refuses %s', (_, text) => {
   expect(judge.configure(text)).not.toBe('');
   expect(validate(JSON.parse(text))).toBe(true);
+});
+
+test('only the schema refuses an unknown phase: a filter that is older than it serves the other tenants', () => {
+  const config = tenant({ move: { serial: 7, phase: 'flipped', until: 5 } });
+  expect(judge.configure(JSON.stringify(config))).toBe('');
+  expect(validate(config)).toBe(false);
 });
 
 describe('the fields are the same', () => {

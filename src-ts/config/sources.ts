@@ -17,7 +17,8 @@ import { readAnyMesh } from '../manifests/any-mesh.ts';
 import { isMeshFile, valueOf, type MeshFile } from '../manifests/mesh-file.ts';
 import { pdOf } from '../manifests/storage.ts';
 import { ENVOY, type EnvoyMesh } from '../standalone/mesh.ts';
-import { placesOf, pluginConfigOf } from '../standalone/plugin-config.ts';
+import { pluginConfigOf } from '../standalone/plugin-config.ts';
+import { partOf, type Part } from '../storages/plugin-config.ts';
 
 export interface Position {
   /** Line and column count from 1. */
@@ -154,20 +155,28 @@ function inDiscoveryFile(document: Document, source: string, lines: LineCounter)
   });
 }
 
+/** Says where in the mesh file the tenants and rules of a line of the filter are. */
+const inFileOf =
+  (part: Part): ((line: string) => string) =>
+  (line) =>
+    line.replaceAll(
+      /\b(tenants|rules)\[(\d+)\](\.principal)?/g,
+      (found: string, list: 'tenants' | 'rules', place: string, field = '') => {
+        const there = part[list][Number(place)];
+        if (there === undefined) return found;
+        return there.endsWith('.principal') ? there : there + field;
+      },
+    );
+
 /** The configuration of each storage. */
 function storageSources(mesh: EnvoyMesh, whole: ConfigSource): ConfigSource[] {
   return mesh.storages.map((storage, i) => {
-    const places = placesOf(mesh, storage);
     return {
       ...whole,
       kind: `mesh file, storage ${storage.name}`,
       storage: storage.name,
       text: JSON.stringify(pluginConfigOf(mesh, storage)),
-      inFile: (line) =>
-        line.replaceAll(/\b(tenants|rules)\[(\d+)\]/g, (found, list: 'tenants' | 'rules', place) => {
-          const there = places[list][Number(place)];
-          return there === undefined ? String(found) : `${list}[${there}]`;
-        }),
+      inFile: inFileOf(partOf(mesh, storage.name)),
       ...(i === 0 ? { mesh } : {}),
     };
   });

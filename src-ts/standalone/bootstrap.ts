@@ -24,8 +24,10 @@ const UPSTREAM_STREAMS = 100_000;
 const SHRINK_AT = 0.9;
 const STOP_AT = 0.98;
 
+const STORAGE_HEADER = 'x-tidb-mesh-storage';
+
 export interface Proxy {
-  /** The storage's name, in metrics and the access log. */
+  /** The storage's name, in metrics, the access log and a header. */
   readonly storage?: string;
   readonly pd: readonly Member[];
   readonly tikv: readonly Member[];
@@ -107,9 +109,14 @@ export function bootstrap(proxy: Proxy): Bootstrap {
     static_resources: {
       listeners: [
         ...pd.map((member, i) =>
-          listener(`pd_${i}`, member, proxy, [...others.flatMap(routesTo), ...pdRoutes(i)]),
+          listener(`pd_${i}`, member, proxy, [
+            ...others.flatMap(routesTo),
+            ...pdRoutes(i).map((route) => servedBy(proxy.storage, route)),
+          ]),
         ),
-        ...tikv.map((member, i) => listener(`tikv_${i}`, member, proxy, [to(`tikv_${i}`)])),
+        ...tikv.map((member, i) =>
+          listener(`tikv_${i}`, member, proxy, [servedBy(proxy.storage, to(`tikv_${i}`))]),
+        ),
       ],
       clusters: [
         { ...cluster(PD_HTTP_CLUSTER, pd, 'http', tls), ...(pd.length > 1 ? AVOID_UNREACHABLE : {}) },
@@ -172,11 +179,22 @@ function pdRoutes(i: number): object[] {
  */
 function routesTo({ name }: Other): object[] {
   const prefix = `/.tidb-mesh/${name}/`;
-  const over = (kind: string, match: object): object => ({
-    match: { prefix, ...match },
-    route: { cluster: `storage_${name}_${kind}`, timeout: '0s', prefix_rewrite: '/' },
-  });
+  const over = (kind: string, match: object): object =>
+    servedBy(name, {
+      match: { prefix, ...match },
+      route: { cluster: `storage_${name}_${kind}`, timeout: '0s', prefix_rewrite: '/' },
+    });
   return [over('grpc', IS_GRPC), over('http', {})];
+}
+
+/** Tells the server which storage serves the call, whatever the caller has said. */
+function servedBy(storage: string | undefined, route: object): object {
+  if (storage === undefined) return route;
+  const header = { key: STORAGE_HEADER, value: storage };
+  return {
+    ...route,
+    request_headers_to_add: [{ header, append_action: 'OVERWRITE_IF_EXISTS_OR_ADD' }],
+  };
 }
 
 function clustersTo({ name, pd, tls }: Other): Cluster[] {

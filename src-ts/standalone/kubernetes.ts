@@ -2,7 +2,7 @@
 import { posix } from 'node:path';
 import type { KubeObject } from '../manifests/storage.ts';
 import { addressText } from './address.ts';
-import type { Certificates, EnvoyMesh, Storage } from './mesh.ts';
+import { othersOf, type Certificates, type EnvoyMesh, type Storage } from './mesh.ts';
 import { DRAIN_SECONDS } from './systemd.ts';
 
 const IMAGE = 'docker.io/envoyproxy/envoy:distroless-v1.40.0';
@@ -87,7 +87,7 @@ export function kubernetesObjects(mesh: EnvoyMesh, storage: Storage): KubeObject
       apiVersion: 'networking.k8s.io/v1',
       kind: 'NetworkPolicy',
       metadata,
-      spec: { podSelector: selector, ...traffic(storage) },
+      spec: { podSelector: selector, ...traffic(storage, othersOf(mesh, storage)) },
     },
   ];
 }
@@ -95,9 +95,12 @@ export function kubernetesObjects(mesh: EnvoyMesh, storage: Storage): KubeObject
 const advertisedBy = ({ pd, tikv }: Storage): string[] =>
   [...pd, ...tikv].map(({ advertise }) => addressText(advertise));
 
-/** Clients reach the listeners, and Envoy its servers and the names of them. */
-function traffic(storage: Storage): object {
-  const servers = [...storage.pd, ...storage.tikv].map(({ server }) => server.port);
+/** Clients reach the listeners, and Envoy its servers, the PDs of storages to which it hands tenants over, and the names of all these. */
+function traffic(storage: Storage, others: readonly Storage[]): object {
+  const servers = [
+    ...[...storage.pd, ...storage.tikv].map(({ server }) => server.port),
+    ...others.flatMap(({ pd }) => pd.map(({ advertise }) => advertise.port)),
+  ];
   const tcp = (port: number): object => ({ protocol: 'TCP', port });
   const dns = [{ protocol: 'UDP', port: 53 }, tcp(53)];
   return {

@@ -1,8 +1,10 @@
 /** The mesh file without Istio (`target: envoy`): storage layers, their listeners and certificates, and who may call. */
 import { posix } from 'node:path';
 import { parseDocument } from 'yaml';
-import type { PluginConfig, TenantConfig } from '../config/types.ts';
 import { DNS_LABEL, fail, record, text, valueOf } from '../manifests/mesh-file.ts';
+import { NAMED_FIELDS, readNamed } from '../storages/named.ts';
+import type { NamedStorage, PlacedConfig } from '../storages/placed.ts';
+import { mustBePlaced } from '../storages/unambiguous.ts';
 import { readAddress, type Address } from './address.ts';
 import { mustBeUnambiguous } from './unambiguous.ts';
 
@@ -20,8 +22,7 @@ export interface Member {
   readonly server: Address;
 }
 
-export interface Storage {
-  readonly name: string;
+export interface Storage extends NamedStorage {
   readonly pd: readonly Member[];
   readonly tikv: readonly Member[];
   /** The port of Envoy's admin interface, on the loopback address. */
@@ -53,9 +54,6 @@ export interface ProxyLimits {
   readonly heapBytes: number;
 }
 
-/** `storage` says where a tenant is; the filter never sees it. */
-export type PlacedTenant = TenantConfig & { storage?: string };
-
 export interface EnvoyMesh {
   readonly target: typeof ENVOY;
   /** Where the rendered files are on Envoy's machine: `<folder>/<storage>/envoy.yaml`. */
@@ -69,7 +67,7 @@ export interface EnvoyMesh {
   readonly certificates: Certificates;
   readonly limits: ProxyLimits;
   readonly storages: readonly Storage[];
-  readonly pluginConfig: Omit<PluginConfig, 'tenants'> & { readonly tenants: readonly PlacedTenant[] };
+  readonly pluginConfig: PlacedConfig;
 }
 
 const FIELDS = [
@@ -107,6 +105,11 @@ export function isEnvoyMesh(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'target' in value && value.target === ENVOY;
 }
 
+/** The storages to which this one's Envoys can hand tenants over. They know them all before, since a route needs a start of Envoy. */
+export function othersOf({ storages }: EnvoyMesh, { name, principal }: Storage): readonly Storage[] {
+  return principal === undefined ? [] : storages.filter((other) => other.name !== name);
+}
+
 /** Reads a mesh file without checking what the filter checks. @throws MeshFileError */
 export function readEnvoyMesh(source: string): EnvoyMesh {
   const root = record(valueOf(parseDocument(source, { merge: true })), 'mesh file', FIELDS);
@@ -122,6 +125,7 @@ export function readEnvoyMesh(source: string): EnvoyMesh {
     pluginConfig: pluginConfig(root['pluginConfig']),
   };
   mustBeUnambiguous(mesh);
+  mustBePlaced(mesh);
   return mesh;
 }
 
@@ -194,11 +198,11 @@ function noPlaintext(value: unknown, where: string): void {
 
 function storage(value: unknown, where: string): Storage {
   noPlaintext(value, where);
-  const given = record(value, where, ['name', 'pd', 'tikv', 'admin']);
+  const given = record(value, where, [...NAMED_FIELDS, 'pd', 'tikv', 'admin']);
   const members = (kind: 'pd' | 'tikv'): Member[] =>
     list(given[kind], `${where}.${kind}`).map((one, i) => member(one, `${where}.${kind}[${i}]`));
   return {
-    name: text(given['name'], `${where}.name`, DNS_LABEL, 'a name of a-z, 0-9 and -'),
+    ...readNamed(given, where),
     pd: members('pd'),
     tikv: members('tikv'),
     admin: whole(given['admin'], `${where}.admin`, 1, 65_535, DEFAULT_ADMIN),

@@ -6,7 +6,7 @@ import { discoveredFilter, inlineCode, wasmFilter, type FilterCode } from '../ma
 import { bootstrap, type Bootstrap } from './bootstrap.ts';
 import { discoveryFile } from './filter.ts';
 import { kubernetesObjects, kustomization } from './kubernetes.ts';
-import type { EnvoyMesh, Storage } from './mesh.ts';
+import { othersOf, type EnvoyMesh, type Storage } from './mesh.ts';
 import { pluginConfigOf } from './plugin-config.ts';
 import { systemdUnit } from './systemd.ts';
 import { fileSource, secretFiles, tlsOf } from './tls.ts';
@@ -24,13 +24,19 @@ export const folderOf = ({ folder }: EnvoyMesh, { name }: Storage): string => po
 export function bootstrapOf(mesh: EnvoyMesh, storage: Storage): Bootstrap {
   const folder = folderOf(mesh, storage);
   const { listen, accessLog, limits } = mesh;
+  const tls = tlsOf(mesh.certificates, folder);
   return bootstrap({
     ...storage,
     storage: storage.name,
     listen,
     accessLog,
     limits,
-    tls: tlsOf(mesh.certificates, folder),
+    tls,
+    others: othersOf(mesh, storage).map(({ name, pd }) => ({
+      name,
+      pd: pd.map(({ advertise }) => advertise),
+      tls,
+    })),
     filters: [discoveredFilter(fileSource(posix.join(folder, 'filter.yaml')))],
   });
 }

@@ -1,4 +1,4 @@
-/** Refuses a mesh file without Istio that says two things about one address, server or tenant. */
+/** Refuses a mesh file without Istio that says two things about one address or server. */
 import { fail } from '../manifests/mesh-file.ts';
 import { addressText } from './address.ts';
 import type { EnvoyMesh, Member, Storage } from './mesh.ts';
@@ -8,10 +8,8 @@ const LOOPBACK = /^(127\.|localhost$|::1$)/;
 
 /** @throws MeshFileError */
 export function mustBeUnambiguous(mesh: EnvoyMesh): void {
-  differentNames(mesh.storages);
   for (const [i, one] of mesh.storages.entries()) listenersFit(one, `storages[${i}]`, mesh.listen);
   sharedByNone(mesh.storages);
-  tenantsArePlaced(mesh);
 }
 
 interface Placed {
@@ -24,13 +22,6 @@ function membersOf(one: Storage, where: string): Placed[] {
   const placed = (kind: 'pd' | 'tikv'): Placed[] =>
     one[kind].map((member, i) => ({ member, where: `${where}.${kind}[${i}]` }));
   return [...placed('pd'), ...placed('tikv')];
-}
-
-function differentNames(storages: readonly Storage[]): void {
-  for (const [i, { name }] of storages.entries()) {
-    const first = storages.findIndex((other) => other.name === name);
-    if (first !== i) fail(`storages[${i}].name`, `storages[${first}] is called "${name}", too`);
-  }
 }
 
 /** Every advertised address must be a listener of this storage's Envoy, and lead to another address. */
@@ -73,24 +64,4 @@ function sharedByNone(storages: readonly Storage[]): void {
         if (owner !== undefined) fail(`${where}.${field}`, `${address} belongs to ${owner}`);
         owners.set(key, where);
       }
-}
-
-/** Each tenant is in one storage. With one storage there is nothing to say. */
-function tenantsArePlaced({ storages, pluginConfig }: EnvoyMesh): void {
-  const names = storages.map(({ name }) => name);
-  const [only] = names;
-  const placed = new Map<string, string>();
-  for (const [i, tenant] of pluginConfig.tenants.entries()) {
-    const where = `pluginConfig.tenants[${i}]`;
-    const { name, storage: at } = tenant;
-    if (at === undefined && names.length > 1)
-      fail(where, `says no storage: add storage: ${names.join(' or ')}`);
-    if (at !== undefined && !names.includes(at))
-      fail(`${where}.storage`, `"${at}" is not in storages; known here: ${names.join(', ')}`);
-    const chosen = at ?? only ?? '';
-    const other = placed.get(name);
-    if (other !== undefined && other !== chosen)
-      fail(where, `tenant "${name}" is served by two storages, "${other}" and "${chosen}"`);
-    placed.set(name, chosen);
-  }
 }

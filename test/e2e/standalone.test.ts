@@ -1,4 +1,4 @@
-/** Without Istio, as docs/standalone.md says: its certificates, the rendered files on the disk, two storages, a TiDB in each. */
+/** Without Istio, as docs/standalone.md says: its certificates, the rendered files on the disk, two storages, a TiDB in each, a tenant that goes over. */
 import { execFile } from 'node:child_process';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -116,6 +116,7 @@ async function renderMesh(tenants: readonly object[]): Promise<void> {
       pd: [{ advertise: listener(name), server: `${HOST}:${ports[name].pd}` }],
       tikv: [{ advertise: listener(name, 'envoyTikv'), server: `${HOST}:${ports[name].tikv}` }],
       admin: ports[name].admin,
+      principal: 'spiffe://example.com/ns/storage/sa/envoy',
     })),
     pluginConfig: {
       tenants,
@@ -299,6 +300,47 @@ test('Envoy takes replaced certificates and a changed mesh file by itself', asyn
   const session = await tidbs.first.connect();
   expect(await session.query('SELECT COUNT(*) AS n FROM test.t')).toEqual([{ n: 1 }]);
   await session.close();
+});
+
+test('a tenant that has moved is handed over, and read as the tenant where it is served', async () => {
+  const storesAt = async (at: Name, as: string): Promise<string> =>
+    (await callHttp(listener(at), certsOf(as), '/pd/api/v1/stores')).body;
+  const [, beta] = TENANTS;
+  await renderMesh([
+    { name: 'alpha', number: 5, storage: 'second', movedFrom: { storage: 'first', number: 1 } },
+    { name: 'gamma', number: 3, storage: 'first' },
+    beta,
+  ]);
+  for (const at of NAMES)
+    await until(`the store of the second storage at the ${at} one`, async () =>
+      (await storesAt(at, 'alpha')).includes(listener('second', 'envoyTikv')),
+    );
+  expect(await storesAt('first', 'alpha')).not.toContain(listener('first', 'envoyTikv'));
+  expect((await callGrpc(listener('first'), certsOf('alpha'), '/pdpb.PD/GetMembers')).status).toBe('OK');
+  expect(await storesAt('first', 'gamma')).toContain(listener('first', 'envoyTikv'));
+  expect((await callHttp(listener('first'), certsOf('beta'), '/pd/api/v1/stores')).status).toBe(403);
+  expect(
+    (await callGrpc(listener('first', 'envoyTikv'), certsOf('alpha'), '/tikvpb.Tikv/GetStoreSafeTS')).status,
+  ).toBe('OK');
+
+  const log = join(servers.logs, 'envoy-access.log');
+  const calls = async (): Promise<Record<string, unknown>[]> =>
+    (await readFile(log, 'utf8'))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  await until('lines of both Envoys', async () => {
+    const lines = await calls();
+    const has = (more: object): boolean =>
+      lines.some((line) =>
+        Object.entries({ ...more, tenant: 'alpha' }).every(([name, value]) => line[name] === value),
+      );
+    return (
+      has({ storage: 'first', cluster: 'storage_second_http' }) &&
+      has({ storage: 'first', cluster: 'storage_second_grpc' }) &&
+      has({ storage: 'second', principal: 'spiffe://example.com/ns/storage/sa/envoy' })
+    );
+  });
 });
 
 /** Makes a certificate for Envoy, and one for a new tenant, of the same authority. */

@@ -76,7 +76,7 @@ test('secrets of an agent', async () => {
   );
 });
 
-test('several storages, each with a configuration of its own', async () => {
+test('several storages, each with a configuration of its own, and a tenant that has moved', async () => {
   const [main] = example['storages'] as [object];
   const second = {
     name: 'second',
@@ -88,10 +88,12 @@ test('several storages, each with a configuration of its own', async () => {
     ...(example['pluginConfig'] as object),
     tenants: [
       { name: 'alpha', number: 1, storage: 'main' },
-      { name: 'beta', number: 1, storage: 'second' },
+      { name: 'beta', number: 1, storage: 'second', movedFrom: { storage: 'main', number: 2 } },
     ],
   };
-  const mesh = { ...example, listen: '::', storages: [main, second], pluginConfig };
+  const principal = 'spiffe://example.com/ns/storage/sa/envoy';
+  const storages = [{ ...main, principal }, second];
+  const mesh = { ...example, listen: '::', storages, pluginConfig };
   expect(await verdict(mesh, 'main')).toContain("envoy.yaml' OK");
   expect(await verdict(mesh, 'second')).toContain("envoy.yaml' OK");
 });

@@ -1,11 +1,11 @@
 /** What PD's answers say of regions that are not the tenant's. */
 import { beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { BUILD_NAMES, buildFilter, Filter, Status } from './filter.ts';
+import { BUILD_NAMES, buildFilter } from './filter.ts';
+import { Tenant } from './tenant.ts';
 import { concat } from '../harness/model/bytes.ts';
-import { messageId } from '../harness/model/schema.ts';
 import { bytes, scalar } from '../harness/model/wire.ts';
 import { memcomparable, tablePrefix } from '../harness/support/keys.ts';
-import { decode, encode } from '../harness/support/messages.ts';
+import { encode } from '../harness/support/messages.ts';
 import { spaceOf } from '../harness/model/key-spaces.ts';
 
 const REGION = 'pdpb.GetRegionResponse';
@@ -15,17 +15,10 @@ const peer = { id: 8n, storeId: 1n };
 beforeAll(buildFilter);
 
 describe.each(BUILD_NAMES)('the %s build', (build) => {
-  let filter: Filter;
+  let tenant: Tenant;
   beforeEach(() => {
-    filter = new Filter(build);
-    filter.selectSpace({ number: 1 });
+    tenant = new Tenant(build);
   });
-
-  function answer(name: string, message: Uint8Array): Uint8Array {
-    const { status, bytes: rewritten } = filter.message(messageId(name), message, 'response');
-    expect(Status[status]).toBe('OK');
-    return rewritten;
-  }
 
   /** An answer about the region of one row of that tenant's. */
   function regionOf(number: number): Uint8Array {
@@ -41,13 +34,13 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
   }
 
   test('the own region has its peers', () => {
-    const { region, leader } = decode(REGION, answer(REGION, regionOf(1)));
+    const { region, leader } = tenant.told(REGION, regionOf(1));
     expect(region).toMatchObject({ id: 4n });
     expect(leader).toMatchObject(peer);
   });
 
   test('a foreign region is removed, and the header stays', () => {
-    const { header, region } = decode(REGION, answer(REGION, regionOf(2)));
+    const { header, region } = tenant.told(REGION, regionOf(2));
     expect(header).toMatchObject({ clusterId: 5n });
     expect(region).toBeUndefined();
   });
@@ -65,6 +58,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       ),
       bytes(3, scalar(1, 1), bytes(18, scalar(1, 77))),
     ];
-    expect(answer(STORE, concat(header, store, stats))).toEqual(new Uint8Array(concat(header, store)));
+    const told = tenant.passed(STORE, concat(header, store, stats), 'response');
+    expect(told).toEqual(new Uint8Array(concat(header, store)));
   });
 });

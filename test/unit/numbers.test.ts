@@ -1,11 +1,11 @@
 /** Numbers on which TiKV or PD would stop: case by case, on the bytes, walked and after such a message was learned. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { BUILD_NAMES, buildFilter, Filter, Status, type Rewritten } from './filter.ts';
+import { BUILD_NAMES, buildFilter } from './filter.ts';
+import { Tenant } from './tenant.ts';
 import { concat } from '../harness/model/bytes.ts';
-import { messageId } from '../harness/model/schema.ts';
 import { bytes, scalar } from '../harness/model/wire.ts';
 import { rowKey } from '../harness/support/keys.ts';
-import { decode, encode, type Fields } from '../harness/support/messages.ts';
+import { encode, type Fields } from '../harness/support/messages.ts';
 
 const BATCH = 'tikvpb.BatchCommandsRequest';
 const MAX = (1n << 64n) - 1n;
@@ -22,22 +22,14 @@ const double = (number: number, value: number): Uint8Array => {
 beforeAll(buildFilter);
 
 describe.each(BUILD_NAMES)('the %s build', (build) => {
-  let filter: Filter;
+  let tenant: Tenant;
   const choose = (number: number): void => {
-    filter = new Filter(build);
-    filter.selectSpace({ number });
-    filter.newStream();
+    tenant = new Tenant(build, { number });
   };
   beforeAll(() => choose(1));
 
-  const send = (type: string, body: Uint8Array): Rewritten =>
-    filter.message(messageId(type), body, 'request');
-  const verdict = (type: string, body: Uint8Array): string => Status[send(type, body).status]!;
-  const sent = (type: string, body: Uint8Array): Fields => {
-    const { status, bytes: out } = send(type, body);
-    expect(Status[status]).toBe('OK');
-    return decode(type, out);
-  };
+  const verdict = (type: string, body: Uint8Array): string => tenant.verdict(type, body);
+  const sent = (type: string, body: Uint8Array): Fields => tenant.sent(type, body);
 
   describe('what a mutation does', () => {
     const VALUE = Buffer.alloc(40, 9);

@@ -1,11 +1,11 @@
 /** Fields that proto/ does not describe, of every wire type: refused in requests, removed from answers. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { BUILD_NAMES, buildFilter, Filter, Status, type Rewritten, type Way } from './filter.ts';
+import { BUILD_NAMES, buildFilter } from './filter.ts';
+import { Tenant } from './tenant.ts';
 import { concat, hex } from '../harness/model/bytes.ts';
-import { messageId } from '../harness/model/schema.ts';
 import { bytes, scalar, varint } from '../harness/model/wire.ts';
 import { rowKey } from '../harness/support/keys.ts';
-import { decode, encode, type Fields } from '../harness/support/messages.ts';
+import { encode, type Fields } from '../harness/support/messages.ts';
 
 const OWN = rowKey(5, 1);
 const CONTEXT = bytes(1, scalar(1, 4));
@@ -29,23 +29,15 @@ const CASES = FORMS.flatMap(([name, form]) => NUMBERS.map((number) => [name, num
 beforeAll(buildFilter);
 
 describe.each(BUILD_NAMES)('the %s build', (build) => {
-  let filter: Filter;
+  let tenant: Tenant;
   const choose = (number: number): void => {
-    filter = new Filter(build);
-    filter.selectSpace({ number });
-    filter.newStream();
+    tenant = new Tenant(build, { number });
   };
   beforeAll(() => choose(1));
 
-  const pass = (name: string, way: Way, ...fields: Uint8Array[]): Rewritten =>
-    filter.message(messageId(name), concat(...fields), way);
-  const verdict = (name: string, ...fields: Uint8Array[]): string =>
-    Status[pass(name, 'request', ...fields).status]!;
-  const answered = (name: string, ...fields: Uint8Array[]): string => {
-    const { status, bytes: out } = pass(name, 'response', ...fields);
-    expect(Status[status]).toBe('OK');
-    return hex(out);
-  };
+  const verdict = (name: string, ...fields: Uint8Array[]): string => tenant.verdict(name, concat(...fields));
+  const answered = (name: string, ...fields: Uint8Array[]): string =>
+    hex(tenant.passed(name, concat(...fields), 'response'));
 
   describe.each(CASES)('%s in field %i', (_, __, unknown) => {
     test('refuses the request, alone and after such a request was learned', () => {
@@ -78,20 +70,11 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
   });
 
   test('of a batch, one request alone is refused', () => {
-    filter.newStream();
     const good = encode('kvrpcpb.GetRequest', { context: { regionId: 4n }, key: OWN });
     const command = (...fields: Uint8Array[]): Uint8Array => bytes(1, bytes(1, ...fields));
-    const { status, bytes: out } = pass(
-      'tikvpb.BatchCommandsRequest',
-      'request',
-      command(good),
-      command(good, scalar(77, 1)),
-      scalar(2, 1),
-      scalar(2, 2),
-    );
-    expect(Status[status]).toBe('OK');
-    const { requests } = decode('tikvpb.BatchCommandsRequest', out) as { requests: Fields[] };
-    expect(requests.map(({ cmd }) => (cmd as { case: string }).case)).toEqual(['Get', 'Empty']);
+    const batch = concat(command(good), command(good, scalar(77, 1)), scalar(2, 1), scalar(2, 2));
+    const { requests } = tenant.sent('tikvpb.BatchCommandsRequest', batch);
+    expect((requests as Fields[]).map(({ cmd }) => (cmd as { case: string }).case)).toEqual(['Get', 'Empty']);
   });
 
   test("what coprocessor's plans hold passes: TiKV alone reads them", () => {

@@ -8,7 +8,11 @@ import { waitHealthy, type ServerProcess } from '../harness/stack/processes.ts';
 import { ISTIOD_NAME, TRUST_DOMAIN, type ControlPlane } from './control-plane.ts';
 import { PROXY_GROUP, type Pod } from './network.ts';
 import { INJECTED_LABELS } from './objects.ts';
+import { SHOWN_PREFIXES } from '../../src-ts/manifests/example-parts.ts';
 import { METRIC_LABELS } from '../../src-ts/observability/metrics.ts';
+
+/** The cluster of ports without a chain of their own; a test counts its bytes. */
+const PASSTHROUGH = 'cluster.InboundPassthroughClusterIpv4';
 
 export interface SidecarOptions {
   namespace: string;
@@ -137,8 +141,8 @@ export async function startSidecar(
         concurrency: 2,
         // As the annotation of the rendered examples has it.
         extraStatTags: METRIC_LABELS,
-        // Istio shows a few statistics only, unless it is asked for more.
-        proxyStatsMatcher: { inclusionRegexps: ['.*'] },
+        // As that annotation has it. So a metric that users do not get is missed here, too.
+        proxyStatsMatcher: { inclusionPrefixes: [...SHOWN_PREFIXES, PASSTHROUGH] },
       }),
     },
     cwd: home,

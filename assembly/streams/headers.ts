@@ -27,7 +27,8 @@ const UPGRADE: Ascii = ascii('upgrade');
 
 /**
  * PD and TiKV dial what the first name; the filter sets the tenant; a body may change its length; answers must not be compressed; PD keeps
- * a histogram for each value of the last five (pkg/audit/audit.go, pkg/utils/apiutil/apiutil.go).
+ * a counter or a histogram for each value of the last six (pkg/audit/audit.go, pkg/utils/apiutil/apiutil.go, and etcd's
+ * v3rpc/interceptor.go).
  */
 const STRIPPED: Ascii[] = [
   ascii('pd-forwarded-host'),
@@ -41,6 +42,7 @@ const STRIPPED: Ascii[] = [
   ascii('x-forwarded-for'),
   ascii('x-forwarded-port'),
   ascii('x-real-ip'),
+  ascii('client-api-version'),
 ];
 /** The name of the tenant that a call of another storage layer's proxy is for. Believed of those that a rule names (`mayActFor`). */
 export const ON_BEHALF: Ascii = ascii('x-tidb-mesh-on-behalf');

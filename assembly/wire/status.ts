@@ -86,7 +86,7 @@ export const enum Status {
   /** A backup or a change feed wants data kept from before `limits.maxHoldBackSeconds`. */
   HELD_BACK,
 
-  /** The source of a request, or the name of a resource group under which it runs, is longer than any client sends it. TiKV would keep it in its metrics. */
+  /** The source of a request, the name of a resource group, a resource group, or a value for etcd is longer than any client sends it. TiKV would keep it in its metrics, and PD in memory. */
   TEXT_TOO_LONG,
 
   /** The name of a resource group is too long together with the tenant's number, or holds a slash. */

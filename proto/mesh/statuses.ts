@@ -292,12 +292,12 @@ const MESSAGES = [
   {
     code: 'TEXT_TOO_LONG',
     sentence:
-      'a text that the store keeps as a label is too long: the source of a request may have 128 bytes, and the name of a resource group 32 with the number of the tenant; send a shorter one',
+      'a text that PD or the store keeps is too long: the source of a request may have 128 bytes, the name of a resource group 32 with the number of the tenant, a resource group 64 KiB, and a value in etcd 1.5 MiB; send a shorter one',
     grpc: 'INVALID_ARGUMENT',
     http: 400,
     single: true,
     means:
-      'The source of a request, or the name of a resource group under which it runs, is longer than any client sends it. TiKV would keep it in its metrics.',
+      'The source of a request, the name of a resource group, a resource group, or a value for etcd is longer than any client sends it. TiKV would keep it in its metrics, and PD in memory.',
     remedy: 'Developers of the client: send a shorter text.',
   },
   {

@@ -60,6 +60,12 @@ export interface Endpoint {
 
 const RANGE: Shape = { object: { start_key: 'lower', end_key: 'upper' }, needs: ['start_key', 'end_key'] };
 
+/**
+ * Maximum of ranges in a rule: PD splits regions at both ends of each. TiDB names each partition of a table, of which there are 8192 at most,
+ * and the table.
+ */
+const MOST_RANGES = 8193;
+
 /** labeler.LabelRule */
 export const LABEL_RULE: Shape = {
   object: {
@@ -72,7 +78,7 @@ export const LABEL_RULE: Shape = {
       },
     },
     rule_type: 'rule-type',
-    data: { list: RANGE },
+    data: { list: RANGE, most: MOST_RANGES },
   },
   needs: ['id', 'labels', 'rule_type', 'data'],
   isRecord: true,

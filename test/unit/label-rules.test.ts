@@ -53,6 +53,14 @@ describe.each(BUILD_NAMES)('the %s build', (name) => {
     expect(JSON.parse(text).data).toEqual([{ start_key: boundary(1), end_key: boundary(2) }]);
   });
 
+  test.each([
+    [8193, 'OK'],
+    [8194, 'MALFORMED'],
+  ])('%i ranges: %s', (count, expected) => {
+    const data = Array(count).fill({ start_key: '', end_key: '' });
+    expect(Status[send(rule({ data })).status]).toBe(expected);
+  });
+
   test('a patch sets and deletes under the tenant’s ids', () => {
     const { text } = send({ sets: [rule()], deletes: ['a7b3-11', 'schema/d/t'] }, true);
     expect(JSON.parse(text)).toEqual({ sets: [mapped], deletes: [ID, 'tidb-mesh:alpha:schema/d/t'] });

@@ -127,7 +127,14 @@ describe('a body', () => {
 });
 
 describe('headers that PD makes metrics of', () => {
-  const AUDITED = ['x-caller-id', 'component', 'x-forwarded-for', 'x-forwarded-port', 'x-real-ip'];
+  const AUDITED = [
+    'x-caller-id',
+    'component',
+    'x-forwarded-for',
+    'x-forwarded-port',
+    'x-real-ip',
+    'client-api-version',
+  ];
   const headers = http('GET', `${V1}/stores`, [
     ['pd-allow-follower-handle', 'true'],
     ...AUDITED.map((name): [string, string] => [name, 'v']),

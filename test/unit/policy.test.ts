@@ -1,5 +1,8 @@
 /** pluginConfig.policy and dryRun: names, what is an error, what they refuse to whom, batches. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT } from '../../src-ts/wasm/builds.ts';
 import { readDescriptors } from '../../src-ts/schema/descriptors.ts';
 import { ENDPOINTS } from '../../proto/pd/endpoints.ts';
 import { judge } from '../../src-ts/schema/judgement.ts';
@@ -119,6 +122,17 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
   /** Names of the rules that the loaded policy refuses to a tenant. */
   const refused = (number: number): string[] =>
     filter.rules().flatMap(({ name }, rule) => (filter.policyOf(number, rule).refused ? [name] : []));
+
+  test('the stricter policy of docs/security.md closes what it names, to one tenant', () => {
+    const page = readFileSync(join(ROOT, 'docs/security.md'), 'utf8');
+    const example = JSON.parse(/### A stricter policy.*?```json\n(.*?)```/s.exec(page)![1]!) as {
+      policy: { tenants: { alpha: { refuse: string[] } } };
+    };
+    expect(filter.config(config(example))).toBe('');
+    const { refuse } = example.policy.tenants.alpha;
+    expect(refused(1).sort()).toEqual([...refuse].sort());
+    expect(refused(2)).toEqual([]);
+  });
 
   test('every method has its name, and the name is the rule that its path is looked up by', () => {
     const rules = filter.rules();

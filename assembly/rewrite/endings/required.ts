@@ -5,6 +5,9 @@ import { fail } from '../current';
 import { Level } from '../level';
 import { hasGroupSettings } from '../resource-groups';
 
+/** Of a resource group, which PD keeps in etcd and in memory. TiDB's have some hundred bytes. */
+const MAX_GROUP_BYTES: usize = 64 * 1024;
+
 /** Requires an exact key or a path. Absent, they mean the store's empty key, or the whole meta storage. */
 export function requireFields(level: Level, flags: u32): Status {
   if (!(flags & (Flag.EXACT_KEY | Flag.RESOURCE_PATH))) return Status.OK;
@@ -15,8 +18,10 @@ export function requireFields(level: Level, flags: u32): Status {
 
 /** Requires a list without which TiKV stops, and settings without which PD stops. */
 export function requireSettings(level: Level, flags: u32): Status {
-  if (flags & Flag.GROUP_SETTINGS && !hasGroupSettings(level.start, level.end))
-    return fail(Status.GROUP_SETTINGS, level.message, 0);
+  if (flags & Flag.GROUP_SETTINGS) {
+    if (level.end - level.start > MAX_GROUP_BYTES) return fail(Status.TEXT_TOO_LONG, level.message, 0);
+    if (!hasGroupSettings(level.start, level.end)) return fail(Status.GROUP_SETTINGS, level.message, 0);
+  }
   if (flags & Flag.REQUIRED_LIST && !level.listed)
     return fail(Status.VALUE_OUTSIDE, level.message, endFieldOf(recordOf(level.message)));
   return Status.OK;

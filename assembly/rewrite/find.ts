@@ -28,6 +28,14 @@ export function findVarint(p: usize, end: usize, wanted: u32): u64 {
   return find(p, end, wanted, VARINT) == 0 ? 0 : foundValue;
 }
 
+/** How many numbers the list `wanted` has, packed or not: each ends with a byte below 0x80. */
+export function countNumbers(p: usize, end: usize, wanted: u32): u32 {
+  let count: u32 = 0;
+  for (let at = findNumbers(p, end, wanted); at != 0; at = findNumbers(foundEnd, end, wanted))
+    for (; at < foundEnd; at++) if (load<u8>(at) < 0x80) count++;
+  return count;
+}
+
 /** The double in the field `wanted`; 0 when there is none, and then `foundEnd` is 0. */
 export function findDouble(p: usize, end: usize, wanted: u32): f64 {
   const at = find(p, end, wanted, FIXED64);

@@ -23,12 +23,14 @@ export class Level {
   idsEnd: usize;
   /** Number of commands in a request of a batch. */
   members: u32;
+  /** Number of items of a required list. */
+  listed: u32;
   /** The range runs backwards. */
   reverse: bool;
   /** True when a key was met. */
   keyed: bool;
-  /** True when the first field of a required list was met. */
-  listed: bool;
+  /** True for a prewrite of a pessimistic transaction. */
+  pessimistic: bool;
   /** True when the name is only read. */
   reads: bool;
 
@@ -62,9 +64,10 @@ export class Level {
     this.idsAt = 0;
     this.idsEnd = 0;
     this.members = 0;
+    this.listed = 0;
     this.reverse = false;
     this.keyed = false;
-    this.listed = false;
+    this.pessimistic = false;
     this.reads = false;
   }
 

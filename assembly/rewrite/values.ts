@@ -222,6 +222,7 @@ export function scalar(role: u32, field: Span, value: u64): Status {
       break;
     case Role.TIMESTAMP_OR_MAX:
     case Role.TIMESTAMP:
+    case Role.FOR_UPDATE:
       if (request && !isTimely(value, role == Role.TIMESTAMP_OR_MAX)) return tooLate(value);
       break;
     case Role.READ_TIMESTAMP_OR_MAX:

@@ -278,10 +278,11 @@ function onNumber(level: Level, entry: u32, field: u32, value: u64): Status {
   else if (role == Role.COP_TYPE) level.copType = value;
   else if (role == Role.BATCH_IDS) {
     if (current.isMeasured) sawId(value);
-  } else if (role >= Role.ONE_OF) {
+  } else if (role >= Role.ONE_OF && role <= Role.CAPPED) {
     const status = bounded(entry, level.field, value);
     if (status != Status.OK) return fail(status, level.message, field);
   } else {
+    if (role == Role.FOR_UPDATE) level.pessimistic = value != 0;
     const status =
       entry & Entry.REPEATED ? listed(role, level.field, value) : scalar(role, level.field, value);
     if (status != Status.OK) return fail(status, level.message, field);
@@ -362,12 +363,14 @@ function onMessage(level: Level, flags: u32, entry: u32, field: u32): Status {
   }
   if (roleIn(entry) != Role.ROLE_UNSPECIFIED) return onUnread(level, roleIn(entry), field);
   const inBatch = flags & Flag.BATCH && field == BATCH_MESSAGES;
-  if (flags & Flag.REQUIRED_LIST && field == endFieldOf(recordOf(level.message))) level.listed = true;
+  const isListed = flags & Flag.REQUIRED_LIST && field == endFieldOf(recordOf(level.message));
+  if (isListed) level.listed++;
   if (entry & Entry.REPEATED && !learns && mayFollow(level, flags)) {
     const run = fastPath.followRun(messageIn(entry), level.field, level.end);
     if (run > 0) {
       level.field.end = fastPath.runEnd;
       fieldCount += run - 1 + fastPath.runFields;
+      if (isListed) level.listed += run - 1;
       if (inBatch) passCommands(level, run);
       return Status.OK;
     }

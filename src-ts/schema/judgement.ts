@@ -123,6 +123,7 @@ const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?
   TIMESTAMP: { scalars: UNSIGNED },
   TIMESTAMP_OR_MAX: { scalars: UNSIGNED },
   READ_TIMESTAMP_OR_MAX: { scalars: UNSIGNED },
+  FOR_UPDATE: { scalars: UNSIGNED },
   EARLY_COMMIT: { scalars: [ScalarType.BOOL] },
   TXN_SOURCE: { scalars: UNSIGNED },
   REGION_ID: { scalars: UNSIGNED },
@@ -165,6 +166,7 @@ const SINGLE = new Set([
   'COP_TYPE',
   'BATCH_IDS',
   'SAFE_POINT_IN',
+  'FOR_UPDATE',
 ]);
 
 /** Roles that a list of numbers may have. The walker reads such a list packed or not. */

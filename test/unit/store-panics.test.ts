@@ -97,8 +97,15 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
   describe('a prewrite', () => {
     const prewrite = (fields: Fields): Uint8Array =>
       encode('kvrpcpb.PrewriteRequest', { primaryLock: A, startVersion: 7n, lockTtl: 3000n, ...fields });
-    const mutations = [{ op: 0, key: A, value: Buffer.alloc(40, 9) }];
+    const value = Buffer.alloc(40, 9);
+    const mutations = [{ op: 0, key: A, value }];
     const honest = prewrite({ mutations });
+    /** A hundred mutations, which are followed. */
+    const many = Array.from({ length: 100 }, (_, i) => ({ op: 0, key: rowKey(112, 1000 + i), value }));
+    const pessimistic = (count: number, ...actions: Uint8Array[]): Uint8Array =>
+      concat(prewrite({ mutations: many.slice(0, count), forUpdateTs: 8n, tryOnePc: true }), ...actions);
+    const zero = concat(honest, scalar(9, 0n));
+    const packedActions = (count: number): Uint8Array => bytes(7, new Uint8Array(count).fill(1));
 
     test.each([
       ['honest', honest, 'OK'],
@@ -111,6 +118,16 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       ['in one phase, without mutations', prewrite({ tryOnePc: true }), 'VALUE_OUTSIDE'],
       ['in one phase', prewrite({ mutations, tryOnePc: true }), 'OK'],
       ['without a primary', encode('kvrpcpb.PrewriteRequest', { mutations }), 'KEY_OUTSIDE'],
+      ['pessimistic', pessimistic(1, packedActions(1)), 'OK'],
+      ['pessimistic, without actions', pessimistic(1), 'VALUE_OUTSIDE'],
+      ['pessimistic, with an empty list of actions', pessimistic(1, packedActions(0)), 'VALUE_OUTSIDE'],
+      ['pessimistic, with one action too many', pessimistic(1, packedActions(2)), 'VALUE_OUTSIDE'],
+      ['pessimistic, with an action on its own', pessimistic(1, scalar(7, 0n)), 'OK'],
+      ['pessimistic and long', pessimistic(100, packedActions(100)), 'OK'],
+      ['pessimistic and long, in pieces', pessimistic(100, packedActions(60), packedActions(40)), 'OK'],
+      ['pessimistic and long, in mixed pieces', pessimistic(3, scalar(7, 1n), packedActions(2)), 'OK'],
+      ['pessimistic and long, one action short', pessimistic(100, packedActions(99)), 'VALUE_OUTSIDE'],
+      ['with a timestamp of 0 and no actions', zero, 'OK'],
     ])('%s', (_name, body, status) => {
       choose({ number: 1 });
       for (let i = 0; i < 4; i++) {
@@ -118,6 +135,15 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
         expect(inBatch(3, body)).toBe(status === 'OK' ? 'Prewrite' : 'Empty');
         expect(verdict('kvrpcpb.PrewriteRequest', honest)).toBe('OK');
       }
+    });
+
+    test('pessimistic, after others with 0 in that field', () => {
+      choose({ number: 1 });
+      const wrong = concat(honest, scalar(9, 8n));
+      for (let i = 0; i < 8; i++) expect(verdict('kvrpcpb.PrewriteRequest', zero)).toBe('OK');
+      expect(verdict('kvrpcpb.PrewriteRequest', wrong)).toBe('VALUE_OUTSIDE');
+      for (let i = 0; i < 8; i++) expect(inBatch(3, zero)).toBe('Prewrite');
+      expect(inBatch(3, wrong)).toBe('Empty');
     });
   });
 

@@ -67,6 +67,7 @@ export class MessageMaker {
     if (/^tikvpb\.BatchCommands(Request|Response)$/.test(desc.typeName)) giveIds(view, random);
     if (desc.typeName === 'kvrpcpb.ResolveLockRequest') orderTimes(view, 'startVersion', 'commitVersion');
     if (desc.typeName === 'kvrpcpb.TxnInfo') orderTimes(view, 'txn', 'status');
+    if (desc.typeName === 'kvrpcpb.PrewriteRequest' && random.chance(90)) giveActions(view);
     if (RANGES.test(desc.typeName) && random.chance(90)) orderBounds(view);
     return view;
   }
@@ -228,6 +229,17 @@ function orderTimes(view: ReflectMessage, start: string, commit: string): void {
   const times = view.message as unknown as Record<string, bigint>;
   times[start] ||= 1n;
   if (times[commit]! <= times[start]!) times[commit] = 0n;
+}
+
+/** A pessimistic prewrite says of each mutation what to check. */
+function giveActions(view: ReflectMessage): void {
+  const prewrite = view.message as unknown as {
+    forUpdateTs: bigint;
+    mutations: unknown[];
+    pessimisticActions: number[];
+  };
+  if (prewrite.forUpdateTs !== 0n)
+    prewrite.pessimisticActions = prewrite.mutations.map((_, i) => prewrite.pessimisticActions[i] ?? 0);
 }
 
 /** A number that passes, where not every number does. */

@@ -36,6 +36,8 @@ export const READER = 'tidb_mesh_reader';
 /** Names in etcd under which BR says that it restores. */
 const RESTORE_TASKS = '/tidb/brie/import/restore/';
 
+const PREWRITE = 'kvrpcpb.PrewriteRequest';
+
 /** Who asks, and what the stream remembers. */
 export interface World {
   space: KeySpace;
@@ -288,6 +290,10 @@ export class WalkerModel {
       if (requires && field?.fieldKind === 'list' && [...view.get(field)].length === 0)
         throw new Refused(Status.VALUE_OUTSIDE);
     }
+    if (view.desc.typeName !== PREWRITE) return;
+    const { mutations, pessimisticActions, forUpdateTs } = view.message as unknown as Prewrite;
+    if (forUpdateTs !== 0n && mutations.length !== pessimisticActions.length)
+      throw new Refused(Status.VALUE_OUTSIDE);
   }
 
   /** A number of which not every value passes; an absent one is 0. */
@@ -518,6 +524,7 @@ export class WalkerModel {
       case 'REGION_ACT':
         return request ? 0n : value;
       case 'TIMESTAMP':
+      case 'FOR_UPDATE':
       case 'TIMESTAMP_OR_MAX':
       case 'READ_TIMESTAMP_OR_MAX':
       case 'EARLY_COMMIT':
@@ -572,6 +579,12 @@ function judgeNumbersTogether(view: ReflectMessage): void {
     if (times.sqlLayerCpuTimeMs !== 0)
       times.sqlLayerCpuTimeMs = Math.min(times.sqlLayerCpuTimeMs, times.totalCpuTimeMs);
   }
+}
+
+interface Prewrite {
+  mutations: unknown[];
+  pessimisticActions: number[];
+  forUpdateTs: bigint;
 }
 
 interface ResolveLock {

@@ -160,6 +160,8 @@ export type PrewriteRequest = Message<"kvrpcpb.PrewriteRequest"> & {
   txnSize: bigint;
 
   /**
+   * TiKV takes as many mutations as there are pessimistic actions (src/storage/txn/commands/mod.rs).
+   *
    * @generated from field: uint64 for_update_ts = 9;
    */
   forUpdateTs: bigint;

@@ -37,12 +37,14 @@ export interface FollowOptions {
 /** How long an error is told: longer than the longest pause before it comes again. */
 const TROUBLE_MS = 10_000;
 const PATH = '/cdcpb.ChangeData/EventFeed';
-const POOL = 'feed';
 /** From 5.3 on, TiKV checks the cluster id (components/cdc/src/endpoint.rs). */
 const CLIENT_VERSION = '8.5.0';
 /** Regions that send what they hold at once: each keeps it in memory until it is complete. */
 const INITIALIZING = 4;
-const QUEUED_BYTES = 4 << 20;
+/** One that has said nothing for so long has no part in that, and lets the next one begin. */
+const FIRST_ANSWER_MS = 5000;
+/** What may wait for the target in all regions of all moves together. */
+const QUEUED_BYTES = 64 << 20;
 /** Rows between two checkpoints: as many as are applied in about so long. A worker that dies has its next one repeat no more. */
 const SLICE_MS = 300;
 const FEWEST_ROWS = 32;
@@ -52,6 +54,36 @@ const SILENCE_MS = 30_000;
 const LOOK_MS = 20;
 
 const asIs = (message: Buffer): Buffer => message;
+
+/** Counts what waits for the targets in a worker's memory. */
+export class QueueBudget {
+  private bytes = 0;
+  private readonly waiting = new Set<() => void>();
+
+  constructor(private readonly most: number) {}
+
+  get isFull(): boolean {
+    return this.bytes > this.most;
+  }
+
+  add(bytes: number): void {
+    this.bytes += bytes;
+    if (bytes < 0 && !this.isFull) this.wake();
+  }
+
+  /** Resolves when it is worth while to look again. */
+  async changed(): Promise<void> {
+    await new Promise<void>((resolve) => this.waiting.add(resolve));
+  }
+
+  wake(): void {
+    for (const resolve of this.waiting) resolve();
+    this.waiting.clear();
+  }
+}
+
+/** Of this process. */
+const QUEUED = new QueueBudget(QUEUED_BYTES);
 
 /** What is to be applied, and timestamps behind which all of it is. */
 type Item = Row | Rollback | bigint;
@@ -67,13 +99,13 @@ export class Pipeline {
   private isWorking = false;
   private worked: Promise<void> = Promise.resolve();
   private failure: unknown;
-  private wake: () => void = () => undefined;
 
   /** @param passed hears a timestamp when everything at or before it is at the target */
   constructor(
     private readonly applier: FollowOptions['applier'],
     private readonly passed: (checkpoint: bigint) => void,
     private readonly failed: () => void,
+    private readonly budget = QUEUED,
   ) {}
 
   /**
@@ -89,13 +121,18 @@ export class Pipeline {
       }
       const bytes = isCounted ? item.key.length + (isRow(item) ? item.value.length : 0) : 0;
       this.queue.push({ item, bytes });
-      this.bytes += bytes;
+      this.count(bytes);
     }
     // It may end at once, where there are checkpoints only.
     if (!this.isWorking) this.worked = this.work();
-    while (this.bytes > QUEUED_BYTES && this.failure === undefined)
-      await new Promise<void>((resolve) => (this.wake = resolve));
+    // What waits for others only would wait for ever where these have gone.
+    while (this.bytes > 0 && this.budget.isFull && this.failure === undefined) await this.budget.changed();
     if (this.failure !== undefined) throw this.failure;
+  }
+
+  private count(bytes: number): void {
+    this.bytes += bytes;
+    this.budget.add(bytes);
   }
 
   /** Waits for what is being applied; the rest is dropped. */
@@ -103,6 +140,7 @@ export class Pipeline {
     this.queue = [];
     this.resolved = 0n;
     await this.worked;
+    this.count(-this.bytes);
     if (this.failure !== undefined) throw this.failure;
   }
 
@@ -129,13 +167,13 @@ export class Pipeline {
         this.queue = this.queue.slice(slice.length);
         const isQuick = performance.now() - began < SLICE_MS;
         this.rowsAtOnce = Math.min(MOST_ROWS, Math.max(FEWEST_ROWS, this.rowsAtOnce * (isQuick ? 2 : 0.5)));
-        this.bytes -= slice.reduce((sum, { bytes }) => sum + bytes, 0);
+        this.count(-slice.reduce((sum, { bytes }) => sum + bytes, 0));
+        if (this.bytes === 0) this.budget.wake();
         this.tell();
-        this.wake();
       }
     } catch (error) {
       this.failure = error;
-      this.wake();
+      this.budget.wake();
       this.failed();
     } finally {
       this.isWorking = false;
@@ -286,8 +324,8 @@ export class Follower {
     const { source, applier, onRow } = this.options;
     const { storage } = source;
     const leave = await this.gate.enter();
-    const client = storage.pd.client(located.address, POOL);
-    const call = client.makeBidiStreamRequest(PATH, asIs, asIs, new grpc.Metadata(), {});
+    const connection = storage.feeds.enter(located.address);
+    const call = connection.client.makeBidiStreamRequest(PATH, asIs, asIs, new grpc.Metadata(), {});
     const cancel = (): void => call.cancel();
     this.stopping.signal.addEventListener('abort', cancel);
     // Cancelling ends the loop below, which is where its error is wanted.
@@ -301,12 +339,14 @@ export class Follower {
     };
     const pipeline = new Pipeline(applier, pass, cancel);
     let silence = setTimeout(cancel, SILENCE_MS);
+    const first = setTimeout(leave, FIRST_ANSWER_MS);
     try {
       if (this.isStopped) return;
       call.write(Buffer.from(await this.request(span, located)));
       for await (const message of call) {
         // To wait for the target is no silence.
         clearTimeout(silence);
+        clearTimeout(first);
         const isCounted = matcher.isInitialized;
         const items = this.read(fromBinary(ChangeDataEventSchema, message as Buffer), matcher, located);
         if (matcher.isInitialized) leave();
@@ -318,7 +358,9 @@ export class Follower {
       throw new FeedError('the stream has ended');
     } finally {
       clearTimeout(silence);
+      clearTimeout(first);
       leave();
+      connection.leave();
       this.stopping.signal.removeEventListener('abort', cancel);
       call.cancel();
       span.prewritten = matcher.prewritten;

@@ -17,6 +17,7 @@ import { CommandPri } from '../pd/generated/tikv/kvrpcpb_pb.ts';
 import type { Error as RegionError } from '../pd/generated/tikv/errorpb_pb.ts';
 import { regionsIn, type Region } from '../pd/regions.ts';
 import { clusterId, millisOf, timestamp } from '../pd/timestamp.ts';
+import { Connections } from './connections.ts';
 import { lowerEnd, type MoveSpace, type Range } from './key-space.ts';
 
 export type Context = MessageInitShape<typeof ContextSchema>;
@@ -84,7 +85,16 @@ export class Storage {
   private cached: Region[] = [];
   private clockAheadMs = 0;
 
-  constructor(readonly pd: Endpoint) {}
+  /** Of change feeds: one stream for each region. */
+  readonly feeds: Connections;
+
+  /** @param streams how many feeds share a connection to a store */
+  constructor(
+    readonly pd: Endpoint,
+    streams?: number,
+  ) {
+    this.feeds = new Connections(pd, 'feed', streams);
+  }
 
   clusterId(): Promise<bigint> {
     this.cluster ??= clusterId(this.pd).catch((error: unknown) => {

@@ -169,6 +169,10 @@ export class Maker {
       case 'TIMESTAMP_OR_MAX':
       case 'READ_TIMESTAMP_OR_MAX':
         return this.timestamp(careful);
+      case 'TXN_START':
+        return random.chance(95) ? this.timestamp(careful) || 1n : 0n;
+      case 'FOR_UPDATE':
+        return random.chance(50) ? this.timestamp(careful) : 0n;
       case 'REGION_ID':
       case 'REGION_ACT':
         return careful ? INSIDE.region : random.pick([0n, OUTSIDE.region, 77n, random.bigint(64)]);

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -270,6 +271,8 @@ func (m *maker) settle(message reflect.Value) {
 		for _, mutation := range message.Mutations {
 			mutation.Op = kvrpcpb.Op_PessimisticLock
 		}
+		message.Mutations = distinct(message.Mutations, mutationKey)
+		message.StartVersion = max(message.StartVersion, 1)
 	case *kvrpcpb.ScanRequest:
 		message.Limit %= maxLimit + 1
 	case *kvrpcpb.ScanLockRequest:
@@ -285,6 +288,27 @@ func (m *maker) settle(message reflect.Value) {
 			mutation := &kvrpcpb.Mutation{Op: kvrpcpb.Op_Put, Key: clientKey(m.random, 0)}
 			message.Mutations = append(message.Mutations, mutation)
 		}
+		message.Mutations = distinct(message.Mutations, mutationKey)
+		message.StartVersion = max(message.StartVersion, 1)
+		if message.ForUpdateTs != 0 {
+			// One for each mutation.
+			message.PessimisticActions = append(message.PessimisticActions, make([]kvrpcpb.PrewriteRequest_PessimisticAction, len(message.Mutations))...)[:len(message.Mutations)]
+		}
+	case *kvrpcpb.FlushRequest:
+		message.Mutations = distinct(message.Mutations, mutationKey)
+		message.StartTs = max(message.StartTs, 1)
+	case *kvrpcpb.CommitRequest:
+		message.Keys = distinct(message.Keys, bytes.Clone)
+	case *kvrpcpb.BatchRollbackRequest:
+		message.Keys = distinct(message.Keys, bytes.Clone)
+		message.StartVersion = max(message.StartVersion, 1)
+	case *kvrpcpb.CheckSecondaryLocksRequest:
+		message.Keys = distinct(message.Keys, bytes.Clone)
+		message.StartVersion = max(message.StartVersion, 1)
+	case *kvrpcpb.CheckTxnStatusRequest:
+		message.LockTs = max(message.LockTs, 1)
+	case *kvrpcpb.CleanupRequest:
+		message.StartVersion = max(message.StartVersion, 1)
 	case *kvrpcpb.RawScanRequest:
 		message.Limit %= maxLimit + 1
 	case *kvrpcpb.Context:
@@ -294,11 +318,13 @@ func (m *maker) settle(message reflect.Value) {
 	case *resource_manager.Consumption:
 		message.SqlLayerCpuTimeMs = min(message.SqlLayerCpuTimeMs, message.TotalCpuTimeMs)
 	case *kvrpcpb.ResolveLockRequest:
+		message.Keys = distinct(message.Keys, bytes.Clone)
 		if len(message.Keys) > 0 {
 			message.StartVersion = max(message.StartVersion, 1)
 		}
 		message.CommitVersion = commitAfter(message.StartVersion, message.CommitVersion)
 	case *kvrpcpb.TxnInfo:
+		message.Txn = max(message.Txn, 1)
 		message.Status = commitAfter(message.Txn, message.Status)
 	case *kvrpcpb.KvPair:
 		if m.request {
@@ -312,6 +338,19 @@ func (m *maker) settle(message reflect.Value) {
 		}
 	}
 }
+
+// distinct keeps the first item of each key.
+func distinct[T any](items []T, keyOf func(T) []byte) []T {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(items, func(item T) bool {
+		key := string(keyOf(item))
+		again := seen[key]
+		seen[key] = true
+		return again
+	})
+}
+
+func mutationKey(mutation *kvrpcpb.Mutation) []byte { return mutation.Key }
 
 // ordered puts the lower bound first. An empty upper bound lies behind all keys.
 func ordered(start, end []byte) ([]byte, []byte) {

@@ -3,9 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { configSources, type ConfigSource } from '../config/sources.ts';
 import { CommandError } from '../errors.ts';
-import { MeshFileError, type MeshFile } from '../manifests/mesh-file.ts';
-import { readAnyMesh } from '../manifests/any-mesh.ts';
-import type { EnvoyMesh } from '../standalone/mesh.ts';
+import { MeshFileError } from '../manifests/mesh-file.ts';
 import { tenantsIn } from '../tenants/config-file.ts';
 import { unknownTenant } from '../tenants/registry.ts';
 import type { Tenant } from '../tenants/tenant.ts';
@@ -45,11 +43,6 @@ export function inFile<T>(path: string, read: () => T): T {
 function invalid(path: string, cause: Error): CommandError {
   const hint = `correct it; this shows the place: tidb-mesh validate ${path}`;
   return new CommandError('INVALID', `${path}: ${cause.message}`, hint, { cause });
-}
-
-export function readMesh(path: string): MeshFile | EnvoyMesh {
-  const text = readText(path);
-  return inFile(path, () => readAnyMesh(text));
 }
 
 /** The first pluginConfig of a file. Of a mesh file with several storages, none is the first. */

@@ -15,7 +15,8 @@ import {
 } from 'yaml';
 import { readAnyMesh } from '../manifests/any-mesh.ts';
 import { isMeshFile, valueOf, type MeshFile } from '../manifests/mesh-file.ts';
-import { pdOf } from '../manifests/storage.ts';
+import { filterConfig } from '../manifests/filters.ts';
+import { isSeveral, type StorageMesh } from '../manifests/several.ts';
 import { ENVOY, type EnvoyMesh } from '../standalone/mesh.ts';
 import { pluginConfigOf } from '../standalone/plugin-config.ts';
 import { partOf, type Part } from '../storages/plugin-config.ts';
@@ -31,9 +32,9 @@ export interface ConfigSource {
   readonly kind: string;
   /** The JSON text that the filter gets. */
   readonly text: string;
-  /** The whole content of a mesh file; with several storages, the first one has it. */
+  /** What a mesh file says of this storage layer; without Istio of all, and the first one has it. */
   readonly mesh?: MeshFile | EnvoyMesh;
-  /** The storage of a mesh file without Istio that it is for. */
+  /** The storage that it is for, where a mesh file names several. */
   readonly storage?: string;
   /** Gives tenants and rules in a line of the filter the numbers that they have in the file, where those differ. */
   readonly inFile?: (line: string) => string;
@@ -182,6 +183,18 @@ function storageSources(mesh: EnvoyMesh, whole: ConfigSource): ConfigSource[] {
   });
 }
 
+/** The configuration of one storage layer of several with Istio. */
+function layerSource({ name, mesh, part }: StorageMesh, whole: ConfigSource): ConfigSource {
+  return {
+    ...whole,
+    kind: `mesh file, storage ${name}`,
+    storage: name,
+    text: JSON.stringify(filterConfig(mesh)),
+    inFile: inFileOf(part),
+    mesh,
+  };
+}
+
 const CONFIG_AT: Record<string, readonly string[]> = {
   WasmPlugin: ['spec', 'pluginConfig'],
   TrafficExtension: ['spec', 'wasm', 'pluginConfig'],
@@ -202,8 +215,8 @@ export function configSources(source: string): ConfigSource[] {
       const node = document.get('pluginConfig', true) as unknown as Node;
       const whole = valueSource('mesh file', node, lines, document);
       if (mesh.target === ENVOY) return storageSources(mesh, whole);
-      const text = JSON.stringify({ ...mesh.pluginConfig, pd: pdOf(mesh) });
-      return [{ ...whole, text, mesh }];
+      if (isSeveral(mesh)) return mesh.storages.map((one) => layerSource(one, whole));
+      return [{ ...whole, text: JSON.stringify(filterConfig(mesh)), mesh }];
     }
     if (document?.has('resources') === true) return inDiscoveryFile(document, source, lines);
     return [jsonSource('pluginConfig', source, (at) => at)];

@@ -1,8 +1,9 @@
 /** Judges the pluginConfigs of a file: the filter's verdict, its place in the file, and what was probably meant. */
 import type { Judge } from './judge.ts';
-import { MeshFileError } from '../manifests/mesh-file.ts';
+import { MeshFileError, type MeshFile } from '../manifests/mesh-file.ts';
+import { ENVOY, type EnvoyMesh } from '../standalone/mesh.ts';
 import { configSources, locateIn, type ConfigSource, type Position } from './sources.ts';
-import { unserved } from './served.ts';
+import { unserved, type Unserved } from './served.ts';
 import { suggestion } from './suggest.ts';
 import type { PluginConfig } from './types.ts';
 import { warningsOf } from './warnings.ts';
@@ -45,7 +46,7 @@ function findingsOf(source: ConfigSource, judge: Judge): Finding[] {
   const inFile = source.inFile ?? ((text: string) => text);
   const line = inFile(judge.configure(source.text));
   if (line === '') {
-    const unmatched = source.mesh ? unserved(source.mesh) : [];
+    const unmatched = source.mesh ? unservedIn(source.mesh, inFile) : [];
     const known = new Set(unmatched.map(({ path }) => path));
     const warnings = warningsOf(JSON.parse(source.text) as PluginConfig)
       .map(({ path, text }) => ({ path: inFile(path), text }))
@@ -72,6 +73,12 @@ function findingsOf(source: ConfigSource, judge: Judge): Finding[] {
       ...(meant === undefined ? {} : { suggestion: meant }),
     },
   ];
+}
+
+/** What no rule serves. Without Istio, the mesh is the whole file, and its places are the file's. */
+function unservedIn(mesh: MeshFile | EnvoyMesh, inFile: (line: string) => string): Unserved[] {
+  if (mesh.target === ENVOY) return unserved(mesh);
+  return unserved(mesh).map((one) => ({ ...one, path: inFile(one.path), text: inFile(one.text) }));
 }
 
 /** Reports a mesh file or manifest that is broken outside its pluginConfig. */

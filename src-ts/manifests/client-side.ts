@@ -100,7 +100,7 @@ function outboundFilter(mesh: MeshFile, code: FilterCode, namespace: string): Ku
           },
           patch: { operation: 'INSERT_BEFORE', value: adsFilter() },
         })),
-        ...FILTERED_PORTS.map(({ number }) => bothProtocolsOn(context, number)),
+        ...FILTERED_PORTS.map(({ number }) => bothProtocolsOn(context, { portNumber: number })),
         routeToPdPods(mesh, context),
         {
           applyTo: 'EXTENSION_CONFIG',

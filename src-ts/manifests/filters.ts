@@ -3,7 +3,8 @@ import { configText } from '../config/text.ts';
 import type { PluginConfig } from '../config/types.ts';
 import type { MeshFile } from './mesh-file.ts';
 import { VERSION } from '../version.ts';
-import { FILTERED_PORTS, labelsOf, pdOf, type KubeObject } from './storage.ts';
+import { handOverPrefix, storageHeader } from '../storages/route.ts';
+import { FILTERED_PORTS, labelsOf, pdCluster, pdOf, type KubeObject } from './storage.ts';
 import { canReload, type Target } from './target.ts';
 
 export const NETWORKING = 'networking.istio.io/v1alpha3';
@@ -129,10 +130,13 @@ export const UPSTREAM_KEEPALIVE = { interval: '10s', timeout: '3s' };
 export const UPSTREAM_IDLE = { idle_timeout: '20s' };
 
 /** A patch that forwards HTTP/2 as HTTP/2, and HTTP/1.1 as HTTP/1.1. */
-export function bothProtocolsOn(context: string, portNumber: number): object {
+export function bothProtocolsOn(
+  context: string,
+  cluster: { readonly portNumber: number } | { readonly name: string },
+): object {
   return {
     applyTo: 'CLUSTER',
-    match: { context, cluster: { portNumber } },
+    match: { context, cluster },
     patch: {
       operation: 'MERGE',
       value: {
@@ -161,7 +165,43 @@ export function bothProtocols(mesh: MeshFile): KubeObject {
     spec: {
       workloadSelector: { labels: labelsOf(mesh, 'pd') },
       priority: PRIORITY,
-      configPatches: [bothProtocolsOn('SIDECAR_INBOUND', 2379)],
+      configPatches: [bothProtocolsOn('SIDECAR_INBOUND', { portNumber: 2379 })],
+    },
+  };
+}
+
+/**
+ * Routes in front of PD by which the filter hands tenants over to another storage layer: it writes their paths, and lets no tenant send one.
+ * They lead to the other layer's PD through its own sidecars, so with mTLS and as this PD's account.
+ */
+export function handOver(mesh: MeshFile): KubeObject {
+  const { storage, clusterDomain, handsOverTo = [] } = mesh;
+  return {
+    apiVersion: NETWORKING,
+    kind: 'EnvoyFilter',
+    metadata: { namespace: storage.namespace, name: 'tidb-mesh-pd-hand-over' },
+    spec: {
+      workloadSelector: { labels: labelsOf(mesh, 'pd') },
+      priority: PRIORITY,
+      configPatches: handsOverTo.flatMap(({ name, ...layer }) => {
+        const cluster = pdCluster(layer, clusterDomain);
+        return [
+          {
+            applyTo: 'HTTP_ROUTE',
+            match: { context: 'SIDECAR_INBOUND', routeConfiguration: { portNumber: 2379 } },
+            patch: {
+              operation: 'INSERT_FIRST',
+              value: {
+                name: `tidb-mesh-${name}`,
+                match: { prefix: handOverPrefix(name) },
+                route: { cluster, timeout: '0s', prefix_rewrite: '/' },
+                ...storageHeader(name),
+              },
+            },
+          },
+          bothProtocolsOn('SIDECAR_OUTBOUND', { name: cluster }),
+        ];
+      }),
     },
   };
 }

@@ -27,6 +27,14 @@ export interface MeshFile {
   imagePullSecret?: string;
   /** The filter's configuration without `pd`, which follows from `storage`. */
   pluginConfig: PluginConfig;
+  /** Other storage layers of the same mesh file, which may get tenants of this one. */
+  handsOverTo?: readonly OtherLayer[];
+}
+
+export interface OtherLayer {
+  readonly name: string;
+  readonly namespace: string;
+  readonly cluster: string;
 }
 
 const FIELDS = [
@@ -43,7 +51,6 @@ const FIELDS = [
 const STORAGE_FIELDS = ['namespace', 'cluster'];
 /** Fields of a mesh file without Istio that somebody might expect here, and what to do with Istio. */
 const WITHOUT_ISTIO: Readonly<Record<string, string>> = {
-  storages: 'write a mesh file for each storage layer, with "storage"',
   certificates: "leave it out: Istio's control plane makes the certificates",
   listen: 'leave it out: Istio opens the listeners',
 };
@@ -110,6 +117,17 @@ export function text(
   return value;
 }
 
+export function list(value: unknown, where: string): readonly unknown[] {
+  if (!Array.isArray(value) || value.length === 0) fail(where, 'must be a list with at least one element');
+  return value as unknown[];
+}
+
+export function mustBeObjects(value: unknown, where: string): void {
+  if (!Array.isArray(value)) fail(where, 'must be a list');
+  for (const [i, one] of (value as unknown[]).entries())
+    if (typeof one !== 'object' || one === null) fail(`${where}[${i}]`, 'must be a mapping');
+}
+
 /** True when the text is a mesh file rather than a bare pluginConfig. */
 export function isMeshFile(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'pluginConfig' in value;
@@ -117,10 +135,18 @@ export function isMeshFile(value: unknown): boolean {
 
 /** Reads a mesh file (YAML, so JSON too) without checking its pluginConfig. @throws MeshFileError */
 export function readMeshFile(source: string): MeshFile {
-  const value = valueOf(parseDocument(source, { merge: true }));
+  return meshFileOf(valueOf(parseDocument(source, { merge: true })));
+}
+
+/**
+ * The mesh file with this content.
+ * @param at where the file describes the storage layer
+ * @throws MeshFileError
+ */
+export function meshFileOf(value: unknown, at = 'storage'): MeshFile {
   fitsIstio(value);
   const root = record(value, 'mesh file', FIELDS);
-  const storage = record(root['storage'], 'storage', STORAGE_FIELDS);
+  const storage = record(root['storage'], at, STORAGE_FIELDS);
   const trusted = root['alsoTrusted'] ?? [];
   if (!Array.isArray(trusted)) fail('alsoTrusted', 'must be a list of principals');
   if (!isMeshFile(root)) fail('pluginConfig', 'is missing: who may call, and which tenant they are');
@@ -137,8 +163,8 @@ export function readMeshFile(source: string): MeshFile {
   const operator = root['operator'] ?? 'v1';
   if (!isOperator(operator))
     fail('operator', `must be a major version of TiDB Operator: ${OPERATORS.join(' or ')}`);
-  const namespace = text(storage['namespace'], 'storage.namespace', DNS_LABEL, 'the name of a namespace');
-  const cluster = text(storage['cluster'], 'storage.cluster', DNS_LABEL, 'the name of a TidbCluster');
+  const namespace = text(storage['namespace'], `${at}.namespace`, DNS_LABEL, 'the name of a namespace');
+  const cluster = text(storage['cluster'], `${at}.cluster`, DNS_LABEL, 'the name of a TidbCluster');
   const secret = root['imagePullSecret'];
   const trustDomain = text(root['trustDomain'], 'trustDomain', DNS_NAME, 'a trust domain', DEFAULT_DOMAIN);
   return {

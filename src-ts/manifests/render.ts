@@ -3,11 +3,20 @@ import { accessPolicies, portDeclarations } from './access.ts';
 import { clientSide } from './client-side.ts';
 import { examplesFor } from './examples.ts';
 import { file, type RenderedFile } from './file.ts';
-import { bothProtocols, envoyFilters, trafficExtensions, wasmPlugins, type FilterCode } from './filters.ts';
+import type { AnyMesh } from './any-mesh.ts';
+import {
+  bothProtocols,
+  envoyFilters,
+  handOver,
+  trafficExtensions,
+  wasmPlugins,
+  type FilterCode,
+} from './filters.ts';
 import { dashboardObject, monitors, rulesObject, telemetry } from '../observability/objects.ts';
 import { MeshFileError, type MeshFile } from './mesh-file.ts';
 import type { KubeObject } from './storage.ts';
-import { ENVOY, type EnvoyMesh } from '../standalone/mesh.ts';
+import { isSeveral } from './several.ts';
+import { ENVOY } from '../standalone/mesh.ts';
 import { renderStandalone, STANDALONE_PARTS, type StandalonePart } from '../standalone/render.ts';
 import { hasTrafficExtension } from './target.ts';
 
@@ -37,11 +46,12 @@ function kustomization(part: Part, header: readonly string[], resources: readonl
 }
 
 function base(mesh: MeshFile): RenderedFile[] {
+  const handsOver = (mesh.handsOverTo ?? []).length > 0;
   return [
     kustomization(
       'base',
       ['Every overlay includes this. It installs no filter: apply one of the overlays.'],
-      ['access.yaml', 'ports.yaml', 'pd-protocols.yaml'],
+      ['access.yaml', 'ports.yaml', 'pd-protocols.yaml', ...(handsOver ? ['hand-over.yaml'] : [])],
     ),
     file(
       'base/access.yaml',
@@ -64,6 +74,15 @@ function base(mesh: MeshFile): RenderedFile[] {
       ["Lets gRPC and PD's HTTP API share PD's port.", EDIT_MESH],
       [bothProtocols(mesh)],
     ),
+    ...(handsOver
+      ? [
+          file(
+            'base/hand-over.yaml',
+            ['Leads calls of tenants that have moved to the storage layers that serve them.', EDIT_MESH],
+            [handOver(mesh)],
+          ),
+        ]
+      : []),
   ];
 }
 
@@ -132,13 +151,16 @@ const OVERLAYS: Record<Exclude<IstioPart, 'base' | 'observability' | 'examples'>
 };
 
 /** Why a part cannot be rendered from this mesh file; undefined where it can. */
-function lacking(mesh: MeshFile | EnvoyMesh, part: Part): string | undefined {
+function lacking(mesh: AnyMesh, part: Part): string | undefined {
   if (mesh.target === ENVOY)
     return isStandalone(part)
       ? undefined
       : `${part}: needs Istio, and the mesh file's target is envoy; render ${STANDALONE_PARTS.join(', ')}`;
   if (isStandalone(part)) return `${part}: is for an Envoy without Istio; its mesh file has "target: envoy"`;
-  return lackingInIstio(mesh, part);
+  if (!isSeveral(mesh)) return lackingInIstio(mesh, part);
+  if (part === 'clientside' || part === 'examples')
+    return `${part}: is for a tenant of one storage layer; render it from a mesh file with "storage"`;
+  return mesh.storages.map((one) => lackingInIstio(one.mesh, part))[0];
 }
 
 const isStandalone = (part: Part): part is StandalonePart =>
@@ -155,7 +177,7 @@ function lackingInIstio({ target, operator }: MeshFile, part: IstioPart): string
 }
 
 /** What can be rendered from a mesh file. */
-export function partsOf(mesh: MeshFile | EnvoyMesh): Part[] {
+export function partsOf(mesh: AnyMesh): Part[] {
   return PARTS.filter((part) => lacking(mesh, part) === undefined);
 }
 
@@ -164,7 +186,7 @@ export function partsOf(mesh: MeshFile | EnvoyMesh): Part[] {
  * @throws MeshFileError when a given part needs another target or operator
  */
 export function render(
-  mesh: MeshFile | EnvoyMesh,
+  mesh: AnyMesh,
   code: FilterCode,
   parts: readonly Part[] = partsOf(mesh),
 ): RenderedFile[] {
@@ -172,9 +194,11 @@ export function render(
     const reason = lacking(mesh, part);
     if (reason !== undefined) throw new MeshFileError(reason);
   }
-  return mesh.target === ENVOY
-    ? renderStandalone(mesh, code, parts.filter(isStandalone))
-    : renderIstio(mesh, code, parts);
+  if (mesh.target === ENVOY) return renderStandalone(mesh, code, parts.filter(isStandalone));
+  if (!isSeveral(mesh)) return renderIstio(mesh, code, parts);
+  return mesh.storages.flatMap(({ name, mesh: own }) =>
+    renderIstio(own, code, parts).map(({ path, text }) => ({ path: `${name}/${path}`, text })),
+  );
 }
 
 function renderIstio(mesh: MeshFile, code: FilterCode, parts: readonly Part[]): RenderedFile[] {

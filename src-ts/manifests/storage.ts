@@ -24,8 +24,14 @@ export function labelsOf({ operator, storage }: MeshFile, component: Component):
   return podLabels(operator, storage.cluster, component);
 }
 
+/** The Service of a storage layer's PD. */
+const pdService = ({ namespace, cluster }: MeshFile['storage']): string => `${cluster}-pd.${namespace}.svc`;
+
+/** The cluster by which a sidecar reaches the PD of a storage layer. */
+export const pdCluster = (storage: MeshFile['storage'], clusterDomain: string): string =>
+  `outbound|2379||${pdService(storage)}.${clusterDomain}`;
+
 /** The filter reaches PD's HTTP API through its pod's own outbound cluster, so with mTLS. */
 export function pdOf({ storage, clusterDomain }: MeshFile): PdConfig {
-  const host = `${storage.cluster}-pd.${storage.namespace}.svc`;
-  return { cluster: `outbound|2379||${host}.${clusterDomain}`, authority: `${host}:2379` };
+  return { cluster: pdCluster(storage, clusterDomain), authority: `${pdService(storage)}:2379` };
 }

@@ -4,6 +4,7 @@
  */
 import { HTTP_MANAGER, ROUTER, UPSTREAM_IDLE, UPSTREAM_KEEPALIVE } from '../manifests/filters.ts';
 import { METRIC_LABELS } from '../observability/metrics.ts';
+import { handOverPrefix, storageHeader } from '../storages/route.ts';
 import type { Address } from './address.ts';
 import { STDOUT, type Member, type ProxyLimits } from './mesh.ts';
 import { PD_HTTP_CLUSTER } from './plugin-config.ts';
@@ -23,8 +24,6 @@ const UPSTREAM_STREAMS = 100_000;
 /** Shares of the heap from which Envoy gives memory back, and turns new requests away. */
 const SHRINK_AT = 0.9;
 const STOP_AT = 0.98;
-
-const STORAGE_HEADER = 'x-tidb-mesh-storage';
 
 export interface Proxy {
   /** The storage's name, in metrics, the access log and a header. */
@@ -101,6 +100,7 @@ export interface Bootstrap {
 
 export function bootstrap(proxy: Proxy): Bootstrap {
   const { pd, tikv, limits, tls, others = [] } = proxy;
+  const header = proxy.storage === undefined ? {} : storageHeader(proxy.storage);
   return {
     node: { id: proxy.storage ?? 'storage', cluster: 'tidb-mesh' },
     admin: { address: socket(LOOPBACK, proxy.admin) },
@@ -111,12 +111,10 @@ export function bootstrap(proxy: Proxy): Bootstrap {
         ...pd.map((member, i) =>
           listener(`pd_${i}`, member, proxy, [
             ...others.flatMap(routesTo),
-            ...pdRoutes(i).map((route) => servedBy(proxy.storage, route)),
+            ...pdRoutes(i).map((route) => ({ ...route, ...header })),
           ]),
         ),
-        ...tikv.map((member, i) =>
-          listener(`tikv_${i}`, member, proxy, [servedBy(proxy.storage, to(`tikv_${i}`))]),
-        ),
+        ...tikv.map((member, i) => listener(`tikv_${i}`, member, proxy, [{ ...to(`tikv_${i}`), ...header }])),
       ],
       clusters: [
         { ...cluster(PD_HTTP_CLUSTER, pd, 'http', tls), ...(pd.length > 1 ? AVOID_UNREACHABLE : {}) },
@@ -178,23 +176,13 @@ function pdRoutes(i: number): object[] {
  * Where the routes are missing, PD refuses the path.
  */
 function routesTo({ name }: Other): object[] {
-  const prefix = `/.tidb-mesh/${name}/`;
-  const over = (kind: string, match: object): object =>
-    servedBy(name, {
-      match: { prefix, ...match },
-      route: { cluster: `storage_${name}_${kind}`, timeout: '0s', prefix_rewrite: '/' },
-    });
+  const prefix = handOverPrefix(name);
+  const over = (kind: string, match: object): object => ({
+    match: { prefix, ...match },
+    route: { cluster: `storage_${name}_${kind}`, timeout: '0s', prefix_rewrite: '/' },
+    ...storageHeader(name),
+  });
   return [over('grpc', IS_GRPC), over('http', {})];
-}
-
-/** Tells the server which storage serves the call, whatever the caller has said. */
-function servedBy(storage: string | undefined, route: object): object {
-  if (storage === undefined) return route;
-  const header = { key: STORAGE_HEADER, value: storage };
-  return {
-    ...route,
-    request_headers_to_add: [{ header, append_action: 'OVERWRITE_IF_EXISTS_OR_ADD' }],
-  };
 }
 
 function clustersTo({ name, pd, tls }: Other): Cluster[] {

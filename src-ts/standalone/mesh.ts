@@ -1,7 +1,7 @@
 /** The mesh file without Istio (`target: envoy`): storage layers, their listeners and certificates, and who may call. */
 import { posix } from 'node:path';
 import { parseDocument } from 'yaml';
-import { DNS_LABEL, fail, record, text, valueOf } from '../manifests/mesh-file.ts';
+import { DNS_LABEL, fail, list, mustBeObjects, record, text, valueOf } from '../manifests/mesh-file.ts';
 import { NAMED_FIELDS, readNamed } from '../storages/named.ts';
 import type { NamedStorage, PlacedConfig } from '../storages/placed.ts';
 import { mustBePlaced } from '../storages/unambiguous.ts';
@@ -129,11 +129,6 @@ export function readEnvoyMesh(source: string): EnvoyMesh {
   return mesh;
 }
 
-function list(value: unknown, where: string): readonly unknown[] {
-  if (!Array.isArray(value) || value.length === 0) fail(where, 'must be a list with at least one element');
-  return value as unknown[];
-}
-
 function whole(value: unknown, where: string, least: number, most: number, byDefault: number): number {
   if (value === undefined) return byDefault;
   if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most)
@@ -216,12 +211,6 @@ function member(value: unknown, where: string): Member {
     advertise: readAddress(advertise, `${where}.advertise`),
     server: readAddress(server, `${where}.server`),
   };
-}
-
-function mustBeObjects(value: unknown, where: string): void {
-  if (!Array.isArray(value)) fail(where, 'must be a list');
-  for (const [i, one] of (value as unknown[]).entries())
-    if (typeof one !== 'object' || one === null) fail(`${where}[${i}]`, 'must be a mapping');
 }
 
 function pluginConfig(value: unknown): EnvoyMesh['pluginConfig'] {

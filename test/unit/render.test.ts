@@ -287,11 +287,6 @@ describe('a mesh file that is refused', () => {
       'storrage: unknown field; known here: target, operator, storage, trustDomain, clusterDomain, alsoTrusted, image, imagePullSecret, pluginConfig',
     ],
     [
-      'several storages with Istio',
-      { ...MESH, storages: [] },
-      'storages: is for "target: envoy", without Istio; with Istio, write a mesh file for each storage layer, with "storage"',
-    ],
-    [
       'certificates with Istio',
       { ...MESH, certificates: {} },
       'certificates: is for "target: envoy", without Istio; with Istio, leave it out: Istio\'s control plane makes the certificates',

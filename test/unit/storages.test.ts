@@ -1,10 +1,14 @@
 /** A tenant of several storages in one mesh file: what each storage's filter is told of it, and what is refused. */
 import { describe, expect, test } from '@jest/globals';
+import { parse } from 'yaml';
 import { Judge } from '../../src-ts/config/judge.ts';
 import { configSources } from '../../src-ts/config/sources.ts';
 import type { PluginConfig } from '../../src-ts/config/types.ts';
 import { judgeFile, type Finding } from '../../src-ts/config/validate.ts';
+import { readAnyMesh } from '../../src-ts/manifests/any-mesh.ts';
+import { WITHOUT_CODE } from '../../src-ts/manifests/code.ts';
 import { MeshFileError } from '../../src-ts/manifests/mesh-file.ts';
+import { render } from '../../src-ts/manifests/render.ts';
 import { kubernetesObjects } from '../../src-ts/standalone/kubernetes.ts';
 import { readEnvoyMesh } from '../../src-ts/standalone/mesh.ts';
 import { pluginConfigOf } from '../../src-ts/standalone/plugin-config.ts';
@@ -333,5 +337,142 @@ describe('a mesh file that is refused', () => {
   ];
   test.each(bad)('%s', (_, mesh, line) => {
     expect(() => readEnvoyMesh(JSON.stringify(mesh))).toThrow(new MeshFileError(line));
+  });
+});
+
+describe('with Istio', () => {
+  const layers = (first: object = {}): object[] => [
+    {
+      name: 'a',
+      namespace: 'storage-a',
+      cluster: 'sl',
+      principal: 'spiffe://td/ns/storage-a/sa/sl',
+      ...first,
+    },
+    { name: 'b', namespace: 'storage-b', cluster: 'sl' },
+  ];
+  const istio = (tenants: object[], more: object = {}): object => ({
+    target: 'istio-1.31',
+    trustDomain: 'td',
+    storages: layers(),
+    pluginConfig: { tenants },
+    ...more,
+  });
+  const tenants = [MOVED, BETA];
+  const source = JSON.stringify(istio(tenants));
+  const files = render(readAnyMesh(source), WITHOUT_CODE);
+  const fileAt = (path: string): string => files.find((one) => one.path === path)!.text;
+
+  test('each storage layer has a folder with its own objects', () => {
+    const folders = new Set(files.map(({ path }) => path.split('/').slice(0, 2).join('/')));
+    const parts = ['base', 'envoyfilter', 'trafficextension', 'observability'];
+    expect([...folders]).toEqual(['a', 'b'].flatMap((name) => parts.map((part) => `${name}/${part}`)));
+    for (const [own, other] of [
+      ['a', 'b'],
+      ['b', 'a'],
+    ] as const)
+      for (const { path, text: content } of files.filter((one) => one.path.startsWith(`${own}/`)))
+        if (!path.endsWith('hand-over.yaml'))
+          expect(content).not.toMatch(new RegExp(`namespace: storage-${other}|sl-pd\\.storage-${other}`));
+  });
+
+  test('the filters are told what those without Istio are, and reach their own PD', async () => {
+    const [a, b] = configSources(source).map((one) => JSON.parse(one.text) as PluginConfig);
+    const [withoutA, withoutB] = configsOf(text(...tenants));
+    expect([a!.tenants, b!.tenants]).toEqual([withoutA!.tenants, withoutB!.tenants]);
+    expect([a!.pd!.cluster, b!.pd!.cluster]).toEqual(
+      ['a', 'b'].map((name) => `outbound|2379||sl-pd.storage-${name}.svc.cluster.local`),
+    );
+    expect(a!.rules).toEqual([
+      { principal: 'spiffe://td/ns/storage-a/sa/*', system: true },
+      { principal: 'spiffe://td/ns/{tenant}/sa/*' },
+    ]);
+    expect(b!.rules).toEqual([
+      { principal: 'spiffe://td/ns/storage-a/sa/sl', mayActFor: ['alpha'] },
+      { principal: 'spiffe://td/ns/storage-b/sa/*', system: true },
+      { principal: 'spiffe://td/ns/{tenant}/sa/*' },
+    ]);
+    expect(await errorsOf(source)).toEqual([]);
+  });
+
+  test("a route of A's PD leads to B's, in both protocols", () => {
+    expect(files.map(({ path }) => path).filter((path) => path.endsWith('hand-over.yaml'))).toEqual([
+      'a/base/hand-over.yaml',
+    ]);
+    expect(fileAt('a/base/kustomization.yaml')).toContain('- hand-over.yaml');
+    const filter = parse(fileAt('a/base/hand-over.yaml')) as {
+      metadata: object;
+      spec: { configPatches: [{ match: object; patch: object }, { match: object; patch: object }] };
+    };
+    expect(filter.metadata).toEqual({ namespace: 'storage-a', name: 'tidb-mesh-pd-hand-over' });
+    const [route, cluster] = filter.spec.configPatches;
+    const name = 'outbound|2379||sl-pd.storage-b.svc.cluster.local';
+    expect(route).toMatchObject({
+      match: { context: 'SIDECAR_INBOUND', routeConfiguration: { portNumber: 2379 } },
+      patch: {
+        operation: 'INSERT_FIRST',
+        value: { match: { prefix: '/.tidb-mesh/b/' }, route: { cluster: name, prefix_rewrite: '/' } },
+      },
+    });
+    expect(cluster.match).toEqual({ context: 'SIDECAR_OUTBOUND', cluster: { name } });
+    expect(JSON.stringify(cluster.patch)).toContain('use_downstream_protocol_config');
+  });
+
+  test('what no rule serves is told with its place in the file', async () => {
+    const rules = [SYSTEM, { principal: 'spiffe://td/ns/alpha/sa/*', tenant: 'alpha' }];
+    const found = await errorsOf(JSON.stringify(istio(tenants, { pluginConfig: { tenants, rules } })));
+    expect(found.map((one) => one.text)).toContain(
+      'tenants[1]: no rule matches a workload of tenant "beta" in the trust domain "td"',
+    );
+  });
+
+  test.each([
+    ['no storage', { storages: [] }, 'storages: must be a list with at least one element'],
+    ['storage beside storages', { storage: {} }, 'storage: is one of "storages": leave it out'],
+    [
+      'a storage without a namespace',
+      { storages: [{ name: 'a' }] },
+      'storages[0].namespace: must be the name of a namespace',
+    ],
+    [
+      'two in one namespace',
+      { storages: layers({ namespace: 'storage-b' }) },
+      'storages[1].namespace: storages[0] is in "storage-b", too',
+    ],
+    [
+      'a field of a storage without Istio',
+      { storages: layers({ pd: [] }) },
+      'storages[0].pd: unknown field; known here: name, principal, clusterId, namespace, cluster',
+    ],
+    [
+      'an unknown storage',
+      { pluginConfig: { tenants: [{ ...BETA, storage: 'c' }] } },
+      'pluginConfig.tenants[0].storage: "c" is not in storages; known here: a, b',
+    ],
+    [
+      'a tenant without a storage',
+      { pluginConfig: { tenants: [{ name: 'beta', number: 1 }] } },
+      'pluginConfig.tenants[0]: says no storage: add storage: a or b',
+    ],
+    [
+      'callers without a certificate',
+      { pluginConfig: { tenants, rules: [BY_NAMESPACE], requirePrincipal: false } },
+      'pluginConfig.requirePrincipal: must stay true: in front of PD and TiKV nobody is believed',
+    ],
+    [
+      'TiDB Operator v2',
+      { operator: 'v2' },
+      `operator: v2 has a layer's tenants in its namespace: write a mesh file for each, with "storage"`,
+    ],
+  ])('%s is refused', (_, more, line) => {
+    expect(() => readAnyMesh(JSON.stringify(istio(tenants, more)))).toThrow(new MeshFileError(line));
+  });
+
+  test.each(['clientside', 'examples'] as const)('the part %s is refused', (part) => {
+    expect(() => render(readAnyMesh(source), WITHOUT_CODE, [part])).toThrow(
+      new MeshFileError(
+        `${part}: is for a tenant of one storage layer; render it from a mesh file with "storage"`,
+      ),
+    );
   });
 });

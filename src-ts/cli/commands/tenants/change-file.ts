@@ -59,7 +59,8 @@ export function toApply(text: string, file: string): string {
   const content: unknown = parse(text, { merge: true });
   if (isEnvoyMesh(content))
     return `Apply it: tidb-mesh render ${file} --out DIR; Envoy reads DIR/STORAGE/filter.yaml again by itself`;
+  const folder = (content as { storages?: unknown } | null)?.storages === undefined ? 'DIR' : 'DIR/STORAGE';
   return isMeshFile(content)
-    ? `Apply it: tidb-mesh render ${file} --out DIR, then kubectl apply --server-side -k DIR/VARIANT`
+    ? `Apply it: tidb-mesh render ${file} --out DIR, then kubectl apply --server-side -k ${folder}/VARIANT`
     : `Apply it: give ${file} to the filter as its configuration`;
 }

@@ -31,6 +31,7 @@ const (
 	maxLimit      = 1 << 20
 	maxDurationMs = 86_400_000
 	maxPriority   = 16
+	maxLockTTL    = 1 << 32
 )
 
 // What a mutation of a prewrite does.
@@ -268,6 +269,7 @@ func (m *maker) settle(message reflect.Value) {
 	case *kvrpcpb.Mutation:
 		message.Op = writes[m.random.IntN(len(writes))]
 	case *kvrpcpb.PessimisticLockRequest:
+		message.LockTtl %= maxLockTTL + 1
 		for _, mutation := range message.Mutations {
 			mutation.Op = kvrpcpb.Op_PessimisticLock
 		}
@@ -283,6 +285,7 @@ func (m *maker) settle(message reflect.Value) {
 	case *kvrpcpb.SplitRegionRequest:
 		message.IsRawKv = false
 	case *kvrpcpb.PrewriteRequest:
+		message.LockTtl %= maxLockTTL + 1
 		message.SkipConstraintCheck = false
 		if len(message.Mutations) == 0 {
 			mutation := &kvrpcpb.Mutation{Op: kvrpcpb.Op_Put, Key: clientKey(m.random, 0)}
@@ -295,8 +298,11 @@ func (m *maker) settle(message reflect.Value) {
 			message.PessimisticActions = append(message.PessimisticActions, make([]kvrpcpb.PrewriteRequest_PessimisticAction, len(message.Mutations))...)[:len(message.Mutations)]
 		}
 	case *kvrpcpb.FlushRequest:
+		message.LockTtl %= maxLockTTL + 1
 		message.Mutations = distinct(message.Mutations, mutationKey)
 		message.StartTs = max(message.StartTs, 1)
+	case *kvrpcpb.TxnHeartBeatRequest:
+		message.AdviseLockTtl %= maxLockTTL + 1
 	case *kvrpcpb.CommitRequest:
 		message.Keys = distinct(message.Keys, bytes.Clone)
 	case *kvrpcpb.BatchRollbackRequest:

@@ -31,6 +31,8 @@ export class Level {
   keyed: bool;
   /** True for a prewrite of a pessimistic transaction. */
   pessimistic: bool;
+  /** True when a transaction's start was met that is not 0. */
+  begun: bool;
   /** True when the name is only read. */
   reads: bool;
 
@@ -68,6 +70,7 @@ export class Level {
     this.reverse = false;
     this.keyed = false;
     this.pessimistic = false;
+    this.begun = false;
     this.reads = false;
   }
 
@@ -80,8 +83,8 @@ export class Level {
 /** Deepest allowed nesting. Upstream's deepest message has 9 levels. */
 export const MAX_DEPTH: i32 = 32;
 
-const LEVELS_BYTES: usize = 3696;
-const levels: usize = memory.data(3696, 16);
+const LEVELS_BYTES: usize = 4224;
+const levels: usize = memory.data(4224, 16);
 
 /** The state of nesting level `depth`, 0 to MAX_DEPTH. */
 export function levelAt(depth: i32): Level {

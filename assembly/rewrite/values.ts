@@ -223,6 +223,7 @@ export function scalar(role: u32, field: Span, value: u64): Status {
     case Role.TIMESTAMP_OR_MAX:
     case Role.TIMESTAMP:
     case Role.FOR_UPDATE:
+    case Role.TXN_START:
       if (request && !isTimely(value, role == Role.TIMESTAMP_OR_MAX)) return tooLate(value);
       break;
     case Role.READ_TIMESTAMP_OR_MAX:

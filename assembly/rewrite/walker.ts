@@ -283,6 +283,10 @@ function onNumber(level: Level, entry: u32, field: u32, value: u64): Status {
     if (status != Status.OK) return fail(status, level.message, field);
   } else {
     if (role == Role.FOR_UPDATE) level.pessimistic = value != 0;
+    if (role == Role.TXN_START) {
+      level.begun = value != 0;
+      if (keepsKeys) return Status.OK;
+    }
     const status =
       entry & Entry.REPEATED ? listed(role, level.field, value) : scalar(role, level.field, value);
     if (status != Status.OK) return fail(status, level.message, field);

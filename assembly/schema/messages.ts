@@ -16,7 +16,7 @@ export const ANY_BEGINNING: u32 =
   Flag.OWNERS | ANY_NEED | ANY_ACT_IN_CONTEXT | Flag.SERVICE | Flag.HAS_CONTEXT | Flag.CONTEXT | Flag.BATCH;
 
 /** Flags of requests whose numbers are judged together. */
-export const ANY_NUMBER: u32 = Flag.NOT_ZERO | Flag.COMPARED;
+export const ANY_NUMBER: u32 = Flag.NOT_ZERO | Flag.COMPARED | Flag.TXN_START;
 
 /** Flags that need work after the last field. */
 export const ANY_ENDING: u32 =

@@ -124,6 +124,7 @@ const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?
   TIMESTAMP_OR_MAX: { scalars: UNSIGNED },
   READ_TIMESTAMP_OR_MAX: { scalars: UNSIGNED },
   FOR_UPDATE: { scalars: UNSIGNED },
+  TXN_START: { scalars: UNSIGNED },
   EARLY_COMMIT: { scalars: [ScalarType.BOOL] },
   TXN_SOURCE: { scalars: UNSIGNED },
   REGION_ID: { scalars: UNSIGNED },
@@ -167,6 +168,7 @@ const SINGLE = new Set([
   'BATCH_IDS',
   'SAFE_POINT_IN',
   'FOR_UPDATE',
+  'TXN_START',
 ]);
 
 /** Roles that a list of numbers may have. The walker reads such a list packed or not. */

@@ -42,6 +42,7 @@ const FLAGS: readonly (readonly [number, readonly string[]])[] = [
   [Flag.RESOURCE_PATH, ['RESOURCE_PATH']],
   [Flag.SERVICE, ['SERVICE_ID']],
   [Flag.SAFE_POINT_OUT, ['SAFE_POINT_OUT']],
+  [Flag.TXN_START, ['TXN_START']],
 ];
 
 /** What a request needs of its key range, by mesh.Capability; its special ending; and whether it acts on its region. */
@@ -267,7 +268,7 @@ function allowedIn({ allowed }: JudgedField): number {
 /** The fields that say when a transaction began and committed; all CPU time and that of SQL. */
 function timesOf({ ending, fields }: JudgedMessage): number[] {
   const isTime: Record<string, (field: JudgedField) => boolean> = {
-    TXN_TIMES: ({ role }) => role === 'TIMESTAMP',
+    TXN_TIMES: ({ role }) => role === 'TIMESTAMP' || role === 'TXN_START',
     CPU_TIMES: ({ name }) => name.endsWith('cpu_time_ms'),
   };
   return fields.filter(isTime[ending] ?? (() => false)).map(({ number }) => number);
@@ -332,7 +333,7 @@ export function flagsOf(message: JudgedMessage): number {
   if (required(message) !== undefined) flags |= Flag.REQUIRED_LIST;
   if (message.fields.some(({ error }) => error !== 'ERROR_UNSPECIFIED')) flags |= Flag.ERRORS;
   if (notZero(message) !== undefined) flags |= Flag.NOT_ZERO;
-  return flags;
+  return flags >>> 0;
 }
 
 function required(message: JudgedMessage): number | undefined {

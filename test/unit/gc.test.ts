@@ -191,8 +191,8 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     test.each([
       ['kvrpcpb.ScanLockRequest', concat(context, scalar(2, 9))],
       ['kvrpcpb.ResolveLockRequest', concat(context, scalar(2, 9))],
-      ['kvrpcpb.CheckTxnStatusRequest', concat(context, bytes(2, FOREIGN))],
-      ['kvrpcpb.CheckSecondaryLocksRequest', concat(context, bytes(2, FOREIGN))],
+      ['kvrpcpb.CheckTxnStatusRequest', concat(context, bytes(2, FOREIGN), scalar(3, 9))],
+      ['kvrpcpb.CheckSecondaryLocksRequest', concat(context, bytes(2, FOREIGN), scalar(3, 9))],
       ['pdpb.ScanRegionsRequest', bytes(2, FOREIGN)],
       ['pdpb.UpdateGCSafePointRequest', scalar(2, OLDEST)],
       [SERVICE, ask('gc_worker', (1n << 63n) - 1n, OLDEST)],

@@ -64,7 +64,7 @@ const SAMPLES: Sample[] = [
     list: 'kvrpcpb.PrewriteRequest',
     number: 2,
     way: 'request',
-    rest: { primaryLock: row(2) },
+    rest: { primaryLock: row(2), startVersion: TIMESTAMP },
     make: () => ({ op: 1, key: row(2), value: Buffer.alloc(40, 9), assertion: 2 }),
   },
   {

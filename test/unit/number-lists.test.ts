@@ -26,14 +26,16 @@ function servedBy(name: string): SpaceChoice {
   return needs.includes('RAW') ? { number: 1, keyspace: { id: 7, mode: 'raw' } } : { number: 1 };
 }
 
-/** The key and the mutation without which the message would be refused. */
+/** The key, the mutation and the start without which the message would be refused. */
 function neededFields(name: string): Uint8Array {
   const fields = messages.find((message) => message.name === name)?.fields ?? [];
   const key = fields.find(({ role, repeated }) => role === 'KEY' && !repeated);
   const mutations = fields.find(({ requires }) => requires);
+  const start = fields.find(({ role }) => role === 'TXN_START');
   return concat(
     mutations ? bytes(mutations.number, encode('kvrpcpb.Mutation', { key: OWN })) : EMPTY,
     key ? bytes(key.number, OWN) : EMPTY,
+    start ? scalar(start.number, 5n) : EMPTY,
   );
 }
 

@@ -43,7 +43,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
 
     describe.each(KINDS)('of $type', ({ type, primary, passes }) => {
       const request = (...ops: Uint8Array[]): Uint8Array =>
-        concat(...ops.map((op) => bytes(2, mutation(op))), bytes(primary, ROW));
+        concat(...ops.map((op) => bytes(2, mutation(op))), bytes(primary, ROW), scalar(4, 5n));
       const good = scalar(1, passes.at(-1)!);
 
       test.each(OPS)('%s', (op) => {
@@ -69,6 +69,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       const locks = encode('kvrpcpb.PessimisticLockRequest', {
         mutations: [{ op: 0, key: ROW }],
         primaryLock: ROW,
+        startVersion: 5n,
       });
       const get = encode('kvrpcpb.GetRequest', { key: ROW });
       const { requests } = sent(

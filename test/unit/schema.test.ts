@@ -250,12 +250,12 @@ describe('generated table', () => {
     ['kvrpcpb.PessimisticMutation', EXACT_KEY | Flag.NOT_ZERO, 2, 1],
     ['tipb.AnalyzeIndexReq', LENIENT, 0, 0],
     ['tipb.DAGRequest', LENIENT, 0, 0],
-    ['kvrpcpb.PrewriteRequest', EXACT_KEY | TXN | HAS_CONTEXT | Flag.REQUIRED_LIST, 3, 2],
+    ['kvrpcpb.PrewriteRequest', EXACT_KEY | TXN | HAS_CONTEXT | Flag.REQUIRED_LIST | Flag.TXN_START, 3, 2],
     ['kvrpcpb.CommitRequest', TXN | HAS_CONTEXT, 0, 0],
     ['errorpb.Error', Flag.ERRORS, 0, 0],
     ['coprocessor.Response', Flag.ERRORS, 0, 0],
   ])('%s has flags %i, start field %i, end field %i', (message, flags, start, end) => {
-    expect(shape(message)).toEqual([flags, start, end]);
+    expect(shape(message)).toEqual([flags >>> 0, start, end]);
   });
 
   test('a repeated number may be packed, repeated bytes and messages may not', () => {

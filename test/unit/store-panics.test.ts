@@ -117,7 +117,11 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       ['without mutations', prewrite({}), 'VALUE_OUTSIDE'],
       ['in one phase, without mutations', prewrite({ tryOnePc: true }), 'VALUE_OUTSIDE'],
       ['in one phase', prewrite({ mutations, tryOnePc: true }), 'OK'],
-      ['without a primary', encode('kvrpcpb.PrewriteRequest', { mutations }), 'KEY_OUTSIDE'],
+      [
+        'without a primary',
+        encode('kvrpcpb.PrewriteRequest', { mutations, startVersion: 7n }),
+        'KEY_OUTSIDE',
+      ],
       ['pessimistic', pessimistic(1, packedActions(1)), 'OK'],
       ['pessimistic, without actions', pessimistic(1), 'VALUE_OUTSIDE'],
       ['pessimistic, with an empty list of actions', pessimistic(1, packedActions(0)), 'VALUE_OUTSIDE'],
@@ -144,6 +148,73 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       expect(verdict('kvrpcpb.PrewriteRequest', wrong)).toBe('VALUE_OUTSIDE');
       for (let i = 0; i < 8; i++) expect(inBatch(3, zero)).toBe('Prewrite');
       expect(inBatch(3, wrong)).toBe('Empty');
+    });
+  });
+
+  describe('the start of a transaction', () => {
+    const lock = (op: bigint): Uint8Array => bytes(2, concat(scalar(1, op), bytes(2, A)));
+    const keys = (field: number): Uint8Array => bytes(field, A);
+    interface Kind {
+      type: string;
+      start: number;
+      rest: Uint8Array;
+      command?: [number, string];
+      /** Tenant 0's goes on unread but for its numbers. */
+      isOwners?: true;
+    }
+    const KINDS: Kind[] = [
+      { type: 'Prewrite', start: 4, rest: concat(lock(0n), bytes(3, A)), command: [3, 'Prewrite'] },
+      {
+        type: 'PessimisticLock',
+        start: 4,
+        rest: concat(lock(5n), bytes(3, A)),
+        command: [23, 'PessimisticLock'],
+      },
+      { type: 'Flush', start: 4, rest: concat(lock(0n), bytes(3, A)) },
+      { type: 'BatchRollback', start: 2, rest: keys(3), command: [8, 'BatchRollback'] },
+      { type: 'Cleanup', start: 3, rest: keys(2) },
+      { type: 'CheckTxnStatus', start: 3, rest: keys(2), isOwners: true },
+      { type: 'CheckSecondaryLocks', start: 3, rest: keys(2), isOwners: true },
+    ];
+    const context = bytes(1, concat(scalar(1, 7), bytes(18, Buffer.alloc(20, 7))));
+
+    describe.each(KINDS)('$type', ({ type, start, rest, command, isOwners }) => {
+      const id = `kvrpcpb.${type}Request`;
+      const of = (...time: Uint8Array[]): Uint8Array => concat(context, rest, ...time);
+      test.each([
+        ['absent', of(), 'VALUE_OUTSIDE'],
+        ['0', of(scalar(start, 0n)), 'VALUE_OUTSIDE'],
+        ['0 in two bytes', of(Uint8Array.of(start << 3, 0x80, 0)), 'VALUE_OUTSIDE'],
+        [
+          '0 in nine bytes',
+          of(Uint8Array.of(start << 3, ...Array<number>(8).fill(0x80), 0)),
+          'VALUE_OUTSIDE',
+        ],
+        ['1', of(scalar(start, 1n)), 'OK'],
+        ['a late one', of(scalar(start, 1n << 58n)), 'OK'],
+      ])('%s', (_name, body, status) => {
+        for (const number of isOwners ? [0, 1] : [1]) {
+          choose({ number });
+          for (const known of [scalar(start, 1n), scalar(start, 300n), scalar(start, 1n << 58n)]) {
+            for (let i = 0; i < 6; i++) expect(verdict(id, of(known))).toBe('OK');
+            expect(verdict(id, body)).toBe(status);
+            if (!command) continue;
+            for (let i = 0; i < 6; i++) expect(inBatch(command[0], of(known))).toBe(command[1]);
+            expect(inBatch(command[0], body)).toBe(status === 'OK' ? command[1] : 'Empty');
+          }
+        }
+      });
+    });
+
+    test('in a list of transactions to resolve', () => {
+      const of = (...info: Uint8Array[]): Uint8Array =>
+        concat(context, bytes(4, concat(...info)), bytes(4, concat(scalar(1, 5n), scalar(2, 6n))));
+      for (const number of [0, 1]) {
+        choose({ number });
+        filter.lookups = true;
+        for (const info of [[], [scalar(1, 0n)], [scalar(2, 9n)], [scalar(1, 0n), scalar(2, 9n)]])
+          expect(verdict('kvrpcpb.ResolveLockRequest', of(...info))).toBe('VALUE_OUTSIDE');
+      }
     });
   });
 

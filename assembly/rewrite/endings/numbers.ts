@@ -16,6 +16,7 @@ const KEYS: u32 = 5;
 export function endNumbers(level: Level, flags: u32): Status {
   const self = recordOf(level.message);
   if (flags & (Flag.RANGE | Flag.ENCODED_RANGE)) return ordered(level, self, flags);
+  if (flags & Flag.TXN_START && !level.begun) return fail(Status.VALUE_OUTSIDE, level.message, 0);
   if (flags & Flag.NOT_ZERO) {
     const field = endFieldOf(self);
     if (findVarint(level.start, level.end, field) == 0)

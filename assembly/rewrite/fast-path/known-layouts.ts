@@ -99,6 +99,11 @@ function fits(layout: Layout, p: usize, length: usize): bool {
         if (!isTimely(readVarint(where, p + length), ((<u32>check) & 0xffff) == Check.TIMESTAMP_OR_MAX))
           return false;
         break;
+      case Check.TXN_START: {
+        const start = readVarint(where, p + length);
+        if (start == 0 || !isTimely(start, false)) return false;
+        break;
+      }
       case Check.READ_TIMESTAMP_OR_MAX:
         if (!isReadable(readVarint(where, p + length))) return false;
         break;

@@ -73,6 +73,7 @@ export const enum Check {
   READ_TIMESTAMP_OR_MAX = 19,
   AT_MOST = 20,
   NEW_TIME = 21,
+  TXN_START = 22,
 }
 
 /** Deepest nesting of messages in a layout. */

@@ -64,7 +64,8 @@ const LEARNABLE: u32 =
   Flag.REQUIRED_LIST |
   Flag.COMMAND |
   Flag.ERRORS |
-  Flag.NOT_ZERO;
+  Flag.NOT_ZERO |
+  Flag.TXN_START;
 
 const VECTOR: usize = 16;
 
@@ -199,6 +200,8 @@ function number(entry: u32, from: usize, to: usize): bool {
       return fixLength(from, to);
     case Role.TIMESTAMP:
       return fixLength(from, to) && (!request || check(Check.TIMESTAMP, from, to - from));
+    case Role.TXN_START:
+      return fixLength(from, to) && (!request || check(Check.TXN_START, from, to - from));
     case Role.TIMESTAMP_OR_MAX:
       return fixLength(from, to) && (!request || check(Check.TIMESTAMP_OR_MAX, from, to - from));
     case Role.READ_TIMESTAMP_OR_MAX:

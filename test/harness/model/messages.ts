@@ -47,10 +47,10 @@ export class MessageMaker {
     for (const field of desc.fields) {
       const judged = roles?.get(field.number);
       const role = judged?.role ?? '';
-      // An exact key that is absent is refused, and so are an absent path and a number that must not be 0.
+      // An exact key that is absent is refused, and so are an absent path, an absent start and a number that must not be 0.
       const needed =
         (role === 'KEY' && field.fieldKind !== 'list') ||
-        /^RESOURCE_(PATH|KEY)$/.test(role) ||
+        /^RESOURCE_(PATH|KEY)$|^TXN_START$/.test(role) ||
         (role === 'ONE_OF' && judged?.allowed.includes(0) === false);
       if (!needed && !random.chance(depth < 3 ? 60 : 25)) continue;
       if (field.message && (depth >= MAX_DEPTH || field.fieldKind === 'map')) continue;

@@ -251,6 +251,7 @@ export class WalkerModel {
       if (field?.fieldKind === 'scalar' && value !== undefined) view.set(field, value as never);
     }
     if (isBackwards) throw new Refused(Status.VALUE_OUTSIDE);
+    if (way === 'request') this.judgeStart(view);
     if (way === 'request') judgeNumbersTogether(view);
     if (way === 'request') this.judgeLists(view);
     if (way === 'request') this.judgeAct(view, this.messages.get(view.desc.typeName));
@@ -268,7 +269,14 @@ export class WalkerModel {
         for (const item of view.get(field)) this.judgeOnlyNumbers(item as ReflectMessage);
     }
     if (this.isBackwards(view)) throw new Refused(Status.VALUE_OUTSIDE);
+    this.judgeStart(view);
     judgeNumbersTogether(view);
+  }
+
+  /** A transaction that begins at no time. */
+  private judgeStart(view: ReflectMessage): void {
+    const start = view.fields.find((field) => this.role(view.desc.typeName, field.number) === 'TXN_START');
+    if (start && view.get(start) === 0n) throw new Refused(Status.VALUE_OUTSIDE);
   }
 
   /** A range on which TiKV panics, as the client sent it. */
@@ -525,6 +533,7 @@ export class WalkerModel {
         return request ? 0n : value;
       case 'TIMESTAMP':
       case 'FOR_UPDATE':
+      case 'TXN_START':
       case 'TIMESTAMP_OR_MAX':
       case 'READ_TIMESTAMP_OR_MAX':
       case 'EARLY_COMMIT':

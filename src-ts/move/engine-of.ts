@@ -274,11 +274,11 @@ export function makeEngine(
       if (!isImport) await takeRulesAlong(rulesAt(target), rulesAt(source));
     },
     dropCarriedLocks: async () => void (await dropPessimisticLocks(target)),
-    destroyTarget: async () => {
+    destroyTarget: async (isMine) => {
       // The keys of tenant 0 are no range of their own: the cluster's lie among them.
       if (target.space.start.length === 0) return true;
       if (!(await isKept(home.pd, there))) return false;
-      await destroy(target);
+      await destroy(target, isMine);
       return true;
     },
     release: async () => {

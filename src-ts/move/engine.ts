@@ -95,8 +95,11 @@ export interface Engine {
   takeNamesAlong(): Promise<void>;
   /** Removes pessimistic locks that a switch has left at what is the target now. */
   dropCarriedLocks(): Promise<void>;
-  /** Destroys all keys of the target. False when no rule of PD keeps it for the tenant: then nothing was destroyed. */
-  destroyTarget(): Promise<boolean>;
+  /**
+   * Destroys all keys of the target. False when no rule of PD keeps it for the tenant: then nothing was destroyed.
+   * @param isMine is asked right before each call that destroys, and throws when another worker has the move
+   */
+  destroyTarget(isMine: () => Promise<void>): Promise<boolean>;
   /** Gives up what was kept for the move. Source and target stay as they are. */
   release(): Promise<void>;
   close(): void;

@@ -517,16 +517,19 @@ export async function dropPessimistic(
     );
 }
 
-/** Rolls back whatever locks a key space has. Only for a copy that nobody uses. */
-export async function dropLocks(side: Side, signal?: AbortSignal): Promise<number> {
-  const all = transactionsOf(await scanLocks(side, MAX_TS, { signal }));
+/**
+ * Rolls back whatever locks a key space has. Only for a copy that nobody uses.
+ * @param isMine throws when what was found may be somebody else's
+ */
+export async function dropLocks(side: Side, isMine?: () => Promise<void>): Promise<number> {
+  const all = transactionsOf(await scanLocks(side, MAX_TS));
+  await isMine?.();
   for (const { startTs, locks } of all)
     await resolveLocks(
       side,
       locks.map(({ key }) => Buffer.from(key)),
       startTs,
       0n,
-      signal,
     );
   return all.length;
 }

@@ -29,9 +29,10 @@ export async function isEmpty({ storage, space }: Side): Promise<boolean> {
 
 /**
  * Destroys all keys of a key space with all versions, in all replicas.
+ * @param isMine see Engine.destroyTarget
  * @throws CommandError for the key space of tenant 0, which has no first key
  */
-export async function destroy(side: Side, signal?: AbortSignal): Promise<void> {
+export async function destroy(side: Side, isMine?: () => Promise<void>): Promise<void> {
   const { storage, space } = side;
   if (space.start.length === 0)
     throw new CommandError(
@@ -39,8 +40,8 @@ export async function destroy(side: Side, signal?: AbortSignal): Promise<void> {
       'the keys of tenant 0 cannot be destroyed as a range: the cluster’s own lie among them',
       'leave them, or drop its databases with a TiDB of the storage layer',
     );
-  await dropLocks(side, signal);
-  await destroyKeysIn(storage.pd, space.range);
+  await dropLocks(side, isMine);
+  await destroyKeysIn(storage.pd, space.range, isMine);
 }
 
 /** The highest version and configuration version of the regions in a key space. */

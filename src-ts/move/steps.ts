@@ -29,6 +29,7 @@ import type { Tell } from '../tell.ts';
 import { hasRangeOf, rangeText, registered } from '../tenants/registry.ts';
 import { unheardServers } from '../tenants/servers.ts';
 import { acknowledged, type Missing } from './acknowledged.ts';
+import { Claims, CLAIM_MS } from './claims.ts';
 import { HistoryGone, type Copied, type Engine, type Feed, type Following } from './engine.ts';
 import { obeyed, order, type Mesh, type Order, type Orders, type Phase, type Quiet } from './mesh.ts';
 import { isSamePlace, placeText, tenantAt, type Place } from './place.ts';
@@ -161,8 +162,7 @@ function withCommits(record: MoveRecord, foreign: readonly ForeignCommit[]): Fie
 
 /** Nothing that changes keys is on its way. */
 const ALL_OVER: Quiet = { writes: true, finishes: true };
-/** How long a worker's claim lasts, and how often it is renewed. */
-const CLAIM_MS = 5000;
+/** How often a worker's claim is renewed. */
 const RENEW_MS = 1000;
 /** How often a follower's progress is kept. */
 const BEAT_MS = 2000;
@@ -224,6 +224,8 @@ export class Move {
     private readonly tools: Tools,
     private readonly tenant: string,
     private readonly signal: AbortSignal,
+    /** What this worker has seen of others. */
+    private readonly claims = new Claims(),
   ) {
     this.limits = { ...DEFAULT_LIMITS, ...tools.limits };
   }
@@ -258,8 +260,8 @@ export class Move {
   private async claim(): Promise<boolean> {
     const { worker } = this.record;
     const { id, isGone } = this.tools;
-    const isTaken = worker && worker.id !== id && worker.until > Date.now();
-    if (isTaken && !isGone?.(worker.id)) return false;
+    const isTaken = worker && worker.id !== id && !isGone?.(worker.id);
+    if (isTaken && !this.claims.isOver(this.stored)) return false;
     try {
       this.stored = await save(this.tools.pd, {
         record: { ...this.record, worker: this.own() },
@@ -1021,7 +1023,9 @@ export class Move {
     // Every VM says that it serves the source, before the target is destroyed. Of nothing that was copied, nothing is destroyed.
     await this.open('prepare');
     const isWritten = progress !== undefined || history.length > 0;
-    if (!isGivenUp && isWritten && !(await engine.destroyTarget()))
+    // One that has stood still meanwhile must not destroy what is somebody else's by now.
+    const isMine = (): Promise<void> => this.change({});
+    if (!isGivenUp && isWritten && !(await engine.destroyTarget(isMine)))
       tools.tell(
         `${tenant}: PD has no rule of it for ${placeText(this.record, to)}: nothing is destroyed there`,
       );

@@ -179,10 +179,12 @@ export async function fulfilled(
 ): Promise<MoveRecord | undefined> {
   const deadline = Date.now() + timeoutMs;
   const isEnd = verb === 'complete' || verb === 'cancel';
-  let seenAt = Date.now();
+  /** By this clock, not by the worker's. */
+  let seen = { revision: 0n, at: Date.now() };
   let asked = createdAt;
   for (;;) {
-    const record = (await findMove(pd, tenant))?.record;
+    const found = await findMove(pd, tenant);
+    const record = found?.record;
     asked ??= record?.createdAt;
     if (record?.createdAt !== asked || !record) {
       if (isEnd) return undefined;
@@ -197,8 +199,8 @@ export async function fulfilled(
     if (!isEnd && record.switches > switches) return record;
     const failure = failureOf(record);
     if (failure) throw failure;
-    if ((record.worker?.until ?? 0) > Date.now()) seenAt = Date.now();
-    if (Date.now() > seenAt + NOBODY_MS)
+    if (found && found.revision !== seen.revision) seen = { revision: found.revision, at: Date.now() };
+    if (Date.now() > seen.at + NOBODY_MS)
       throw new CommandError(
         'REFUSED',
         `nobody works on the move of ${tenant}; ${servedText(record)}`,

@@ -1,5 +1,6 @@
 /** Works on all moves of a storage layer, beside each other. Several workers may run: each move has one at a time. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Claims } from './claims.ts';
 import { moves } from './record.ts';
 import { Move, type Tools } from './steps.ts';
 
@@ -22,9 +23,10 @@ export async function work(
   { only, ended, idle }: Listeners = {},
 ): Promise<void> {
   const running = new Map<string, Promise<void>>();
+  const claims = new Claims();
   const drive = async (tenant: string): Promise<void> => {
     try {
-      if (await new Move(tools, tenant, signal).run()) ended?.(tenant);
+      if (await new Move(tools, tenant, signal, claims).run()) ended?.(tenant);
     } catch (error) {
       if (signal.aborted) return;
       tools.tell(`${tenant}: ${error instanceof Error ? error.message : String(error)}`);

@@ -48,6 +48,8 @@ export interface Method<Request extends DescMessage, Answer extends DescMessage>
   readonly isStream?: boolean;
   /** True when it changes nothing, so that another member can be asked when one does not answer. */
   readonly isRead?: boolean;
+  /** True when it is not sent again where nobody was reached. */
+  readonly isOnce?: boolean;
   /** How long the answer may take; 10 s without it. */
   readonly timeoutMs?: number;
 }
@@ -276,7 +278,7 @@ export class Endpoint {
     message: Uint8Array,
     address: string | undefined,
   ): Promise<[Buffer, string]> {
-    const { path, isRead = false, timeoutMs } = method;
+    const { path, isRead = false, isOnce = false, timeoutMs } = method;
     let to = address ?? '';
     const isAlone = address !== undefined || this.urls.length === 1;
     try {
@@ -292,7 +294,7 @@ export class Endpoint {
         ask,
         ({ error }) => {
           const code = (error as grpc.ServiceError | undefined)?.code;
-          if (code === grpc.status.UNAVAILABLE) return true;
+          if (code === grpc.status.UNAVAILABLE) return !isOnce;
           return (
             isRead && !isAlone && (code === grpc.status.DEADLINE_EXCEEDED || NOT_LEADER.test(String(error)))
           );
@@ -374,6 +376,15 @@ export class Endpoint {
     });
     this.clients.set(name, client);
     return client;
+  }
+
+  /** Resolves when there is a connection for calls to a server. @throws CommandError when there is none in time */
+  async connected(address: string): Promise<void> {
+    await new Promise<void>((resolve, reject) =>
+      this.client(address).waitForReady(Date.now() + TIMEOUT_MS, (error) =>
+        error ? reject(unreachable('a connection', address, error)) : resolve(),
+      ),
+    );
   }
 
   private ask(address: string, method: Manner, message: Uint8Array): Promise<Buffer> {

@@ -45,6 +45,9 @@ const RAW_DELETE_RANGE = {
   timeoutMs: 300_000,
 } as const;
 
+/** An answer that took longer may be old by now. A worker's claim lasts for several times as long. */
+const LATE_MS = 1000;
+
 /** How often a region is tried. A region that splits or elects a leader is back within seconds. */
 const TRIES = 30;
 const PAUSE_MS = 500;
@@ -156,10 +159,15 @@ export async function countKeysIn(pd: Endpoint, range: StoreRange, limit: number
 
 /**
  * Destroys all keys of a range for good.
+ * @param isMine is asked right before each call, and throws when the range may be somebody else's
  * @returns the number of stores
  * @throws CommandError when a store refuses or cannot be asked
  */
-export async function destroyKeysIn(pd: Endpoint, range: StoreRange): Promise<number> {
+export async function destroyKeysIn(
+  pd: Endpoint,
+  range: StoreRange,
+  isMine?: () => Promise<void>,
+): Promise<number> {
   // With an empty bound, the stores would destroy all they have.
   if (range.start.length === 0 || range.end.length === 0)
     throw new Error('a range without both ends is not destroyed');
@@ -167,7 +175,7 @@ export async function destroyKeysIn(pd: Endpoint, range: StoreRange): Promise<nu
   // Keys of RawKV lie in the stores as they are, and UnsafeDestroyRange encodes both ends: it would destroy keys behind the range. With
   // API V2, the stores encode the keys of RawKV, too.
   if (range.mode === 'raw' && range.keyspaceId === undefined) await deleteRawKeys(pd, range);
-  else await destroyEncoded(pd, range, all);
+  else await destroyEncoded(pd, range, all, isMine);
   return all.length;
 }
 
@@ -176,15 +184,32 @@ async function destroyEncoded(
   pd: Endpoint,
   { start, end }: StoreRange,
   all: readonly Store[],
+  isMine?: () => Promise<void>,
 ): Promise<void> {
   for (const { id, address } of all) {
     const fields = { startKey: start, endKey: end };
-    const answer = await pd.grpc(UNSAFE_DESTROY_RANGE, fields, address).catch((error: unknown) => {
+    if (isMine) await askInTime(pd, address, isMine);
+    // What is sent again by itself may come much later.
+    const method = { ...UNSAFE_DESTROY_RANGE, isOnce: isMine !== undefined };
+    const answer = await pd.grpc(method, fields, address).catch((error: unknown) => {
       throw error instanceof CommandError && error.code === 'UNREACHABLE' ? goesOn(error) : error;
     });
     const why = answer.error || (answer.regionError ? 'its region changed' : '');
     if (why !== '')
       throw new CallError(`store ${id} could not destroy the range: ${why}`, 0, 'run this again');
+  }
+}
+
+/**
+ * Asks when the call can leave at once: nothing but this process may stand still between the answer and the call.
+ * @throws CommandError when there is no connection
+ */
+async function askInTime(pd: Endpoint, address: string, isMine: () => Promise<void>): Promise<void> {
+  for (;;) {
+    await pd.connected(address);
+    const asked = performance.now();
+    await isMine();
+    if (performance.now() - asked < LATE_MS) return;
   }
 }
 

@@ -128,6 +128,9 @@ describe('a store with more regions than one connection has streams', () => {
     const { store, follower } = await following([], STREAMS_ON_CONNECTION - 2);
     await follower.reach(RESOLVED, AbortSignal.timeout(WAIT_MS));
     expect([store.asked.size, store.ended.size]).toEqual([REGIONS, 0]);
+    const endpoint = new Endpoint({ pd: `http://${store.address}` });
+    closing.push(() => endpoint.close());
+    await endpoint.connected(store.address);
   });
 
   test('regions that say nothing do not keep the others back', async () => {

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createMove } from '../../src-ts/move/create.ts';
 import type { Engine } from '../../src-ts/move/engine.ts';
 import { fileMesh } from '../../src-ts/move/file-mesh.ts';
@@ -172,9 +173,9 @@ describe('the end of a move', () => {
   /** As the engine of two places in one storage layer. */
   function ending(fails: () => boolean = () => false): Partial<Engine> {
     return {
-      destroyTarget: async () => {
+      destroyTarget: async (isMine) => {
         if (!(await isKept(pd.endpoint, TARGET))) return false;
-        await destroyKeysIn(pd.endpoint, rangeOf(spaceOf(TARGET)));
+        await destroyKeysIn(pd.endpoint, rangeOf(spaceOf(TARGET)), isMine);
         return true;
       },
       release: async () => {
@@ -221,6 +222,31 @@ describe('the end of a move', () => {
     pd.rules = [ruleOf(ALPHA)];
     expect(await run(ending())).toBe(true);
     expect([...pd.keys]).toEqual([rowAt(1), rowAt(5)]);
+  });
+
+  test('destroys nothing by a worker that has stood still while another one has ended the move', async () => {
+    await cancelled();
+    let stood = 0;
+    pd.onConnected = async () => {
+      if (stood++ > 0) return;
+      expect(await run(ending(), 'another')).toBe(true);
+      pd.rules.push(ruleOf(DELTA));
+      pd.keys.add(rowAt(5));
+    };
+    expect(await run(ending()).catch(String)).not.toBe(true);
+    expect(stood).toBeGreaterThan(1);
+    expect([...pd.keys]).toEqual([rowAt(1), rowAt(5)]);
+  });
+
+  test('asks anew whose the range is when the answer is old', async () => {
+    const asked: string[] = [];
+    const isMine = async (): Promise<void> => {
+      asked.push('asked');
+      if (asked.length === 2) await sleep(1100);
+    };
+    pd.onConnected = async () => void asked.push('connected');
+    await destroyKeysIn(pd.endpoint, rangeOf(spaceOf(TARGET)), isMine);
+    expect(asked).toEqual(['connected', 'asked', 'connected', 'asked']);
   });
 
   test('its old place is kept by the rule of the tenant', async () => {

@@ -36,6 +36,8 @@ export class PdModel {
   splits: string[] = [];
   /** What was called at which address. */
   readonly calls: string[] = [];
+  /** Is called when a connection to a server has been made. */
+  onConnected: (address: string) => Promise<void> = async () => undefined;
   /** Is called after a rule was written. */
   onRuleWritten: () => void = () => undefined;
   private readonly etcd = new EtcdModel();
@@ -50,6 +52,7 @@ export class PdModel {
       this.calls.push(`${address} ${path.split('/').at(-1) ?? ''}`);
       return this.grpc(path, fields);
     },
+    connected: (address: string) => this.onConnected(address),
   } as unknown as Endpoint;
 
   /** PD splits at all boundaries at once. */

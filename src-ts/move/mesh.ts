@@ -71,7 +71,7 @@ export class NotObeyed extends CommandError {
     super(
       'REFUSED',
       `${tenant}: ${what} is not acknowledged by ${names.join(', ')}`,
-      'see if the configuration has reached that Envoy, and if its worker still runs',
+      'see if the configuration reaches that Envoy in time, if its clock is right, and if its worker still runs',
     );
     this.name = 'NotObeyed';
   }
@@ -90,6 +90,11 @@ export interface Terms extends Quiet {
   readonly timeoutMs: number;
   /** A VM may have got the order when its time was over already: it is where the order says, and holds nothing. */
   readonly mayBeOver?: boolean;
+}
+
+/** A hold has an end by the worker's clock. A VM that gets it later, or whose clock is ahead, lets everything go on. */
+function isOver({ moves }: Vm, tenant: string, order: Order | undefined): boolean {
+  return moves.some((one) => one.tenant === tenant && one.serial === order?.serial && one.lifted);
 }
 
 function obeys(
@@ -129,8 +134,10 @@ export async function obeyed(
     const vms = await mesh.vms();
     const isQuiet = (vm: Vm): boolean => obeys(vm, tenant, order, quiet);
     const { mayBeOver = false } = quiet;
-    const text = (vm: Vm): string =>
-      obeys(vm, tenant, order, { mayBeOver }) ? `${vm.name}, where requests are still on their way` : vm.name;
+    const text = (vm: Vm): string => {
+      if (obeys(vm, tenant, order, { mayBeOver })) return `${vm.name}, where requests are still on their way`;
+      return isOver(vm, tenant, order) ? `${vm.name}, where it was over already` : vm.name;
+    };
     const others = vms.filter((vm) => !isQuiet(vm)).map(text);
     if (others.length === 0 && vms.length > 0) return;
     if (Date.now() > deadline) throw new NotObeyed(tenant, order, others.length > 0 ? others : ['any VM']);

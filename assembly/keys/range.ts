@@ -10,8 +10,17 @@ export class KeyRange {
 
 /** Orders bytes as the store does: -1, 0, 1. */
 export function compareBytes(a: usize, aLength: usize, b: usize, bLength: usize): i32 {
-  const order = memory.compare(a, b, min<usize>(aLength, bLength));
-  if (order != 0) return order < 0 ? -1 : 1;
+  const end = a + min<usize>(aLength, bLength);
+  for (; end - a >= 8; a += 8, b += 8) {
+    const ours = load<u64>(a);
+    const theirs = load<u64>(b);
+    if (ours != theirs) return bswap<u64>(ours) < bswap<u64>(theirs) ? -1 : 1;
+  }
+  for (; a < end; a++, b++) {
+    const ours = load<u8>(a);
+    const theirs = load<u8>(b);
+    if (ours != theirs) return ours < theirs ? -1 : 1;
+  }
   return aLength < bLength ? -1 : aLength > bLength ? 1 : 0;
 }
 

@@ -47,9 +47,13 @@ export function findDouble(p: usize, end: usize, wanted: u32): f64 {
 /** `wires`: a bit for each wire type that the field may have. */
 function find(p: usize, end: usize, wanted: u32, wires: u32): usize {
   while (p < end) {
-    const tag = readVarint(p, end);
-    if (varint.readEnd == 0) return 0;
-    p = varint.readEnd;
+    let tag: u64 = load<u8>(p);
+    if (tag < 0x80) p++;
+    else {
+      tag = readVarint(p, end);
+      if (varint.readEnd == 0) return 0;
+      p = varint.readEnd;
+    }
     const wire = (<u32>tag) & 7;
     if (wire == 1 || wire == 5) {
       const size: usize = wire == 1 ? 8 : 4;
@@ -59,11 +63,16 @@ function find(p: usize, end: usize, wanted: u32, wires: u32): usize {
       foundEnd = p;
       return p - size;
     }
-    foundValue = readVarint(p, end);
-    if ((wire != 0 && wire != 2) || varint.readEnd == 0) return 0;
-    const value = wire == 2 ? varint.readEnd : p;
+    let behind = p + 1;
+    foundValue = p < end ? load<u8>(p) : 0x80;
+    if (foundValue >= 0x80) {
+      foundValue = readVarint(p, end);
+      behind = varint.readEnd;
+    }
+    if ((wire != 0 && wire != 2) || behind == 0) return 0;
+    const value = wire == 2 ? behind : p;
     if (wire == 2 && foundValue > <u64>(end - value)) return 0;
-    p = wire == 2 ? value + <usize>foundValue : varint.readEnd;
+    p = wire == 2 ? value + <usize>foundValue : behind;
     if (tag >> 3 == wanted && (wires >> wire) & 1) {
       foundEnd = p;
       return value;

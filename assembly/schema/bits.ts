@@ -64,7 +64,7 @@ export namespace Flag {
   export const NOT_ZERO: u32 = 536870912;
   /** fields are held against each other: two times, both bounds of a range, or what an ANALYZE names */
   export const COMPARED: u32 = 1073741824;
-  /** says when its transaction began */
+  /** says when its transaction began, and names each key once in the list in the end field */
   export const TXN_START: u32 = 2147483648;
 }
 

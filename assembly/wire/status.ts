@@ -50,7 +50,7 @@ export const enum Status {
   /** A service safe point has a name that PD would not keep, or none. */
   SERVICE_ID,
 
-  /** A field has a value that no client sends, or is missing, and TiKV or PD could stop on that for all tenants: a number, an enum, a range whose start lies behind its end, a list that is empty or too short. */
+  /** A field has a value that no client sends, or is missing, and TiKV or PD could stop on that for all tenants: a number, an enum, a range whose start lies behind its end, a list that is empty, too short or names a key twice. */
   VALUE_OUTSIDE,
 
   /** Rewriting one message would take more memory than one event may. */

@@ -178,7 +178,7 @@ const MESSAGES = [
     http: 400,
     single: true,
     means:
-      'A field has a value that no client sends, or is missing, and TiKV or PD could stop on that for all tenants: a number, an enum, a range whose start lies behind its end, a list that is empty or too short.',
+      'A field has a value that no client sends, or is missing, and TiKV or PD could stop on that for all tenants: a number, an enum, a range whose start lies behind its end, a list that is empty, too short or names a key twice.',
     remedy: 'Developers of the client: send what docs/surface.md lists for the field and its message.',
   },
   {

@@ -41,7 +41,7 @@ const FLAGS = {
   WATCH_ANSWER: 'may say that a watch of etcd has begun or ended',
   NOT_ZERO: 'the number in the end field must not be 0, which it is when absent; neither bound of a range may be empty',
   COMPARED: 'fields are held against each other: two times, both bounds of a range, or what an ANALYZE names',
-  TXN_START: 'says when its transaction began',
+  TXN_START: 'says when its transaction began, and names each key once in the list in the end field',
 } as const;
 
 type Flags = Readonly<Record<keyof typeof FLAGS, number>>;

@@ -32,6 +32,8 @@ export interface JudgedField {
   readonly refusal: boolean;
   /** True when a request without the field is refused. */
   readonly requires: boolean;
+  /** True when a request that names a key twice in this list is refused. */
+  readonly distinct: boolean;
   /** A name of mesh.ErrorClass: what the field of an answer says went wrong. */
   readonly error: string;
   /** The highest value that passes, of AT_MOST and CAPPED. */
@@ -392,12 +394,16 @@ function judgeMessage(message: DescMessage, options: Options, problems: string[]
       essential,
       refusal: options.has(field, 'refusal'),
       requires: options.has(field, 'requires'),
+      distinct: options.has(field, 'distinct'),
       error,
       limit,
       allowed,
       message: read ? field.message?.typeName : undefined,
     });
   }
+  const distinct = fields.find((field) => field.distinct);
+  if (distinct && (!distinct.repeated || !seen.has('TXN_START')))
+    problems.push(`${message.typeName}.${distinct.name}: only a list beside a TXN_START can be distinct`);
   fields.sort((a, b) => a.number - b.number);
   const judged: JudgedMessage = {
     name: message.typeName,

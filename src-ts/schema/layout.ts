@@ -225,7 +225,7 @@ class Shapes {
   idOf(message: JudgedMessage): number {
     const [first, second] = timesOf(message);
     const start = first ?? exactKey(message) ?? fieldWith(message, STARTS);
-    const end = second ?? notZero(message) ?? required(message) ?? fieldWith(message, ENDS);
+    const end = second ?? notZero(message) ?? required(message) ?? distinct(message) ?? fieldWith(message, ENDS);
     fits(Math.max(start, end), MAX_FIELD_NUMBER_IN_SHAPE, message.name);
     const words = [flagsOf(message), (start | (end << 8) | (refusalOf(message) << 16)) >>> 0];
     const known = this.ids.get(words.join(' '));
@@ -338,6 +338,10 @@ export function flagsOf(message: JudgedMessage): number {
 
 function required(message: JudgedMessage): number | undefined {
   return message.fields.find((field) => field.requires)?.number;
+}
+
+function distinct(message: JudgedMessage): number | undefined {
+  return message.fields.find((field) => field.distinct)?.number;
 }
 
 /** The field that takes a refusal, | kind << 8; 0 when there is none. */

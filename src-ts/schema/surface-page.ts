@@ -101,7 +101,7 @@ const ENDINGS: Record<string, string> = {
   GROUP_SETTINGS: 'Refused without the settings on which PD relies',
   CHECKSUM_RULE: "Gets the rule by which keys count as the client's own",
   WATCH: "Counts against the tenant's limit of watches",
-  TXN_TIMES: 'Refused with keys and no start, and with a commit before the start',
+  TXN_TIMES: 'Refused with keys and no start, with a key that is there twice, and with a commit before the start',
   CPU_TIMES: 'The CPU time of SQL is lowered to all CPU time',
   ORDERED_RANGE: 'Refused with a start behind its end',
   BOUNDED_RANGE: 'Refused with a start behind its end, and without one of both',
@@ -132,6 +132,7 @@ function fieldRow(field: JudgedField): Cell[] {
     ...(field.essential ? ['essential: without it the message goes as well'] : []),
     ...(field.refusal ? ['takes the reason of a refusal in a batch'] : []),
     ...(field.requires ? ['required'] : []),
+    ...(field.distinct ? ['each key once'] : []),
   ];
   return [
     field.name,

@@ -59,13 +59,14 @@ const SAMPLES: Sample[] = [
     }),
   },
   {
-    name: 'a mutation of a prewrite',
-    type: 'kvrpcpb.Mutation',
-    list: 'kvrpcpb.PrewriteRequest',
+    // Not one of a prewrite, which may not name a key twice.
+    name: 'a row of a bulk load',
+    type: 'import_sstpb.Pair',
+    list: 'import_sstpb.WriteBatch',
     number: 2,
     way: 'request',
-    rest: { primaryLock: row(2), startVersion: TIMESTAMP },
-    make: () => ({ op: 1, key: row(2), value: Buffer.alloc(40, 9), assertion: 2 }),
+    rest: { commitTs: TIMESTAMP },
+    make: () => ({ key: row(2), value: Buffer.alloc(40, 9), op: 1 }),
   },
   {
     name: 'a range of a coprocessor request',

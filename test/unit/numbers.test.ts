@@ -33,7 +33,8 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
 
   describe('what a mutation does', () => {
     const VALUE = Buffer.alloc(40, 9);
-    const mutation = (op: Uint8Array): Uint8Array => concat(op, bytes(2, ROW), bytes(3, VALUE));
+    const mutation = (op: Uint8Array, i: number): Uint8Array =>
+      concat(op, bytes(2, rowKey(112, i)), bytes(3, VALUE));
     const KINDS = [
       { type: 'kvrpcpb.PrewriteRequest', primary: 3, passes: [0n, 1n, 2n, 4n, 6n] },
       { type: 'kvrpcpb.FlushRequest', primary: 3, passes: [0n, 1n, 2n, 4n, 6n] },
@@ -43,7 +44,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
 
     describe.each(KINDS)('of $type', ({ type, primary, passes }) => {
       const request = (...ops: Uint8Array[]): Uint8Array =>
-        concat(...ops.map((op) => bytes(2, mutation(op))), bytes(primary, ROW), scalar(4, 5n));
+        concat(...ops.map((op, i) => bytes(2, mutation(op, i))), bytes(primary, ROW), scalar(4, 5n));
       const good = scalar(1, passes.at(-1)!);
 
       test.each(OPS)('%s', (op) => {

@@ -218,6 +218,86 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     });
   });
 
+  describe('a list of keys', () => {
+    const start = (field: number): Uint8Array => scalar(field, 7n);
+    const mutation = (op: bigint) => (key: Uint8Array) =>
+      bytes(2, concat(scalar(1, op), bytes(2, key), bytes(3, Buffer.alloc(40, 9))));
+    const key = (field: number) => (one: Uint8Array) => bytes(field, one);
+    interface Kind {
+      type: string;
+      item: (key: Uint8Array) => Uint8Array;
+      rest: Uint8Array;
+      command?: [number, string];
+    }
+    const KINDS: Kind[] = [
+      { type: 'Prewrite', item: mutation(0n), rest: concat(bytes(3, A), start(4)), command: [3, 'Prewrite'] },
+      {
+        type: 'PessimisticLock',
+        item: mutation(5n),
+        rest: concat(bytes(3, A), start(4)),
+        command: [23, 'PessimisticLock'],
+      },
+      { type: 'Flush', item: mutation(0n), rest: concat(bytes(3, A), start(4)), command: [37, 'Flush'] },
+      { type: 'Commit', item: key(3), rest: concat(start(2), scalar(4, 9n)), command: [4, 'Commit'] },
+      { type: 'BatchRollback', item: key(3), rest: start(2), command: [8, 'BatchRollback'] },
+      { type: 'CheckSecondaryLocks', item: key(2), rest: start(3) },
+      { type: 'ResolveLock', item: key(5), rest: start(2) },
+    ];
+    const many = Array.from({ length: 500 }, (_, i) => rowKey(112, 1000 + i));
+    const backwards = [...many].reverse();
+    const mixed = many.map((_, i) => many[(i * 7) % many.length]!);
+    /** In another length, so that it breaks a run of mutations that are alike. */
+    const index = concat(A, Buffer.from('index'));
+    const LISTS: [string, Uint8Array[], boolean][] = [
+      ['one', [A], true],
+      ['two', [A, B], true],
+      ['two, backwards', [B, A], true],
+      ['a key and a longer one', [A, index], true],
+      ['a longer key and a key', [index, A], true],
+      ['one twice', [A, A], false],
+      ['one twice with another between', [A, B, A], false],
+      ['one twice behind others', [B, A, index, A], false],
+      ['many', many, true],
+      ['many backwards', backwards, true],
+      ['many mixed', mixed, true],
+      ['many and one again, next to it', [...many, many.at(-1)!], false],
+      ['many and one again, far away', [...many, many[3]!], false],
+      ['many backwards and one again', [...backwards, many[3]!], false],
+      ['many mixed and one again', [...mixed, many[250]!], false],
+      ['many around one of another length', [...many.slice(0, 250), index, ...many.slice(250)], true],
+      ['many around one of another length, twice', [index, ...many, index], false],
+    ];
+    const SPACES = [
+      { number: 1 },
+      { number: 2, keyspace: { id: 7, mode: 'txn' } },
+      { number: 5, prefix: { bytes: Buffer.from('app1:'), mode: 'txn' } },
+      { number: 0 },
+    ];
+
+    describe.each(SPACES)('of tenant $number', (choice) => {
+      test.each(KINDS)('of $type', ({ type, item, rest, command }) => {
+        const id = `kvrpcpb.${type}Request`;
+        const of = (keys: readonly Uint8Array[]): Uint8Array => concat(...keys.map(item), rest);
+        choose(choice);
+        filter.lookups = true;
+        // Twice: layouts are known by then.
+        for (let i = 0; i < 2; i++)
+          for (const [name, keys, isGood] of LISTS) {
+            for (let n = 0; n < 4; n++) verdict(id, of(keys.length < 9 ? [B] : many));
+            expect([name, verdict(id, of(keys))]).toEqual([name, isGood ? 'OK' : 'VALUE_OUTSIDE']);
+            if (command)
+              expect([name, inBatch(command[0], of(keys))]).toEqual([name, isGood ? command[1] : 'Empty']);
+          }
+      });
+    });
+
+    test('a key of the list may be in another list', () => {
+      choose({ number: 1 });
+      const body = concat(mutation(0n)(A), bytes(12, B), bytes(12, A), bytes(3, A), start(4));
+      expect(verdict('kvrpcpb.PrewriteRequest', body)).toBe('OK');
+    });
+  });
+
   describe('an ANALYZE', () => {
     const [MIXED, FULL] = [4, 5];
     const column = bytes(4, concat(scalar(1, 1n), scalar(2, 8n)));

@@ -1,10 +1,20 @@
 /** Judges fields that matter together, and fields that must be there: what TiKV and PD would stop on. */
-import { Flag, Kind, endFieldOf, entryOf, kindIn, recordOf, startFieldOf } from '../../schema/messages';
+import {
+  Entry,
+  Flag,
+  Kind,
+  endFieldOf,
+  entryOf,
+  kindIn,
+  recordOf,
+  startFieldOf,
+} from '../../schema/messages';
 import { compareBytes } from '../../keys/range';
 import { judgeColumns } from '../../rows/analyzed-columns';
 import { Msg } from '../../schema/table';
 import { Status } from '../../wire/status';
 import { fail } from '../current';
+import { isDistinct } from '../distinct';
 import { setTouched } from '../edits';
 import { findDouble, findField, findVarint } from '../find';
 import * as find from '../find';
@@ -16,7 +26,12 @@ const KEYS: u32 = 5;
 export function endNumbers(level: Level, flags: u32): Status {
   const self = recordOf(level.message);
   if (flags & (Flag.RANGE | Flag.ENCODED_RANGE)) return ordered(level, self, flags);
-  if (flags & Flag.TXN_START && !level.begun) return fail(Status.VALUE_OUTSIDE, level.message, 0);
+  if (flags & Flag.TXN_START) {
+    if (!level.begun) return fail(Status.VALUE_OUTSIDE, level.message, 0);
+    const list = endFieldOf(self);
+    if (entryOf(self, list) & Entry.REPEATED && !isDistinct(level.message, level.start, level.end, list))
+      return fail(Status.VALUE_OUTSIDE, level.message, list);
+  }
   if (flags & Flag.NOT_ZERO) {
     const field = endFieldOf(self);
     if (findVarint(level.start, level.end, field) == 0)
@@ -53,7 +68,8 @@ function isTxn(level: Level, self: usize): bool {
   const start = findVarint(level.start, level.end, startFieldOf(self));
   const commit = findVarint(level.start, level.end, endFieldOf(self));
   if (start == 0 && findField(level.start, level.end, KEYS) != 0) return false;
-  return commit == 0 || commit > start;
+  if (commit != 0 && commit <= start) return false;
+  return isDistinct(level.message, level.start, level.end, KEYS);
 }
 
 /**

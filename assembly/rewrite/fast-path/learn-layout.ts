@@ -148,6 +148,7 @@ function learn(message: u32, p: usize, end: usize, depth: i32): bool {
   const flags = flagsOf(self);
   if (flags & ~LEARNABLE || depth >= MAX_NESTING) return false;
   let seen: u64 = 0;
+  let listed: u32 = 0;
   while (p < end) {
     const at = p;
     const tag = <u32>readVarint(p, end);
@@ -155,6 +156,8 @@ function learn(message: u32, p: usize, end: usize, depth: i32): bool {
     const field = tag >> 3;
     const entry = entryOf(self, field);
     if (field < 64) seen |= (<u64>1) << field;
+    // Several keys must be compared with each other, which walking does.
+    if (flags & Flag.TXN_START && field == endFieldOf(self) && ++listed > 1) return false;
     draft.fields++;
     let value = p;
     switch (tag & 7) {

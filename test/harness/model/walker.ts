@@ -273,10 +273,13 @@ export class WalkerModel {
     judgeNumbersTogether(view);
   }
 
-  /** A transaction that begins at no time. */
+  /** A transaction that begins at no time, or names a key twice. */
   private judgeStart(view: ReflectMessage): void {
     const start = view.fields.find((field) => this.role(view.desc.typeName, field.number) === 'TXN_START');
     if (start && view.get(start) === 0n) throw new Refused(Status.VALUE_OUTSIDE);
+    const lists = this.messages.get(view.desc.typeName)?.fields.filter((field) => field.distinct) ?? [];
+    const list = view.fields.find(({ number }) => lists.some((one) => one.number === number));
+    if (list?.fieldKind === 'list') judgeKeys([...view.get(list)].map(keyOf));
   }
 
   /** A range on which TiKV panics, as the client sent it. */
@@ -572,12 +575,23 @@ function isBounded(role: string): boolean {
   return ['ONE_OF', 'AT_MOST', 'CAPPED', 'AMOUNT'].includes(role);
 }
 
+/** The key that an item of a list is, or has. */
+function keyOf(item: unknown): Uint8Array {
+  if (item instanceof Uint8Array) return item;
+  return ((item as ReflectMessage).message as unknown as { key: Uint8Array }).key;
+}
+
+function judgeKeys(keys: readonly Uint8Array[]): void {
+  if (new Set(keys.map(textOf)).size < keys.length) throw new Refused(Status.VALUE_OUTSIDE);
+}
+
 /** Numbers that matter together. */
 function judgeNumbersTogether(view: ReflectMessage): void {
   if (view.desc.typeName === 'kvrpcpb.ResolveLockRequest') {
     const { startVersion, commitVersion, keys } = view.message as unknown as ResolveLock;
     if (startVersion === 0n && keys.length > 0) throw new Refused(Status.VALUE_OUTSIDE);
     if (commitVersion !== 0n && commitVersion <= startVersion) throw new Refused(Status.VALUE_OUTSIDE);
+    judgeKeys(keys);
   }
   if (view.desc.typeName === 'kvrpcpb.TxnInfo') {
     const { txn, status } = view.message as unknown as { txn: bigint; status: bigint };
@@ -599,7 +613,7 @@ interface Prewrite {
 interface ResolveLock {
   startVersion: bigint;
   commitVersion: bigint;
-  keys: unknown[];
+  keys: Uint8Array[];
 }
 
 interface PutGroup {

@@ -69,7 +69,8 @@ export enum Ending {
   WATCH_ANSWER = 4,
 
   /**
-   * The first timestamp is a transaction's start, and the second its commit or 0. TiKV stops on keys without a start, and on a commit before it.
+   * The first timestamp is a transaction's start, and the second its commit or 0. TiKV stops on keys without a start, on a key that is there
+   * twice, and on a commit before the start.
    *
    * @generated from enum value: TXN_TIMES = 5;
    */

@@ -882,6 +882,8 @@ export type ResolveLockRequest = Message<"kvrpcpb.ResolveLockRequest"> & {
   txnInfos: TxnInfo[];
 
   /**
+   * Each once, as by its ending.
+   *
    * @generated from field: repeated bytes keys = 5;
    */
   keys: Uint8Array[];

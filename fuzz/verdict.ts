@@ -264,7 +264,9 @@ export class Verdict {
       case 'TIMESTAMP_OR_MAX':
       case 'READ_TIMESTAMP_OR_MAX':
       case 'TIMESTAMP':
-        if (n.value === NO_TIMESTAMP_LIMIT && role !== 'TIMESTAMP') return undefined;
+      case 'TXN_START':
+      case 'FOR_UPDATE':
+        if (n.value === NO_TIMESTAMP_LIMIT && role.endsWith('_OR_MAX')) return undefined;
         return n.value <= LATEST ? undefined : `is ${n.value}, in the future`;
       case 'ONE_OF':
         return field.allowed.some((value) => BigInt(value) === n.value) ? undefined : `is ${n.value}`;

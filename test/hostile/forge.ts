@@ -199,6 +199,8 @@ function valuesOf(field: JudgedField, attacker: Attacker): Value[] {
     case 'TIMESTAMP':
     case 'TIMESTAMP_OR_MAX':
     case 'READ_TIMESTAMP_OR_MAX':
+    case 'TXN_START':
+    case 'FOR_UPDATE':
     case 'SERVICE_SAFE_POINT':
     case 'SAFE_POINT_IN':
       return [
@@ -416,7 +418,7 @@ export class Forger {
   private goodValue(field: JudgedField): Uint8Array | bigint | undefined {
     const { key, now } = this.attacker;
     const { role } = field;
-    if (/_START$/.test(role)) return isPlaceRole(role) ? memcomparable(key) : key;
+    if (/^(RANGE|ENC|PLACE)_START$/.test(role)) return isPlaceRole(role) ? memcomparable(key) : key;
     if (role === 'RANGE_END' || /^(ENC|PLACE)_END$/.test(role))
       return isPlaceRole(role) ? memcomparable(TABLE_END) : TABLE_END;
     if (role === 'KEY_OR_NONE') return undefined;
@@ -431,6 +433,7 @@ export class Forger {
         return /^(commit_version|status)$/.test(field.name) ? now() + 1n : now();
       case 'TIMESTAMP_OR_MAX':
       case 'READ_TIMESTAMP_OR_MAX':
+      case 'TXN_START':
         return now();
       case 'RESOURCE_PATH':
         return text('resource_group/settings/own');
@@ -477,7 +480,7 @@ export class Forger {
       else if (field.message === undefined) {
         // Roles with other values keep their good ones: what a store reads first must not be what it turns away.
         const value =
-          /^(READ_TIMESTAMP|TIMESTAMP|API|KEYSPACE|COP_TYPE|REGION_VERSION|BATCH_IDS|ONE_OF|AT_MOST|CAPPED|AMOUNT)/.test(
+          /^(READ_TIMESTAMP|TIMESTAMP|TXN_START|FOR_UPDATE|API|KEYSPACE|COP_TYPE|REGION_VERSION|BATCH_IDS|ONE_OF|AT_MOST|CAPPED|AMOUNT)/.test(
             field.role,
           ) ||
           (field.role === 'ANY_VALUE' && !isId(field))

@@ -9,6 +9,8 @@ export interface Message {
   /** The number that the filter knows it by. */
   readonly id: number;
   readonly flags: number;
+  /** Of mesh.Ending. */
+  readonly ending: string;
   readonly fields: readonly JudgedField[];
   readonly byNumber: ReadonlyMap<number, JudgedField>;
 }
@@ -27,10 +29,10 @@ export class Schema {
     const ids = new Map(this.names.map((name, id) => [name, id]));
     this.messages = new Map(
       judgement.messages.map((message) => {
-        const { name, fields } = message;
+        const { name, fields, ending } = message;
         const id = ids.get(name) ?? 0;
         const byNumber = new Map(fields.map((f) => [f.number, f]));
-        return [name, { name, id, flags: flagsOf(message), fields, byNumber }];
+        return [name, { name, id, flags: flagsOf(message), ending, fields, byNumber }];
       }),
     );
     this.methods = judgement.methods.filter((method) => method.decision === 'MAP');

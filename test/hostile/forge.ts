@@ -9,7 +9,7 @@ import { Kind, type JudgedField, type JudgedMethod } from '../../src-ts/schema/j
 import { concat, EMPTY } from '../harness/model/bytes.ts';
 import type { KeySpace } from '../harness/model/key-spaces.ts';
 import { memcomparable } from '../harness/model/table-codec.ts';
-import { varint } from '../harness/model/wire.ts';
+import { bytes, scalar, varint } from '../harness/model/wire.ts';
 import { message as describe } from '../harness/support/messages.ts';
 import { TABLE, TABLE_END } from './keys.ts';
 import { DAG_REQUEST, scanOf } from '../e2e/support/dag.ts';
@@ -49,6 +49,8 @@ export interface Forgery {
   readonly role: string;
   /** What stands in it. */
   readonly value: string;
+  /** TiKV or PD would stop on it, for all tenants: nobody but the filter may answer it. */
+  readonly isFatal: boolean;
   readonly bytes: Uint8Array;
 }
 
@@ -160,6 +162,19 @@ function valuesOf(field: JudgedField, attacker: Attacker): Value[] {
         ...named(victims, ({ known }) => known),
         ...texts('default', '', 'a/b', '..', '0:x', 'x'.repeat(40)),
       ];
+    case 'SCATTER_GROUP':
+      return [
+        ...named(victims, ({ number }) => `${number}:${TABLE}`),
+        ...texts(String(TABLE), 'x'.repeat(2000)),
+      ];
+    case 'CLIENT_ID':
+      return [
+        ...victims.map(({ name, number }): Value => [
+          `a client of ${name}`,
+          (1n << 63n) | (BigInt(number) << 11n) | 1n,
+        ]),
+        ...numbers(0n, 1n, 2048n, MAX_U64),
+      ];
     case 'RESOURCE_PATH':
     case 'RESOURCE_KEY':
     case 'RESOURCE_END':
@@ -258,11 +273,31 @@ function valuesOf(field: JudgedField, attacker: Attacker): Value[] {
   }
 }
 
-interface Variant {
-  readonly field: string;
-  readonly role: string;
-  readonly value: string;
-  readonly nodes: Node[];
+type Variant = Omit<Forgery, 'bytes'> & { readonly nodes: Node[] };
+
+/** What `coprocessor.Request.data` holds, by its `tp`, beside the scan of a good request. */
+const PLANS: readonly [tp: bigint, message: string][] = [
+  [104n, 'tipb.AnalyzeReq'],
+  [105n, 'tipb.ChecksumRequest'],
+];
+const isFatalRange = (ending: string): boolean => /^(ORDERED|BOUNDED)_RANGE$/.test(ending);
+
+/** True for a number on which TiKV or PD stops. A server may read no more than 32 bits of it. */
+function isFatalNumber({ role, allowed, limit }: JudgedField, value: Uint8Array | bigint): boolean {
+  if (typeof value !== 'bigint') return false;
+  if (role === 'ONE_OF') return ![value, BigInt.asUintN(32, value)].some((n) => allowed.includes(Number(n)));
+  return role === 'AT_MOST' && value === limit! + 1n;
+}
+
+/** Columns of which an ANALYZE lists one and reads another: fields of tipb.AnalyzeColumnsReq, which proto/ does not describe. */
+function columnsOutside(): [value: string, columns: Uint8Array][] {
+  const column = bytes(4, concat(scalar(1, 1n), scalar(2, 8n)));
+  const group = (offset: bigint): Uint8Array => bytes(10, bytes(1, varint(offset)));
+  return [
+    ['the column behind the last', concat(column, group(1n))],
+    ['column -1', concat(column, group(MAX_U64))],
+    ['a column of none', group(0n)],
+  ];
 }
 
 export class Forger {
@@ -286,10 +321,16 @@ export class Forger {
   private message(name: string): Forgery[] {
     const written = ({ nodes, ...rest }: Variant): Forgery => ({ ...rest, bytes: write(nodes) });
     return [
-      { field: '', role: '', value: 'nothing forged', bytes: this.good(name) },
+      { field: '', role: '', value: 'nothing forged', isFatal: false, bytes: this.good(name) },
       ...this.variants(name, 0).map(written),
       ...this.attacker.victims.map((victim) =>
-        written({ field: EVERY, role: EVERY, value: `${victim.name}'s`, nodes: this.all(name, victim, 0) }),
+        written({
+          field: EVERY,
+          role: EVERY,
+          value: `${victim.name}'s`,
+          isFatal: false,
+          nodes: this.all(name, victim, 0),
+        }),
       ),
       ...this.malformed(name),
     ];
@@ -305,7 +346,7 @@ export class Forger {
     const { victims, clusterId } = this.attacker;
     const header = node(1, Wire.BYTES, { bytes: concat(Uint8Array.of(8), varint(clusterId)) });
     return [
-      { field: '', role: '', value: 'an empty message', bytes: EMPTY },
+      { field: '', role: '', value: 'an empty message', isFatal: false, bytes: EMPTY },
       ...victims.flatMap(({ name, key, regionId, known, number }): Forgery[] => {
         const values: [string, Uint8Array | bigint][] = [
           [`${name}'s key everywhere`, key],
@@ -317,10 +358,11 @@ export class Forger {
           field: '',
           role: '',
           value,
+          isFatal: false,
           bytes: write([header, ...[2, 3, 4, 5, 6, 7].map((number) => this.valueNode(number, is))]),
         }));
       }),
-      { field: '', role: '', value: 'no message', bytes: text('no message at all') },
+      { field: '', role: '', value: 'no message', isFatal: false, bytes: text('no message at all') },
     ];
   }
 
@@ -343,10 +385,10 @@ export class Forger {
     return this.valueNode(field.number, value);
   }
 
-  /** The request with one field forged, one after the other. */
+  /** The request with one field forged, one after the other, or some that matter together. */
   private variants(name: string, depth: number): Variant[] {
     const { fields } = this.schema.message(name);
-    return fields.flatMap((field): Variant[] => {
+    const one = fields.flatMap((field): Variant[] => {
       const within = (put: Node): Node[] => this.around(name, field, put, depth);
       if (field.message !== undefined) {
         if (depth >= MAX_DEPTH || field.message === name) return [];
@@ -361,9 +403,72 @@ export class Forger {
         field: field.name,
         role: isId(field) ? 'an id' : role,
         value,
+        isFatal: isFatalNumber(field, is),
         nodes: within(this.forgedNode(field, is)),
       }));
     });
+    return [...one, ...this.together(name, depth)];
+  }
+
+  /** Fields that are good alone: bounds the wrong way round, a list that is missing, a plan of another type. */
+  private together(name: string, depth: number): Variant[] {
+    const { fields, ending } = this.schema.message(name);
+    const good = this.fields(name, depth);
+    const without = (...gone: (JudgedField | undefined)[]): Node[] =>
+      good.filter((n) => !gone.some((field) => field?.number === n.field));
+    const withRole = (role: RegExp): JudgedField | undefined => fields.find((field) => role.test(field.role));
+    const sorted = (...nodes: Node[]): Node[] => nodes.sort((a, b) => a.field - b.field);
+    const [start, end] = [withRole(/^(RANGE|ENC|PLACE)_START$/), withRole(/^(RANGE|ENC|PLACE)_END$/)];
+    const swapped = (of: JudgedField, from: JudgedField): Node =>
+      this.valueNode(of.number, this.goodValue(from)!);
+    const lists = fields.filter(({ requires }) => requires);
+    const [type, plan] = [withRole(/^COP_TYPE$/), withRole(/^DAG$/)];
+    return [
+      ...(start && end
+        ? [
+            {
+              field: `${start.name} and ${end.name}`,
+              role: start.role,
+              value: 'a start behind its end',
+              isFatal: isFatalRange(ending),
+              nodes: sorted(...without(start, end), swapped(start, end), swapped(end, start)),
+            },
+          ]
+        : []),
+      ...lists.map((list) => ({
+        field: list.name,
+        role: 'a list',
+        value: 'none',
+        isFatal: true,
+        nodes: without(list),
+      })),
+      ...(ending === 'ANALYZED_COLUMNS' ? this.analyzes(name, depth) : []),
+      ...(type && plan
+        ? PLANS.flatMap(([tp, message]) =>
+            this.variants(message, depth + 1).map((inner) => ({
+              ...inner,
+              field: `${plan.name} as ${message}.${inner.field}`,
+              nodes: sorted(
+                ...without(type, plan),
+                this.valueNode(type.number, tp),
+                node(plan.number, Wire.BYTES, { message, children: inner.nodes }),
+              ),
+            })),
+          )
+        : []),
+    ];
+  }
+
+  /** An ANALYZE that reads columns which it does not list. */
+  private analyzes(name: string, depth: number): Variant[] {
+    const columns = this.schema.message(name).fields.find(({ name: field }) => field === 'col_req')!;
+    return columnsOutside().map(([value, is]) => ({
+      field: columns.name,
+      role: 'columns',
+      value,
+      isFatal: true,
+      nodes: this.around(name, columns, this.valueNode(columns.number, is), depth),
+    }));
   }
 
   /** A good message with this field in it in place of its own, or of its alternatives. */
@@ -441,6 +546,7 @@ export class Forger {
       case 'GROUP_LABEL':
       case 'OWN_GROUP':
         return text('own');
+      case 'SCATTER_GROUP':
       case 'SERVICE_ID':
         return text('own');
       case 'SERVICE_TTL':
@@ -518,6 +624,12 @@ export class Forger {
         ],
       ]),
     ];
-    return forms.map(([value, nodes]) => ({ field: '', role: 'malformed', value, bytes: write(nodes) }));
+    return forms.map(([value, nodes]) => ({
+      field: '',
+      role: 'malformed',
+      value,
+      isFatal: false,
+      bytes: write(nodes),
+    }));
   }
 }

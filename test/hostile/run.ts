@@ -167,13 +167,15 @@ export class Attack {
     await sideBySide(calls, AT_A_TIME, ({ method, forgery }) => this.one(method, forgery));
   }
 
-  private async one(method: JudgedMethod, { field, role, value, bytes }: Forgery): Promise<void> {
+  private async one(method: JudgedMethod, { field, role, value, isFatal, bytes }: Forgery): Promise<void> {
     const exchange = await send(this.wireOf(method), method, bytes);
     const response = messageOf(method, 'response');
     const shown = this.judge.leak(exchange, response === '' ? 'mesh.Unread' : response, bytes);
     const what = `${method.path} ${field} ${value}`;
     if (shown !== undefined) this.problem(`${what} shows ${shown}`);
     const verdict = this.judge.verdict(exchange, response);
+    // A server that does not know a method says so at once, before it could have its body.
+    if (isFatal && verdict.verdict === 'ok') this.problem(`${what} reaches the server`);
     this.outcome.unary.add(
       method.decision === 'MAP' ? role || 'the whole' : method.decision,
       method.path,
@@ -204,7 +206,10 @@ export class Attack {
       // One that ends the whole stream would hide how the others are answered.
       if (!(await this.group(group, true))) alone.push(...group);
     });
-    await sideBySide(alone, 64, async (call) => void (await this.group([call], false)));
+    await sideBySide(alone, 64, async (call) => {
+      // Envoy may end a connection with all its streams. A request that ends its own does so again.
+      if (!(await this.group([call], true))) await this.group([call], false);
+    });
   }
 
   /** False: the stream ended before the good request was answered, and nothing was counted. */
@@ -238,6 +243,10 @@ export class Attack {
       this.problem(`the good request behind ${what()} is answered ${Buffer.from(next).toString('hex')}`);
     calls.forEach(({ command, forgery }, i) => {
       const verdict = next === undefined ? whole : batchVerdict(this.judge, command, answers[i]);
+      if (forgery.isFatal && (verdict.verdict === 'ok' || verdict.verdict === 'failed'))
+        this.problem(
+          `${command.name} ${forgery.field} ${forgery.value} reaches the store: ${verdict.verdict} ${verdict.code}`,
+        );
       this.outcome.batches.add(forgery.role || 'the whole', command.name, verdict);
     });
     return true;

@@ -327,7 +327,8 @@ async function settle(stack: Stack, { attackers, victims }: Scene): Promise<Worl
   const isAttackers = (key: Uint8Array): boolean =>
     spaces.some(({ first, behind }) => Buffer.compare(key, first) >= 0 && Buffer.compare(key, behind) < 0);
   const names = attackers.map(
-    ({ name, number }) => new RegExp(`tidb-mesh[:/]${name}\\b|minstartts/${name}:|settings/${number}:`),
+    ({ name, number }) =>
+      new RegExp(`tidb-mesh[:/]${name}\\b|minstartts/${name}:|(settings|states)/${number}:`),
   );
   const regions = (await (await fetch(`${stack.pd.directUrl}${V1}/regions`)).json()) as {
     regions: { id: number; start_key: string; end_key: string }[];

@@ -1,6 +1,7 @@
 /**
  * `npm run test:mutants`: breaks the filter in one place after the other, and runs the suites that claim to see it. Fails if one does not.
- * `-- --only TEXT` takes the mutants whose name contains it; `-- --control` first runs the suites on the filter as it is.
+ * `-- --only TEXT` takes the mutants whose name contains it, `-- --project NAME` the suites of one jest project; `-- --control` first runs
+ * the suites on the filter as it is.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
@@ -17,7 +18,11 @@ interface Verdict {
 }
 
 const { values } = parseArgs({
-  options: { only: { type: 'string', default: '' }, control: { type: 'boolean', default: false } },
+  options: {
+    only: { type: 'string', default: '' },
+    project: { type: 'string' },
+    control: { type: 'boolean', default: false },
+  },
 });
 
 /** One build shows what is broken, and is compiled in a third of the time of all. */
@@ -88,7 +93,10 @@ mutate(folder, [
     to: "filter('debug', 'build/release.wasm')",
   },
 ]);
-const mutants = MUTANTS.filter(({ name }) => name.includes(values.only));
+const mutants = MUTANTS.filter(({ name }) => name.includes(values.only)).flatMap((mutant) => {
+  const caughtBy = mutant.caughtBy.filter(({ project }) => project === (values.project ?? project));
+  return caughtBy.length > 0 ? [{ ...mutant, caughtBy }] : [];
+});
 const table = new Table({ head: ['mutant', 'suite', 'caught by'], wordWrap: true, colWidths: [34, 24, 60] });
 let lived = 0;
 try {

@@ -42,6 +42,11 @@ const METHODS = hostile('every method');
 const LOST_LEADER: Suite = { project: 'ha', file: 'ha/ha.test', tests: 'leader killed' };
 const VALUES = 'assembly/rewrite/values.ts';
 const TABLE_CODEC = 'assembly/keys/table.ts';
+const NUMBERS = 'assembly/rewrite/endings/numbers.ts';
+const COLUMNS = 'assembly/rows/analyzed-columns.ts';
+const PERMIT = 'assembly/streams/permit.ts';
+const KVRPCPB = 'proto/tikv/kvrpcpb.proto';
+const PANICS = unit('store-panics');
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -242,5 +247,164 @@ export const MUTANTS: readonly Mutant[] = [
     name: "the mesh's own header for the tenant is not removed",
     edits: [{ file: 'assembly/streams/headers.ts', from: "  ascii('x-tidb-mesh-tenant'),\n", to: '' }],
     caughtBy: [envoy('requests', 'headers')],
+  },
+  {
+    name: 'a range whose start lies behind its end passes',
+    edits: [
+      {
+        file: NUMBERS,
+        from: '? compareBytes(start, startLength, end, endLength) <= 0',
+        to: '? true',
+      },
+    ],
+    caughtBy: [PANICS, BATCHES, METHODS],
+  },
+  {
+    name: 'a range without a bound passes',
+    edits: [{ file: NUMBERS, from: ': !(flags & Flag.NOT_ZERO);', to: ': true;' }],
+    caughtBy: [PANICS],
+  },
+  {
+    name: 'a known shape hides the order of a range',
+    edits: [
+      {
+        file: 'assembly/rewrite/fast-path/learn-layout.ts',
+        from: '  Flag.TXN_START;\n\nconst VECTOR',
+        to: '  Flag.TXN_START |\n  Flag.COMPARED;\n\nconst VECTOR',
+      },
+    ],
+    caughtBy: [PANICS],
+  },
+  {
+    name: 'a prewrite without mutations passes',
+    edits: [
+      {
+        file: KVRPCPB,
+        from: 'repeated Mutation mutations = 2 [(mesh.requires) = true];',
+        to: 'repeated Mutation mutations = 2;',
+      },
+    ],
+    caughtBy: [PANICS, BATCHES, METHODS],
+  },
+  {
+    name: 'a prewrite skips the check for newer versions',
+    edits: [
+      {
+        file: KVRPCPB,
+        from: 'bool skip_constraint_check = 6 [(mesh.role) = ONE_OF, (mesh.allowed) = 0];',
+        to: 'bool skip_constraint_check = 6 [(mesh.role) = ANY_VALUE];',
+      },
+    ],
+    caughtBy: [PANICS],
+  },
+  {
+    name: 'a split takes its keys as they are',
+    edits: [
+      {
+        file: KVRPCPB,
+        from: 'bool is_raw_kv = 4 [(mesh.role) = ONE_OF, (mesh.allowed) = 0];',
+        to: 'bool is_raw_kv = 4 [(mesh.role) = ANY_VALUE];',
+      },
+    ],
+    caughtBy: [PANICS],
+  },
+  {
+    name: 'a flashback begins in a batch',
+    edits: [
+      {
+        file: 'proto/tikv/tikvpb.proto',
+        from: 'mesh.Unread PrepareFlashbackToVersion = 36 [(mesh.role) = REFUSED];',
+        to: 'bytes PrepareFlashbackToVersion = 36 [(mesh.role) = OPAQUE];',
+      },
+    ],
+    caughtBy: [PANICS],
+  },
+  {
+    name: 'an ANALYZE groups columns that it does not list',
+    edits: [{ file: COLUMNS, from: 'if (offset >= columns) return Status.VALUE_OUTSIDE;', to: '' }],
+    caughtBy: [PANICS, BATCHES, METHODS],
+  },
+  {
+    name: 'an ANALYZE has a handle of more columns than it lists',
+    edits: [
+      {
+        file: COLUMNS,
+        from: 'if (isMixed && ids > columns - (hasHandle ? 1 : 0)) return Status.VALUE_OUTSIDE;',
+        to: '',
+      },
+    ],
+    caughtBy: [PANICS],
+  },
+  {
+    name: 'a handle counts as a column',
+    edits: [{ file: COLUMNS, from: 'columns - (hasHandle ? 1 : 0)', to: 'columns' }],
+    caughtBy: [PANICS],
+  },
+  {
+    name: 'a call opened before a move acts at the former place',
+    edits: [{ file: PERMIT, from: ' || (hasMovedAway(terms) && actsAtFormerPlace(stream));', to: ';' }],
+    caughtBy: [hosted('moves'), envoy('waiting', 'a move that ends meanwhile')],
+  },
+  {
+    name: 'a call without a region that TiKV looks at acts at the former place',
+    edits: [
+      {
+        file: PERMIT,
+        from: `    isHeldAlone(MovePhase.FINAL, stream.call) &&
+    stream.requestMessage != Msg.DESTROY_RANGE_REQUEST &&
+    stream.requestMessage != Msg.LOCK_WAIT_REQUEST
+`,
+        to: '    isHeldAlone(MovePhase.FINAL, stream.call)\n',
+      },
+    ],
+    caughtBy: [hosted('moves')],
+  },
+  {
+    name: 'a body of HTTP that comes after a move acts at the former place',
+    edits: [
+      {
+        file: 'assembly/streams/http.ts',
+        from: `  if (isRefusedByMove(stream, terms)) {
+    refuseBody(stream, Status.TENANT_MOVES);
+    return false;
+  }
+`,
+        to: '',
+      },
+    ],
+    caughtBy: [hosted('moves')],
+  },
+  {
+    name: 'a path that waited during a move acts at the former place',
+    edits: [
+      {
+        file: 'assembly/streams/delays.ts',
+        from: 'else if (terms != null && !stream.isGrpc && hasMovedAway(terms)) refuse(stream, Status.TENANT_MOVES);',
+        to: '',
+      },
+    ],
+    caughtBy: [hosted('moves')],
+  },
+  {
+    name: 'two VMs register under one id',
+    edits: [
+      {
+        file: 'assembly/host/host.ts',
+        from: 'const ABSENT: u32 = u32.MAX_VALUE;',
+        to: 'const ABSENT: u32 = 0;',
+      },
+    ],
+    caughtBy: [hosted('status-page')],
+  },
+  {
+    name: "leases of others use up a tenant's limit",
+    edits: [
+      {
+        file: 'assembly/streams/holdings.ts',
+        from: 'if (ranges == 0 && size > MAX_ANSWER_BYTES) account.holdings.leases.takeAnswer(0);',
+        to: '',
+      },
+    ],
+    caughtBy: [hosted('counts')],
   },
 ];

@@ -571,6 +571,50 @@ describe('other keys under an open stream', () => {
     expect(filter.refusal).toBe('');
   });
 
+  const LABELS = '/pd/api/v1/config/region-label/rule';
+  const rule = (path = LABELS, method = 'POST'): Uint8Array =>
+    headerPairs([
+      [':method', method],
+      [':path', path],
+      ['content-type', 'application/json'],
+    ]);
+
+  test('a rule does not reach the former place when its body comes after the move', () => {
+    const bounds = { start_key: '', end_key: '' };
+    const labels = [{ key: 'merge_option', value: 'deny' }];
+    const body = Buffer.from(
+      JSON.stringify({ id: 'schema/1', labels, rule_type: 'key-range', data: [bounds] }),
+    );
+    const [before, whole, half] = [1, 2, 3].map(() => filter.open(ALPHA, rule()));
+    expect(filter.request(before!, body, true)).toBe(true);
+    filter.request(half!, body.subarray(0, 9));
+    filter.supersede(config(MOVED));
+    for (const [stream, rest] of [
+      [whole!, body],
+      [half!, body.subarray(9)],
+    ] as const) {
+      filter.refusal = '';
+      expect(filter.request(stream, rest, true)).toBe(false);
+      expect(filter.refusal).toContain('TENANT_MOVES');
+    }
+    expect(filter.request(filter.open(ALPHA, rule()), body, true)).toBe(true);
+  });
+
+  test('a path with keys does not reach the former place when its call has waited', () => {
+    const limits = { pdRequestsPerSecond: 1 };
+    filter.configure(config({ limits }));
+    const regions = (): Uint8Array => rule('/pd/api/v1/regions/key?key=&end_key=', 'GET');
+    const calls = [1, 2, 3].map(() => filter.tryOpen(ALPHA, regions()));
+    expect(calls.map(({ goesOn }) => goesOn)).toEqual([true, false, false]);
+    later(1000);
+    expect(filter.continued).toEqual([calls[1]!.context]);
+    expect(filter.refusal).toBe('');
+    filter.supersede(config({ ...MOVED, limits }));
+    later(1000);
+    expect(filter.continued).toEqual([calls[1]!.context]);
+    expect(filter.refusal).toContain('TENANT_MOVES');
+  });
+
   test('a stream of timestamps goes on at the new place', () => {
     const tso = filter.open(ALPHA, callHeaders('/pdpb.PD/Tso'));
     const body = frame(encode('pdpb.TsoRequest', { count: 1 }));

@@ -298,6 +298,22 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     });
   });
 
+  test('a split at keys as they are', () => {
+    choose({ number: 1 });
+    const split = (isRawKv: boolean): string =>
+      verdict(
+        'kvrpcpb.SplitRegionRequest',
+        encode('kvrpcpb.SplitRegionRequest', { splitKeys: [A], isRawKv }),
+      );
+    for (let i = 0; i < 4; i++) expect(split(false)).not.toBe('VALUE_OUTSIDE');
+    expect(split(true)).toBe('VALUE_OUTSIDE');
+  });
+
+  test('the first half of a flashback', () => {
+    choose({ number: 1 });
+    expect(inBatch(36, concat(bytes(2, A), bytes(3, B)))).toBe('Empty');
+  });
+
   describe('an ANALYZE', () => {
     const [MIXED, FULL] = [4, 5];
     const column = bytes(4, concat(scalar(1, 1n), scalar(2, 8n)));

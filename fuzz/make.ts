@@ -266,6 +266,8 @@ export class Maker {
       case 'GROUP_LABEL':
       case 'OWN_GROUP':
         return text(random.pick(['', 'default', 'app', '1:app', '31:FOREIGN!', 'a/b', 'x'.repeat(40)]));
+      case 'SCATTER_GROUP':
+        return text(random.pick(['', '104', '1:104', '31:FOREIGN!']));
       case 'CONFIG_PATH':
         return text(careful ? random.pick(['', '/global/config/', 'resource_group/controller']) : '/pd/1');
       case 'SEGMENT':

@@ -247,6 +247,16 @@ export class Verdict {
         });
         return good || n.bytes.length === 0 ? undefined : `reaches ${shown}, outside`;
       }
+      case 'CLIENT_ID': {
+        const base = (1n << 63n) | (BigInt(this.space.choice.number) << 11n);
+        return n.value >> 11n === base >> 11n ? undefined : `is the client ${n.value}, another's`;
+      }
+      case 'SCATTER_GROUP': {
+        const { number } = this.space.choice;
+        const stored = Buffer.from(n.bytes).toString('latin1');
+        const isOwn = number === 0 ? !/^[0-9]+:/.test(stored) : stored.startsWith(`${number}:`);
+        return stored === '' || isOwn ? undefined : `is the group ${stored}, another's`;
+      }
       case 'LEASE_ID':
       case 'LEASE_GRANT_ID':
         if (n.value === 0n && role === 'LEASE_ID') return undefined;

@@ -58,7 +58,12 @@ function isSomeTenants(p: usize, length: usize): bool {
 
 /** Maps a client's name to PD's. An empty name stays empty. */
 export function encodeGroup(p: usize, length: usize): Mapped {
-  if (length == 0 || isSharedGroup(p, length)) return Mapped.SAME;
+  return isSharedGroup(p, length) ? Mapped.SAME : encodeOwnGroup(p, length);
+}
+
+/** The same for a name that tenants never share: also that of a group of regions. */
+export function encodeOwnGroup(p: usize, length: usize): Mapped {
+  if (length == 0) return Mapped.SAME;
   if (tenantNumber() == 0) return isSomeTenants(p, length) ? Mapped.OUTSIDE : Mapped.SAME;
   const before = prefixLength();
   groupLength = before + length;

@@ -3,6 +3,7 @@
  *
  *   key     -> "/tidb-mesh/" name ":" key      names hold no ':', so that no prefix begins another one
  *   lease   -> 1 | number:15 | id:48           etcd itself never makes negative ids
+ *   client  -> 1 | number:52 | id:11           who asks PD for tokens; the ids of the storage layer's own clients are shorter
  *
  * Tenant 0 keeps its keys and leases. Reserved keys and negative lease ids do not exist for it:
  *
@@ -20,6 +21,7 @@ import { FOLDER, FOLDER_END } from './read-since';
 let prefix: usize = 0;
 let prefixLength: usize = 0;
 let leaseBase: u64 = 0;
+let clientBase: u64 = 0;
 /** The tenant is number 0. */
 let isTenantZero: bool = false;
 
@@ -34,6 +36,11 @@ export let ownerAt: usize = 0;
 export let ownerLength: usize = 0;
 
 const LEASE_BITS: u64 = 0x0000ffffffffffff;
+/**
+ * TiDB's id in its cluster, which is unique there (pkg/util/globalconn/globalconn.go: ServerIDBits32). With longer ones, two TiDBs of a tenant
+ * may get the same id: they share what PD gives to one client.
+ */
+const CLIENT_ID_BITS: u64 = 11;
 const OTHERS: u64 = (<u64>1) << 63;
 
 const PD: Ascii = ascii('/pd');
@@ -47,6 +54,7 @@ export function useNamespace(at: usize, length: usize, tenantNumber: u32): void 
   prefix = at;
   prefixLength = length;
   leaseBase = OTHERS | ((<u64>tenantNumber) << 48);
+  clientBase = OTHERS | ((<u64>tenantNumber) << CLIENT_ID_BITS);
   isTenantZero = tenantNumber == 0;
   ownerAt = at + MESH.length;
   ownerLength = length - MESH.length;
@@ -197,4 +205,9 @@ export function tenantNumberOf(id: u64): u32 {
 export function decodeLease(id: u64): u64 {
   if (isTenantZero) return isClientLease(id) ? id : 0;
   return (id & ~LEASE_BITS) == leaseBase ? id & LEASE_BITS : 0;
+}
+
+/** Maps the id of a client that asks for tokens: PD keeps something for each id. */
+export function encodeClient(id: u64): u64 {
+  return clientBase | (id & (((<u64>1) << CLIENT_ID_BITS) - 1));
 }

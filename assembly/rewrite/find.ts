@@ -80,3 +80,10 @@ function find(p: usize, end: usize, wanted: u32, wires: u32): usize {
   }
   return 0;
 }
+
+/** How many length-delimited fields `wanted` there are. */
+export function countFields(p: usize, end: usize, wanted: u32): u32 {
+  let count: u32 = 0;
+  for (; findField(p, end, wanted) != 0; p = foundEnd) count++;
+  return count;
+}

@@ -81,6 +81,11 @@ export function groupLabel(tag: u32, field: Span): Status {
   return Status.OK;
 }
 
+/** Maps the name of a group of regions in a request. PD spreads regions evenly in each group: tenants must not share one. */
+export function scatterGroup(tag: u32, field: Span): Status {
+  return settled(groups.encodeOwnGroup(field.bytes, field.length), Status.NAME_OUTSIDE, tag, field);
+}
+
 function settled(mapped: Mapped, outside: Status, tag: u32, field: Span): Status {
   if (mapped == Mapped.OUTSIDE) return outside;
   if (mapped == Mapped.REPLACED) replaceField(tag, field.at, field.end, groups.groupAt, groups.groupLength);

@@ -36,7 +36,7 @@ import { WITHHELD, isConfigPath, isSegment } from './names';
 import { stripPartitionIds } from '../rows/partition-id';
 import { sawRegion, sawVersion } from './region-acts';
 import { Verdict, countTurnedAway, verdictNow } from './regions';
-import { group, groupKey, groupLabel } from './resource-groups';
+import { group, groupKey, groupLabel, scatterGroup } from './resource-groups';
 import { sawServiceId, sawServiceSafePoint, sawServiceTtl } from './service-safe-point';
 import { Span } from './span';
 
@@ -133,6 +133,8 @@ export function bytes(role: u32, tag: u32, field: Span): Status {
     case Role.GROUP:
     case Role.OWN_GROUP:
       return group(request, role == Role.OWN_GROUP, tag, field);
+    case Role.SCATTER_GROUP:
+      return request ? scatterGroup(tag, field) : Status.OK;
     case Role.GROUP_LABEL:
       return request ? groupLabel(tag, field) : group(request, false, tag, field);
     case Role.RESOURCE_KEY:
@@ -204,6 +206,9 @@ export function scalar(role: u32, field: Span, value: u64): Status {
       if (!request) result = names.decodeLease(value);
       else if (!names.isClientLease(value)) return Status.NAME_OUTSIDE;
       else result = names.encodeLease(value == 0 && role == Role.LEASE_GRANT_ID ? current.leaseSeed : value);
+      break;
+    case Role.CLIENT_ID:
+      if (request) result = names.encodeClient(value);
       break;
     case Role.LEASE_TTL:
       if (request) result = <u64>min<i64>(<i64>value, current.terms.maxLeaseSeconds);

@@ -23,7 +23,7 @@ import {
   recordOf,
   roleIn,
 } from '../schema/messages';
-import { Role } from '../schema/table';
+import { Msg, Role } from '../schema/table';
 import { Status } from '../wire/status';
 import * as varint from '../wire/varint';
 import { readVarint, varintSize, writeVarint } from '../wire/varint';
@@ -39,6 +39,7 @@ import { CONTEXT_FIELD } from './endings/additions';
 import { endMessage, endsPlainly } from './endings/endings';
 import { endNumbers } from './endings/numbers';
 import { forget, isRefusal, pendingColumns, pendingIndex, pendingRefusal, sawAnswer } from './exchange';
+import { findField } from './find';
 import * as find from './find';
 import * as fastPath from './fast-path/fast-path';
 import { sawId, sawIds } from './latency';
@@ -71,6 +72,9 @@ const OPAQUE_BYTES: u32 = (Kind.BYTES << Entry.KIND_SHIFT) | Role.OPAQUE;
 /** The same of a message that is read. */
 const READ_MESSAGE: u32 = (Kind.MESSAGE << Entry.KIND_SHIFT) | Role.ROLE_UNSPECIFIED;
 
+/** The header of PD's answers. */
+const HEADER: u32 = 1;
+
 /** True while only numbers are judged: tenant 0's other fields pass unread. */
 let keepsKeys = false;
 /** True while a message is walked to be learned: its submessages are walked, not followed. */
@@ -99,15 +103,32 @@ export function rewrite(message: u32, p: usize, length: usize, way: Direction): 
   let status = Status.OK;
   if (!fastPath.followAlone(message, p, length)) {
     status = walkToLearn(message, p, p + length, 0);
-    if (status == Status.DROP) {
-      // The whole answer lies outside, so an empty message replaces it.
-      truncatePatches(0);
-      if (length != 0) addPatch(p, p + length, 0, 0);
-      status = Status.OK;
-    }
+    if (status == Status.DROP) status = keepHeader(message, p, p + length);
   }
   newLength = length + patches.grown;
   return status;
+}
+
+/** Leaves an answer that lies outside without its fields, but for the header of PD's answers: it may hold an error. */
+function keepHeader(message: u32, p: usize, end: usize): Status {
+  truncatePatches(0);
+  const entry = entryOf(recordOf(message), HEADER);
+  const hasHeader = kindIn(entry) == Kind.MESSAGE && messageIn(entry) == Msg.PD_HEADER;
+  const value = hasHeader ? findField(p, end, HEADER) : 0;
+  if (value == 0) {
+    if (p != end) addPatch(p, end, 0, 0);
+    return Status.OK;
+  }
+  const headerEnd = find.foundEnd;
+  reservePatch(p);
+  const status = walk(Msg.PD_HEADER, value, headerEnd, 1);
+  if (status != Status.OK) return status;
+  const begin = alloc(8);
+  let to = writeVarint(begin, (HEADER << 3) | BYTES);
+  to = writeVarint(to, headerEnd - value + patches.grown);
+  setPatch(0, value, begin, to - begin);
+  if (headerEnd != end) addPatch(headerEnd, end, 0, 0);
+  return Status.OK;
 }
 
 /** Walks the message [p, end). DROP: the whole message must leave the answer, and the caller rolls back its changes. */

@@ -62,7 +62,7 @@ export namespace Flag {
   export const WATCH_ANSWER: u32 = 268435456;
   /** the number in the end field must not be 0, which it is when absent; neither bound of a range may be empty */
   export const NOT_ZERO: u32 = 536870912;
-  /** fields are held against each other: two times, both bounds of a range, or what an ANALYZE names */
+  /** fields are held against each other: two times, both bounds of a range, what an ANALYZE names, or requests of tokens */
   export const COMPARED: u32 = 1073741824;
   /** says when its transaction began, and names each key once in the list in the end field */
   export const TXN_START: u32 = 2147483648;

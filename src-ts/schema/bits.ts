@@ -40,7 +40,7 @@ const FLAGS = {
   WATCH: 'begins a watch of etcd',
   WATCH_ANSWER: 'may say that a watch of etcd has begun or ended',
   NOT_ZERO: 'the number in the end field must not be 0, which it is when absent; neither bound of a range may be empty',
-  COMPARED: 'fields are held against each other: two times, both bounds of a range, or what an ANALYZE names',
+  COMPARED: 'fields are held against each other: two times, both bounds of a range, what an ANALYZE names, or requests of tokens',
   TXN_START: 'says when its transaction began, and names each key once in the list in the end field',
 } as const;
 

@@ -120,6 +120,7 @@ const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?
   LEASE_TTL: { scalars: SIGNED },
   COP_TYPE: { scalars: SIGNED },
   BATCH_IDS: { scalars: UNSIGNED },
+  CLIENT_ID: { scalars: UNSIGNED },
   SAFE_POINT_IN: { scalars: UNSIGNED },
   SAFE_POINT_OUT: { scalars: UNSIGNED },
   TIMESTAMP: { scalars: UNSIGNED },

@@ -58,6 +58,7 @@ const ENDINGS: Record<string, number> = {
   ORDERED_RANGE: Flag.COMPARED,
   BOUNDED_RANGE: Flag.COMPARED | Flag.NOT_ZERO,
   ANALYZED_COLUMNS: Flag.COMPARED,
+  TOKEN_REQUESTS: Flag.COMPARED,
 };
 const ACTS: Record<string, number> = {
   NEVER: 0,

@@ -106,6 +106,7 @@ const ENDINGS: Record<string, string> = {
   ORDERED_RANGE: 'Refused with a start behind its end',
   BOUNDED_RANGE: 'Refused with a start behind its end, and without one of both',
   ANALYZED_COLUMNS: 'Refused where it reads a column that it does not list',
+  TOKEN_REQUESTS: 'Refused with more items than a client sends',
 };
 
 const ACTS: Readonly<Record<string, string>> = {

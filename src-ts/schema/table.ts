@@ -29,6 +29,9 @@ const NAMED: readonly (readonly [string, string])[] = [
   ['BATCH_SCAN_REGIONS_RESPONSE', 'pdpb.BatchScanRegionsResponse'],
   ['SPLIT_REGION_RESPONSE', 'kvrpcpb.SplitRegionResponse'],
   ['DESTROY_RANGE_REQUEST', 'kvrpcpb.UnsafeDestroyRangeRequest'],
+  ['TOKEN_BUCKETS_REQUEST', 'resource_manager.TokenBucketsRequest'],
+  ['REQUEST_UNITS', 'resource_manager.TokenBucketRequest.RequestRU'],
+  ['PD_HEADER', 'pdpb.ResponseHeader'],
   ['LOCK_WAIT_REQUEST', 'kvrpcpb.GetLockWaitInfoRequest'],
 ];
 

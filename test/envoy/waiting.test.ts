@@ -93,7 +93,7 @@ describe('a region that nobody knows yet', () => {
     expect(received(SCATTER).flatMap((fields) => fields)).toEqual([]);
     release();
     expect(await call).toMatchObject({ status: 0 });
-    expect(received(SCATTER)).toMatchObject([{ regionId: region, group: 'g' }]);
+    expect(received(SCATTER)).toMatchObject([{ regionId: region, group: '1:g' }]);
 
     const operator = frame(encode('pdpb.GetOperatorRequest', { regionId: region }));
     expect(await mesh.alpha.call(OPERATOR, [operator])).toMatchObject({ status: 0 });

@@ -407,4 +407,44 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     caughtBy: [hosted('counts')],
   },
+  {
+    name: 'a client that asks for tokens keeps its id',
+    edits: [{ file: VALUES, from: 'result = names.encodeClient(value);', to: 'result = value;' }],
+    caughtBy: [unit('token-requests')],
+  },
+  {
+    name: 'a message asks for tokens of any number of groups',
+    edits: [
+      {
+        file: 'assembly/rewrite/endings/tokens.ts',
+        from: '(isWhole ? MAX_REQUESTS : MAX_UNITS)',
+        to: '(isWhole ? u32.MAX_VALUE : u32.MAX_VALUE)',
+      },
+    ],
+    caughtBy: [unit('token-requests')],
+  },
+  {
+    name: 'tenants share groups in which regions are scattered',
+    edits: [
+      {
+        file: VALUES,
+        from: 'return request ? scatterGroup(tag, field) : Status.OK;',
+        to: 'return Status.OK;',
+      },
+    ],
+    caughtBy: [unit('regions')],
+  },
+  {
+    name: 'peers of a foreign region stay in an answer',
+    edits: [
+      {
+        file: 'proto/pd/pdpb.proto',
+        from: `  ResponseHeader header = 1;
+  metapb.Region region = 2 [(mesh.essential) = true];`,
+        to: `  ResponseHeader header = 1;
+  metapb.Region region = 2;`,
+      },
+    ],
+    caughtBy: [unit('foreign-answers')],
+  },
 ];

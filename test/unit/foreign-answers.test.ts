@@ -10,6 +10,8 @@ import { spaceOf } from '../harness/model/key-spaces.ts';
 
 const REGION = 'pdpb.GetRegionResponse';
 const STORE = 'pdpb.GetStoreResponse';
+const HEADER = { header: { clusterId: 5n } };
+const hex = (of: Uint8Array): string => Buffer.from(of).toString('hex');
 const peer = { id: 8n, storeId: 1n };
 
 beforeAll(buildFilter);
@@ -25,7 +27,7 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     const { encodeKey } = spaceOf({ number });
     const [startKey, endKey] = [7, 8].map((id) => memcomparable(encodeKey(tablePrefix(id)) as Uint8Array));
     return encode(REGION, {
-      header: { clusterId: 5n },
+      ...HEADER,
       region: { id: 4n, startKey, endKey, peers: [peer] },
       leader: peer,
       downPeers: [{ peer, downSeconds: 9n }],
@@ -39,10 +41,24 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     expect(leader).toMatchObject(peer);
   });
 
-  test('a foreign region is removed, and the header stays', () => {
-    const { header, region } = tenant.told(REGION, regionOf(2));
-    expect(header).toMatchObject({ clusterId: 5n });
-    expect(region).toBeUndefined();
+  test('a foreign region takes its peers with it, and the header stays', () => {
+    const header = encode(REGION, { header: { clusterId: 5n, error: { type: 2, message: 'of PD' } } });
+    const rest = regionOf(2).subarray(encode(REGION, HEADER).length);
+    for (const whole of [concat(header, rest), concat(rest, header)])
+      expect(hex(tenant.passed(REGION, whole, 'response'))).toBe(hex(header));
+    expect(tenant.passed(REGION, rest, 'response')).toHaveLength(0);
+  });
+
+  test('a text of the header that may quote keys is withheld beside a foreign region, too', () => {
+    const rest = regionOf(2).subarray(encode(REGION, HEADER).length);
+    for (const message of ['key "t\\200\\000"', `key ${'ab'.repeat(300)}`]) {
+      const header = encode(REGION, { header: { clusterId: 5n, error: { type: 2, message } } });
+      const shown = tenant.told(REGION, concat(header, rest));
+      expect(shown['header']).toMatchObject({ clusterId: 5n, error: { type: 2 } });
+      expect(shown['header'].error.message).toMatch(/^tidb-mesh: /);
+      expect(shown).toMatchObject({ downPeers: [], pendingPeers: [] });
+      expect([shown['region'], shown['leader']]).toEqual([undefined, undefined]);
+    }
   });
 
   test("a store's statistics are removed: they name regions of others", () => {

@@ -238,12 +238,15 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       filter.learn(region + 1n, 1n, true);
       const got = feed(Buffer.alloc(0));
       expect(got).toMatchObject({ status: Status.OK, waits: false, turnedAway: 0 });
-      expect(hex(got.bytes)).toBe(hex(bytes));
+      expect(hex(got.bytes)).toBe(
+        hex(message({ regionId: region, regionsId: [region, region + 1n], group: '1:g' })),
+      );
     });
 
     test('is found in any piece, and what comes behind it is kept', () => {
       const bytes = message({ regionId: region, group: 'group' });
       const behind = message({ regionId: 0n, group: 'other' });
+      const behindStored = message({ regionId: 0n, group: '1:other' });
       for (let cut = 0; cut <= bytes.length; cut++) {
         const id = ++region;
         const whole = message({ regionId: id, group: 'group' });
@@ -252,14 +255,38 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
         expect(feed(whole.subarray(cut))).toMatchObject({ waits: true });
         expect(feed(behind)).toMatchObject({ waits: true });
         filter.learn(id, 1n, true);
-        expect(hex(feed(Buffer.alloc(0)).bytes)).toBe(hex(Buffer.concat([whole, behind])));
+        const stored = message({ regionId: id, group: '1:group' });
+        expect(hex(feed(Buffer.alloc(0)).bytes)).toBe(hex(Buffer.concat([stored, behindStored])));
       }
     });
 
     test('goes on as one that is turned away where nobody waits', () => {
       const got = feed(message({ regionId: region, group: 'g' }), false);
       expect(got).toMatchObject({ waits: false, turnedAway: 1 });
-      expect(decode(SCATTER, got.bytes.subarray(5))).toMatchObject({ regionId: 0n, group: 'g' });
+      expect(decode(SCATTER, got.bytes.subarray(5))).toMatchObject({ regionId: 0n, group: '1:g' });
+    });
+
+    test('names a group of its tenant: none stays none', () => {
+      const group = (name: string): string => {
+        const { status, bytes } = feed(message({ regionId: 0n, group: name }), false);
+        return Status[status] === 'OK'
+          ? (decode(SCATTER, bytes.subarray(5))['group'] as string)
+          : Status[status]!;
+      };
+      const names = ['', '104', 'default', '2:104', 'x'.repeat(100)];
+      expect(names.map(group)).toEqual(['', ...names.slice(1).map((name) => `1:${name}`)]);
+      filter.selectSpace({ number: 0 });
+      filter.newStream();
+      expect([...names, '104:'].map(group)).toEqual([
+        '',
+        '104',
+        'default',
+        'NAME_OUTSIDE',
+        'x'.repeat(100),
+        'NAME_OUTSIDE',
+      ]);
+      filter.selectSpace({ number: 1 });
+      filter.newStream();
     });
 
     test('gives all back that it held', () => {

@@ -417,7 +417,8 @@ describe('judgement', () => {
   test('a pair that loses its region, or an event that loses its key, goes as a whole', () => {
     expect(field('pdpb.Region.region').essential).toBe(true);
     expect(field('mvccpb.Event.kv').essential).toBe(true);
-    expect(field('pdpb.GetRegionResponse.region').essential).toBe(false);
+    expect(field('pdpb.GetRegionResponse.region').essential).toBe(true);
+    expect(field('pdpb.GetRegionResponse.leader').essential).toBe(false);
   });
 });
 

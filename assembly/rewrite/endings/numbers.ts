@@ -19,6 +19,7 @@ import { setTouched } from '../edits';
 import { findDouble, findField, findVarint } from '../find';
 import * as find from '../find';
 import { Level } from '../level';
+import { endTokens } from './tokens';
 
 /** kvrpcpb.ResolveLockRequest.keys; kvrpcpb.TxnInfo has no such field. */
 const KEYS: u32 = 5;
@@ -42,6 +43,8 @@ export function endNumbers(level: Level, flags: u32): Status {
     const status = judgeColumns(level.start, level.end);
     return status == Status.OK ? status : fail(status, level.message, 0);
   }
+  if (level.message == Msg.TOKEN_BUCKETS_REQUEST || level.message == Msg.REQUEST_UNITS)
+    return endTokens(level);
   if (kindIn(entryOf(self, startFieldOf(self))) == Kind.FIXED64) boundSqlTime(level, self);
   else if (!isTxn(level, self)) return fail(Status.VALUE_OUTSIDE, level.message, startFieldOf(self));
   return Status.OK;

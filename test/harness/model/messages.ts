@@ -131,6 +131,8 @@ export class MessageMaker {
           ]);
         return random.pick([`${own}app`, `${own}x`, '2:app', 'default', 'app', '', `${own}default`, own]);
       }
+      case 'SCATTER_GROUP':
+        return random.pick(['', '104', 'default', '2:104', 'a name', 'x'.repeat(40)]);
       case 'SEGMENT':
         return random.pick(['', 'default', 'a.b', '...']);
       case 'TEXT':

@@ -85,6 +85,11 @@ export function storedLease(world: World, id: bigint): bigint {
   return id === 0n ? 0n : BigInt.asIntN(64, leaseBase(world) | id);
 }
 
+/** The eleven bits of a TiDB's id, behind its tenant. */
+export function storedClient(world: World, id: bigint): bigint {
+  return (1n << 63n) | (BigInt(world.space.choice.number) << 11n) | (id % 2048n);
+}
+
 function clientLease(world: World, stored: bigint): bigint {
   const id = BigInt.asUintN(64, stored);
   if (isAdopted(world)) return stored < 0n ? 0n : stored;
@@ -138,7 +143,9 @@ export class WalkerModel {
     const desc = this.registry.getMessage(name);
     if (!desc) throw new Error(`no message ${name}`);
     const view = reflect(desc, message);
-    if (this.walk(view, way, world) === DROPPED) for (const field of view.fields) view.clear(field);
+    if (this.walk(view, way, world) !== DROPPED) return;
+    // PD's own errors stay.
+    for (const field of view.fields) if (field.message?.typeName !== 'pdpb.ResponseHeader') view.clear(field);
   }
 
   role(message: string, number: number): string {
@@ -227,7 +234,7 @@ export class WalkerModel {
         isBound ||
         (way === 'request' && (name === 'API_VERSION' || name === 'KEYSPACE_ID')) ||
         (name === 'SAFE_POINT_OUT' && way === 'response') ||
-        (name === 'LEASE_GRANT_ID' && way === 'request');
+        (way === 'request' && (name === 'LEASE_GRANT_ID' || name === 'CLIENT_ID'));
       if (name === 'RESOURCE_VALUE') {
         if (!view.isSet(field)) continue;
         const key = textOf(view.get(view.desc.field['key']!) as Uint8Array);
@@ -294,8 +301,16 @@ export class WalkerModel {
     return Buffer.compare(start, end) > 0;
   }
 
-  /** Lists without which TiKV panics. */
+  /** Lists without which TiKV panics, and lists on which PD works for long. */
   private judgeLists(view: ReflectMessage): void {
+    const longest: Record<string, number> = {
+      'resource_manager.TokenBucketsRequest': 1024,
+      'resource_manager.TokenBucketRequest.RequestRU': 4,
+    };
+    const most = longest[view.desc.typeName] ?? Infinity;
+    const first = view.fields.find(({ number }) => number === 1);
+    if (first?.fieldKind === 'list' && [...view.get(first)].length > most)
+      throw new Refused(Status.VALUE_OUTSIDE);
     for (const { number, requires } of this.messages.get(view.desc.typeName)?.fields ?? []) {
       const field = view.fields.find((f) => f.number === number);
       if (requires && field?.fieldKind === 'list' && [...view.get(field)].length === 0)
@@ -510,6 +525,15 @@ export class WalkerModel {
       case 'TSO_COUNT':
         if (request && Number(value) > 16384) throw new Refused(Status.TSO_COUNT);
         return value;
+      case 'CLIENT_ID':
+        return request ? storedClient(world, value as bigint) : value;
+      case 'SCATTER_GROUP': {
+        const { number } = space.choice;
+        if (!request || value === '') return value;
+        if (number !== 0) return `${number}:${String(value)}`;
+        if (/^[0-9]+:/.test(String(value))) throw new Refused(Status.NAME_OUTSIDE);
+        return value;
+      }
       case 'LEASE_ID':
         return request ? storedLease(world, value as bigint) : clientLease(world, value as bigint);
       case 'LEASE_TTL':

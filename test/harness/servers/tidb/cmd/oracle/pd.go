@@ -267,7 +267,7 @@ func (c codecs) spareRegions(answer any, ids *notes) {
 			answer.Buckets = nil
 		}
 		if foreign(answer.Region) {
-			answer.Region = nil
+			*answer = pdpb.GetRegionResponse{Header: answer.Header}
 		}
 	case *pdpb.ScanRegionsResponse:
 		if len(answer.RegionMetas)+len(answer.Leaders) > 0 {

@@ -1,5 +1,6 @@
 /**
- * Clusters outside of the mesh, by name: the file that `--clusters` gives.
+ * How to reach what has another PD than `--pd`, by name: clusters outside of the mesh, by the file that `--clusters` gives, and the other
+ * storage layers of the mesh file, by that of `--storages`.
  *
  *     clusters:
  *       shop:
@@ -7,6 +8,11 @@
  *         ca: shop/ca.pem          # files are looked for beside this one
  *         cert: shop/client.pem
  *         key: shop/client.key
+ *
+ *     storages:
+ *       a:                         # its name in the mesh file
+ *         pd: https://pd-a:2379    # PD itself; its stores are reached at the addresses that they advertise
+ *         envoys: https://pd-a.mesh:2379,https://tikv-a.mesh:20160   # as --envoy: every PD and store
  */
 import { dirname, resolve } from 'node:path';
 import { isMap, parseDocument } from 'yaml';
@@ -16,13 +22,36 @@ import type { EndpointOptions } from '../pd/endpoint.ts';
 
 export type Clusters = ReadonlyMap<string, EndpointOptions>;
 
-/** The fields of a cluster, and which of them name files. */
+/** A storage layer of the mesh file. */
+export interface StorageAccess extends EndpointOptions {
+  /** Addresses of all its Envoys. */
+  readonly envoys: readonly string[];
+}
+
+interface Kind {
+  /** What the file calls the list, and one of it. */
+  readonly list: 'clusters' | 'storages';
+  readonly one: string;
+  /** The fields, and which of them name files. */
+  readonly fields: Readonly<Record<string, { readonly isFile: boolean }>>;
+  readonly page: string;
+}
+
+/** The fields of a cluster. */
 const FIELDS: Readonly<Record<string, { readonly isFile: boolean }>> = {
   pd: { isFile: false },
   cert: { isFile: true },
   key: { isFile: true },
   ca: { isFile: true },
   serverName: { isFile: false },
+};
+
+const CLUSTERS: Kind = { list: 'clusters', one: 'cluster', fields: FIELDS, page: 'docs/import.md' };
+const STORAGES: Kind = {
+  list: 'storages',
+  one: 'storage',
+  fields: { ...FIELDS, envoys: { isFile: false } },
+  page: 'docs/move.md',
 };
 
 /** As a tenant's: it stands in records and texts. */
@@ -34,26 +63,48 @@ const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
  * @throws CommandError
  */
 export function readClusters(text: string, path: string): Clusters {
-  const no = (why: string, hint = 'correct it; docs/import.md shows one'): CommandError =>
+  return readServers(text, path, CLUSTERS);
+}
+
+/** The same for the storage layers of the mesh file, without that of `--pd`. @throws CommandError */
+export function readStorages(text: string, path: string): ReadonlyMap<string, StorageAccess> {
+  const found = [...readServers(text, path, STORAGES)].map(([name, { envoys, ...reach }]) => {
+    if (envoys === undefined)
+      throw new CommandError(
+        'INVALID',
+        `${path}: ${name} has no envoys`,
+        'give the address of every PD and store at which its filter runs, commas between them',
+      );
+    return [name, { ...reach, envoys: envoys.split(',') }] as const;
+  });
+  return new Map(found);
+}
+
+function readServers(
+  text: string,
+  path: string,
+  { list: listName, one, fields: known, page }: Kind,
+): Map<string, { readonly pd: string; readonly envoys?: string }> {
+  const no = (why: string, hint = `correct it; ${page} shows one`): CommandError =>
     new CommandError('INVALID', `${path}: ${why}`, hint);
   const document = parseDocument(text);
   const [problem] = document.errors;
   if (problem) throw no(problem.message.split('\n')[0] ?? '');
-  const list = document.get('clusters');
-  if (!isMap(list)) throw no('it has no `clusters`');
-  const found = new Map<string, EndpointOptions>();
+  const list = document.get(listName);
+  if (!isMap(list)) throw no(`it has no \`${listName}\``);
+  const found = new Map<string, { readonly pd: string; readonly envoys?: string }>();
   const owners = new Map<string, string>();
   for (const [name, fields] of Object.entries(list.toJSON() as Record<string, unknown>)) {
-    if (!NAME.test(name)) throw no(`${name} is no name for a cluster`, 'use small letters, digits and -');
+    if (!NAME.test(name)) throw no(`${name} is no name for a ${one}`, 'use small letters, digits and -');
     if (typeof fields !== 'object' || fields === null) throw no(`${name} is no object`);
     const options: Record<string, string> = {};
     for (const [field, value] of Object.entries(fields)) {
-      const kind = FIELDS[field];
+      const kind = known[field];
       if (!kind) {
-        const meant = nearest(field, Object.keys(FIELDS));
+        const meant = nearest(field, Object.keys(known));
         throw no(
           `${name} has an unknown field ${field}`,
-          meant === undefined ? `known are ${Object.keys(FIELDS).join(', ')}` : `did you mean ${meant}?`,
+          meant === undefined ? `known are ${Object.keys(known).join(', ')}` : `did you mean ${meant}?`,
         );
       }
       if (typeof value !== 'string') throw no(`${name}: ${field} is no text`);

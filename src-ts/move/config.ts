@@ -2,9 +2,17 @@
 import { isMap } from 'yaml';
 import { CommandError } from '../errors.ts';
 import { findTenant } from '../tenants/edit.ts';
-import type { Orders } from './mesh.ts';
+import type { Orders, OtherSide } from './mesh.ts';
+import { PLACE_FIELDS } from './place.ts';
 
-const FIELDS = ['keyNumber', 'keyspace', 'epochOffset', 'readableSince', 'state', 'move'] as const;
+/** Where else a tenant has an entry. Only a move between two storage layers says so. */
+const SIDES = ['movesTo', 'movedFrom'] as const;
+const FIELDS = [...PLACE_FIELDS, 'state', 'move', ...SIDES] as const;
+
+/** A tenant's entry at the other storage layer, as the mesh file has it. */
+function sideOf({ place, move }: OtherSide): object {
+  return { ...place, ...(move ? { move } : {}) };
+}
 
 /**
  * The text with these orders.
@@ -15,11 +23,12 @@ export function withOrders(
   text: string,
   file: string,
   tenant: string,
-  { place, state, move }: Orders,
+  { place, state, move, other }: Orders,
 ): string {
   const isJson = /^\s*\{/.test(text);
   const { document, tenant: entry, node } = findTenant(text, file, tenant);
-  const known = (entry['move'] as { serial?: number } | undefined)?.serial ?? 0;
+  const sides = [entry, entry['movesTo'], entry['movedFrom']] as { move?: { serial?: number } }[];
+  const known = Math.max(...sides.map((side) => side?.move?.serial ?? 0));
   if (move && known > move.serial)
     throw new CommandError(
       'REFUSED',
@@ -31,9 +40,12 @@ export function withOrders(
     // A state that the move does not change is the operator's. Without one, a tenant is active.
     state: state === undefined ? entry['state'] : state === 'active' ? undefined : state,
     ...(move ? { move } : {}),
+    ...Object.fromEntries(SIDES.map((side) => [side, place.storage === undefined ? entry[side] : undefined])),
+    ...(other ? { [other.as]: sideOf(other) } : {}),
   };
   if (!isMap(node))
     throw new CommandError('INVALID', `${file}: ${tenant} is not written as an object`, 'correct it');
+  if (place.storage !== undefined) node.set('storage', place.storage);
   for (const name of FIELDS) {
     if (fields[name] === undefined) node.delete(name);
     else node.set(name, document.createNode(fields[name], { flow: true }));

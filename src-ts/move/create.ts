@@ -4,7 +4,7 @@ import type { Endpoint } from '../pd/endpoint.ts';
 import { belongings, isEmpty } from '../tenants/belongings.ts';
 import { hasRangeOf, rangeText, registered } from '../tenants/registry.ts';
 import { overlaps, spaceOf, type Tenant } from '../tenants/tenant.ts';
-import { isSamePlace, placeOf, placeText, tenantAt, type Place } from './place.ts';
+import { isSamePlace, placeOf, placeText, shownAt, tenantAt, type Place } from './place.ts';
 import { findMove, forget, moves, save, type MoveRecord, type Throttle } from './record.ts';
 import { mustBeFree } from './reservation.ts';
 
@@ -111,7 +111,7 @@ export async function createMove(
     serial: Math.floor(Date.now() / 1000),
     state: 'planned',
     from: placeOf({ ...tenant }),
-    to,
+    to: { ...shownAt(placeOf({ ...tenant })), ...to },
     switches: 0,
     history: [],
     isPaused: false,

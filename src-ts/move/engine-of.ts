@@ -1,4 +1,4 @@
-/** The engine that moves keys between two places: of the storage layer, or of a cluster outside of the mesh. */
+/** The engine that moves keys between two places: of one storage layer or two, or of a cluster outside of the mesh. */
 import { Endpoint, type EndpointOptions } from '../pd/endpoint.ts';
 import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
 import { entries } from '../pd/etcd.ts';
@@ -13,7 +13,8 @@ import type { Copied, Engine, Feed, Following } from './engine.ts';
 import { carryGroups, type GroupSide } from './groups.ts';
 import { KeyMap, keySpaceOf } from './key-space.ts';
 import { carryLocks, dropPessimisticLocks, endExpired, settle } from './locks.ts';
-import { tenantAt, type Place } from './place.ts';
+import { carryEtcd, raiseRevision } from './etcd.ts';
+import { isBetweenStorages, tenantAt, type Place } from './place.ts';
 import type { ForeignCommit, MoveRecord } from './record.ts';
 import { clusterNamed, type Clusters } from './clusters.ts';
 import { isKept, reserve } from './reservation.ts';
@@ -91,20 +92,22 @@ export interface Sides {
 
 /**
  * @param options how to reach PD and the stores of the mesh, as a system principal
- * @param clusters those outside of the mesh
- * @throws CommandError when the record names another cluster
+ * @param clusters those outside of the mesh, and the other storage layers of the mesh file
+ * @throws CommandError when the record names another one
  */
 export function sidesOf(
   options: EndpointOptions,
   clusters: Clusters,
-  { tenant: name, number, from, to }: MoveRecord,
+  { tenant: name, number, from, to, home: homeName }: MoveRecord,
 ): Sides {
   const home = new Storage(new Endpoint(options));
   const opened = [home];
   const sideAt = (place: Place): Side => {
     let storage = home;
-    if (place.cluster !== undefined) {
-      storage = new Storage(new Endpoint(clusterNamed(clusters, place.cluster)));
+    const elsewhere =
+      place.cluster ?? (homeName === undefined || place.storage === homeName ? undefined : place.storage);
+    if (elsewhere !== undefined) {
+      storage = new Storage(new Endpoint(clusterNamed(clusters, elsewhere)));
       opened.push(storage);
     }
     return { storage, space: keySpaceOf(tenantAt({ name, number }, place)) };
@@ -144,22 +147,22 @@ export function makeEngine(
 ): Engine {
   const { tenant: name, number, from, to } = record;
   const { source, target, close } = sidesOf(options, clusters, record);
-  const isImport = source.storage !== target.storage;
-  /** The side in the mesh, and where. */
-  const home = from.cluster === undefined ? source.storage : target.storage;
-  const homePlace = from.cluster === undefined ? from : to;
+  const hasTwoPds = source.storage !== target.storage;
+  const isImport = from.cluster !== undefined || to.cluster !== undefined;
+  const isOutside = ({ storage }: Side): boolean =>
+    (storage === source.storage ? from : to).cluster !== undefined;
   const map = new KeyMap(source.space, target.space);
   const throttle = all.part(record.throttle);
   const parts = { source, target, map, throttle };
-  const groupsAt = ({ storage }: Side): GroupSide => ({
-    pd: storage.pd,
-    number: storage === home ? number : undefined,
+  const groupsAt = (side: Side): GroupSide => ({
+    pd: side.storage.pd,
+    number: isOutside(side) ? undefined : number,
   });
-  const rulesAt = ({ storage, space }: Side): RulesSide => ({
-    pd: storage.pd,
-    space,
-    tenant: storage === home && number !== 0 ? name : undefined,
-    isOutside: storage !== home,
+  const rulesAt = (side: Side): RulesSide => ({
+    pd: side.storage.pd,
+    space: side.space,
+    tenant: !isOutside(side) && number !== 0 ? name : undefined,
+    isOutside: isOutside(side),
   });
   /** The earliest timestamp that the move still reads at. */
   let kept = neededSince(record);
@@ -176,9 +179,10 @@ export function makeEngine(
         `there are keys at ${target.space.text} that the move has not written`,
         `give it up, and take another place: tidb-mesh move cancel ${name}`,
       );
-    await reserve(home.pd, there);
+    const { pd } = target.storage;
+    await reserve(pd, there);
     const rule = registeredIn(ruleOf(there));
-    const missing = rule ? await waitForBoundaries(home.pd, [rule], BOUNDARIES_MS) : [];
+    const missing = rule ? await waitForBoundaries(pd, [rule], BOUNDARIES_MS) : [];
     if (missing.length > 0)
       throw new CommandError(
         'REFUSED',
@@ -219,7 +223,7 @@ export function makeEngine(
       if (followers.length > 0) kept = oldest(followers.map((one) => one.state()));
       if (kept !== undefined) await keepHistory(source.storage, name, kept, KEEP_SECONDS);
       // Another PD knows nothing of the move so far, and collects what a way back begins with. What fails here shows at the switch.
-      if (isImport && kept !== undefined)
+      if (hasTwoPds && kept !== undefined)
         await keepHistory(target.storage, name, kept, KEEP_SECONDS).catch(() => undefined);
       const [follower] = followers;
       if (!follower || follower.lagMs() < STUCK_MS || Date.now() < nextLook) return;
@@ -255,7 +259,11 @@ export function makeEngine(
     targetTimestamp: () => target.storage.timestamp(),
     tidbs: async () => (from.cluster === undefined ? [] : tidbsOf(source.storage.pd)),
     strangers: async () => (to.cluster === undefined ? [] : tidbsOf(target.storage.pd)),
-    highestVersion: async () => (await highestEpoch(source)).version,
+    highestEpoch: () => highestEpoch(source),
+    clusterIds: async () => ({
+      source: String(await source.storage.clusterId()),
+      target: String(await target.storage.clusterId()),
+    }),
     readableSince: (progress) => {
       const { readableSince: since } = progress as CopyEnd;
       return since === undefined ? undefined : BigInt(since);
@@ -265,29 +273,34 @@ export function makeEngine(
       // The TiDBs of an imported tenant do not live across a switch, and their open transactions end with them.
       return isImport ? 0 : (await carryLocks(source, target, map)).left;
     },
+    raiseRevision: async () => {
+      if (isBetweenStorages(record)) await raiseRevision(source.storage.pd, target.storage.pd);
+    },
     carryNames: async () => {
-      if (!isImport) return;
+      if (!hasTwoPds) return;
+      if (isBetweenStorages(record)) await carryEtcd(source.storage.pd, target.storage.pd, name);
       await carryGroups(groupsAt(source), groupsAt(target));
       await carryRules(rulesAt(source), rulesAt(target));
     },
     takeNamesAlong: async () => {
-      if (!isImport) await takeRulesAlong(rulesAt(target), rulesAt(source));
+      if (!hasTwoPds) await takeRulesAlong(rulesAt(target), rulesAt(source));
     },
     dropCarriedLocks: async () => void (await dropPessimisticLocks(target)),
     destroyTarget: async (isMine) => {
       // The keys of tenant 0 are no range of their own: the cluster's lie among them.
       if (target.space.start.length === 0) return true;
-      if (!(await isKept(home.pd, there))) return false;
+      if (!(await isKept(target.storage.pd, there))) return false;
       await destroy(target, isMine);
       return true;
     },
     release: async () => {
-      await releaseHistory(home, name);
+      const [home, away, place] = isOutside(source) ? [target, source, to] : [source, target, from];
+      await releaseHistory(home.storage, name);
       // A cluster that is gone keeps nothing, and one that is only away keeps it for an hour.
-      const away = source.storage === home ? target.storage : source.storage;
-      if (isImport) await releaseHistory(away, name).catch(() => undefined);
-      await setLabelRule(home.pd, ruleOf(tenantAt({ name, number }, homePlace)));
-      await deleteLabelRule(home.pd, targetRuleId(name));
+      if (hasTwoPds) await releaseHistory(away.storage, name).catch(() => undefined);
+      await setLabelRule(home.storage.pd, ruleOf(tenantAt({ name, number }, place)));
+      for (const side of isImport ? [home] : [home, away])
+        await deleteLabelRule(side.storage.pd, targetRuleId(name));
     },
     close,
   };

@@ -42,6 +42,12 @@ export class HistoryGone extends CommandError {
   }
 }
 
+/** Of a region, or the highest ones of several. */
+export interface Epoch {
+  readonly version: number;
+  readonly confVer: number;
+}
+
 export interface Engine {
   /** Keeps the source's history and the target's range for the move, and splits the target as the source is. Can be repeated. */
   prepare(): Promise<void>;
@@ -78,8 +84,10 @@ export interface Engine {
   tidbs(): Promise<string[]>;
   /** Of those that run at a target outside of the mesh: nobody should. */
   strangers(): Promise<string[]>;
-  /** The highest version of the source's regions. */
-  highestVersion(): Promise<number>;
+  /** The highest versions of the source's regions. */
+  highestEpoch(): Promise<Epoch>;
+  /** The ids of the clusters of both sides' PDs, decimal. */
+  clusterIds(): Promise<{ readonly source: string; readonly target: string }>;
   /** Nothing older than this can be read at the target; undefined when all history is there. */
   readableSince(progress: unknown): bigint | undefined;
   /** Ends transactions that have begun to commit, at the source, and forbids at the target those that did not. Nobody writes. */
@@ -89,7 +97,9 @@ export interface Engine {
    * @returns how many could not be taken: their transactions fail at the target
    */
   carryLocks(): Promise<number>;
-  /** Gives an imported tenant's resource groups, placement rules and attributes to the target. Others keep theirs. */
+  /** Where the target has another PD: brings its etcd to the source's revision, which takes long when it is far behind. */
+  raiseRevision(): Promise<void>;
+  /** Gives what the source's PD keeps by the tenant's name to the target's, if that is another one. */
   carryNames(): Promise<void>;
   /** Makes placement rules and attributes of the place that the tenant has left rules of the source, where it is served. */
   takeNamesAlong(): Promise<void>;

@@ -6,8 +6,8 @@ import { replaceFile } from '../replace-file.ts';
 import { findTenant } from '../tenants/edit.ts';
 import { withOrders } from './config.ts';
 import { hiddenBehind } from './envoys.ts';
-import { vmsOf, type Mesh, type Vm } from './mesh.ts';
-import { placeOf } from './place.ts';
+import { vmsOf, type Filters, type Mesh, type OtherFilters, type Vm } from './mesh.ts';
+import { placeOf, type Place } from './place.ts';
 import { shell } from './shell.ts';
 
 const APPLY_MS = 60_000;
@@ -27,6 +27,26 @@ async function deliver(apply: string, file: string, timeoutMs: number): Promise<
   }
 }
 
+interface FileMeshOptions {
+  readonly applyMs?: number;
+  /** The Envoys of other storage layers that the file has. */
+  readonly others?: ReadonlyMap<string, OtherFilters>;
+}
+
+/** Envoys at these addresses. */
+export function filtersAt(envoys: readonly Endpoint[]): Filters {
+  let looked: { readonly at: number; readonly vms: Promise<Vm[]> } | undefined;
+  return {
+    hosts: envoys.map(({ url }) => url.host),
+    vms: (ageMs = 0) => {
+      const now = Date.now();
+      if (!looked || now - looked.at >= ageMs) looked = { at: now, vms: vmsOf(envoys) };
+      return looked.vms;
+    },
+    hidden: () => hiddenBehind(envoys),
+  };
+}
+
 /**
  * @param file a mesh file or pluginConfig
  * @param apply a shell command, which gets the file's path as `$1`; none where the Envoys watch the file itself
@@ -35,7 +55,7 @@ export function fileMesh(
   file: string,
   apply: string | undefined,
   envoys: readonly Endpoint[],
-  applyMs = APPLY_MS,
+  { applyMs = APPLY_MS, others }: FileMeshOptions = {},
 ): Mesh {
   let last: Promise<unknown> = Promise.resolve();
   let next: Promise<void> | undefined;
@@ -48,24 +68,17 @@ export function fileMesh(
     last = next.catch(() => undefined);
     return next;
   };
-  let looked: { readonly at: number; readonly vms: Promise<Vm[]> } | undefined;
   return {
-    hosts: envoys.map(({ url }) => url.host),
+    ...filtersAt(envoys),
+    ...(others ? { others } : {}),
     tell: async (tenant, orders) => {
       replaceFile(file, withOrders(readFileSync(file, 'utf8'), file, tenant, orders));
       await delivered();
     },
-    vms: (ageMs = 0) => {
-      const now = Date.now();
-      if (!looked || now - looked.at >= ageMs) looked = { at: now, vms: vmsOf(envoys) };
-      return looked.vms;
-    },
-    hidden: () => hiddenBehind(envoys),
     placeOf: (tenant) => {
       try {
-        return placeOf(
-          findTenant(readFileSync(file, 'utf8'), file, tenant).tenant as Parameters<typeof placeOf>[0],
-        );
+        const entry = findTenant(readFileSync(file, 'utf8'), file, tenant).tenant as Place;
+        return { ...placeOf(entry), ...(entry.storage === undefined ? {} : { storage: entry.storage }) };
       } catch {
         // Whoever edits it may not have finished.
         return undefined;

@@ -1,17 +1,13 @@
 /** Begins to import a cluster outside of the mesh as a tenant: checks what must hold, and writes the move's record. A worker does the rest. */
 import { CommandError } from '../errors.ts';
-import { placementRules, stores } from '../pd/cluster.ts';
+import { placementRules } from '../pd/cluster.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
-import { clusterId, millisOf, timestamp } from '../pd/timestamp.ts';
-import { belongings, etcdPrefix, isEmpty } from '../tenants/belongings.ts';
-import { countKeys } from '../pd/etcd.ts';
-import { registered } from '../tenants/registry.ts';
+import { clusterId } from '../pd/timestamp.ts';
+import { isEmpty } from '../tenants/belongings.ts';
 import { spaceOf, type Tenant } from '../tenants/tenant.ts';
+import { clocksMustAgree, mustBeNew, storesMustBeUp } from './other-pd.ts';
 import { placeOf } from './place.ts';
 import { moves, save, type MoveRecord, type Throttle } from './record.ts';
-
-/** How far the clocks of both PDs may be apart, ms. A switch waits at most two seconds. */
-const MOST_SKEW_MS = 1000;
 
 /** The group of placement rules of TiFlash replicas: TiDB pkg/domain/infosync. */
 const TIFLASH = 'tiflash/';
@@ -45,23 +41,7 @@ async function checkTenant(home: Endpoint, tenant: Tenant): Promise<void> {
       `${name} is ${state}: its TiDBs could write where the cluster's keys are copied to`,
       `first: tidb-mesh tenants suspend ${name} --config FILE, and bring the file to the Envoys`,
     );
-  const all = await registered(home);
-  if (!all.some((one) => one.name === name))
-    throw refused(`PD does not know ${name}`, `first: tidb-mesh tenants add ${name} --number ${number}`);
-  if (!(await isEmpty(home, spaceOf(tenant)))) {
-    const [keys] = await belongings(home, tenant);
-    throw refused(
-      `${name} has keys already: ${keys?.count ?? 'some'}`,
-      `import into a new tenant; or destroy them: tidb-mesh tenants empty ${name} --confirm ${name}`,
-    );
-  }
-  // Of a TiDB that has run: what it has written down there belongs to keys that are gone.
-  const inEtcd = await countKeys(home, etcdPrefix(name));
-  if (inEtcd > 0)
-    throw refused(
-      `${name} has ${inEtcd} keys in PD's etcd: a TiDB of it has run`,
-      `stop it, then: tidb-mesh tenants empty ${name} --confirm ${name}`,
-    );
+  await mustBeNew(home, tenant);
 }
 
 async function checkMoves(home: Endpoint, tenant: Tenant, cluster: string): Promise<void> {
@@ -88,25 +68,14 @@ async function checkCluster(
       `cluster ${cluster} is the mesh's own storage layer`,
       'to make what lies there tenant 0: tidb-mesh tenants adopt',
     );
-  const down = (await stores(outside)).filter(({ state }) => state !== 'Up' && state !== 'Tombstone');
-  if (down.length > 0)
-    throw refused(
-      `store ${down.map(({ id }) => id).join(' and ')} of cluster ${cluster} is not up`,
-      'start it, or remove it from PD',
-    );
+  const where = `cluster ${cluster}`;
+  await storesMustBeUp(outside, where);
   if (await isEmpty(outside, spaceOf({ name: cluster, number: 0 })))
     throw refused(
       `cluster ${cluster} holds no keys of a TiDB`,
       'see if it is the right one; a cluster with API V2 cannot be imported',
     );
-  const before = Date.now();
-  const [there, here] = await Promise.all([timestamp(outside), timestamp(home)]);
-  const skew = Math.abs(millisOf(there) - millisOf(here)) - (Date.now() - before);
-  if (skew > MOST_SKEW_MS)
-    throw refused(
-      `the clock of ${there > here ? `cluster ${cluster}` : "the mesh's PD"} is ${(skew / 1000).toFixed(1)} s ahead`,
-      'set the clocks of both PDs right (NTP): a tenant must never see a timestamp twice',
-    );
+  await clocksMustAgree({ pd: home, name: "the mesh's PD" }, { pd: outside, name: where });
   if (leaveTiflash) return;
   const replicas = (await placementRules(outside)).filter((id) => id.startsWith(TIFLASH)).length;
   if (replicas > 0)

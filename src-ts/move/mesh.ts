@@ -24,6 +24,16 @@ export interface Orders {
   /** Set when the tenant comes from a cluster outside: `suspended` while it is served there. */
   readonly state?: 'active' | 'suspended';
   readonly move?: Order;
+  /** What the filters of the other storage layer are told, when the tenant moves between two. */
+  readonly other?: OtherSide;
+}
+
+/** The tenant's entry at a storage layer that does not serve it, as the mesh file names it. */
+export interface OtherSide {
+  /** `movesTo`: nothing passes there. `movedFrom`: its calls are handed over to the storage layer that serves the tenant. */
+  readonly as: 'movesTo' | 'movedFrom';
+  readonly place: Place;
+  readonly move?: Order;
 }
 
 export interface Vm {
@@ -34,20 +44,32 @@ export interface Vm {
   readonly moves: readonly Acknowledgement[];
 }
 
-export interface Mesh {
+/** The Envoys in front of one storage layer. */
+export interface Filters {
   /** `host:port` of the Envoys that are asked. */
   readonly hosts: readonly string[];
-  /** Changes what the configuration says of a tenant. Resolves when it is on its way. */
-  tell(tenant: string, orders: Orders): Promise<void>;
-  /** Where the configuration has the tenant, as far as it can be read; what others write there shows. */
-  placeOf?(tenant: string): Place | undefined;
   /**
-   * All VMs of all Envoys in front of the storage layer.
+   * All VMs of all of them.
    * @param ageMs how old the answer may be; moves beside each other share it
    */
   vms(ageMs?: number): Promise<Vm[]>;
   /** Addresses at which Envoys answer that `vms` does not ask: clients reach them, and nobody would wait for them. */
   hidden?(): Promise<string[]>;
+}
+
+/** The Envoys in front of a storage layer that has another PD than the record of the move. */
+export interface OtherFilters extends Filters {
+  readonly pd: Endpoint;
+}
+
+/** The configuration of all filters, and the Envoys in front of the storage layer whose PD has the records. */
+export interface Mesh extends Filters {
+  /** Those of other storage layers, by their names. */
+  readonly others?: ReadonlyMap<string, OtherFilters>;
+  /** Changes what the configuration says of a tenant. Resolves when it is on its way. */
+  tell(tenant: string, orders: Orders): Promise<void>;
+  /** Where the configuration has the tenant, as far as it can be read; what others write there shows. */
+  placeOf?(tenant: string): Place | undefined;
 }
 
 /** The VMs of these Envoys. @throws CommandError when one does not answer */
@@ -124,14 +146,14 @@ const PAUSE_MS = 20;
  * @throws NotObeyed with the names of the others at the timeout
  */
 export async function obeyed(
-  mesh: Mesh,
+  filters: Pick<Filters, 'vms'>,
   tenant: string,
   order: Order | undefined,
   { timeoutMs, ...quiet }: Terms,
 ): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
-    const vms = await mesh.vms();
+    const vms = await filters.vms();
     const isQuiet = (vm: Vm): boolean => obeys(vm, tenant, order, quiet);
     const { mayBeOver = false } = quiet;
     const text = (vm: Vm): string => {

@@ -87,6 +87,8 @@ export interface MoveRecord {
   readonly serial: number;
   readonly state: State;
   readonly wish?: Wish;
+  /** The storage layer whose PD has this record, when the tenant moves between two. */
+  readonly home?: string;
   /** Where the tenant is served, and where its copy is made. A switch exchanges them. */
   readonly from: Place;
   readonly to: Place;

@@ -13,6 +13,10 @@
  *
  * At the end, `over` tells that a configuration without the move is no older one.
  *
+ * Between two storage layers, `final` has one more step: the source's filters hand the tenant over, so that no timestamp of its PD passes
+ * any more. The latest one is read behind that, and no timestamp of the target's PD that is no later reaches the tenant. After `committed`
+ * the target's filters are told first, and the source's send its calls there when those have obeyed (docs/decisions/0017).
+ *
  * Before `committed`, any failure leads back to `calm`, and the tenant stays where it was. After a switch, done or not, it stays calm
  * for a while: a transaction whose first prewrites came before must not end by an asynchronous commit.
  *
@@ -31,8 +35,19 @@ import { unheardServers } from '../tenants/servers.ts';
 import { acknowledged, type Missing } from './acknowledged.ts';
 import { Claims, CLAIM_MS } from './claims.ts';
 import { HistoryGone, type Copied, type Engine, type Feed, type Following } from './engine.ts';
-import { obeyed, order, type Mesh, type Order, type Orders, type Phase, type Quiet } from './mesh.ts';
-import { isSamePlace, placeText, tenantAt, type Place } from './place.ts';
+import {
+  obeyed,
+  type Filters,
+  type Mesh,
+  type Order,
+  type Orders,
+  type OtherFilters,
+  type OtherSide,
+  type Phase,
+  type Quiet,
+  type Terms,
+} from './mesh.ts';
+import { isBetweenStorages, isSamePlace, placeOf, placeText, tenantAt, type Place } from './place.ts';
 import { Rate } from './rate.ts';
 import {
   dropPieces,
@@ -177,12 +192,25 @@ const VERSION_MARGIN = 4096;
 /** How far the clock of a cluster's PD and the mesh's may be apart, and how long a switch from a cluster may carry over. */
 const CLOCK_MS = 2000;
 const CATCH_UP_MS = 60_000;
+/** The same for their configuration versions, which change with replicas. */
+const CONF_VERSION_MARGIN = 256;
 /** The filter takes no larger epochOffset (assembly/tenant/config.ts). */
 const MOST_OFFSET = 2 ** 31;
 
 /** One side is a cluster outside of the mesh. */
 function isImport({ from, to }: MoveRecord): boolean {
   return from.cluster !== undefined || to.cluster !== undefined;
+}
+
+/** What is added to versions at the target, so that they are above all that the tenant's clients have seen. */
+function offsetAt(field: 'epochOffset' | 'confVerOffset', { from, to }: MoveRecord, highest: number): number {
+  const seen = (from[field] ?? 0) + highest;
+  if (seen <= MOST_OFFSET) return Math.max(seen, to[field] ?? 0);
+  throw new CommandError(
+    'REFUSED',
+    `the versions of its regions have reached ${seen}`,
+    `stop its TiDBs, and set ${field} to 0 by hand: a TiDB that starts anew knows no versions`,
+  );
 }
 
 function lagObjection({ lagMs, trouble }: Following, mostMs: number): string | undefined {
@@ -331,31 +359,82 @@ export class Move {
     );
   }
 
-  /** What the filters are told while the tenant is served there. */
-  private ordersAt(served: Place): Orders {
+  /** True for a move from one storage layer to another, both of which have filters. */
+  private get isBetween(): boolean {
+    return isBetweenStorages(this.record);
+  }
+
+  /** The filters in front of a place, and the PD there. */
+  private filtersOf({ storage }: Place): OtherFilters {
+    const { mesh, pd } = this.tools;
+    if (storage === undefined || !this.isBetween || storage === this.record.home) return { ...mesh, pd };
+    const other = mesh.others?.get(storage);
+    if (other) return other;
+    throw new CommandError(
+      'REFUSED',
+      `storage ${storage} is not known`,
+      'give the file that describes it: --storages FILE',
+    );
+  }
+
+  /** All filters that the move has to do with. */
+  private get filters(): readonly OtherFilters[] {
     const { from, to } = this.record;
+    return this.isBetween ? [this.filtersOf(from), this.filtersOf(to)] : [this.filtersOf({})];
+  }
+
+  /** Tells the filters, and waits until all of them obey. */
+  private async order(orders: Orders, terms: Terms): Promise<void> {
+    await this.tools.mesh.tell(this.tenant, orders);
+    await this.obeyed(this.filters, orders.move, terms);
+  }
+
+  private async obeyed(all: readonly Filters[], order: Order | undefined, terms: Terms): Promise<void> {
+    await Promise.all(all.map((filters) => obeyed(filters, this.tenant, order, terms)));
+  }
+
+  /** Where the configuration has the tenant. Its storage counts only where there are two. */
+  private told(): Place | undefined {
+    const told = this.tools.mesh.placeOf?.(this.tenant);
+    return told && !this.isBetween ? placeOf({ ...told }) : told;
+  }
+
+  /** What the filters are told while the tenant is served there. */
+  private ordersAt(served: Place, move?: Order): Orders {
+    const { from, to, switches } = this.record;
+    if (this.isBetween) {
+      const other = isSamePlace(served, from) ? to : from;
+      const isFirst = switches === 0 && other === to;
+      return {
+        place: served,
+        state: 'active',
+        other: { as: isFirst ? 'movesTo' : 'movedFrom', place: other, ...(move ? { move } : {}) },
+        ...(move ? { move } : {}),
+      };
+    }
     const home = [from, to].find(({ cluster }) => cluster === undefined) ?? served;
     // Of a tenant that is served outside, nothing passes.
-    if (served.cluster !== undefined) return { place: home, state: 'suspended' };
-    return isImport(this.record) ? { place: served, state: 'active' } : { place: served };
+    const moving = move ? { move } : {};
+    if (served.cluster !== undefined) return { place: home, state: 'suspended', ...moving };
+    return isImport(this.record)
+      ? { place: served, state: 'active', ...moving }
+      : { place: served, ...moving };
   }
 
   private orders(phase: Phase, serial: number, until?: number): Orders & { readonly move: Order } {
-    return {
-      ...this.ordersAt(this.record.from),
-      move: { serial, phase, ...(until === undefined ? {} : { until: Math.round(until) }) },
-    };
+    const move = { serial, phase, ...(until === undefined ? {} : { until: Math.round(until) }) };
+    return { ...this.ordersAt(this.record.from, move), move };
   }
 
   /** Lets everything go on at the source. */
   private async open(phase: 'prepare' | 'calm', quiet: Quiet = {}): Promise<void> {
     const serial = this.record.serial + 1;
     await this.change({ serial });
-    const { tools, limits } = this;
+    const { limits } = this;
     const until = phase === 'calm' ? Date.now() + limits.calmMs : undefined;
     // A calm that comes late, behind those of many tenants, is over when nothing from before can go on any more.
     const terms = { timeoutMs: limits.obeyMs, mayBeOver: phase === 'calm', ...quiet };
-    await order(tools.mesh, this.tenant, this.orders(phase, serial, until), terms);
+    await this.order(this.orders(phase, serial, until), terms);
   }
 
   /** One state. True at the end of the move. */
@@ -399,33 +478,31 @@ export class Move {
    */
   private async contradiction(): Promise<string | undefined> {
     const { place } = this.ordersAt(this.record.from);
-    const at = this.tools.mesh.placeOf?.(this.tenant);
+    const at = this.told();
     if (at && !isDeepStrictEqual(at, place))
       return `its place is ${JSON.stringify(at)} in the configuration, and ${JSON.stringify(place)} in the record of the move`;
     const { tenant: name, number } = this.record;
-    const own = (await registered(this.tools.pd)).find((one) => one.name === name);
+    const own = (await registered(this.filtersOf(place).pd)).find((one) => one.name === name);
     if (own && hasRangeOf(own, tenantAt({ name, number }, place))) return undefined;
     return `PD has it at ${own ? rangeText(own) : 'no place'}, and the record of the move at ${placeText({ number }, place)}`;
   }
 
   /** Forgets a move that was never begun. The tenant stays where the configuration has it. */
   private async leave(): Promise<true> {
-    const { tools, tenant } = this;
-    const place = tools.mesh.placeOf?.(tenant);
-    const orders = this.ordersAt(this.record.from);
-    if (place) await this.tellEnd({ ...orders, place });
+    const place = this.told();
+    if (place) await this.tellEnd(place);
     return this.forget();
   }
 
   /** Tells the filters that there is no move any more. Each of them must know that before it can come without one. */
-  private async tellEnd(orders: Orders): Promise<void> {
-    const { tools, tenant, limits } = this;
+  private async tellEnd(place: Place): Promise<void> {
     const serial = this.record.serial + 1;
     await this.change({ serial });
-    const terms = { timeoutMs: limits.obeyMs };
-    await order(tools.mesh, tenant, { ...orders, move: { serial, phase: 'over' } }, terms);
+    const terms = { timeoutMs: this.limits.obeyMs };
+    const over: Order = { serial, phase: 'over' };
+    await this.order({ ...this.ordersAt(this.record.from, over), place, move: over }, terms);
     await this.reached('told over');
-    await order(tools.mesh, tenant, orders, terms);
+    await this.order({ ...this.lastOrders(), place }, terms);
   }
 
   private async plan(): Promise<boolean> {
@@ -619,7 +696,7 @@ export class Move {
   /** Somebody may have written a copy of the configuration from before a switch, and with it the old place. */
   private async keepPlace(): Promise<void> {
     const { tools, tenant } = this;
-    const at = tools.mesh.placeOf?.(tenant);
+    const at = this.told();
     if (!at || isSamePlace(at, this.ordersAt(this.record.from).place)) return;
     tools.tell(`${tenant}: the configuration has ${placeText(this.record, at)}, where it is not served`);
     await this.tellAgain();
@@ -646,10 +723,10 @@ export class Move {
 
   /** VMs that live, and do not do what the filters were told last. A switch finds out which cannot be asked. */
   private async behind(ageMs?: number): Promise<readonly Missing[]> {
-    const vms = await this.tools.mesh.vms(ageMs).catch(() => []);
+    const vms = await Promise.all(this.filters.map((one) => one.vms(ageMs).catch(() => [])));
     return acknowledged(
       this.record,
-      vms.filter(({ stale }) => !stale),
+      vms.flat().filter(({ stale }) => !stale),
     ).missing;
   }
 
@@ -715,7 +792,7 @@ export class Move {
     await this.change({ serial });
     try {
       const all = { timeoutMs: this.limits.obeyMs };
-      await order(this.tools.mesh, this.tenant, this.orders('final', serial), all);
+      await this.order(this.orders('final', serial), all);
       await this.change((record) => ({ ...withStop(record, true), ...NO_PROBLEM }));
     } catch (error) {
       if (error instanceof Lost) throw error;
@@ -742,10 +819,12 @@ export class Move {
     await engine.renew();
     const late = lagObjection(following, maxLagMs);
     if (late !== undefined) return this.decline(late);
+    // As long as nothing is held.
+    await engine.raiseRevision();
     const serial = await this.beginSwitch(feeds);
-    const tell = async (phase: Phase, limits: Parameters<typeof order>[3], until?: number): Promise<void> => {
+    const tell = async (phase: Phase, limits: Terms, until?: number): Promise<void> => {
       tools.tell(`${tenant}: ${phase}`);
-      await order(tools.mesh, tenant, this.orders(phase, serial, until), limits);
+      await this.order(this.orders(phase, serial, until), limits);
       await this.reached(phase);
     };
     try {
@@ -775,12 +854,14 @@ export class Move {
       const left = await engine.carryLocks();
       if (left > 0)
         tools.tell(`${tenant}: ${left} locks of open transactions stay behind: these must begin anew`);
+      const latest = this.isBetween ? await this.handOver(engine) : fence;
       await engine.carryNames();
-      await this.waitForClock(engine, fence);
+      await this.waitForClock(engine, latest);
       await this.reached('locks carried');
-      const served = await this.placeAtTarget(engine);
+      const served = await this.placeAtTarget(engine, latest);
       // An Envoy may have come, or have got an earlier configuration, while the rest was carried over.
-      await obeyed(tools.mesh, tenant, this.orders('final', serial).move, { timeoutMs: obeyMs, ...ALL_OVER });
+      const final: Order = { serial: this.record.serial, phase: 'final' };
+      await this.obeyed([this.filtersOf(this.record.from)], final, { timeoutMs: obeyMs, ...ALL_OVER });
       const again = (await this.unheard()) ?? (await this.strangersThere(engine));
       if (again !== undefined) throw new Error(again);
       await this.decide({ served, fence: String(fence), writesHeldSince, allHeldSince });
@@ -788,6 +869,26 @@ export class Move {
       await this.giveUp(error);
     }
     return true;
+  }
+
+  /**
+   * Has the source's filters hand the tenant over, while all is held and the target is closed.
+   * @returns the latest timestamp that its clients may have got from the source's PD
+   */
+  private async handOver(engine: Engine): Promise<bigint> {
+    const { from, to } = this.record;
+    const serial = this.record.serial + 1;
+    await this.change({ serial });
+    const move: Order = { serial, phase: 'final' };
+    const orders: Orders = {
+      place: to,
+      state: 'suspended',
+      move,
+      other: { as: 'movedFrom', place: from, move },
+    };
+    await this.order(orders, { timeoutMs: this.limits.obeyMs, ...ALL_OVER });
+    await this.reached('handed over');
+    return engine.timestamp();
   }
 
   /** Leads back, unless the switch was decided in spite of the error. Only then it is known whose locks lie at the target. */
@@ -846,7 +947,7 @@ export class Move {
       tools.tell(`${tenant}: nothing runs at the cluster; carrying the rest over`);
       // Every filter says that it keeps the tenant suspended until the record says otherwise.
       const orders = this.orders('calm', serial, Date.now() + calmMs);
-      await order(tools.mesh, tenant, orders, { timeoutMs: obeyMs });
+      await this.order(orders, { timeoutMs: obeyMs });
       await sleep(settleMs);
       await engine.settle();
       const [fence, watched] = [await engine.timestamp(), await engine.targetTimestamp()];
@@ -884,13 +985,14 @@ export class Move {
     return `${tidbsText(running, where)}; stop all of them, ask again, and start them when it has been taken back`;
   }
 
-  /** Waits until the target's PD gives timestamps behind all that the tenant has seen. Only a cluster outside has a PD of its own. */
-  private async waitForClock(engine: Engine, fence: bigint): Promise<void> {
+  /** Waits until the target's PD gives timestamps behind all that the tenant has seen. It may be another one. */
+  private async waitForClock(engine: Engine, latest: bigint): Promise<void> {
     const deadline = Date.now() + CLOCK_MS;
     for (;;) {
       const there = await engine.targetTimestamp();
-      if (there > fence) return;
-      const behindMs = millisOf(fence) - millisOf(there);
+      // The filters compare milliseconds.
+      if (this.isBetween ? millisOf(there) > millisOf(latest) : there > latest) return;
+      const behindMs = millisOf(latest) - millisOf(there);
       if (Date.now() + behindMs > deadline)
         throw new CommandError(
           'REFUSED',
@@ -903,11 +1005,11 @@ export class Move {
 
   /** Why some filters would not be waited for; undefined when each is asked. */
   private async unheard(): Promise<string | undefined> {
-    const { pd, mesh } = this.tools;
-    const unheard = await unheardServers(pd, mesh.hosts);
+    const { filters } = this;
+    const unheard = (await Promise.all(filters.map(({ pd, hosts }) => unheardServers(pd, hosts)))).flat();
     if (unheard.length > 0)
       return `no filter is asked at ${unheard.join(', ')}: give every store and member of PD as --envoy, by the address that it advertises`;
-    const hidden = (await mesh.hidden?.()) ?? [];
+    const hidden = (await Promise.all(filters.map(async (one) => (await one.hidden?.()) ?? []))).flat();
     if (hidden.length === 0) return undefined;
     return `several Envoys answer at ${hidden.join(', ')}, and not each is asked: give the address of every Envoy behind it as --envoy, too`;
   }
@@ -939,18 +1041,23 @@ export class Move {
   }
 
   /** Where the tenant will be served: with versions of regions that are above all that its clients have seen. */
-  private async placeAtTarget(engine: Engine): Promise<Place> {
+  private async placeAtTarget(engine: Engine, latest: bigint): Promise<Place> {
     const { from, to } = this.record;
     // Their TiDBs start anew, and know no regions.
     if (isImport(this.record)) return to;
-    const seen = (from.epochOffset ?? 0) + (await engine.highestVersion()) + VERSION_MARGIN;
-    if (seen > MOST_OFFSET)
-      throw new CommandError(
-        'REFUSED',
-        `the versions of its regions have reached ${seen}`,
-        'stop its TiDBs, and set epochOffset to 0 by hand: a TiDB that starts anew knows no versions',
-      );
-    return { ...to, epochOffset: Math.max(seen, to.epochOffset ?? 0) };
+    const { version, confVer } = await engine.highestEpoch();
+    const epochOffset = offsetAt('epochOffset', this.record, version + VERSION_MARGIN);
+    if (!this.isBetween) return { ...to, epochOffset };
+    const confVerOffset = offsetAt('confVerOffset', this.record, confVer + CONF_VERSION_MARGIN);
+    const { source, target: own } = await engine.clusterIds();
+    const seen = from.clusterId?.seen ?? source;
+    return {
+      ...to,
+      epochOffset,
+      confVerOffset,
+      latestSeen: String(latest),
+      ...(seen === own ? {} : { clusterId: { seen, own } }),
+    };
   }
 
   /** Lets everything go on at the source. */
@@ -984,13 +1091,18 @@ export class Move {
         throw error;
       },
     );
-    const serial = this.record.serial + 1;
-    await this.change({ serial });
-    const move: Order = { serial, phase: 'calm', until: Date.now() + this.limits.calmMs };
-    await this.tools.mesh.tell(this.tenant, { ...this.ordersAt(served), move });
-    await this.reached('committed');
     // As in `open`.
-    await obeyed(this.tools.mesh, this.tenant, move, { timeoutMs: this.limits.obeyMs, mayBeOver: true });
+    const terms = { timeoutMs: this.limits.obeyMs, mayBeOver: true };
+    const nextCalm = async (): Promise<Order> => {
+      const serial = this.record.serial + 1;
+      await this.change({ serial });
+      return { serial, phase: 'calm', until: Date.now() + this.limits.calmMs };
+    };
+    if (this.isBetween) await this.openAtTarget(this.ordersAt(served, await nextCalm()), terms);
+    const move = await nextCalm();
+    await this.tools.mesh.tell(this.tenant, this.ordersAt(served, move));
+    await this.reached('committed');
+    await this.obeyed(this.filters, move, terms);
     const now = Date.now();
     const done: Switch = {
       at: now,
@@ -1014,6 +1126,23 @@ export class Move {
     return false;
   }
 
+  /** Tells the target's filters to serve the tenant while the source's still hold it, so that these send nobody to one that is closed. */
+  private async openAtTarget(orders: Orders, terms: Terms): Promise<void> {
+    const { other, place, move } = orders;
+    if (!other || !move) throw new Error('there is no other side');
+    const held: OtherSide = { ...other, move: { serial: move.serial, phase: 'final' } };
+    await this.tools.mesh.tell(this.tenant, { ...orders, other: held });
+    await this.obeyed([this.filtersOf(place)], move, terms);
+    await this.reached('opened');
+  }
+
+  /** What the filters are told when the move is over. */
+  private lastOrders(): Orders {
+    const orders = this.ordersAt(this.record.from);
+    if (!orders.other || this.record.switches > 0) return orders;
+    return { place: orders.place, state: 'active' };
+  }
+
   /** Ends the move: nothing but the place where the tenant is served stays. */
   private async end(engine: Engine): Promise<boolean> {
     const { tools, tenant, limits } = this;
@@ -1033,7 +1162,7 @@ export class Move {
     await this.change({ isGivenUp: true });
     await engine.release();
     await this.reached('released');
-    await this.tellEnd(this.ordersAt(from));
+    await this.tellEnd(from);
     await this.reached('told the end');
     return this.forget();
   }

@@ -27,6 +27,10 @@ import { EtcdModel } from '../harness/support/etcd-model.ts';
 const TENANT = 'alpha';
 const HOME: Place = {};
 const AWAY: Place = { keyNumber: 5 };
+/** The same between two storage layers, of which the second one's PD has the record. */
+const AT_A: Place = { storage: 'a' };
+const AT_B: Place = { storage: 'b' };
+const BETWEEN: Partial<MoveRecord> = { from: AT_A, to: AT_B, home: 'b' };
 const SLOW_MS = 250;
 const KEYS = ['a', 'b', 'c', 'd', 'e', 'slow'];
 /** For what comes at once on a machine that is not loaded. */
@@ -50,6 +54,14 @@ interface Version {
   readonly start: number;
   readonly commit: number;
   readonly value: number;
+}
+
+/** A tenant's entry in the configuration of a VM. */
+interface Entry {
+  readonly place: Place;
+  readonly move: Orders['move'];
+  readonly isOpen: boolean;
+  readonly handsOver: boolean;
 }
 
 /** One key's versions and lock at one place, by key. */
@@ -78,6 +90,7 @@ class World {
   /** What each VM obeys, and what is outstanding there. */
   readonly vms = [0, 1, 2].map((id) => ({
     id,
+    storage: id === 0 ? 'b' : 'a',
     orders: { place: HOME } as Orders,
     writes: 0,
     finishes: 0,
@@ -95,17 +108,33 @@ class World {
   constructor(
     private readonly faults: { deafVm?: boolean; noSettle?: boolean; noDrain?: boolean } = {},
     private readonly tenant = TENANT,
+    /** Some VMs are of the one storage layer, and some of the other. */
+    private readonly isBetween = false,
   ) {
+    if (isBetween) for (const vm of this.vms) vm.orders = { place: AT_A };
     // Of a client that has died.
     this.stores.home.locks.set('dead', { start: 1, value: 1 });
   }
 
   storeOf(place: Place): Store {
-    return isSamePlace(place, HOME) ? this.stores.home : this.stores.away;
+    return [HOME, AT_A].some((home) => isSamePlace(place, home)) ? this.stores.home : this.stores.away;
+  }
+
+  /** The tenant's entry in the configuration of a VM. */
+  private entryOf({ storage, orders }: World['vms'][number]): Entry {
+    const { place, move, state, other } = orders;
+    if (!this.isBetween) return { place, move, isOpen: true, handsOver: false };
+    if (place.storage === storage) return { place, move, isOpen: state !== 'suspended', handsOver: false };
+    return {
+      place: { storage },
+      move: other?.move,
+      isOpen: false,
+      handsOver: other?.as === 'movedFrom',
+    };
   }
 
   phaseOf(vm: World['vms'][number]): Phase | undefined {
-    const { move } = vm.orders;
+    const { move } = this.entryOf(vm);
     if (!move) return undefined;
     if (move.until === undefined || Date.now() < move.until) return move.phase;
     if (move.phase !== 'prepare') vm.lifted.add(move.serial);
@@ -119,7 +148,10 @@ class World {
         const obey = async (): Promise<void> => {
           await sleep(Math.random() * 8);
           // Without a move, it may be an older one.
-          if (orders.move || !vm.orders.move || vm.orders.move.phase === 'over') vm.orders = orders;
+          const { move: last } = vm.orders;
+          // One that comes late is behind a newer one.
+          if (orders.move ? orders.move.serial >= (last?.serial ?? 0) : !last || last.phase === 'over')
+            vm.orders = orders;
         };
         if (this.faults.deafVm && vm.id === 2)
           vm.orders = { ...vm.orders, ...(orders.move ? { move: orders.move } : {}) };
@@ -127,10 +159,19 @@ class World {
       }
       await sleep(0);
     },
-    vms: async (): Promise<Vm[]> => {
-      await sleep(1);
-      return this.vms.map((vm) => {
-        const { move } = vm.orders;
+    others: new Map([
+      ['a', { hosts: HOSTS, vms: () => this.said('a'), pd: new EtcdModel(PD_HTTP).endpoint }],
+    ]),
+    vms: () => this.said('b'),
+  };
+
+  /** What the VMs of a storage layer say. */
+  private async said(storage: string): Promise<Vm[]> {
+    await sleep(1);
+    return this.vms
+      .filter((vm) => !this.isBetween || vm.storage === storage)
+      .map((vm) => {
+        const { move } = this.entryOf(vm);
         const phase = this.phaseOf(vm);
         const said = move && {
           tenant: this.tenant,
@@ -145,8 +186,16 @@ class World {
         };
         return { name: `VM ${vm.id}`, stale: false, moves: said ? [said] : [] };
       });
-    },
-  };
+  }
+
+  /** A timestamp of PD. The filters of two storage layers compare milliseconds. */
+  private timestamp(): bigint {
+    return this.stamp(++this.now);
+  }
+
+  private stamp(at: number): bigint {
+    return BigInt(at) << (this.isBetween ? 18n : 0n);
+  }
 
   /** @param dead aborts when its mover dies: then its feeds carry nothing over any more */
   engineOf = ({ from, to }: MoveRecord, dead = new AbortController().signal): Engine => {
@@ -163,17 +212,19 @@ class World {
         }
         return 0;
       },
-      equalAt: (timestamp) => Number(timestamp),
+      equalAt: (timestamp) => Number(timestamp >> (this.isBetween ? 18n : 0n)),
       follow: async (checkpoint) => this.follow(source, target, checkpoint as number, dead),
       watch: async (checkpoint, onForeign) => this.watch(target, checkpoint as number, onForeign),
       limit: () => undefined,
-      timestamp: async () => BigInt(++this.now),
-      targetTimestamp: async () => BigInt(++this.now),
+      timestamp: async () => this.timestamp(),
+      targetTimestamp: async () => this.timestamp(),
       tidbs: async () => [],
       strangers: async () => [],
       carryNames: async () => undefined,
       takeNamesAlong: async () => undefined,
-      highestVersion: async () => 7,
+      highestEpoch: async () => ({ version: 7, confVer: 1 }),
+      clusterIds: async () => ({ source: '1', target: '2' }),
+      raiseRevision: async () => undefined,
       readableSince: () => undefined,
       settle: async () => {
         await sleep(1);
@@ -216,9 +267,10 @@ class World {
       }
     })();
     await sleep(0);
+    const stamp = (): bigint => this.stamp(resolved);
     return {
       get resolvedTs() {
-        return BigInt(resolved);
+        return stamp();
       },
       lagMs: 0,
       get checkpoint() {
@@ -255,9 +307,10 @@ class World {
       }));
       if (commits.length > 0) onForeign(commits);
     }, 3);
+    const stamp = (): bigint => this.stamp(seen);
     return {
       get resolvedTs() {
-        return BigInt(seen);
+        return stamp();
       },
       get checkpoint() {
         return seen;
@@ -274,14 +327,22 @@ class World {
     act: (store: Store) => T,
     longestMs = 4,
   ): Promise<{ value: T } | 'held'> {
-    const vm = this.vms[Math.floor(Math.random() * this.vms.length)]!;
+    let vm = this.vms[Math.floor(Math.random() * this.vms.length)]!;
+    let entry = this.entryOf(vm);
+    if (entry.handsOver) {
+      if (this.phaseOf(vm) === 'final') return 'held';
+      const there = this.vms.filter(({ storage }) => storage !== vm.storage);
+      vm = there[Math.floor(Math.random() * there.length)]!;
+      entry = this.entryOf(vm);
+    }
+    if (!entry.isOpen) return 'held';
     const phase = this.phaseOf(vm);
     const holds =
       phase === 'final' ||
       (phase === 'drain' && kind === 'writes') ||
       (phase === 'fence' && kind !== 'reads');
     if (holds) return 'held';
-    const store = this.storeOf(vm.orders.place);
+    const store = this.storeOf(entry.place);
     if (kind !== 'reads') vm[kind]++;
     await sleep(longestMs === 4 ? Math.random() * longestMs : longestMs);
     const value = act(store);
@@ -375,13 +436,17 @@ class MortalMover {
       grpc: (method: { path: string }, ...rest: unknown[]) =>
         this.act(() => grpc(method, ...rest), isWrite(method.path)),
     } as unknown as Endpoint;
-    const { hosts, tell, vms } = world.mesh;
+    const { hosts, tell, vms, others } = world.mesh;
+    const mortal = [...others!].map(
+      ([name, other]) => [name, { ...other, vms: () => this.act(other.vms, false) }] as const,
+    );
     const tools: Tools = {
       pd,
       mesh: {
         hosts,
         tell: (...all) => this.act(() => tell(...all), true),
         vms: () => this.act(vms, false),
+        others: new Map(mortal),
       },
       id,
       limits: LIMITS,
@@ -514,6 +579,8 @@ async function movesUnderLoad(
 interface Script {
   readonly switches: number;
   readonly last: 'cancel' | 'complete';
+  /** From one storage layer to another one. */
+  readonly isBetween?: boolean;
 }
 
 interface Life {
@@ -526,9 +593,12 @@ interface Life {
 }
 
 /** A whole move under load, whose first mover ends where `isLast` says; another one goes on. */
-async function wholeMove({ switches, last }: Script, isLast: (event: string) => boolean): Promise<Life> {
-  const [etcd, world] = [new EtcdModel(PD_HTTP), new World()];
-  await newMove(etcd);
+async function wholeMove(
+  { switches, last, isBetween = false }: Script,
+  isLast: (event: string) => boolean,
+): Promise<Life> {
+  const [etcd, world] = [new EtcdModel(PD_HTTP), new World({}, TENANT, isBetween)];
+  await newMove(etcd, TENANT, isBetween ? BETWEEN : {});
   let over = false;
   const clients = KEYS.filter((key) => key !== 'slow').map((key) => world.count(key, () => over));
   let mover = new MortalMover(etcd, world, 'first', isLast);
@@ -579,29 +649,31 @@ describe('a mover that is killed', () => {
     };
   };
 
-  test.each<[Script]>([[{ switches: 2, last: 'cancel' }], [{ switches: 1, last: 'complete' }]])(
-    'between two steps, whichever, has lost nothing and leaves nothing: %o',
-    async (script) => {
-      const all: string[] = [];
-      const number = numbered();
-      // Every act is many; every step is what a reader of the code sees.
-      const isMeant = (event: string): boolean => isLong || !/^(before|behind) act /.test(event);
-      await wholeMove(script, (event) => {
-        if (isMeant(event)) all.push(number(event));
-        return false;
-      });
-      expect(all.length).toBeGreaterThan(20);
-      let deaths = 0;
-      await besides(all, async (wanted) => {
-        const count = numbered();
-        const life = await wholeMove(script, (event) => isMeant(event) && count(event) === wanted);
-        deaths += life.deaths;
-        expect({ wanted, ...life }).toMatchObject({ wanted, stored: life.told, left: 0 });
-      });
-      // A beat more or less moves the last acts.
-      expect(deaths).toBeGreaterThan(all.length * 0.8);
-    },
-  );
+  test.each<[Script]>([
+    [{ switches: 2, last: 'cancel' }],
+    [{ switches: 1, last: 'complete' }],
+    [{ switches: 2, last: 'cancel', isBetween: true }],
+    [{ switches: 1, last: 'complete', isBetween: true }],
+  ])('between two steps, whichever, has lost nothing and leaves nothing: %o', async (script) => {
+    const all: string[] = [];
+    const number = numbered();
+    // Every act is many; every step is what a reader of the code sees.
+    const isMeant = (event: string): boolean => isLong || !/^(before|behind) act /.test(event);
+    await wholeMove(script, (event) => {
+      if (isMeant(event)) all.push(number(event));
+      return false;
+    });
+    expect(all.length).toBeGreaterThan(20);
+    let deaths = 0;
+    await besides(all, async (wanted) => {
+      const count = numbered();
+      const life = await wholeMove(script, (event) => isMeant(event) && count(event) === wanted);
+      deaths += life.deaths;
+      expect({ wanted, ...life }).toMatchObject({ wanted, stored: life.told, left: 0 });
+    });
+    // A beat more or less moves the last acts.
+    expect(deaths).toBeGreaterThan(all.length * 0.8);
+  });
 });
 
 describe('a switch that is given up', () => {

@@ -71,6 +71,8 @@ export interface StackOptions {
   envoyLog?: string;
   /** Storage layers that serve tenants of this one by now. Its Envoy calls the PD's listener as that principal. */
   others?: readonly { name: string; pd: number; principal: string }[];
+  /** Envoy's listener for PD, for another stack that must know it before. Default: a free port. */
+  pdPort?: number;
   /** Those of another stack, for clients that call both. Default: an authority of its own. */
   certs?: Certs;
   /** Default: nothing is shown. */
@@ -221,7 +223,7 @@ async function startServers(
   const isLinked = options.links ?? (options.pds ?? 1) > 1;
   const storeLink = isLinked ? await Link.open(storePort, storeOwnPort) : undefined;
   const pdPorts = await freePorts(options.pds ?? 1);
-  const envoyPdPorts = await freePorts(pdPorts.length);
+  const envoyPdPorts = options.pdPort === undefined ? await freePorts(pdPorts.length) : [options.pdPort];
   const pdAddresses = (mesh ? envoyPdPorts : pdPorts).map((port) => `${HOST}:${port}`);
   const storeAddress = `${HOST}:${mesh ? envoyStorePort : storePort}`;
   const clientPorts = [...envoyPdPorts, envoyStorePort];

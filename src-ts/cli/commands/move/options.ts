@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { InvalidArgumentError, type Command } from 'commander';
 import { CommandError } from '../../../errors.ts';
-import { readClusters, type Clusters } from '../../../move/clusters.ts';
+import { readClusters, readStorages, type Clusters, type StorageAccess } from '../../../move/clusters.ts';
 import type { Throttle } from '../../../move/record.ts';
 import { MAX_KEYSPACE } from '../../../tenants/tenant.ts';
 import { readText } from '../../files.ts';
@@ -22,26 +22,55 @@ export interface ThrottleOptions {
 
 export interface ClustersOptions {
   readonly clusters?: string;
+  readonly storages?: string;
 }
 
 export function withClusters(command: Command, isRequired = false): Command {
   const [flags, use] = ['--clusters <file>', 'describes clusters outside of the mesh, see docs/import.md'];
-  return isRequired ? command.requiredOption(flags, use) : command.option(flags, use);
+  return isRequired ? command.requiredOption(flags, use) : withStorages(command.option(flags, use));
 }
 
-export function clustersOf({ clusters }: ClustersOptions): Clusters {
-  if (clusters === undefined) return new Map();
-  const found = readClusters(readText(clusters), clusters);
-  // A connection would name the options of --pd.
+export function withStorages(command: Command): Command {
+  return command.option(
+    '--storages <file>',
+    'describes the other storage layers of the mesh file, see docs/move.md',
+  );
+}
+
+/** All that has another PD: clusters outside of the mesh, and storage layers. @throws CommandError */
+export function clustersOf(options: ClustersOptions): Clusters {
+  const { clusters } = options;
+  const found = clusters === undefined ? new Map() : readClusters(readText(clusters), clusters);
+  if (clusters !== undefined) filesMustBe(found, clusters);
+  const storages = storagesOf(options);
+  for (const name of found.keys())
+    if (storages.has(name))
+      throw new CommandError(
+        'INVALID',
+        `${name} is a cluster in ${clusters ?? ''} and a storage in ${options.storages ?? ''}`,
+        'give the cluster another name',
+      );
+  return new Map([...found, ...storages]);
+}
+
+/** The storage layers beside that of --pd. @throws CommandError */
+export function storagesOf({ storages }: ClustersOptions): ReadonlyMap<string, StorageAccess> {
+  if (storages === undefined) return new Map();
+  const found = readStorages(readText(storages), storages);
+  filesMustBe(found, storages);
+  return found;
+}
+
+/** A connection would name the options of --pd. */
+function filesMustBe(found: Clusters, path: string): void {
   for (const [name, { ca, cert, key }] of found)
-    for (const [field, path] of Object.entries({ ca, cert, key }))
-      if (path !== undefined && !existsSync(path))
+    for (const [field, file] of Object.entries({ ca, cert, key }))
+      if (file !== undefined && !existsSync(file))
         throw new CommandError(
           'FILE',
-          `${clusters}: ${name}: ${field}: there is no file ${path}`,
+          `${path}: ${name}: ${field}: there is no file ${file}`,
           'paths are relative to the folder of the file that names them',
         );
-  return found;
 }
 
 /** Reads a whole number. @param what says in errors what it must be */

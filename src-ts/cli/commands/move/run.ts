@@ -2,7 +2,9 @@
 import { Option } from 'commander';
 import { CommandError } from '../../../errors.ts';
 import { makeEngine } from '../../../move/engine-of.ts';
-import { fileMesh } from '../../../move/file-mesh.ts';
+import { fileMesh, filtersAt } from '../../../move/file-mesh.ts';
+import type { OtherFilters } from '../../../move/mesh.ts';
+import { Endpoint } from '../../../pd/endpoint.ts';
 import { DEFAULT_LIMITS, type OnAlarm } from '../../../move/steps.ts';
 import { Throttle } from '../../../move/throttle.ts';
 import { work } from '../../../move/worker.ts';
@@ -15,6 +17,7 @@ import { parseName } from '../tenants/names.ts';
 import {
   clustersOf,
   parseSeconds,
+  storagesOf,
   throttleOf,
   withClusters,
   withThrottle,
@@ -32,6 +35,28 @@ interface Options extends ClustersOptions, EnvoyOptions, ThrottleOptions {
 }
 
 const SECOND_MS = 1000;
+
+/** The Envoys and PDs of the storage layers beside that of --pd, while `act` runs. */
+async function overStorages<T>(
+  options: Options,
+  act: (others: ReadonlyMap<string, OtherFilters>) => Promise<T>,
+): Promise<T> {
+  const opened: Endpoint[] = [];
+  const open = (reach: ConstructorParameters<typeof Endpoint>[0]): Endpoint => {
+    const endpoint = new Endpoint(reach);
+    opened.push(endpoint);
+    return endpoint;
+  };
+  try {
+    const others = [...storagesOf(options)].map(([name, { envoys, ...reach }]) => {
+      const filters = filtersAt(envoys.map((pd) => open({ ...reach, pd })));
+      return [name, { ...filters, pd: open(reach) }] as const;
+    });
+    return await act(new Map(others));
+  } finally {
+    for (const endpoint of opened) endpoint.close();
+  }
+}
 
 export const runMoves = pdCommand<Options, [string[]]>({
   name: 'move run',
@@ -107,24 +132,26 @@ standard error is no terminal, it is a log: a line for each step and each error.
     const end = (): void => stop.abort();
     process.once('SIGINT', end).once('SIGTERM', end);
     const done: string[] = [];
-    await overEnvoys(options, (envoys) =>
-      work(
-        {
-          pd,
-          mesh: fileMesh(config, apply, envoys),
-          id: newWorkerId(),
-          isGone: (id) => isGone(id),
-          limits: { maxLagMs: maxLag * SECOND_MS, holdMs: hold * SECOND_MS },
-          onAlarm: alarm,
-          engineOf: (record) => makeEngine(options, record, clusters, all),
-          tell,
-        },
-        stop.signal,
-        {
-          ...(names.length > 0 ? { only: new Set(names) } : {}),
-          ended: (tenant) => done.push(tenant),
-          ...(untilDone ? { idle: end } : {}),
-        },
+    await overStorages(options, (others) =>
+      overEnvoys(options, (envoys) =>
+        work(
+          {
+            pd,
+            mesh: fileMesh(config, apply, envoys, { others }),
+            id: newWorkerId(),
+            isGone: (id) => isGone(id),
+            limits: { maxLagMs: maxLag * SECOND_MS, holdMs: hold * SECOND_MS },
+            onAlarm: alarm,
+            engineOf: (record) => makeEngine(options, record, clusters, all),
+            tell,
+          },
+          stop.signal,
+          {
+            ...(names.length > 0 ? { only: new Set(names) } : {}),
+            ended: (tenant) => done.push(tenant),
+            ...(untilDone ? { idle: end } : {}),
+          },
+        ),
       ),
     );
     return { value: { ended: done }, text: done.length > 0 ? `ended: ${done.join(', ')}` : 'stopped' };

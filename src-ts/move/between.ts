@@ -1,0 +1,122 @@
+/** Begins to move a tenant from one storage layer of the mesh to another one (docs/decisions/0017). */
+import { CommandError } from '../errors.ts';
+import type { Endpoint } from '../pd/endpoint.ts';
+import { clusterId } from '../pd/timestamp.ts';
+import { isEmpty } from '../tenants/belongings.ts';
+import { hasRangeOf, registered } from '../tenants/registry.ts';
+import { spaceOf, type Tenant } from '../tenants/tenant.ts';
+import { clocksMustAgree, mustBeNew, storesMustBeUp } from './other-pd.ts';
+import { placeOf, placeText, type Place } from './place.ts';
+import { findMove, save, type MoveRecord, type Throttle } from './record.ts';
+import { mustBeFree } from './reservation.ts';
+
+/** A storage layer: its name in the mesh file, and its PD. */
+export interface NamedStorage {
+  readonly name: string;
+  readonly pd: Endpoint;
+}
+
+export interface BetweenOptions {
+  /** As the mesh file has it at the storage that serves it. */
+  readonly tenant: Tenant;
+  readonly from: NamedStorage;
+  /** Its PD has the record of the move. */
+  readonly to: NamedStorage;
+  readonly throttle?: Throttle;
+  /** Checks only. */
+  readonly dryRun?: boolean;
+}
+
+function refused(why: string, hint: string): CommandError {
+  return new CommandError('REFUSED', why, hint);
+}
+
+function checkTenant({ name, number, prefix, ...rest }: Tenant): void {
+  if (number === 0)
+    throw refused(
+      `${name} is tenant 0, which no storage layer can take back`,
+      'import its cluster into a tenant with a number of its own: tidb-mesh move import',
+    );
+  if (prefix || spaceOf({ name, number, ...rest }).mode === 'raw')
+    throw refused(`${name} has a prefix or is for RawKV`, 'move a tenant of table keys or of a keyspace');
+}
+
+async function checkSource({ name: storage, pd }: NamedStorage, tenant: Tenant, from: Place): Promise<void> {
+  const { name } = tenant;
+  const where = `storage ${storage}`;
+  if (await findMove(pd, name))
+    throw refused(
+      `${name} is being moved already, and PD of ${where} has the record`,
+      `end that move first; see: tidb-mesh move show ${name} --pd URL`,
+    );
+  const own = (await registered(pd)).find((one) => one.name === name);
+  if (!own || !hasRangeOf(own, tenant))
+    throw refused(
+      `PD of ${where} does not have ${name} at ${placeText(tenant, from)}`,
+      'give the newest configuration: the worker of its last move has written its place there',
+    );
+  await storesMustBeUp(pd, where);
+  if (await isEmpty(pd, spaceOf(tenant)))
+    throw refused(`${name} has no keys in ${where}`, 'a tenant without keys need not be moved');
+}
+
+async function checkTarget({ name: storage, pd }: NamedStorage, tenant: Tenant): Promise<void> {
+  const there = await findMove(pd, tenant.name);
+  if (there)
+    throw refused(
+      `${tenant.name} is being moved already`,
+      `look at it: tidb-mesh move show ${tenant.name}; give it up: tidb-mesh move cancel ${tenant.name}`,
+    );
+  await mustBeNew(pd, tenant);
+  await mustBeFree(pd, tenant);
+  await storesMustBeUp(pd, `storage ${storage}`);
+}
+
+/**
+ * Begins a move between two storage layers. The tenant has the same number and the same kind of keys in both.
+ * @throws CommandError with what to do
+ */
+export async function createBetween({
+  tenant,
+  from,
+  to,
+  throttle = {},
+  dryRun = false,
+}: BetweenOptions): Promise<MoveRecord> {
+  checkTenant(tenant);
+  const { name, number, keyNumber, keyspace } = tenant;
+  const source: Place = { ...placeOf({ ...tenant }), storage: from.name };
+  if ((await clusterId(from.pd)) === (await clusterId(to.pd)))
+    throw refused(
+      `storages ${from.name} and ${to.name} have the same PD`,
+      'give the PD of each: --pd and --storages',
+    );
+  await checkSource(from, tenant, source);
+  await checkTarget(to, {
+    name,
+    number,
+    ...(keyNumber === undefined ? {} : { keyNumber }),
+    ...(keyspace ? { keyspace } : {}),
+  });
+  await clocksMustAgree(
+    { pd: to.pd, name: `PD of storage ${to.name}` },
+    { pd: from.pd, name: `PD of storage ${from.name}` },
+  );
+  const record: MoveRecord = {
+    tenant: name,
+    number,
+    // Above all serials of the tenant's former moves, which the filters remember.
+    serial: Math.floor(Date.now() / 1000),
+    state: 'planned',
+    home: to.name,
+    from: source,
+    to: { storage: to.name, ...placeOf({ keyNumber, keyspace }) },
+    switches: 0,
+    history: [],
+    isPaused: false,
+    throttle,
+    createdAt: Date.now(),
+  };
+  if (!dryRun) await save(to.pd, { record, revision: 0n });
+  return record;
+}

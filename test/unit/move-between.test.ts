@@ -1,0 +1,202 @@
+/** A move between two storage layers of one mesh file: how the other one is reached, what the file says meanwhile, and what etcd gets. */
+import { describe, expect, test } from '@jest/globals';
+import { createBetween } from '../../src-ts/move/between.ts';
+import { readStorages } from '../../src-ts/move/clusters.ts';
+import { withOrders } from '../../src-ts/move/config.ts';
+import { carryEtcd, raiseRevision } from '../../src-ts/move/etcd.ts';
+import type { Orders } from '../../src-ts/move/mesh.ts';
+import { isSamePlace, placeOf, placeText, type Place } from '../../src-ts/move/place.ts';
+import { entries, putIfUnchanged, snapshot } from '../../src-ts/pd/etcd.ts';
+import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { readEnvoyMesh } from '../../src-ts/standalone/mesh.ts';
+import { pluginConfigOf } from '../../src-ts/standalone/plugin-config.ts';
+import { EtcdModel } from '../harness/support/etcd-model.ts';
+
+describe('the file of storages', () => {
+  const read = (text: string): ReturnType<typeof readStorages> =>
+    readStorages(text, '/etc/mesh/storages.yaml');
+
+  test('names PDs, Envoys and files beside it', () => {
+    expect([
+      ...read('storages: { a: { pd: "https://pd:2379", ca: ca.pem, envoys: "https://x:1,https://y:2" } }'),
+    ]).toEqual([
+      ['a', { pd: 'https://pd:2379', ca: '/etc/mesh/ca.pem', envoys: ['https://x:1', 'https://y:2'] }],
+    ]);
+  });
+
+  test.each([
+    ['clusters: {}', 'it has no `storages`'],
+    ['storages: { a: { pd: x } }', 'a has no envoys'],
+    ['storages: { a: { envoys: x } }', 'a has no pd'],
+    ['storages: { A: { pd: x, envoys: y } }', 'A is no name for a storage'],
+    ['storages: { a: { pd: x, envoy: y } }', 'a has an unknown field envoy'],
+  ])('%s is refused', (text, why) => {
+    expect(() => read(text)).toThrow(why);
+  });
+});
+
+const member = (name: string, port: number): object => ({
+  advertise: `${name}.example.com:${port}`,
+  server: `${name}.internal:${port + 10_000}`,
+});
+const storage = (name: string, port: number, clusterId: string): object => ({
+  name,
+  clusterId,
+  principal: `spiffe://x/ns/proxies/sa/${name}`,
+  pd: [member(`pd-${name}`, port)],
+  tikv: [member(`tikv-${name}`, port + 1)],
+});
+const FILE = JSON.stringify({
+  target: 'envoy',
+  storages: [storage('a', 2379, '7001'), storage('b', 3379, '7002')],
+  pluginConfig: {
+    tenants: [
+      { name: 'alpha', number: 1, storage: 'a', limits: { maxStreams: 50 } },
+      { name: 'beta', number: 1, storage: 'b' },
+    ],
+    rules: [{ principal: 'spiffe://x/ns/{tenant}/sa/*' }],
+  },
+});
+const A: Place = { storage: 'a' };
+const B: Place = { storage: 'b', readableSince: '7' };
+const SERVED_AT_B: Place = {
+  ...B,
+  epochOffset: 4100,
+  confVerOffset: 257,
+  latestSeen: '9',
+  clusterId: { seen: '7001', own: '7002' },
+};
+
+/** What both filters are told of alpha when the file says so. */
+function told(text: string): unknown[] {
+  const mesh = readEnvoyMesh(text);
+  return mesh.storages.map((one) => pluginConfigOf(mesh, one).tenants.find(({ name }) => name === 'alpha'));
+}
+
+describe('the mesh file', () => {
+  const write = (text: string, orders: Orders): string => withOrders(text, 'mesh.json', 'alpha', orders);
+  const move = (serial: number, phase: 'calm' | 'final' | 'over'): Required<Pick<Orders, 'move'>> => ({
+    move: { serial, phase },
+  });
+  const common = { name: 'alpha', limits: { maxStreams: 50 } };
+  const alpha = { ...common, number: 1 };
+
+  test('says at each step who serves the tenant, and the other side knows', () => {
+    const copied = write(FILE, {
+      place: A,
+      state: 'active',
+      other: { as: 'movesTo', place: B, ...move(1, 'calm') },
+      ...move(1, 'calm'),
+    });
+    expect(told(copied)).toEqual([
+      { ...alpha, ...move(1, 'calm') },
+      { ...alpha, readableSince: '7', state: 'suspended', ...move(1, 'calm') },
+    ]);
+    const handedOver = write(copied, {
+      place: B,
+      state: 'suspended',
+      other: { as: 'movedFrom', place: A, ...move(2, 'final') },
+      ...move(2, 'final'),
+    });
+    expect(told(handedOver)).toEqual([
+      { ...alpha, servedBy: 'b', ...move(2, 'final') },
+      { ...alpha, readableSince: '7', state: 'suspended', ...move(2, 'final') },
+    ]);
+    const shown = placeOf({ ...SERVED_AT_B });
+    const opened = write(handedOver, {
+      place: SERVED_AT_B,
+      state: 'active',
+      other: { as: 'movedFrom', place: A, ...move(3, 'final') },
+      ...move(3, 'calm'),
+    });
+    expect(told(opened)).toEqual([
+      { ...alpha, servedBy: 'b', ...move(3, 'final') },
+      { ...alpha, ...shown, ...move(3, 'calm') },
+    ]);
+    const back = write(opened, {
+      place: { ...A, epochOffset: 9000 },
+      state: 'active',
+      other: { as: 'movedFrom', place: SERVED_AT_B, ...move(4, 'calm') },
+      ...move(4, 'calm'),
+    });
+    expect(told(back)).toEqual([
+      { ...alpha, epochOffset: 9000, ...move(4, 'calm') },
+      { ...alpha, ...shown, servedBy: 'a', ...move(4, 'calm') },
+    ]);
+    expect(told(write(back, { place: A, state: 'active' }))).toEqual([alpha, undefined]);
+  });
+
+  test('keeps what it says of another storage when the tenant moves within its own', () => {
+    const moved = write(FILE, { place: SERVED_AT_B, state: 'active', other: { as: 'movedFrom', place: A } });
+    const place = placeOf({ ...SERVED_AT_B });
+    const within = write(moved, { place: { ...place, keyNumber: 5 }, ...move(1, 'calm') });
+    expect(told(within)).toEqual([
+      { ...alpha, servedBy: 'b' },
+      { ...alpha, ...place, keyNumber: 5, ...move(1, 'calm') },
+    ]);
+  });
+
+  test('takes no order from before what the other side was told', () => {
+    const newer = write(FILE, { place: A, other: { as: 'movesTo', place: B, ...move(5, 'calm') } });
+    expect(() => write(newer, { place: A, ...move(4, 'calm') })).toThrow(
+      'is at serial 5 of its move already',
+    );
+  });
+});
+
+test('a place is named with its storage, and two storages are two places', () => {
+  expect(placeText({ number: 1 }, B)).toBe('number 1 in storage b');
+  expect(isSamePlace(A, { storage: 'b' })).toBe(false);
+});
+
+describe('a tenant that cannot move to another storage', () => {
+  const named = (name: string): { name: string; pd: Endpoint } => ({
+    name,
+    pd: new EtcdModel({ '/cluster': { id: '7' } }).endpoint,
+  });
+
+  test.each([
+    [{ name: 'zero', number: 0 }, 'zero is tenant 0'],
+    [
+      { name: 'raw', number: 1, prefix: { text: 'x', mode: 'raw' as const } },
+      'raw has a prefix or is for RawKV',
+    ],
+    [{ name: 'alpha', number: 1 }, 'storages a and b have the same PD'],
+  ])('%o is refused', async (tenant, why) => {
+    await expect(createBetween({ tenant, from: named('a'), to: named('b') })).rejects.toThrow(why);
+  });
+});
+
+describe('etcd of the target', () => {
+  const put = (etcd: EtcdModel, all: Readonly<Record<string, string>>): Promise<unknown> =>
+    putIfUnchanged(
+      etcd.endpoint,
+      [],
+      Object.entries(all).map(([key, value]) => ({ key, value })),
+    );
+
+  test("gets the tenant's keys as they are, nothing of another one's, and the revision", async () => {
+    const [source, target] = [new EtcdModel(), new EtcdModel()];
+    await put(target, {
+      '/tidb-mesh/alpha:/tidb/old': 'x',
+      '/tidb-mesh/alpha:/tidb/same': '1',
+      '/tidb-mesh/beta:/tidb/old': 'y',
+    });
+    for (let i = 0; i < 200; i++) await put(source, { '/tidb-mesh/alpha:/tidb/count': String(i) });
+    await put(source, { '/tidb-mesh/alpha:/tidb/same': '1', '/tidb-mesh/gamma:/tidb/its': 'z' });
+    await carryEtcd(source.endpoint, target.endpoint, 'alpha');
+    const all = await entries(target.endpoint, '/tidb-mesh/');
+    expect(Object.fromEntries(all.map(({ key, value }) => [key, value]))).toEqual({
+      '/tidb-mesh/.revision': '',
+      '/tidb-mesh/alpha:/tidb/count': '199',
+      '/tidb-mesh/alpha:/tidb/same': '1',
+      '/tidb-mesh/beta:/tidb/old': 'y',
+    });
+    const revision = async ({ endpoint }: EtcdModel): Promise<bigint> =>
+      (await snapshot(endpoint, '/')).revision;
+    expect(await revision(target)).toBeGreaterThanOrEqual(await revision(source));
+    const before = await revision(target);
+    await raiseRevision(source.endpoint, target.endpoint);
+    expect(await revision(target)).toBe(before);
+  });
+});

@@ -280,8 +280,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: KVRPCPB,
-        from: 'repeated Mutation mutations = 2 [(mesh.requires) = true];',
-        to: 'repeated Mutation mutations = 2;',
+        from: 'repeated Mutation mutations = 2 [(mesh.requires) = true, (mesh.distinct) = true];',
+        to: 'repeated Mutation mutations = 2 [(mesh.distinct) = true];',
       },
     ],
     caughtBy: [PANICS, BATCHES, METHODS],

@@ -3,17 +3,23 @@
  * at a timestamp of its own, and written with that as the commit timestamp; its changes are followed from there (feed.ts).
  */
 import { randomBytes } from 'node:crypto';
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
 import { CallError } from '../pd/endpoint.ts';
 import { ScatterRegionRequestSchema, ScatterRegionResponseSchema } from '../pd/generated/pd/pdpb_pb.ts';
-import type { SSTMetaSchema, WriteRequestSchema } from '../pd/generated/tikv/import_sstpb_pb.ts';
+import type { Error as RegionError } from '../pd/generated/tikv/errorpb_pb.ts';
+import {
+  WriteRequestSchema,
+  type SSTMetaSchema,
+  type WriteResponse,
+} from '../pd/generated/tikv/import_sstpb_pb.ts';
+import type { Peer } from '../pd/regions.ts';
 import { memcomparable } from '../tenants/tenant.ts';
 import type { KeyMap, Range } from './key-space.ts';
 import { keyRefused } from './locks.ts';
 import { MULTI_INGEST, SPLIT_REGION, WRITE } from './methods.ts';
 import { after, Snapshot } from './snapshot.ts';
-import type { Located, Side, Try } from './storage.ts';
+import type { Located, Side, Storage, Try } from './storage.ts';
 import type { Throttle } from './throttle.ts';
 
 /** One chunk, as JSON keeps it. Keys are logical, in hex. */
@@ -226,25 +232,25 @@ async function importPairs(
   }
 }
 
-function* messagesOf(
+function messagesOf(
   meta: MessageInitShape<typeof SSTMetaSchema>,
   context: Located['context'],
   pairs: readonly Pair[],
   commitTs: bigint,
-): Generator<MessageInitShape<typeof WriteRequestSchema>> {
-  yield { chunk: { case: 'meta', value: meta }, context };
+): Buffer[] {
+  const encoded = (chunk: MessageInitShape<typeof WriteRequestSchema>['chunk'] & object): Buffer =>
+    Buffer.from(toBinary(WriteRequestSchema, create(WriteRequestSchema, { chunk, context })));
+  const messages = [encoded({ case: 'meta', value: meta })];
   let from = 0;
   let bytes = 0;
   for (const [index, { key, value }] of pairs.entries()) {
     bytes += key.length + value.length;
     if (bytes < BATCH_BYTES && index + 1 < pairs.length) continue;
-    yield {
-      chunk: { case: 'batch', value: { commitTs, pairs: pairs.slice(from, index + 1) } },
-      context,
-    };
+    messages.push(encoded({ case: 'batch', value: { commitTs, pairs: pairs.slice(from, index + 1) } }));
     from = index + 1;
     bytes = 0;
   }
+  return messages;
 }
 
 async function importFile(
@@ -253,7 +259,7 @@ async function importFile(
   pairs: readonly Pair[],
   commitTs: bigint,
 ): Promise<Try<number>> {
-  const { context, address } = located;
+  const { context } = located;
   const ends = [pairs[0], pairs.at(-1)].map((pair) => memcomparable(pair?.key ?? Buffer.alloc(0)));
   const [start, end] = ends as [Buffer, Buffer];
   const meta: MessageInitShape<typeof SSTMetaSchema> = {
@@ -263,27 +269,79 @@ async function importFile(
     ...(context.regionEpoch === undefined ? {} : { regionEpoch: context.regionEpoch }),
     ...(context.apiVersion === undefined ? {} : { apiVersion: context.apiVersion }),
   };
-  let metas;
-  try {
-    const messages = messagesOf(meta, context, pairs, commitTs);
-    const written = await storage.upload(WRITE, messages, address, UPLOAD_MS);
-    if (written.error) return { regionError: written.error.storeError ?? written.error.message };
-    metas = written.metas;
-  } catch (error) {
-    return importError(error);
-  }
-  const answer = await storage.ask(MULTI_INGEST, { context, ssts: metas }, located);
+  const written = await writeToPeers(storage, located, messagesOf(meta, context, pairs, commitTs));
+  if ('regionError' in written) return written;
+  const answer = await storage.ask(MULTI_INGEST, { context, ssts: written.value }, located);
   // A file that is gone has been ingested, or is not there: it is written again, to the same effect.
   return answer.error ? { regionError: answer.error } : { value: pairs.length };
 }
 
+type Metas = WriteResponse['metas'];
+
+/**
+ * Writes one file to the stores of all peers, as TiDB's local backend does (pkg/lightning/backend/local doWrite). Each replica opens its own
+ * file when it applies the command to ingest it, and a TiKV that has none stops (raftstore, handle_ingest_sst). A peer that comes later
+ * changes the epoch, and the leader refuses the command.
+ * @returns what the leader has written
+ */
+async function writeToPeers(
+  storage: Storage,
+  { region: { peers, leader } }: Located,
+  messages: readonly Buffer[],
+): Promise<Try<Metas>> {
+  const stores = await storage.stores();
+  const stop = new AbortController();
+  const failed: (RegionError | string)[] = [];
+  const write = async ({ storeId }: Peer): Promise<Metas> => {
+    const address = stores.get(storeId)?.fileAddress ?? '';
+    const outcome = await writeTo(storage, address, messages, stop.signal);
+    if ('value' in outcome) return outcome.value;
+    const { regionError } = outcome;
+    failed.push(typeof regionError === 'string' ? `store ${storeId}: ${regionError}` : regionError);
+    stop.abort();
+    return [];
+  };
+  try {
+    const metas = await Promise.all(peers.map(write));
+    const [first] = failed;
+    if (first !== undefined) return { regionError: first };
+    const ofLeader = metas[peers.findIndex(({ id }) => id === leader?.id)];
+    return ofLeader ? { value: ofLeader } : { regionError: 'noLeader' };
+  } finally {
+    stop.abort();
+  }
+}
+
+async function writeTo(
+  storage: Storage,
+  address: string,
+  messages: readonly Buffer[],
+  signal: AbortSignal,
+): Promise<Try<Metas>> {
+  if (address === '') return { regionError: 'PD knows no address' };
+  try {
+    const { metas, error } = await storage.upload(WRITE, messages, address, {
+      deadlineMs: UPLOAD_MS,
+      signal,
+    });
+    return error ? { regionError: error.storeError ?? error.message } : { value: metas };
+  } catch (error) {
+    return importError(error, address);
+  }
+}
+
+const NOT_WRITTEN: readonly (grpc.status | undefined)[] = [
+  grpc.status.UNAVAILABLE,
+  grpc.status.DEADLINE_EXCEEDED,
+  grpc.status.CANCELLED,
+];
+
 /** TiKV tells in a text that the region has changed (src/import/sst_service.rs). */
-function importError(error: unknown): { regionError: string } {
+function importError(error: unknown, address: string): { regionError: string } {
   const { code, details = '' } = error as Partial<grpc.ServiceError>;
-  if (code === grpc.status.UNAVAILABLE || code === grpc.status.DEADLINE_EXCEEDED)
-    return { regionError: 'unreachable' };
+  if (NOT_WRITTEN.includes(code)) return { regionError: `no answer from ${address}` };
   if (/RequestTooOld|RequestTooNew|[Ee]poch|not leader|NotLeader|ServerIsBusy|[Bb]usy/.test(details))
     return { regionError: 'epochNotMatch' };
   if (code === undefined) throw error;
-  throw new CallError(`ImportSST.Write: ${grpc.status[code] ?? code}: ${details}`, code);
+  throw new CallError(`ImportSST.Write at ${address}: ${grpc.status[code] ?? code}: ${details}`, code);
 }

@@ -1,16 +1,9 @@
 /** A storage layer as the mover uses it: PD and all stores, called as a system principal, past the filter's key mapping. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  create,
-  fromBinary,
-  toBinary,
-  type DescMessage,
-  type MessageInitShape,
-  type MessageShape,
-} from '@bufbuild/protobuf';
+import { fromBinary, type DescMessage, type MessageInitShape, type MessageShape } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
 import { CommandError } from '../errors.ts';
-import { stores } from '../pd/cluster.ts';
+import { stores, type Store } from '../pd/cluster.ts';
 import { CallError, type Endpoint, type Method } from '../pd/endpoint.ts';
 import type { ContextSchema } from '../pd/generated/tikv/kvrpcpb_pb.ts';
 import { CommandPri } from '../pd/generated/tikv/kvrpcpb_pb.ts';
@@ -80,7 +73,7 @@ const STAYS: ReadonlySet<string> = new Set([
 
 export class Storage {
   private cluster: Promise<bigint> | undefined;
-  private addresses: Promise<ReadonlyMap<number, string>> | undefined;
+  private known: Promise<ReadonlyMap<number, Store>> | undefined;
   /** By their start in PD's form, in order, without overlap. */
   private cached: Region[] = [];
   private clockAheadMs = 0;
@@ -115,15 +108,15 @@ export class Storage {
     return Date.now() + this.clockAheadMs;
   }
 
-  /** Addresses of the stores by id. */
-  storeAddresses(): Promise<ReadonlyMap<number, string>> {
-    this.addresses ??= stores(this.pd)
-      .then((all) => new Map(all.map(({ id, address }) => [id, address])))
+  /** The stores by id. */
+  stores(): Promise<ReadonlyMap<number, Store>> {
+    this.known ??= stores(this.pd)
+      .then((all) => new Map(all.map((store) => [store.id, store])))
       .catch((error: unknown) => {
-        this.addresses = undefined;
+        this.known = undefined;
         throw error;
       });
-    return this.addresses;
+    return this.known;
   }
 
   /** Reads all regions of a physical range from PD, and remembers them. */
@@ -164,7 +157,7 @@ export class Storage {
   /** Looks a region up again at its next use. */
   forget({ id }: Pick<Region, 'id'>): void {
     this.cached = this.cached.filter((region) => region.id !== id);
-    this.addresses = undefined;
+    this.known = undefined;
   }
 
   /** Looks up the region of a physical key again at its next use. */
@@ -184,7 +177,7 @@ export class Storage {
       region = found;
     }
     const { leader } = region;
-    const address = (await this.storeAddresses()).get(leader?.storeId ?? 0);
+    const address = (await this.stores()).get(leader?.storeId ?? 0)?.address;
     if (!leader || address === undefined) {
       this.forget(region);
       return undefined;
@@ -251,12 +244,16 @@ export class Storage {
     return this.pd.grpc(method, fields, address);
   }
 
-  /** Sends a stream of messages and waits for the one answer. */
+  /**
+   * Sends a stream of messages and waits for the one answer.
+   * @param messages encoded
+   * @throws ServiceError of gRPC
+   */
   async upload<Request extends DescMessage, Answer extends DescMessage>(
-    { path, request, answer }: Method<Request, Answer>,
-    messages: Iterable<MessageInitShape<Request>>,
+    { path, answer }: Method<Request, Answer>,
+    messages: readonly Buffer[],
     address: string,
-    deadlineMs: number,
+    { deadlineMs, signal }: { deadlineMs: number; signal: AbortSignal },
   ): Promise<MessageShape<Answer>> {
     const bytes = await new Promise<Buffer>((resolve, reject) => {
       const call = this.pd.client(address).makeClientStreamRequest(
@@ -267,10 +264,13 @@ export class Storage {
         { deadline: Date.now() + deadlineMs },
         (error, whole) => (error ? reject(error) : resolve(whole ?? Buffer.alloc(0))),
       );
+      const cancel = (): void => call.cancel();
+      if (signal.aborted) cancel();
+      signal.addEventListener('abort', cancel);
+      call.once('close', () => signal.removeEventListener('abort', cancel));
       void (async () => {
         for (const message of messages) {
-          const data = Buffer.from(toBinary(request, create(request, message)));
-          if (!call.write(data))
+          if (!call.write(message))
             await new Promise((drained) => call.once('drain', drained).once('close', drained));
           if (call.destroyed) return;
         }

@@ -7,6 +7,8 @@ export interface Store {
   readonly id: number;
   /** `host:port` of tikvpb.Tikv. */
   readonly address: string;
+  /** `host:port` of import_sstpb.ImportSST: TiFlash takes files of its replicas elsewhere. */
+  readonly fileAddress: string;
   readonly version: string;
   /** Up, Offline, Down, Tombstone … */
   readonly state: string;
@@ -24,6 +26,7 @@ export interface ServiceSafePoint {
 interface StoreJson {
   readonly id: number;
   readonly address: string;
+  readonly peer_address?: string;
   readonly version?: string;
   readonly state_name?: string;
   readonly labels?: readonly { readonly key: string; readonly value: string }[];
@@ -36,6 +39,8 @@ export async function stores(pd: Endpoint): Promise<Store[]> {
   return (answer.stores ?? []).map(({ store }) => ({
     id: store.id,
     address: store.address,
+    // As TiDB's local backend: pkg/lightning/backend/local makeConn. TiKV has none.
+    fileAddress: store.peer_address || store.address,
     version: store.version ?? '',
     state: store.state_name ?? '',
     // As TiDB tells them apart: pkg/store/gcworker needsGCOperationForStore.

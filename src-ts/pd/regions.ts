@@ -3,16 +3,29 @@ import type { Endpoint } from './endpoint.ts';
 
 const V1 = '/pd/api/v1';
 
+/** A replica of a region. */
+export interface Peer {
+  readonly id: number;
+  readonly storeId: number;
+}
+
 export interface Region {
   readonly id: number;
   /** Keys in PD's form. An empty end means no bound. */
   readonly start: Buffer;
   readonly end: Buffer;
   readonly epoch: { readonly confVer: number; readonly version: number };
-  readonly leader: { readonly id: number; readonly storeId: number } | undefined;
+  /** All that the epoch's configuration has: voters, learners and witnesses, whether they are up or not. */
+  readonly peers: readonly Peer[];
+  readonly leader: Peer | undefined;
   /** PD's estimates: size in MiB, and number of keys. */
   readonly approximateSize: number;
   readonly approximateKeys: number;
+}
+
+interface PeerJson {
+  id?: number;
+  store_id?: number;
 }
 
 interface RegionJson {
@@ -20,7 +33,8 @@ interface RegionJson {
   start_key: string;
   end_key: string;
   epoch: { conf_ver?: number; version?: number };
-  leader?: { id?: number; store_id?: number };
+  peers?: PeerJson[];
+  leader?: PeerJson;
   approximate_size?: number;
   approximate_keys?: number;
 }
@@ -37,6 +51,10 @@ function escaped(key: Uint8Array): string {
   return [...key].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
 }
 
+function peerOf({ id = 0, store_id: storeId = 0 }: PeerJson): Peer {
+  return { id, storeId };
+}
+
 /** The regions that overlap [start, end), in order. Empty bounds mean everything. */
 export async function regionsIn(pd: Endpoint, start: Uint8Array, end: Uint8Array): Promise<Region[]> {
   const query = `key=${escaped(start)}&end_key=${escaped(end)}&limit=-1`;
@@ -46,7 +64,8 @@ export async function regionsIn(pd: Endpoint, start: Uint8Array, end: Uint8Array
     start: Buffer.from(region.start_key, 'hex'),
     end: Buffer.from(region.end_key, 'hex'),
     epoch: { confVer: region.epoch.conf_ver ?? 0, version: region.epoch.version ?? 0 },
-    leader: region.leader?.id ? { id: region.leader.id, storeId: region.leader.store_id ?? 0 } : undefined,
+    peers: (region.peers ?? []).map(peerOf),
+    leader: region.leader?.id ? peerOf(region.leader) : undefined,
     approximateSize: region.approximate_size ?? 0,
     approximateKeys: region.approximate_keys ?? 0,
   }));

@@ -4,9 +4,24 @@ import type { Endpoint } from '../pd/endpoint.ts';
 import { belongings, isEmpty } from '../tenants/belongings.ts';
 import { hasRangeOf, rangeText, registered } from '../tenants/registry.ts';
 import { overlaps, spaceOf, type Tenant } from '../tenants/tenant.ts';
+import { tidbsOf } from './engine-of.ts';
 import { isSamePlace, placeOf, placeText, shownAt, tenantAt, type Place } from './place.ts';
 import { findMove, forget, moves, save, type MoveRecord, type Throttle } from './record.ts';
 import { mustBeFree } from './reservation.ts';
+import { tidbsText } from './wishes.ts';
+
+/** A move to begin. */
+export interface NewMove {
+  readonly tenant: Tenant;
+  readonly to: Place;
+  readonly throttle?: Throttle;
+  /** The tenants of the configuration. */
+  readonly all: readonly Tenant[];
+  /** Of tenant 0: no TiDB of the storage layer runs, and nobody collects garbage from the first switch on. */
+  readonly withoutCollector?: boolean;
+  /** Checks only. */
+  readonly dryRun?: boolean;
+}
 
 function refused(why: string, hint: string): CommandError {
   return new CommandError('REFUSED', why, hint);
@@ -29,10 +44,27 @@ async function checkSource(pd: Endpoint, tenant: Tenant): Promise<void> {
 }
 
 /**
+ * A TiDB of the storage layer works in the rows and the etcd names of tenant 0. After a switch, it would go on in the old copy, and share
+ * the election of the DDL owner with tenant 0's TiDBs. PD does not tell whose a TiDB is: the caller says that none is the storage layer's.
+ * @throws CommandError
+ */
+async function checkTenantZero(pd: Endpoint, { name }: Tenant): Promise<void> {
+  const running = await tidbsOf(pd);
+  const now = running.length > 0 ? `; ${tidbsText(running, 'its names')}` : '';
+  throw refused(
+    `${name} is tenant 0: a TiDB of the storage layer would work on in the old copy, and without one nobody collects garbage after a switch${now}`,
+    'stop those that are not tenant 0 to the filter, start none again, read docs/move.md#tenant-0, and give --without-collector',
+  );
+}
+
+/**
  * What is wrong with moving this tenant there.
  * @throws CommandError with what to do
  */
-async function check(pd: Endpoint, tenant: Tenant, to: Place, all: readonly Tenant[]): Promise<void> {
+async function check(
+  pd: Endpoint,
+  { tenant, to, all, withoutCollector = false }: Pick<NewMove, 'tenant' | 'to' | 'all' | 'withoutCollector'>,
+): Promise<void> {
   const { name } = tenant;
   const there = await findMove(pd, name);
   if (there)
@@ -61,6 +93,7 @@ async function check(pd: Endpoint, tenant: Tenant, to: Place, all: readonly Tena
       'give it another number or keyspace',
     );
   await checkSource(pd, tenant);
+  if (spaceOf(tenant).start.length === 0 && !withoutCollector) await checkTenantZero(pd, tenant);
   await mustBeFree(pd, target);
   const twin = all.find(
     (other) =>
@@ -83,27 +116,11 @@ async function check(pd: Endpoint, tenant: Tenant, to: Place, all: readonly Tena
 
 /**
  * Begins to move a tenant.
- * @param all the tenants of the configuration
- * @param dryRun checks only
  * @throws CommandError
  */
-export async function createMove(
-  pd: Endpoint,
-  {
-    tenant,
-    to,
-    throttle = {},
-    all,
-    dryRun = false,
-  }: {
-    tenant: Tenant;
-    to: Place;
-    throttle?: Throttle;
-    all: readonly Tenant[];
-    dryRun?: boolean;
-  },
-): Promise<MoveRecord> {
-  await check(pd, tenant, to, all);
+export async function createMove(pd: Endpoint, move: NewMove): Promise<MoveRecord> {
+  const { tenant, to, throttle = {}, dryRun = false } = move;
+  await check(pd, move);
   const record: MoveRecord = {
     tenant: tenant.name,
     number: tenant.number,

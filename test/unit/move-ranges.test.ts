@@ -13,6 +13,7 @@ import { findMove, moveOf, save, type MoveRecord } from '../../src-ts/move/recor
 import { isKept, reserve } from '../../src-ts/move/reservation.ts';
 import { Move } from '../../src-ts/move/steps.ts';
 import { ask } from '../../src-ts/move/wishes.ts';
+import { putIfUnchanged } from '../../src-ts/pd/etcd.ts';
 import { destroyKeysIn } from '../../src-ts/pd/ranges.ts';
 import { addTenant } from '../../src-ts/tenants/add.ts';
 import { rangeOf } from '../../src-ts/tenants/belongings.ts';
@@ -95,6 +96,25 @@ describe('a second move', () => {
     pd.rules = [ruleOf(tenantAt({ name: 'alpha', number: 0 }, at))];
     pd.keys.add(memcomparable(Buffer.from('78000007' + '7480', 'hex')).toString('latin1'));
     expect((await create({ keyNumber: 7 })).from).toEqual(at);
+  });
+});
+
+describe('a move of tenant 0', () => {
+  const ZERO: Tenant = { name: 'zero', number: 0 };
+  const to: Place = { keyNumber: 7 };
+
+  test('begins only when somebody has said that no TiDB of the storage layer works in its keys', async () => {
+    pd.rules = [ruleOf(ZERO)];
+    pd.keys.add(memcomparable(rowKey(100, 1)).toString('latin1'));
+    const server = JSON.stringify({ ip: '10.0.0.9', listening_port: 4000 });
+    await putIfUnchanged(pd.endpoint, [{ key: '/tidb/server/info/a', value: server, revision: 0n }]);
+    const begin = { tenant: ZERO, to, all: [ZERO] };
+    await expect(createMove(pd.endpoint, begin)).rejects.toMatchObject({
+      message: expect.stringMatching(/^zero is tenant 0: .*; 1 TiDB runs at its names: 10\.0\.0\.9:4000$/),
+      hint: expect.stringContaining('--without-collector'),
+    });
+    expect(await findMove(pd.endpoint, 'zero')).toBeUndefined();
+    expect((await createMove(pd.endpoint, { ...begin, withoutCollector: true })).to).toEqual(to);
   });
 });
 

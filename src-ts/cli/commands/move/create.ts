@@ -28,6 +28,7 @@ interface Options extends ClustersOptions, DryRunOptions, ThrottleOptions {
   readonly to?: string;
   readonly toNumber?: number;
   readonly toKeyspace?: number;
+  readonly withoutCollector?: boolean;
 }
 
 export const createMoveCommand = pdCommand<Options, [string]>({
@@ -63,7 +64,11 @@ the one that it moves to, which keeps the record, and --storages says how to rea
             .option('--to-number <n>', 'the new number in its keys, 1 to 32766', parseNumber)
             .option('--to-keyspace <id>', 'or the keyspace', parseKeyspace)
             .option('--from <storage>', 'or from this storage layer of the mesh file')
-            .option('--to <storage>', 'to this one, whose PD is --pd'),
+            .option('--to <storage>', 'to this one, whose PD is --pd')
+            .option(
+              '--without-collector',
+              'of tenant 0: no TiDB of the storage layer runs, and nobody collects garbage from the first switch on',
+            ),
         ),
       ),
     ),
@@ -76,8 +81,9 @@ the one that it moves to, which keeps the record, and --storages says how to rea
     const tenant = tenantNamed(all, name, options.config);
     const to = target(options);
     tell(`checking whether ${name} can move to ${placeText(tenant, to)}`);
-    const { dryRun = false } = options;
-    const record = await createMove(pd, { tenant, to, throttle: throttleOf(options), all, dryRun });
+    const { dryRun = false, withoutCollector = false } = options;
+    const throttle = throttleOf(options);
+    const record = await createMove(pd, { tenant, to, throttle, all, withoutCollector, dryRun });
     return { value: record, text: textOf(record, options) };
   },
 });

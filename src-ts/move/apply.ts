@@ -71,6 +71,23 @@ interface Group {
   readonly rows: Mapped[];
 }
 
+/**
+ * How rows are locked. `plain`: where nothing newer than the start is there. `late`: where nothing newer than the commit is. `unchecked`: of
+ * rows that were rolled back at the target; a late one would meet that.
+ */
+type Manner = 'plain' | 'late' | 'unchecked';
+
+interface Locked {
+  readonly locked: readonly Mapped[];
+  /** A version between start and commit is there. */
+  readonly late: readonly Mapped[];
+  readonly rolledBack: readonly Mapped[];
+  /** A newer version lies over one of the rows, and the store does not say over which. */
+  readonly mixed?: KeyError;
+}
+
+const WRITTEN = 'written';
+
 interface Mapped {
   /** Physical, of the target. */
   readonly key: Buffer;
@@ -114,6 +131,11 @@ function pessimisticIn(
   if (locked) return isPessimistic(locked) ? [locked] : [];
   if (!abort.includes('LockTypeNotMatch')) return [];
   return rows.map(({ key }) => ({ key, lockVersion: startTs, lockForUpdateTs: MAX_TS }));
+}
+
+/** What a commit meets that finds neither its lock nor its record. */
+function isNotLocked({ txnNotFound, retryable }: KeyError): boolean {
+  return txnNotFound !== undefined || retryable !== '';
 }
 
 type Pessimistic = Pick<LockInfo, 'key' | 'lockVersion' | 'lockForUpdateTs'>;
@@ -214,7 +236,10 @@ export class Applier {
             bytes += sizeOf(row);
           }
           await throttle.take(bytes, signal);
-          return this.writePart(located, group, part);
+          // A try before this one may have written some.
+          const rows = part.filter((row) => !this.isKnown(group, row));
+          const outcome = await this.writePart(located, group, rows);
+          return 'value' in outcome ? { value: part.length } : outcome;
         },
         { signal },
       );
@@ -224,59 +249,104 @@ export class Applier {
   }
 
   /** Rows of one transaction in one region. */
-  private async writePart(located: Located, group: Group, part: readonly Mapped[]): Promise<Try<number>> {
+  private async writePart(
+    located: Located,
+    group: Group,
+    part: readonly Mapped[],
+  ): Promise<Try<typeof WRITTEN>> {
+    const together = await this.writeTogether(located, group, part);
+    if ('regionError' in together) return together;
+    if (together.value === WRITTEN) return { value: WRITTEN };
+    for (const row of part) {
+      if (this.isKnown(group, row)) continue;
+      const alone = await this.writeTogether(located, group, [row]);
+      if ('regionError' in alone) return alone;
+      if (alone.value !== WRITTEN) throw keyRefused('a row at the target', alone.value);
+    }
+    return { value: WRITTEN };
+  }
+
+  /** @returns the error after which only each row alone can be told from the others */
+  private async writeTogether(
+    located: Located,
+    group: Group,
+    part: readonly Mapped[],
+  ): Promise<Try<typeof WRITTEN | KeyError>> {
     // Behind a newer version than the start timestamp: the transaction was pessimistic at the source.
     const isLate = ({ name }: Mapped): boolean => (this.written.get(name) ?? 0n) >= group.startTs;
     const late = part.filter(isLate);
-    let plain = part.filter((row) => !isLate(row));
-    const primary = part[0]?.key ?? Buffer.alloc(0);
+    const plain = await this.lock(
+      located,
+      group,
+      part.filter((row) => !isLate(row)),
+      'plain',
+    );
+    if ('regionError' in plain) return plain;
+    late.push(...plain.value.late);
+    const behind = await this.lock(located, group, late, 'late');
+    if ('regionError' in behind) return behind;
+    const { mixed } = behind.value;
+    if (mixed && part.length > 1) return { value: mixed };
+    const rest = [...plain.value.rolledBack, ...behind.value.rolledBack];
+    const unchecked = await this.lock(located, group, rest, 'unchecked');
+    if ('regionError' in unchecked) return unchecked;
+    const rows = [plain, behind, unchecked].flatMap(({ value }) => value.locked);
+    if (rows.length === 0) return { value: WRITTEN };
+    const { regionError, error } = await this.commit(
+      located,
+      group,
+      rows.map(({ key }) => key),
+    );
+    if (regionError) return { regionError };
+    // A prewrite that meets a row which is there is a success for TiKV, and locks no other row (check_committed_record_on_err).
+    if (error && isNotLocked(error) && part.length > 1) return { value: error };
+    if (error) throw keyRefused('KvCommit at the target', error);
+    this.remember(group, rows);
+    return { value: WRITTEN };
+  }
+
+  /** Locks rows in one way, except those that are there. */
+  private async lock(
+    located: Located,
+    group: Group,
+    rows: readonly Mapped[],
+    manner: Manner,
+  ): Promise<Try<Locked>> {
     const unlocked = new Set<string>();
-    while (plain.length > 0) {
-      const { regionError, errors } = await this.prewrite(located, group, primary, plain, false);
+    const late: Mapped[] = [];
+    const rolledBack: Mapped[] = [];
+    let locked = [...rows];
+    while (locked.length > 0) {
+      const { regionError, errors } = await this.prewrite(located, group, locked, manner);
       if (regionError) return { regionError };
       const [error] = errors;
       if (!error) break;
-      if (await this.unlocked(error, group, plain, unlocked)) continue;
-      const lock = foreignLock(error, group);
-      if (lock) {
-        plain = await this.passLock(lock, group, plain);
+      if (await this.unlocked(error, group, locked, unlocked)) continue;
+      const foreign = foreignLock(error, group);
+      if (foreign) {
+        locked = await this.passLock(foreign, group, locked);
         continue;
       }
+      // A newer version lies over the row, and none of the row's own transaction: a copied one, since rows come in order. Whatever lies
+      // under a copied row is never read.
+      if (manner === 'late' && error.abort.includes('PessimisticLockNotFound'))
+        return { value: { locked: [], late, rolledBack, mixed: error } };
       const conflict = this.conflictOf(error);
-      const index = plain.findIndex(({ key }) => key.equals(conflict.key));
-      const row = plain[index];
+      const row = locked.find(({ key }) => key.equals(conflict.key));
       if (!row) throw keyRefused('KvPrewrite at the target: a conflict of another key', error);
-      plain = plain.filter((_, at) => at !== index);
-      if (conflict.reason === Reason.SelfRolledBack) {
-        // Garbage collection ends every lock that is older than its safe point: one of this applier, before it was committed. The source
-        // has told that the row is committed, and a later version would have been met first.
-        late.push(row);
+      locked = locked.filter((other) => other !== row);
+      // Garbage collection ends every lock that is older than its safe point: one of this applier, before it was committed. The source has
+      // told that the row is committed, and a later version would have been met first.
+      if (conflict.reason === Reason.SelfRolledBack && manner !== 'unchecked') {
+        rolledBack.push(row);
         continue;
       }
+      if (manner !== 'plain') throw keyRefused('KvPrewrite at the target', error);
       const there = await this.isThere(located, group, row, conflict);
       if (typeof there !== 'boolean') return there;
       if (!there) late.push(row);
     }
-    let unchecked = late;
-    while (unchecked.length > 0) {
-      const { regionError, errors } = await this.prewrite(located, group, primary, unchecked, true);
-      if (regionError) return { regionError };
-      const [error] = errors;
-      if (!error) break;
-      if (await this.unlocked(error, group, unchecked, unlocked)) continue;
-      const lock = foreignLock(error, group);
-      if (!lock) throw keyRefused('KvPrewrite at the target', error);
-      unchecked = await this.passLock(lock, group, unchecked);
-    }
-    const rows = [...plain, ...unchecked];
-    if (rows.length > 0) {
-      const keys = rows.map(({ key }) => key);
-      const { regionError, error } = await this.commit(located, group, keys);
-      if (regionError) return { regionError };
-      if (error) throw keyRefused('KvCommit at the target', error);
-      this.remember(group, rows);
-    }
-    return { value: part.length };
+    return { value: { locked, late, rolledBack } };
   }
 
   /**
@@ -329,28 +399,28 @@ export class Applier {
   private prewrite(
     { context, address }: Located,
     { startTs, commitTs }: Group,
-    primaryLock: Buffer,
     rows: readonly Mapped[],
-    isLate: boolean,
+    manner: Manner,
   ) {
     const mutations = rows.map(({ key, op, value }) =>
       op === 'put' ? { op: Op.Put, key, value } : { op: Op.Del, key },
     );
-    const unchecked = {
-      // Between start and commit, as a pessimistic transaction's is; nothing is checked.
+    const late = {
+      // Between start and commit, as a pessimistic transaction's is.
       forUpdateTs: commitTs - 1n,
       pessimisticActions: rows.map(() => PessimisticAction.SKIP_PESSIMISTIC_CHECK),
     };
     return this.options.target.storage.ask(
       PREWRITE,
       {
-        context,
+        // TiKV looks for a newer version, and for the row itself, when the request may be one that was sent before.
+        context: { ...context, isRetryRequest: manner === 'late' },
         mutations,
-        primaryLock,
+        primaryLock: rows[0]?.key ?? Buffer.alloc(0),
         startVersion: startTs,
         lockTtl: LOCK_TTL_MS,
         txnSize: BigInt(rows.length),
-        ...(isLate ? unchecked : {}),
+        ...(manner === 'plain' ? {} : late),
       },
       { address },
     );
@@ -380,7 +450,7 @@ export class Applier {
     const { regionError, error } = await this.commit(located, group, [key]);
     if (regionError) return { regionError };
     if (!error) return true;
-    if (error.txnNotFound || error.retryable !== '') return false;
+    if (isNotLocked(error)) return false;
     throw new CallError(`KvCommit at the target: ${keyErrorText(error)}`, 0);
   }
 }

@@ -3,7 +3,7 @@
  * ten seconds. etcd's gateway answers, JSON over HTTP on PD's own port (PD's `enable-grpc-gateway`, on by default).
  *
  *   /v3/kv/txn        counts the keys of three ranges: the tenant's own, its share of the folder of start timestamps, its groups. With a limit
- *                     of records also of three of PD's own: placement rules, region label rules, service safe points
+ *                     of records also of four of PD's own: placement rules and their groups, region label rules, service safe points
  *   /v3/lease/leases  lists the leases of all tenants: a tenant's own are told by their numbers
  *
  * docs/decisions/0016 says how exact this is.
@@ -51,9 +51,10 @@ const RANGE: Ascii = ascii('"response_range":');
 const COUNT: Ascii = ascii('"count":"');
 const LEASE: Ascii = ascii('"ID":"-');
 const RANGES: u32 = 3;
-const ALL_RANGES: u32 = 6;
+const ALL_RANGES: u32 = 7;
 /** PD's keys of what it keeps by the tenant's name, below /pd/<cluster id> (pkg/storage/endpoint/key_path.go). Those of rules are in hex. */
 const RULES_FOLDER: Ascii = ascii('/rules/');
+const RULE_GROUPS_FOLDER: Ascii = ascii('/rule_group/');
 const LABELS_FOLDER: Ascii = ascii('/region_label/');
 const SERVICES_FOLDER: Ascii = ascii('/gc/safe_point/service/');
 const OWN: Ascii = ascii('tidb-mesh:');
@@ -153,6 +154,7 @@ function writeTxn(terms: Terms, ranges: u32): void {
   addFolder(GROUPS_FOLDER, number, end - number);
   if (ranges == ALL_RANGES) {
     addRecords(RULES_FOLDER, terms, true);
+    addRecords(RULE_GROUPS_FOLDER, terms, false);
     addRecords(LABELS_FOLDER, terms, false);
     addRecords(SERVICES_FOLDER, terms, false);
   }
@@ -162,21 +164,13 @@ function writeTxn(terms: Terms, ranges: u32): void {
 
 /** Counts what begins with the folder, the owner and a colon. */
 function addFolder(folder: Ascii, owner: usize, ownerLength: usize): void {
-  const length = <usize>folder.length + ownerLength + 1;
-  const key = alloc(length);
-  memory.copy(key, changetype<usize>(folder), folder.length);
-  memory.copy(key + <usize>folder.length, owner, ownerLength);
-  store<u8>(key + length - 1, COLON);
-  addRange(key, length);
+  addRange(joined(folder, owner, ownerLength), joinedLength);
 }
 
 /** Counts what PD keeps in a folder of its own under the tenant's name, see pd-http/rule-names.ts. */
 function addRecords(folder: Ascii, terms: Terms, isHex: bool): void {
-  const nameLength = <usize>OWN.length + terms.nameLength + 1;
-  const name = alloc(nameLength);
-  memory.copy(name, changetype<usize>(OWN), OWN.length);
-  memory.copy(name + <usize>OWN.length, terms.nameAt, terms.nameLength);
-  store<u8>(name + nameLength - 1, COLON);
+  const name = joined(OWN, terms.nameAt, terms.nameLength);
+  const nameLength = joinedLength;
   const key = alloc(pdTime.PD_FOLDER_BYTES + <usize>folder.length + 2 * nameLength);
   let to = append(pdTime.writePdFolder(key), changetype<usize>(folder), folder.length);
   if (isHex) {
@@ -184,6 +178,16 @@ function addRecords(folder: Ascii, terms: Terms, isHex: bool): void {
     for (const behind = to + 2 * nameLength; to < behind; to++) store<u8>(to, load<u8>(to) | 0x20);
   } else to = append(to, name, nameLength);
   addRange(key, to - key);
+}
+
+let joinedLength: usize = 0;
+
+/** Writes the text, the name and a colon to new memory. `joinedLength` says how many bytes they are. */
+function joined(text: Ascii, name: usize, nameLength: usize): usize {
+  joinedLength = <usize>text.length + nameLength + 1;
+  const at = alloc(joinedLength);
+  store<u8>(append(append(at, changetype<usize>(text), text.length), name, nameLength), COLON);
+  return at;
 }
 
 /** Counts what begins with these bytes. */

@@ -137,7 +137,7 @@ export const enum Status {
   /** PD has as many resource groups of the tenant as `limits.resourceGroupsPerTenant` or `tenants[].limits.resourceGroups` allows, by the last count and what was added since. A `default` of its own counts, too. */
   TOO_MANY_GROUPS,
 
-  /** PD has as many placement rules, region label rules and service safe points of the tenant as `limits.pdRecordsPerTenant` or `tenants[].limits.pdRecords` allows, by the last count and what was added since. A request that would add more than there is room for is refused as a whole. */
+  /** PD has as many placement rules and groups of them, region label rules and service safe points of the tenant as `limits.pdRecordsPerTenant` or `tenants[].limits.pdRecords` allows, by the last count and what was added since. A request that would add more than there is room for is refused as a whole. */
   TOO_MANY_RECORDS,
 
   /** Envoy, PD and the filter could read the method, the path or the content type differently. */

@@ -469,11 +469,11 @@ const MESSAGES = [
   {
     code: 'TOO_MANY_RECORDS',
     sentence:
-      'PD has as many placement rules, region label rules and service safe points of the tenant as limits.pdRecords allows; drop some, or ask the operators of the storage layer',
+      'PD has as many placement rules and groups of them, region label rules and service safe points of the tenant as limits.pdRecords allows; drop some, or ask the operators of the storage layer',
     grpc: 'RESOURCE_EXHAUSTED',
     http: 429,
     means:
-      'PD has as many placement rules, region label rules and service safe points of the tenant as `limits.pdRecordsPerTenant` or `tenants[].limits.pdRecords` allows, by the last count and what was added since. A request that would add more than there is room for is refused as a whole.',
+      'PD has as many placement rules and groups of them, region label rules and service safe points of the tenant as `limits.pdRecordsPerTenant` or `tenants[].limits.pdRecords` allows, by the last count and what was added since. A request that would add more than there is room for is refused as a whole.',
     remedy:
       'Operators: raise the limit. The tenant: drop placement policies and attributes of tables, or end dumps and changefeeds. The filter counts again within seconds ([limits](limits.md#counts)).',
   },

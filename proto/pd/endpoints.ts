@@ -133,6 +133,7 @@ export const RULE_OPERATION: Shape = {
 export const RULE_GROUP: Shape = {
   object: { id: 'group', index: 'group-index', override: 'flag' },
   needs: ['id'],
+  isRecord: true,
 };
 
 /** placement.GroupBundle */

@@ -347,7 +347,7 @@ const limits = object('Limits of memory and time.', [], {
     'How many resource groups one tenant may have. More are refused. Needs `pd`. Without it there is no limit. It does not hold for number 0.',
   ),
   pdRecordsPerTenant: count(
-    'How many placement rules, region label rules and service safe points PD may keep of one tenant, together. More are refused. Needs `pd`. Without it there is no limit. It does not hold for number 0.',
+    'How many placement rules and groups of them, region label rules and service safe points PD may keep of one tenant, together. More are refused. Needs `pd`. Without it there is no limit. It does not hold for number 0.',
   ),
   drainTimeoutSeconds: whole(
     0,

@@ -215,6 +215,7 @@ test('a list of leases beyond 4 MiB is not read: those of others use up no limit
 
 describe('records of PD', () => {
   const RULES = '/pd/api/v1/config/placement-rule?partial=true';
+  const GROUP = '/pd/api/v1/config/rule_group';
   const LABELS = '/pd/api/v1/config/region-label/rules';
   const [start_key, end_key] = ['', ''];
   const rule = (id: string): object => ({
@@ -284,6 +285,13 @@ describe('records of PD', () => {
     expect(send(filter, 'POST', RULES, bundle('a'), 'beta')).toBe('');
   });
 
+  test('are groups of rules, too', () => {
+    const filter = knowing({ pdRecords: 1 });
+    const group = JSON.stringify({ id: 'g', index: 1 });
+    expect(send(filter, 'POST', GROUP, group)).toBe('');
+    expect(send(filter, 'POST', GROUP, group)).toMatch(/TOO_MANY_RECORDS/);
+  });
+
   test('may be removed at the limit', () => {
     const filter = knowing({ pdRecords: 1 });
     expect(keep(filter)).toBe('');
@@ -309,10 +317,11 @@ describe('records of PD', () => {
         ]),
     ).toEqual([
       [`/pd/77/rules/${hex}`, `/pd/77/rules/${hex.slice(0, -1)}b`],
+      ['/pd/77/rule_group/tidb-mesh:alpha:', '/pd/77/rule_group/tidb-mesh:alpha;'],
       ['/pd/77/region_label/tidb-mesh:alpha:', '/pd/77/region_label/tidb-mesh:alpha;'],
       ['/pd/77/gc/safe_point/service/tidb-mesh:alpha:', '/pd/77/gc/safe_point/service/tidb-mesh:alpha;'],
     ]);
-    answer(filter, KV, counts(50, 50, 50, 1, 0, 1));
+    answer(filter, KV, counts(50, 50, 50, 1, 0, 0, 1));
     expect(send(filter, 'POST', RULES, bundle('d'))).toBe('');
     expect(send(filter, 'POST', RULES, bundle('e'))).toMatch(/TOO_MANY_RECORDS/);
   });

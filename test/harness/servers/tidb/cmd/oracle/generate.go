@@ -305,6 +305,7 @@ func (m *maker) settle(message reflect.Value) {
 		message.AdviseLockTtl %= maxLockTTL + 1
 	case *kvrpcpb.CommitRequest:
 		message.Keys = distinct(message.Keys, bytes.Clone)
+		message.StartVersion = max(message.StartVersion, 1)
 	case *kvrpcpb.BatchRollbackRequest:
 		message.Keys = distinct(message.Keys, bytes.Clone)
 		message.StartVersion = max(message.StartVersion, 1)

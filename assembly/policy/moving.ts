@@ -1,4 +1,7 @@
-/** What a tenant is refused while it moves: TiKV's change feeds do not show it, so that the copy would miss it. */
+/**
+ * What a tenant is refused while it moves: TiKV's change feeds do not show it, or show it so that the copy would miss some of it. A flush
+ * of pipelined DML (KvFlush) may delete what an earlier one has put, and the worker takes that for a heartbeat, which has no value either.
+ */
 import * as writer from '../texts/writer';
 import { commandFor, nameOperation, operationCount } from './names';
 import { newPolicyBits, setRefused } from './policy-bits';
@@ -8,6 +11,7 @@ export const MOVING_NAMES: string[] = [
   'tikvpb.Tikv/KvPrepareFlashbackToVersion',
   'tikvpb.Tikv/KvFlashbackToVersion',
   'tikvpb.Tikv/UnsafeDestroyRange',
+  'tikvpb.Tikv/KvFlush',
   'import_sstpb.ImportSST/Write',
   'import_sstpb.ImportSST/Ingest',
   'import_sstpb.ImportSST/MultiIngest',

@@ -116,7 +116,7 @@ export const enum Status {
   /** The tenant is being handed over to another storage layer. Or two storage layers name each other as `servedBy`. */
   SERVED_ELSEWHERE,
 
-  /** The configuration says that the tenant moves, and the request loads, destroys or flashes back data past the change feed that the move follows. Or it is a change feed of the tenant itself, whose keys are about to change. */
+  /** The configuration says that the tenant moves, and the request loads, destroys or flashes back data past the change feed that the move follows, or is pipelined DML (`tidb_dml_type = 'bulk'`), which the move does not follow. Or it is a change feed of the tenant itself, whose keys are about to change. */
   TENANT_MOVES,
 
   /** In one worker of Envoy, the tenant has as many streams open as `limits.maxStreamsPerTenant` or `tenants[].limits.maxStreams` allows. */

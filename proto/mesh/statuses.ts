@@ -395,9 +395,9 @@ const MESSAGES = [
     http: 409,
     single: true,
     means:
-      'The configuration says that the tenant moves, and the request loads, destroys or flashes back data past the change feed that the move follows. Or it is a change feed of the tenant itself, whose keys are about to change.',
+      "The configuration says that the tenant moves, and the request loads, destroys or flashes back data past the change feed that the move follows, or is pipelined DML (`tidb_dml_type = 'bulk'`), which the move does not follow. Or it is a change feed of the tenant itself, whose keys are about to change.",
     remedy:
-      'The tenant: try again after the move. `ADD INDEX` works meanwhile with `tidb_enable_dist_task=OFF` and `tidb_ddl_enable_fast_reorg=OFF`.',
+      "The tenant: try again after the move. DML works meanwhile with `tidb_dml_type = 'standard'`, `ADD INDEX` meanwhile with `tidb_enable_dist_task=OFF` and `tidb_ddl_enable_fast_reorg=OFF`.",
   },
   {
     code: 'TOO_MANY_STREAMS',

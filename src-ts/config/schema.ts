@@ -84,7 +84,7 @@ const move = object(
     phase: {
       enum: ['prepare', 'calm', 'drain', 'fence', 'final', 'over'],
       description:
-        '`prepare` refuses what a change feed does not show: bulk loads and destroyed ranges. `calm` also makes a transaction commit by its Commit alone. `drain` also holds first writes. `fence` also holds all writes, and reads as of now. `final` holds everything. `over` does what `prepare` does: only after it, an entry without `move` is the end of the move.',
+        '`prepare` refuses what a change feed does not show: bulk loads, destroyed ranges and pipelined DML. `calm` also makes a transaction commit by its Commit alone. `drain` also holds first writes. `fence` also holds all writes, and reads as of now. `final` holds everything. `over` does what `prepare` does: only after it, an entry without `move` is the end of the move.',
     },
     until: whole(
       1,

@@ -67,6 +67,10 @@ const COMMIT: [string, Fields] = [
   'Commit',
   { context: CONTEXT, keys: [KEY], startVersion: TS, commitVersion: TS + 1n },
 ];
+const FLUSH: [string, Fields] = [
+  'Flush',
+  { context: CONTEXT, mutations: [{ key: KEY }], primaryKey: KEY, startTs: TS, generation: 1n },
+];
 const DESTROY: [string, Fields] = [
   'DeleteRange',
   { context: CONTEXT, startKey: KEY, endKey: rowKey(100, 9) },
@@ -163,14 +167,14 @@ const isTryAgain = (command: Fields): void => {
 };
 
 describe('a phase on an open stream', () => {
-  const ALL = [GET, NEWEST, SCAN, PREWRITE, LOCK, COMMIT, DESTROY, HEALTH];
+  const ALL = [GET, NEWEST, SCAN, PREWRITE, LOCK, COMMIT, DESTROY, FLUSH, HEALTH];
   test.each([
-    ['prepare', ['DeleteRange']],
-    ['calm', ['DeleteRange']],
-    ['drain', ['Prewrite', 'PessimisticLock', 'DeleteRange']],
-    ['fence', ['newest', 'Prewrite', 'PessimisticLock', 'Commit', 'DeleteRange']],
-    ['final', ['Get', 'newest', 'Scan', 'Prewrite', 'PessimisticLock', 'Commit', 'DeleteRange']],
-    ['over', ['DeleteRange']],
+    ['prepare', ['DeleteRange', 'Flush']],
+    ['calm', ['DeleteRange', 'Flush']],
+    ['drain', ['Prewrite', 'PessimisticLock', 'DeleteRange', 'Flush']],
+    ['fence', ['newest', 'Prewrite', 'PessimisticLock', 'Commit', 'DeleteRange', 'Flush']],
+    ['final', ['Get', 'newest', 'Scan', 'Prewrite', 'PessimisticLock', 'Commit', 'DeleteRange', 'Flush']],
+    ['over', ['DeleteRange', 'Flush']],
   ])('%s keeps %s back', (name, kept) => {
     const labels = [
       'Get',
@@ -180,6 +184,7 @@ describe('a phase on an open stream', () => {
       'PessimisticLock',
       'Commit',
       'DeleteRange',
+      'Flush',
       'GetHealthFeedback',
     ];
     const stream = filter.open(ALPHA, callHeaders(BATCH));
@@ -192,7 +197,9 @@ describe('a phase on an open stream', () => {
     for (const [i, label] of labels.entries()) {
       if (!kept.includes(label)) continue;
       const got = answered(stream, first + BigInt(i));
-      if (label === 'DeleteRange') expect((got['value'] as Fields)['error']).toBe(MOVES);
+      const { error, errors } = got['value'] as { error?: string; errors?: { abort: string }[] };
+      if (label === 'DeleteRange') expect(error).toBe(MOVES);
+      else if (label === 'Flush') expect(errors?.map(({ abort }) => abort)).toEqual([MOVES]);
       else isTryAgain(got);
     }
     expect(names(sent(beta, ...ALL))).not.toContain('Empty');
@@ -248,6 +255,7 @@ describe('a request alone on its stream', () => {
   test.each([
     '/tikvpb.Tikv/UnsafeDestroyRange',
     '/tikvpb.Tikv/KvDeleteRange',
+    '/tikvpb.Tikv/KvFlush',
     '/import_sstpb.ImportSST/Write',
     '/import_sstpb.ImportSST/Ingest',
     '/import_sstpb.ImportSST/MultiIngest',

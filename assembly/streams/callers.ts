@@ -13,7 +13,8 @@ export function identify(resolver: Resolver): Identity {
   if (resolver.config.rules.peer.length != 0)
     setHeader(headers.peerAt, headers.peerLength, headers.peerCount > 1);
   // Two readings of a header that comes twice are possible, so it says nothing.
-  if (headers.behalfCount == 1) setBehalf(headers.behalfAt, headers.behalfLength);
+  if (headers.behalfCount != 0)
+    setBehalf(headers.behalfAt, headers.behalfCount == 1 ? headers.behalfLength : 0);
   return resolver.resolve();
 }
 

@@ -15,7 +15,8 @@ export let headerLength: usize = 0;
 /** There are several such headers: two readings are possible. */
 export let hasManyHeaders = false;
 
-/** The tenant that it says it acts for; 0 bytes if it does not say, or says it twice. Not part of the key: see Resolver.resolve. */
+/** Whether it says that it acts for somebody, and for which tenant; 0 bytes if it says so twice. Not part of the key: see Resolver.resolve. */
+export let saysBehalf = false;
 export let behalfAt: usize = 0;
 export let behalfLength: usize = 0;
 
@@ -32,6 +33,7 @@ export function beginCaller(at: usize, length: usize): void {
   principalLength = length;
   headerLength = 0;
   hasManyHeaders = false;
+  saysBehalf = false;
   behalfLength = 0;
   factCount = 0;
 }
@@ -60,8 +62,9 @@ export function setHeader(at: usize, length: usize, many: bool): void {
   hasManyHeaders = many;
 }
 
-/** The tenant that the caller acts for, by its request. */
+/** The tenant that the caller acts for, by its request; 0 bytes if it names several. */
 export function setBehalf(at: usize, length: usize): void {
+  saysBehalf = true;
   behalfAt = at;
   behalfLength = length;
 }

@@ -69,14 +69,14 @@ export class Resolver {
     identity.reason = Status.OK;
     identity.tenant = null;
     identity.isOnBehalf = false;
-    if (known.find(caller.keyAt, caller.keyLength)) {
+    // Whom a proxy acts for is said anew with each call. The key does not hold what a call says.
+    if (!caller.saysBehalf && known.find(caller.keyAt, caller.keyLength)) {
       this.accept(known.tenant);
       return identity;
     }
     this.judge();
     const tenant = identity.tenant;
-    // Whom a proxy acts for is said anew with each call. So no proxy is known, and the key need not hold what a call says.
-    if (identity.access != Access.REFUSED && !identity.isOnBehalf)
+    if (identity.access != Access.REFUSED && !caller.saysBehalf)
       known.add(caller.keyAt, caller.keyLength, tenant == null ? -1 : tenant.place);
     return identity;
   }
@@ -165,8 +165,11 @@ export class Resolver {
     }
     if (!this.peerHolds(rule) || !this.nodeHolds(rule)) return false;
     if (rule.actsFor.length != 0) return this.actFor(rule);
-    if (rule.system) this.accept(-1);
-    else {
+    if (rule.system) {
+      // A tenant's call that another storage layer hands over must not pass unread, because its rule is missing.
+      if (caller.saysBehalf) return this.refuseBehalf();
+      this.accept(-1);
+    } else {
       const place = this.config.placeOf(this.nameAt, this.nameLength);
       if (place < 0) {
         this.see(this.nameAt, this.nameLength);
@@ -181,13 +184,15 @@ export class Resolver {
   private actFor(rule: Rule): bool {
     if (caller.behalfLength == 0) return this.refuse(Status.BEHALF_UNSAID);
     const place = this.config.placeOf(caller.behalfAt, caller.behalfLength);
-    if (place < 0 || !rule.actsFor.includes(place)) {
-      this.see(caller.behalfAt, caller.behalfLength);
-      return this.refuse(Status.BEHALF_REFUSED);
-    }
+    if (place < 0 || !rule.actsFor.includes(place)) return this.refuseBehalf();
     this.identity.isOnBehalf = true;
     this.accept(place);
     return true;
+  }
+
+  private refuseBehalf(): bool {
+    this.see(caller.behalfAt, caller.behalfLength);
+    return this.refuse(Status.BEHALF_REFUSED);
   }
 
   private see(at: usize, length: usize): void {

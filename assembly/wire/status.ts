@@ -188,7 +188,7 @@ export const enum Status {
   /** A rule with `mayActFor` matches the caller, and its call does not say for which tenant it is. */
   BEHALF_UNSAID,
 
-  /** The Envoy of another storage layer hands over a tenant that this one does not expect from there. */
+  /** The Envoy of another storage layer hands over a tenant that this one does not expect from there. Or the first rule that matches this Envoy makes it a system principal, whose calls would pass unread. */
   BEHALF_REFUSED,
 
   /** A rule has a condition on `peer` or `node`, and Envoy knows nothing of that fact. */

@@ -630,8 +630,10 @@ const CALLERS = [
       'rules[{1}] does not let {0} act for the tenant "{2}"; list it in mayActFor if that storage layer hands it over',
     grpc: 'PERMISSION_DENIED',
     http: 403,
-    means: 'The Envoy of another storage layer hands over a tenant that this one does not expect from there.',
-    remedy: 'Operators: list the tenant in `mayActFor`, or take `servedBy` from it at the other layer.',
+    means:
+      'The Envoy of another storage layer hands over a tenant that this one does not expect from there. Or the first rule that matches this Envoy makes it a system principal, whose calls would pass unread.',
+    remedy:
+      'Operators: list the tenant in `mayActFor` of a rule before all others, or take `servedBy` from it at the other layer.',
   },
   {
     // {1} the rule's place, {2} the fact.

@@ -248,17 +248,22 @@ describe('a proxy of another storage layer', () => {
     expect(opened(ALPHA, call(TSO))).toMatchObject({ behalf: 'alpha' });
   });
 
+  test('is refused as a system principal: what it hands over must not pass unread', () => {
+    for (let i = 0; i < 3; i++) {
+      expect(opened(SYSTEM, call(TSO))).toEqual(STAYS);
+      expect(opened(SYSTEM, behalf('alpha'))).toBe('BEHALF_REFUSED');
+      expect(opened(SYSTEM, behalf('alpha', 'alpha'))).toBe('BEHALF_REFUSED');
+    }
+  });
+
   test.each([
     ['a tenant', BETA],
     ['a tenant that it names itself', ALPHA],
-    ['a system principal', SYSTEM],
   ])('is the only one that the header is read of: %s has it removed', (_, who) => {
     filter.removed.length = 0;
     expect(opened(who, behalf('alpha'))).toEqual(STAYS);
     expect(filter.removed).toContain(BEHALF);
-    expect(filter.headers.get('x-tidb-mesh-tenant')).toBe(
-      who === SYSTEM ? undefined : who === ALPHA ? 'alpha' : 'beta',
-    );
+    expect(filter.headers.get('x-tidb-mesh-tenant')).toBe(who === ALPHA ? 'alpha' : 'beta');
   });
 
   test('is nobody without the rule', () => {

@@ -11,6 +11,7 @@ const TICK = 60_000;
 /** TiDB's least life time of versions, and its least interval between rounds. */
 const GC_FLOOR = 10 * 60_000;
 const ROUND_TIMEOUT = 5 * TICK;
+const PD_TIMEOUT = 15_000;
 
 export interface ServiceSafePoint {
   service: string;
@@ -51,11 +52,13 @@ export class StoreTime {
 
   constructor(private readonly stack: Stack) {}
 
-  /** Numbers of 64 bits do not survive JSON.parse. */
-  private async page(): Promise<string> {
-    const response = await fetch(`${this.stack.pd.directUrl}/pd/api/v1/gc/safepoint`);
-    if (!response.ok) throw new Error(`PD answers ${response.status}: ${await response.text()}`);
-    return response.text();
+  /** Numbers of 64 bits do not survive JSON.parse. PD gives no answer for some seconds while it elects itself anew. */
+  private page(): Promise<string> {
+    return until('an answer of PD', PD_TIMEOUT, async () => {
+      const response = await fetch(`${this.stack.pd.directUrl}/pd/api/v1/gc/safepoint`);
+      const text = await response.text();
+      return response.ok ? text : undefined;
+    });
   }
 
   async safePoint(): Promise<bigint> {

@@ -10,6 +10,7 @@ import type { Tenant } from '../../src-ts/tenants/tenant.ts';
 import { Moving, WAIT_MS } from '../move/moving.ts';
 import { Command } from './command.ts';
 import { committed, UnderLoad } from './under-load.ts';
+import { UNDECIDED } from './steps.ts';
 
 const ALPHA: Tenant = { name: 'alpha', number: 1 };
 const AWAY = { keyNumber: 5 };
@@ -18,15 +19,7 @@ const COPY = ['before copying', 'after copying', 'copied', 'before following', '
 /** Of a switch, there or back. The last ones come when it is decided. */
 const SWITCH = [
   'before switching',
-  'after switching',
-  'calm',
-  'drain',
-  'fence',
-  'settled',
-  'final',
-  'caught up',
-  'locks carried',
-  'before committing',
+  ...UNDECIDED,
   'after committing',
   'committed',
   'before following',

@@ -18,6 +18,7 @@ import { labelRules } from '../../src-ts/pd/regions.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
 import { Moving } from '../move/moving.ts';
 import { rowKey } from '../harness/support/keys.ts';
+import { UNDECIDED } from './steps.ts';
 
 const TEN: Tenant[] = Array.from({ length: 10 }, (_, i) => ({ name: `t${i}`, number: 10 + i }));
 const SOLO: Tenant = { name: 'solo', number: 30 };
@@ -101,19 +102,6 @@ describe('ten tenants at once', () => {
   });
 });
 
-/** Steps of a switch until the new place is written down. */
-const SWITCH = [
-  'after switching',
-  'calm',
-  'drain',
-  'fence',
-  'settled',
-  'final',
-  'caught up',
-  'locks carried',
-  'before committing',
-];
-
 describe('a move that is given up', () => {
   async function isAsBefore(): Promise<void> {
     expect(await moving.keysAt(SOLO.name, {})).toBe(ROWS);
@@ -122,24 +110,28 @@ describe('a move that is given up', () => {
     expect((await moving.mesh.vms()).flatMap(({ moves }) => moves)).toEqual([]);
   }
 
-  test.each(['before copying', 'after copying', 'copied', 'before following', 'after following', ...SWITCH])(
-    '%s: the source is as it was, and nothing is left at the target',
-    async (step) => {
-      let asked = false;
-      reached = async (now) => {
-        if (now !== step || asked) return;
-        asked = true;
-        await ask(moving.pd, SOLO.name, 'cancel');
-      };
-      startWorker();
-      await moving.begin(SOLO.name, AWAY);
-      if (SWITCH.includes(step)) await moving.wish(SOLO.name);
-      await moving.isOver(SOLO.name);
-      await moving.stopWorker();
-      expect(asked).toBe(true);
-      await isAsBefore();
-    },
-  );
+  test.each([
+    'before copying',
+    'after copying',
+    'copied',
+    'before following',
+    'after following',
+    ...UNDECIDED,
+  ])('%s: the source is as it was, and nothing is left at the target', async (step) => {
+    let asked = false;
+    reached = async (now) => {
+      if (now !== step || asked) return;
+      asked = true;
+      await ask(moving.pd, SOLO.name, 'cancel');
+    };
+    startWorker();
+    await moving.begin(SOLO.name, AWAY);
+    if (UNDECIDED.includes(step)) await moving.wish(SOLO.name);
+    await moving.isOver(SOLO.name);
+    await moving.stopWorker();
+    expect(asked).toBe(true);
+    await isAsBefore();
+  });
 
   test('after a reverse', async () => {
     startWorker();
@@ -150,7 +142,7 @@ describe('a move that is given up', () => {
     await isAsBefore();
   });
 
-  test.each([...SWITCH, 'after committing', 'committed'])(
+  test.each([...UNDECIDED, 'after committing', 'committed'])(
     '%s, where the worker fails once: the switch is done later, or given up',
     async (step) => {
       let failed = false;

@@ -18,6 +18,15 @@ export function withConfig(command: Command, use: string, isRequired = false): C
   return isRequired ? command.requiredOption(flags, description) : command.option(flags, description);
 }
 
+/** What every command that changes a configuration takes. */
+export const CHANGED_FILE = 'a mesh file or a pluginConfig (JSON)';
+
+/** Adds `--config`, the file that the command changes. */
+export function withChangedConfig(command: Command, isRequired = false): Command {
+  const [flags, description] = ['--config <file>', `the file to change: ${CHANGED_FILE}`];
+  return isRequired ? command.requiredOption(flags, description) : command.option(flags, description);
+}
+
 /** Reads a file, or the standard input for `-`. */
 export function readText(path: string): string {
   try {

@@ -3,6 +3,9 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from '@jest/globals';
+import type { Command, CommanderError } from 'commander';
+import { COMMANDS } from '../../src-ts/cli/commands/index.ts';
+import { makeProgram } from '../../src-ts/cli/program.ts';
 import { METRIC_LABELS, METRICS } from '../../src-ts/observability/metrics.ts';
 import { commandsReference, subcommands } from '../../src-ts/docs/commands.ts';
 import { metricsReference } from '../../src-ts/docs/metrics.ts';
@@ -89,6 +92,56 @@ test('every subcommand of tidb-mesh that a page names exists', () => {
   const named = found(/(?:npx |`|^ +(?:\$ )?)tidb-mesh ([a-z]+(?: (?:add|list|empty|remove))?)/gm);
   expect(named.length).toBeGreaterThan(20);
   expect(named.filter(({ match }) => !exists(match))).toEqual([]);
+});
+
+/** The words of a command line, up to a comment or to what the shell does with its result. `…` stands for what was said before. */
+function wordsOf(line: string): string[] {
+  const tokens = [...line.matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)];
+  const end = tokens.findIndex(([token]) => /^(?:#.*|[>|]|&&)$/.test(token));
+  const words = tokens
+    .slice(0, end < 0 ? undefined : end)
+    .map(([, single, double, plain]) => single ?? double ?? plain ?? '');
+  const isValue = (at: number): boolean => words[at - 1]?.startsWith('--') === true;
+  return words
+    .map((word, at) => (/^<[\w-]+>$/.test(word) || (word === '…' && isValue(at)) ? 'x' : word))
+    .filter((word) => word !== '…');
+}
+
+/** The command line as commander reads it, without doing anything. @throws commander's error */
+async function parse(line: string): Promise<void> {
+  const program = makeProgram();
+  const still = (command: Command): void => {
+    command.exitOverride().configureOutput({ writeOut: () => undefined, writeErr: () => undefined });
+    if (command.commands.length === 0) command.action(() => undefined);
+    for (const below of command.commands) still(below);
+  };
+  still(program);
+  const words = wordsOf(line);
+  await program.parseAsync(words, { from: 'user' }).catch((error: CommanderError) => {
+    if (error.code !== 'commander.helpDisplayed') throw new Error(`${line}: ${error.message}`);
+  });
+}
+
+test('every line of tidb-mesh in a block of a page has the options and arguments that the command takes', async () => {
+  const pages = PAGES.filter(({ name }) => name !== 'docs/commands.md').map((page) => ({
+    ...page,
+    text: page.text.replaceAll(/\\\n\s+/g, ''),
+  }));
+  const lines = found(/^ *(?:\$ |npx )?tidb-mesh ((?:[a-z]+ |--help).*)$/gm, pages).filter(
+    ({ match }) => match.includes(' --') || match.startsWith('validate'),
+  );
+  expect(lines.length).toBeGreaterThan(30);
+  for (const { match } of lines) await parse(match);
+});
+
+test('so has every example in a help', async () => {
+  const examples = COMMANDS.flatMap((command) =>
+    command.examples.map((example) => (typeof example === 'string' ? example : example[0])),
+  );
+  for (const example of examples) {
+    const [, line] = /(?:^|\| )tidb-mesh (.*)$/s.exec(example) ?? [];
+    if (line !== undefined) await parse(line.replaceAll(/\\\n\s+/g, ''));
+  }
 });
 
 test('npx tidb-mesh is used only where the package is installed', () => {

@@ -8,6 +8,7 @@ import {
   type Facts,
 } from '../../src-ts/move/diagnosis.ts';
 import { examineMoves } from '../../src-ts/move/doctor.ts';
+import { commandsFor } from '../../src-ts/cli/commands/move/doctor.ts';
 import { save, type MoveRecord, type State } from '../../src-ts/move/record.ts';
 import { objection, type Verb } from '../../src-ts/move/wishes.ts';
 import { CommandError } from '../../src-ts/errors.ts';
@@ -260,6 +261,12 @@ describe('an import', () => {
     expect(of(HERE, GONE).back.what).toContain('this copy is the last one: think before you destroy it');
     expect(of(HERE, shop()).back.what).not.toContain('the last one');
   });
+});
+
+test('the command that starts a worker names every file that this one was given', () => {
+  const files = { clusters: 'c.yaml', storages: 's.yaml', config: 'mesh.yaml' };
+  const line = commandsFor({ pd: 'http://pd:2379', envoy: ['http://pd:2379'], ...files }).run();
+  for (const [option, file] of Object.entries(files)) expect(line).toContain(` --${option} ${file} `);
 });
 
 describe('without a record', () => {

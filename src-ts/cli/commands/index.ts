@@ -34,7 +34,7 @@ import { validate } from './validate.ts';
 
 /** Words that only hold other commands. */
 export const GROUPS: Readonly<Record<string, string>> = {
-  move: 'move a tenant to another key range while it works, and back; import a cluster',
+  move: 'move a tenant to another key range or storage layer while it works, and back; import a cluster',
   routing: 'see and change which tenant is served where, several at once',
   tenants: 'add, adopt, list, limit, suspend, empty and remove the tenants of a storage layer',
 };

@@ -25,8 +25,8 @@ type State = 'same' | 'different' | 'missing';
 
 export const render: Definition<Options, [string]> = {
   name: 'render',
-  summary: 'write the manifests that a mesh file stands for',
-  about: 'Files that are already as they must be stay untouched. Other files in the folder are left alone.',
+  summary: 'write the manifests that a mesh file describes',
+  about: 'Files that are up to date stay untouched. Other files in the folder are left alone.',
   examples: [
     [
       'tidb-mesh render mesh.yaml --out build/manifests',

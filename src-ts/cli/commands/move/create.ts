@@ -62,12 +62,12 @@ the one that it moves to, which keeps the record, and --storages says how to rea
             true,
           )
             .option('--to-number <n>', 'the new number in its keys, 1 to 32766', parseNumber)
-            .option('--to-keyspace <id>', 'or the keyspace', parseKeyspace)
-            .option('--from <storage>', 'or from this storage layer of the mesh file')
-            .option('--to <storage>', 'to this one, whose PD is --pd')
+            .option('--to-keyspace <id>', 'or: the id of the new keyspace', parseKeyspace)
+            .option('--from <storage>', 'or: the storage layer of the mesh file that serves it now')
+            .option('--to <storage>', 'with --from: the storage layer to move it to, whose PD is --pd')
             .option(
               '--without-collector',
-              'of tenant 0: no TiDB of the storage layer runs, and nobody collects garbage from the first switch on',
+              'for tenant 0: no TiDB of the storage layer runs, and nobody collects garbage after the first switch',
             ),
         ),
       ),
@@ -109,7 +109,9 @@ async function between(pd: Endpoint, name: string, options: Options): Promise<Mo
   if (storage !== from)
     throw new CommandError(
       'REFUSED',
-      `${name} is in storage ${storage ?? 'of no name'} in ${config}, and not in ${from}`,
+      storage === undefined
+        ? `${config} does not say in which storage ${name} is`
+        : `${name} is in storage ${storage} in ${config}, and not in ${from}`,
       'give the newest mesh file, and the storage that serves the tenant',
     );
   const reach = storagesOf(options).get(from);

@@ -40,10 +40,11 @@ something when PD is gone.`,
     withEnvoys(
       withClusters(
         withConfig(
-          command.argument('[name]', "only this tenant's", parseName),
-          'what the filters are told; for the commands that are shown, too',
+          command.argument('[name]', 'only the move of this tenant', parseName),
+          'what the filters are told',
         ),
       ),
+      'asks them what they obey',
     ),
   run: async (pd, { args: [only], options, tell }) => {
     tell('asking PD, the clusters and the filters');
@@ -91,8 +92,8 @@ function quoted(text: string): string {
 const WAITING: readonly string[] = ['switch', 'reverse', 'complete', 'cancel'];
 
 /** Commands that reach PD as this one did. */
-function commandsFor(options: Options & EndpointOptions): Commands {
-  const { pd, cert, key, ca, serverName, config, clusters, envoy = [] } = options;
+export function commandsFor(options: Options & EndpointOptions): Commands {
+  const { pd, cert, key, ca, serverName, config, clusters, storages, envoy = [] } = options;
   const flags = (all: Readonly<Record<string, string | undefined>>): string =>
     Object.entries(all)
       .flatMap(([name, value]) => (value === undefined ? [] : [` --${name} ${quoted(value)}`]))
@@ -103,7 +104,7 @@ function commandsFor(options: Options & EndpointOptions): Commands {
     verb: (verb, tenant) =>
       `tidb-mesh move ${verb} ${tenant}${WAITING.includes(verb) ? ' --wait' : ''}${reach}`,
     run: () =>
-      `tidb-mesh move run${flags({ clusters, config: config ?? 'FILE' })} --apply COMMAND${reach} --envoy ${envoys}`,
+      `tidb-mesh move run${flags({ clusters, storages, config: config ?? 'FILE' })} --apply COMMAND${reach} --envoy ${envoys}`,
   };
 }
 

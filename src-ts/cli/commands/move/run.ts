@@ -11,7 +11,7 @@ import { work } from '../../../move/worker.ts';
 import { isGone, newWorkerId } from '../../../move/worker-id.ts';
 import { listedTenants } from '../../../tenants/edit.ts';
 import { overEnvoys, withEnvoys, type EnvoyOptions } from '../../envoys.ts';
-import { readText, withConfig } from '../../files.ts';
+import { readText, withChangedConfig } from '../../files.ts';
 import { pdCommand } from '../../pd.ts';
 import { parseName } from '../tenants/names.ts';
 import {
@@ -76,12 +76,11 @@ standard error is no terminal, it is a log: a line for each step and each error.
     withThrottle(
       withEnvoys(
         withClusters(
-          withConfig(
+          withChangedConfig(
             command.argument('[names...]', 'only for these tenants', (name: string, names: string[] = []) => [
               ...names,
               parseName(name),
             ]),
-            'the file to change, neither a manifest nor -',
             true,
           ),
         ),

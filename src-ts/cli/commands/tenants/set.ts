@@ -20,7 +20,7 @@ import {
   type RequestUnits,
 } from '../../../tenants/request-units.ts';
 import type { Call, Definition, Result } from '../../definition.ts';
-import { withConfig } from '../../files.ts';
+import { withChangedConfig } from '../../files.ts';
 import { withPd } from '../../pd.ts';
 import { changeFile, toApply } from './change-file.ts';
 import { parseName } from './names.ts';
@@ -68,7 +68,7 @@ a mesh file or pluginConfig, and nothing else in the file. To end a limit, remov
       .option('--no-burst', 'hold it to its rate');
     for (const name of LIMIT_NAMES)
       command.option(`${optionOf(name)} <n>`, LIMITS[name].means, parserOf(name));
-    withConfig(command, 'the file to change, neither a manifest nor -');
+    withChangedConfig(command);
     withPd(command, false);
   },
   run: set,

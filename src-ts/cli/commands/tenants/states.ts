@@ -6,7 +6,7 @@ import { changeState } from '../../../tenants/states.ts';
 import type { State } from '../../../tenants/tenant.ts';
 import type { Call, Definition, Result } from '../../definition.ts';
 import { overEnvoys, type EnvoyOptions } from '../../envoys.ts';
-import { withConfig } from '../../files.ts';
+import { withChangedConfig } from '../../files.ts';
 import { withTls } from '../../pd.ts';
 import { changeFile, toApply } from './change-file.ts';
 import { parseName } from './names.ts';
@@ -46,11 +46,7 @@ function stateCommand(verb: string, state: State, summary: string): Definition<O
     },
     define: (command) =>
       withTls(
-        withConfig(
-          command.argument('<name>', "the tenant's name", parseName),
-          'the file to change, neither a manifest nor -',
-          true,
-        )
+        withChangedConfig(command.argument('<name>', "the tenant's name", parseName), true)
           .option('--wait', 'wait until all workers of these Envoys have the state')
           .option('--envoy <url...>', 'addresses of PD and TiKV at which the filter runs'),
       ),

@@ -53,8 +53,11 @@ export function minimized(inputs: readonly Input[], world: World): Input[] {
   return small
     .sort((a, b) => inputBytes(a) - inputBytes(b) || (toLine(a) < toLine(b) ? -1 : 1))
     .filter((input) => {
-      const words = runInput(input, world);
-      return Array.isArray(words) && reached.add(world.coverage, summary(words, input.target));
+      let isNew = false;
+      const ran = (words: string[]): void => {
+        isNew = reached.add(world.coverage, summary(words, input.target));
+      };
+      return Array.isArray(runInput(input, world, { ran })) && isNew;
     });
 }
 

@@ -29,6 +29,7 @@ export class Guarded {
   readonly filter: Filter;
   private readonly wasm: GuardedExports;
   private readonly blocks: number;
+  private counters = new Uint8Array(0);
 
   constructor(build: FuzzBuild, module: WebAssembly.Module = new WebAssembly.Module(build.code)) {
     const imports = {
@@ -72,11 +73,13 @@ export class Guarded {
   }
 
   clearCoverage(): void {
-    new Uint8Array(this.wasm.memory.buffer, COVERAGE, this.blocks).fill(0);
+    this.coverage.fill(0);
   }
 
   /** How often each block ran since `clearCoverage`, modulo 256. A view: valid until memory grows. */
   get coverage(): Uint8Array {
-    return new Uint8Array(this.wasm.memory.buffer, COVERAGE, this.blocks);
+    const { buffer } = this.wasm.memory;
+    if (this.counters.buffer !== buffer) this.counters = new Uint8Array(buffer, COVERAGE, this.blocks);
+    return this.counters;
   }
 }

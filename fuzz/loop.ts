@@ -9,6 +9,7 @@ import { http } from './targets/http.ts';
 import type { Target } from './targets/target.ts';
 import { text } from './targets/text.ts';
 import { walker } from './targets/walker.ts';
+import { changeBytes } from './mutate.ts';
 import { Problem, type World } from './world.ts';
 
 export const TARGET_BY_NAME: Readonly<Record<TargetName, Target>> = {
@@ -62,14 +63,13 @@ export class Reached {
   /** Adds what an input reached; true when some of it is new. */
   add(coverage: Uint8Array, words: readonly string[]): boolean {
     let isNew = false;
-    for (let i = 0; i < coverage.length; i++) {
-      const reached = this.classOf[coverage[i] as number] as number;
-      const before = this.classes[i] as number;
-      if ((reached & ~before) !== 0) {
-        this.classes[i] = before | reached;
-        isNew = true;
-      }
-    }
+    // Most blocks were not reached: eight are looked at together.
+    const whole = coverage.length & ~7;
+    const groups = new Float64Array(coverage.buffer, coverage.byteOffset, whole / 8);
+    for (let group = 0; group < groups.length; group++)
+      // Bytes that stand for no number are not 0 either.
+      if (groups[group] !== 0 && this.addBlocks(coverage, group * 8, group * 8 + 8)) isNew = true;
+    if (this.addBlocks(coverage, whole, coverage.length)) isNew = true;
     for (const word of words)
       if (!this.words.has(word)) {
         this.words.add(word);
@@ -77,22 +77,50 @@ export class Reached {
       }
     return isNew;
   }
+
+  private addBlocks(coverage: Uint8Array, from: number, to: number): boolean {
+    let isNew = false;
+    for (let i = from; i < to; i++) {
+      const reached = this.classOf[coverage[i] as number] as number;
+      const before = this.classes[i] as number;
+      if ((reached & ~before) !== 0) {
+        this.classes[i] = before | reached;
+        isNew = true;
+      }
+    }
+    return isNew;
+  }
+}
+
+/** Whether an input is followed by good messages; without them `world.probe` must come later. */
+export interface RunOptions {
+  readonly probe?: boolean;
+  /** Called with its words, while the coverage is the input's alone. */
+  readonly ran?: (words: string[]) => void;
 }
 
 /** Runs one input with all checks. Gives what went wrong, or the words for it. */
-export function runInput(input: Input, world: World): Failure | string[] {
+export function runInput(
+  input: Input,
+  world: World,
+  { probe = true, ran }: RunOptions = {},
+): Failure | string[] {
   try {
     const words = TARGET_BY_NAME[input.target].run(input, world);
-    const coverage = Uint8Array.from(world.coverage);
+    ran?.(words);
     world.end(input);
-    // The probes' blocks are not the input's.
-    world.coverage.set(coverage);
+    if (probe) world.probe(input);
     return words;
   } catch (error) {
-    if (!(error instanceof Problem || error instanceof Violation)) throw error;
-    world.renew();
-    return { input, what: error.message, stack: error.stack };
+    return failureOf(input, error, world);
   }
+}
+
+/** @throws what is no finding. */
+function failureOf(input: Input, error: unknown, world: World): Failure {
+  if (!(error instanceof Problem || error instanceof Violation)) throw error;
+  world.renew();
+  return { input, what: error.message, stack: error.stack };
 }
 
 /** The same failure with fewer and smaller steps, as far as `tries` runs bring it. */
@@ -122,16 +150,22 @@ export function shrink(failure: Failure, world: World, tries = 3000): Failure {
 
 export interface Counts {
   runs: number;
+  /** Those of them that are another input with some bytes changed. */
+  changed: number;
   /** The same by target. */
   readonly runsOf: Record<string, number>;
   kept: number;
   bytes: number;
 }
 
+/** How many inputs are made of one by changing bytes, and how many bytes they have together at most. */
+const CHANGES = 24;
+const CHANGED_BYTES = 24 * 1024;
+
 export class Fuzzer {
   readonly corpus: Input[] = [];
   private readonly corpusOf = new Map<Target, Input[]>();
-  readonly counts: Counts = { runs: 0, runsOf: {}, kept: 0, bytes: 0 };
+  readonly counts: Counts = { runs: 0, changed: 0, runsOf: {}, kept: 0, bytes: 0 };
   readonly reached: Reached;
   private readonly world: World;
   private readonly random: Random;
@@ -146,28 +180,75 @@ export class Fuzzer {
 
   /** Runs an input that is kept already. */
   seed(input: Input): Failure | undefined {
-    return this.try(input);
+    return this.try(input, true);
   }
 
-  /** One input more. */
+  /** One input more, and then some that differ from it in a few bytes: they cost a tenth. */
   next(): Failure | undefined {
+    const input = this.made();
+    return this.try(input, true) ?? this.changes(input);
+  }
+
+  private made(): Input {
     const { random, world } = this;
     const target = random.pick(this.targets);
     const mine = this.corpusOf.get(target) ?? [];
-    if (mine.length === 0 || random.chance(25)) return this.try(target.make(world, random));
-    let input = random.pick(mine);
+    if (mine.length === 0 || random.chance(25)) return target.make(world, random);
+    let input = this.smaller(mine);
     for (let i = random.pick([1, 1, 1, 2, 4]); i > 0; i--)
       input = target.mutate(input, random.pick(mine), world, random);
-    return this.try(input);
+    return input;
   }
 
-  private try(input: Input): Failure | undefined {
-    const result = runInput(input, this.world);
+  /** Of two inputs the one with fewer bytes, most times: large ones cost more and seldom do more. */
+  private smaller(inputs: readonly Input[]): Input {
+    const [a, b] = [this.random.pick(inputs), this.random.pick(inputs)];
+    return this.random.chance(10) || inputBytes(a) <= inputBytes(b) ? a : b;
+  }
+
+  private changes(base: Input): Failure | undefined {
+    const { random, world } = this;
+    const count = Math.min(CHANGES, Math.floor(CHANGED_BYTES / (inputBytes(base) + 1)));
+    const tried: Input[] = [];
+    for (let i = 0; i < count; i++) {
+      const at = random.below(base.steps.length);
+      const steps = base.steps.map((one, other) =>
+        other === at ? { ...one, bytes: changeBytes(one.bytes, random) } : one,
+      );
+      const input = { ...base, steps };
+      tried.push(input);
+      this.counts.changed++;
+      const failure = this.try(input, false);
+      if (failure !== undefined) return failure;
+    }
+    try {
+      world.probe(base);
+      return undefined;
+    } catch (error) {
+      return this.culprit(tried, failureOf(base, error, world));
+    }
+  }
+
+  /** Which of the inputs is it after which good messages fail? */
+  private culprit(tried: readonly Input[], failure: Failure): Failure {
+    for (const input of tried) {
+      const result = runInput(input, this.world);
+      if (!Array.isArray(result)) return result;
+    }
+    return { ...failure, what: `after ${tried.length} inputs, of which none alone does it: ${failure.what}` };
+  }
+
+  private try(input: Input, probe: boolean): Failure | undefined {
+    let isNew = false;
+    const ran = (words: string[]): void => {
+      isNew = this.reached.add(this.world.coverage, words);
+    };
+    const result = runInput(input, this.world, { probe, ran });
     this.counts.runs++;
     this.counts.runsOf[input.target] = (this.counts.runsOf[input.target] ?? 0) + 1;
     this.counts.bytes += inputBytes(input);
     if (!Array.isArray(result)) return result;
-    if (this.reached.add(this.world.coverage, result)) {
+    if (isNew) {
       this.corpus.push(input);
       const target = TARGET_BY_NAME[input.target];
       const mine = this.corpusOf.get(target);

@@ -226,9 +226,16 @@ const BYTE_MUTATIONS: readonly ((bytes: Uint8Array, random: Random) => Uint8Arra
 
 /** Some bytes changed, added or gone. */
 export function mutateBytes(bytes: Uint8Array, random: Random): Uint8Array {
-  let changed: Uint8Array = Uint8Array.from(bytes);
+  let changed: Uint8Array = new Uint8Array(bytes);
   for (let i = 1 + random.below(3); i > 0; i--) changed = random.pick(BYTE_MUTATIONS)(changed, random);
   return changed;
+}
+
+/** One change, most times one that keeps the length, so that the rest is still read as it was. */
+export function changeBytes(bytes: Uint8Array, random: Random): Uint8Array {
+  const changed = new Uint8Array(bytes);
+  const keepsLength = random.chance(70);
+  return BYTE_MUTATIONS[random.below(keepsLength ? 2 : BYTE_MUTATIONS.length)]!(changed, random);
 }
 
 export class Mutator {

@@ -146,13 +146,16 @@ const CHOICES: readonly SpaceChoice[] = [
 
 export const SPACES: readonly Space[] = CHOICES.map((choice) => new Space(choice));
 
+const WITH_TRANSACTIONS = SPACES.filter((space) => space.capabilities & model.TXN);
+const BY_NAME = new Map(SPACES.map((space) => [space.name, space]));
+
 /** One of them; seldom one that serves no transactions, which most messages need. */
 export function pickSpace(random: Random): Space {
-  return random.pick(random.chance(85) ? SPACES.filter((space) => space.capabilities & model.TXN) : SPACES);
+  return random.pick(random.chance(85) ? WITH_TRANSACTIONS : SPACES);
 }
 
 export function spaceNamed(name: string): Space {
-  const found = SPACES.find((space) => space.name === name);
+  const found = BY_NAME.get(name);
   if (found === undefined) throw new Error(`no key space is called ${name}`);
   return found;
 }

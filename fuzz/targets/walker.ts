@@ -1,7 +1,7 @@
 /** Messages through the walker: one method's requests and answers on one stream. */
 import type { JudgedMethod } from '../../src-ts/schema/judgement.ts';
 import { Status, UNLIMITED, type Rewritten, type Way } from '../../test/unit/filter.ts';
-import { hex } from '../../test/harness/model/bytes.ts';
+import { compare, hex } from '../../test/harness/model/bytes.ts';
 import type { Random } from '../../test/harness/model/random.ts';
 import { step, type Step } from '../input.ts';
 import { Maker } from '../make.ts';
@@ -48,6 +48,12 @@ export function show(result: Rewritten): string {
     : `${Status[result.status]} ${result.failedMessage} ${result.failedField}`;
 }
 
+function agree(a: Rewritten, b: Rewritten): boolean {
+  if (a.status !== b.status) return false;
+  if (a.status === Status.OK) return compare(a.bytes, b.bytes) === 0;
+  return a.failedMessage === b.failedMessage && a.failedField === b.failedField;
+}
+
 export const walker: Target = {
   name: 'walker',
 
@@ -89,7 +95,7 @@ export const walker: Target = {
     const words: string[] = [];
     for (const { what, way, bytes } of input.steps) {
       const { id } = world.schema.message(what);
-      const result = world.both(input, (filter) => filter.message(id, bytes, way), show);
+      const result = world.both(input, (filter) => filter.message(id, bytes, way), show, agree);
       checkStatus(result.status);
       if (result.status !== Status.OK) {
         words.push(`${Status[result.status]} ${result.failedMessage} ${result.failedField}`);

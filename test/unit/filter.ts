@@ -194,19 +194,32 @@ export class Filter {
     return this.wasm.memory.buffer.byteLength;
   }
 
+  private memory = new Uint8Array(0);
+  private view = new DataView(this.memory.buffer);
+
+  /** Memory that grows gets another buffer. The views are kept: the fuzzer asks millions of times. */
+  private look(): void {
+    const { buffer } = this.wasm.memory;
+    if (this.memory.buffer === buffer) return;
+    this.memory = new Uint8Array(buffer);
+    this.view = new DataView(buffer);
+  }
+
   private put(bytes: Uint8Array): number {
     const at = this.wasm.alloc(bytes.length);
-    new Uint8Array(this.wasm.memory.buffer, at, bytes.length).set(bytes);
+    this.look();
+    this.memory.set(bytes, at);
     return at;
   }
 
   private word(result: number, index: number): number {
-    return new DataView(this.wasm.memory.buffer).getUint32(result + index * 4, true);
+    this.look();
+    return this.view.getUint32(result + index * 4, true);
   }
 
   private given(result: number): Uint8Array {
     const at = this.word(result, 0);
-    return new Uint8Array(this.wasm.memory.buffer).slice(at, at + this.word(result, 1));
+    return this.memory.slice(at, at + this.word(result, 1));
   }
 
   /** Makes this tenant the one that everything below works for. */

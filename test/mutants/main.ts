@@ -1,13 +1,9 @@
-/**
- * `npm run test:mutants`: breaks the filter in one place after the other, and runs the suites that claim to see it. Fails if one does not.
- * `-- --only TEXT` takes the mutants whose name contains it, `-- --project NAME` the suites of one jest project; `-- --control` first runs
- * the suites on the filter as it is.
- */
+/** `npm run test:mutants`: see --help. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
+import { Command } from 'commander';
 import { buildArguments, jestArguments } from '../harness/run/setup.mjs';
 import { copyProject, mutate } from './copy.ts';
 import { MUTANTS, type Suite } from './mutants.ts';
@@ -17,13 +13,45 @@ interface Verdict {
   readonly by: string;
 }
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string', default: '' },
-    project: { type: 'string' },
-    control: { type: 'boolean', default: false },
-  },
-});
+interface Options {
+  only: string;
+  project?: string;
+  control?: true;
+  list?: true;
+}
+
+const HELP = `
+What it does
+  Copies the project into a temporary folder, breaks the filter there in one place, compiles it, and runs the tests that claim to see
+  it. Each mutant is undone before the next one. The project itself is not changed.
+  ${MUTANTS.length} mutants; projects: ${[...new Set(MUTANTS.flatMap(({ caughtBy }) => caughtBy.map(({ project }) => project)))].join(', ')}.
+
+What it needs
+  The servers of the projects that run: see "Set up" in CONTRIBUTING.md. A mutant and a suite take half a minute to two minutes.
+
+Exit codes
+  0  every mutant that was run is seen by every suite that claims to see it
+  1  one was not seen, did not compile, or its tests did not run
+
+Examples
+  npm run test:mutants -- --list                      the mutants, and who claims to see them
+  npm run test:mutants -- --project unit              needs no servers
+  npm run test:mutants -- --only lease --project hostile
+  npm run test:mutants -- --project envoy --control   shows first that the tests pass on the filter as it is
+`;
+
+const values = new Command('npm run test:mutants --')
+  .description(
+    'Breaks the filter in one place after the other. Fails where the suites that claim to see it do not.',
+  )
+  .option('--only <text>', 'the mutants whose name contains this', '')
+  .option('--project <name>', 'the suites of this jest project')
+  .option('--control', 'first run the suites on the filter as it is: they must pass')
+  .option('--list', 'print the mutants and the suites, and run nothing')
+  .addHelpText('after', HELP)
+  .showHelpAfterError('(--help shows what there is)')
+  .parse()
+  .opts<Options>();
 
 /** One build shows what is broken, and is compiled in a third of the time of all. */
 const ENV = { ...process.env, TIDB_MESH_TEST_BUILD: 'debug' };
@@ -84,6 +112,20 @@ function judge(folder: string, suite: Suite): Verdict {
   };
 }
 
+/** The mutants that are asked for, with the suites that are. */
+const mutants = MUTANTS.filter(({ name }) => name.includes(values.only)).flatMap((mutant) => {
+  const caughtBy = mutant.caughtBy.filter(({ project }) => project === (values.project ?? project));
+  return caughtBy.length > 0 ? [{ ...mutant, caughtBy }] : [];
+});
+if (mutants.length === 0) {
+  process.stderr.write('no mutant has such a name and such a project; --list shows all\n');
+  process.exit(1);
+}
+if (values.list) {
+  for (const { name, caughtBy } of mutants) console.log(`${name}: ${caughtBy.map(titleOf).join(', ')}`);
+  process.exit();
+}
+
 const folder = copyProject();
 // What is optimized takes three times as long to compile, and does the same.
 mutate(folder, [
@@ -93,10 +135,6 @@ mutate(folder, [
     to: "filter('debug', 'build/release.wasm')",
   },
 ]);
-const mutants = MUTANTS.filter(({ name }) => name.includes(values.only)).flatMap((mutant) => {
-  const caughtBy = mutant.caughtBy.filter(({ project }) => project === (values.project ?? project));
-  return caughtBy.length > 0 ? [{ ...mutant, caughtBy }] : [];
-});
 const table = new Table({ head: ['mutant', 'suite', 'caught by'], wordWrap: true, colWidths: [34, 24, 60] });
 let lived = 0;
 try {

@@ -86,7 +86,8 @@ export async function createBetween({
   checkTenant(tenant);
   const { name, number, keyNumber, keyspace } = tenant;
   const source: Place = { ...placeOf({ ...tenant }), storage: from.name };
-  if ((await clusterId(from.pd)) === (await clusterId(to.pd)))
+  const [there, here] = [String(await clusterId(from.pd)), String(await clusterId(to.pd))];
+  if (there === here)
     throw refused(
       `storages ${from.name} and ${to.name} have the same PD`,
       'give the PD of each: --pd and --storages',
@@ -109,6 +110,7 @@ export async function createBetween({
     serial: Math.floor(Date.now() / 1000),
     state: 'planned',
     home: to.name,
+    pdIds: { home: here, other: there },
     from: source,
     to: { storage: to.name, ...placeOf({ keyNumber, keyspace }) },
     switches: 0,

@@ -1,6 +1,7 @@
 /** Begins a move: checks what must hold, and writes its record. A worker does the rest. */
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
+import { clusterId } from '../pd/timestamp.ts';
 import { belongings, isEmpty } from '../tenants/belongings.ts';
 import { hasRangeOf, rangeText, registered } from '../tenants/registry.ts';
 import { overlaps, spaceOf, type Tenant } from '../tenants/tenant.ts';
@@ -127,6 +128,7 @@ export async function createMove(pd: Endpoint, move: NewMove): Promise<MoveRecor
     // Above all serials of the tenant's former moves, which the filter remembers.
     serial: Math.floor(Date.now() / 1000),
     state: 'planned',
+    pdIds: { home: String(await clusterId(pd)) },
     from: placeOf({ ...tenant }),
     to: { ...shownAt(placeOf({ ...tenant })), ...to },
     switches: 0,

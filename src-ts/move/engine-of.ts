@@ -1,5 +1,5 @@
 /** The engine that moves keys between two places: of one storage layer or two, or of a cluster outside of the mesh. */
-import { Endpoint, type EndpointOptions } from '../pd/endpoint.ts';
+import type { Endpoint, EndpointOptions } from '../pd/endpoint.ts';
 import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
 import { entries } from '../pd/etcd.ts';
 import { CommandError } from '../errors.ts';
@@ -19,6 +19,7 @@ import type { ForeignCommit, MoveRecord } from './record.ts';
 import { clusterNamed, type Clusters } from './clusters.ts';
 import { isKept, reserve } from './reservation.ts';
 import { carryRules, takeRulesAlong, type RulesSide } from './rules.ts';
+import { mustBeHome, mustBeOther, SamePd } from './same-pd.ts';
 import { destroy, highestEpoch, isEmpty, keepHistory, releaseHistory } from './space.ts';
 import { Storage, type Side } from './storage.ts';
 import { Throttle } from './throttle.ts';
@@ -87,27 +88,36 @@ function stateIn(checkpoint: unknown): FollowState {
 export interface Sides {
   readonly source: Side;
   readonly target: Side;
+  /**
+   * Asks both PDs, or that of one side, again who they are. One that does not answer is no other one.
+   * @throws CommandError when an address leads to another PD than when the move began
+   */
+  verify(only?: Side): Promise<void>;
   close(): void;
 }
 
 /**
+ * Opens both sides. Neither is asked for anything before its PD has shown that it is the one with which the move began.
  * @param options how to reach PD and the stores of the mesh, as a system principal
  * @param clusters those outside of the mesh, and the other storage layers of the mesh file
  * @throws CommandError when the record names another one
  */
-export function sidesOf(
-  options: EndpointOptions,
-  clusters: Clusters,
-  { tenant: name, number, from, to, home: homeName }: MoveRecord,
-): Sides {
-  const home = new Storage(new Endpoint(options));
+export function sidesOf(options: EndpointOptions, clusters: Clusters, record: MoveRecord): Sides {
+  const { tenant: name, number, from, to, home: homeName } = record;
+  const homePd = new SamePd(options, (pd) => mustBeHome(pd, record));
+  const home = new Storage(homePd);
   const opened = [home];
+  const pds = [homePd];
   const sideAt = (place: Place): Side => {
     let storage = home;
     const elsewhere =
       place.cluster ?? (homeName === undefined || place.storage === homeName ? undefined : place.storage);
     if (elsewhere !== undefined) {
-      storage = new Storage(new Endpoint(clusterNamed(clusters, elsewhere)));
+      const pd = new SamePd(clusterNamed(clusters, elsewhere), (unchecked) =>
+        mustBeOther(unchecked, homePd.unchecked, record, place),
+      );
+      pds.push(pd);
+      storage = new Storage(pd);
       opened.push(storage);
     }
     return { storage, space: keySpaceOf(tenantAt({ name, number }, place)) };
@@ -115,8 +125,14 @@ export function sidesOf(
   const close = (): void => {
     for (const storage of opened) storage.close();
   };
+  const verify = async (only?: Side): Promise<void> => {
+    const meant = pds.filter((pd) => only === undefined || pd === only.storage.pd);
+    const all = await Promise.allSettled(meant.map((pd) => pd.verify()));
+    for (const one of all)
+      if (one.status === 'rejected' && (one.reason as CommandError).code === 'REFUSED') throw one.reason;
+  };
   try {
-    return { source: sideAt(from), target: sideAt(to), close };
+    return { source: sideAt(from), target: sideAt(to), verify, close };
   } catch (error) {
     close();
     throw error;
@@ -146,7 +162,7 @@ export function makeEngine(
   all = new Throttle(),
 ): Engine {
   const { tenant: name, number, from, to } = record;
-  const { source, target, close } = sidesOf(options, clusters, record);
+  const { source, target, verify, close } = sidesOf(options, clusters, record);
   const hasTwoPds = source.storage !== target.storage;
   const isImport = from.cluster !== undefined || to.cluster !== undefined;
   const isOutside = ({ storage }: Side): boolean =>
@@ -218,6 +234,7 @@ export function makeEngine(
       await reserveTarget();
     },
     renew: async () => {
+      await verify();
       await source.storage.timestamp();
       // What the watch tells is compared with the source as it was then.
       if (followers.length > 0) kept = oldest(followers.map((one) => one.state()));
@@ -289,6 +306,7 @@ export function makeEngine(
     destroyTarget: async (isMine) => {
       // The keys of tenant 0 are no range of their own: the cluster's lie among them.
       if (target.space.start.length === 0) return true;
+      await verify(target);
       if (!(await isKept(target.storage.pd, there))) return false;
       await destroy(target, isMine);
       return true;

@@ -8,6 +8,7 @@ import { spaceOf, type Tenant } from '../tenants/tenant.ts';
 import { clocksMustAgree, mustBeNew, storesMustBeUp } from './other-pd.ts';
 import { placeOf } from './place.ts';
 import { moves, save, type MoveRecord, type Throttle } from './record.ts';
+import type { PdIds } from './same-pd.ts';
 
 /** The group of placement rules of TiFlash replicas: TiDB pkg/domain/infosync. */
 const TIFLASH = 'tiflash/';
@@ -62,8 +63,9 @@ async function checkMoves(home: Endpoint, tenant: Tenant, cluster: string): Prom
 async function checkCluster(
   home: Endpoint,
   { cluster, outside, leaveTiflash }: ImportOptions,
+  { home: here, other: there }: PdIds,
 ): Promise<void> {
-  if ((await clusterId(outside)) === (await clusterId(home)))
+  if (there === here)
     throw refused(
       `cluster ${cluster} is the mesh's own storage layer`,
       'to make what lies there tenant 0: tidb-mesh tenants adopt',
@@ -93,13 +95,15 @@ export async function createImport(home: Endpoint, options: ImportOptions): Prom
   const { tenant, cluster, throttle = {}, dryRun = false } = options;
   await checkMoves(home, tenant, cluster);
   await checkTenant(home, tenant);
-  await checkCluster(home, options);
+  const pdIds = { home: String(await clusterId(home)), other: String(await clusterId(options.outside)) };
+  await checkCluster(home, options, pdIds);
   const record: MoveRecord = {
     tenant: tenant.name,
     number: tenant.number,
     // Above all serials of a former import of the tenant, which the filter remembers.
     serial: Math.floor(Date.now() / 1000),
     state: 'planned',
+    pdIds,
     from: { cluster },
     to: placeOf({ ...tenant }),
     switches: 0,

@@ -6,6 +6,7 @@ import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { deleteIfUnchanged, deletePrefix, entries, putIfUnchanged, snapshot } from '../pd/etcd.ts';
 import type { Place } from './place.ts';
+import type { PdIds } from './same-pd.ts';
 
 /** No tenant reaches it: tenants' names end in `:` there (assembly/tenant/tenant.ts). */
 export const FOLDER = '/tidb-mesh/.moves/';
@@ -89,6 +90,8 @@ export interface MoveRecord {
   readonly wish?: Wish;
   /** The storage layer whose PD has this record, when the tenant moves between two. */
   readonly home?: string;
+  /** Which PDs the sides have. An earlier version did not write it. */
+  readonly pdIds?: PdIds;
   /** Where the tenant is served, and where its copy is made. A switch exchanges them. */
   readonly from: Place;
   readonly to: Place;

@@ -4,6 +4,7 @@ import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { placeText } from './place.ts';
 import { millisOf } from '../pd/timestamp.ts';
+import { mustBeHome } from './same-pd.ts';
 import { findMove, moveOf, update, type Alarm, type MoveRecord, type Throttle } from './record.ts';
 
 export const VERBS = ['switch', 'reverse', 'complete', 'cancel', 'pause', 'resume', 'throttle'] as const;
@@ -128,7 +129,9 @@ export async function ask(
   { throttle = {}, dryRun = false }: { throttle?: Throttle; dryRun?: boolean } = {},
 ): Promise<MoveRecord> {
   const change = (record: MoveRecord): MoveRecord => wished(record, verb, throttle);
-  if (dryRun) return change((await moveOf(pd, tenant)).record);
+  const { record } = await moveOf(pd, tenant);
+  await mustBeHome(pd, record);
+  if (dryRun) return change(record);
   return (await update(pd, tenant, change)).record;
 }
 

@@ -71,7 +71,7 @@ export async function regionsIn(pd: Endpoint, start: Uint8Array, end: Uint8Array
   }));
 }
 
-export async function labelRules(pd: Endpoint): Promise<LabelRule[]> {
+export async function labelRules(pd: Pick<Endpoint, 'http'>): Promise<LabelRule[]> {
   return ((await pd.http('GET', `${V1}/config/region-label/rules`)) as LabelRule[] | null) ?? [];
 }
 

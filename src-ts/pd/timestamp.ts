@@ -17,7 +17,7 @@ export function millisOf(timestamp: bigint): number {
   return Number(timestamp >> LOGICAL_BITS);
 }
 
-export async function clusterId(pd: Endpoint): Promise<bigint> {
+export async function clusterId(pd: Pick<Endpoint, 'http'>): Promise<bigint> {
   const { id } = (await pd.http('GET', '/pd/api/v1/cluster')) as { id: string | number };
   return BigInt(id);
 }

@@ -74,14 +74,14 @@ export function registeredIn(rule: LabelRule): Registered | undefined {
   };
 }
 
-async function all(pd: Endpoint): Promise<Registered[]> {
+async function all(pd: Pick<Endpoint, 'http'>): Promise<Registered[]> {
   return (await labelRules(pd)).map(registeredIn).filter((tenant) => tenant !== undefined);
 }
 
 const isTarget = ({ name }: Registered): boolean => name.endsWith(TARGET);
 
 /** The tenants that PD has rules for, by number. While one is being moved, its rule names the place where it was before. */
-export async function registered(pd: Endpoint): Promise<Registered[]> {
+export async function registered(pd: Pick<Endpoint, 'http'>): Promise<Registered[]> {
   const found = (await all(pd)).filter((tenant) => !isTarget(tenant));
   return found.sort((a, b) => (a.number ?? MAX_NUMBER) - (b.number ?? MAX_NUMBER));
 }

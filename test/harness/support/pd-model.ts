@@ -25,6 +25,8 @@ const STORES = [
 const TIME = { physical: 1_700_000_000_000n, logical: 0n };
 
 export class PdModel {
+  /** Of PD's cluster. */
+  clusterId: number | string = 7;
   rules: LabelRule[] = [];
   groups = new Set<string>();
   /** Keys as the store has them, in latin1: those of transactions are encoded. */
@@ -102,7 +104,7 @@ export class PdModel {
     const answers: Record<string, unknown> = {
       '/stores': { stores: STORES },
       '/members': { members: [{ name: 'pd', client_urls: ['http://pd:2379'] }] },
-      '/cluster': { id: 7 },
+      '/cluster': { id: this.clusterId },
       '/cluster/status': {},
       '/version': { version: 'v8.5.0' },
       '/config/rules': this.placement,

@@ -6,30 +6,35 @@ const MOST = 1_000_000;
 
 /** What the filter limits, the least and the most, its unit in short, and what an option says of it. */
 export const LIMITS = {
-  requestsPerSecond: { least: 1, most: MOST, unit: 'requests/s', means: 'to TiKV, through each Envoy' },
+  requestsPerSecond: {
+    least: 1,
+    most: MOST,
+    unit: 'requests/s',
+    means: 'requests a second to TiKV, through each Envoy',
+  },
   bytesPerSecond: {
     least: 1024,
     most: 4_000_000_000,
     unit: 'bytes/s',
-    means: 'both ways, through each Envoy',
+    means: 'bytes a second of requests and answers, through each Envoy',
   },
   pdRequestsPerSecond: {
     least: 1,
     most: MOST,
     unit: 'PD requests/s',
-    means: 'to PD and its etcd, through each Envoy',
+    means: 'requests a second to PD and its etcd, through each Envoy',
   },
-  maxStreams: { least: 1, most: MOST, unit: 'streams', means: 'open in each worker of Envoy' },
+  maxStreams: { least: 1, most: MOST, unit: 'streams', means: 'open streams in each worker of Envoy' },
   etcdWatches: {
     least: 1,
     most: MOST,
     unit: 'etcd watches',
-    means: "of PD's etcd, in each worker of Envoy",
+    means: "open watches of PD's etcd, in each worker of Envoy",
   },
-  etcdKeys: { least: 1, most: MOST, unit: 'etcd keys', means: "in PD's etcd" },
-  etcdLeases: { least: 1, most: MOST, unit: 'etcd leases', means: "in PD's etcd" },
-  resourceGroups: { least: 1, most: MOST, unit: 'resource groups', means: 'in PD' },
-  pdRecords: { least: 1, most: MOST, unit: 'records', means: 'of PD: rules and service safe points' },
+  etcdKeys: { least: 1, most: MOST, unit: 'etcd keys', means: "keys in PD's etcd" },
+  etcdLeases: { least: 1, most: MOST, unit: 'etcd leases', means: "leases in PD's etcd" },
+  resourceGroups: { least: 1, most: MOST, unit: 'resource groups', means: 'resource groups in PD' },
+  pdRecords: { least: 1, most: MOST, unit: 'records', means: 'rules and service safe points in PD' },
 } as const satisfies Record<
   keyof TenantLimitsConfig,
   { least: number; most: number; unit: string; means: string }

@@ -63,7 +63,7 @@ a mesh file or pluginConfig, and nothing else in the file. To end a limit, remov
     command
       .argument('<name>', "the tenant's name", parseName)
       .option('--ru <n>', `request units a second, 1 to ${MAX_RU}, or "unlimited"; ends --burst`, parseUnits)
-      .addOption(new Option('--priority <level>', 'in TiKV').choices(Object.keys(PRIORITIES)))
+      .addOption(new Option('--priority <level>', 'its priority in TiKV').choices(Object.keys(PRIORITIES)))
       .option('--burst', 'let it use more than its rate')
       .option('--no-burst', 'hold it to its rate');
     for (const name of LIMIT_NAMES)

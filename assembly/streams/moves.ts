@@ -19,6 +19,7 @@ import { Phase, Stream, eachStream } from './stream';
 const TENANT: Ascii = ascii('tenant');
 const SERIAL: Ascii = ascii('serial');
 const PHASE: Ascii = ascii('phase');
+const LATEST: Ascii = ascii('latestSerial');
 const LIFTED: Ascii = ascii('lifted');
 const WRITES: Ascii = ascii('writesOutstanding');
 const FINISHES: Ascii = ascii('finishesOutstanding');
@@ -98,6 +99,10 @@ function writeMove(tenant: Tenant): void {
       ? PHASES[terms.movePhase - MovePhase.PREPARE]
       : STANDINGS[standing - Standing.OUTDATED],
   );
+  if (standing == Standing.OUTDATED) {
+    json.addMember(LATEST);
+    json.addNumber(account.latestSerial);
+  }
   json.addMember(LIFTED);
   const lifted = account.liftedSerial == serial ? TRUE : FALSE;
   json.addValue(changetype<usize>(lifted), lifted.length);

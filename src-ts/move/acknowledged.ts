@@ -33,6 +33,8 @@ function whyNot(vm: Vm, said: readonly Acknowledgement[], serial: number, phase:
   if (vm.stale) return 'has told nothing for ten seconds';
   if (said.length === 0) return 'knows nothing of the move';
   const other = said.find((one) => one.serial !== serial || one.phase !== phase);
+  if (other?.latestSerial !== undefined)
+    return `has an older configuration, of serial ${other.serial} where it knows ${other.latestSerial}, and holds the tenant`;
   if (other) return CONTRADICTIONS[other.phase] ?? `is at serial ${other.serial}, phase ${other.phase}`;
   // A calm ends by itself after each switch.
   const isLifted = phase !== 'calm' && said.some(({ lifted }) => lifted);

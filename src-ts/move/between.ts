@@ -7,7 +7,7 @@ import { hasRangeOf, registered } from '../tenants/registry.ts';
 import { spaceOf, type Tenant } from '../tenants/tenant.ts';
 import { clocksMustAgree, mustBeNew, storesMustBeUp } from './other-pd.ts';
 import { placeOf, placeText, type Place } from './place.ts';
-import { findMove, save, type MoveRecord, type Throttle } from './record.ts';
+import { findMove, firstSerial, save, type MoveRecord, type Throttle } from './record.ts';
 import { mustBeFree } from './reservation.ts';
 
 /** A storage layer: its name in the mesh file, and its PD. */
@@ -106,8 +106,7 @@ export async function createBetween({
   const record: MoveRecord = {
     tenant: name,
     number,
-    // Above all serials of the tenant's former moves, which the filters remember.
-    serial: Math.floor(Date.now() / 1000),
+    serial: await firstSerial([to.pd, from.pd], name),
     state: 'planned',
     home: to.name,
     pdIds: { home: here, other: there },

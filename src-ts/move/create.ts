@@ -7,7 +7,7 @@ import { hasRangeOf, rangeText, registered } from '../tenants/registry.ts';
 import { overlaps, spaceOf, type Tenant } from '../tenants/tenant.ts';
 import { tidbsOf } from './engine-of.ts';
 import { isSamePlace, placeOf, placeText, shownAt, tenantAt, type Place } from './place.ts';
-import { findMove, forget, moves, save, type MoveRecord, type Throttle } from './record.ts';
+import { findMove, firstSerial, forget, moves, save, type MoveRecord, type Throttle } from './record.ts';
 import { mustBeFree } from './reservation.ts';
 import { tidbsText } from './wishes.ts';
 
@@ -125,8 +125,7 @@ export async function createMove(pd: Endpoint, move: NewMove): Promise<MoveRecor
   const record: MoveRecord = {
     tenant: tenant.name,
     number: tenant.number,
-    // Above all serials of the tenant's former moves, which the filter remembers.
-    serial: Math.floor(Date.now() / 1000),
+    serial: await firstSerial([pd], tenant.name),
     state: 'planned',
     pdIds: { home: String(await clusterId(pd)) },
     from: placeOf({ ...tenant }),

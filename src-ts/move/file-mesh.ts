@@ -8,6 +8,7 @@ import { withOrders } from './config.ts';
 import { hiddenBehind } from './envoys.ts';
 import { vmsOf, type Filters, type Mesh, type OtherFilters, type Vm } from './mesh.ts';
 import { placeOf, type Place } from './place.ts';
+import type { TenantState } from './record.ts';
 import { shell } from './shell.ts';
 
 const APPLY_MS = 60_000;
@@ -75,6 +76,9 @@ export function fileMesh(
       replaceFile(file, withOrders(readFileSync(file, 'utf8'), file, tenant, orders));
       await delivered();
     },
+    stateOf: (tenant) =>
+      (findTenant(readFileSync(file, 'utf8'), file, tenant).tenant as { state?: TenantState }).state ??
+      'active',
     placeOf: (tenant) => {
       try {
         const entry = findTenant(readFileSync(file, 'utf8'), file, tenant).tenant as Place;

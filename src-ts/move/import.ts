@@ -7,7 +7,7 @@ import { isEmpty } from '../tenants/belongings.ts';
 import { spaceOf, type Tenant } from '../tenants/tenant.ts';
 import { clocksMustAgree, mustBeNew, storesMustBeUp } from './other-pd.ts';
 import { placeOf } from './place.ts';
-import { moves, save, type MoveRecord, type Throttle } from './record.ts';
+import { firstSerial, moves, save, type MoveRecord, type Throttle } from './record.ts';
 import type { PdIds } from './same-pd.ts';
 
 /** The group of placement rules of TiFlash replicas: TiDB pkg/domain/infosync. */
@@ -100,10 +100,10 @@ export async function createImport(home: Endpoint, options: ImportOptions): Prom
   const record: MoveRecord = {
     tenant: tenant.name,
     number: tenant.number,
-    // Above all serials of a former import of the tenant, which the filter remembers.
-    serial: Math.floor(Date.now() / 1000),
+    serial: await firstSerial([home], tenant.name),
     state: 'planned',
     pdIds,
+    keptState: 'active',
     from: { cluster },
     to: placeOf({ ...tenant }),
     switches: 0,

@@ -5,6 +5,7 @@ import type { Endpoint } from '../pd/endpoint.ts';
 import type { Acknowledgement } from '../tenants/mesh-status.ts';
 import { statusesOf } from './envoys.ts';
 import type { Place } from './place.ts';
+import type { TenantState } from './record.ts';
 
 /** What the filter does with a tenant that is being moved (docs/move.md#phases). */
 export const PHASES = ['prepare', 'calm', 'drain', 'fence', 'final', 'over'] as const;
@@ -21,8 +22,8 @@ export interface Order {
 export interface Orders {
   /** In the mesh, never a cluster outside of it. */
   readonly place: Place;
-  /** Set when the tenant comes from a cluster outside: `suspended` while it is served there. */
-  readonly state?: 'active' | 'suspended';
+  /** What the move sets. Without one, the operator's stays as it is. */
+  readonly state?: TenantState;
   readonly move?: Order;
   /** What the filters of the other storage layer are told, when the tenant moves between two. */
   readonly other?: OtherSide;
@@ -70,6 +71,8 @@ export interface Mesh extends Filters {
   tell(tenant: string, orders: Orders): Promise<void>;
   /** Where the configuration has the tenant, as far as it can be read; what others write there shows. */
   placeOf?(tenant: string): Place | undefined;
+  /** The tenant's state there. @throws CommandError when that cannot be read */
+  stateOf?(tenant: string): TenantState;
 }
 
 /** The VMs of these Envoys. @throws CommandError when one does not answer */
@@ -97,6 +100,35 @@ export class NotObeyed extends CommandError {
     );
     this.name = 'NotObeyed';
   }
+}
+
+/** A VM has obeyed a higher serial of the tenant, of a former move. It holds the tenant, and would for ever. */
+export class Outdated extends CommandError {
+  constructor(
+    tenant: string,
+    vm: string,
+    { serial }: Order,
+    /** The highest one that a VM has obeyed. */
+    readonly latestSerial: number,
+  ) {
+    super(
+      'REFUSED',
+      `${tenant}: serial ${serial} of its move is below ${latestSerial}, which ${vm} has obeyed; it holds the tenant`,
+      'see where the tenant is served, and end the move that is right: docs/move.md#to-tell-the-end-of-a-move-by-hand',
+    );
+    this.name = 'Outdated';
+  }
+}
+
+/** @throws Outdated when a VM that has got this order knows a later one */
+function mustNotBeOutdated(vms: readonly Vm[], tenant: string, order: Order): void {
+  let latest = 0;
+  let where = '';
+  for (const { name, moves } of vms)
+    for (const { tenant: one, serial, latestSerial = 0 } of moves)
+      if (one === tenant && serial === order.serial && latestSerial > Math.max(latest, serial))
+        [latest, where] = [latestSerial, name];
+  if (latest > 0) throw new Outdated(tenant, where, order, latest);
 }
 
 /** What must be over at a VM before the next step. */
@@ -144,6 +176,7 @@ const PAUSE_MS = 20;
  * Waits until every VM says that it obeys the order, and that nothing is outstanding there of what must be over. Without an order: that no
  * VM knows of a move any more.
  * @throws NotObeyed with the names of the others at the timeout
+ * @throws Outdated at once, where no waiting helps
  */
 export async function obeyed(
   filters: Pick<Filters, 'vms'>,
@@ -162,6 +195,7 @@ export async function obeyed(
     };
     const others = vms.filter((vm) => !isQuiet(vm)).map(text);
     if (others.length === 0 && vms.length > 0) return;
+    if (order) mustNotBeOutdated(vms, tenant, order);
     if (Date.now() > deadline) throw new NotObeyed(tenant, order, others.length > 0 ? others : ['any VM']);
     await sleep(PAUSE_MS);
   }

@@ -5,6 +5,7 @@
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { deleteIfUnchanged, deletePrefix, entries, putIfUnchanged, snapshot } from '../pd/etcd.ts';
+import { millisOf, timestamp } from '../pd/timestamp.ts';
 import type { Place } from './place.ts';
 import type { PdIds } from './same-pd.ts';
 
@@ -13,6 +14,9 @@ export const FOLDER = '/tidb-mesh/.moves/';
 
 /** Beside the records: the state of a copy, in pieces that etcd takes (copy-state.ts). */
 const PIECES = '/tidb-mesh/.move-pieces/';
+
+/** The last serials of tenants that have moved. The filters remember them, too. */
+const SERIALS = '/tidb-mesh/.move-serials/';
 
 /**
  * How far a move is.
@@ -23,6 +27,9 @@ const PIECES = '/tidb-mesh/.move-pieces/';
  */
 export type State =
   'planned' | 'copying' | 'following' | 'switching' | 'committing' | 'completing' | 'cancelling';
+
+/** What an operator has set for a tenant. */
+export type TenantState = 'active' | 'read-only' | 'suspended';
 
 /** What an operator has asked for and the worker has not done yet. */
 export type Wish = 'switch' | 'complete' | 'cancel';
@@ -102,6 +109,11 @@ export interface MoveRecord {
   readonly committed?: Commitment;
   /** How far copy and feed are, for whoever goes on: see copy.ts and feed.ts. */
   readonly progress?: unknown;
+  /**
+   * The state that the tenant has for its operator while the configuration says `suspended` for the move's sake: where a cluster outside of
+   * the mesh serves it, and from the hand-over to another storage layer on until that is done.
+   */
+  readonly keptState?: TenantState | undefined;
   /** Of the copy, once it is complete. */
   readonly copied?: { readonly bytes: number; readonly keys: number };
   readonly isPaused: boolean;
@@ -249,6 +261,33 @@ export async function saveAll(
     revision,
   }));
   return putIfUnchanged(pd, puts, along);
+}
+
+/** Keeps the last serial of a tenant's move that ends. */
+export async function keepSerial(
+  pd: Endpoint,
+  { tenant, serial }: Pick<MoveRecord, 'tenant' | 'serial'>,
+): Promise<void> {
+  const value = String(Math.max(serial, await lastSerial(pd, tenant)));
+  await putIfUnchanged(pd, [], [{ key: SERIALS + tenant, value }]);
+}
+
+async function lastSerial(pd: Endpoint, tenant: string): Promise<number> {
+  const found = (await entries(pd, SERIALS + tenant)).find(({ key }) => key === SERIALS + tenant);
+  return Number(found?.value ?? 0);
+}
+
+/**
+ * The serial with which a move begins, above those of the tenant's former moves. The filters remember these, and hold a tenant whose serial
+ * is lower. PD's clock is one for all hosts, and goes on while the tenant does not move.
+ * @param pds of all storage layers whose filters are told
+ */
+export async function firstSerial(pds: readonly Endpoint[], tenant: string): Promise<number> {
+  const all = await Promise.all(
+    pds.map(async (pd) => [Math.floor(millisOf(await timestamp(pd)) / 1000), await lastSerial(pd, tenant)]),
+  );
+  const [seconds, last] = [0, 1].map((i) => Math.max(...all.map((one) => one[i] ?? 0)));
+  return Math.max(seconds ?? 0, (last ?? 0) + 1);
 }
 
 /** Removes a record. @throws Overtaken */

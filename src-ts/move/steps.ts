@@ -37,6 +37,7 @@ import { Claims, CLAIM_MS } from './claims.ts';
 import { HistoryGone, type Copied, type Engine, type Feed, type Following } from './engine.ts';
 import {
   obeyed,
+  Outdated,
   type Filters,
   type Mesh,
   type Order,
@@ -52,6 +53,7 @@ import { Rate } from './rate.ts';
 import {
   dropPieces,
   forget,
+  keepSerial,
   moveOf,
   Overtaken,
   piecesOf,
@@ -401,13 +403,13 @@ export class Move {
 
   /** What the filters are told while the tenant is served there. */
   private ordersAt(served: Place, move?: Order): Orders {
-    const { from, to, switches } = this.record;
+    const { from, to, switches, keptState } = this.record;
     if (this.isBetween) {
       const other = isSamePlace(served, from) ? to : from;
       const isFirst = switches === 0 && other === to;
       return {
         place: served,
-        state: 'active',
+        ...(keptState === undefined ? {} : { state: keptState }),
         other: { as: isFirst ? 'movesTo' : 'movedFrom', place: other, ...(move ? { move } : {}) },
         ...(move ? { move } : {}),
       };
@@ -416,14 +418,31 @@ export class Move {
     // Of a tenant that is served outside, nothing passes.
     const moving = move ? { move } : {};
     if (served.cluster !== undefined) return { place: home, state: 'suspended', ...moving };
-    return isImport(this.record)
-      ? { place: served, state: 'active', ...moving }
-      : { place: served, ...moving };
+    // Until the mesh serves it, it is suspended for the import's sake.
+    const state = from.cluster === undefined ? keptState : (keptState ?? 'active');
+    return { place: served, ...(state === undefined ? {} : { state }), ...moving };
   }
 
   private orders(phase: Phase, serial: number, until?: number): Orders & { readonly move: Order } {
     const move = { serial, phase, ...(until === undefined ? {} : { until: Math.round(until) }) };
     return { ...this.ordersAt(this.record.from, move), move };
+  }
+
+  /**
+   * The same before the first switch, where an earlier move of the tenant may have had higher serials: its host's clock was ahead. Where
+   * the configuration, PD and the record agree on the tenant's place, nothing but the serial is wrong, and it is raised.
+   */
+  private async openFirst(phase: 'prepare', quiet: Quiet = {}): Promise<void> {
+    try {
+      await this.open(phase, quiet);
+    } catch (error) {
+      if (!(error instanceof Outdated) || this.record.switches > 0) throw error;
+      const why = await this.contradiction();
+      if (why !== undefined) throw error;
+      this.tools.tell(`${this.tenant}: a former move had serial ${error.latestSerial}; going on above it`);
+      await this.change({ serial: error.latestSerial });
+      await this.open(phase, quiet);
+    }
   }
 
   /** Lets everything go on at the source. */
@@ -515,7 +534,7 @@ export class Move {
       );
     this.tools.tell(`${this.tenant}: telling the filters that it is being moved`);
     // What is read later must show what was ingested, and what was destroyed.
-    await this.open('prepare', { bulk: true });
+    await this.openFirst('prepare', { bulk: true });
     await this.enter('planned', { state: 'copying' });
     return false;
   }
@@ -877,6 +896,7 @@ export class Move {
    */
   private async handOver(engine: Engine): Promise<bigint> {
     const { from, to } = this.record;
+    await this.keepState();
     const serial = this.record.serial + 1;
     await this.change({ serial });
     const move: Order = { serial, phase: 'final' };
@@ -889,6 +909,12 @@ export class Move {
     await this.order(orders, { timeoutMs: this.limits.obeyMs, ...ALL_OVER });
     await this.reached('handed over');
     return engine.timestamp();
+  }
+
+  /** Before the tenant is suspended for the move's sake: keeps what its operator has set. */
+  private async keepState(): Promise<void> {
+    if (this.record.keptState !== undefined) return;
+    await this.change({ keptState: this.tools.mesh.stateOf?.(this.tenant) ?? 'active' });
   }
 
   /** Leads back, unless the switch was decided in spite of the error. Only then it is known whose locks lie at the target. */
@@ -1072,6 +1098,7 @@ export class Move {
     await this.enter('switching', (record) => ({
       state: 'following',
       wish: withoutSwitch(record),
+      ...(this.isBetween ? { keptState: undefined } : {}),
       problem,
       isTriedAgain: undefined,
     }));
@@ -1098,6 +1125,7 @@ export class Move {
       await this.change({ serial });
       return { serial, phase: 'calm', until: Date.now() + this.limits.calmMs };
     };
+    if (served.cluster !== undefined) await this.keepState();
     if (this.isBetween) await this.openAtTarget(this.ordersAt(served, await nextCalm()), terms);
     const move = await nextCalm();
     await this.tools.mesh.tell(this.tenant, this.ordersAt(served, move));
@@ -1117,6 +1145,8 @@ export class Move {
       switches: switches + 1,
       history: [...history, done],
       committed: undefined,
+      // The file has it again.
+      ...(served.cluster === undefined ? { keptState: undefined } : {}),
       // Of before the switch: it would mean the other way now.
       wish: undefined,
       ...NO_PROBLEM,
@@ -1140,7 +1170,7 @@ export class Move {
   private lastOrders(): Orders {
     const orders = this.ordersAt(this.record.from);
     if (!orders.other || this.record.switches > 0) return orders;
-    return { place: orders.place, state: 'active' };
+    return { place: orders.place };
   }
 
   /** Ends the move: nothing but the place where the tenant is served stays. */
@@ -1150,7 +1180,7 @@ export class Move {
     const calmUntil = (history.at(-1)?.at ?? 0) + limits.calmMs;
     await sleep(Math.max(0, calmUntil - Date.now()), undefined, { signal: this.signal });
     // Every VM says that it serves the source, before the target is destroyed. Of nothing that was copied, nothing is destroyed.
-    await this.open('prepare');
+    await this.openFirst('prepare');
     const isWritten = progress !== undefined || history.length > 0;
     // One that has stood still meanwhile must not destroy what is somebody else's by now.
     const isMine = (): Promise<void> => this.change({});
@@ -1172,6 +1202,7 @@ export class Move {
     for (;;) {
       await this.change({});
       await dropPieces(pd, this.record);
+      for (const one of this.filters) await keepSerial(one.pd, this.record);
       try {
         await forget(pd, this.stored);
         return true;

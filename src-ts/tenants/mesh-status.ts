@@ -31,6 +31,8 @@ export interface Acknowledgement {
   readonly tenant: string;
   readonly serial: number;
   readonly phase: string;
+  /** The highest serial that it has obeyed, when what it was told is outdated by it. An earlier filter does not say it. */
+  readonly latestSerial?: number;
   /** It has stopped to hold requests because `until` was over. */
   readonly lifted: boolean;
   readonly writesOutstanding: number;

@@ -5,6 +5,7 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HistoryGone, type Engine, type Feed, type Following } from '../../src-ts/move/engine.ts';
+import { withOrders } from '../../src-ts/move/config.ts';
 import type { Mesh, Orders, Phase, Vm } from '../../src-ts/move/mesh.ts';
 import { isSamePlace, type Place } from '../../src-ts/move/place.ts';
 import {
@@ -1065,6 +1066,93 @@ test('a configuration that names the place before the switch is told again', asy
   expect((await moveOf(pd, TENANT)).record).toMatchObject({ from: AWAY, switches: 1 });
   life.abort();
   await working;
+});
+
+describe('what an operator has set for a tenant', () => {
+  /** The states that the configuration has while a tenant moves there and back and gives up, and at the end. */
+  async function statesOf(
+    entry: object,
+    record: Partial<MoveRecord>,
+  ): Promise<{ readonly told: readonly string[]; readonly last: string }> {
+    const isBetween = record.from?.storage !== undefined;
+    const [etcd, world] = [new EtcdModel(PD_HTTP), new World({}, TENANT, isBetween)];
+    await newMove(etcd, TENANT, record);
+    let text = JSON.stringify({ tenants: [{ name: TENANT, number: 1, ...entry }] });
+    const state = (): string =>
+      (JSON.parse(text) as { tenants: { state?: string }[] }).tenants[0]!.state ?? 'active';
+    const told: string[] = [];
+    const mesh: Mesh = {
+      ...world.mesh,
+      stateOf: () => state() as never,
+      tell: (tenant, orders) => {
+        text = withOrders(text, 'mesh.json', tenant, orders);
+        told.push(`${orders.place.storage ?? ''}${orders.move?.phase ?? ''} ${state()}`);
+        return world.mesh.tell(tenant, orders);
+      },
+    };
+    const life = new AbortController();
+    const { endpoint: pd } = etcd;
+    const tools = { pd, mesh, id: 'w', limits: LIMITS, engineOf: world.engineOf, tell: () => undefined };
+    const working = work(tools, life.signal);
+    for (let found = await findMove(pd, TENANT); found; found = await findMove(pd, TENANT)) {
+      const { state: at, wish, switches } = found.record;
+      const verb = switches === 0 ? 'switch' : switches === 1 ? 'reverse' : 'cancel';
+      if (at === 'following' && wish === undefined) await ask(pd, TENANT, verb).catch(() => undefined);
+      await sleep(5);
+    }
+    life.abort();
+    await working;
+    return { told, last: state() };
+  }
+
+  test.each(['suspended', 'read-only', 'active'])(
+    '%s stays while it moves between two storage layers, but for the hand-over',
+    async (state) => {
+      const entry = { storage: 'a', ...(state === 'active' ? {} : { state }) };
+      const { told, last } = await statesOf(entry, BETWEEN);
+      expect(last).toBe(state);
+      const closed = told.filter((one) => !one.endsWith(` ${state}`));
+      expect(closed.filter((one) => !/^[ab]final suspended$/.test(one))).toEqual([]);
+      expect(closed.length).toBeLessThanOrEqual(state === 'suspended' ? 0 : 2);
+    },
+  );
+
+  test('is not removed from an import that the mesh serves', async () => {
+    const at = { from: {}, to: { cluster: 'shop' }, switches: 1, state: 'copying' as const };
+    const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+    await newMove(etcd, TENANT, at);
+    const states: (string | undefined)[] = [];
+    const mesh: Mesh = {
+      ...world.mesh,
+      stateOf: () => 'read-only',
+      tell: (tenant, orders) => {
+        states.push(orders.state);
+        return world.mesh.tell(tenant, orders);
+      },
+    };
+    const { endpoint: pd } = etcd;
+    const tools = { pd, mesh, id: 'w', limits: LIMITS, engineOf: world.engineOf, tell: () => undefined };
+    const working = work(tools, life.signal);
+    const switched = async (count: number): Promise<void> => {
+      for (;;) {
+        const { record } = await moveOf(pd, TENANT);
+        if (record.switches >= count && record.state === 'following') return;
+        if (record.state === 'following' && record.wish === undefined)
+          await ask(pd, TENANT, isAtHome(record) ? 'switch' : 'reverse').catch(() => undefined);
+        await sleep(5);
+      }
+    };
+    await switched(2);
+    // While the mesh serves, nothing; while the cluster does, the import's own; and then what the operator had set.
+    expect(new Set(states)).toEqual(new Set([undefined, 'suspended']));
+    expect((await moveOf(pd, TENANT)).record.keptState).toBe('read-only');
+    states.length = 0;
+    await switched(3);
+    expect(states.filter((one) => one !== 'suspended')).toContain('read-only');
+    expect(states).not.toContain('active');
+    life.abort();
+    await working;
+  });
 });
 
 test('an older configuration that comes late to an Envoy is told away', async () => {

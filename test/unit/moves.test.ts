@@ -829,7 +829,7 @@ describe('a configuration from before what was obeyed', () => {
     expect(first(filter)).toEqual(['Get', 'Commit']);
     filter.supersede(config(alpha));
     expect(first(filter)).toEqual(['Empty', 'Empty']);
-    expect(moves()).toMatchObject([{ ...outdated, serial: 'move' in alpha ? 7 : 0 }]);
+    expect(moves()).toMatchObject([{ ...outdated, serial: 'move' in alpha ? 7 : 0, latestSerial: 8 }]);
     // Nobody else is.
     expect(names(sent(filter.open(BETA, callHeaders(BATCH)), GET))).toEqual(['Get']);
     expect(alone('kvrpcpb.GetRequest', GET).message['context'].regionEpoch.version).toBe(0n);

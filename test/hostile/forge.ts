@@ -210,7 +210,13 @@ function valuesOf(field: JudgedField, attacker: Attacker): Value[] {
     case 'KEYSPACE_ID':
       return numbers(0n, 7n, 8n, 0xffffffn, MAX_U64);
     case 'REGION_VERSION':
+    case 'REGION_CONF_VERSION':
       return numbers(0n, 1n, MAX_U64);
+    case 'CLUSTER_ID':
+      // Another storage layer's, and none: some servers take that for any.
+      return [['the next cluster', attacker.clusterId + 1n], ...numbers(0n, 1n, MAX_U64)];
+    case 'STORE_ID':
+      return numbers(0n, 1n, 4_000_000n, MAX_U64);
     case 'TIMESTAMP':
     case 'TIMESTAMP_OR_MAX':
     case 'READ_TIMESTAMP_OR_MAX':
@@ -310,6 +316,12 @@ export class Forger {
   requests(method: JudgedMethod): Forgery[] {
     const name = messageOf(method, 'request');
     return this.command(name);
+  }
+
+  /** A method's request as the attacker's own client would send it: all forged ones take a hundred times as long to make. */
+  goodRequest(method: JudgedMethod): Uint8Array {
+    const name = messageOf(method, 'request');
+    return name === '' ? EMPTY : this.good(name);
   }
 
   /** Every forged form of a command in a batch; of one that the filter does not read it has no name. */
@@ -586,7 +598,7 @@ export class Forger {
       else if (field.message === undefined) {
         // Roles with other values keep their good ones: what a store reads first must not be what it turns away.
         const value =
-          /^(READ_TIMESTAMP|TIMESTAMP|TXN_START|FOR_UPDATE|API|KEYSPACE|COP_TYPE|REGION_VERSION|BATCH_IDS|ONE_OF|AT_MOST|CAPPED|AMOUNT)/.test(
+          /^(READ_TIMESTAMP|TIMESTAMP|TXN_START|FOR_UPDATE|API|KEYSPACE|COP_TYPE|REGION_VERSION|REGION_CONF|CLUSTER|STORE|BATCH_IDS|ONE_OF|AT_MOST|CAPPED|AMOUNT)/.test(
             field.role,
           ) ||
           (field.role === 'ANY_VALUE' && !isId(field))

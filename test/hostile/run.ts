@@ -128,6 +128,9 @@ export class Attack {
 
   /** A call of its own goes on as ever. */
   async goesOn(after: string): Promise<void> {
+    for (const wire of [this.hostile.pd, this.hostile.store])
+      for (const code of wire.takeGoaways())
+        this.problem(`in ${after} Envoy ends a connection with all its streams, by a GOAWAY with ${code}`);
     await this.hostile.refresh();
     const { headers, body } = await this.hostile.store.call(GET, frame(this.hostile.read()));
     const [message] = unframe(body);
@@ -204,18 +207,17 @@ export class Attack {
     const alone: typeof calls = [];
     await sideBySide(groups, 16, async (group) => {
       // One that ends the whole stream would hide how the others are answered.
-      if (!(await this.group(group, true))) alone.push(...group);
+      if (!(await this.group(group, false))) alone.push(...group);
     });
     await sideBySide(alone, 64, async (call) => {
-      // Envoy may end a connection with all its streams. A request that ends its own does so again.
-      if (!(await this.group([call], true))) await this.group([call], false);
+      await this.group([call], true);
     });
   }
 
   /** False: the stream ended before the good request was answered, and nothing was counted. */
   private async group(
     calls: readonly { command: Command; forgery: Forgery }[],
-    mayRepeat: boolean,
+    isLast: boolean,
   ): Promise<boolean> {
     // A flashback blocks its region for a while, for the good request as well.
     const mayBlock = calls.some(({ command }) => LAST.test(command.name));
@@ -236,7 +238,7 @@ export class Attack {
     if (shown !== undefined) this.problem(`a batch of ${what()} shows ${shown}`);
     const whole = this.judge.verdict(exchange, 'tikvpb.BatchCommandsResponse');
     if (next === undefined) {
-      if (mayRepeat) return false;
+      if (!isLast) return false;
       if (whole.verdict !== 'refused' && !(mayBlock && whole.verdict === 'open'))
         this.problem(`${what()} ends a stream: ${whole.verdict} ${whole.code}`);
     } else if (!this.isGood(fieldsOf(next)[0]!.bytes))
@@ -282,15 +284,10 @@ export class Attack {
       this.choose(victims, turn, '').map((victim) => ({ method, victim })),
     );
     await sideBySide(calls, AT_A_TIME, async ({ method, victim }) => {
-      const [good] = this.forger.requests(method);
-      const exchange = await send(
-        this.wireOf(method),
-        method,
-        good!.bytes,
-        FORGED_HEADERS(victim.name, address),
-      );
+      const good = this.forger.goodRequest(method);
+      const exchange = await send(this.wireOf(method), method, good, FORGED_HEADERS(victim.name, address));
       const response = messageOf(method, 'response');
-      const shown = this.judge.leak(exchange, response === '' ? 'mesh.Unread' : response, good!.bytes);
+      const shown = this.judge.leak(exchange, response === '' ? 'mesh.Unread' : response, good);
       if (shown !== undefined) this.problem(`${method.path} with headers of ${victim.name} shows ${shown}`);
       tally.add(method.decision, method.path, this.judge.verdict(exchange, response));
     });

@@ -5,7 +5,7 @@ import { judgeFile } from '../../../config/validate.ts';
 import { CommandError } from '../../../errors.ts';
 import { isMeshFile } from '../../../manifests/mesh-file.ts';
 import { isEnvoyMesh } from '../../../standalone/mesh.ts';
-import { replaceFile } from '../../../replace-file.ts';
+import { changeFileAlone } from '../../../replace-file.ts';
 import type { Tell } from '../../../tell.ts';
 import { readText } from '../../files.ts';
 
@@ -25,10 +25,12 @@ export async function changeFile(
   const isChanged = text !== before;
   if (isChanged) {
     await mustBeValid(text, file, tell);
-    // A worker may have written where a tenant is served now.
-    if (readText(file) !== before)
-      throw new CommandError('REFUSED', `${file} has just been changed by somebody else`, 'run this again');
-    write(file, text);
+    await write(file, (now) => {
+      // A worker may have written where a tenant is served now.
+      if (now !== before)
+        throw new CommandError('REFUSED', `${file} has just been changed by somebody else`, 'run this again');
+      return text;
+    });
   }
   return { text, isChanged };
 }
@@ -44,10 +46,11 @@ async function mustBeValid(text: string, file: string, tell: Tell): Promise<void
     );
 }
 
-function write(file: string, text: string): void {
+async function write(file: string, change: (now: string) => string): Promise<void> {
   try {
-    replaceFile(file, text);
+    await changeFileAlone(file, change);
   } catch (error) {
+    if (error instanceof CommandError) throw error;
     throw new CommandError('FILE', `${file}: ${(error as Error).message}`, 'make it writable', {
       cause: error,
     });

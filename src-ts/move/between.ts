@@ -5,6 +5,7 @@ import { clusterId } from '../pd/timestamp.ts';
 import { isEmpty } from '../tenants/belongings.ts';
 import { hasRangeOf, registered } from '../tenants/registry.ts';
 import { spaceOf, type Tenant } from '../tenants/tenant.ts';
+import { mustNotBeMoving } from './config.ts';
 import { clocksMustAgree, mustBeNew, storesMustBeUp } from './other-pd.ts';
 import { placeOf, placeText, type Place } from './place.ts';
 import { findMove, firstSerial, save, type MoveRecord, type Throttle } from './record.ts';
@@ -31,7 +32,16 @@ function refused(why: string, hint: string): CommandError {
   return new CommandError('REFUSED', why, hint);
 }
 
-function checkTenant({ name, number, prefix, ...rest }: Tenant): void {
+function checkTenant(tenant: Tenant): void {
+  const { name, number, prefix, ...rest } = tenant;
+  mustNotBeMoving(tenant);
+  const { movedFrom } = tenant as { movedFrom?: string | { readonly storage?: string } };
+  const before = typeof movedFrom === 'string' ? movedFrom : movedFrom?.storage;
+  if (before !== undefined)
+    throw refused(
+      `storage ${before} hands ${name} over, where it came from, and a tenant's entry has room for one other storage`,
+      `let every TiDB of ${name} have the PD of the storage that serves it as its path, start them anew, and remove movedFrom from its entry`,
+    );
   if (number === 0)
     throw refused(
       `${name} is tenant 0, which no storage layer can take back`,

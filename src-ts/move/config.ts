@@ -15,6 +15,28 @@ function sideOf({ place, move }: OtherSide): object {
 }
 
 /**
+ * A move that the configuration tells of may have its record at a PD that nobody has asked.
+ * @throws CommandError when the tenant's entry says that it is being moved
+ */
+export function mustNotBeMoving(entry: object): void {
+  const { name, move, movesTo } = entry as { name?: string; move?: { serial?: number }; movesTo?: unknown };
+  if (move === undefined && movesTo === undefined) return;
+  const serial = move?.serial === undefined ? '' : `, at serial ${move.serial}`;
+  throw new CommandError(
+    'REFUSED',
+    `${name ?? ''} is being moved already, as the configuration says${serial}`,
+    'end that move first; where no PD has a record of it: docs/move.md#to-tell-the-end-of-a-move-by-hand',
+  );
+}
+
+/** The highest serial of a move in a tenant's entry, on whichever side; 0 without one. */
+export function serialIn(entry: object): number {
+  const { move, movesTo, movedFrom } = entry as Record<string, unknown>;
+  const sides = [{ move }, movesTo, movedFrom] as ({ move?: { serial?: number } } | undefined)[];
+  return Math.max(...sides.map((side) => side?.move?.serial ?? 0));
+}
+
+/**
  * The text with these orders.
  * @param file names the text in errors
  * @throws CommandError when the text has no such tenant
@@ -27,8 +49,7 @@ export function withOrders(
 ): string {
   const isJson = /^\s*\{/.test(text);
   const { document, tenant: entry, node } = findTenant(text, file, tenant);
-  const sides = [entry, entry['movesTo'], entry['movedFrom']] as { move?: { serial?: number } }[];
-  const known = Math.max(...sides.map((side) => side?.move?.serial ?? 0));
+  const known = serialIn(entry);
   if (move && known > move.serial)
     throw new CommandError(
       'REFUSED',

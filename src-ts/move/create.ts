@@ -5,6 +5,7 @@ import { clusterId } from '../pd/timestamp.ts';
 import { belongings, isEmpty } from '../tenants/belongings.ts';
 import { hasRangeOf, rangeText, registered } from '../tenants/registry.ts';
 import { overlaps, spaceOf, type Tenant } from '../tenants/tenant.ts';
+import { mustNotBeMoving } from './config.ts';
 import { tidbsOf } from './engine-of.ts';
 import { isSamePlace, placeOf, placeText, shownAt, tenantAt, type Place } from './place.ts';
 import { findMove, firstSerial, forget, moves, save, type MoveRecord, type Throttle } from './record.ts';
@@ -67,6 +68,7 @@ async function check(
   { tenant, to, all, withoutCollector = false }: Pick<NewMove, 'tenant' | 'to' | 'all' | 'withoutCollector'>,
 ): Promise<void> {
   const { name } = tenant;
+  mustNotBeMoving(tenant);
   const there = await findMove(pd, name);
   if (there)
     throw refused(

@@ -2,13 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
-import { replaceFile } from '../replace-file.ts';
+import { changeFileAlone } from '../replace-file.ts';
 import { findTenant } from '../tenants/edit.ts';
-import { withOrders } from './config.ts';
+import { serialIn, withOrders } from './config.ts';
 import { hiddenBehind } from './envoys.ts';
 import { vmsOf, type Filters, type Mesh, type OtherFilters, type Vm } from './mesh.ts';
 import { placeOf, type Place } from './place.ts';
-import type { TenantState } from './record.ts';
+import type { State as TenantState } from '../tenants/tenant.ts';
 import { shell } from './shell.ts';
 
 const APPLY_MS = 60_000;
@@ -73,8 +73,15 @@ export function fileMesh(
     ...filtersAt(envoys),
     ...(others ? { others } : {}),
     tell: async (tenant, orders) => {
-      replaceFile(file, withOrders(readFileSync(file, 'utf8'), file, tenant, orders));
+      await changeFileAlone(file, (text) => withOrders(text, file, tenant, orders));
       await delivered();
+    },
+    serialOf: (tenant) => {
+      try {
+        return serialIn(findTenant(readFileSync(file, 'utf8'), file, tenant).tenant);
+      } catch {
+        return 0;
+      }
     },
     stateOf: (tenant) =>
       (findTenant(readFileSync(file, 'utf8'), file, tenant).tenant as { state?: TenantState }).state ??

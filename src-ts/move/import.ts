@@ -5,6 +5,7 @@ import type { Endpoint } from '../pd/endpoint.ts';
 import { clusterId } from '../pd/timestamp.ts';
 import { isEmpty } from '../tenants/belongings.ts';
 import { spaceOf, type Tenant } from '../tenants/tenant.ts';
+import { mustNotBeMoving } from './config.ts';
 import { clocksMustAgree, mustBeNew, storesMustBeUp } from './other-pd.ts';
 import { placeOf } from './place.ts';
 import { firstSerial, moves, save, type MoveRecord, type Throttle } from './record.ts';
@@ -93,6 +94,7 @@ async function checkCluster(
  */
 export async function createImport(home: Endpoint, options: ImportOptions): Promise<MoveRecord> {
   const { tenant, cluster, throttle = {}, dryRun = false } = options;
+  mustNotBeMoving(tenant);
   await checkMoves(home, tenant, cluster);
   await checkTenant(home, tenant);
   const pdIds = { home: String(await clusterId(home)), other: String(await clusterId(options.outside)) };

@@ -5,7 +5,7 @@ import type { Endpoint } from '../pd/endpoint.ts';
 import type { Acknowledgement } from '../tenants/mesh-status.ts';
 import { statusesOf } from './envoys.ts';
 import type { Place } from './place.ts';
-import type { TenantState } from './record.ts';
+import type { State as TenantState } from '../tenants/tenant.ts';
 
 /** What the filter does with a tenant that is being moved (docs/move.md#phases). */
 export const PHASES = ['prepare', 'calm', 'drain', 'fence', 'final', 'over'] as const;
@@ -71,6 +71,8 @@ export interface Mesh extends Filters {
   tell(tenant: string, orders: Orders): Promise<void>;
   /** Where the configuration has the tenant, as far as it can be read; what others write there shows. */
   placeOf?(tenant: string): Place | undefined;
+  /** The highest serial of a move of the tenant there; 0 without one. */
+  serialOf?(tenant: string): number;
   /** The tenant's state there. @throws CommandError when that cannot be read */
   stateOf?(tenant: string): TenantState;
 }

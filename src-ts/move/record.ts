@@ -6,6 +6,7 @@ import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { deleteIfUnchanged, deletePrefix, entries, putIfUnchanged, snapshot } from '../pd/etcd.ts';
 import { millisOf, timestamp } from '../pd/timestamp.ts';
+import type { State as TenantState } from '../tenants/tenant.ts';
 import type { Place } from './place.ts';
 import type { PdIds } from './same-pd.ts';
 
@@ -27,9 +28,6 @@ const SERIALS = '/tidb-mesh/.move-serials/';
  */
 export type State =
   'planned' | 'copying' | 'following' | 'switching' | 'committing' | 'completing' | 'cancelling';
-
-/** What an operator has set for a tenant. */
-export type TenantState = 'active' | 'read-only' | 'suspended';
 
 /** What an operator has asked for and the worker has not done yet. */
 export type Wish = 'switch' | 'complete' | 'cancel';
@@ -182,14 +180,35 @@ export async function movesAt(pd: Endpoint, at = 0n): Promise<Moves> {
   return { revision, all };
 }
 
-/** All moves, by the tenant's name. */
+/** What can be read of all moves, and what cannot. */
+export interface ReadableMoves {
+  readonly all: readonly Stored[];
+  /** For each record that cannot be read, why. */
+  readonly broken: readonly CommandError[];
+}
+
+/** All moves whose records can be read: one that cannot must not stop the others. Whoever looks for a free range needs `moves`. */
+export async function readableMoves(pd: Endpoint): Promise<ReadableMoves> {
+  const all: Stored[] = [];
+  const broken: CommandError[] = [];
+  for (const { key, value, revision } of await entries(pd, FOLDER))
+    try {
+      all.push({ record: parse(key.slice(FOLDER.length), value), revision });
+    } catch (error) {
+      broken.push(error as CommandError);
+    }
+  return { all, broken };
+}
+
+/** All moves, by the tenant's name. @throws CommandError when one cannot be read */
 export async function moves(pd: Endpoint): Promise<readonly Stored[]> {
   return (await movesAt(pd)).all;
 }
 
 /** The move of this tenant; undefined when there is none. */
 export async function findMove(pd: Endpoint, tenant: string): Promise<Stored | undefined> {
-  return (await moves(pd)).find(({ record }) => record.tenant === tenant);
+  const found = (await entries(pd, keyOf(tenant))).find(({ key }) => key === keyOf(tenant));
+  return found && { record: parse(tenant, found.value), revision: found.revision };
 }
 
 /** The move of this tenant. @throws CommandError when there is none */

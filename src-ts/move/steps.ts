@@ -717,8 +717,26 @@ export class Move {
     const { tools, tenant } = this;
     const at = this.told();
     if (!at || isSamePlace(at, this.ordersAt(this.record.from).place)) return;
+    const why = this.otherMove();
+    if (why !== undefined) return this.note(why);
     tools.tell(`${tenant}: the configuration has ${placeText(this.record, at)}, where it is not served`);
     await this.tellAgain();
+  }
+
+  /** Why the configuration is not this move's to correct: another one has led the tenant elsewhere, or does. */
+  private otherMove(): CommandError | undefined {
+    const { tools, tenant } = this;
+    const { from, to, serial } = this.record;
+    const at = this.told();
+    const told = tools.mesh.serialOf?.(tenant) ?? 0;
+    const isOwn = !at || [from, to].some((place) => isSamePlace(at, this.ordersAt(place).place));
+    if (isOwn && told <= serial) return undefined;
+    const where = isOwn ? '' : ` at ${placeText(this.record, at)}`;
+    return new CommandError(
+      'REFUSED',
+      `the configuration has ${tenant}${where}${told > serial ? ` at serial ${told}` : ''}, which this move has not told`,
+      'see if another move of it is under way or has ended, at the PD of another storage; give the newest configuration',
+    );
   }
 
   /** An Envoy may have got an older configuration behind the newest one, as of a command that hung. It is told again. */
@@ -833,7 +851,8 @@ export class Move {
     const { tools, tenant } = this;
     const { following } = feeds;
     const { maxLagMs, holdMs, obeyMs, settleMs, calmMs } = this.limits;
-    const inTheWay = (await this.unheard()) ?? (await this.strangersThere(engine));
+    const inTheWay =
+      this.otherMove()?.message ?? (await this.unheard()) ?? (await this.strangersThere(engine));
     if (inTheWay !== undefined) return this.decline(inTheWay);
     await engine.renew();
     const late = lagObjection(following, maxLagMs);

@@ -1,7 +1,7 @@
 /** Works on all moves of a storage layer, beside each other. Several workers may run: each move has one at a time. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Claims } from './claims.ts';
-import { moves } from './record.ts';
+import { readableMoves } from './record.ts';
 import { Move, type Tools } from './steps.ts';
 
 const LOOK_MS = 500;
@@ -35,13 +35,18 @@ export async function work(
       running.delete(tenant);
     }
   };
+  const told = new Set<string>();
   while (!signal.aborted) {
-    const found = await moves(tools.pd).catch((error: unknown) => {
+    const found = await readableMoves(tools.pd).catch((error: unknown) => {
       tools.tell(error instanceof Error ? error.message : String(error));
       return undefined;
     });
-    if (found?.length === 0) idle?.();
-    for (const { record } of found ?? [])
+    for (const { message, hint } of found?.broken ?? []) {
+      if (!told.has(message)) tools.tell(`${message}; ${hint}`);
+      told.add(message);
+    }
+    if (found?.all.length === 0 && found.broken.length === 0) idle?.();
+    for (const { record } of found?.all ?? [])
       if (!running.has(record.tenant) && (only?.has(record.tenant) ?? true))
         running.set(record.tenant, drive(record.tenant));
     await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined);

@@ -16,6 +16,8 @@ export interface Tenant {
   /** What a move has left (move/place.ts): it belongs to the place as the number in the keys does. */
   readonly epochOffset?: number;
   readonly readableSince?: string;
+  /** It is being moved, as the configuration says. */
+  readonly move?: object;
   /** 'active' without it. */
   readonly state?: State;
   readonly limits?: TenantLimitsConfig;
@@ -210,7 +212,7 @@ export function readTenant(value: unknown, where: string): Tenant {
     settingError(fields, where);
   if (wrong !== undefined) throw new Error(wrong.startsWith(where) ? wrong : `${where}: ${wrong}`);
   const { name, number, keyNumber, state, limits, keyspace, prefix, ownDefaultGroup } = value as Tenant;
-  const { epochOffset, readableSince } = value as Tenant;
+  const { epochOffset, readableSince, move } = value as Tenant;
   return {
     name,
     number,
@@ -219,6 +221,7 @@ export function readTenant(value: unknown, where: string): Tenant {
     ...(prefix ? { prefix } : {}),
     ...(epochOffset === undefined ? {} : { epochOffset }),
     ...(readableSince === undefined ? {} : { readableSince }),
+    ...(move === undefined ? {} : { move }),
     ...(state === undefined ? {} : { state }),
     ...(limits === undefined ? {} : { limits }),
     ...(ownDefaultGroup ? { ownDefaultGroup } : {}),

@@ -162,6 +162,12 @@ describe('a tenant that cannot move to another storage', () => {
       'raw has a prefix or is for RawKV',
     ],
     [{ name: 'alpha', number: 1 }, 'storages a and b have the same PD'],
+    [{ name: 'alpha', number: 1, movedFrom: { storage: 'c' } }, 'storage c hands alpha over'],
+    [{ name: 'alpha', number: 1, movedFrom: 'b' }, 'storage b hands alpha over'],
+    [
+      { name: 'alpha', number: 1, move: { serial: 9, phase: 'prepare' }, movesTo: { storage: 'b' } },
+      'alpha is being moved already, as the configuration says, at serial 9',
+    ],
   ])('%o is refused', async (tenant, why) => {
     await expect(createBetween({ tenant, from: named('a'), to: named('b') })).rejects.toThrow(why);
   });

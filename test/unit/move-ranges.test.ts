@@ -119,6 +119,15 @@ describe('a move of tenant 0', () => {
 });
 
 describe('a move does not begin', () => {
+  test('where the configuration tells of another one, whose record another PD may have', async () => {
+    configured({ move: { serial: 9, phase: 'calm', until: 1 } } as object);
+    movedTo({});
+    await expect(create({ keyNumber: 7 })).rejects.toThrow(
+      'alpha is being moved already, as the configuration says, at serial 9',
+    );
+    expect(await findMove(pd.endpoint, 'alpha')).toBeUndefined();
+  });
+
   test.each<[string, Place, string]>([
     [
       'at the place before the last move',

@@ -22,6 +22,7 @@ import { ask, fulfilled, isAtHome, type Verb } from '../../src-ts/move/wishes.ts
 import { work } from '../../src-ts/move/worker.ts';
 import { isGone, newWorkerId } from '../../src-ts/move/worker-id.ts';
 import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { putIfUnchanged } from '../../src-ts/pd/etcd.ts';
 import { ruleOf } from '../../src-ts/tenants/registry.ts';
 import { EtcdModel } from '../harness/support/etcd-model.ts';
 
@@ -1153,6 +1154,62 @@ describe('what an operator has set for a tenant', () => {
     life.abort();
     await working;
   });
+});
+
+test.each([
+  ['a third place', { keyNumber: 9 }, 0],
+  ['a higher serial', HOME, 2 ** 31],
+])('a configuration that another move has told is left alone: %s', async (_, place: Place, serial) => {
+  const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+  await newMove(etcd);
+  const told: Place[] = [];
+  let isOther = false;
+  const mesh: Mesh = {
+    ...world.mesh,
+    tell: (tenant, orders) => {
+      told.push(orders.place);
+      return world.mesh.tell(tenant, orders);
+    },
+    placeOf: () => (isOther ? place : told.at(-1)),
+    serialOf: () => (isOther ? serial : 0),
+  };
+  const { endpoint: pd } = etcd;
+  const tools = { pd, mesh, id: 'w', limits: LIMITS, engineOf: world.engineOf, tell: () => undefined };
+  const working = work(tools, life.signal);
+  const until = async (isSo: (record: MoveRecord) => boolean): Promise<void> => {
+    while (!isSo((await moveOf(pd, TENANT)).record)) await sleep(10);
+  };
+  await until(({ state }) => state === 'following');
+  await update(pd, TENANT, (record) => ({ ...record, wish: 'switch' }));
+  await until(({ switches, state }) => switches === 1 && state === 'following');
+  isOther = true;
+  await until(({ problem }) => problem?.includes('which this move has not told') === true);
+  const count = told.length;
+  await update(pd, TENANT, (record) => ({ ...record, wish: 'switch', problem: undefined }));
+  await until(({ wish }) => wish === undefined);
+  await until(({ problem }) => problem?.includes('which this move has not told') === true);
+  expect([told.length, (await moveOf(pd, TENANT)).record.switches]).toEqual([count, 1]);
+  life.abort();
+  await working;
+});
+
+test('a record that cannot be read stops no other move', async () => {
+  const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+  await newMove(etcd);
+  await putIfUnchanged(etcd.endpoint, [], [{ key: '/tidb-mesh/.moves/alphabet', value: '{' }]);
+  const said: string[] = [];
+  const { endpoint: pd } = etcd;
+  const tell = (text: string): void => void said.push(text);
+  const tools = { pd, mesh: world.mesh, id: 'w', limits: LIMITS, engineOf: world.engineOf, tell };
+  const working = work(tools, life.signal);
+  while ((await moveOf(pd, TENANT)).record.state !== 'following') await sleep(5);
+  life.abort();
+  await working;
+  expect(
+    said.filter((one) => one.includes("the record of alphabet's move in etcd is not JSON")),
+  ).toHaveLength(1);
+  // Whoever looks for a free range cannot go on without it.
+  await expect(allMoves(pd)).rejects.toThrow('is not JSON');
 });
 
 test('an older configuration that comes late to an Envoy is told away', async () => {

@@ -30,6 +30,7 @@ const CONTRADICTIONS: Readonly<Record<string, string>> = {
 
 /** Why a VM is not where the others are; undefined when it is. */
 function whyNot(vm: Vm, said: readonly Acknowledgement[], serial: number, phase: string): string | undefined {
+  if (vm.missing !== undefined) return vm.missing;
   if (vm.stale) return 'has told nothing for ten seconds';
   if (said.length === 0) return 'knows nothing of the move';
   const other = said.find((one) => one.serial !== serial || one.phase !== phase);

@@ -14,6 +14,76 @@ interface Answer {
   readonly status: EnvoyStatus;
 }
 
+/** What the Envoys behind each of some names say. */
+export interface Answers {
+  readonly envoy: Endpoint;
+  readonly all: readonly Answer[];
+}
+
+/** A process of Envoy that has answered while a move went on, as JSON keeps it. */
+export interface SeenEnvoy {
+  /** As its filter tells it; of an earlier filter, where it was. */
+  readonly id: string;
+  /** `host:port`, as it is asked. */
+  readonly host: string;
+  /** Where it has answered: `address:port`. */
+  readonly at: readonly string[];
+  /** Since when it does not answer any more, ms since 1970. */
+  readonly missingSince?: number;
+}
+
+/**
+ * How long an Envoy counts that does not answer any more. One that drains takes no new connections, and its streams go on: until
+ * --drain-time-s is over, 600 s by default (docs.envoyproxy.io, command line options).
+ */
+export const GONE_AFTER_MS = 600_000;
+
+/** Remembers which Envoys have answered. One that drains, or that DNS does not name any more, may still pass what a client sends. */
+export class SeenEnvoys {
+  private known = new Map<string, SeenEnvoy>();
+
+  constructor(private readonly goneAfterMs = GONE_AFTER_MS) {}
+
+  all(): readonly SeenEnvoy[] {
+    return [...this.known.values()];
+  }
+
+  /** Takes over what another worker has seen. */
+  recall(seen: readonly SeenEnvoy[]): void {
+    for (const one of seen) if (!this.known.has(one.id)) this.known.set(one.id, one);
+  }
+
+  /**
+   * Takes what was answered just now.
+   * @returns those that have answered before, do not now, and may live: no other process answers wherever they did
+   */
+  note(answers: readonly Answers[], now = Date.now()): readonly SeenEnvoy[] {
+    const here = new Map<string, SeenEnvoy>();
+    const taken = new Set<string>();
+    for (const { envoy, all } of answers)
+      for (const { address, status } of all) {
+        const at = `${address}:${envoy.url.port}`;
+        taken.add(at);
+        const id = status.envoy ?? at;
+        const { host, at: before } = here.get(id) ?? { host: envoy.url.host, at: [] };
+        here.set(id, { id, host, at: [...new Set([...before, at])] });
+      }
+    const missing = this.all()
+      .filter(({ id, at }) => !here.has(id) && !at.every((one) => taken.has(one)))
+      .map((one) => ({ ...one, missingSince: one.missingSince ?? now }))
+      .filter(({ missingSince }) => now - missingSince < this.goneAfterMs);
+    for (const one of missing) here.set(one.id, one);
+    this.known = here;
+    return missing;
+  }
+}
+
+/** In words, why a switch waits for it. */
+export function missingText({ missingSince = 0 }: SeenEnvoy, now = Date.now()): string {
+  const seconds = Math.max(0, Math.round((now - missingSince) / 1000));
+  return `has not answered for ${seconds} s, and may still pass requests`;
+}
+
 async function addressesOf({ url }: Endpoint): Promise<string[]> {
   const host = url.hostname.replace(/^\[|\]$/g, '');
   // A name that is not known says so when it is asked.

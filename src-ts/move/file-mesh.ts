@@ -5,7 +5,7 @@ import type { Endpoint } from '../pd/endpoint.ts';
 import { changeFileAlone } from '../replace-file.ts';
 import { findTenant } from '../tenants/edit.ts';
 import { serialIn, withOrders } from './config.ts';
-import { hiddenBehind } from './envoys.ts';
+import { GONE_AFTER_MS, hiddenBehind, SeenEnvoys } from './envoys.ts';
 import { vmsOf, type Filters, type Mesh, type OtherFilters, type Vm } from './mesh.ts';
 import { placeOf, type Place } from './place.ts';
 import type { State as TenantState } from '../tenants/tenant.ts';
@@ -32,16 +32,22 @@ interface FileMeshOptions {
   readonly applyMs?: number;
   /** The Envoys of other storage layers that the file has. */
   readonly others?: ReadonlyMap<string, OtherFilters>;
+  /** How long an Envoy counts that does not answer any more. */
+  readonly goneAfterMs?: number;
 }
 
 /** Envoys at these addresses. */
-export function filtersAt(envoys: readonly Endpoint[]): Filters {
+export function filtersAt(envoys: readonly Endpoint[], goneAfterMs = GONE_AFTER_MS): Filters {
+  const hosts = envoys.map(({ url }) => url.host);
+  const seen = new SeenEnvoys(goneAfterMs);
   let looked: { readonly at: number; readonly vms: Promise<Vm[]> } | undefined;
   return {
-    hosts: envoys.map(({ url }) => url.host),
+    hosts,
+    seen: () => seen.all(),
+    recall: (all) => seen.recall(all.filter(({ host }) => hosts.includes(host))),
     vms: (ageMs = 0) => {
       const now = Date.now();
-      if (!looked || now - looked.at >= ageMs) looked = { at: now, vms: vmsOf(envoys) };
+      if (!looked || now - looked.at >= ageMs) looked = { at: now, vms: vmsOf(envoys, seen) };
       return looked.vms;
     },
     hidden: () => hiddenBehind(envoys),
@@ -56,7 +62,7 @@ export function fileMesh(
   file: string,
   apply: string | undefined,
   envoys: readonly Endpoint[],
-  { applyMs = APPLY_MS, others }: FileMeshOptions = {},
+  { applyMs = APPLY_MS, others, goneAfterMs }: FileMeshOptions = {},
 ): Mesh {
   let last: Promise<unknown> = Promise.resolve();
   let next: Promise<void> | undefined;
@@ -70,7 +76,7 @@ export function fileMesh(
     return next;
   };
   return {
-    ...filtersAt(envoys),
+    ...filtersAt(envoys, goneAfterMs),
     ...(others ? { others } : {}),
     tell: async (tenant, orders) => {
       await changeFileAlone(file, (text) => withOrders(text, file, tenant, orders));

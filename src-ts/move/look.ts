@@ -4,6 +4,7 @@ import type { Endpoint, EndpointOptions } from '../pd/endpoint.ts';
 import { acknowledged, type Acknowledged, type Missing } from './acknowledged.ts';
 import type { Clusters } from './clusters.ts';
 import { sidesOf } from './engine-of.ts';
+import { missingText } from './envoys.ts';
 import { oldestLock } from './locks.ts';
 import { vmsOf, type Vm } from './mesh.ts';
 import type { MoveRecord } from './record.ts';
@@ -121,5 +122,8 @@ async function acknowledgedBy(record: MoveRecord, envoys: readonly Endpoint[]): 
     }),
   );
   const known = acknowledged(record, vms);
-  return { ...known, missing: [...known.missing, ...silent] };
+  const gone = (record.envoys ?? [])
+    .filter(({ missingSince }) => missingSince !== undefined)
+    .map((envoy): Missing => ({ vm: `${envoy.host} (${envoy.at.join(', ')})`, why: missingText(envoy) }));
+  return { ...known, missing: [...known.missing, ...silent, ...gone] };
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import type { Acknowledgement } from '../tenants/mesh-status.ts';
-import { statusesOf } from './envoys.ts';
+import { missingText, statusesOf, type Answers, type SeenEnvoy, type SeenEnvoys } from './envoys.ts';
 import type { Place } from './place.ts';
 import type { State as TenantState } from '../tenants/tenant.ts';
 
@@ -43,6 +43,8 @@ export interface Vm {
   /** It has told nothing for ten seconds. */
   readonly stale: boolean;
   readonly moves: readonly Acknowledgement[];
+  /** Of a whole Envoy that does not answer any more and may live: in words. */
+  readonly missing?: string;
 }
 
 /** The Envoys in front of one storage layer. */
@@ -56,6 +58,10 @@ export interface Filters {
   vms(ageMs?: number): Promise<Vm[]>;
   /** Addresses at which Envoys answer that `vms` does not ask: clients reach them, and nobody would wait for them. */
   hidden?(): Promise<string[]>;
+  /** The Envoys that have answered so far, and may live. */
+  seen?(): readonly SeenEnvoy[];
+  /** Waits for these as well, which another worker has seen. */
+  recall?(seen: readonly SeenEnvoy[]): void;
 }
 
 /** The Envoys in front of a storage layer that has another PD than the record of the move. */
@@ -77,18 +83,31 @@ export interface Mesh extends Filters {
   stateOf?(tenant: string): TenantState;
 }
 
-/** The VMs of these Envoys. @throws CommandError when one does not answer */
-export async function vmsOf(envoys: readonly Endpoint[]): Promise<Vm[]> {
-  const answers = await Promise.all(envoys.map(statusesOf));
-  return answers.flatMap((all, i) =>
+/** The VMs of these Envoys, and of those that were seen there before. @throws CommandError when one does not answer */
+export async function vmsOf(envoys: readonly Endpoint[], seen?: SeenEnvoys): Promise<Vm[]> {
+  const answers = await Promise.all(
+    envoys.map(async (envoy): Promise<Answers> => ({ envoy, all: await statusesOf(envoy) })),
+  );
+  const vms = answers.flatMap(({ envoy, all }) =>
     all.flatMap(({ address, status }) =>
       status.vms.map(({ id, stale, moves = [] }) => ({
-        name: `${envoys[i]?.url.host ?? ''} (${all.length > 1 ? `${address}, ` : ''}VM ${id})`,
+        name: `${envoy.url.host} (${all.length > 1 ? `${address}, ` : ''}VM ${id})`,
         stale,
         moves,
       })),
     ),
   );
+  const missing = seen?.note(answers) ?? [];
+  return [...vms, ...missing.map(missingVm)];
+}
+
+function missingVm(envoy: SeenEnvoy): Vm {
+  return {
+    name: `${envoy.host} (${envoy.at.join(', ')})`,
+    stale: true,
+    moves: [],
+    missing: missingText(envoy),
+  };
 }
 
 /** Not every VM has obeyed in time. */
@@ -188,10 +207,14 @@ export async function obeyed(
 ): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
-    const vms = await filters.vms();
+    const { writes, finishes, bulk } = quiet;
+    // One that does not answer learns nothing new. It counts where something must be over there.
+    const counts = [writes, finishes, bulk].includes(true);
+    const vms = (await filters.vms()).filter(({ missing }) => counts || missing === undefined);
     const isQuiet = (vm: Vm): boolean => obeys(vm, tenant, order, quiet);
     const { mayBeOver = false } = quiet;
     const text = (vm: Vm): string => {
+      if (vm.missing !== undefined) return `${vm.name}, which ${vm.missing}`;
       if (obeys(vm, tenant, order, { mayBeOver })) return `${vm.name}, where requests are still on their way`;
       return isOver(vm, tenant, order) ? `${vm.name}, where it was over already` : vm.name;
     };

@@ -7,6 +7,7 @@ import type { Endpoint } from '../pd/endpoint.ts';
 import { deleteIfUnchanged, deletePrefix, entries, putIfUnchanged, snapshot } from '../pd/etcd.ts';
 import { millisOf, timestamp } from '../pd/timestamp.ts';
 import type { State as TenantState } from '../tenants/tenant.ts';
+import type { SeenEnvoy } from './envoys.ts';
 import type { Place } from './place.ts';
 import type { PdIds } from './same-pd.ts';
 
@@ -118,6 +119,8 @@ export interface MoveRecord {
   /** At the end: the target's range is given up, and somebody else may have it. Nothing is destroyed there any more. */
   readonly isGivenUp?: true;
   readonly throttle: Throttle;
+  /** The Envoys that a worker has seen, and that may live. A switch waits for them. */
+  readonly envoys?: readonly SeenEnvoy[];
   /** Who works on it, and until when it need not be asked, ms since 1970. */
   readonly worker?: { readonly id: string; readonly until: number };
   readonly alarm?: Alarm | undefined;

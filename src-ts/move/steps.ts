@@ -271,6 +271,7 @@ export class Move {
   async run(): Promise<boolean> {
     this.stored = await moveOf(this.tools.pd, this.tenant);
     if (!(await this.claim())) return false;
+    for (const filters of this.knownFilters) filters.recall?.(this.record.envoys ?? []);
     // However long a step takes, the claim holds. The step itself finds out when it is lost.
     const beat = setInterval(() => void this.change({}).catch(() => undefined), RENEW_MS);
     try {
@@ -383,6 +384,21 @@ export class Move {
   private get filters(): readonly OtherFilters[] {
     const { from, to } = this.record;
     return this.isBetween ? [this.filtersOf(from), this.filtersOf(to)] : [this.filtersOf({})];
+  }
+
+  /** The same, without those that this worker has no addresses of: it finds out when it asks. */
+  private get knownFilters(): readonly Filters[] {
+    try {
+      return this.filters;
+    } catch {
+      return [];
+    }
+  }
+
+  /** Writes down which Envoys there are, so that the next worker waits for one of them that is gone by then. */
+  private async keepEnvoys(): Promise<void> {
+    const envoys = this.filters.flatMap((one) => one.seen?.() ?? []);
+    if (envoys.length > 0 && !isDeepStrictEqual(envoys, this.record.envoys)) await this.change({ envoys });
   }
 
   /** Tells the filters, and waits until all of them obey. */
@@ -688,6 +704,7 @@ export class Move {
         await this.halt();
         await this.keepPlace();
         await this.keepObeyed();
+        await this.keepEnvoys();
         await this.watchCluster(engine);
       }
       await this.lift();
@@ -1055,8 +1072,19 @@ export class Move {
     if (unheard.length > 0)
       return `no filter is asked at ${unheard.join(', ')}: give every store and member of PD as --envoy, by the address that it advertises`;
     const hidden = (await Promise.all(filters.map(async (one) => (await one.hidden?.()) ?? []))).flat();
-    if (hidden.length === 0) return undefined;
+    if (hidden.length === 0) return this.drained();
     return `several Envoys answer at ${hidden.join(', ')}, and not each is asked: give the address of every Envoy behind it as --envoy, too`;
+  }
+
+  /** Why an Envoy may still pass requests that nobody can tell of a switch; undefined when there is none. */
+  private async drained(): Promise<string | undefined> {
+    // One that cannot be asked at all shows at the next step.
+    const missing = (await Promise.all(this.filters.map((one) => one.vms().catch(() => []))))
+      .flat()
+      .flatMap((vm) => (vm.missing === undefined ? [] : [`${vm.name} ${vm.missing}`]));
+    await this.keepEnvoys();
+    if (missing.length === 0) return undefined;
+    return `${missing.join('; ')}: wait until it has ended, and ask again; move run --gone-after says when it is taken for dead`;
   }
 
   private async catchUp(feeds: Feeds, fence: bigint, until: number): Promise<void> {

@@ -2,8 +2,8 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { hiddenBehind } from '../../src-ts/move/envoys.ts';
-import { vmsOf } from '../../src-ts/move/mesh.ts';
+import { hiddenBehind, SeenEnvoys, type Answers } from '../../src-ts/move/envoys.ts';
+import { obeyed, vmsOf, type Order } from '../../src-ts/move/mesh.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { statusOf } from '../../src-ts/tenants/mesh-status.ts';
 
@@ -62,5 +62,84 @@ describe('the Envoys that a worker of moves asks', () => {
     await expect(statusOf(closed, { address: '127.0.0.1' })).rejects.toThrow(
       'no answer from localhost:1 (127.0.0.1)',
     );
+  });
+});
+
+/** Envoys behind names with an address for each. */
+class Envoys {
+  readonly seen: SeenEnvoys;
+  /** Who answers at which address of which name. */
+  answering: Record<string, string> = { '10.0.0.1': 'a', '10.0.0.2': 'b' };
+  private readonly order: Order = { serial: 7, phase: 'drain' };
+
+  constructor(seen = new SeenEnvoys()) {
+    this.seen = seen;
+  }
+
+  private answers(): Answers[] {
+    const status = (envoy: string) => ({ envoy, vms: [], tenants: {} });
+    const all = Object.entries(this.answering).map(([address, id]) => ({ address, status: status(id) }));
+    return [{ envoy: { url: new URL('http://tikv:20160') } as Endpoint, all }];
+  }
+
+  /** Ids of those that are missing. */
+  look(now = 0): string[] {
+    return this.seen.note(this.answers(), now).map(({ id }) => id);
+  }
+
+  /** Whether a step goes on that waits for all who answer, and for those that are missing. */
+  async obey(quiet: object): Promise<void> {
+    const { serial, phase } = this.order;
+    const moves = [{ tenant: 'alpha', serial, phase, lifted: false, writesOutstanding: 0 }];
+    const vms = async () => [
+      { name: 'VM', stale: false, moves: moves as never },
+      ...this.look().map((id) => ({ name: `Envoy ${id}`, stale: true, moves: [], missing: 'is gone' })),
+    ];
+    await obeyed({ vms }, 'alpha', this.order, { timeoutMs: 50, ...quiet });
+  }
+}
+
+describe('an Envoy that answers no more', () => {
+  test('is waited for where something must be over there, and named', async () => {
+    const envoys = new Envoys();
+    await envoys.obey({ writes: true });
+    // It drains, or its pod is out of DNS: streams of clients go on through it.
+    delete envoys.answering['10.0.0.2'];
+    await expect(envoys.obey({ writes: true })).rejects.toThrow('Envoy b, which is gone');
+    await envoys.obey({});
+    envoys.answering['10.0.0.2'] = 'b';
+    await envoys.obey({ writes: true });
+  });
+
+  test('is known to have ended when another one is in its place, or after a time', () => {
+    const envoys = new Envoys(new SeenEnvoys(1000));
+    expect(envoys.look()).toEqual([]);
+    envoys.answering['10.0.0.2'] = 'c';
+    expect(envoys.look()).toEqual([]);
+    delete envoys.answering['10.0.0.2'];
+    envoys.answering['10.0.0.3'] = 'd';
+    expect(envoys.look(5000)).toEqual(['c']);
+    expect(envoys.look(5999)).toEqual(['c']);
+    expect(envoys.look(6000)).toEqual([]);
+  });
+
+  test('that was seen at a shared address, too, counts while its own answers nobody', () => {
+    const envoys = new Envoys();
+    envoys.answering = { '10.0.0.2': 'b', '10.0.0.9': 'b' };
+    envoys.look();
+    envoys.answering = { '10.0.0.1': 'a', '10.0.0.9': 'a' };
+    expect(envoys.look()).toEqual(['b']);
+  });
+
+  test('is known to the next worker', () => {
+    const before = new Envoys();
+    before.look();
+    delete before.answering['10.0.0.2'];
+    before.look(1000);
+    const after = new Envoys(new SeenEnvoys(2000));
+    after.answering = before.answering;
+    after.seen.recall(before.seen.all());
+    expect(after.look(2000)).toEqual(['b']);
+    expect(after.look(3000)).toEqual([]);
   });
 });

@@ -84,6 +84,7 @@ function wholeNumber(from: number, to: number, what: string): (text: string) => 
 
 const parseRate = wholeNumber(1, Number.MAX_SAFE_INTEGER, 'a whole number from 1');
 export const parseSeconds = wholeNumber(1, 600, 'a whole number of seconds from 1 to 600');
+export const parseGoneAfter = wholeNumber(1, 86_400, 'a whole number of seconds from 1 to 86400');
 export const parseKeyspace = wholeNumber(0, MAX_KEYSPACE, `a whole number from 0 to ${MAX_KEYSPACE}`);
 
 /** @param whose what is limited, where that is not the one move */

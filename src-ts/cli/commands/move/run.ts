@@ -2,6 +2,7 @@
 import { Option } from 'commander';
 import { CommandError } from '../../../errors.ts';
 import { makeEngine } from '../../../move/engine-of.ts';
+import { GONE_AFTER_MS } from '../../../move/envoys.ts';
 import { fileMesh, filtersAt } from '../../../move/file-mesh.ts';
 import type { OtherFilters } from '../../../move/mesh.ts';
 import { Endpoint } from '../../../pd/endpoint.ts';
@@ -16,6 +17,7 @@ import { pdCommand } from '../../pd.ts';
 import { parseName } from '../tenants/names.ts';
 import {
   clustersOf,
+  parseGoneAfter,
   parseSeconds,
   storagesOf,
   throttleOf,
@@ -30,6 +32,7 @@ interface Options extends ClustersOptions, EnvoyOptions, ThrottleOptions {
   readonly apply?: string;
   readonly maxLag: number;
   readonly hold: number;
+  readonly goneAfter: number;
   readonly alarm: OnAlarm;
   readonly untilDone?: boolean;
 }
@@ -49,7 +52,10 @@ async function overStorages<T>(
   };
   try {
     const others = [...storagesOf(options)].map(([name, { envoys, ...reach }]) => {
-      const filters = filtersAt(envoys.map((pd) => open({ ...reach, pd })));
+      const filters = filtersAt(
+        envoys.map((pd) => open({ ...reach, pd })),
+        options.goneAfter * SECOND_MS,
+      );
       return [name, { ...filters, pd: open(reach) }] as const;
     });
     return await act(new Map(others));
@@ -101,6 +107,12 @@ standard error is no terminal, it is a log: a line for each step and each error.
         parseSeconds,
         DEFAULT_LIMITS.holdMs / SECOND_MS,
       )
+      .option(
+        '--gone-after <seconds>',
+        'when an Envoy that does not answer any more is taken for dead: after the time in which yours drain',
+        parseGoneAfter,
+        GONE_AFTER_MS / SECOND_MS,
+      )
       .addOption(
         new Option(
           '--alarm <what>',
@@ -111,7 +123,7 @@ standard error is no terminal, it is a log: a line for each step and each error.
       )
       .option('--until-done', 'end when no move is left'),
   run: async (pd, { args: [names = []], options, tell }) => {
-    const { config, apply, maxLag, hold, alarm, envoy = [], untilDone } = options;
+    const { config, apply, maxLag, hold, goneAfter, alarm, envoy = [], untilDone } = options;
     if (envoy.length === 0)
       throw new CommandError(
         'USAGE',
@@ -136,7 +148,7 @@ standard error is no terminal, it is a log: a line for each step and each error.
         work(
           {
             pd,
-            mesh: fileMesh(config, apply, envoys, { others }),
+            mesh: fileMesh(config, apply, envoys, { others, goneAfterMs: goneAfter * SECOND_MS }),
             id: newWorkerId(),
             isGone: (id) => isGone(id),
             limits: { maxLagMs: maxLag * SECOND_MS, holdMs: hold * SECOND_MS },

@@ -369,6 +369,8 @@ export async function forbid(
   startTs: bigint,
   signal?: AbortSignal,
 ): Promise<void> {
+  // A transaction of another PD may have begun in this one's future.
+  await target.storage.passed(startTs, signal);
   const fate = await fateOf(
     target,
     { primary: key, startTs },

@@ -42,6 +42,8 @@ export interface RetryOptions {
 export type Try<T> = { readonly regionError: RegionError | string } | { readonly value: T };
 
 const BUDGET_MS = 60_000;
+/** How far the clocks of two PDs may be apart: as at a switch. */
+const CLOCK_MS = 2000;
 const FIRST_PAUSE_MS = 10;
 const LONGEST_PAUSE_MS = 2000;
 
@@ -77,6 +79,8 @@ export class Storage {
   /** By their start in PD's form, in order, without overlap. */
   private cached: Region[] = [];
   private clockAheadMs = 0;
+  /** The last timestamp that was read of PD. */
+  private latest = 0n;
 
   /** Of change feeds: one stream for each region. */
   readonly feeds: Connections;
@@ -100,7 +104,30 @@ export class Storage {
   async timestamp(): Promise<bigint> {
     const now = await timestamp(this.pd, this.clusterId());
     this.clockAheadMs = millisOf(now) - Date.now();
+    if (now > this.latest) this.latest = now;
     return now;
+  }
+
+  /**
+   * Resolves when PD has given a later timestamp. A request at a timestamp that PD has not given yet, such as another PD's, raises the
+   * store's max_ts to it (TiKV check_txn_status.rs, update_max_ts). Asynchronous commits of all tenants would end in PD's future then, and
+   * TiKV 9.0 may stop for it.
+   * @throws CommandError when PD's clock is too far behind
+   */
+  async passed(ts: bigint, signal?: AbortSignal): Promise<void> {
+    const deadline = Date.now() + CLOCK_MS;
+    while (this.latest <= ts) {
+      const now = await this.timestamp();
+      if (now > ts) return;
+      const behindMs = millisOf(ts) - millisOf(now);
+      if (Date.now() + behindMs > deadline)
+        throw new CommandError(
+          'REFUSED',
+          `the clock of PD at ${this.pd.url.host} is ${(behindMs / 1000).toFixed(1)} s behind that of the other side`,
+          'set the clocks of both PDs right (NTP); the move goes on by itself',
+        );
+      await sleep(Math.max(1, behindMs), undefined, signal ? { signal } : {});
+    }
   }
 
   /** What PD's clock shows by now, ms since 1970, as far as the last timestamp tells. It need not be this machine's. */

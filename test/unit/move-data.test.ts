@@ -442,6 +442,52 @@ describe('the applier', () => {
   });
 });
 
+describe('a transaction of another PD that was rolled back', () => {
+  const [from, to] = [keySpaceOf({ name: 'a', number: 1 }), keySpaceOf({ name: 'a', number: 5 })];
+  const rollback = (aheadMs: number): Rollback => ({
+    op: 'rollback',
+    startTs: BigInt(Math.round(Date.now() + aheadMs)) << 18n,
+    key: from.encode(Buffer.from('k'))!,
+  });
+
+  /** The target's store, which is told of rolled back transactions, and its PD. */
+  function target(): { applier: Applier; told: { startTs: bigint; at: bigint }[] } {
+    const told: { startTs: bigint; at: bigint }[] = [];
+    const clock = (): bigint => BigInt(Date.now());
+    const pd = {
+      url: new URL('http://pd-b:2379'),
+      http: async () => ({ id: '1' }),
+      grpc: async () => ({ timestamp: { physical: clock(), logical: 0n } }),
+    } as unknown as Endpoint;
+    const storage = Object.assign(new Storage(pd), {
+      atRegion: async (_: unknown, __: unknown, act: (at: unknown) => Promise<unknown>) =>
+        ((await act({})) as { value: unknown }).value,
+      ask: async (_: unknown, { lockTs }: { lockTs: bigint }) => {
+        told.push({ startTs: lockTs, at: clock() << 18n });
+        return { commitVersion: 0n, lockTtl: 0n };
+      },
+    }) as unknown as Storage;
+    const [source, side]: Side[] = [from, to].map((space) => ({ storage, space }));
+    const map = new KeyMap(from, to);
+    return { applier: new Applier({ source: source!, target: side!, map, throttle: new Throttle() }), told };
+  }
+
+  test('is told to a store when its PD has given a later timestamp', async () => {
+    const { applier, told } = target();
+    await applier.apply([rollback(150), rollback(-1000)]);
+    expect(told.length).toBe(2);
+    for (const { startTs, at } of told) expect(at).toBeGreaterThan(startTs);
+  });
+
+  test('is not told where the clocks of both are too far apart', async () => {
+    const { applier, told } = target();
+    await expect(applier.apply([rollback(60_000)])).rejects.toThrow(
+      /the clock of PD at pd-b:2379 is \d+\.\d s behind/,
+    );
+    expect(told).toEqual([]);
+  });
+});
+
 describe('what is on its way to the target', () => {
   const row = (commitTs: number): Row => ({
     key: Buffer.from(`k${commitTs}`),

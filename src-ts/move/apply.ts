@@ -101,6 +101,7 @@ function sizeOf({ key, value }: Mapped): number {
   return key.length + value.length;
 }
 
+/** Does something with each, so many at once. What has not begun when one fails is left out. */
 export async function forEach<T>(
   items: readonly T[],
   concurrency: number,
@@ -108,7 +109,12 @@ export async function forEach<T>(
 ): Promise<void> {
   const todo = [...items].reverse();
   const worker = async (): Promise<void> => {
-    for (let item = todo.pop(); item !== undefined; item = todo.pop()) await work(item);
+    try {
+      for (let item = todo.pop(); item !== undefined; item = todo.pop()) await work(item);
+    } catch (error) {
+      todo.length = 0;
+      throw error;
+    }
   };
   const outcomes = await Promise.allSettled(
     Array.from({ length: Math.min(concurrency, items.length) }, worker),
@@ -190,11 +196,21 @@ export class Applier {
   private async inOrder(groups: readonly Group[]): Promise<void> {
     const last = new Map<string, Promise<void>>();
     const gate = new Gate(CONCURRENCY);
+    let failure: { readonly error: unknown } | undefined;
     const write = async (group: Group): Promise<void> => {
       // One that has failed ends all behind it.
       await Promise.all(group.rows.map(({ name }) => last.get(name)));
       const leave = await gate.enter();
-      await this.write(group).finally(leave);
+      try {
+        // Where a region does not answer, each try takes its time.
+        if (failure) throw failure.error;
+        await this.write(group);
+      } catch (error) {
+        failure ??= { error };
+        throw error;
+      } finally {
+        leave();
+      }
     };
     const all = groups.map((group) => {
       const written = write(group);

@@ -1,4 +1,5 @@
 /** The engine that moves keys between two places: of one storage layer or two, or of a cluster outside of the mesh. */
+import { setMaxListeners } from 'node:events';
 import type { Endpoint, EndpointOptions } from '../pd/endpoint.ts';
 import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
 import { entries } from '../pd/etcd.ts';
@@ -53,7 +54,18 @@ export function neededSince({ progress }: Pick<MoveRecord, 'progress'>): bigint 
   return since === undefined ? undefined : BigInt(since);
 }
 
-function followingOf(follower: Follower): Following {
+/** How long a feed that is stopped may go on with what it has begun. */
+const STOP_MS = 2000;
+
+/** Many calls at once listen to it. */
+function stopper(): AbortController {
+  const made = new AbortController();
+  setMaxListeners(0, made.signal);
+  return made;
+}
+
+/** @param writing ends what is on its way to the target */
+export function followingOf(follower: Follower, writing: AbortController, stopMs = STOP_MS): Following {
   return {
     get resolvedTs() {
       return follower.resolvedTs();
@@ -68,7 +80,10 @@ function followingOf(follower: Follower): Following {
       return follower.trouble();
     },
     failed: follower.failed,
-    stop: () => follower.stop(),
+    stop: async () => {
+      const timer = setTimeout(() => writing.abort(), stopMs);
+      await follower.stop().finally(() => clearTimeout(timer));
+    },
   };
 }
 
@@ -208,7 +223,8 @@ export function makeEngine(
   };
 
   const follow = (checkpoint: FollowState): Following => {
-    const applier = new Applier(parts);
+    const writing = stopper();
+    const applier = new Applier({ ...parts, signal: writing.signal });
     const noted: Pick<Applier, 'apply'> = {
       apply: (items) => {
         written.add(items);
@@ -217,14 +233,15 @@ export function makeEngine(
     };
     const made = Follower.from({ source, applier: noted }, checkpoint);
     followers.push(made);
-    return followingOf(made);
+    return followingOf(made, writing);
   };
 
   const watch = (checkpoint: FollowState, onForeign: (commits: readonly ForeignCommit[]) => void): Feed => {
-    const watcher = new Watcher({ source, target, written, onForeign });
+    const reading = stopper();
+    const watcher = new Watcher({ source, target, written, onForeign, signal: reading.signal });
     const made = Follower.from({ source: target, applier: watcher }, checkpoint);
     followers.push(made);
-    return followingOf(made);
+    return followingOf(made, reading);
   };
 
   return {

@@ -1,9 +1,13 @@
 /** What the applier does with rows that may be at the target, at a store that answers as TiKV does where unistore does not. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import { Applier, type Row } from '../../src-ts/move/apply.ts';
+import { followingOf } from '../../src-ts/move/engine-of.ts';
+import type { Follower } from '../../src-ts/move/feed.ts';
 import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
 import type { Side, Storage } from '../../src-ts/move/storage.ts';
 import { Throttle } from '../../src-ts/move/throttle.ts';
+import { CallError } from '../../src-ts/pd/endpoint.ts';
 
 const source = keySpaceOf({ name: 'a', number: 1 });
 const target = keySpaceOf({ name: 'a', number: 5 });
@@ -174,5 +178,47 @@ describe('the applier at a TiKV', () => {
     expect(store.commitsOf('b')).toEqual([110]);
     expect(store.lockedAgain).toEqual([]);
     expect(store.locks.size).toBe(0);
+  });
+});
+
+describe('at a region that does not answer', () => {
+  /** @returns how often it was asked. Each try lasts until it is aborted, or fails after a while. */
+  function deadStore(failAfterMs: number, signal?: AbortSignal): { applier: Applier; asked: () => number } {
+    let asked = 0;
+    const storage = {
+      passed: async () => undefined,
+      atRegion: async (): Promise<never> => {
+        asked += 1;
+        await sleep(failAfterMs, undefined, signal ? { signal } : {});
+        throw new CallError('region 7 cannot be asked', 0);
+      },
+    } as unknown as Storage;
+    const [from, to]: Side[] = [source, target].map((space) => ({ storage, space }));
+    const map = new KeyMap(source, target);
+    const applier = new Applier({ source: from!, target: to!, map, throttle: new Throttle(), signal });
+    return { applier, asked: () => asked };
+  }
+
+  test('no try begins when one has failed', async () => {
+    const { applier, asked } = deadStore(5);
+    const rows = Array.from({ length: 1024 }, (_, i) => row(`k${i}`, 2 * i + 1, 2 * i + 2));
+    const key = source.encode(Buffer.from('r'))!;
+    const rollbacks = Array.from({ length: 1024 }, (_, i) => ({
+      op: 'rollback' as const,
+      startTs: BigInt(i + 1),
+      key,
+    }));
+    await expect(applier.apply(rows)).rejects.toThrow('region 7');
+    await expect(applier.apply(rollbacks)).rejects.toThrow('region 7');
+    expect(asked()).toBeLessThanOrEqual(4 * 16);
+  });
+
+  test('a feed that is stopped ends what it has begun', async () => {
+    const writing = new AbortController();
+    const { applier } = deadStore(600_000, writing.signal);
+    const applied = applier.apply([row('k', 1, 2)]).catch(() => 'ended');
+    const feed = { stop: () => applied } as unknown as Follower;
+    await followingOf(feed, writing, 1).stop();
+    expect(await applied).toBe('ended');
   });
 });

@@ -3,6 +3,7 @@
  * at a timestamp of its own, and written with that as the commit timestamp; its changes are followed from there (feed.ts).
  */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
 import { CallError } from '../pd/endpoint.ts';
@@ -19,7 +20,7 @@ import type { KeyMap, Range } from './key-space.ts';
 import { keyRefused } from './locks.ts';
 import { MULTI_INGEST, SPLIT_REGION, WRITE } from './methods.ts';
 import { after, Snapshot } from './snapshot.ts';
-import type { Located, Side, Storage, Try } from './storage.ts';
+import { pauseOf, staysAt, type Located, type Side, type Storage, type Try } from './storage.ts';
 import type { Throttle } from './throttle.ts';
 
 /** One chunk, as JSON keeps it. Keys are logical, in hex. */
@@ -61,6 +62,8 @@ const CONCURRENCY = 3;
 const FILE_BYTES = 8 << 20;
 const BATCH_BYTES = 256 << 10;
 const UPLOAD_MS = 60_000;
+/** How long a file that is written waits at a busy store until it is written anew. */
+const INGEST_MS = 60_000;
 const MIB = 1 << 20;
 const TABLE = 't';
 
@@ -225,7 +228,7 @@ async function importPairs(
         const part = pairs.slice(from, to);
         // The bytes are counted where they are read.
         await throttle.take(0, signal);
-        return importFile(target, located, part, commitTs);
+        return importFile(target, located, part, commitTs, signal);
       },
       { signal },
     );
@@ -258,8 +261,11 @@ async function importFile(
   located: Located,
   pairs: readonly Pair[],
   commitTs: bigint,
+  signal?: AbortSignal,
 ): Promise<Try<number>> {
   const { context } = located;
+  const busy = await busyIn(storage, located);
+  if (busy !== undefined) return { regionError: busy };
   const ends = [pairs[0], pairs.at(-1)].map((pair) => memcomparable(pair?.key ?? Buffer.alloc(0)));
   const [start, end] = ends as [Buffer, Buffer];
   const meta: MessageInitShape<typeof SSTMetaSchema> = {
@@ -271,9 +277,28 @@ async function importFile(
   };
   const written = await writeToPeers(storage, located, messagesOf(meta, context, pairs, commitTs));
   if ('regionError' in written) return written;
-  const answer = await storage.ask(MULTI_INGEST, { context, ssts: written.value }, located);
-  // A file that is gone has been ingested, or is not there: it is written again, to the same effect.
-  return answer.error ? { regionError: answer.error } : { value: pairs.length };
+  const deadline = Date.now() + INGEST_MS;
+  for (let attempt = 0; ; attempt++) {
+    const { error } = await storage.ask(MULTI_INGEST, { context, ssts: written.value }, located);
+    if (!error) return { value: pairs.length };
+    // A file that is gone has been ingested, or is not there: it is written again, to the same effect. One that waits at a busy store is
+    // used: TiKV removes it only when its region has changed (raftstore store.rs, on_validate_sst_result).
+    if (!staysAt(error) || Date.now() > deadline) return { regionError: error };
+    await sleep(pauseOf(attempt), undefined, signal ? { signal } : {});
+  }
+}
+
+/** Why a replica takes no files at the moment, asked as TiDB does (pkg/lightning/backend/local checkWriteStall). */
+async function busyIn(storage: Storage, { region: { peers } }: Located): Promise<RegionError | undefined> {
+  const stores = await storage.stores();
+  const answers = await Promise.all(
+    peers.map(async ({ storeId }) => {
+      const address = stores.get(storeId)?.fileAddress ?? '';
+      // What does not answer shows when the file is written.
+      return address === '' ? undefined : storage.ask(MULTI_INGEST, {}, { address }).catch(() => undefined);
+    }),
+  );
+  return answers.find((answer) => answer?.error?.serverIsBusy !== undefined)?.error;
 }
 
 type Metas = WriteResponse['metas'];

@@ -73,6 +73,11 @@ const STAYS: ReadonlySet<string> = new Set([
   'recoveryInProgress',
 ]);
 
+/** True when the same request may succeed later, at the same leader. */
+export function staysAt(error: RegionError | string): boolean {
+  return STAYS.has(regionErrorName(error));
+}
+
 export class Storage {
   private cluster: Promise<bigint> | undefined;
   private known: Promise<ReadonlyMap<number, Store>> | undefined;
@@ -240,7 +245,7 @@ export class Storage {
       const outcome = located ? await this.once(located, act) : { regionError: 'noLeader' };
       if ('value' in outcome) return outcome.value;
       const name = regionErrorName(outcome.regionError);
-      if (located && !STAYS.has(name)) this.forget(located.region);
+      if (located && !staysAt(outcome.regionError)) this.forget(located.region);
       if (Date.now() > deadline)
         throw new CallError(
           `region ${located?.region.id ?? '?'} cannot be asked for ${Math.round(budgetMs / 1000)} s: ${name}`,

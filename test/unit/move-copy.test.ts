@@ -48,6 +48,10 @@ class Cluster {
   ingested = 0;
   /** Replicas that had to open a file that they did not have: there a TiKV stops for good. */
   stopped: string[] = [];
+  /** So many of the next commands are refused, since the store has too many files already. */
+  busy = 0;
+  /** Files that the leader had each time it was asked whether it is busy. */
+  filesAtCheck: number[] = [];
   /** Is called before the leader looks at a command to ingest. */
   beforeIngest: () => void = () => undefined;
 
@@ -102,8 +106,12 @@ class Cluster {
 
   /** As check_sst_for_ingestion at the leader, and then handle_ingest_sst at each replica. */
   private ingest(request: Buffer): MessageInitShape<typeof MULTI_INGEST.answer> {
-    this.beforeIngest();
-    for (const { uuid, regionEpoch } of fromBinary(MULTI_INGEST.request, request).ssts) {
+    const { ssts } = fromBinary(MULTI_INGEST.request, request);
+    if (ssts.length > 0) this.beforeIngest();
+    else this.filesAtCheck.push(this.stores[0]!.files.size);
+    if (this.busy > 0 && this.busy-- > 0)
+      return { error: { serverIsBusy: { reason: 'too many sst files' } } };
+    for (const { uuid, regionEpoch } of ssts) {
       if (regionEpoch?.confVer !== BigInt(this.confVer)) return { error: { epochNotMatch: {} } };
       const id = Buffer.from(uuid).toString('hex');
       const without = this.stores.filter(({ files }) => !files.has(id));
@@ -188,6 +196,22 @@ describe('a copied file', () => {
     expect(cluster.stopped).toEqual([]);
     expect(cluster.ingested).toBe(KEYS.length);
     expect(late.files.size).toBe(1);
+  });
+
+  test('is not written while a store is busy, and not again for one that gets busy', async () => {
+    const cluster = await clusterOf(1);
+    const [store] = cluster.stores as [Store];
+    cluster.busy = 2;
+    cluster.beforeIngest = () => {
+      if (cluster.ingested === 0 && cluster.busy === 0 && !wasBusy) cluster.busy = 3;
+      wasBusy = true;
+    };
+    let wasBusy = false;
+    await copyAt(cluster);
+    expect(cluster.filesAtCheck).toEqual([0, 0, 0]);
+    expect(store.files.size).toBe(1);
+    expect(cluster.ingested).toBe(KEYS.length);
+    expect(cluster.stopped).toEqual([]);
   });
 
   test('is not ingested when a store refuses it for good', async () => {

@@ -46,11 +46,11 @@ export async function destroy(side: Side, isMine?: () => Promise<void>): Promise
 
 /** The highest version and configuration version of the regions in a key space. */
 export async function highestEpoch({ storage, space }: Side): Promise<{ version: number; confVer: number }> {
-  const regions = await storage.regions({ start: space.start, end: space.end }, space);
-  return {
-    version: Math.max(0, ...regions.map(({ epoch }) => epoch.version)),
-    confVer: Math.max(0, ...regions.map(({ epoch }) => epoch.confVer)),
-  };
+  let [version, confVer] = [0, 0];
+  for await (const page of storage.regionPages({ start: space.start, end: space.end }, space))
+    for (const { epoch } of page)
+      [version, confVer] = [Math.max(version, epoch.version), Math.max(confVer, epoch.confVer)];
+  return { version, confVer };
 }
 
 /**

@@ -34,7 +34,7 @@ import { hasRangeOf, rangeText, registered } from '../tenants/registry.ts';
 import { unheardServers } from '../tenants/servers.ts';
 import { acknowledged, type Missing } from './acknowledged.ts';
 import { Claims, CLAIM_MS } from './claims.ts';
-import { HistoryGone, type Copied, type Engine, type Feed, type Following } from './engine.ts';
+import { HistoryGone, type Copied, type Engine, type Epoch, type Feed, type Following } from './engine.ts';
 import {
   obeyed,
   Outdated,
@@ -876,6 +876,8 @@ export class Move {
     if (late !== undefined) return this.decline(late);
     // As long as nothing is held.
     await engine.raiseRevision();
+    // All regions, of which there may be very many. What they grow by meanwhile, the margins hold.
+    const highest = await engine.highestEpoch();
     const serial = await this.beginSwitch(feeds);
     const tell = async (phase: Phase, limits: Terms, until?: number): Promise<void> => {
       tools.tell(`${tenant}: ${phase}`);
@@ -913,7 +915,7 @@ export class Move {
       await engine.carryNames();
       await this.waitForClock(engine, latest);
       await this.reached('locks carried');
-      const served = await this.placeAtTarget(engine, latest);
+      const served = await this.placeAtTarget(engine, highest, latest);
       // An Envoy may have come, or have got an earlier configuration, while the rest was carried over.
       const final: Order = { serial: this.record.serial, phase: 'final' };
       await this.obeyed([this.filtersOf(this.record.from)], final, { timeoutMs: obeyMs, ...ALL_OVER });
@@ -1114,11 +1116,10 @@ export class Move {
   }
 
   /** Where the tenant will be served: with versions of regions that are above all that its clients have seen. */
-  private async placeAtTarget(engine: Engine, latest: bigint): Promise<Place> {
+  private async placeAtTarget(engine: Engine, { version, confVer }: Epoch, latest: bigint): Promise<Place> {
     const { from, to } = this.record;
     // Their TiDBs start anew, and know no regions.
     if (isImport(this.record)) return to;
-    const { version, confVer } = await engine.highestEpoch();
     const epochOffset = offsetAt('epochOffset', this.record, version + VERSION_MARGIN);
     if (!this.isBetween) return { ...to, epochOffset };
     const confVerOffset = offsetAt('confVerOffset', this.record, confVer + CONF_VERSION_MARGIN);

@@ -8,7 +8,7 @@ import { CallError, type Endpoint, type Method } from '../pd/endpoint.ts';
 import type { ContextSchema } from '../pd/generated/tikv/kvrpcpb_pb.ts';
 import { CommandPri } from '../pd/generated/tikv/kvrpcpb_pb.ts';
 import type { Error as RegionError } from '../pd/generated/tikv/errorpb_pb.ts';
-import { regionsIn, type Region } from '../pd/regions.ts';
+import { regionPages, regionsIn, type Region } from '../pd/regions.ts';
 import { clusterId, millisOf, timestamp } from '../pd/timestamp.ts';
 import { Connections } from './connections.ts';
 import { lowerEnd, type MoveSpace, type Range } from './key-space.ts';
@@ -156,6 +156,11 @@ export class Storage {
     const found = await regionsIn(this.pd, space.toPd(start), space.toPd(end));
     for (const region of found) this.remember(region);
     return found;
+  }
+
+  /** The same, page by page, and remembers none of them. */
+  regionPages({ start, end }: Range, space: MoveSpace): AsyncGenerator<Region[]> {
+    return regionPages(this.pd, space.toPd(start), space.toPd(end));
   }
 
   private indexOf(key: Buffer): number {

@@ -54,6 +54,8 @@ export interface ApplyOptions {
   readonly target: Side;
   readonly map: KeyMap;
   readonly throttle: Throttle;
+  /** Throws when another worker has the move. */
+  readonly isMine?: () => Promise<void>;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -174,9 +176,10 @@ export class Applier {
     const { target, map, signal } = this.options;
     await this.inOrder(this.groupsOf(items.filter(isRow)));
     const rollbacks = items.filter((item): item is Rollback => !isRow(item));
-    await forEach(rollbacks, CONCURRENCY, ({ key, startTs }) =>
-      forbid(target, map.map(key), startTs, signal),
-    );
+    await forEach(rollbacks, CONCURRENCY, async ({ key, startTs }) => {
+      await this.options.isMine?.();
+      await forbid(target, map.map(key), startTs, signal);
+    });
   }
 
   private groupsOf(rows: readonly Row[]): Group[] {
@@ -383,6 +386,7 @@ export class Applier {
       .join();
     if (locks.length === 0 || before.has(name)) return false;
     before.add(name);
+    await this.options.isMine?.();
     await dropPessimistic(this.options.target, locks, this.options.signal);
     return true;
   }
@@ -412,7 +416,7 @@ export class Applier {
     await resolveLocks(target, [Buffer.from(key)], startTs, commitTs, signal);
   }
 
-  private prewrite(
+  private async prewrite(
     { context, address }: Located,
     { startTs, commitTs }: Group,
     rows: readonly Mapped[],
@@ -426,6 +430,7 @@ export class Applier {
       forUpdateTs: commitTs - 1n,
       pessimisticActions: rows.map(() => PessimisticAction.SKIP_PESSIMISTIC_CHECK),
     };
+    await this.options.isMine?.();
     return this.options.target.storage.ask(
       PREWRITE,
       {

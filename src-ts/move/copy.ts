@@ -49,6 +49,8 @@ export interface CopyOptions {
   readonly map: KeyMap;
   readonly state: CopyState;
   readonly throttle: Throttle;
+  /** Is asked before each file is written and ingested, and throws when another worker has the move. */
+  readonly isMine?: () => Promise<void>;
   readonly signal?: AbortSignal | undefined;
   /** Chunks at once. Each holds one file, FILE_BYTES. */
   readonly concurrency?: number;
@@ -211,7 +213,7 @@ async function copyChunk(options: CopyOptions, chunk: Chunk): Promise<void> {
 
 /** Writes pairs, in order and of one timestamp, into the target's regions: one file for each. */
 async function importPairs(
-  { target, throttle, signal }: CopyOptions,
+  { target, throttle, signal, isMine }: CopyOptions,
   pairs: readonly Pair[],
   commitTs: bigint,
 ): Promise<void> {
@@ -228,7 +230,7 @@ async function importPairs(
         const part = pairs.slice(from, to);
         // The bytes are counted where they are read.
         await throttle.take(0, signal);
-        return importFile(target, located, part, commitTs, signal);
+        return importFile(target, located, { pairs: part, commitTs, signal, isMine });
       },
       { signal },
     );
@@ -256,12 +258,17 @@ function messagesOf(
   return messages;
 }
 
+interface File {
+  readonly pairs: readonly Pair[];
+  readonly commitTs: bigint;
+  readonly signal: AbortSignal | undefined;
+  readonly isMine: CopyOptions['isMine'];
+}
+
 async function importFile(
   { storage }: Side,
   located: Located,
-  pairs: readonly Pair[],
-  commitTs: bigint,
-  signal?: AbortSignal,
+  { pairs, commitTs, signal, isMine }: File,
 ): Promise<Try<number>> {
   const { context } = located;
   const busy = await busyIn(storage, located);
@@ -275,10 +282,12 @@ async function importFile(
     ...(context.regionEpoch === undefined ? {} : { regionEpoch: context.regionEpoch }),
     ...(context.apiVersion === undefined ? {} : { apiVersion: context.apiVersion }),
   };
+  await isMine?.();
   const written = await writeToPeers(storage, located, messagesOf(meta, context, pairs, commitTs));
   if ('regionError' in written) return written;
   const deadline = Date.now() + INGEST_MS;
   for (let attempt = 0; ; attempt++) {
+    await isMine?.();
     const { error } = await storage.ask(MULTI_INGEST, { context, ssts: written.value }, located);
     if (!error) return { value: pairs.length };
     // A file that is gone has been ingested, or is not there: it is written again, to the same effect. One that waits at a busy store is

@@ -169,12 +169,16 @@ export async function tidbsOf(pd: Endpoint): Promise<string[]> {
   });
 }
 
-/** See `sidesOf`. `all`: what the moves of this worker may do together. */
+/**
+ * See `sidesOf`. `all`: what the moves of this worker may do together.
+ * @param isMine is asked right before each batch that is written, and throws when another worker has the move
+ */
 export function makeEngine(
   options: EndpointOptions,
   record: MoveRecord,
   clusters: Clusters = new Map(),
   all = new Throttle(),
+  isMine = async (): Promise<void> => undefined,
 ): Engine {
   const { tenant: name, number, from, to } = record;
   const { source, target, verify, close } = sidesOf(options, clusters, record);
@@ -184,7 +188,7 @@ export function makeEngine(
     (storage === source.storage ? from : to).cluster !== undefined;
   const map = new KeyMap(source.space, target.space);
   const throttle = all.part(record.throttle);
-  const parts = { source, target, map, throttle };
+  const parts = { source, target, map, throttle, isMine };
   const groupsAt = (side: Side): GroupSide => ({
     pd: side.storage.pd,
     number: isOutside(side) ? undefined : number,
@@ -319,13 +323,16 @@ export function makeEngine(
     takeNamesAlong: async () => {
       if (!hasTwoPds) await takeRulesAlong(rulesAt(target), rulesAt(source));
     },
-    dropCarriedLocks: async () => void (await dropPessimisticLocks(target)),
-    destroyTarget: async (isMine) => {
+    dropCarriedLocks: async () => {
+      await isMine();
+      await dropPessimisticLocks(target);
+    },
+    destroyTarget: async (isMineStill) => {
       // The keys of tenant 0 are no range of their own: the cluster's lie among them.
       if (target.space.start.length === 0) return true;
       await verify(target);
       if (!(await isKept(target.storage.pd, there))) return false;
-      await destroy(target, isMine);
+      await destroy(target, isMineStill);
       return true;
     },
     release: async () => {

@@ -104,7 +104,8 @@ export interface Tools {
   readonly limits?: Partial<Limits>;
   /** 'stop' without it. */
   readonly onAlarm?: OnAlarm;
-  engineOf(record: MoveRecord): Engine;
+  /** @param isMine throws when another worker has the move: what is written then may be somebody else's */
+  engineOf(record: MoveRecord, isMine: () => Promise<void>): Engine;
   readonly tell: Tell;
   /** Hears what has just been done, and of each state before and after it is written. So a test can end a worker between two steps. */
   readonly reached?: (step: string) => void | Promise<void>;
@@ -249,15 +250,21 @@ export class Move {
   private last: Promise<unknown> = Promise.resolve();
   /** When Envoys that do not obey may be told again. */
   private nextTold = 0;
+  /** When the move was this worker's for sure, by both clocks: that of a host which is stopped as a whole may stand still. */
+  private mine = { at: 0, monotonic: 0 };
+  /** Another worker has the move. */
+  private readonly lost = new AbortController();
+  private readonly signal: AbortSignal;
 
   constructor(
     private readonly tools: Tools,
     private readonly tenant: string,
-    private readonly signal: AbortSignal,
+    signal: AbortSignal,
     /** What this worker has seen of others. */
     private readonly claims = new Claims(),
   ) {
     this.limits = { ...DEFAULT_LIMITS, ...tools.limits };
+    this.signal = AbortSignal.any([signal, this.lost.signal]);
   }
 
   private get record(): MoveRecord {
@@ -272,17 +279,22 @@ export class Move {
     this.stored = await moveOf(this.tools.pd, this.tenant);
     if (!(await this.claim())) return false;
     for (const filters of this.knownFilters) filters.recall?.(this.record.envoys ?? []);
-    // However long a step takes, the claim holds. The step itself finds out when it is lost.
-    const beat = setInterval(() => void this.change({}).catch(() => undefined), RENEW_MS);
+    // However long a step takes, the claim holds. What it has begun ends when the claim is lost.
+    const renew = (): Promise<void> =>
+      this.change({}).catch((error: unknown) => {
+        if (error instanceof Lost) this.lost.abort();
+      });
+    const beat = setInterval(() => void renew(), RENEW_MS);
     try {
       while (!this.signal.aborted) if (await this.step()) return true;
     } catch (error) {
-      if (error instanceof Lost) return false;
+      if (error instanceof Lost || this.lost.signal.aborted) return false;
       if (!this.signal.aborted) await this.note(error, { isTriedAgain: true });
       throw error;
     } finally {
       clearInterval(beat);
     }
+    if (this.lost.signal.aborted) return false;
     await this.change({ worker: undefined });
     return false;
   }
@@ -293,16 +305,30 @@ export class Move {
     const { id, isGone } = this.tools;
     const isTaken = worker && worker.id !== id && !isGone?.(worker.id);
     if (isTaken && !this.claims.isOver(this.stored)) return false;
+    const asked = this.now();
     try {
       this.stored = await save(this.tools.pd, {
         record: { ...this.record, worker: this.own() },
         revision: this.stored.revision,
       });
+      this.mine = asked;
       return true;
     } catch (error) {
       if (error instanceof Overtaken) return false;
       throw error;
     }
+  }
+
+  private now(): Move['mine'] {
+    return { at: Date.now(), monotonic: performance.now() };
+  }
+
+  /** Is asked right before each batch that is written. @throws Lost when another worker has the move */
+  private async mustBeMine(): Promise<void> {
+    const { at, monotonic } = this.now();
+    const ageMs = Math.max(at - this.mine.at, monotonic - this.mine.monotonic);
+    if (this.lost.signal.aborted) throw new Lost();
+    if (ageMs > CLAIM_MS / 2) await this.change({});
   }
 
   private own(): NonNullable<MoveRecord['worker']> {
@@ -326,8 +352,10 @@ export class Move {
     for (;;) {
       const whole = { ...this.record, worker: this.own(), ...fieldsOf(this.record) };
       const record = JSON.parse(JSON.stringify(whole)) as MoveRecord;
+      const asked = this.now();
       try {
         this.stored = await save(this.tools.pd, { record, revision: this.stored.revision }, pieces);
+        this.mine = asked;
         if (state !== undefined) await this.reached(`after ${state}`);
         return;
       } catch (error) {
@@ -499,7 +527,7 @@ export class Move {
   }
 
   private async withEngine(work: (engine: Engine) => Promise<boolean>): Promise<boolean> {
-    const engine = this.tools.engineOf(this.record);
+    const engine = this.tools.engineOf(this.record, () => this.mustBeMine());
     try {
       return await work(engine);
     } finally {

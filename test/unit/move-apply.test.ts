@@ -213,6 +213,24 @@ describe('at a region that does not answer', () => {
     expect(asked()).toBeLessThanOrEqual(4 * 16);
   });
 
+  test('nothing is sent by a worker that has lost the move', async () => {
+    const sent: string[] = [];
+    const storage = {
+      ask: async ({ path }: { path: string }) => void sent.push(path),
+      passed: async () => undefined,
+      atRegion: async (_: unknown, __: unknown, act: (at: object) => Promise<unknown>) =>
+        act({ start: target.start, end: target.end, context: {}, address: '' }),
+    } as unknown as Storage;
+    const [from, to]: Side[] = [source, target].map((space) => ({ storage, space }));
+    const isMine = async (): Promise<void> => Promise.reject(new Error('lost'));
+    const map = new KeyMap(source, target);
+    const applier = new Applier({ source: from!, target: to!, map, throttle: new Throttle(), isMine });
+    const rollback = { op: 'rollback' as const, startTs: 1n, key: source.encode(Buffer.from('r'))! };
+    await expect(applier.apply([row('k', 1, 2)])).rejects.toThrow('lost');
+    await expect(applier.apply([rollback])).rejects.toThrow('lost');
+    expect(sent).toEqual([]);
+  });
+
   test('a feed that is stopped ends what it has begun', async () => {
     const writing = new AbortController();
     const { applier } = deadStore(600_000, writing.signal);

@@ -71,8 +71,15 @@ function obedient(): Mesh {
 }
 
 /** Works on alpha's move until it ends or cannot go on. */
-async function run(engine: Partial<Engine> = {}, id = 'worker'): Promise<boolean> {
-  const engineOf = (): Engine => ({ close: () => undefined, ...engine }) as Engine;
+async function run(
+  engine: Partial<Engine> | ((isMine: () => Promise<void>) => Partial<Engine>) = {},
+  id = 'worker',
+): Promise<boolean> {
+  const engineOf = (_: MoveRecord, isMine: () => Promise<void>): Engine =>
+    ({
+      close: () => undefined,
+      ...(typeof engine === 'function' ? engine(isMine) : engine),
+    }) as Engine;
   const tools = { pd: pd.endpoint, mesh: obedient(), id, engineOf, tell: () => undefined };
   const limits = { obeyMs: 100, calmMs: 0 };
   return new Move({ ...tools, limits, isGone: () => true }, 'alpha', new AbortController().signal).run();
@@ -333,5 +340,51 @@ describe('two that take one range at the same time', () => {
     await expect(create({ keyNumber: 5 })).rejects.toThrow('among the keys of tenant delta');
     expect(await findMove(pd.endpoint, 'alpha')).toBeUndefined();
     expect((await registered(pd.endpoint)).map(({ name }) => name)).toEqual(['alpha', 'delta']);
+  });
+});
+
+describe('a worker that has stood still while another one took its move', () => {
+  const clock = performance.now.bind(performance);
+  afterEach(() => void (performance.now = clock));
+
+  async function taken(): Promise<void> {
+    const { record, revision } = await moveOf(pd.endpoint, 'alpha');
+    await save(pd.endpoint, { record: { ...record, worker: { id: 'another', until: 0 } }, revision });
+  }
+  const copying = async (): Promise<void> => {
+    configured({});
+    movedTo({});
+    await save(pd.endpoint, { record: moveRecord({ state: 'copying' }), revision: 0n });
+  };
+
+  test('writes nothing more', async () => {
+    await copying();
+    const written: string[] = [];
+    const engine = (isMine: () => Promise<void>): Partial<Engine> => ({
+      prepare: async () => undefined,
+      copy: async () => {
+        await isMine();
+        written.push('before');
+        await taken();
+        performance.now = () => clock() + 10_000;
+        await isMine();
+        written.push('behind');
+      },
+    });
+    expect(await run(engine)).toBe(false);
+    expect(written).toEqual(['before']);
+    expect((await moveOf(pd.endpoint, 'alpha')).record.worker?.id).toBe('another');
+  });
+
+  test('ends what it has begun', async () => {
+    await copying();
+    const engine: Partial<Engine> = {
+      prepare: async () => undefined,
+      copy: async (_, __, signal) => {
+        await taken();
+        await sleep(60_000, undefined, { signal });
+      },
+    };
+    expect(await run(engine)).toBe(false);
   });
 });

@@ -200,7 +200,9 @@ class World {
   }
 
   /** @param dead aborts when its mover dies: then its feeds carry nothing over any more */
-  engineOf = ({ from, to }: MoveRecord, dead = new AbortController().signal): Engine => {
+  engineOf = (record: MoveRecord): Engine => this.engineUntil(new AbortController().signal, record);
+
+  engineUntil(dead: AbortSignal, { from, to }: MoveRecord): Engine {
     const [source, target] = [this.storeOf(from), this.storeOf(to)];
     return {
       prepare: async () => sleep(1),
@@ -250,7 +252,7 @@ class World {
       release: async () => undefined,
       close: () => undefined,
     };
-  };
+  }
 
   private async follow(source: Store, target: Store, from: number, dead: AbortSignal): Promise<Following> {
     this.openFeeds++;
@@ -458,7 +460,7 @@ class MortalMover {
       limits: LIMITS,
       // A dead one is known to be dead.
       isGone: () => true,
-      engineOf: (record) => this.mortal(world.engineOf(record, this.life.signal)),
+      engineOf: (record) => this.mortal(world.engineUntil(this.life.signal, record)),
       tell: () => undefined,
       reached: (step) => this.reach(step),
     };

@@ -153,7 +153,7 @@ standard error is no terminal, it is a log: a line for each step and each error.
             isGone: (id) => isGone(id),
             limits: { maxLagMs: maxLag * SECOND_MS, holdMs: hold * SECOND_MS },
             onAlarm: alarm,
-            engineOf: (record) => makeEngine(options, record, clusters, all),
+            engineOf: (record, isMine) => makeEngine(options, record, clusters, all, isMine),
             tell,
           },
           stop.signal,

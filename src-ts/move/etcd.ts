@@ -42,6 +42,8 @@ const withoutLease = (all: readonly Entry[]): Entry[] => all.filter(({ lease }) 
 
 /** Gives the target the tenant's keys without a lease as the source has them, and the source's revision at least. Nobody writes. */
 export async function carryEtcd(source: Endpoint, target: Endpoint, tenant: string): Promise<void> {
+  // First: a watch goes on behind the last revision that it has seen, and would never tell of a change below that.
+  await raiseRevision(source, target);
   const prefix = etcdPrefix(tenant);
   const [wanted, there] = (await Promise.all([entries(source, prefix), entries(target, prefix)])).map(
     withoutLease,
@@ -52,5 +54,4 @@ export async function carryEtcd(source: Endpoint, target: Endpoint, tenant: stri
     await putIfUnchanged(target, [], changed.slice(i, i + MOST_PUTS));
   const kept = new Set(wanted.map(({ key }) => key));
   for (const one of there) if (!kept.has(one.key)) await deleteIfUnchanged(target, one);
-  await raiseRevision(source, target);
 }

@@ -205,4 +205,20 @@ describe('etcd of the target', () => {
     await raiseRevision(source.endpoint, target.endpoint);
     expect(await revision(target)).toBe(before);
   });
+
+  test('tells of the last changes to whoever has watched the source until then', async () => {
+    const [source, target] = [new EtcdModel(), new EtcdModel()];
+    const count = async (): Promise<void> => {
+      for (let i = 0; i < 20; i++) await put(source, { '/other': String(i) });
+    };
+    await count();
+    await raiseRevision(source.endpoint, target.endpoint);
+    // Others go on writing before all is held.
+    await count();
+    const seen = (await snapshot(source.endpoint, '/')).revision;
+    await put(source, { '/tidb-mesh/alpha:/tidb/privilege': 'new' });
+    await carryEtcd(source.endpoint, target.endpoint, 'alpha');
+    const [change] = await entries(target.endpoint, '/tidb-mesh/alpha:');
+    expect(change?.revision).toBeGreaterThan(seen);
+  });
 });

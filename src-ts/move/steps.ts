@@ -80,7 +80,9 @@ export interface Limits {
   readonly settleMs: number;
   /**
    * How long transactions go on committing in two phases after a switch, done or not, ms. One whose first prewrites came before must not
-   * end as an asynchronous commit: longer than client-go tries to prewrite, 40 s (txnkv/transaction/2pc.go PrewriteMaxBackoff).
+   * end as an asynchronous commit: longer than client-go tries to prewrite. It sleeps for 40 s (txnkv/transaction/2pc.go,
+   * PrewriteMaxBackoff) times tidb_backoff_weight, which is 2 (kv/variables.go, DefBackOffWeight; config/retry/backoff.go), and a request
+   * lasts 30 s (internal/client ReadTimeoutShort). It does not count the time of requests before the last one.
    */
   readonly calmMs: number;
 }
@@ -90,7 +92,7 @@ export const DEFAULT_LIMITS: Limits = {
   holdMs: 10_000,
   obeyMs: 10_000,
   settleMs: 300,
-  calmMs: 60_000,
+  calmMs: 180_000,
 };
 
 /** What becomes of a tenant when somebody has written where it is not served. */

@@ -52,6 +52,7 @@ import { isBetweenStorages, isSamePlace, placeOf, placeText, tenantAt, type Plac
 import { Rate } from './rate.ts';
 import {
   dropPieces,
+  findMove,
   forget,
   keepSerial,
   moveOf,
@@ -1286,6 +1287,9 @@ export class Move {
         return true;
       } catch (error) {
         if (!(error instanceof Overtaken)) throw error;
+        // It was sent again after it had been done, without an answer.
+        const found = await findMove(pd, this.tenant);
+        if (found?.record.createdAt !== this.record.createdAt) return true;
       }
     }
   }

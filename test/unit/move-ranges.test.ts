@@ -274,6 +274,21 @@ describe('the end of a move', () => {
     expect([...pd.keys]).toEqual([rowAt(1), rowAt(5)]);
   });
 
+  test('has ended, too, when the record was removed without an answer', async () => {
+    await cancelled();
+    const { grpc } = pd.endpoint;
+    Object.assign(pd.endpoint, {
+      grpc: async (method: { path: string }, fields: { success?: { request: { case: string } }[] }) => {
+        const send = (): unknown => grpc(method as never, fields as never);
+        // It is sent again.
+        if (fields.success?.[0]?.request.case === 'requestDeleteRange') await send();
+        return send();
+      },
+    });
+    expect(await run(ending())).toBe(true);
+    expect(await findMove(pd.endpoint, 'alpha')).toBeUndefined();
+  });
+
   test('asks anew whose the range is when the answer is old', async () => {
     const asked: string[] = [];
     const isMine = async (): Promise<void> => {

@@ -121,9 +121,7 @@ export class Verdict {
       nodes.find((n) => message.byNumber.get(n.field)?.role === role);
     const plan = withRole('DAG');
     const type = PLANS.get(withRole('COP_TYPE')?.value ?? 0n);
-    // Other spaces' plans hold nothing to map.
     if (plan === undefined || type === undefined) return undefined;
-    if (type === 'tipb.DAGRequest' && this.space.tableIdTag === undefined) return undefined;
     return this.fields(type, read(plan.bytes, this.schema.message(type), this.schema), 'request');
   }
 

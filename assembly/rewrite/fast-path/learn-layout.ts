@@ -42,6 +42,7 @@ import {
 import * as columns from '../../rows/output-columns';
 import * as patches from '../patches';
 import { patchAt } from '../patches';
+import { namesTimestamp } from '../plans';
 import * as current from '../current';
 import { Direction } from '../current';
 
@@ -299,6 +300,7 @@ function key(kind: Regular, at: usize, length: usize): bool {
 function plan(at: usize, length: usize): bool {
   if (length < LEAST_SAME || length > MOST_SAME || draft.sameLength != 0) return false;
   if (mapsTableIds() && columns.columnsAt != 0) return false;
+  if (namesTimestamp(at, at + length)) return false;
   draft.sameAt = <u16>(at - begin);
   draft.sameLength = <u16>length;
   memory.copy(draft.same(), at, length);

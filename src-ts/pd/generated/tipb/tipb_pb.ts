@@ -14,12 +14,17 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tipb/tipb.proto.
  */
 export const file_tipb_tipb: GenFile = /*@__PURE__*/
-  fileDesc("Cg90aXBiL3RpcGIucHJvdG8SBHRpcGIiRAoPQ2hlY2tzdW1SZXF1ZXN0EicKBHJ1bGUYBCABKAsyGS50aXBiLkNoZWNrc3VtUmV3cml0ZVJ1bGU6COjzGAH48xgCIj0KE0NoZWNrc3VtUmV3cml0ZVJ1bGUSEgoKb2xkX3ByZWZpeBgBIAEoDBISCgpuZXdfcHJlZml4GAIgASgMYgZwcm90bzM", [file_mesh_options]);
+  fileDesc("Cg90aXBiL3RpcGIucHJvdG8SBHRpcGIiXwoPQ2hlY2tzdW1SZXF1ZXN0EhkKEXN0YXJ0X3RzX2ZhbGxiYWNrGAEgASgEEicKBHJ1bGUYBCABKAsyGS50aXBiLkNoZWNrc3VtUmV3cml0ZVJ1bGU6COjzGAH48xgCIj0KE0NoZWNrc3VtUmV3cml0ZVJ1bGUSEgoKb2xkX3ByZWZpeBgBIAEoDBISCgpuZXdfcHJlZml4GAIgASgMYgZwcm90bzM", [file_mesh_options]);
 
 /**
  * @generated from message tipb.ChecksumRequest
  */
 export type ChecksumRequest = Message<"tipb.ChecksumRequest"> & {
+  /**
+   * @generated from field: uint64 start_ts_fallback = 1;
+   */
+  startTsFallback: bigint;
+
   /**
    * @generated from field: tipb.ChecksumRewriteRule rule = 4;
    */

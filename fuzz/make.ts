@@ -184,6 +184,8 @@ export class Maker {
           : random.pick([(1n << 48n) - 1n, 1n << 48n, random.bigint(64)]);
       case 'API_VERSION':
         return BigInt(random.below(3));
+      case 'EXECUTOR':
+        return careful ? BigInt(random.below(20)) : random.pick([20n, (1n << 32n) | 20n]);
       case 'ONE_OF':
         return careful ? BigInt(random.pick(field.allowed)) : random.pick([0n, 3n, 7n, (1n << 32n) | 3n]);
       case 'AT_MOST':
@@ -236,6 +238,8 @@ export class Maker {
       }
       case 'TEXT':
         return this.text();
+      case 'COLUMN_FAMILY':
+        return text(random.pick(careful ? ['', 'default'] : ['write', 'lock', 'raft', 'default ']));
       case 'ETCD_KEY':
       case 'ETCD_READ_KEY':
         if (random.chance(10)) return text(random.pick(SHARED_NAMES));

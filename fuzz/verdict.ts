@@ -285,6 +285,14 @@ export class Verdict {
         const amount = Buffer.from(n.bytes).readDoubleLE();
         return Math.abs(amount) <= 2 ** 53 ? undefined : `is ${amount}`;
       }
+      case 'COLUMN_FAMILY': {
+        const name = Buffer.from(n.bytes).toString('latin1');
+        return ['', 'default'].includes(name) ? undefined : `is ${name}`;
+      }
+      case 'EXECUTOR':
+        return BigInt.asUintN(32, n.value) === 20n && this.space.apiVersion === 2
+          ? 'looks rows up'
+          : undefined;
       case 'TABLE_ID':
         if (this.space.tableIdTag === undefined) return undefined;
         return n.value >> 48n === this.space.tableIdTag >> 48n ? undefined : `is ${n.value}`;

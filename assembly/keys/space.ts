@@ -269,6 +269,11 @@ export function spacePlace(): u64 {
   return current.place;
 }
 
+/** True when the key range in use is a keyspace of the store. */
+export function isKeyspace(): bool {
+  return current.apiVersion == ApiVersion.V2;
+}
+
 /** True when the store sees other table ids than the tenant. */
 export function mapsTableIds(): bool {
   return current.codec == Codec.TABLE;

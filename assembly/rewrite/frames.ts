@@ -6,6 +6,7 @@
  */
 import { alloc, beginWork, isOverspent } from '../memory/arena';
 import { StreamBuffer, append, consume } from '../memory/stream-buffer';
+import { Msg } from '../schema/table';
 import { Status } from '../wire/status';
 import * as patches from './patches';
 import { applyPatches, trimPatches } from './patches';
@@ -15,6 +16,7 @@ import { beginActs } from './regions';
 import { beginDryRun } from './batch';
 import * as current from './current';
 import { Direction } from './current';
+import { MAX_UNREAD_BYTES } from './short-frames';
 import * as walker from './walker';
 
 const FRAME_HEADER: usize = 5;
@@ -93,6 +95,7 @@ export function feed(
     if (flag != 0) return flag == 1 ? Status.COMPRESSED : Status.MALFORMED;
     const size = bswap<u32>(load<u32>(at, 1));
     if (size > limit) return Status.TOO_LONG;
+    if (message == Msg.HEADED_REQUEST && size > MAX_UNREAD_BYTES) return Status.TOO_LONG_UNREAD;
     if (<usize>size > end - at - FRAME_HEADER) break;
     const next = at + FRAME_HEADER + size;
     // A held message is walked again, so its bytes must not change.

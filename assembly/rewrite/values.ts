@@ -15,6 +15,7 @@ import {
   encodeUpper,
   keyNumber,
   keyspaceId,
+  isKeyspace,
   mapsTableIds,
   tableIdTag,
 } from '../keys/space';
@@ -52,6 +53,8 @@ export const enum BoundForm {
 
 /** TiDB's table ids fit into this many bits. */
 const TABLE_ID_BITS: u64 = 48;
+/** tipb.ExecType.TypeIndexLookUp */
+const INDEX_LOOK_UP: u32 = 20;
 
 /** Above it a double does not hold every whole number. */
 const MAX_AMOUNT: f64 = <f64>((<u64>1) << 53);
@@ -139,6 +142,8 @@ export function bytes(role: u32, tag: u32, field: Span): Status {
       return request ? groupLabel(tag, field) : group(request, false, tag, field);
     case Role.RESOURCE_KEY:
       return groupKey(tag, field);
+    case Role.COLUMN_FAMILY:
+      return !request || length == 0 || isDefaultFamily(value, length) ? Status.OK : Status.VALUE_OUTSIDE;
     case Role.SEGMENT:
       return !request || isSegment(value, length) ? Status.OK : Status.NAME_OUTSIDE;
     case Role.CONFIG_PATH:
@@ -147,6 +152,12 @@ export function bytes(role: u32, tag: u32, field: Span): Status {
       // A role that the walker does not know must never pass.
       return Status.MALFORMED;
   }
+}
+
+/** True for the name of the column family that RawKV's keys are in. */
+function isDefaultFamily(p: usize, length: usize): bool {
+  // 'default', little-endian.
+  return length == 7 && load<u32>(p) == 0x61666564 && load<u32>(p, 3) == 0x746c7561;
 }
 
 /** Judges a text that TiKV keeps. One beyond those that a tenant may name becomes another one: it decides nothing. */
@@ -266,10 +277,14 @@ export function scalar(role: u32, field: Span, value: u64): Status {
     case Role.NEW_TIME:
       if (!request && !isLater(value)) return Status.TIME_GOES_BACK;
       break;
+    case Role.EXECUTOR:
+      // TiKV reads 32 bits of it.
+      if (request && <u32>value == INDEX_LOOK_UP && isKeyspace()) return Status.KEY_OUTSIDE;
+      break;
     case Role.TABLE_ID:
-      if (!request || !mapsTableIds()) break;
+      if (!request || isKeyspace()) break;
       if (value >> TABLE_ID_BITS != 0) return Status.KEY_OUTSIDE;
-      result = value | tableIdTag();
+      if (mapsTableIds()) result = value | tableIdTag();
       break;
     case Role.SAFE_POINT_IN:
       if (!request) break;

@@ -295,8 +295,11 @@ function onLengthDelimited(level: Level, flags: u32, entry: u32, tag: u32): Stat
 /** Handles a number in a field of its own. */
 function onNumber(level: Level, entry: u32, field: u32, value: u64): Status {
   const role = roleIn(entry);
-  if (role == Role.REVERSE) level.reverse = value != 0;
-  else if (role == Role.COP_TYPE) level.copType = value;
+  if (role == Role.REVERSE) {
+    // TiKV reads 32 bits of it: a larger number would have two meanings.
+    if (value > 1) return fail(Status.VALUE_OUTSIDE, level.message, field);
+    level.reverse = value != 0;
+  } else if (role == Role.COP_TYPE) level.copType = value;
   else if (role == Role.BATCH_IDS) {
     if (current.isMeasured) sawId(value);
   } else if (role >= Role.ONE_OF && role <= Role.CAPPED) {

@@ -225,7 +225,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   map('GET', `${V1}/regions/check/*`, { answer: 'any' }),
   map('GET', `${V1}/hotspot/regions/history`, { body: HOT_HISTORY, answer: 'any' }),
   map('POST', `${V1}/regions/accelerate-schedule`, { body: RANGE }),
-  map('POST', `${V1}/regions/accelerate-schedule/batch`, { body: { list: RANGE } }),
+  map('POST', `${V1}/regions/accelerate-schedule/batch`, { body: { list: RANGE, most: MOST_RANGES } }),
   map('POST', `${V1}/regions/scatter`, {
     body: {
       object: { start_key: 'lower', end_key: 'upper', group: 'group', retry_limit: 'whole' },

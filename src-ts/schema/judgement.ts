@@ -128,6 +128,7 @@ const CARRIERS: Record<string, { scalars?: ScalarType[]; enums?: true; messages?
   READ_TIMESTAMP_OR_MAX: { scalars: UNSIGNED },
   FOR_UPDATE: { scalars: UNSIGNED },
   TXN_START: { scalars: UNSIGNED },
+  EXECUTOR: { enums: true },
   EARLY_COMMIT: { scalars: [ScalarType.BOOL] },
   TXN_SOURCE: { scalars: UNSIGNED },
   REGION_ID: { scalars: UNSIGNED },

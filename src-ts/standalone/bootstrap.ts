@@ -21,6 +21,8 @@ const CONNECTION_BUFFER = MIB;
 const UNLIMITED = 1_000_000;
 /** Streams that Envoy opens on one connection to a server. */
 const UPSTREAM_STREAMS = 100_000;
+/** Who has shown no certificate by then is cut off: anybody can hold connections without one. Envoy's own default is no limit. */
+const HANDSHAKE = '10s';
 /** Shares of the heap from which Envoy gives memory back, and turns new requests away. */
 const SHRINK_AT = 0.9;
 const STOP_AT = 0.98;
@@ -208,6 +210,7 @@ function listener(name: string, { advertise }: Member, proxy: Proxy, routes: rea
       {
         name,
         transport_socket: { name: 'envoy.transport_sockets.tls', typed_config: proxy.tls.downstream },
+        transport_socket_connect_timeout: HANDSHAKE,
         filters: [httpManager(name, proxy, routes)],
       },
     ],

@@ -242,7 +242,11 @@ function valuesOf(field: JudgedField, attacker: Attacker): Value[] {
         ...numbers(0n, 104n, 105n, 1n << 31n, MAX_U64),
       ];
     case 'REVERSE':
-      return numbers(1n);
+      return numbers(1n, 1n << 32n);
+    case 'EXECUTOR':
+      return numbers(20n, (1n << 32n) | 20n);
+    case 'COLUMN_FAMILY':
+      return texts('write', 'lock', 'raft', 'default ', '');
     case 'BATCH_IDS':
       return numbers(0n, MAX_U64);
     case 'DAG':
@@ -598,7 +602,7 @@ export class Forger {
       else if (field.message === undefined) {
         // Roles with other values keep their good ones: what a store reads first must not be what it turns away.
         const value =
-          /^(READ_TIMESTAMP|TIMESTAMP|TXN_START|FOR_UPDATE|API|KEYSPACE|COP_TYPE|REGION_VERSION|REGION_CONF|CLUSTER|STORE|BATCH_IDS|ONE_OF|AT_MOST|CAPPED|AMOUNT)/.test(
+          /^(READ_TIMESTAMP|TIMESTAMP|TXN_START|FOR_UPDATE|API|KEYSPACE|COLUMN_FAMILY|COP_TYPE|EXECUTOR|REGION_VERSION|REGION_CONF|CLUSTER|STORE|BATCH_IDS|ONE_OF|AT_MOST|CAPPED|AMOUNT)/.test(
             field.role,
           ) ||
           (field.role === 'ANY_VALUE' && !isId(field))

@@ -399,6 +399,30 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       expect(executors[1].tblScan.tableId).toBe(BigInt.asIntN(64, TAG | 77n));
     });
 
+    test('a keyspace may not: TiKV looks for the row without it', () => {
+      const keyspace = new Filter(build);
+      keyspace.selectSpace({ number: 3, keyspace: { id: 7, mode: 'txn' } });
+      keyspace.newStream();
+      const verdict = (dag: Uint8Array): string =>
+        Status[keyspace.message(id.request, ask(dag), 'request').status]!;
+      expect(verdict(plan([TID], [0]))).toBe('OK');
+      expect(verdict(lookUp(index, table, [2], [2]))).toBe('KEY_OUTSIDE');
+      // TiKV reads 32 bits of an executor's type.
+      expect(verdict(bytes(2, scalar(1, (1n << 32n) | BigInt(LOOK_UP))))).toBe('KEY_OUTSIDE');
+    });
+
+    test('tenant 0 names no table of another tenant', () => {
+      const zero = new Filter(build);
+      zero.selectSpace({ number: 0 });
+      zero.newStream();
+      const scan = (table: bigint): Uint8Array =>
+        bytes(2, concat(scalar(1, TABLE_SCAN), bytes(2, scalar(1, table))));
+      const verdict = (table: bigint): string =>
+        Status[zero.message(id.request, ask(scan(table)), 'request').status]!;
+      expect(verdict(77n)).toBe('OK');
+      expect(verdict(TAG | 77n)).toBe('KEY_OUTSIDE');
+    });
+
     test('rows that do not fit end the answer, wherever they are cut', () => {
       send(lookUp(index, table, [2, 0], [2, 1]));
       const whole = chunk([TID, handle], [[stored, 1n]]);

@@ -298,6 +298,56 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     });
   });
 
+  test('a commit of no key', () => {
+    const commit = (keys: Uint8Array[]): Uint8Array =>
+      encode('kvrpcpb.CommitRequest', { startVersion: 7n, commitVersion: 8n, keys });
+    for (const [keys, expected] of [
+      [[A], 'OK'],
+      [[], 'VALUE_OUTSIDE'],
+      [[A], 'OK'],
+      [[], 'VALUE_OUTSIDE'],
+    ] as [Uint8Array[], string][])
+      expect(verdict('kvrpcpb.CommitRequest', commit(keys))).toBe(expected);
+    expect(inBatch(4, commit([]))).toBe('Empty');
+  });
+
+  describe('a column family of transactions', () => {
+    test.each(['Get', 'BatchGet', 'Put', 'BatchPut', 'Delete', 'BatchDelete', 'Scan', 'DeleteRange'])(
+      'Raw%s',
+      (name) => {
+        choose({ number: 2, prefix: { bytes: Buffer.from('p'), mode: 'raw' } });
+        const type = `kvrpcpb.Raw${name}Request`;
+        const fields = {
+          Get: { key: A },
+          BatchGet: { keys: [A] },
+          Put: { key: A },
+          BatchPut: { pairs: [{ key: A }] },
+          Delete: { key: A },
+          BatchDelete: { keys: [A] },
+          Scan: { startKey: A },
+          DeleteRange: { startKey: A, endKey: B },
+        }[name] as Fields;
+        for (const [cf, expected] of [
+          ['default', 'OK'],
+          ['', 'OK'],
+          ['write', 'VALUE_OUTSIDE'],
+          ['lock', 'VALUE_OUTSIDE'],
+          ['defaul', 'VALUE_OUTSIDE'],
+          ['defauxt', 'VALUE_OUTSIDE'],
+        ] as const)
+          expect([cf, verdict(type, encode(type, { ...fields, cf }))]).toEqual([cf, expected]);
+        choose({ number: 1 });
+      },
+    );
+  });
+
+  test('a scan whose direction has two readings', () => {
+    const scan = (reverse: bigint): Uint8Array =>
+      concat(encode('kvrpcpb.ScanRequest', { startKey: B, endKey: A, version: 7n }), scalar(6, reverse));
+    expect(verdict('kvrpcpb.ScanRequest', scan(1n))).toBe('OK');
+    expect(verdict('kvrpcpb.ScanRequest', scan(1n << 32n))).toBe('VALUE_OUTSIDE');
+  });
+
   test('a split at keys as they are', () => {
     choose({ number: 1 });
     const split = (isRawKv: boolean): string =>

@@ -2,7 +2,7 @@
 import { Flag, endFieldOf, recordOf, startFieldOf } from '../../schema/messages';
 import { Status } from '../../wire/status';
 import { fail } from '../current';
-import { countNumbers } from '../find';
+import { countNumbers, findField } from '../find';
 import { Level } from '../level';
 import { hasGroupSettings } from '../resource-groups';
 
@@ -26,8 +26,10 @@ export function requireSettings(level: Level, flags: u32): Status {
     if (!hasGroupSettings(level.start, level.end)) return fail(Status.GROUP_SETTINGS, level.message, 0);
   }
   if (!(flags & Flag.REQUIRED_LIST)) return Status.OK;
-  if (level.listed == 0)
-    return fail(Status.VALUE_OUTSIDE, level.message, endFieldOf(recordOf(level.message)));
+  const list = endFieldOf(recordOf(level.message));
+  // Messages were counted, keys were not.
+  if (level.listed == 0 && findField(level.start, level.end, list) == 0)
+    return fail(Status.VALUE_OUTSIDE, level.message, list);
   if (level.pessimistic && countNumbers(level.start, level.end, PESSIMISTIC_ACTIONS) != level.listed)
     return fail(Status.VALUE_OUTSIDE, level.message, PESSIMISTIC_ACTIONS);
   return Status.OK;

@@ -146,6 +146,8 @@ export class MessageMaker {
           'Ключ',
           '123456789012345678901',
         ]);
+      case 'COLUMN_FAMILY':
+        return random.pick(['', 'default', 'default', 'write', 'lock', 'defaults', 'x']);
       case 'LABEL':
         return random.pick(['', 'leader_external_Select', 'é'.repeat(64)]);
       default:

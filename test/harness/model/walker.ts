@@ -525,6 +525,13 @@ export class WalkerModel {
       case 'TSO_COUNT':
         if (request && Number(value) > 16384) throw new Refused(Status.TSO_COUNT);
         return value;
+      case 'COLUMN_FAMILY':
+        if (request && value !== '' && value !== 'default') throw new Refused(Status.VALUE_OUTSIDE);
+        return value;
+      case 'EXECUTOR':
+        if (request && (value as number) === 20 && space.choice.keyspace)
+          throw new Refused(Status.KEY_OUTSIDE);
+        return value;
       case 'CLIENT_ID':
         return request ? storedClient(world, value as bigint) : value;
       case 'SCATTER_GROUP': {

@@ -717,6 +717,8 @@ export type CommitRequest = Message<"kvrpcpb.CommitRequest"> & {
   startVersion: bigint;
 
   /**
+   * Without keys, TiKV commits nothing, and notes in its cache that whichever transaction began then is committed (src/storage/txn/scheduler.rs).
+   *
    * @generated from field: repeated bytes keys = 3;
    */
   keys: Uint8Array[];

@@ -31,7 +31,6 @@ import * as current from './current';
 import { Direction, isLater, isReadable, isTimely, mayBeTimely } from './current';
 import * as batch from './batch';
 import { MovePhase } from '../terms/move';
-import { wantPdClock } from '../terms/pd-clock';
 import { remove, replace, replaceField, setTouched, settle } from './edits';
 import { WITHHELD, isConfigPath, isSegment } from './names';
 import { stripPartitionIds } from '../rows/partition-id';
@@ -345,7 +344,7 @@ function unreadable(timestamp: u64): Status {
 /** What becomes of a request with a timestamp beyond the latest: one of a batch is held back until PD has said what time it is. */
 function tooLate(timestamp: u64): Status {
   if (!mayBeTimely(timestamp)) return Status.TIMESTAMP_AHEAD;
-  wantPdClock(true);
+  current.terms.clock.isWanted = true;
   return batch.batchIndex >= 0 ? Status.HELD : Status.TIMESTAMP_AHEAD;
 }
 

@@ -23,7 +23,7 @@ import { MAX_DIGITS, readDecimal, writeDecimal } from '../wire/decimal';
 import { writeHex } from '../wire/escape';
 import { ConfigVersion, eachInForce } from './configs';
 import { countHoldingsLookup } from './metrics';
-import * as pdTime from './pd-time';
+import { PD_FOLDER_BYTES, writePdFolder } from './pd-time';
 import { tellHolding } from './tenant-metrics';
 
 /** Maximum of questions in flight in one VM, two for a tenant. Others wait for the next tick. */
@@ -98,7 +98,7 @@ function askUnder(version: ConfigVersion): void {
       return;
     }
     holdings.asksAt = time + IDLE_MS;
-    const ranges = pdTime.cluster != 0 && holdings.records.limit != 0 ? ALL_RANGES : RANGES;
+    const ranges = terms.clock.cluster != 0 && holdings.records.limit != 0 ? ALL_RANGES : RANGES;
     if (holdings.keys.limit != 0 || holdings.groups.limit != 0 || ranges == ALL_RANGES) {
       writeTxn(terms, ranges);
       ask(version, terms, TXN_PATH, ranges);
@@ -171,8 +171,8 @@ function addFolder(folder: Ascii, owner: usize, ownerLength: usize): void {
 function addRecords(folder: Ascii, terms: Terms, isHex: bool): void {
   const name = joined(OWN, terms.nameAt, terms.nameLength);
   const nameLength = joinedLength;
-  const key = alloc(pdTime.PD_FOLDER_BYTES + <usize>folder.length + 2 * nameLength);
-  let to = append(pdTime.writePdFolder(key), changetype<usize>(folder), folder.length);
+  const key = alloc(PD_FOLDER_BYTES + <usize>folder.length + 2 * nameLength);
+  let to = append(writePdFolder(key, terms.clock.cluster), changetype<usize>(folder), folder.length);
   if (isHex) {
     writeHex(to, name, nameLength);
     for (const behind = to + 2 * nameLength; to < behind; to++) store<u8>(to, load<u8>(to) | 0x20);

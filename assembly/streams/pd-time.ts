@@ -6,15 +6,15 @@
  *   /pd/cluster_id             the cluster's id: u64, big endian
  *   /pd/<cluster id>/timestamp ns since 1970: u64, big endian (PD's keypath.ClusterIDPath and TimestampPath)
  *
- * One VM of an Envoy asks for all, and leaves the answer in Envoy's shared data, where a VM that is made anew finds it:
+ * One VM of an Envoy asks for all, and leaves the answer in Envoy's shared data under the PD's name, where a VM that is made anew finds it:
  *
  *   cluster:u64 | what PD said, ms:u64 | when it was asked for that:u64 | when it was asked last:u64 | has failed:u64
  */
 import { Buffer } from '../host/abi';
 import * as host from '../host/host';
 import { alloc } from '../memory/arena';
-import * as pdClock from '../terms/pd-clock';
-import { setPdClock, wantPdClock } from '../terms/pd-clock';
+import * as clocks from '../terms/pd-clock';
+import { PdClock, clockOf } from '../terms/pd-clock';
 import * as json from '../texts/json-writer';
 import * as base64 from '../wire/base64';
 import { decodeBase64 } from '../wire/base64';
@@ -40,138 +40,156 @@ const CLUSTER_KEY: Ascii = ascii('/pd/cluster_id');
 const FOLDER: Ascii = ascii('/pd/');
 const TIMESTAMP: Ascii = ascii('/timestamp');
 
-const RECORD: Ascii = ascii('tidb-mesh.pd-time');
+const RECORD: Ascii = ascii('tidb-mesh.pd-time.');
 const RECORD_BYTES: u32 = 40;
 
-/** PD's cluster; 0: not known. */
-export let cluster: u64 = 0;
-/** The question in flight, 0: there is none; when it was sent, and whether it is about the cluster. */
-let token: u32 = 0;
-let sentAt: u64 = 0;
-let asksForCluster: bool = false;
-
-/** The configuration under which PD is asked, and whether others name another PD. */
-let asker: ConfigVersion | null = null;
-let isAmbiguous: bool = false;
-
+/** Notes the first configuration that names the PD. */
 function findAsker(version: ConfigVersion): void {
   const name = version.resolver.config.pdCluster;
   if (name.byteLength == 0) return;
-  const first = asker;
-  if (first == null) {
-    asker = version;
-    return;
-  }
-  const known = first.resolver.config.pdCluster;
-  if (
-    known.byteLength != name.byteLength ||
-    memory.compare(changetype<usize>(known), changetype<usize>(name), name.byteLength) != 0
-  )
-    isAmbiguous = true;
+  const clock = clockOf(name);
+  if (clock.asker == 0) clock.asker = version.root;
 }
 
-/** Takes over what another VM was told, and asks if nobody has for a while. Called on the tick, once a second. */
+/** Takes over what another VM was told, and asks each PD that nobody has asked for a while. Called on the tick, once a second. */
 export function askForTime(now: u64): void {
-  asker = null;
-  isAmbiguous = false;
   eachInForce(findAsker);
-  const version = asker;
-  asker = null;
-  if (version == null) return;
-  if (isAmbiguous) {
-    // One VM knows one PD's clock only.
-    setPdClock(0, 0, true);
-    return;
+  let clock = clocks.firstClock;
+  while (clock != null) {
+    askIfNamed(clock, now);
+    clock = clock.next;
   }
+}
+
+/** Asks a PD if a configuration in force names it. */
+function askIfNamed(clock: PdClock, now: u64): void {
+  const root = clock.asker;
+  clock.asker = 0;
+  if (root == 0) return;
+  const version = versionOf(root);
+  if (version != null) askIfDue(clock, version, now);
+}
+
+function askIfDue(clock: PdClock, version: ConfigVersion, now: u64): void {
+  const key = keyOf(clock);
   let askedAt: u64 = 0;
-  if (host.readShared(changetype<usize>(RECORD), RECORD.length) && host.resultLength == RECORD_BYTES) {
+  if (host.readShared(key, keyLength(clock)) && host.resultLength == RECORD_BYTES) {
     const at = host.resultAt;
-    cluster = load<u64>(at);
+    clock.cluster = load<u64>(at);
     askedAt = load<u64>(at, 24);
-    setPdClock(load<u64>(at, 8), load<u64>(at, 16), load<u64>(at, 32) != 0);
+    clock.take(load<u64>(at, 8), load<u64>(at, 16), load<u64>(at, 32) != 0);
   }
-  if (token != 0 && now - min(now, sentAt) < FORGOTTEN_MS) return;
-  const isUnknown = pdClock.said == 0 && !pdClock.hasFailed;
-  const pause = pdClock.isWanted || isUnknown ? SHORT_PAUSE_MS : PAUSE_MS;
+  if (clock.token != 0 && now - min(now, clock.sentAt) < FORGOTTEN_MS) return;
+  const isUnknown = clock.said == 0 && !clock.hasFailed;
+  const pause = clock.isWanted || isUnknown ? SHORT_PAUSE_MS : PAUSE_MS;
   // A clock that was set back must not keep it from asking.
   if (askedAt <= now && now - askedAt < pause) return;
-  if (leave(now, host.sharedCas)) ask(version, now);
+  if (leave(clock, now, host.sharedCas)) ask(clock, version, now);
+}
+
+function keyLength(clock: PdClock): usize {
+  return <usize>RECORD.length + clock.nameLength;
+}
+
+function keyOf(clock: PdClock): usize {
+  const key = alloc(keyLength(clock));
+  append(append(key, changetype<usize>(RECORD), RECORD.length), clock.nameAt, clock.nameLength);
+  return key;
 }
 
 /** Leaves what is known for the other VMs. False if one of them was quicker. */
-function leave(askedAt: u64, cas: u32): bool {
+function leave(clock: PdClock, askedAt: u64, cas: u32): bool {
   const record = alloc(RECORD_BYTES);
-  store<u64>(record, cluster);
-  store<u64>(record, pdClock.said, 8);
-  store<u64>(record, pdClock.saidAt, 16);
+  store<u64>(record, clock.cluster);
+  store<u64>(record, clock.said, 8);
+  store<u64>(record, clock.saidAt, 16);
   store<u64>(record, askedAt, 24);
-  store<u64>(record, pdClock.hasFailed ? 1 : 0, 32);
-  return host.writeShared(changetype<usize>(RECORD), RECORD.length, record, RECORD_BYTES, cas);
+  store<u64>(record, clock.hasFailed ? 1 : 0, 32);
+  return host.writeShared(keyOf(clock), keyLength(clock), record, RECORD_BYTES, cas);
 }
 
-function ask(version: ConfigVersion, now: u64): void {
+function ask(clock: PdClock, version: ConfigVersion, now: u64): void {
   json.beginJson();
   json.openObject();
   json.addMember(KEY);
-  asksForCluster = cluster == 0;
-  if (asksForCluster) json.addBase64(changetype<usize>(CLUSTER_KEY), CLUSTER_KEY.length);
-  else addTimestampKey();
+  clock.asksForCluster = clock.cluster == 0;
+  if (clock.asksForCluster) json.addBase64(changetype<usize>(CLUSTER_KEY), CLUSTER_KEY.length);
+  else addTimestampKey(clock.cluster);
   json.closeObject();
   const config = version.resolver.config;
   host.actAs(version.root);
-  token = host.httpPost(config.pdCluster, config.pdAuthority, PATH, json.jsonAt, json.jsonLength, TIMEOUT_MS);
-  sentAt = now;
-  wantPdClock(false);
-  if (token == 0) fail();
+  clock.token = host.httpPost(
+    config.pdCluster,
+    config.pdAuthority,
+    PATH,
+    json.jsonAt,
+    json.jsonLength,
+    TIMEOUT_MS,
+  );
+  clock.sentAt = now;
+  clock.isWanted = false;
+  if (clock.token == 0) fail(clock);
 }
 
-function addTimestampKey(): void {
+function addTimestampKey(cluster: u64): void {
   const key = alloc(PD_FOLDER_BYTES + <usize>TIMESTAMP.length);
-  const to = append(writePdFolder(key), changetype<usize>(TIMESTAMP), TIMESTAMP.length);
+  const to = append(writePdFolder(key, cluster), changetype<usize>(TIMESTAMP), TIMESTAMP.length);
   json.addBase64(key, to - key);
 }
 
 /** Maximum of bytes that `writePdFolder` writes. */
 export const PD_FOLDER_BYTES: usize = <usize>FOLDER.length + MAX_DIGITS;
 
-/** Writes where PD keeps what is its own in etcd: /pd/<cluster id>. Call it only if the cluster is known. Returns the end. */
-export function writePdFolder(to: usize): usize {
+/** Writes where a PD keeps what is its own in etcd: /pd/<cluster id>. Returns the end. */
+export function writePdFolder(to: usize, cluster: u64): usize {
   const end = alloc(MAX_DIGITS) + MAX_DIGITS;
   const digits = writeDecimal(end, cluster);
   to = append(to, changetype<usize>(FOLDER), FOLDER.length);
   return append(to, digits, end - digits);
 }
 
+/** The clock with this question in flight. */
+function clockAsking(token: u32): PdClock | null {
+  let clock = clocks.firstClock;
+  while (clock != null) {
+    if (clock.token == token) return clock;
+    clock = clock.next;
+  }
+  return null;
+}
+
 /** Takes an answer. False if the question was another's. `size` 0: there is none. */
 export function takeTime(root: u32, given: u32, size: u32): bool {
-  if (token == 0 || given != token) return false;
-  token = 0;
+  if (given == 0) return false;
+  const clock = clockAsking(given);
+  if (clock == null) return false;
+  clock.token = 0;
   const isThere =
     size != 0 && size <= MAX_ANSWER_BYTES && host.readBuffer(Buffer.HTTP_CALL_RESPONSE_BODY, size);
   const value = isThere ? valueIn(host.resultAt, host.resultLength) : 0;
   if (value == 0) {
-    fail();
+    fail(clock);
     return true;
   }
   // By now another VM may have told the cluster, or that there is none.
-  if (!asksForCluster) {
-    setPdClock(value / 1_000_000, sentAt, false);
-    leave(sentAt, 0);
+  if (!clock.asksForCluster) {
+    clock.take(value / 1_000_000, clock.sentAt, false);
+    leave(clock, clock.sentAt, 0);
     return true;
   }
-  cluster = value;
-  leave(sentAt, 0);
+  clock.cluster = value;
+  leave(clock, clock.sentAt, 0);
   const version = versionOf(root);
-  if (version != null) ask(version, sentAt);
+  if (version != null) ask(clock, version, clock.sentAt);
   return true;
 }
 
 /** Keeps what is known, and begins anew: the storage may be another one by now. */
-function fail(): void {
+function fail(clock: PdClock): void {
   countFailedTimeLookup();
-  cluster = 0;
-  setPdClock(pdClock.said, pdClock.saidAt, pdClock.said == 0);
-  leave(sentAt, 0);
+  clock.cluster = 0;
+  clock.take(clock.said, clock.saidAt, clock.said == 0);
+  leave(clock, clock.sentAt, 0);
 }
 
 /** The eight bytes of the value in an answer; 0 when there is none. */

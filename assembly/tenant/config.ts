@@ -10,6 +10,7 @@ import {
 } from '../keys/space';
 import { MAX_TENANT, MIN_TENANT } from '../keys/table';
 import { PHASE_NAMES, MovePhase, hasDeadline } from '../terms/move';
+import { clockOf } from '../terms/pd-clock';
 import { LOGICAL_BITS, Terms } from '../terms/terms';
 import { FieldReader } from './field-reader';
 import { Json, JsonReader, JsonType } from './json';
@@ -258,6 +259,7 @@ export class ConfigReader extends FieldReader {
     terms.maxHoldBackSeconds = limits.maxHoldBackSeconds;
     terms.maxLeaseSeconds = limits.maxEtcdLeaseSeconds;
     terms.looksUp = this.config.pdCluster.byteLength != 0;
+    if (terms.looksUp) terms.clock = clockOf(this.config.pdCluster);
   }
 
   private completeCounts(terms: Terms): void {

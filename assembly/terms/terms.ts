@@ -6,7 +6,7 @@ import { Space, freeSpace } from '../keys/space';
 import { Budget } from '../memory/stream-buffer';
 import { Account, NO_ACCOUNT } from './account';
 import { MovePhase } from './move';
-import { doubtMs, latestTime } from './pd-clock';
+import { NO_CLOCK, PdClock } from './pd-clock';
 import { State } from './state';
 
 /** The extent of a tenant's dry run. */
@@ -57,6 +57,8 @@ export class Terms {
   account: Account = NO_ACCOUNT;
   /** True when PD can be asked whose a region is. */
   looksUp: bool = false;
+  /** The clock of its PD. */
+  clock: PdClock = NO_CLOCK;
   /** The longest message or body, in bytes. */
   maxMessageBytes: u32 = u32.MAX_VALUE;
   /** How far ahead of PD's clock timestamps may lie, in ms. */
@@ -117,12 +119,14 @@ export class Terms {
 
   /** The latest timestamp that a request may name at the time `now`, in ms; 0 before the first tick. */
   latestTimestamp(now: u64): u64 {
-    return now == 0 ? u64.MAX_VALUE : latestTime(now, this.maxDriftMs, this.looksUp) << LOGICAL_BITS;
+    return now == 0
+      ? u64.MAX_VALUE
+      : this.clock.latestTime(now, this.maxDriftMs, this.looksUp) << LOGICAL_BITS;
   }
 
   /** How much later a timestamp may be and is not refused before PD was asked anew. */
   timestampDoubt(now: u64): u64 {
-    return doubtMs(now, this.looksUp) << LOGICAL_BITS;
+    return this.clock.doubtMs(now, this.looksUp) << LOGICAL_BITS;
   }
 
   /** True for a tenant that another storage layer serves by now. */

@@ -66,7 +66,12 @@ function tell(filter: HostedModule, time: number): void {
 }
 
 /** What becomes of a scan at this time, in a batch or alone: it passes, is held back, or is refused. */
-function read(filter: HostedModule, time: number, alone = false): 'passes' | 'held' | 'refused' {
+function read(
+  filter: HostedModule,
+  time: number,
+  alone = false,
+  root?: number,
+): 'passes' | 'held' | 'refused' {
   const scan: Fields = {
     startKey: rowKey(100, 1),
     endKey: rowKey(100, 9),
@@ -74,7 +79,8 @@ function read(filter: HostedModule, time: number, alone = false): 'passes' | 'he
     context: { regionId: 7n },
   };
   const path = `/tikvpb.Tikv/${alone ? 'KvScan' : 'BatchCommands'}`;
-  const stream = filter.open(CALLER, callHeaders(path));
+  const headers = callHeaders(path);
+  const stream = root === undefined ? filter.open(CALLER, headers) : filter.openUnder(root, CALLER, headers);
   const message = alone
     ? encode('kvrpcpb.ScanRequest', scan)
     : encode(BATCH, { requests: [{ cmd: { case: 'Scan', value: scan } }], requestIds: [1n] });
@@ -260,14 +266,30 @@ describe("PD's clock", () => {
     }
   });
 
-  test('is not known where two plugins name two PDs', () => {
-    const filter = started();
+  test('is that of the own PD where two plugins name two', () => {
+    const shared: SharedData = new Map();
+    const filter = started({}, shared);
     tell(filter, NOW + HOUR);
     filter.pluginName = 'other';
-    filter.supersede(config({ pd: { cluster: 'another' } }));
+    const first = filter.supersede(config({ pd: { cluster: 'another' } }));
+    expect(read(filter, filter.clock + DRIFT + 1)).toBe('held');
+    // The other PD is asked for its own cluster, and says another time.
     second(filter);
-    expect(read(filter, filter.clock + 10 * MINUTE)).toBe('passes');
-    expect(read(filter, filter.clock + 10 * MINUTE + 1)).toBe('refused');
+    expect(asked(filter)).toBe('/pd/cluster_id');
+    answer(filter, held(eightBytes(CLUSTER + 1n)));
+    expect(asked(filter)).toBe(`/pd/${CLUSTER + 1n}/timestamp`);
+    answer(filter, held(eightBytes(BigInt(NOW - HOUR) * 1_000_000n)));
+    const latest = (time: number, root?: number): void => {
+      expect(read(filter, time, false, root)).toBe('passes');
+      expect(read(filter, time + 1, false, root)).not.toBe('passes');
+    };
+    latest(NOW - HOUR + DRIFT);
+    latest(NOW + HOUR + 1000 + DRIFT, first);
+    // A VM that is made anew finds both.
+    const anew = started({ pd: { cluster: 'another' } }, shared);
+    second(anew);
+    expect(read(anew, NOW - HOUR + DRIFT)).toBe('passes');
+    expect(read(anew, NOW)).toBe('refused');
   });
 
   test('that goes back by Envoy is asked for at once', () => {

@@ -47,7 +47,12 @@ export class Accounts {
   private recall(): bool {
     memory.recall(this.plugin);
     while (memory.next())
-      this.find(memory.nameAt, memory.nameLength).recall(memory.serial, memory.phase, memory.place);
+      this.find(memory.nameAt, memory.nameLength).recall(
+        memory.serial,
+        memory.phase,
+        memory.place,
+        memory.state,
+      );
     let account = this.first;
     while (account != null) {
       if (account.latestSerial != 0) return true;
@@ -96,14 +101,15 @@ export class Accounts {
     account.rates.setLimits(terms.requestsPerSecond, terms.bytesPerSecond, terms.pdRequestsPerSecond);
     account.maxWatches = terms.etcdWatches;
     account.holdings.setLimits(terms.etcdKeys, terms.resourceGroups, terms.etcdLeases, terms.pdRecords);
-    if (account.state == terms.state) return;
-    account.useState(terms.state);
+    const state = account.stateIn(terms.state);
+    if (account.state == state) return;
+    account.useState(state);
     this.isChanged = true;
   }
 
   /** Takes over what a configuration says of the tenant's place and move. */
   private move(account: Account, terms: Terms): void {
-    const standing = account.accept(terms.moveSerial, terms.movePhase, terms.place);
+    const standing = account.accept(terms.moveSerial, terms.movePhase, terms.place, terms.state);
     if (standing != Standing.CURRENT) this.contradicts = true;
     const former = account.phase;
     if (standing == Standing.UNTOLD) account.keepMove(clock.now);

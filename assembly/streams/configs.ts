@@ -276,9 +276,10 @@ function writeConfig(version: ConfigVersion): void {
 
 /** Writes the state of a tenant, if it is not active. */
 function writeState(terms: Terms): void {
-  if (terms.state == State.ACTIVE) return;
+  const state = terms.account.stateIn(terms.state);
+  if (state == State.ACTIVE) return;
   json.addName(terms.nameAt, terms.nameLength);
-  json.addAscii(stateName(terms.state));
+  json.addAscii(stateName(state));
 }
 
 /** The sum of the hashes of the configurations in force, one for each plugin; and when the newest of them was loaded, ms since 1970. */

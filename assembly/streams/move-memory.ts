@@ -2,24 +2,28 @@
  * What was obeyed of moves in this Envoy, in its shared data, so that a configuration from before is known for one, also by a VM that is
  * made anew (docs/decisions/0015). For each tenant of a plugin:
  *
- *   length of the name:u24 | phase:u8 | serial:u32 | place:u64 | name
+ *   length of the name:u24 | phase:u4 | state:u4 | serial:u32 | place:u64 | name
  *
- * An earlier version of the filter has left no phase: 0.
+ * Earlier versions of the filter have left no state, or no phase: 0. They take the phase of a tenant that is not active for a later one.
  */
 import * as host from '../host/host';
 import { alloc } from '../memory/arena';
 import { Account } from '../terms/account';
 import { MovePhase } from '../terms/move';
+import { State } from '../terms/state';
 import { toEight } from '../wire/bytes';
 
 const KEY: string = 'tidb-mesh.moves.';
 const HEADER_BYTES: usize = 16;
 const LENGTH_BITS: u32 = 24;
 const LENGTH_MASK: u32 = (1 << LENGTH_BITS) - 1;
+const STATE_BITS: u32 = 28;
+const PHASE_MASK: u32 = (1 << (STATE_BITS - LENGTH_BITS)) - 1;
 
-/** The entry that was read last: the latest serial, its phase, the key range then, and the tenant's name. */
+/** The entry that was read last: the latest serial, its phase, the state and the key range then, and the tenant's name. */
 export let serial: u32 = 0;
 export let phase: MovePhase = MovePhase.NONE;
+export let state: State = State.ACTIVE;
 export let place: u64 = 0;
 export let nameAt: usize = 0;
 export let nameLength: usize = 0;
@@ -45,7 +49,8 @@ export function recall(plugin: string): void {
 export function next(): bool {
   if (at + HEADER_BYTES > end) return false;
   nameLength = load<u32>(at) & LENGTH_MASK;
-  phase = load<u32>(at) >> LENGTH_BITS;
+  phase = (load<u32>(at) >> LENGTH_BITS) & PHASE_MASK;
+  state = load<u32>(at) >> STATE_BITS;
   serial = load<u32>(at, 4);
   place = load<u64>(at, 8);
   nameAt = at + HEADER_BYTES;
@@ -55,7 +60,9 @@ export function next(): bool {
 
 /** Writes an entry. Returns where the next one goes. */
 function put(account: Account, to: usize): usize {
-  store<u32>(to, (<u32>account.nameLength) | ((<u32>account.latestPhase) << LENGTH_BITS));
+  const phaseAndState =
+    ((<u32>account.latestPhase) << LENGTH_BITS) | ((<u32>account.latestState) << STATE_BITS);
+  store<u32>(to, (<u32>account.nameLength) | phaseAndState);
   store<u32>(to, account.latestSerial, 4);
   store<u64>(to, account.latestPlace, 8);
   memory.copy(to + HEADER_BYTES, account.nameAt, account.nameLength);

@@ -56,10 +56,11 @@ export class Account {
   private moveUntil: u64 = 0;
   /** The move of which this VM has ended a phase by itself; 0: none. */
   liftedSerial: u32 = 0;
-  /** The latest phase of a move that was obeyed in this Envoy, and the key range then; 0: none. See accept. */
+  /** The latest phase of a move that was obeyed in this Envoy, the key range and the state then; 0: none. See accept. */
   latestSerial: u32 = 0;
   latestPhase: MovePhase = MovePhase.NONE;
   latestPlace: u64 = 0;
+  latestState: State = State.ACTIVE;
   /** What the configuration in force is to that. */
   standing: Standing = Standing.CURRENT;
   /** Number of requests that were held back. */
@@ -144,23 +145,32 @@ export class Account {
   }
 
   /** Takes over what is known of the latest phase. */
-  recall(serial: u32, phase: MovePhase, place: u64): void {
+  recall(serial: u32, phase: MovePhase, place: u64, state: State): void {
     if (serial == 0 || this.isBefore(serial, phase)) return;
     this.latestSerial = serial;
     this.latestPhase = phase;
     this.latestPlace = place;
+    this.latestState = state;
   }
 
   /**
    * Judges a configuration by what was obeyed in this Envoy, whatever VM did. `serial` of the move is 0 where there is none: that is the
    * end of a move if the keys are where they were, and the filters were told that it is over.
    */
-  accept(serial: u32, phase: MovePhase, place: u64): Standing {
+  accept(serial: u32, phase: MovePhase, place: u64, state: State): Standing {
     if (phase == MovePhase.UNKNOWN) this.standing = Standing.UNKNOWN;
     else if (serial != 0) this.standing = this.isBefore(serial, phase) ? Standing.OUTDATED : Standing.CURRENT;
     else this.standing = this.standingWithout(place);
-    if (this.standing == Standing.CURRENT) this.recall(serial, phase, place);
+    if (this.standing == Standing.CURRENT) this.recall(serial, phase, place, state);
     return this.standing;
+  }
+
+  /**
+   * The state under the configuration that was accepted last. One that does not know the move opens nothing that the move has closed: a
+   * tenant that is imported is suspended until it is served here.
+   */
+  stateIn(state: State): State {
+    return this.standing == Standing.CURRENT ? state : max(state, this.latestState);
   }
 
   /** The standing of a configuration without a move. A filter that knew no phases has left NONE. */

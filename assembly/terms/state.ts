@@ -3,6 +3,7 @@ import { COMMAND_CALLS, Call } from '../schema/table';
 import { Ascii, ascii } from '../wire/bytes';
 import { Status } from '../wire/status';
 
+/** From the widest to the strictest. */
 export const enum State {
   ACTIVE,
   /** It can read, and end what it has begun to write. */

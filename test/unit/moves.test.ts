@@ -1029,6 +1029,67 @@ describe('a configuration without the move', () => {
   });
 });
 
+describe('the state of a tenant that moves', () => {
+  const SUSPENDED = { state: 'suspended' };
+  const READ_ONLY = { state: 'read-only' };
+  const get = (): void => filter.close(filter.open(ALPHA, callHeaders('/tikvpb.Tikv/KvGet')));
+  const states = (): unknown => ((status()['vms'] as Fields[]).at(-1)!['configs'] as Fields[])[0]!['states'];
+  const isSuspended = (): void => {
+    expect(get).toThrow('TENANT_SUSPENDED');
+    expect(states()).toEqual({ alpha: 'suspended' });
+  };
+
+  test.each([
+    ['without the move', {}],
+    ['of the time before, which has it elsewhere', { keyNumber: 5 }],
+    ['of an earlier move', phase('prepare', 6)],
+    ['of an earlier phase', phase('prepare', 7)],
+    ['of a later version of the filter', phase('flipped', 8)],
+  ])('is opened by no configuration %s', (_, alpha) => {
+    filter.supersede(config({ ...SUSPENDED, ...phase('calm', 7) }));
+    isSuspended();
+    for (const state of [{}, READ_ONLY]) {
+      filter.supersede(config({ ...alpha, ...state }));
+      isSuspended();
+    }
+    filter.supersede(config(phase('prepare', 9)));
+    get();
+    expect(states()).toEqual({});
+  });
+
+  test('is known by a VM that is made anew', () => {
+    const shared: SharedData = new Map();
+    const vm = (alpha: object): void => {
+      filter = new HostedModule(shared);
+      filter.clock = NOW;
+      filter.configure(config(alpha));
+    };
+    vm({ ...SUSPENDED, ...phase('prepare') });
+    vm({});
+    isSuspended();
+    vm(phase('prepare'));
+    get();
+    vm({});
+    get();
+  });
+
+  test('can be stricter in a configuration without the move', () => {
+    filter.supersede(config(phase('prepare')));
+    filter.supersede(config(SUSPENDED));
+    isSuspended();
+    filter.supersede(config());
+    get();
+  });
+
+  test('is that of the configuration once the move is over', () => {
+    filter.supersede(config({ ...SUSPENDED, ...phase('prepare') }));
+    endMove(SUSPENDED);
+    isSuspended();
+    filter.supersede(config());
+    get();
+  });
+});
+
 test('a phase of a later version of the filter holds its tenant, and nobody else', () => {
   filter.supersede(config({ move: { serial: 7, phase: 'flipped', until: 5 } }));
   expect(names(sent(filter.open(ALPHA, callHeaders(BATCH)), GET, COMMIT))).toEqual(['Empty', 'Empty']);

@@ -128,10 +128,8 @@ export class Verdict {
   /** A request that acts on a whole region names one that is the tenant's, or a version that no region has. */
   private region(name: string, nodes: readonly Node[]): string | undefined {
     const { flags, byNumber } = this.schema.message(name);
-    const acts =
-      flags & Flag.ACTS_ALWAYS ||
-      (flags & Flag.ACTS_WITHOUT_KEYS && !nodes.some((n) => byNumber.get(n.field)?.role === 'KEY'));
-    if (!acts) return undefined;
+    if (!(flags & Flag.ACTS_WITHOUT_KEYS)) return undefined;
+    if (nodes.some((n) => byNumber.get(n.field)?.role === 'KEY')) return undefined;
     const named = new Map<string, bigint>();
     const collect = (list: readonly Node[], message: string): void => {
       for (const n of list) {

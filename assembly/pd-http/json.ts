@@ -29,6 +29,11 @@ const MAX_DIGITS: usize = 9;
 const TIME_DIGITS: usize = 13;
 /** TiDB's highest index, for TiFlash. */
 const MAX_GROUP_INDEX: u64 = 120;
+/**
+ * Of a placement rule. PD tries in which ways a region's peers fit its rules: 2^n of them for n peers that fit (pkg/schedule/placement/fit.go).
+ * TiDB's policies have 8 followers at most (pkg/ddl/placement/bundle.go).
+ */
+const MAX_REPLICAS: u64 = 9;
 
 const OPEN_LIST: u8 = 0x5b;
 const CLOSE_LIST: u8 = 0x5d;
@@ -62,6 +67,8 @@ let kept: u32 = 0;
 
 /** Number of objects in a body of which PD keeps each. */
 export let records: u32 = 0;
+/** True when the group that is being read has something that PD keeps. */
+let isGroupKept: bool = false;
 
 /** The operator and key of the constraint that is being read. */
 let namesEngine: bool = false;
@@ -115,11 +122,12 @@ function value(shape: u32): bool {
   if (kind == Json.OBJECT || (kind == Json.ANY && c == OPEN)) return object(shape);
   if (kind == Json.LIST) list(shapeWord(shape, 1), shapeWord(shape, 2));
   else if (kind == Json.ANY && c == OPEN_LIST) list(shape, 0);
-  else if (kind == Json.WHOLE || kind == Json.GROUP_INDEX) whole(kind);
+  else if (kind == Json.WHOLE || kind == Json.GROUP_INDEX || kind == Json.REPLICAS) whole(kind);
   else if (kind == Json.ID || kind == Json.TIME) longNumber(kind);
-  else if (kind == Json.FLAG) {
+  else if (kind == Json.FLAG || kind == Json.GROUP_OVERRIDE) {
     if (c == 0x74) only(TRUE);
     else only(FALSE);
+    if (c == 0x74 && kind == Json.GROUP_OVERRIDE) isGroupKept = true;
   } else if (kind != Json.ANY || c == QUOTE) return text(kind);
   else {
     json.readWord();
@@ -140,7 +148,11 @@ function whole(kind: u32): void {
   const number = json.textLength > MAX_DIGITS ? u64.MAX_VALUE : readDecimal(json.textAt, json.textLength);
   // PD counts versions and seconds in larger numbers than a request may hold.
   if (strict && number == u64.MAX_VALUE) json.fail(Status.MALFORMED);
-  if (kind == Json.GROUP_INDEX && strict && number > MAX_GROUP_INDEX) json.fail(Status.NAME_OUTSIDE);
+  if (kind == Json.GROUP_INDEX) {
+    if (strict && number > MAX_GROUP_INDEX) json.fail(Status.NAME_OUTSIDE);
+    if (number != 0) isGroupKept = true;
+  }
+  if (kind == Json.REPLICAS && strict && number > MAX_REPLICAS) json.fail(Status.VALUE_OUTSIDE);
   json.put(json.textAt, json.textLength);
 }
 
@@ -297,8 +309,10 @@ function anyMember(): i32 {
 function object(shape: u32): bool {
   const from = json.jsonLength;
   const isAny = shapeWord(shape, 0) == Json.ANY;
-  const isConstraint = (shapeWord(shape, 3) & ShapeBits.CONSTRAINT) != 0;
-  if (shapeWord(shape, 3) & ShapeBits.RECORD) records++;
+  const bits = shapeWord(shape, 3);
+  const isConstraint = (bits & ShapeBits.CONSTRAINT) != 0;
+  if (bits & ShapeBits.RECORD) records++;
+  if (bits & ShapeBits.GROUP) isGroupKept = false;
   let inside = true;
   let seen: u32 = 0;
   let countAt: usize = 0;
@@ -348,6 +362,7 @@ function object(shape: u32): bool {
   }
   depth--;
   json.putByte(CLOSE);
+  if (bits & ShapeBits.GROUP && isGroupKept) records++;
   const whole = isAny || json.status != Status.OK || hasNeeded(shape, seen);
   // A region without bounds is nobody's.
   if (!inside || (!strict && !whole)) {
@@ -387,7 +402,7 @@ function list(item: u32, most: u32): void {
   if (json.status == Status.OK && !json.take(CLOSE_LIST)) {
     do {
       const before = json.jsonLength;
-      if (strict && most != 0 && count == most) json.fail(Status.MALFORMED);
+      if (strict && most != 0 && count == most) json.fail(Status.VALUE_OUTSIDE);
       if (count > 0) json.putByte(COMMA);
       if (value(item)) count++;
       else json.cutAt(before);

@@ -8,8 +8,6 @@ import { newPolicyBits, setRefused } from './policy-bits';
 
 export const MOVING_NAMES: string[] = [
   'tikvpb.Tikv/KvDeleteRange',
-  'tikvpb.Tikv/KvPrepareFlashbackToVersion',
-  'tikvpb.Tikv/KvFlashbackToVersion',
   'tikvpb.Tikv/UnsafeDestroyRange',
   'tikvpb.Tikv/KvFlush',
   'import_sstpb.ImportSST/Write',

@@ -7,13 +7,12 @@ export { Entry, Flag, Kind } from './bits';
 /** Flags of what a request needs of its key range. */
 export const ANY_NEED: u32 = Flag.TXN | Flag.RAW | Flag.COPROCESSOR;
 
-/** Flags of requests that act on the region in their context, and of all that may act on a whole region. */
-export const ANY_ACT_IN_CONTEXT: u32 = Flag.ACTS_ALWAYS | Flag.ACTS_WITHOUT_KEYS;
-const ANY_ACT: u32 = ANY_ACT_IN_CONTEXT | Flag.ACTS_BY_ID;
+/** Flags of requests that may act on a whole region. */
+const ANY_ACT: u32 = Flag.ACTS_WITHOUT_KEYS | Flag.ACTS_BY_ID;
 
 /** Flags that need work before the first field. */
 export const ANY_BEGINNING: u32 =
-  Flag.OWNERS | ANY_NEED | ANY_ACT_IN_CONTEXT | Flag.SERVICE | Flag.HAS_CONTEXT | Flag.CONTEXT | Flag.BATCH;
+  Flag.OWNERS | ANY_NEED | Flag.ACTS_WITHOUT_KEYS | Flag.SERVICE | Flag.HAS_CONTEXT | Flag.CONTEXT | Flag.BATCH;
 
 /** Flags of requests whose numbers are judged together. */
 export const ANY_NUMBER: u32 = Flag.NOT_ZERO | Flag.COMPARED | Flag.TXN_START;
@@ -29,7 +28,7 @@ export const ANY_ENDING: u32 =
   Flag.NAMED_VALUE |
   Flag.SERVICE |
   Flag.REQUIRED_LIST |
-  ANY_ACT_IN_CONTEXT |
+  Flag.ACTS_WITHOUT_KEYS |
   Flag.CONTEXT |
   Flag.GROUP_SETTINGS |
   Flag.WATCH_ANSWER |

@@ -116,13 +116,13 @@ export const enum Status {
   /** The tenant is being handed over to another storage layer. Or two storage layers name each other as `servedBy`. */
   SERVED_ELSEWHERE,
 
-  /** The configuration says that the tenant moves, and the request loads, destroys or flashes back data past the change feed that the move follows, or is pipelined DML (`tidb_dml_type = 'bulk'`), which the move does not follow. Or it is a change feed of the tenant itself, whose keys are about to change. */
+  /** The configuration says that the tenant moves, and the request loads or destroys data past the change feed that the move follows, or is pipelined DML (`tidb_dml_type = 'bulk'`), which the move does not follow. Or it is a change feed of the tenant itself, whose keys are about to change. */
   TENANT_MOVES,
 
   /** In one worker of Envoy, the tenant has as many streams open as `limits.maxStreamsPerTenant` or `tenants[].limits.maxStreams` allows. */
   TOO_MANY_STREAMS,
 
-  /** A request waited for its turn under a rate of [limits](limits.md#rates) as long as its client would, or too many others wait. Delayed requests of a batch get this text in a region error, which TiDB repeats. */
+  /** A request waited for its turn under a rate of [limits](limits.md#rates) as long as its client would, or too many others wait. Or so many messages came on a stream of PD or etcd that the stream was ended. Delayed requests of a batch get this text in a region error, which TiDB repeats. */
   OVER_RATE,
 
   /** In one worker of Envoy, the tenant has as many watches of PD's etcd open as `limits.etcdWatchesPerTenant` or `tenants[].limits.etcdWatches` allows, or 10,000 on one stream. Only the new watch ends, with this reason. */

@@ -395,7 +395,7 @@ const MESSAGES = [
     http: 409,
     single: true,
     means:
-      "The configuration says that the tenant moves, and the request loads, destroys or flashes back data past the change feed that the move follows, or is pipelined DML (`tidb_dml_type = 'bulk'`), which the move does not follow. Or it is a change feed of the tenant itself, whose keys are about to change.",
+      "The configuration says that the tenant moves, and the request loads or destroys data past the change feed that the move follows, or is pipelined DML (`tidb_dml_type = 'bulk'`), which the move does not follow. Or it is a change feed of the tenant itself, whose keys are about to change.",
     remedy:
       "The tenant: try again after the move. DML works meanwhile with `tidb_dml_type = 'standard'`, `ADD INDEX` meanwhile with `tidb_enable_dist_task=OFF` and `tidb_ddl_enable_fast_reorg=OFF`.",
   },
@@ -418,7 +418,7 @@ const MESSAGES = [
     http: 429,
     single: true,
     means:
-      'A request waited for its turn under a rate of [limits](limits.md#rates) as long as its client would, or too many others wait. Delayed requests of a batch get this text in a region error, which TiDB repeats.',
+      'A request waited for its turn under a rate of [limits](limits.md#rates) as long as its client would, or too many others wait. Or so many messages came on a stream of PD or etcd that the stream was ended. Delayed requests of a batch get this text in a region error, which TiDB repeats.',
     remedy:
       'Operators: raise the limit, or find the client that sends so much: `tidbmesh_tenant_delayed_total`. The tenant: send less at once.',
   },

@@ -20,6 +20,8 @@ export type Shape =
   | 'rule-type' //      key-range
   | 'group' //          group of placement rules: behind tidb-mesh:<tenant>:
   | 'group-index' //    0 to 120: an operator's rules with a higher one stay above those of all tenants
+  | 'group-override' // true or false
+  | 'replicas' //       0 to 9
   | 'store-label' //    key in a constraint; not one that sets stores apart ($..., exclusive), engine only to avoid TiFlash
   | 'constraint-op' //  of the constraint it is in
   | 'constraint-value'
@@ -28,7 +30,10 @@ export type Shape =
   | {
       readonly object: Readonly<Record<string, Shape>>;
       readonly needs?: readonly string[];
-      /** PD keeps each of them: it counts against `limits.pdRecords`. */
+      /**
+       * PD keeps each of them: it counts against `limits.pdRecords`. What has a `group-index` counts by itself, as one where PD keeps the group
+       * (RuleGroup.isDefault in pkg/schedule/placement/rule.go).
+       */
       readonly isRecord?: true;
     };
 
@@ -92,6 +97,13 @@ export const LABEL_PATCH: Shape = {
   },
 };
 
+/**
+ * Maxima of labels, constraints and their values in a placement rule. PD compares the labels of each two of a region's stores, and walks the
+ * constraints for each peer, whenever it checks a region (pkg/schedule/placement/fit.go). Stores mostly have four labels.
+ */
+const MOST_LABELS = 10;
+const MOST_CONSTRAINTS = 64;
+
 const RULE_MEMBERS: Readonly<Record<string, Shape>> = {
   group_id: 'group',
   id: 'text',
@@ -101,19 +113,20 @@ const RULE_MEMBERS: Readonly<Record<string, Shape>> = {
   end_key: 'upper',
   role: 'text',
   is_witness: 'flag',
-  count: 'whole',
+  count: 'replicas',
   label_constraints: {
     list: {
       object: {
         key: 'store-label',
         op: 'constraint-op',
-        values: { list: 'constraint-value', orNull: true },
+        values: { list: 'constraint-value', orNull: true, most: MOST_CONSTRAINTS },
       },
       needs: ['key', 'op'],
     },
     orNull: true,
+    most: MOST_CONSTRAINTS,
   },
-  location_labels: { list: 'text', orNull: true },
+  location_labels: { list: 'text', orNull: true, most: MOST_LABELS },
   isolation_level: 'text',
 };
 /** PD reads an absent bound as the end of the whole cluster. */
@@ -131,9 +144,8 @@ export const RULE_OPERATION: Shape = {
 
 /** placement.RuleGroup */
 export const RULE_GROUP: Shape = {
-  object: { id: 'group', index: 'group-index', override: 'flag' },
+  object: { id: 'group', index: 'group-index', override: 'group-override' },
   needs: ['id'],
-  isRecord: true,
 };
 
 /** placement.GroupBundle */
@@ -141,7 +153,7 @@ export const BUNDLE: Shape = {
   object: {
     group_id: 'group',
     group_index: 'group-index',
-    group_override: 'flag',
+    group_override: 'group-override',
     rules: { list: PLACEMENT_RULE, orNull: true },
   },
   needs: ['group_id'],

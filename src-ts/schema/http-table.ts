@@ -16,7 +16,7 @@ const ENDPOINTS_DOC = `/**
  * Methods: 0 any, 1 GET, 2 POST, 3 PATCH, 4 DELETE, 5 PUT.
  * Segments of a path: * any, $ a group, & a rule's id and % a key (with escapes, to the path's end), ** the rest.
  */`;
-const SHAPES_DOC = `/** 8 bytes per shape: kind:16 | first member, or the shape of a list's items:16 | members, or maximum of items, 0 for any:16 | 1 may be null, 2 is a constraint:16 */`;
+const SHAPES_DOC = `/** 8 bytes per shape: kind:16 | first member, or the shape of a list's items:16 | members, or maximum of items, 0 for any:16 | 1 may be null, 2 is a constraint, 4 is a record, 8 is a group:16 */`;
 const MEMBERS_DOC = `/** 4 bytes per member: place of its name in the texts:16 | shape:15, must be there:1 */`;
 
 /** The parts of the file, to be joined and formatted. */

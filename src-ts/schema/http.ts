@@ -39,6 +39,8 @@ export const KINDS = [
   'rule-type',
   'group',
   'group-index',
+  'group-override',
+  'replicas',
   'store-label',
   'constraint-op',
   'constraint-value',
@@ -46,8 +48,8 @@ export const KINDS = [
   'object',
 ] as const;
 
-/** Bits of a shape: it may be null; its members are a constraint's; PD keeps each of them. A bit of a member: it must be there. */
-export const ShapeBits = { OR_NULL: 1, CONSTRAINT: 2, RECORD: 4, NEEDED: 1 << 15 } as const;
+/** Bits of a shape: it may be null; its members are a constraint's, or a group's; PD keeps each of them. A bit of a member: it must be there. */
+export const ShapeBits = { OR_NULL: 1, CONSTRAINT: 2, RECORD: 4, GROUP: 8, NEEDED: 1 << 15 } as const;
 const MAX_PLACE = 1 << 16;
 const MAX_MEMBERS = 32;
 
@@ -151,8 +153,11 @@ class Shapes {
       const needed = shape.needs?.includes(name) === true ? ShapeBits.NEEDED : 0;
       this.members.push(this.placeOf(name), (ids[i] ?? 0) | needed);
     });
-    const isConstraint = Object.values(shape.object).includes('constraint-op');
-    const bits = (isConstraint ? ShapeBits.CONSTRAINT : 0) | (shape.isRecord === true ? ShapeBits.RECORD : 0);
+    const members = Object.values(shape.object);
+    const bits =
+      (members.includes('constraint-op') ? ShapeBits.CONSTRAINT : 0) |
+      (members.includes('group-index') ? ShapeBits.GROUP : 0) |
+      (shape.isRecord === true ? ShapeBits.RECORD : 0);
     return [kindOf('object'), first, entries.length, bits];
   }
 }

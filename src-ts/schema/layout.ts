@@ -62,7 +62,6 @@ const ENDINGS: Record<string, number> = {
 };
 const ACTS: Record<string, number> = {
   NEVER: 0,
-  ALWAYS: Flag.ACTS_ALWAYS,
   WITHOUT_KEYS: Flag.ACTS_WITHOUT_KEYS,
 };
 

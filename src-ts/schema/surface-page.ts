@@ -110,7 +110,6 @@ const ENDINGS: Record<string, string> = {
 };
 
 const ACTS: Readonly<Record<string, string>> = {
-  ALWAYS: 'Acts on the whole region that it names',
   WITHOUT_KEYS: 'Acts on the whole region that it names when it has no keys',
 };
 

@@ -120,8 +120,10 @@ function goodShape(shape: Shape, attacker: Attacker): unknown {
     case 'id':
     case 'time':
     case 'group-index':
+    case 'replicas':
       return 1;
     case 'flag':
+    case 'group-override':
       return false;
     case 'hot-type':
       return 'read';
@@ -147,8 +149,10 @@ function forgedLeaf(shape: Shape, attacker: Attacker): [value: string, is: unkno
     case 'id':
     case 'time':
     case 'group-index':
+    case 'replicas':
       return [121, -1, 1e12, '7'].map((value) => [JSON.stringify(value), value]);
     case 'flag':
+    case 'group-override':
       return [['"true"', 'true']];
     case 'label-key':
     case 'store-label':

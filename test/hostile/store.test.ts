@@ -156,7 +156,9 @@ function foreignShape(shape: Shape, foreign: Uint8Array): unknown {
       upper: `${key}ff`,
       whole: 1,
       'group-index': 1,
+      replicas: 1,
       flag: true,
+      'group-override': true,
       any: { count: 1, regions: [{ id: 9, start_key: key, end_key: `${key}ff`, leader: { id: 1 } }] },
     };
     return values[shape] ?? name;

@@ -228,6 +228,10 @@ describe('records of PD', () => {
   });
   const bundle = (...ids: string[]): string =>
     JSON.stringify([{ group_id: 'TiDB_DDL_1', group_index: 40, group_override: true, rules: ids.map(rule) }]);
+  /** What TiDB sends for a table that has no policy any more. */
+  const removed = JSON.stringify([
+    { group_id: 'TiDB_DDL_1', group_index: 0, group_override: false, rules: null },
+  ]);
   const patch = (...ids: string[]): string =>
     JSON.stringify({
       sets: ids.map((id) => ({
@@ -274,7 +278,8 @@ describe('records of PD', () => {
   }
 
   test('are placement rules, label rules and service safe points, each one in a body', () => {
-    const filter = knowing({ pdRecords: 5 });
+    const filter = knowing({ pdRecords: 6 });
+    // The group of a bundle is one, too.
     expect(send(filter, 'POST', RULES, bundle('a', 'b'))).toBe('');
     expect(send(filter, 'PATCH', LABELS, patch('x', 'y'))).toBe('');
     // None of two where there is room for one.
@@ -290,18 +295,34 @@ describe('records of PD', () => {
     const group = JSON.stringify({ id: 'g', index: 1 });
     expect(send(filter, 'POST', GROUP, group)).toBe('');
     expect(send(filter, 'POST', GROUP, group)).toMatch(/TOO_MANY_RECORDS/);
+    // PD keeps no group that has neither.
+    expect(send(filter, 'POST', GROUP, JSON.stringify({ id: 'g', index: 0, override: false }))).toBe('');
+  });
+
+  test.each([
+    ['an index', { group_index: 1 }],
+    ['an index above all', { group_index: 120, group_override: false }],
+    ['an override', { group_index: 0, group_override: true }],
+    ['both', { group_override: true, group_index: 1 }],
+  ])('are groups of a bundle without rules that have %s', (_, members) => {
+    const filter = knowing({ pdRecords: 2 });
+    const post = (id: string): string =>
+      send(filter, 'POST', RULES, JSON.stringify([{ group_id: id, ...members, rules: [] }]));
+    expect([post('a'), post('b')]).toEqual(['', '']);
+    expect(post('c')).toMatch(/TOO_MANY_RECORDS/);
+    expect(send(filter, 'POST', RULES, removed)).toBe('');
   });
 
   test('may be removed at the limit', () => {
     const filter = knowing({ pdRecords: 1 });
     expect(keep(filter)).toBe('');
-    expect(send(filter, 'POST', RULES, bundle())).toBe('');
+    expect(send(filter, 'POST', RULES, removed)).toBe('');
     expect(send(filter, 'PATCH', LABELS, patch())).toBe('');
     expect(keep(filter, 0n)).toBe('');
   });
 
   test("are counted by PD, below its cluster's id", () => {
-    const filter = knowing({ pdRecords: 3 });
+    const filter = knowing({ pdRecords: 5 });
     for (const id of ['a', 'b', 'c']) send(filter, 'POST', RULES, bundle(id));
     second(filter);
     const { success } = JSON.parse(asked(filter, KV)!.body) as {
@@ -327,7 +348,7 @@ describe('records of PD', () => {
   });
 
   test("count by themselves while PD's cluster is not known, or its answer is short", () => {
-    const filter = started({ pdRecords: 2 });
+    const filter = started({ pdRecords: 4 });
     for (const id of ['a', 'b']) expect(send(filter, 'POST', RULES, bundle(id))).toBe('');
     second(filter);
     expect(asked(filter, KV)).toBeUndefined();

@@ -189,9 +189,9 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       ['a type with an escape', '{"hot_region_type":["\\u0072ead"]}', 'NAME_OUTSIDE'],
       ['the types twice', '{"hot_region_type":["read"],"hot_region_type":["write"]}', 'NAME_OUTSIDE'],
       ['another member', { hot_region_types: ['read'] }, 'NAME_OUTSIDE'],
-      ['three types', { hot_region_type: ['read', 'write', 'read'] }, 'MALFORMED'],
-      ['three flags', { is_leaders: [true, true, true] }, 'MALFORMED'],
-      ['too many ids', { peer_ids: Array.from({ length: 10_001 }, () => 1) }, 'MALFORMED'],
+      ['three types', { hot_region_type: ['read', 'write', 'read'] }, 'VALUE_OUTSIDE'],
+      ['three flags', { is_leaders: [true, true, true] }, 'VALUE_OUTSIDE'],
+      ['too many ids', { peer_ids: Array.from({ length: 10_001 }, () => 1) }, 'VALUE_OUTSIDE'],
       ['a longer time', { end_time: 10_000_000_000_000 }, 'MALFORMED'],
       ['an id below 0', { store_ids: [-1] }, 'MALFORMED'],
       ['an id of too many digits', '{"region_ids":[100000000000000000000]}', 'MALFORMED'],
@@ -268,6 +268,38 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       ['an unknown member', [bundle({ more: 1 })]],
     ])('refused: %s', (_, value) => {
       expect(Status[send(value).status]).toBe('NAME_OUTSIDE');
+    });
+
+    describe('what PD walks whenever it checks a region', () => {
+      const texts = (count: number): string[] => Array.from({ length: count }, (_, i) => `l${i}`);
+      const constraints = (count: number): object[] =>
+        texts(count).map((key) => ({ key, op: 'in', values: ['x'] }));
+      test.each<[string, object, object]>([
+        ['replicas', { count: 9 }, { count: 10 }],
+        ['labels', { location_labels: texts(10) }, { location_labels: texts(11) }],
+        ['constraints', { label_constraints: constraints(64) }, { label_constraints: constraints(65) }],
+        [
+          'values of a constraint',
+          { label_constraints: [{ key: 'zone', op: 'in', values: texts(64) }] },
+          { label_constraints: [{ key: 'zone', op: 'in', values: texts(65) }] },
+        ],
+      ])('has a maximum of %s', (_, most, more) => {
+        for (const [members, status] of [
+          [most, 'OK'],
+          [more, 'VALUE_OUTSIDE'],
+        ] as const) {
+          expect(Status[send([bundle({ rules: [rule(members)] })]).status]).toBe(status);
+          const one = { ...rule(members), action: 'add', delete_by_id_prefix: false };
+          expect(Status[send([one], ['POST', `${V1}/config/rules/batch`]).status]).toBe(status);
+        }
+      });
+
+      test('has none in an answer: an operator may have set it', () => {
+        const more = rule({ group_id: GROUP, ...OWN, count: 99, location_labels: texts(50) });
+        const { status, text } = filter.httpAnswer('GET', `${V1}/config/rules`, JSON.stringify([more]));
+        expect(Status[status]).toBe('OK');
+        expect(JSON.parse(text)).toMatchObject([{ count: 99, location_labels: texts(50) }]);
+      });
     });
 
     test.each<[string, unknown]>([

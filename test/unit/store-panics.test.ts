@@ -206,6 +206,19 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
       });
     });
 
+    test('of rows that are written to a file, which is their commit as well', () => {
+      const of = (...time: Uint8Array[]): Uint8Array =>
+        bytes(2, concat(...time, bytes(2, concat(bytes(1, A), bytes(2, B)))));
+      for (const number of [0, 1]) {
+        choose({ number });
+        for (const time of [[], [scalar(1, 0n)], [Uint8Array.of(8, 0x80, 0)]]) {
+          for (let i = 0; i < 6; i++)
+            expect(verdict('import_sstpb.WriteRequest', of(scalar(1, 300n)))).toBe('OK');
+          expect(verdict('import_sstpb.WriteRequest', of(...time))).toBe('VALUE_OUTSIDE');
+        }
+      }
+    });
+
     test('in a list of transactions to resolve', () => {
       const of = (...info: Uint8Array[]): Uint8Array =>
         concat(context, bytes(4, concat(...info)), bytes(4, concat(scalar(1, 5n), scalar(2, 6n))));

@@ -1,6 +1,6 @@
 /** Does what a message needs after its last field, by its flags. There is one function for each kind of ending, called in order. */
 import { apiVersion } from '../../keys/space';
-import { ANY_ACT_IN_CONTEXT, ANY_ENDING, ANY_NUMBER, Flag, startFieldOf } from '../../schema/messages';
+import { ANY_ENDING, ANY_NUMBER, Flag, startFieldOf } from '../../schema/messages';
 import { Status } from '../../wire/status';
 import * as batch from '../batch';
 import * as current from '../current';
@@ -57,8 +57,8 @@ function endRequest(level: Level, flags: u32): Status {
   }
   status = requireSettings(level, flags);
   if (status != Status.OK) return status;
-  if (flags & ANY_ACT_IN_CONTEXT) {
-    status = endRegion(level, flags);
+  if (flags & Flag.ACTS_WITHOUT_KEYS) {
+    status = endRegion(level);
     if (status != Status.OK) return status;
   }
   if (flags & Flag.CONTEXT) {

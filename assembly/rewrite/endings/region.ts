@@ -1,5 +1,5 @@
 /** Handles requests that act on the region in their context, and contexts that need not be walked again. */
-import { Flag, endFieldOf, recordOf, startFieldOf } from '../../schema/messages';
+import { endFieldOf, recordOf, startFieldOf } from '../../schema/messages';
 import { Status } from '../../wire/status';
 import { isDefaultGroup } from '../../keys/group-names';
 import * as current from '../current';
@@ -14,8 +14,8 @@ const GROUP_TAG: u8 = 0x0a;
 const GROUP_HEADER_BYTES: usize = 2;
 const MAX_EDIT_OFFSET: usize = 0xff;
 
-export function endRegion(level: Level, flags: u32): Status {
-  if (!(flags & Flag.ACTS_ALWAYS) && level.keyed) return Status.OK;
+export function endRegion(level: Level): Status {
+  if (level.keyed) return Status.OK;
   const status = actsOnRegion();
   return status == Status.OK ? status : fail(status, level.message, 0);
 }

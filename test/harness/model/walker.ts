@@ -418,12 +418,11 @@ export class WalkerModel {
 
   /** A request that acts on a region: none is known, so its version becomes 0. */
   private judgeAct(view: ReflectMessage, message: JudgedMessage | undefined): void {
-    const acts = message?.actsOnRegion ?? 'NEVER';
-    if (acts === 'NEVER') return;
+    if (message?.actsOnRegion !== 'WITHOUT_KEYS') return;
     const keys = view.fields.find(
       (f) => f.fieldKind === 'list' && message?.fields.some((j) => j.number === f.number && j.role === 'KEY'),
     );
-    if (acts === 'WITHOUT_KEYS' && keys?.fieldKind === 'list' && [...view.get(keys)].length > 0) return;
+    if (keys?.fieldKind === 'list' && [...view.get(keys)].length > 0) return;
     const inside = (outer: ReflectMessage | undefined, name: string): ReflectMessage | undefined => {
       const field = outer?.desc.field[name];
       return outer && field?.fieldKind === 'message' && outer.isSet(field) ? outer.get(field) : undefined;

@@ -234,6 +234,8 @@ export const Pair_OPSchema: GenEnum<Pair_OP> = /*@__PURE__*/
  */
 export type WriteBatch = Message<"import_sstpb.WriteBatch"> & {
   /**
+   * TiKV writes it as the start of each record, too (components/sst_importer/src/sst_writer.rs). Newer ones refuse 0, up to 8.5 they take it.
+   *
    * @generated from field: uint64 commit_ts = 1;
    */
   commitTs: bigint;

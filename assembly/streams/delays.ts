@@ -61,6 +61,11 @@ function isForPd(stream: Stream): bool {
   return startsWith(headers.pathAt, headers.pathLength, RESOURCE_MANAGER);
 }
 
+/** True if the messages of a call count whose headers have just come. */
+export function countsMessages(stream: Stream): bool {
+  return isForPd(stream) && !isUnlimited();
+}
+
 function mayGo(rates: Rates, call: u32, ofPd: bool): bool {
   return ofPd ? rates.pd.has : !isDelayable(call) || rates.mayRequest;
 }

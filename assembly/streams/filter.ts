@@ -25,7 +25,7 @@ import { identify } from './callers';
 import * as clock from './clock';
 import { beginUnder } from './configs';
 import { countFrames } from './counting';
-import { mayBegin } from './delays';
+import { countsMessages, mayBegin } from './delays';
 import { endDrained, isDrained } from './drain';
 import { enter } from './enter';
 import { endsLeftBehind, goesOver, handOver } from './hand-over';
@@ -43,7 +43,7 @@ import { lookUpWanted } from './lookups';
 import { countStream, countTurnedAway } from './metrics';
 import { moveOverIfDone } from './move-over';
 import { isRefusedByMove, permit } from './permit';
-import { prepareBatch, spendBatch } from './rates';
+import { prepareBatch, spendBatch, spendMessages } from './rates';
 import { refuse, refuseCall, refuseCaller, refuseMessage } from './refuse';
 import { answerStatus, isStatusPath } from './status';
 import { Phase, Stream } from './stream';
@@ -161,6 +161,7 @@ function onGrpcCall(stream: Stream, terms: Terms): bool {
   stream.requestMessage = isHeaded ? Msg.HEADED_REQUEST : methods.requestMessage;
   stream.isBatch = stream.requestMessage == Msg.BATCH_COMMANDS_REQUEST;
   stream.isOfStore = stream.isBatch || hasContext(stream.requestMessage);
+  stream.isRated = methods.isStreamAt(methods.methodPlace) && countsMessages(stream);
   stream.acts = mayActOnRegions(stream.requestMessage);
   stream.responseMessage = isHeaded ? Msg.HEADED_RESPONSE : methods.responseMessage;
   if (terms.isMeasured) measure(stream);
@@ -201,6 +202,15 @@ function onFrames(stream: Stream, terms: Terms, answer: bool, size: u32, last: b
     const counted = countExchange(stream.exchange, terms.budget);
     if (status != Status.OK || !counted) {
       refuseMessage(stream, status != Status.OK ? status : Status.HELD_TOO_MUCH, answer);
+      return false;
+    }
+    const isOver =
+      !answer &&
+      stream.isRated &&
+      terms.account.rates.isOn &&
+      !spendMessages(stream, terms.account, frames.frameCount);
+    if (isOver) {
+      refuseMessage(stream, Status.OVER_RATE, false);
       return false;
     }
     if (frames.outputChanged) host.replaceBuffer(buffer, size, frames.outputAt, frames.outputLength);

@@ -44,6 +44,20 @@ export function spendBatch(account: Account, count: i32): void {
   if (!account.rates.isShort) account.rates.spendRequests(max(count, 0));
 }
 
+/**
+ * Counts messages on an open stream of PD or etcd; its first was counted when it opened. Envoy loses data of a stream that is continued later,
+ * so none waits. False if the tenant owes as much as it can: the stream must end.
+ */
+export function spendMessages(stream: Stream, account: Account, count: u32): bool {
+  if (count == 0) return true;
+  const free: u32 = stream.hasSent ? 0 : 1;
+  stream.hasSent = true;
+  if (count == free) return true;
+  fill(account, 1);
+  account.rates.pd.spend(count - free);
+  return !account.rates.pd.owesMost;
+}
+
 /** Takes what is missing before so many requests, as far as it is there. */
 export function fill(account: Account, count: u64): void {
   const rates = account.rates;

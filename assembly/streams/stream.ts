@@ -50,6 +50,9 @@ export class Stream {
   isBatch: bool;
   /** True for requests to a region of the store, alone or in a batch. */
   isOfStore: bool;
+  /** True for a stream of PD or etcd whose messages count against the tenant's rate, and once the first has come. */
+  isRated: bool;
+  hasSent: bool;
   /** True for a request alone on its stream that was held back. */
   isHeld: bool;
   /** True when the request may act on whole regions. It waits until the owners of the regions are known, see waiting.ts. */
@@ -172,6 +175,8 @@ export function openStream(context: u32, root: u32): Stream {
   stream.isGrpc = false;
   stream.isBatch = false;
   stream.isOfStore = false;
+  stream.isRated = false;
+  stream.hasSent = false;
   stream.isHeld = false;
   stream.acts = false;
   stream.isWhole = false;

@@ -42,6 +42,11 @@ export class Bucket {
     return this.rate == 0 || this.left > 0;
   }
 
+  /** True if as much is owed as can be. */
+  get owesMost(): bool {
+    return this.rate != 0 && this.left <= -(<i64>this.rate * UNIT * DEBT_SECONDS);
+  }
+
   /** What to take before so many are spent, at most what a second gives; 0 if there is enough. */
   missing(count: u64): u64 {
     const full = <i64>this.rate * UNIT;

@@ -333,3 +333,60 @@ describe('other calls', () => {
     expect(filter.continued).toEqual([context]);
   });
 });
+
+describe('messages on a stream', () => {
+  const TOKENS = '/resource_manager.ResourceManager/AcquireTokenBuckets';
+  const token = frame(encode('resource_manager.TokenBucketsRequest', { targetRequestPeriodMs: 5000n }));
+  const keepAlive = frame(encode('etcdserverpb.LeaseKeepAliveRequest', { ID: 5n }));
+  const isOpen = (filter: HostedModule): boolean => filter.tryOpen(ALPHA, callHeaders(RANGE)).goesOn;
+
+  test.each([
+    ['for tokens', TOKENS, token],
+    ['that renew leases', '/etcdserverpb.Lease/LeaseKeepAlive', keepAlive],
+  ])('%s count one by one, and end it when ten seconds are owed', (_, path, message) => {
+    const filter = started({ pdRequestsPerSecond: 10 });
+    const stream = filter.open(ALPHA, callHeaders(path));
+    // The first counted when the stream opened.
+    for (let i = 0; i < 9; i++) expect(filter.request(stream, message)).toBe(true);
+    expect(isOpen(filter)).toBe(true);
+    expect(filter.request(stream, message)).toBe(true);
+    expect(isOpen(filter)).toBe(false);
+    for (let i = 0; i < 9; i++) expect(filter.request(stream, Buffer.concat(times(10, message)))).toBe(true);
+    expect(filter.request(stream, Buffer.concat(times(8, message)))).toBe(true);
+    expect(filter.request(stream, message)).toBe(false);
+    expect(filter.refusal).toMatch(/^tidb-mesh\[OVER_RATE\]: /);
+    // What is owed is paid with time.
+    let seconds = 0;
+    for (; !isOpen(filter) && seconds < 20; seconds++) {
+      filter.clock += 1000;
+      filter.tick();
+    }
+    expect(seconds).toBeGreaterThan(8);
+    expect(seconds).toBeLessThan(15);
+  });
+
+  test('with timestamps, or without a limit, do not count', () => {
+    const tso = frame(encode('pdpb.TsoRequest', { count: 1 }));
+    for (const [limits, path, message] of [
+      [{ pdRequestsPerSecond: 1 }, '/pdpb.PD/Tso', tso],
+      [{ requestsPerSecond: 1 }, TOKENS, token],
+      [{}, TOKENS, token],
+    ] as const) {
+      const filter = started(limits);
+      const stream = filter.open(ALPHA, callHeaders(path));
+      for (let i = 0; i < 100; i++) expect(filter.request(stream, message)).toBe(true);
+      expect(isOpen(filter)).toBe(true);
+    }
+  });
+
+  test('count from when a limit comes', () => {
+    const filter = started({});
+    const stream = filter.open(ALPHA, callHeaders(TOKENS));
+    for (let i = 0; i < 100; i++) expect(filter.request(stream, token)).toBe(true);
+    filter.supersede(config({ pdRequestsPerSecond: 2 }));
+    expect(filter.request(stream, Buffer.concat(times(20, token)))).toBe(true);
+    const passed = times(4, token).findIndex((message) => !filter.request(stream, message));
+    // One was free, and two were there at the beginning.
+    expect(passed).toBe(2);
+  });
+});

@@ -34,6 +34,8 @@ interface FileMeshOptions {
   readonly others?: ReadonlyMap<string, OtherFilters>;
   /** How long an Envoy counts that does not answer any more. */
   readonly goneAfterMs?: number;
+  /** Throws when the file must not be brought to the Envoys, for what it says of other tenants than this one. */
+  readonly check?: (text: string, tenant: string) => Promise<void>;
 }
 
 /** Envoys at these addresses. */
@@ -62,7 +64,7 @@ export function fileMesh(
   file: string,
   apply: string | undefined,
   envoys: readonly Endpoint[],
-  { applyMs = APPLY_MS, others, goneAfterMs }: FileMeshOptions = {},
+  { applyMs = APPLY_MS, others, goneAfterMs, check }: FileMeshOptions = {},
 ): Mesh {
   let last: Promise<unknown> = Promise.resolve();
   let next: Promise<void> | undefined;
@@ -80,6 +82,8 @@ export function fileMesh(
     ...(others ? { others } : {}),
     tell: async (tenant, orders) => {
       await changeFileAlone(file, (text) => withOrders(text, file, tenant, orders));
+      // Behind the change: of two tenants whose places are old, each worker writes its own.
+      await check?.(readFileSync(file, 'utf8'), tenant);
       await delivered();
     },
     serialOf: (tenant) => {

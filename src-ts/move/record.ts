@@ -17,8 +17,8 @@ export const FOLDER = '/tidb-mesh/.moves/';
 /** Beside the records: the state of a copy, in pieces that etcd takes (copy-state.ts). */
 const PIECES = '/tidb-mesh/.move-pieces/';
 
-/** The last serials of tenants that have moved. The filters remember them, too. */
-const SERIALS = '/tidb-mesh/.move-serials/';
+/** How the last moves of tenants have ended. The filters remember their serials, too. */
+const LAST = '/tidb-mesh/.last-moves/';
 
 /**
  * How far a move is.
@@ -285,18 +285,38 @@ export async function saveAll(
   return putIfUnchanged(pd, puts, along);
 }
 
-/** Keeps the last serial of a tenant's move that ends. */
-export async function keepSerial(
-  pd: Endpoint,
-  { tenant, serial }: Pick<MoveRecord, 'tenant' | 'serial'>,
-): Promise<void> {
-  const value = String(Math.max(serial, await lastSerial(pd, tenant)));
-  await putIfUnchanged(pd, [], [{ key: SERIALS + tenant, value }]);
+/** What is known of a tenant's last move. */
+export interface LastMove {
+  readonly serial: number;
+  /** The storage layer that serves the tenant since then, where it has moved between two. */
+  readonly storage?: string;
 }
 
-async function lastSerial(pd: Endpoint, tenant: string): Promise<number> {
-  const found = (await entries(pd, SERIALS + tenant)).find(({ key }) => key === SERIALS + tenant);
-  return Number(found?.value ?? 0);
+/** Keeps what the next move of a tenant must know of one that ends. */
+export async function keepLast(pd: Endpoint, tenant: string, last: LastMove): Promise<void> {
+  const before = (await lastMoves(pd)).get(tenant);
+  const serial = Math.max(last.serial, before?.serial ?? 0);
+  const value = JSON.stringify({ ...before, ...last, serial });
+  await putIfUnchanged(pd, [], [{ key: LAST + tenant, value }]);
+}
+
+/** By the tenant's name. */
+export async function lastMoves(pd: Endpoint): Promise<ReadonlyMap<string, LastMove>> {
+  const found = await entries(pd, LAST);
+  return new Map(
+    found.map(({ key, value }) => {
+      const parsed = JSON.parse(value) as LastMove | number;
+      return [key.slice(LAST.length), typeof parsed === 'number' ? { serial: parsed } : parsed];
+    }),
+  );
+}
+
+/** For a tenant that is removed: one that comes back may be anywhere. Its serial stays, which filters may remember. */
+export async function forgetStorage(pd: Endpoint, tenant: string): Promise<void> {
+  const last = (await lastMoves(pd)).get(tenant);
+  if (last?.storage === undefined) return;
+  const value = JSON.stringify({ serial: last.serial });
+  await putIfUnchanged(pd, [], [{ key: LAST + tenant, value }]);
 }
 
 /**
@@ -306,7 +326,10 @@ async function lastSerial(pd: Endpoint, tenant: string): Promise<number> {
  */
 export async function firstSerial(pds: readonly Endpoint[], tenant: string): Promise<number> {
   const all = await Promise.all(
-    pds.map(async (pd) => [Math.floor(millisOf(await timestamp(pd)) / 1000), await lastSerial(pd, tenant)]),
+    pds.map(async (pd) => [
+      Math.floor(millisOf(await timestamp(pd)) / 1000),
+      (await lastMoves(pd)).get(tenant)?.serial ?? 0,
+    ]),
   );
   const [seconds, last] = [0, 1].map((i) => Math.max(...all.map((one) => one[i] ?? 0)));
   return Math.max(seconds ?? 0, (last ?? 0) + 1);

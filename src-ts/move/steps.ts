@@ -54,7 +54,7 @@ import {
   dropPieces,
   findMove,
   forget,
-  keepSerial,
+  keepLast,
   moveOf,
   Overtaken,
   piecesOf,
@@ -1281,7 +1281,12 @@ export class Move {
     for (;;) {
       await this.change({});
       await dropPieces(pd, this.record);
-      for (const one of this.filters) await keepSerial(one.pd, this.record);
+      const { serial, from } = this.record;
+      const last = {
+        serial,
+        ...(this.isBetween && from.storage !== undefined ? { storage: from.storage } : {}),
+      };
+      for (const one of this.filters) await keepLast(one.pd, this.tenant, last);
       try {
         await forget(pd, this.stored);
         return true;

@@ -1,6 +1,6 @@
 /** Removes tenants from a storage layer: first their belongings, then their boundaries. */
 import { CommandError } from '../errors.ts';
-import { mustNotMove } from '../move/record.ts';
+import { forgetStorage, mustNotMove } from '../move/record.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { deletePlacementGroup, deleteResourceGroup, placementGroups, resourceGroups } from '../pd/cluster.ts';
 import { deletePrefix, entries } from '../pd/etcd.ts';
@@ -110,6 +110,7 @@ export async function removeTenant(
     await removeDefaultGroup(pd, tenant.number);
   }
   await deleteLabelRule(pd, ruleId(name));
+  await forgetStorage(pd, name);
   if ((await registered(pd)).some((tenant) => tenant.name === name))
     throw new CommandError(
       'REFUSED',

@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import { createMove } from '../../src-ts/move/create.ts';
 import type { Engine } from '../../src-ts/move/engine.ts';
 import { obeyed, Outdated, type Mesh, type Orders, type Vm } from '../../src-ts/move/mesh.ts';
-import { findMove, firstSerial, keepSerial, save } from '../../src-ts/move/record.ts';
+import { findMove, firstSerial, keepLast, save } from '../../src-ts/move/record.ts';
 import { Move } from '../../src-ts/move/steps.ts';
 import { ruleOf } from '../../src-ts/tenants/registry.ts';
 import { memcomparable } from '../../src-ts/tenants/tenant.ts';
@@ -31,9 +31,9 @@ describe('a move begins', () => {
 
   test('above the last serial of the tenant, at whichever PD that is', async () => {
     const [here, there] = [pdOf().endpoint, pdOf().endpoint];
-    await keepSerial(there, { tenant: 'alpha', serial: NOW + 3605 });
-    await keepSerial(there, { tenant: 'alpha', serial: 7 });
-    await keepSerial(here, { tenant: 'alphabet', serial: NOW + 9000 });
+    await keepLast(there, 'alpha', { serial: NOW + 3605 });
+    await keepLast(there, 'alpha', { serial: 7 });
+    await keepLast(here, 'alphabet', { serial: NOW + 9000 });
     expect(await firstSerial([here], 'alpha')).toBe(NOW);
     expect(await firstSerial([here, there], 'alpha')).toBe(NOW + 3606);
   });
@@ -106,7 +106,7 @@ describe('a filter that remembers a higher serial', () => {
     await save(pd.endpoint, { record: moveRecord({ state: 'planned', wish: 'cancel' }), revision: 0n });
     expect(await run(pd, there.mesh)).toBe(true);
     expect([there.orders.move, await findMove(pd.endpoint, 'alpha')]).toEqual([undefined, undefined]);
-    await keepSerial(pd.endpoint, { tenant: 'alpha', serial: NOW });
+    await keepLast(pd.endpoint, 'alpha', { serial: NOW });
     expect(await firstSerial([pd.endpoint], 'alpha')).toBe(NOW + 1);
   });
 

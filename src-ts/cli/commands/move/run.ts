@@ -1,6 +1,7 @@
 /** `tidb-mesh move run`: works on moves until it is interrupted. */
 import { Option } from 'commander';
 import { CommandError } from '../../../errors.ts';
+import { placesCheck } from '../../../move/all-places.ts';
 import { makeEngine } from '../../../move/engine-of.ts';
 import { GONE_AFTER_MS } from '../../../move/envoys.ts';
 import { fileMesh, filtersAt } from '../../../move/file-mesh.ts';
@@ -148,7 +149,11 @@ standard error is no terminal, it is a log: a line for each step and each error.
         work(
           {
             pd,
-            mesh: fileMesh(config, apply, envoys, { others, goneAfterMs: goneAfter * SECOND_MS }),
+            mesh: fileMesh(config, apply, envoys, {
+              others,
+              goneAfterMs: goneAfter * SECOND_MS,
+              check: placesCheck(config, { home: pd, others }),
+            }),
             id: newWorkerId(),
             isGone: (id) => isGone(id),
             limits: { maxLagMs: maxLag * SECOND_MS, holdMs: hold * SECOND_MS },

@@ -1,6 +1,8 @@
 /** A move between two storage layers of one mesh file: how the other one is reached, what the file says meanwhile, and what etcd gets. */
 import { describe, expect, test } from '@jest/globals';
+import { Judge } from '../../src-ts/config/judge.ts';
 import { createBetween } from '../../src-ts/move/between.ts';
+import { mustStayValid } from '../../src-ts/move/renders.ts';
 import { readStorages } from '../../src-ts/move/clusters.ts';
 import { withOrders } from '../../src-ts/move/config.ts';
 import { carryEtcd, raiseRevision } from '../../src-ts/move/etcd.ts';
@@ -141,6 +143,34 @@ describe('the mesh file', () => {
     expect(() => write(newer, { place: A, ...move(4, 'calm') })).toThrow(
       'is at serial 5 of its move already',
     );
+  });
+});
+
+describe('a mesh file that would not be valid during a move', () => {
+  const check = async (text: string): Promise<void> =>
+    mustStayValid(text, 'mesh.json', 'alpha', { from: A, to: { storage: 'b' } }, await Judge.load());
+
+  const VALID = FILE.replace(
+    '"rules":[',
+    '"rules":[{"principal":"spiffe://x/ns/servers/sa/*","system":true},',
+  ).replace('"beta","number":1', '"beta","number":2');
+
+  test('is refused before anything is held', async () => {
+    await check(VALID);
+    for (const [name, when] of [
+      ['a', 'after the switch'],
+      ['b', 'after a switch back'],
+    ] as const)
+      await expect(
+        check(VALID.replace(`"principal":"spiffe://x/ns/proxies/sa/${name}",`, '')),
+      ).rejects.toThrow(
+        `mesh.json would not be valid ${when} of alpha: storages[${name === 'a' ? 0 : 1}].principal: is missing`,
+      );
+    await expect(check(VALID.replace('"beta","number":2', '"beta","number":1'))).rejects.toThrow(
+      'mesh.json would not be valid before the switch of alpha: tenants[1].number: 1 is the number of',
+    );
+    const plain = JSON.stringify({ tenants: [{ name: 'alpha', number: 1 }] });
+    await expect(check(plain)).rejects.toThrow('mesh.json would not be valid before the switch of alpha');
   });
 });
 

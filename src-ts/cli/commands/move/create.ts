@@ -1,9 +1,13 @@
 /** `tidb-mesh move create`: begins to move a tenant. */
+import { Judge } from '../../../config/judge.ts';
 import { CommandError, EXIT } from '../../../errors.ts';
 import { createBetween } from '../../../move/between.ts';
+import { mustNotBeMoving } from '../../../move/config.ts';
 import { createMove } from '../../../move/create.ts';
-import { placeText, type Place } from '../../../move/place.ts';
+import { placeOf, placeText, type Place } from '../../../move/place.ts';
 import type { MoveRecord } from '../../../move/record.ts';
+import { mustStayValid } from '../../../move/renders.ts';
+import type { Tell } from '../../../tell.ts';
 import type { Endpoint } from '../../../pd/endpoint.ts';
 import { findTenant } from '../../../tenants/edit.ts';
 import type { Tenant } from '../../../tenants/tenant.ts';
@@ -74,7 +78,7 @@ the one that it moves to, which keeps the record, and --storages says how to rea
     ),
   run: async (pd, { args: [name], options, tell }) => {
     if (options.from !== undefined || options.to !== undefined) {
-      const record = await between(pd, name, options);
+      const record = await between(pd, name, options, tell);
       return { value: record, text: textOf(record, options) };
     }
     const all = readTenants(options.config);
@@ -96,7 +100,7 @@ function textOf(record: MoveRecord, { dryRun = false }: Options): string {
     : `${name} is being moved ${way}\nSee how far it is: tidb-mesh move show ${name}`;
 }
 
-async function between(pd: Endpoint, name: string, options: Options): Promise<MoveRecord> {
+async function between(pd: Endpoint, name: string, options: Options, tell: Tell): Promise<MoveRecord> {
   const { from, to, config, toNumber, toKeyspace, dryRun = false } = options;
   if (from === undefined || to === undefined || toNumber !== undefined || toKeyspace !== undefined)
     throw new CommandError(
@@ -104,7 +108,8 @@ async function between(pd: Endpoint, name: string, options: Options): Promise<Mo
       'one target is needed',
       'give --from and --to, and no number or keyspace',
     );
-  const entry = findTenant(readText(config), config, name).tenant as unknown as Tenant & { storage?: string };
+  const text = readText(config);
+  const entry = findTenant(text, config, name).tenant as unknown as Tenant & { storage?: string };
   const { storage, ...tenant } = entry;
   if (storage !== from)
     throw new CommandError(
@@ -121,6 +126,9 @@ async function between(pd: Endpoint, name: string, options: Options): Promise<Mo
       `how to reach storage ${from} is not known`,
       'give the file that describes it: --storages FILE',
     );
+  mustNotBeMoving(tenant);
+  const places = { from: { ...placeOf({ ...tenant }), storage: from }, to: { storage: to } };
+  mustStayValid(text, config, name, places, await Judge.load(tell));
   const throttle = throttleOf(options);
   return overPd(reach, (there) =>
     createBetween({ tenant, from: { name: from, pd: there }, to: { name: to, pd }, throttle, dryRun }),

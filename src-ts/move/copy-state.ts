@@ -11,7 +11,7 @@ import type { FollowState } from './feed.ts';
  * more, and a key has 8 KiB at most (TiKV's max-key-size), 16 in hex. So a piece has less than half a MiB.
  */
 const PIECE_BYTES = 128 << 10;
-const PIECE_CHUNKS = 256;
+const PIECE_CHUNKS = 32;
 /** A copy is followed by so many ranges at first, so that the record stays small. */
 const MOST_SPANS = 256;
 
@@ -59,9 +59,10 @@ export class Pieces {
   constructor(private readonly state: CopyState) {
     let bytes = 0;
     let count = 0;
+    const known = state.firsts && new Set(state.firsts);
     for (const [index, chunk] of state.chunks.entries()) {
       bytes += chunk.start.length + chunk.end.length;
-      if (index === 0 || bytes > PIECE_BYTES || count >= PIECE_CHUNKS) {
+      if (known ? known.has(index) : index === 0 || bytes > PIECE_BYTES || count >= PIECE_CHUNKS) {
         this.firsts.push(index);
         bytes = chunk.start.length + chunk.end.length;
         count = 0;
@@ -74,7 +75,14 @@ export class Pieces {
   /** @param texts all pieces, in order. They are cut anew where they were. */
   static read(texts: readonly string[]): CopyState {
     const pieces = texts.map((text) => JSON.parse(text) as Piece);
+    const firsts: number[] = [];
+    let next = 0;
+    for (const { chunks } of pieces) {
+      firsts.push(next);
+      next += chunks.length;
+    }
     return {
+      firsts,
       chunks: pieces.flatMap(({ chunks }) => chunks.map(chunkOf)),
       ofBytes: pieces[0]?.ofBytes ?? 0,
     };

@@ -41,6 +41,8 @@ export interface CopyState {
   readonly chunks: Chunk[];
   /** PD's estimate of the whole, bytes. */
   readonly ofBytes: number;
+  /** Where its pieces began when it was read (copy-state.ts). */
+  readonly firsts?: readonly number[];
 }
 
 export interface CopyOptions {
@@ -54,7 +56,10 @@ export interface CopyOptions {
   readonly signal?: AbortSignal | undefined;
   /** Chunks at once. Each holds one file, FILE_BYTES. */
   readonly concurrency?: number;
-  /** Is awaited before a chunk's first write and after each file: the state must be safe when it resolves. */
+  /**
+   * Is awaited before a chunk's first write, at its end, and now and then between: the state must be safe when it resolves. A file that is
+   * written again has the same effect.
+   */
   readonly saved?: (state: CopyState, changed: Chunk) => Promise<void>;
   /** A chunk is complete: follow it from this timestamp. */
   readonly onChunk?: (range: Range, readTs: bigint) => void;
@@ -63,6 +68,9 @@ export interface CopyOptions {
 const CONCURRENCY = 3;
 const FILE_BYTES = 8 << 20;
 const BATCH_BYTES = 256 << 10;
+/** A state is kept in the middle of a chunk behind so much, or so long. PD's etcd keeps each one for an hour, of all moves. */
+const SAVE_BYTES = 64 << 20;
+const SAVE_MS = 10_000;
 const UPLOAD_MS = 60_000;
 /** How long a file that is written waits at a busy store until it is written anew. */
 const INGEST_MS = 60_000;
@@ -170,13 +178,18 @@ interface Pair {
   readonly value: Uint8Array;
 }
 
+/** Whether the state is kept in the middle of a chunk, by what was copied and how long it took since it was. */
+export function isToKeep(bytes: number, ms: number): boolean {
+  return bytes >= SAVE_BYTES || ms >= SAVE_MS;
+}
+
 async function copyChunk(options: CopyOptions, chunk: Chunk): Promise<void> {
-  const { source, map, state, throttle, signal, saved, onChunk } = options;
+  const { source, map, state, throttle, signal, saved: save, onChunk } = options;
   const range = rangeOfChunk(chunk);
   if (chunk.readTs === undefined) {
     chunk.readTs = String(await source.storage.timestamp());
     // Files of another timestamp beside these would bring back keys that are deleted in between.
-    await saved?.(state, chunk);
+    await save?.(state, chunk);
   }
   const readTs = BigInt(chunk.readTs);
   const snapshot = new Snapshot(source, readTs, { locks: 'meet', signal });
@@ -184,6 +197,7 @@ async function copyChunk(options: CopyOptions, chunk: Chunk): Promise<void> {
   let start = chunk.next === undefined ? physical.start : source.space.boundary(unhex(chunk.next));
   let pairs: Pair[] = [];
   let bytes = 0;
+  let saved = { bytes: chunk.bytes, at: performance.now() };
   const flush = async (): Promise<void> => {
     const last = pairs.at(-1);
     if (!last) return;
@@ -194,7 +208,9 @@ async function copyChunk(options: CopyOptions, chunk: Chunk): Promise<void> {
     chunk.keys += pairs.length;
     pairs = [];
     bytes = 0;
-    await saved?.(state, chunk);
+    if (!isToKeep(chunk.bytes - saved.bytes, performance.now() - saved.at)) return;
+    await save?.(state, chunk);
+    saved = { bytes: chunk.bytes, at: performance.now() };
   };
   while (Buffer.compare(start, physical.end) < 0) {
     signal?.throwIfAborted();
@@ -207,7 +223,7 @@ async function copyChunk(options: CopyOptions, chunk: Chunk): Promise<void> {
   }
   await flush();
   chunk.isDone = true;
-  await saved?.(state, chunk);
+  await save?.(state, chunk);
   onChunk?.(range, readTs);
 }
 

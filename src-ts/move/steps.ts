@@ -188,6 +188,8 @@ const RENEW_MS = 1000;
 /** How often a follower's progress is kept. */
 const BEAT_MS = 2000;
 const LOOK_MS = 100;
+/** How often a record is read of a move that follows: of many moves, that is much. */
+const READ_MS = 500;
 /** Envoys that do not obey are told again so often. */
 const TELL_AGAIN_MS = 30_000;
 /** Commits that an alarm names, and alarms that a record keeps. */
@@ -623,9 +625,14 @@ export class Move {
         await this.change({ progress: { ...progress, pieces: count } }, group);
       }
       await this.reached('copied');
+      heed();
+    };
+    // Between two states that are kept, a chunk goes on for a while.
+    const heed = (): void => {
       engine.limit(this.record.throttle);
       if (this.record.isPaused || this.record.wish !== undefined) stop.abort();
     };
+    const listening = setInterval(heed, RENEW_MS);
     const { tools, record } = this;
     const pieces = count === undefined ? undefined : (await piecesOf(tools.pd, record)).slice(0, count);
     if (pieces && pieces.length !== count)
@@ -653,6 +660,8 @@ export class Move {
     } catch (error) {
       if (!stop.signal.aborted) throw error;
       await this.isToEnd();
+    } finally {
+      clearInterval(listening);
     }
     return false;
   }
@@ -720,6 +729,7 @@ export class Move {
     let beat = 0;
     /** What was committed up to here must be seen at the old place before it is destroyed. */
     let watchedTo: bigint | undefined;
+    let looked = -READ_MS;
     while (!this.signal.aborted) {
       if (foreign.length > 0) await this.alarm(foreign.splice(0), feeds);
       if (Date.now() > beat) {
@@ -756,7 +766,9 @@ export class Move {
       else watchedTo = undefined;
       await sleep(LOOK_MS);
       check();
+      if (performance.now() - looked < READ_MS) continue;
       await this.look();
+      looked = performance.now();
     }
   }
 

@@ -1,6 +1,6 @@
 /** The state of a copy lies in etcd in pieces: far below etcd's limit, whatever its size. */
 import { describe, expect, test } from '@jest/globals';
-import type { Chunk, CopyState } from '../../src-ts/move/copy.ts';
+import { isToKeep, type Chunk, type CopyState } from '../../src-ts/move/copy.ts';
 import { followFrom, Pieces, readableSince } from '../../src-ts/move/copy-state.ts';
 import type { Copied, Engine } from '../../src-ts/move/engine.ts';
 import { neededSince } from '../../src-ts/move/engine-of.ts';
@@ -54,6 +54,31 @@ describe('pieces of a copy', () => {
     for (const chunk of state.chunks.slice(0, 3)) chunk.next = long(7);
     const texts = [...new Pieces(state).all().values()];
     expect(Math.max(...texts.map(({ length }) => length))).toBeLessThan(HALF_MIB);
+  });
+
+  test('cost far less than what is copied between two of them', () => {
+    const state = stateOf(
+      Array.from({ length: 3000 }, (_, i) => `${String(i).padStart(8, '0')}${'ab'.repeat(112)}`),
+    );
+    for (const chunk of state.chunks) finish(chunk, 1000);
+    const largest = Math.max(...[...new Pieces(state).all().values()].map(({ length }) => length));
+    // One for each file of 8 MB, of 256 chunks, was up to 1.7 %.
+    expect(largest).toBeLessThan(20_000);
+    expect([isToKeep(8 << 20, 80), isToKeep(64 << 20, 640), isToKeep(8 << 20, 10_000)]).toEqual([
+      false,
+      true,
+      true,
+    ]);
+  });
+
+  test('are cut where they were, by a worker that would cut them elsewhere', () => {
+    const state = many();
+    const texts = [...new Pieces({ ...state, firsts: [0, 500, 70_000] }).all().values()];
+    expect(texts.length).toBe(3);
+    const read = Pieces.read(texts);
+    const again = new Pieces(read);
+    expect([...again.all().values()].every((text, i) => text === texts[i])).toBe(true);
+    expect([...again.with(read.chunks[600]!).keys()]).toEqual([1]);
   });
 
   test('a chunk changes its own piece only', () => {

@@ -56,6 +56,13 @@ const REFUSED: Case[] = [
     at: [GET, 3],
   },
   {
+    name: 'reverse as two',
+    message: 'kvrpcpb.ScanRequest',
+    input: scalar(6, 2),
+    status: Status.VALUE_OUTSIDE,
+    at: ['kvrpcpb.ScanRequest', 6],
+  },
+  {
     name: 'a singular message twice',
     message: GET,
     input: concat(context(), context(), bytes(2, LOGICAL)),
@@ -367,12 +374,6 @@ const CHANGED: Change[] = [
     message: 'kvrpcpb.ScanRequest',
     input: scalar(6, 1),
     output: concat(scalar(6, 1), bytes(2, E), bytes(7, P)),
-  },
-  {
-    name: 'reverse as two',
-    message: 'kvrpcpb.ScanRequest',
-    input: scalar(6, 2),
-    output: concat(scalar(6, 2), bytes(2, E), bytes(7, P)),
   },
   {
     name: 'a range above the tenant',

@@ -251,7 +251,7 @@ describe('generated table', () => {
     ['tipb.AnalyzeIndexReq', LENIENT, 0, 0],
     ['tipb.DAGRequest', LENIENT, 0, 0],
     ['kvrpcpb.PrewriteRequest', EXACT_KEY | TXN | HAS_CONTEXT | Flag.REQUIRED_LIST | Flag.TXN_START, 3, 2],
-    ['kvrpcpb.CommitRequest', TXN | HAS_CONTEXT | Flag.TXN_START, 0, 3],
+    ['kvrpcpb.CommitRequest', TXN | HAS_CONTEXT | Flag.REQUIRED_LIST | Flag.TXN_START, 0, 3],
     ['errorpb.Error', Flag.ERRORS, 0, 0],
     ['coprocessor.Response', Flag.ERRORS, 0, 0],
   ])('%s has flags %i, start field %i, end field %i', (message, flags, start, end) => {

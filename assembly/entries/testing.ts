@@ -97,8 +97,8 @@ export function selectKeyspace(number: u32, id: u32, mode: Mode): void {
 }
 
 /** Gives the selected tenant the key space behind a prefix. */
-export function selectPrefix(number: u32, at: usize, length: usize, mode: Mode): void {
-  choose(keys.prefixSpace(number, at, length, mode));
+export function selectPrefix(number: u32, at: usize, length: usize, mode: Mode, hasTtl: bool): void {
+  choose(keys.prefixSpace(number, at, length, mode, hasTtl));
 }
 
 /** Adds this to the versions of regions that the selected tenant sees. */

@@ -29,6 +29,7 @@ export { decodeEncoded, encodeEncoded, encodePlace, ownsRegion } from './pd-form
 const TXN: u32 = Flag.TXN;
 export const RAW: u32 = Flag.RAW;
 const COPROCESSOR: u32 = Flag.COPROCESSOR;
+const RAW_TTL: u32 = Flag.RAW_TTL;
 
 export const MAX_KEYSPACE: u32 = 0xffffff;
 
@@ -181,7 +182,7 @@ export function keyspaceSpace(number: u32, id: u32, mode: Mode): Space {
   store<u32>(p, bswap<u32>(prefix));
   store<u32>(e, bswap<u32>(prefix + 1));
   const space = new Space(number, Codec.PREFIX, mode, newRange(p, KEYSPACE_BYTES, e, KEYSPACE_BYTES));
-  if (mode == Mode.TXN) space.capabilities |= COPROCESSOR;
+  space.capabilities |= mode == Mode.TXN ? COPROCESSOR : RAW_TTL;
   space.apiVersion = ApiVersion.V2;
   space.keyspaceId = id;
   space.storeEncodes = true;
@@ -189,8 +190,8 @@ export function keyspaceSpace(number: u32, id: u32, mode: Mode): Space {
   return space;
 }
 
-/** The key range behind a prefix of `length` bytes. At least one of the bytes must not be FF. */
-export function prefixSpace(number: u32, p: usize, length: usize, mode: Mode): Space {
+/** The key range behind a prefix of `length` bytes. At least one of the bytes must not be FF. `hasTtl`: TiKV keeps a time to live. */
+export function prefixSpace(number: u32, p: usize, length: usize, mode: Mode, hasTtl: bool): Space {
   // Raises the last byte that is not FF: every key that begins with the prefix lies below the result.
   let endLength = length;
   while (endLength > 1 && load<u8>(p + endLength - 1) == 0xff) endLength--;
@@ -198,6 +199,7 @@ export function prefixSpace(number: u32, p: usize, length: usize, mode: Mode): S
   memory.copy(e, p, endLength);
   store<u8>(e + endLength - 1, load<u8>(e + endLength - 1) + 1);
   const space = new Space(number, Codec.PREFIX, mode, newRange(p, length, e, endLength));
+  if (hasTtl) space.capabilities |= RAW_TTL;
   if (mode == Mode.TXN) encodeStored(space, e, endLength);
   return space;
 }
@@ -224,7 +226,7 @@ export function useSpace(space: Space): void {
   else if (space.codec == Codec.PREFIX) usePrefix(space.keys);
 }
 
-/** What the key range in use serves: TXN, RAW, COPROCESSOR. */
+/** What the key range in use serves: TXN, RAW, COPROCESSOR, RAW_TTL. */
 export function capabilities(): u32 {
   return current.capabilities;
 }

@@ -26,44 +26,46 @@ export namespace Flag {
   export const RAW: u32 = 1024;
   /** needs a key range that the coprocessor can read */
   export const COPROCESSOR: u32 = 2048;
+  /** needs a key range for RawKV whose values have a time to live */
+  export const RAW_TTL: u32 = 4096;
   /** acts on its context's region when it names no key */
-  export const ACTS_WITHOUT_KEYS: u32 = 4096;
+  export const ACTS_WITHOUT_KEYS: u32 = 8192;
   /** acts on regions that its fields name */
-  export const ACTS_BY_ID: u32 = 8192;
+  export const ACTS_BY_ID: u32 = 16384;
   /** passes unknown fields */
-  export const LENIENT: u32 = 16384;
+  export const LENIENT: u32 = 32768;
   /** passes unread for tenant 0 */
-  export const OWNERS: u32 = 32768;
+  export const OWNERS: u32 = 65536;
   /** the list in the end field must have an item */
-  export const REQUIRED_LIST: u32 = 65536;
+  export const REQUIRED_LIST: u32 = 131072;
   /** asks for a lease in etcd */
-  export const LEASE_GRANT: u32 = 131072;
+  export const LEASE_GRANT: u32 = 262144;
   /** a range of names in etcd */
-  export const NAME_RANGE: u32 = 262144;
+  export const NAME_RANGE: u32 = 524288;
   /** a value under a name in etcd */
-  export const NAMED_VALUE: u32 = 524288;
+  export const NAMED_VALUE: u32 = 1048576;
   /** a path of the meta storage */
-  export const RESOURCE_PATH: u32 = 1048576;
+  export const RESOURCE_PATH: u32 = 2097152;
   /** a service safe point */
-  export const SERVICE: u32 = 2097152;
+  export const SERVICE: u32 = 4194304;
   /** answers a safe point, in the start field */
-  export const SAFE_POINT_OUT: u32 = 4194304;
+  export const SAFE_POINT_OUT: u32 = 8388608;
   /** needs the settings of a resource group */
-  export const GROUP_SETTINGS: u32 = 8388608;
+  export const GROUP_SETTINGS: u32 = 16777216;
   /** gets a checksum's rule */
-  export const CHECKSUM_RULE: u32 = 16777216;
+  export const CHECKSUM_RULE: u32 = 33554432;
   /** may say what went wrong, in a field of an error class */
-  export const ERRORS: u32 = 33554432;
+  export const ERRORS: u32 = 67108864;
   /** begins a watch of etcd */
-  export const WATCH: u32 = 67108864;
+  export const WATCH: u32 = 134217728;
   /** may say that a watch of etcd has begun or ended */
-  export const WATCH_ANSWER: u32 = 134217728;
+  export const WATCH_ANSWER: u32 = 268435456;
   /** the number in the end field must not be 0, which it is when absent; neither bound of a range may be empty */
-  export const NOT_ZERO: u32 = 268435456;
+  export const NOT_ZERO: u32 = 536870912;
   /** fields are held against each other: two times, both bounds of a range, what an ANALYZE names, or requests of tokens */
-  export const COMPARED: u32 = 536870912;
+  export const COMPARED: u32 = 1073741824;
   /** says when its transaction began, and names each key once in the list in the end field */
-  export const TXN_START: u32 = 1073741824;
+  export const TXN_START: u32 = 2147483648;
 }
 
 export namespace Kind {

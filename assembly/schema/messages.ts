@@ -5,7 +5,7 @@ import { FAR, FIELD_NAMES, FIELD_NAMES_FROM, FIELDS, LIMITS, MESSAGES, SHAPES } 
 export { Entry, Flag, Kind } from './bits';
 
 /** Flags of what a request needs of its key range. */
-export const ANY_NEED: u32 = Flag.TXN | Flag.RAW | Flag.COPROCESSOR;
+export const ANY_NEED: u32 = Flag.TXN | Flag.RAW | Flag.COPROCESSOR | Flag.RAW_TTL;
 
 /** Flags of requests that may act on a whole region. */
 const ANY_ACT: u32 = Flag.ACTS_WITHOUT_KEYS | Flag.ACTS_BY_ID;

@@ -143,7 +143,7 @@ const AWAY_PATH: string = '/.tidb-mesh/';
 const CLUSTER_FIELDS: string[] = ['seen', 'own'];
 const MOVE_FIELDS: string[] = ['serial', 'phase', 'until'];
 const KEYSPACE_FIELDS: string[] = ['id', 'mode'];
-const PREFIX_FIELDS: string[] = ['text', 'hex', 'mode'];
+const PREFIX_FIELDS: string[] = ['text', 'hex', 'mode', 'ttl'];
 const LIMIT_FIELDS: string[] = [
   'maxMessageBytes',
   'heldBytesPerVM',
@@ -542,6 +542,8 @@ export class ConfigReader extends FieldReader {
     if ((text.length == 0) == (hex.length == 0))
       this.fail(where, 'must have one of "text" and "hex": the bytes in front of every key');
     const mode = this.mode(json, where);
+    const hasTtl = this.flag(json, 'ttl', where + '.');
+    if (hasTtl && mode == Mode.TXN) this.fail(where + '.ttl', 'is for mode "raw"; leave it out');
     if (this.error.length != 0) return null;
     const bytes = text.length != 0 ? String.UTF8.encode(text) : this.unhex(hex, where);
     const at = changetype<usize>(bytes);
@@ -551,7 +553,7 @@ export class ConfigReader extends FieldReader {
     let i: usize = 0;
     while (i < length && load<u8>(at + i) == 0xff) i++;
     if (i == length) this.fail(where, 'must not be all FF: such a key space has no end');
-    return this.error.length == 0 ? prefixSpace(number, at, length, mode) : null;
+    return this.error.length == 0 ? prefixSpace(number, at, length, mode, hasTtl) : null;
   }
 
   private unhex(hex: string, where: string): ArrayBuffer {

@@ -68,8 +68,18 @@ const prefix = object(
     text: text('The bytes as text, in UTF-8. At most 128 bytes.'),
     hex: text('The bytes in hex. At most 128 bytes, not all FF.', { pattern: '^([0-9a-fA-F]{2})+$' }),
     mode: mode('`txn` for transactions, `raw` for RawKV.'),
+    ttl: {
+      type: 'boolean',
+      default: false,
+      description:
+        "TiKV has `storage.enable-ttl`. Then clients may ask for a key's time to live. Without it, TiKV would stop at that question. Only for mode `raw`.",
+    },
   },
-  { oneOf: [{ required: ['text'] }, { required: ['hex'] }] },
+  {
+    oneOf: [{ required: ['text'] }, { required: ['hex'] }],
+    if: { properties: { mode: { const: 'txn' } } },
+    then: { properties: { ttl: { const: false } } },
+  },
 );
 
 const move = object(

@@ -9,6 +9,7 @@ export interface PrefixConfig {
   text?: string;
   hex?: string;
   mode: 'txn' | 'raw';
+  ttl?: boolean;
 }
 
 export interface TenantLimitsConfig {

@@ -22,6 +22,7 @@ const FLAGS = {
   TXN: 'needs a key range for transactions',
   RAW: 'needs a key range for RawKV',
   COPROCESSOR: 'needs a key range that the coprocessor can read',
+  RAW_TTL: 'needs a key range for RawKV whose values have a time to live',
   ACTS_WITHOUT_KEYS: "acts on its context's region when it names no key",
   ACTS_BY_ID: 'acts on regions that its fields name',
   LENIENT: 'passes unknown fields',

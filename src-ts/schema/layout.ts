@@ -46,7 +46,7 @@ const FLAGS: readonly (readonly [number, readonly string[]])[] = [
 ];
 
 /** What a request needs of its key range, by mesh.Capability; its special ending; and whether it acts on its region. */
-const NEEDS: Record<string, number> = { TXN: Flag.TXN, RAW: Flag.RAW, COPROCESSOR: Flag.COPROCESSOR };
+const NEEDS: Record<string, number> = { TXN: Flag.TXN, RAW: Flag.RAW, COPROCESSOR: Flag.COPROCESSOR, RAW_TTL: Flag.RAW_TTL };
 const ENDINGS: Record<string, number> = {
   PLAIN: 0,
   GROUP_SETTINGS: Flag.GROUP_SETTINGS,

@@ -19,7 +19,7 @@ interface Layout {
 
 const prefix =
   (mode: Mode): Layout['space'] =>
-  (name) => ({ prefix: { text: `${name}:`, mode } });
+  (name) => ({ prefix: { text: `${name}:`, mode, ...(mode === 'raw' ? { ttl: true } : {}) } });
 const keyspace =
   (mode: Mode): Layout['space'] =>
   (_, id) => ({ keyspace: { id, mode } });

@@ -27,7 +27,7 @@ interface Exports {
   room(size: number): number;
   select(number: number, prefix: number, prefixLength: number, lease: bigint): void;
   selectKeyspace(number: number, id: number, mode: number): void;
-  selectPrefix(number: number, at: number, length: number, mode: number): void;
+  selectPrefix(number: number, at: number, length: number, mode: number, hasTtl: boolean): void;
   newStream(vmLimit: number, tenantLimit: number): void;
   bench(type: number, at: number, length: number, out: number, way: number, times: number): number;
   config(at: number, length: number): number;
@@ -66,7 +66,7 @@ class Traced {
     this.wasm.select(choice.number, this.put(name), name.length, 0n);
     const { keyspace, prefix } = choice;
     if (keyspace) this.wasm.selectKeyspace(choice.number, keyspace.id, 0);
-    if (prefix) this.wasm.selectPrefix(choice.number, this.put(prefix.bytes), prefix.bytes.length, 0);
+    if (prefix) this.wasm.selectPrefix(choice.number, this.put(prefix.bytes), prefix.bytes.length, 0, false);
     this.wasm.newStream(0x7fffffff, 0x7fffffff);
   }
 

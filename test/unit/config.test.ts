@@ -395,6 +395,11 @@ const BAD_SPACES: [string, object, string][] = [
   ['another mode', tenant({ keyspace: { id: 7, mode: 'sql' } }), `tenants[0].keyspace.mode: ${MODE}`],
   ['a mode as a bool', tenant({ prefix: { hex: '61', mode: true } }), `tenants[0].prefix.mode: ${MODE}`],
   [
+    'a time to live in transactions',
+    tenant({ prefix: { hex: '61', mode: 'txn', ttl: true } }),
+    'tenants[0].prefix.ttl: is for mode "raw"; leave it out',
+  ],
+  [
     'a keyspace and a prefix',
     tenant({ ...txn(7), ...txnPrefix('61') }),
     'tenants[0]: has a keyspace and a prefix; a tenant has one key space, so leave one out',

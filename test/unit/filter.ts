@@ -43,7 +43,7 @@ export interface SpaceChoice {
   /** The number in its table keys, if they have moved. */
   readonly keyNumber?: number;
   readonly keyspace?: { readonly id: number; readonly mode: 'txn' | 'raw' };
-  readonly prefix?: { readonly bytes: Uint8Array; readonly mode: 'txn' | 'raw' };
+  readonly prefix?: { readonly bytes: Uint8Array; readonly mode: 'txn' | 'raw'; readonly ttl?: boolean };
   readonly ownDefaultGroup?: boolean;
 }
 
@@ -66,7 +66,7 @@ export interface Exports {
   select(number: number, prefix: number, prefixLength: number, lease: bigint): void;
   selectKeyNumber(number: number, keyNumber: number): void;
   selectKeyspace(number: number, id: number, mode: number): void;
-  selectPrefix(number: number, at: number, length: number, mode: number): void;
+  selectPrefix(number: number, at: number, length: number, mode: number, hasTtl: boolean): void;
   ownDefaultGroup(): void;
   spaceFacts(): number;
   owns(start: number, startLength: number, end: number, endLength: number): number;
@@ -237,7 +237,13 @@ export class Filter {
     if (keyspace) this.wasm.selectKeyspace(choice.number, keyspace.id, keyspace.mode === 'raw' ? 1 : 0);
     if (prefix) {
       const mode = prefix.mode === 'raw' ? 1 : 0;
-      this.wasm.selectPrefix(choice.number, this.put(prefix.bytes), prefix.bytes.length, mode);
+      this.wasm.selectPrefix(
+        choice.number,
+        this.put(prefix.bytes),
+        prefix.bytes.length,
+        mode,
+        prefix.ttl === true,
+      );
     }
     if (ownDefaultGroup) this.wasm.ownDefaultGroup();
   }

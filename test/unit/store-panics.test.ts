@@ -354,6 +354,21 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     );
   });
 
+  test('the time to live of a key, where TiKV may keep none', () => {
+    const type = 'kvrpcpb.RawGetKeyTTLRequest';
+    const prefix = { bytes: Buffer.from('p'), mode: 'raw' };
+    for (const [choice, expected] of [
+      [{ number: 2, prefix }, 'WRONG_SPACE'],
+      [{ number: 2, prefix: { ...prefix, ttl: true } }, 'OK'],
+      [{ number: 2, keyspace: { id: 7, mode: 'raw' } }, 'OK'],
+      [{ number: 2, keyspace: { id: 7, mode: 'txn' } }, 'WRONG_SPACE'],
+    ] as const) {
+      choose(choice);
+      expect(verdict(type, encode(type, { key: A }))).toBe(expected);
+    }
+    choose({ number: 1 });
+  });
+
   test('a scan whose direction has two readings', () => {
     const scan = (reverse: bigint): Uint8Array =>
       concat(encode('kvrpcpb.ScanRequest', { startKey: B, endKey: A, version: 7n }), scalar(6, reverse));

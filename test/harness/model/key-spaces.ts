@@ -27,7 +27,7 @@ export interface KeySpace {
 }
 
 /** As in assembly/keys/space.ts. */
-export const { TXN, RAW, COPROCESSOR } = Flag;
+export const { TXN, RAW, COPROCESSOR, RAW_TTL } = Flag;
 
 function tableSpace(number: number, keyNumber: number): KeySpace {
   const of =
@@ -143,7 +143,8 @@ export function ownsTheRest({ number, keyNumber, keyspace }: SpaceChoice): boole
 }
 
 export function capabilities({ choice }: KeySpace): number {
-  if ((choice.keyspace ?? choice.prefix)?.mode === 'raw') return RAW;
+  if (choice.keyspace?.mode === 'raw') return RAW | RAW_TTL;
+  if (choice.prefix?.mode === 'raw') return choice.prefix.ttl ? RAW | RAW_TTL : RAW;
   return choice.prefix ? TXN : TXN | COPROCESSOR;
 }
 

@@ -20,6 +20,7 @@ import {
 import {
   capabilities,
   COPROCESSOR,
+  RAW_TTL,
   decodeEncoded,
   encodeEncoded,
   encodePlace,
@@ -596,7 +597,7 @@ export class WalkerModel {
 
 /** Capabilities that a request asks of its key space, as assembly/keys/space.ts has them. */
 function needsOf(message: JudgedMessage | undefined): number {
-  const bits: Record<string, number> = { TXN, RAW, COPROCESSOR };
+  const bits: Record<string, number> = { TXN, RAW, COPROCESSOR, RAW_TTL };
   return (message?.needs ?? []).reduce((all, need) => all | bits[need]!, 0);
 }
 

@@ -22,7 +22,7 @@ export interface Tenant {
   ownDefaultGroup?: boolean;
   /** In place of the table codec. */
   keyspace?: { id: number; mode: 'txn' | 'raw' };
-  prefix?: { text: string; mode: 'txn' | 'raw' };
+  prefix?: { text: string; mode: 'txn' | 'raw'; ttl?: boolean };
 }
 
 export interface StackOptions {

@@ -120,17 +120,22 @@ function readServers(
   return found;
 }
 
-/** How to reach a cluster. @throws CommandError when the file does not have it */
-export function clusterNamed(clusters: Clusters, name: string): EndpointOptions {
+/** How to reach a cluster or a storage layer. @throws CommandError when the file does not have it */
+export function clusterNamed(
+  clusters: Clusters,
+  name: string,
+  kind: 'cluster' | 'storage' = 'cluster',
+): EndpointOptions {
   const options = clusters.get(name);
   if (options) return options;
   const known = [...clusters.keys()];
   const meant = nearest(name, known);
+  const option = kind === 'cluster' ? '--clusters' : '--storages';
   throw new CommandError(
     'REFUSED',
-    `cluster ${name} is not known`,
+    `${kind} ${name} is not known`,
     meant === undefined
-      ? `give the file that describes it: --clusters FILE${known.length > 0 ? `; it knows ${known.join(', ')}` : ''}`
+      ? `give the file that describes it: ${option} FILE${known.length > 0 ? `; it knows ${known.join(', ')}` : ''}`
       : `did you mean ${meant}?`,
   );
 }

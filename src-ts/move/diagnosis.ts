@@ -3,17 +3,23 @@ import { ageText } from '../tenants/holders.ts';
 import type { Acknowledged } from './acknowledged.ts';
 import type { Oldest } from './look.ts';
 import type { Order } from './mesh.ts';
-import { placeText, type Place } from './place.ts';
+import { isBetweenStorages, placeText, type Place } from './place.ts';
 import type { MoveRecord } from './record.ts';
 import { lagText, summaryOf, type Progress } from './show.ts';
 import { alarmText, isAtHome, type Verb } from './wishes.ts';
 
-/** A cluster outside of the mesh, as it was found. */
+/** What a move leads from or to that has another PD than the records: a cluster outside of the mesh, or a storage layer of it. */
+export interface Other {
+  readonly kind: 'cluster' | 'storage';
+  readonly name: string;
+}
+
+/** The other one, as it was found. */
 export interface Away {
   readonly name: string;
   /** Why it cannot be asked; undefined when it answers. */
   readonly gone?: string;
-  /** Addresses of the TiDBs that are registered there. */
+  /** Addresses of the TiDBs that are registered there, when it is a cluster. */
   readonly tidbs: readonly string[];
 }
 
@@ -22,6 +28,8 @@ export interface Facts {
   readonly away?: Away;
   /** Stores that are not up, in words. */
   readonly down: readonly string[];
+  /** What is wrong between both PDs, in words. */
+  readonly contradictions?: readonly string[];
   readonly acknowledged?: Acknowledged;
   /** What the configuration tells the filters. */
   readonly told?: Order;
@@ -33,7 +41,7 @@ export interface Facts {
 /** How the commands are written that the operator is offered. */
 export interface Commands {
   /** `tidb-mesh move VERB TENANT …`, which waits until it is done. */
-  verb(verb: Verb | 'show', tenant: string): string;
+  verb(verb: Verb | 'show', tenant: string, option?: string): string;
   /** Starts a worker. */
   run(): string;
 }
@@ -77,9 +85,14 @@ function listed(all: readonly string[]): string {
   return all.slice(0, MOST_SHOWN).join(', ') + (all.length > MOST_SHOWN ? ', …' : '');
 }
 
-/** The cluster outside of the mesh that a move is from or to. */
-export function clusterOf({ from, to }: Pick<MoveRecord, 'from' | 'to'>): string | undefined {
-  return from.cluster ?? to.cluster;
+/** What the move is from or to that has another PD than the record; undefined when both sides have the same PD. */
+export function otherOf(record: Pick<MoveRecord, 'from' | 'to' | 'home'>): Other | undefined {
+  const { from, to, home } = record;
+  const cluster = from.cluster ?? to.cluster;
+  if (cluster !== undefined) return { kind: 'cluster', name: cluster };
+  if (!isBetweenStorages(record)) return undefined;
+  const name = from.storage === home ? to.storage : from.storage;
+  return name === undefined ? undefined : { kind: 'storage', name };
 }
 
 /** True when the target is too far behind for a switch. */
@@ -114,6 +127,7 @@ class Case {
   private readonly here: string;
   private readonly there: string;
   private readonly isImport: boolean;
+  private readonly other: Other | undefined;
   private readonly hasWorker: boolean;
 
   constructor(
@@ -126,7 +140,8 @@ class Case {
     this.tenant = tenant;
     this.here = placeText(record, from);
     this.there = placeText(record, to);
-    this.isImport = clusterOf(record) !== undefined;
+    this.other = otherOf(record);
+    this.isImport = this.other?.kind === 'cluster';
     this.hasWorker = worker !== undefined && worker.until > now;
   }
 
@@ -147,12 +162,23 @@ class Case {
     };
   }
 
-  private isGone({ cluster }: Place): boolean {
-    return cluster !== undefined && this.facts.away?.gone !== undefined;
+  private isGone(place: Place): boolean {
+    const { other, facts } = this;
+    if (!other || facts.away?.gone === undefined) return false;
+    return other.name === (other.kind === 'cluster' ? place.cluster : place.storage);
+  }
+
+  private get otherText(): string {
+    const { kind, name } = this.other ?? { kind: '', name: '' };
+    return `${kind} ${name}`;
+  }
+
+  private get mustAnswer(): string {
+    return `${this.otherText} must answer first`;
   }
 
   /** Nothing of what was asked for can be done until it is back. */
-  private get lacksCluster(): boolean {
+  private get lacksOther(): boolean {
     return this.facts.away?.gone !== undefined;
   }
 
@@ -171,7 +197,8 @@ class Case {
   private get needsYou(): boolean {
     const { alarm, problem, isPaused } = this.record;
     const isStuck = !this.hasWorker || isPaused || alarm !== undefined || problem !== undefined;
-    return isStuck || this.lacksCluster || this.strangers.length > 0 || this.isDeaf;
+    const isApart = (this.facts.contradictions?.length ?? 0) > 0;
+    return isStuck || isApart || this.lacksOther || this.strangers.length > 0 || this.isDeaf;
   }
 
   private get means(): string {
@@ -229,6 +256,7 @@ class Case {
         ? 'none pass: its TiDBs are stopped, and the mesh serves it after the switch'
         : 'pass at the cluster, where no filter stands in front of them';
     }
+    if (this.isGone(from)) return `none are answered while ${this.otherText} does not answer`;
     if (alarm?.isStopped) return `all are held until an operator goes on: move resume ${this.tenant}`;
     const { acknowledged, told } = this.facts;
     const { serial } = this.record;
@@ -251,7 +279,7 @@ class Case {
     const { alarm, problem, isPaused, progress, wish } = record;
     const { trouble, lagMs } = (progress ?? {}) as Progress;
     const { away, acknowledged, oldestLock } = facts;
-    const gone = away?.gone === undefined ? [] : [`cluster ${away.name} does not answer: ${away.gone}`];
+    const gone = away?.gone === undefined ? [] : [`${this.otherText} does not answer: ${away.gone}`];
     const strangers =
       this.strangers.length === 0 || alarm?.tidbs
         ? []
@@ -260,6 +288,7 @@ class Case {
           ];
     return [
       ...gone,
+      ...(facts.contradictions ?? []),
       ...facts.down,
       ...strangers,
       ...(alarm ? [`alarm: ${alarmText(record, alarm)}`] : []),
@@ -311,6 +340,7 @@ class Case {
             `${here} must answer first. No command serves a copy that may lack the last commits`,
             ...first,
           );
+        if (this.isGone(record.to) && !this.isImport) return this.without;
         if (!isAtHome(record))
           return open(
             `stay at ${here}, and end the move; ${this.isImport ? `${there} keeps its keys` : `the keys at ${there} are destroyed`}`,
@@ -321,7 +351,7 @@ class Case {
       case 'switching': {
         const again = isAtHome(record) ? 'switch' : 'reverse';
         const why = `a worker ends the switch, or goes back to ${here} by itself; if it has gone back, ask again`;
-        if (this.lacksCluster) return closed(`${clusterText(this.facts)} must answer first`, ...first);
+        if (this.lacksOther) return closed(this.mustAnswer, ...first);
         return open(why, ...first, ...this.verbs(again));
       }
       case 'committing': {
@@ -331,12 +361,14 @@ class Case {
             `${placeText(record, served)} must answer first: the tenant belongs there by the record, and nobody else may serve it`,
             ...first,
           );
+        if (this.lacksOther && !this.isImport) return this.without;
         return open(
           'bring the newest configuration to every Envoy; a worker waits for all of them',
           ...first,
         );
       }
       case 'completing':
+        if (this.isGone(record.to) && !this.isImport && !record.otherIsGone) return this.without;
         return open('a worker ends it by itself', ...first);
       case 'cancelling':
         return closed('it was given up; begin again when it has ended', ...first);
@@ -359,7 +391,7 @@ class Case {
           ...this.verbs(isAtHome(record) ? 'cancel' : 'complete'),
         );
       case 'committing':
-        if (this.lacksCluster) return closed(`${clusterText(this.facts)} must answer first`, ...first);
+        if (this.lacksOther) return closed(this.mustAnswer, ...first);
         return open(
           'wait until the switch has ended, since some Envoy may serve the new place already; then go back',
           ...first,
@@ -374,6 +406,17 @@ class Case {
       case 'cancelling':
         return open(`a worker ends it by itself; the tenant stays at ${here}`, ...first);
     }
+  }
+
+  /** The tenant is served here, and the other storage layer, which would have to obey and to be emptied, does not answer. */
+  private get without(): Way {
+    const { first, commands, tenant, record } = this;
+    const served = placeText(record, record.committed?.served ?? record.from);
+    return open(
+      `wait until ${this.otherText} answers. If it is gone for good, stay at ${served} and end the move without it; what is left there is not destroyed`,
+      ...first,
+      commands.verb('complete', tenant, '--other-is-gone'),
+    );
   }
 
   private get giveUp(): Way {
@@ -410,6 +453,17 @@ export interface Told {
   readonly tenant: string;
   readonly place: string;
   readonly order: Order;
+  /** The storage layer that serves it, in a file with several. */
+  readonly storage?: string;
+  /** Nothing passes at that storage layer, since it does not serve the tenant yet. */
+  readonly isClosed?: boolean;
+}
+
+/** The PD with the records does not answer. */
+export interface Gone {
+  readonly gone: string;
+  /** The storage layer that serves the tenant by the configuration, when its PD is another one. */
+  readonly served?: { readonly gone?: string };
 }
 
 /** What a file must tell the filters before it can leave the move out. Serials begin with the seconds since 1970. */
@@ -420,30 +474,17 @@ function endOf({ serial, phase }: Order, now: number): string {
 }
 
 /** What can be said of a move whose record is not there: PD does not answer, or does not have it. */
-export function withoutRecord({ tenant, place, order }: Told, gone?: string, now = Date.now()): Diagnosis {
+export function withoutRecord(one: Told, without?: Gone, now = Date.now()): Diagnosis {
+  const { tenant, place, order } = one;
   const means = `the configuration says that it is being moved (serial ${order.serial}, phase ${order.phase}), and `;
   const common = {
     tenant,
     needsYou: true,
-    requests:
-      gone === undefined ? phaseText(order.phase, order.until) : 'none are answered while PD does not answer',
+    requests: phaseText(order.phase, order.until),
     worker: 'not known',
     failures: [],
   };
-  if (gone !== undefined)
-    return {
-      ...common,
-      state: 'unknown',
-      means: `${means}PD, which has the record, does not answer`,
-      served: `nowhere; ${place} by the configuration`,
-      holds: [`the storage layer does not answer: ${gone}`],
-      forward: closed(
-        'PD must answer first. The record is in its etcd, and a worker goes on from it when PD is back',
-      ),
-      back: closed(
-        'PD must answer first. If its data is lost, the tenant is lost with it: restore both from a backup',
-      ),
-    };
+  if (without) return { ...common, ...withoutPd(one, without, means, now) };
   return {
     ...common,
     state: 'lost',
@@ -457,8 +498,46 @@ export function withoutRecord({ tenant, place, order }: Told, gone?: string, now
   };
 }
 
-function clusterText({ away }: Facts): string {
-  return `cluster ${away?.name ?? ''}`;
+type Partly = Pick<Diagnosis, 'state' | 'means' | 'served' | 'requests' | 'holds' | 'forward' | 'back'>;
+
+/** The records are in a PD that does not answer. */
+function withoutPd(
+  { place, order, isClosed }: Told,
+  { gone, served }: Gone,
+  means: string,
+  now: number,
+): Partly {
+  const isServed = served !== undefined && served.gone === undefined;
+  const common = {
+    state: 'unknown',
+    means: `${means}PD, which has the record, does not answer`,
+    holds: [
+      `the storage layer ${served ? 'with the record ' : ''}does not answer: ${gone}`,
+      ...(served?.gone === undefined ? [] : [`that of ${place} does not answer: ${served.gone}`]),
+    ],
+    forward: closed(
+      'PD must answer first. The record is in its etcd, and a worker goes on from it when PD is back',
+    ),
+  };
+  if (!isServed)
+    return {
+      ...common,
+      served: `nowhere; ${place} by the configuration`,
+      requests: 'none are answered while PD does not answer',
+      back: closed(
+        isClosed
+          ? 'PD must answer first: its record says whether a switch to it is decided'
+          : 'PD must answer first. If its data is lost, the tenant is lost with it: restore both from a backup',
+      ),
+    };
+  return {
+    ...common,
+    served: `at ${place}, by the configuration`,
+    requests: phaseText(order.phase, order.until),
+    back: open(
+      `stay at ${place}: when PD is back, give the move up. If its data is lost, ${endOf(order, now)}remove \`move\` and \`movesTo\` or \`movedFrom\` from the entry, and bring the file to the Envoys`,
+    ),
+  };
 }
 
 function lockText({ table, tableId, ageMs, isPessimistic }: Oldest): string {

@@ -4,26 +4,33 @@ import { stores } from '../pd/cluster.ts';
 import { Endpoint, type EndpointOptions } from '../pd/endpoint.ts';
 import { clusterNamed, type Clusters } from './clusters.ts';
 import {
-  clusterOf,
   diagnose,
   isBehind,
+  otherOf,
   withoutRecord,
   type Away,
   type Commands,
   type Diagnosis,
   type Facts,
+  type Other,
   type Told,
 } from './diagnosis.ts';
+import { clusterId } from '../pd/timestamp.ts';
 import { tidbsOf } from './engine-of.ts';
 import { lookAt } from './look.ts';
+import { clocksApart, skewText } from './other-pd.ts';
+import type { Place } from './place.ts';
 import { moves, type MoveRecord } from './record.ts';
 
 export interface DoctorOptions {
   /** How PD and the stores of the mesh are reached. */
   readonly endpoint: EndpointOptions;
+  /** Those outside of the mesh, and the other storage layers. */
   readonly clusters: Clusters;
   /** Where the filters are asked; none: they are not. */
   readonly envoys: readonly Endpoint[];
+  /** Those of the other storage layers, by their names. */
+  readonly others?: ReadonlyMap<string, readonly Endpoint[]>;
   /** What the configuration says of the tenants that are being moved; undefined when it is not known. */
   readonly told?: readonly Told[];
   /** Only this tenant. */
@@ -41,13 +48,13 @@ export async function examineMoves(pd: Endpoint, options: DoctorOptions): Promis
   } catch (error) {
     const meant = told.filter(isMeant);
     if (!(error instanceof CommandError) || error.code !== 'UNREACHABLE' || meant.length === 0) throw error;
-    return meant.map((one) => withoutRecord(one, error.message));
+    return withoutPd(meant, error.message, options.clusters);
   }
   const here = await sideOf(pd);
-  const aways = awaysOf(options.clusters);
+  const aways = awaysOf(pd, options.clusters);
   const known = records.filter(isMeant).map(async (record) => {
-    const cluster = clusterOf(record);
-    const there = cluster === undefined ? undefined : await aways(cluster);
+    const other = otherOf(record);
+    const there = other && (await aways(other));
     return diagnose(record, await factsOf(record, here, there, options), commands);
   });
   const lost = told
@@ -57,6 +64,22 @@ export async function examineMoves(pd: Endpoint, options: DoctorOptions): Promis
   return [...(await Promise.all(known)), ...lost].sort((a, b) => (a.tenant < b.tenant ? -1 : 1));
 }
 
+/** What can be said when the PD with the records does not answer. Another storage layer may serve the tenant meanwhile. */
+async function withoutPd(told: readonly Told[], gone: string, clusters: Clusters): Promise<Diagnosis[]> {
+  const aways = awaysOf(undefined, clusters);
+  return Promise.all(
+    told.map(async (one) => {
+      const { storage } = one;
+      const isOther = storage !== undefined && clusters.has(storage);
+      const there = isOther ? await aways({ kind: 'storage', name: storage }) : undefined;
+      return withoutRecord(one, {
+        gone,
+        ...(there ? { served: there.gone === undefined ? {} : { gone: there.gone } } : {}),
+      });
+    }),
+  );
+}
+
 /** What is found at a PD. */
 interface Found {
   /** Stores that are not up, in words. */
@@ -64,60 +87,119 @@ interface Found {
   /** Why it cannot be asked. */
   readonly gone?: string;
   readonly tidbs: readonly string[];
+  /** Decimal. */
+  readonly clusterId?: string;
+  /** How far the clock of PD is ahead of that of the PD with the records, ms. */
+  readonly aheadMs?: number;
+  /** What could not be asked, and why. */
+  readonly failures: readonly string[];
 }
 
-async function sideOf(pd: Endpoint, name = ''): Promise<Found> {
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** @param other what is asked, when it is not the storage layer with the records */
+async function sideOf(pd: Endpoint, other?: Other, home?: Endpoint): Promise<Found> {
+  const name = other ? ` of ${other.kind} ${other.name}` : '';
+  const failures: string[] = [];
+  const orNot = <T>(what: string, asked: Promise<T>): Promise<T | undefined> =>
+    asked.catch((error: unknown) => {
+      failures.push(`${what}${name}: ${messageOf(error)}`);
+      return undefined;
+    });
   try {
-    const [all, tidbs] = await Promise.all([stores(pd), name === '' ? [] : tidbsOf(pd)]);
+    const [all, tidbs, id, aheadMs] = await Promise.all([
+      stores(pd),
+      other?.kind === 'cluster' ? tidbsOf(pd) : [],
+      orNot('the id of the PD', clusterId(pd)),
+      home ? orNot('the clock of the PD', clocksApart(home, pd)) : undefined,
+    ]);
     const down = all
       .filter(({ state }) => state !== 'Up' && state !== 'Tombstone')
-      .map(({ id, address, state }) => `store ${id} (${address})${name} is ${state}`);
-    return { down, tidbs };
+      .map(({ id: store, address, state }) => `store ${store} (${address})${name} is ${state}`);
+    return {
+      down,
+      tidbs,
+      ...(id === undefined ? {} : { clusterId: String(id) }),
+      ...(aheadMs === undefined ? {} : { aheadMs }),
+      failures,
+    };
   } catch (error) {
-    return { down: [], tidbs: [], gone: error instanceof Error ? error.message : String(error) };
+    return { down: [], tidbs: [], gone: messageOf(error), failures: [] };
   }
 }
 
-/** Asks each cluster once, however many moves name it. */
-function awaysOf(clusters: Clusters): (name: string) => Promise<Found> {
+/** Asks each cluster and storage layer once, however many moves name it. */
+function awaysOf(home: Endpoint | undefined, clusters: Clusters): (other: Other) => Promise<Found> {
   const asked = new Map<string, Promise<Found>>();
-  const ask = async (name: string): Promise<Found> => {
+  const ask = async (other: Other): Promise<Found> => {
     try {
-      const pd = new Endpoint(clusterNamed(clusters, name));
-      return await sideOf(pd, ` of cluster ${name}`).finally(() => pd.close());
+      const pd = new Endpoint(clusterNamed(clusters, other.name, other.kind));
+      return await sideOf(pd, other, home).finally(() => pd.close());
     } catch (error) {
       const { message, hint } = error as CommandError;
-      return { down: [], tidbs: [], gone: `${message}; ${hint}` };
+      return { down: [], tidbs: [], gone: `${message}; ${hint}`, failures: [] };
     }
   };
-  return (name) => {
-    const known = asked.get(name) ?? ask(name);
-    asked.set(name, known);
+  return (other) => {
+    const known = asked.get(other.name) ?? ask(other);
+    asked.set(other.name, known);
     return known;
   };
+}
+
+/** What is wrong between the PDs of both sides, in words. */
+function contradictions(record: MoveRecord, other: Other, here: Found, there: Found): string[] {
+  const { home, from, to } = record;
+  const otherName = `${other.kind} ${other.name}`;
+  const homeName = home === undefined ? 'the mesh' : `storage ${home}`;
+  if (here.clusterId !== undefined && here.clusterId === there.clusterId)
+    return [`${otherName} and ${homeName} have the same PD: give the right --pd, and the right file`];
+  const skew = skewText(there.aheadMs ?? 0, `the PD of ${homeName}`, `the PD of ${otherName}`);
+  const isOther = (place: Place): boolean => (place.storage ?? place.cluster) === other.name;
+  const idOf = (side: 'home' | 'other'): string | undefined =>
+    record.pdIds?.[side] ?? [from, to].find((place) => isOther(place) === (side === 'other'))?.clusterId?.own;
+  const another = (name: string, { clusterId: is }: Found, was: string | undefined): string[] =>
+    is === undefined || was === undefined || is === was
+      ? []
+      : [
+          `the PD of ${name} has cluster id ${is}, and the record of the move ${was}: it is another PD, or has lost its data`,
+        ];
+  return [
+    ...another(homeName, here, idOf('home')),
+    ...another(otherName, there, idOf('other')),
+    ...(skew === undefined ? [] : [`${skew}: set both right (NTP). A switch to the one behind is refused`]),
+  ];
 }
 
 async function factsOf(
   record: MoveRecord,
   here: Found,
   there: Found | undefined,
-  { endpoint, clusters, envoys, told = [] }: DoctorOptions,
+  { endpoint, clusters, envoys, others, told = [] }: DoctorOptions,
 ): Promise<Facts> {
   const locks = isBehind(record) && there?.gone === undefined;
-  const look = await lookAt(record, { endpoint, clusters, envoys, locks });
+  const other = otherOf(record);
+  const elsewhere = (other?.kind === 'storage' && others?.get(other.name)) || [];
+  const look = await lookAt(record, { endpoint, clusters, envoys: [...envoys, ...elsewhere], locks });
   const { acknowledged, oldestLock, failures } = look;
   const order = told.find(({ tenant }) => tenant === record.tenant)?.order;
-  const away: Away | undefined = there && {
-    name: clusterOf(record) ?? '',
-    tidbs: there.tidbs,
-    ...(there.gone === undefined ? {} : { gone: there.gone }),
-  };
+  const away: Away | undefined = there &&
+    other && {
+      name: other.name,
+      tidbs: there.tidbs,
+      ...(there.gone === undefined ? {} : { gone: there.gone }),
+    };
   return {
     ...(away ? { away } : {}),
     down: [...here.down, ...(there?.down ?? [])],
+    contradictions: there && other ? contradictions(record, other, here, there) : [],
     ...(acknowledged ? { acknowledged } : {}),
     ...(order ? { told: order } : {}),
     ...(oldestLock === undefined ? {} : { oldestLock }),
-    failures: [...failures, ...(here.gone === undefined ? [] : [here.gone])],
+    failures: [
+      ...failures,
+      ...(here.gone === undefined ? [] : [here.gone]),
+      ...(there ? [...here.failures, ...there.failures] : []),
+    ],
   };
 }

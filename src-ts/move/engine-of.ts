@@ -128,7 +128,8 @@ export function sidesOf(options: EndpointOptions, clusters: Clusters, record: Mo
     const elsewhere =
       place.cluster ?? (homeName === undefined || place.storage === homeName ? undefined : place.storage);
     if (elsewhere !== undefined) {
-      const pd = new SamePd(clusterNamed(clusters, elsewhere), (unchecked) =>
+      const kind = place.cluster === undefined ? 'storage' : 'cluster';
+      const pd = new SamePd(clusterNamed(clusters, elsewhere, kind), (unchecked) =>
         mustBeOther(unchecked, homePd.unchecked, record, place),
       );
       pds.push(pd);
@@ -180,7 +181,7 @@ export function makeEngine(
   all = new Throttle(),
   isMine = async (): Promise<void> => undefined,
 ): Engine {
-  const { tenant: name, number, from, to } = record;
+  const { tenant: name, number, from, to, otherIsGone = false } = record;
   const { source, target, verify, close } = sidesOf(options, clusters, record);
   const hasTwoPds = source.storage !== target.storage;
   const isImport = from.cluster !== undefined || to.cluster !== undefined;
@@ -341,8 +342,10 @@ export function makeEngine(
       // A cluster that is gone keeps nothing, and one that is only away keeps it for an hour.
       if (hasTwoPds) await releaseHistory(away.storage, name).catch(() => undefined);
       await setLabelRule(home.storage.pd, ruleOf(tenantAt({ name, number }, place)));
-      for (const side of isImport ? [home] : [home, away])
-        await deleteLabelRule(side.storage.pd, targetRuleId(name));
+      await deleteLabelRule(home.storage.pd, targetRuleId(name));
+      if (isImport || !hasTwoPds) return;
+      const there = deleteLabelRule(away.storage.pd, targetRuleId(name));
+      await (otherIsGone ? there.catch(() => undefined) : there);
     },
     close,
   };

@@ -53,14 +53,23 @@ export async function storesMustBeUp(pd: Endpoint, where: string): Promise<void>
     );
 }
 
+/** How far the clock of the second PD is ahead of the first one's, ms. What the time of asking leaves open counts for neither. */
+export async function clocksApart(one: Endpoint, other: Endpoint): Promise<number> {
+  const before = Date.now();
+  const [there, here] = await Promise.all([timestamp(other), timestamp(one)]);
+  const apart = millisOf(there) - millisOf(here);
+  return Math.sign(apart) * Math.max(0, Math.abs(apart) - (Date.now() - before));
+}
+
+/** What is wrong with clocks that are so far apart; undefined when nothing is. */
+export function skewText(apartMs: number, name: string, other: string): string | undefined {
+  if (Math.abs(apartMs) <= MOST_SKEW_MS) return undefined;
+  return `the clock of ${apartMs > 0 ? other : name} is ${(Math.abs(apartMs) / 1000).toFixed(1)} s ahead`;
+}
+
 /** @throws CommandError when a tenant that goes from one PD to the other would get a timestamp twice */
 export async function clocksMustAgree(one: NamedPd, other: NamedPd): Promise<void> {
-  const before = Date.now();
-  const [there, here] = await Promise.all([timestamp(other.pd), timestamp(one.pd)]);
-  const skew = Math.abs(millisOf(there) - millisOf(here)) - (Date.now() - before);
-  if (skew <= MOST_SKEW_MS) return;
-  throw refused(
-    `the clock of ${there > here ? other.name : one.name} is ${(skew / 1000).toFixed(1)} s ahead`,
-    'set the clocks of both PDs right (NTP): a tenant must never see a timestamp twice',
-  );
+  const skew = skewText(await clocksApart(one.pd, other.pd), one.name, other.name);
+  if (skew === undefined) return;
+  throw refused(skew, 'set the clocks of both PDs right (NTP): a tenant must never see a timestamp twice');
 }

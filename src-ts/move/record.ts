@@ -118,6 +118,8 @@ export interface MoveRecord {
   readonly isPaused: boolean;
   /** At the end: the target's range is given up, and somebody else may have it. Nothing is destroyed there any more. */
   readonly isGivenUp?: true;
+  /** The other storage layer is gone for good, by an operator's word: the move ends without its PD, stores and filters. */
+  readonly otherIsGone?: true;
   readonly throttle: Throttle;
   /** The Envoys that a worker has seen, and that may live. A switch waits for them. */
   readonly envoys?: readonly SeenEnvoy[];

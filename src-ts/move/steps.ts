@@ -200,6 +200,7 @@ const VERSION_MARGIN = 4096;
 /** How far the clock of a cluster's PD and the mesh's may be apart, and how long a switch from a cluster may carry over. */
 const CLOCK_MS = 2000;
 const CATCH_UP_MS = 60_000;
+const CLOCK_HINT = 'set the clocks of both PDs right (NTP), and switch again';
 /** The same for their configuration versions, which change with replicas. */
 const CONF_VERSION_MARGIN = 256;
 /** The filter takes no larger epochOffset (assembly/tenant/config.ts). */
@@ -415,8 +416,11 @@ export class Move {
 
   /** All filters that the move has to do with. */
   private get filters(): readonly OtherFilters[] {
-    const { from, to } = this.record;
-    return this.isBetween ? [this.filtersOf(from), this.filtersOf(to)] : [this.filtersOf({})];
+    const { from, to, home, otherIsGone } = this.record;
+    if (!this.isBetween) return [this.filtersOf({})];
+    return [from, to]
+      .filter(({ storage }) => !otherIsGone || storage === home)
+      .map((place) => this.filtersOf(place));
   }
 
   /** The same, without those that this worker has no addresses of: it finds out when it asks. */
@@ -593,7 +597,8 @@ export class Move {
    * has let through to it. A cluster outside of the mesh is not watched, and may be gone.
    */
   private watchesFirst(): boolean {
-    const { wish, to, switches } = this.record;
+    const { wish, to, switches, otherIsGone } = this.record;
+    if (otherIsGone) return false;
     const wasServed = wish === 'complete' || (wish === 'cancel' && switches > 0);
     return wasServed && to.cluster === undefined;
   }
@@ -912,7 +917,10 @@ export class Move {
     const { following } = feeds;
     const { maxLagMs, holdMs, obeyMs, settleMs, calmMs } = this.limits;
     const inTheWay =
-      this.otherMove()?.message ?? (await this.unheard()) ?? (await this.strangersThere(engine));
+      this.otherMove()?.message ??
+      (await this.unheard()) ??
+      (await this.strangersThere(engine)) ??
+      (await this.clockObjection(engine));
     if (inTheWay !== undefined) return this.decline(inTheWay);
     await engine.renew();
     const late = lagObjection(following, maxLagMs);
@@ -1046,7 +1054,10 @@ export class Move {
     const { tools, tenant } = this;
     const { following } = feeds;
     const { maxLagMs, obeyMs, calmMs, settleMs } = this.limits;
-    const why = (await this.runningTidbs(engine)) ?? lagObjection(following, maxLagMs);
+    const why =
+      (await this.runningTidbs(engine)) ??
+      (await this.clockObjection(engine)) ??
+      lagObjection(following, maxLagMs);
     if (why !== undefined) return this.decline(why);
     const serial = await this.beginSwitch(feeds);
     try {
@@ -1092,6 +1103,17 @@ export class Move {
     return `${tidbsText(running, where)}; stop all of them, ask again, and start them when it has been taken back`;
   }
 
+  private clockText(behindMs: number): string {
+    return `the clock of PD at ${placeText(this.record, this.record.to)} is ${(behindMs / 1000).toFixed(1)} s behind`;
+  }
+
+  /** Why the target's clock would not be waited for. It is looked at while nothing is held. */
+  private async clockObjection(engine: Engine): Promise<string | undefined> {
+    const latest = await engine.timestamp();
+    const behindMs = millisOf(latest) - millisOf(await engine.targetTimestamp());
+    return behindMs > CLOCK_MS ? `${this.clockText(behindMs)}: ${CLOCK_HINT}` : undefined;
+  }
+
   /** Waits until the target's PD gives timestamps behind all that the tenant has seen. It may be another one. */
   private async waitForClock(engine: Engine, latest: bigint): Promise<void> {
     const deadline = Date.now() + CLOCK_MS;
@@ -1101,11 +1123,7 @@ export class Move {
       if (this.isBetween ? millisOf(there) > millisOf(latest) : there > latest) return;
       const behindMs = millisOf(latest) - millisOf(there);
       if (Date.now() + behindMs > deadline)
-        throw new CommandError(
-          'REFUSED',
-          `the clock of PD at ${placeText(this.record, this.record.to)} is ${(behindMs / 1000).toFixed(1)} s behind`,
-          'set the clocks of both PDs right (NTP), and switch again',
-        );
+        throw new CommandError('REFUSED', this.clockText(behindMs), CLOCK_HINT);
       await sleep(Math.max(1, Math.min(behindMs, LOOK_MS)));
     }
   }
@@ -1229,7 +1247,7 @@ export class Move {
       allHeldMs: now - allHeldSince,
       fence,
     };
-    await this.enter('committing', {
+    await this.enter('committing', (record) => ({
       state: 'following',
       from: served,
       to: from,
@@ -1239,11 +1257,11 @@ export class Move {
       // The file has it again.
       ...(served.cluster === undefined ? { keptState: undefined } : {}),
       // Of before the switch: it would mean the other way now.
-      wish: undefined,
+      wish: record.otherIsGone ? 'complete' : undefined,
       ...NO_PROBLEM,
       progress: wayBackLost === undefined ? { equalAt: fence } : {},
       wayBackLost,
-    });
+    }));
     return false;
   }
 
@@ -1267,7 +1285,7 @@ export class Move {
   /** Ends the move: nothing but the place where the tenant is served stays. */
   private async end(engine: Engine): Promise<boolean> {
     const { tools, tenant, limits } = this;
-    const { history, progress, from, to, isGivenUp } = this.record;
+    const { history, progress, from, to, isGivenUp, otherIsGone } = this.record;
     const calmUntil = (history.at(-1)?.at ?? 0) + limits.calmMs;
     await sleep(Math.max(0, calmUntil - Date.now()), undefined, { signal: this.signal });
     // Every VM says that it serves the source, before the target is destroyed. Of nothing that was copied, nothing is destroyed.
@@ -1275,7 +1293,7 @@ export class Move {
     const isWritten = progress !== undefined || history.length > 0;
     // One that has stood still meanwhile must not destroy what is somebody else's by now.
     const isMine = (): Promise<void> => this.change({});
-    if (!isGivenUp && isWritten && !(await engine.destroyTarget(isMine)))
+    if (!isGivenUp && isWritten && !otherIsGone && !(await engine.destroyTarget(isMine)))
       tools.tell(
         `${tenant}: PD has no rule of it for ${placeText(this.record, to)}: nothing is destroyed there`,
       );

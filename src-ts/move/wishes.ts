@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
-import { placeText } from './place.ts';
+import { isBetweenStorages, placeText } from './place.ts';
 import { millisOf } from '../pd/timestamp.ts';
 import { mustBeHome } from './same-pd.ts';
 import { findMove, moveOf, update, type Alarm, type MoveRecord, type Throttle } from './record.ts';
@@ -45,12 +45,35 @@ function alarmHint({ tenant }: MoveRecord, { count }: Alarm): string {
     : `find out how that came (docs/move.md#an-alarm); then let it go on: tidb-mesh move resume ${tenant}`;
 }
 
+/** What is asked for beside the verb. */
+interface Manner {
+  readonly throttle?: Throttle;
+  /** To complete without the storage layer that the tenant has left. */
+  readonly otherIsGone?: boolean;
+}
+
+/** Why a move cannot end without the other storage layer. It is decided that the tenant is served by the one with the record. */
+function objectionToEndAlone({ tenant, home, from, to, committed }: MoveRecord): CommandError | undefined {
+  const served = committed?.served ?? from;
+  if (home !== undefined && isBetweenStorages({ from, to }) && served.storage === home) return undefined;
+  return new CommandError(
+    'REFUSED',
+    `${tenant} is not served by a storage layer that it was moved to`,
+    'only the storage layer that a tenant has left can be given up: leave out --other-is-gone',
+  );
+}
+
 /** Why the verb does not fit the state of the move, and what to do; undefined when it does. */
-export function objection(record: MoveRecord, verb: Verb): CommandError | undefined {
+export function objection(
+  record: MoveRecord,
+  verb: Verb,
+  { otherIsGone = false }: Manner = {},
+): CommandError | undefined {
   const { tenant, state, wish, from, isPaused } = record;
   const no = (why: string, hint: string): CommandError =>
     new CommandError('REFUSED', `${tenant} ${why}`, hint);
   const at = placeText(record, from);
+  if (otherIsGone) return objectionToEndAlone(record);
   if (verb === 'throttle' || verb === 'pause' || verb === 'resume') return undefined;
   if (record.alarm)
     return no(`has an alarm: ${alarmText(record, record.alarm)}`, alarmHint(record, record.alarm));
@@ -93,8 +116,9 @@ export function objection(record: MoveRecord, verb: Verb): CommandError | undefi
  * The record with this wish.
  * @throws CommandError when the verb does not fit the state of the move
  */
-export function wished(record: MoveRecord, verb: Verb, throttle: Throttle = {}): MoveRecord {
-  const why = objection(record, verb);
+export function wished(record: MoveRecord, verb: Verb, manner: Manner = {}): MoveRecord {
+  const { throttle = {}, otherIsGone = false } = manner;
+  const why = objection(record, verb, manner);
   if (why) throw why;
   // JSON leaves it out.
   const clean = { ...record, problem: undefined, isTriedAgain: undefined };
@@ -104,7 +128,7 @@ export function wished(record: MoveRecord, verb: Verb, throttle: Throttle = {}):
       return { ...clean, wish: 'switch' };
     case 'complete':
     case 'cancel':
-      return { ...clean, wish: verb };
+      return { ...clean, wish: verb, ...(otherIsGone ? { otherIsGone } : {}) };
     case 'pause':
       return { ...record, isPaused: true };
     case 'resume':
@@ -126,9 +150,9 @@ export async function ask(
   pd: Endpoint,
   tenant: string,
   verb: Verb,
-  { throttle = {}, dryRun = false }: { throttle?: Throttle; dryRun?: boolean } = {},
+  { dryRun = false, ...manner }: Manner & { dryRun?: boolean } = {},
 ): Promise<MoveRecord> {
-  const change = (record: MoveRecord): MoveRecord => wished(record, verb, throttle);
+  const change = (record: MoveRecord): MoveRecord => wished(record, verb, manner);
   const { record } = await moveOf(pd, tenant);
   await mustBeHome(pd, record);
   if (dryRun) return change(record);

@@ -1,14 +1,19 @@
 /** What `move doctor` says of every half-way state. On real servers it is in test/move/import.test.ts. */
 import { describe, expect, test } from '@jest/globals';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import {
   diagnose,
   withoutRecord,
   type Commands,
   type Diagnosis,
   type Facts,
+  type Told,
 } from '../../src-ts/move/diagnosis.ts';
 import { examineMoves } from '../../src-ts/move/doctor.ts';
 import { commandsFor } from '../../src-ts/cli/commands/move/doctor.ts';
+import { skewText } from '../../src-ts/move/other-pd.ts';
 import { save, type MoveRecord, type State } from '../../src-ts/move/record.ts';
 import { objection, type Verb } from '../../src-ts/move/wishes.ts';
 import { CommandError } from '../../src-ts/errors.ts';
@@ -25,7 +30,10 @@ const record = (fields: Partial<MoveRecord> = {}): MoveRecord =>
   moveRecord({ serial: 7, worker: LIVES, ...fields });
 
 const facts = (fields: Partial<Facts> = {}): Facts => ({ down: [], failures: [], ...fields });
-const commands: Commands = { verb: (verb, tenant) => `${verb} ${tenant}`, run: () => 'run' };
+const commands: Commands = {
+  verb: (verb, tenant, option) => [verb, tenant, option].filter((part) => part !== undefined).join(' '),
+  run: () => 'run',
+};
 const of = (fields: Partial<MoveRecord>, found: Partial<Facts> = {}): Diagnosis =>
   diagnose(record(fields), facts(found), commands, NOW);
 const GONE = { away: { name: 'shop', gone: 'no answer from pd.shop:2379', tidbs: [] } };
@@ -267,6 +275,188 @@ test('the command that starts a worker names every file that this one was given'
   const files = { clusters: 'c.yaml', storages: 's.yaml', config: 'mesh.yaml' };
   const line = commandsFor({ pd: 'http://pd:2379', envoy: ['http://pd:2379'], ...files }).run();
   for (const [option, file] of Object.entries(files)) expect(line).toContain(` --${option} ${file} `);
+});
+
+describe('a move between two storage layers', () => {
+  const [A, B] = [{ storage: 'a' }, { storage: 'b' }];
+  const BETWEEN: Partial<MoveRecord> = { home: 'b', from: A, to: B };
+  const SWITCHED: Partial<MoveRecord> = { home: 'b', from: B, to: A, switches: 1 };
+  const NOBODY = { away: { name: 'a', gone: 'no answer from pd-a:2379', tidbs: [] } };
+
+  test.each<[string, Partial<MoveRecord>, string, boolean, string[], boolean]>([
+    [
+      'copying',
+      { ...BETWEEN, state: 'copying' },
+      'nowhere: number 1 in storage a does not answer',
+      false,
+      [],
+      true,
+    ],
+    ['followed', BETWEEN, 'nowhere: number 1 in storage a does not answer', false, [], true],
+    [
+      'switching',
+      { ...BETWEEN, state: 'switching' },
+      'nowhere: number 1 in storage a does not answer',
+      false,
+      [],
+      true,
+    ],
+    [
+      'decided for b',
+      { ...BETWEEN, ...decided(B) },
+      'at number 1 in storage b, by each filter that has heard of it',
+      true,
+      ['complete alpha --other-is-gone'],
+      false,
+    ],
+    ['switched', SWITCHED, 'at number 1 in storage b', true, ['complete alpha --other-is-gone'], false],
+    [
+      'decided for a',
+      { ...SWITCHED, ...decided(A) },
+      'nowhere: number 1 in storage a does not answer',
+      false,
+      [],
+      false,
+    ],
+    [
+      'completing',
+      { ...SWITCHED, state: 'completing' },
+      'at number 1 in storage b',
+      true,
+      ['complete alpha --other-is-gone'],
+      false,
+    ],
+  ])('when the other storage is gone: %s', (_, fields, served, isForward, forward, isBack) => {
+    const found = of(fields, NOBODY);
+    expect(found).toMatchObject({
+      needsYou: true,
+      served,
+      forward: { isOpen: isForward, commands: forward },
+      back: { isOpen: isBack },
+    });
+    expect(found.holds).toContain('storage a does not answer: no answer from pd-a:2379');
+    expect([found.forward.what, found.back.what].join(' ')).not.toContain('cluster');
+    // What is offered is not refused.
+    if (forward.length > 0)
+      expect(objection(record(fields), 'complete', { otherIsGone: true })).toBeUndefined();
+  });
+
+  test('only the storage layer that was left is given up', () => {
+    for (const fields of [{}, BETWEEN, { ...SWITCHED, ...decided(A), state: 'committing' as const }])
+      expect(objection(record(fields), 'complete', { otherIsGone: true })?.message).toContain(
+        'is not served by a storage layer that it was moved to',
+      );
+  });
+
+  const etcdOf = (id: string): EtcdModel => new EtcdModel({ '/stores': { stores: [] }, '/cluster': { id } });
+
+  /** A PD with this id. */
+  async function pdOf(id: string): Promise<{ url: string; close: () => void }> {
+    const server = createServer((request, response) => {
+      const answer = request.url?.endsWith('/stores') ? { stores: [] } : { id };
+      response.end(JSON.stringify(answer));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    return { url: `http://127.0.0.1:${port}`, close: () => server.close() };
+  }
+
+  test('asks both PDs: one that is gone, another one than was meant, and the same one twice', async () => {
+    const a = await pdOf('7001');
+    const ask = async (own: string, home = '7002', url = a.url): Promise<readonly string[]> => {
+      const etcd = etcdOf(home);
+      await save(etcd.endpoint, {
+        record: record({ ...BETWEEN, to: { ...B, clusterId: { seen: '7001', own } }, worker: LIVES }),
+        revision: 0n,
+      });
+      const [found] = await examineMoves(etcd.endpoint, {
+        endpoint: { pd: 'http://127.0.0.1:9' },
+        clusters: new Map([['a', { pd: url }]]),
+        envoys: [],
+        commands,
+      });
+      return found!.holds;
+    };
+    try {
+      expect(await ask('7002')).toEqual([]);
+      expect(await ask('7009')).toEqual([
+        'the PD of storage b has cluster id 7002, and the record of the move 7009: it is another PD, or has lost its data',
+      ]);
+      expect(await ask('7002', '7001')).toEqual([
+        'storage a and storage b have the same PD: give the right --pd, and the right file',
+      ]);
+      expect(await ask('7002', '7002', 'http://127.0.0.1:9')).toEqual([
+        expect.stringContaining('storage a does not answer: '),
+      ]);
+    } finally {
+      a.close();
+    }
+  });
+
+  test('clocks that are apart are named', () => {
+    expect(skewText(-3200, 'the PD of storage b', 'the PD of storage a')).toBe(
+      'the clock of the PD of storage b is 3.2 s ahead',
+    );
+    expect(skewText(900, 'b', 'a')).toBeUndefined();
+    const found = of(BETWEEN, { contradictions: ['the clock of the PD of storage b is 3.2 s ahead'] });
+    expect(found).toMatchObject({
+      needsYou: true,
+      holds: ['the clock of the PD of storage b is 3.2 s ahead'],
+    });
+  });
+
+  describe('when the PD with the record is gone', () => {
+    const order = { serial: 9, phase: 'prepare' } as const;
+    const error = new CommandError('UNREACHABLE', 'no answer from pd-b:2379', '');
+    const pd = { grpc: async () => Promise.reject(error) } as unknown as Endpoint;
+    const examine = (told: Told, url: string): Promise<Diagnosis[]> =>
+      examineMoves(pd, {
+        endpoint: { pd: 'http://127.0.0.1:9' },
+        clusters: new Map([['a', { pd: url }]]),
+        envoys: [],
+        commands,
+        told: [told],
+      });
+    const atA: Told = { tenant: 'alpha', place: 'number 1 in storage a', order, storage: 'a' };
+
+    test('the other storage serves the tenant', async () => {
+      const a = await pdOf('7001');
+      try {
+        const [found] = await examine(atA, a.url);
+        expect(found).toMatchObject({
+          state: 'unknown',
+          needsYou: true,
+          served: 'at number 1 in storage a, by the configuration',
+          requests: 'pass, apart from bulk loads',
+          holds: ['the storage layer with the record does not answer: no answer from pd-b:2379'],
+          forward: { isOpen: false },
+          back: { isOpen: true },
+        });
+        expect(found!.back.what).toContain('phase: over}');
+      } finally {
+        a.close();
+      }
+    });
+
+    test('so is the other one, or it serves the tenant itself', async () => {
+      const [both] = await examine(atA, 'http://127.0.0.1:9');
+      expect(both).toMatchObject({ served: 'nowhere; number 1 in storage a by the configuration' });
+      expect(both!.holds).toEqual([
+        expect.stringContaining('pd-b:2379'),
+        expect.stringContaining('that of number 1 in storage a does not answer: '),
+      ]);
+      const atB = { ...atA, storage: 'b', place: 'number 1 in storage b' };
+      const [itself] = await examine(atB, 'http://127.0.0.1:9');
+      expect(itself).toMatchObject({
+        served: 'nowhere; number 1 in storage b by the configuration',
+        back: { isOpen: false },
+      });
+      expect(itself!.back.what).toContain('restore both from a backup');
+      const [closing] = await examine({ ...atB, isClosed: true }, 'http://127.0.0.1:9');
+      expect(closing!.back.what).toContain('its record says whether a switch to it is decided');
+    });
+  });
 });
 
 describe('without a record', () => {

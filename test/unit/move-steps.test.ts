@@ -635,6 +635,109 @@ async function wholeMove(
   return { told, stored, left: other.versions.size, deaths };
 }
 
+describe('between two storage layers', () => {
+  const tools = (etcd: EtcdModel, world: World, more: Partial<Tools> = {}): Tools => ({
+    pd: etcd.endpoint,
+    mesh: world.mesh,
+    id: 'w',
+    limits: LIMITS,
+    engineOf: (record) => world.engineOf(record),
+    tell: () => undefined,
+    ...more,
+  });
+
+  async function state(etcd: EtcdModel, isSo: (record: MoveRecord) => boolean): Promise<MoveRecord> {
+    const deadline = Date.now() + WAIT_MS;
+    for (;;) {
+      const { record } = await moveOf(etcd.endpoint, TENANT);
+      if (isSo(record)) return record;
+      if (Date.now() > deadline) throw new Error(JSON.stringify(record));
+      await sleep(5);
+    }
+  }
+
+  test.each(['following', 'committing'] as const)(
+    'one that has left a storage which is gone for good can end, %s',
+    async (when) => {
+      const [etcd, world, life] = [
+        new EtcdModel(PD_HTTP),
+        new World({}, TENANT, true),
+        new AbortController(),
+      ];
+      await newMove(etcd, TENANT, BETWEEN);
+      let isGone = false;
+      const gone = async (): Promise<never> => Promise.reject(new Error('no answer'));
+      const a = world.mesh.others!.get('a')!;
+      const mesh: Mesh = {
+        ...world.mesh,
+        others: new Map([['a', { ...a, vms: () => (isGone ? gone() : a.vms()) }]]),
+      };
+      let destroyed = 0;
+      const working = work(
+        tools(etcd, world, {
+          mesh,
+          engineOf: (record) => ({
+            ...world.engineOf(record),
+            destroyTarget: async () => {
+              destroyed++;
+              return true;
+            },
+            ...(isGone ? { dropCarriedLocks: gone, follow: gone } : {}),
+          }),
+          reached: (step) => {
+            if (step === 'opened' && when === 'committing') isGone = true;
+          },
+        }),
+        life.signal,
+      );
+      await state(etcd, ({ state: now }) => now === 'following');
+      await expect(ask(etcd.endpoint, TENANT, 'complete', { otherIsGone: true })).rejects.toThrow(
+        'is not served by a storage layer that it was moved to',
+      );
+      await ask(etcd.endpoint, TENANT, 'switch');
+      if (when === 'following') {
+        await state(etcd, ({ switches }) => switches === 1);
+        isGone = true;
+      } else await state(etcd, ({ state: now, problem }) => now === 'committing' && problem !== undefined);
+      await ask(etcd.endpoint, TENANT, 'complete', { otherIsGone: true });
+      await fulfilled(etcd.endpoint, TENANT, { verb: 'complete', timeoutMs: WAIT_MS, tell: () => undefined });
+      life.abort();
+      await working;
+      expect(destroyed).toBe(0);
+      const [home] = world.vms;
+      expect(home!.orders).toMatchObject({ place: { storage: 'b' }, other: { as: 'movedFrom' } });
+    },
+  );
+
+  test('a target whose clock is seconds behind is declined before anything is held', async () => {
+    const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World({}, TENANT, true), new AbortController()];
+    await newMove(etcd, TENANT, BETWEEN);
+    const steps: string[] = [];
+    let isBehind = true;
+    const working = work(
+      tools(etcd, world, {
+        engineOf: (record) => {
+          const engine = world.engineOf(record);
+          const behind = async (): Promise<bigint> => (await engine.timestamp()) + (3000n << 18n);
+          return { ...engine, ...(isBehind ? { timestamp: behind } : {}) };
+        },
+        reached: (step) => void steps.push(step),
+      }),
+      life.signal,
+    );
+    await state(etcd, ({ state: now }) => now === 'following');
+    await ask(etcd.endpoint, TENANT, 'switch');
+    const { problem } = await state(etcd, (record) => record.problem !== undefined);
+    expect(problem).toBe(
+      'the clock of PD at number 1 in storage b is 3.0 s behind: set the clocks of both PDs right (NTP), and switch again',
+    );
+    expect(steps).not.toContain('calm');
+    isBehind = false;
+    life.abort();
+    await working;
+  });
+});
+
 /** So many whole moves beside each other. */
 const BESIDE = 8;
 

@@ -6,10 +6,12 @@ import type { Order } from '../../../move/mesh.ts';
 import { placeOf, placeText, type Place } from '../../../move/place.ts';
 import type { EndpointOptions } from '../../../pd/endpoint.ts';
 import { overEnvoys, withEnvoys, type EnvoyOptions } from '../../envoys.ts';
-import { readConfig, withConfig } from '../../files.ts';
+import { configSources } from '../../../config/sources.ts';
+import { listedTenants } from '../../../tenants/edit.ts';
+import { inFile, noConfig, readText, withConfig } from '../../files.ts';
 import { pdCommand } from '../../pd.ts';
 import { parseName } from '../tenants/names.ts';
-import { clustersOf, withClusters, type ClustersOptions } from './options.ts';
+import { clustersOf, overStorages, withClusters, type ClustersOptions } from './options.ts';
 
 interface Options extends ClustersOptions, EnvoyOptions {
   readonly config?: string;
@@ -22,14 +24,18 @@ export const doctorMoves = pdCommand<Options, [string | undefined]>({
 requests are held, whether a worker lives, and what holds the move. Then it gives the commands of both
 ways out, forward and back. It changes nothing.
 
-With --clusters, it asks the clusters that are imported. With --envoy, it asks the filters which phase
-they obey. With --config, it finds tenants that the file calls moving and PD does not, and can say
+With --clusters, it asks the clusters that are imported, and with --storages the other storage layers and
+their Envoys. With --envoy, it asks the filters which phase they obey. With --config, it finds tenants that the file calls moving and PD does not, and can say
 something when PD is gone.`,
   examples: [
     'tidb-mesh move doctor --pd http://pd:2379',
     [
       'tidb-mesh move doctor alpha --clusters clusters.yaml --config mesh.yaml --pd http://pd:2379 --envoy http://pd:2379 http://tikv-0:20160',
       'all that can be known of one tenant',
+    ],
+    [
+      'tidb-mesh move doctor alpha --storages storages.yaml --config mesh.yaml --pd http://pd-b:2379 --envoy http://pd-b:2379 http://tikv-b:20160',
+      'a move between two storage layers',
     ],
   ],
   exits: {
@@ -49,15 +55,18 @@ something when PD is gone.`,
   run: async (pd, { args: [only], options, tell }) => {
     tell('asking PD, the clusters and the filters');
     const { config } = options;
-    const found = await overEnvoys(options, (envoys) =>
-      examineMoves(pd, {
-        endpoint: options,
-        clusters: clustersOf(options),
-        envoys,
-        ...(config === undefined ? {} : { told: toldIn(config) }),
-        ...(only === undefined ? {} : { only }),
-        commands: commandsFor(options),
-      }),
+    const found = await overStorages(options, (storages) =>
+      overEnvoys(options, (envoys) =>
+        examineMoves(pd, {
+          endpoint: options,
+          clusters: clustersOf(options),
+          envoys,
+          others: new Map([...storages].map(([name, { envoys: its }]) => [name, its])),
+          ...(config === undefined ? {} : { told: toldIn(config) }),
+          ...(only === undefined ? {} : { only }),
+          commands: commandsFor(options),
+        }),
+      ),
     );
     return {
       value: found,
@@ -67,21 +76,40 @@ something when PD is gone.`,
   },
 });
 
-/** A tenant of a pluginConfig, as far as it is read here. */
+/** A tenant of a pluginConfig or of a mesh file, as far as it is read here. */
 interface Entry extends Place {
   readonly name: string;
   readonly number: number;
+  readonly state?: string;
   readonly move?: Order;
+}
+
+/** The tenants of a configuration. Of several storage layers, each tenant is once in the file. */
+function entriesIn(path: string): readonly Entry[] {
+  const text = readText(path);
+  const sources = inFile(path, () => configSources(text));
+  if (sources.length > 1 && sources[0]?.storage !== undefined)
+    return listedTenants(text, path).plain as readonly unknown[] as readonly Entry[];
+  const [first] = sources;
+  if (first === undefined) throw noConfig(path);
+  return (JSON.parse(first.text) as { tenants?: readonly Entry[] }).tenants ?? [];
 }
 
 /** The tenants that a configuration calls moving. */
 function toldIn(path: string): Told[] {
-  const { tenants = [] } = JSON.parse(readConfig(path).text) as {
-    tenants?: readonly Entry[];
-  };
-  return tenants.flatMap(({ move, ...tenant }) =>
-    move ? [{ tenant: tenant.name, place: placeText(tenant, placeOf({ ...tenant })), order: move }] : [],
-  );
+  return entriesIn(path).flatMap(({ move, storage, state, ...tenant }) => {
+    if (!move) return [];
+    const at = storage === undefined ? {} : { storage };
+    return [
+      {
+        tenant: tenant.name,
+        place: placeText(tenant, { ...placeOf({ ...tenant }), ...at }),
+        order: move,
+        ...at,
+        ...(storage !== undefined && state === 'suspended' ? { isClosed: true } : {}),
+      },
+    ];
+  });
 }
 
 /** As a shell reads it. */
@@ -101,8 +129,8 @@ export function commandsFor(options: Options & EndpointOptions): Commands {
   const reach = flags({ pd, cert, key, ca, 'server-name': serverName });
   const envoys = envoy.length === 0 ? 'URL…' : envoy.map(quoted).join(' ');
   return {
-    verb: (verb, tenant) =>
-      `tidb-mesh move ${verb} ${tenant}${WAITING.includes(verb) ? ' --wait' : ''}${reach}`,
+    verb: (verb, tenant, option) =>
+      `tidb-mesh move ${verb} ${tenant}${option === undefined ? '' : ` ${option}`}${WAITING.includes(verb) ? ' --wait' : ''}${reach}`,
     run: () =>
       `tidb-mesh move run${flags({ clusters, storages, config: config ?? 'FILE' })} --apply COMMAND${reach} --envoy ${envoys}`,
   };

@@ -4,6 +4,7 @@ import { InvalidArgumentError, type Command } from 'commander';
 import { CommandError } from '../../../errors.ts';
 import { readClusters, readStorages, type Clusters, type StorageAccess } from '../../../move/clusters.ts';
 import type { Throttle } from '../../../move/record.ts';
+import { Endpoint, type EndpointOptions } from '../../../pd/endpoint.ts';
 import { MAX_KEYSPACE } from '../../../tenants/tenant.ts';
 import { readText } from '../../files.ts';
 
@@ -59,6 +60,34 @@ export function storagesOf({ storages }: ClustersOptions): ReadonlyMap<string, S
   const found = readStorages(readText(storages), storages);
   filesMustBe(found, storages);
   return found;
+}
+
+/** A storage layer beside that of --pd, with a connection to its PD and to each of its Envoys. */
+export interface OpenStorage {
+  readonly pd: Endpoint;
+  readonly envoys: readonly Endpoint[];
+}
+
+/** Opens connections to the storage layers beside that of --pd while `act` runs. */
+export async function overStorages<T>(
+  options: ClustersOptions,
+  act: (storages: ReadonlyMap<string, OpenStorage>) => Promise<T>,
+): Promise<T> {
+  const opened: Endpoint[] = [];
+  const open = (reach: EndpointOptions): Endpoint => {
+    const endpoint = new Endpoint(reach);
+    opened.push(endpoint);
+    return endpoint;
+  };
+  try {
+    const storages = [...storagesOf(options)].map(
+      ([name, { envoys, ...reach }]) =>
+        [name, { pd: open(reach), envoys: envoys.map((pd) => open({ ...reach, pd })) }] as const,
+    );
+    return await act(new Map(storages));
+  } finally {
+    for (const endpoint of opened) endpoint.close();
+  }
 }
 
 /** A connection would name the options of --pd. */

@@ -6,7 +6,6 @@ import { makeEngine } from '../../../move/engine-of.ts';
 import { GONE_AFTER_MS } from '../../../move/envoys.ts';
 import { fileMesh, filtersAt } from '../../../move/file-mesh.ts';
 import type { OtherFilters } from '../../../move/mesh.ts';
-import { Endpoint } from '../../../pd/endpoint.ts';
 import { DEFAULT_LIMITS, type OnAlarm } from '../../../move/steps.ts';
 import { Throttle } from '../../../move/throttle.ts';
 import { work } from '../../../move/worker.ts';
@@ -18,13 +17,14 @@ import { pdCommand } from '../../pd.ts';
 import { parseName } from '../tenants/names.ts';
 import {
   clustersOf,
+  overStorages,
   parseGoneAfter,
   parseSeconds,
-  storagesOf,
   throttleOf,
   withClusters,
   withThrottle,
   type ClustersOptions,
+  type OpenStorage,
   type ThrottleOptions,
 } from './options.ts';
 
@@ -40,29 +40,14 @@ interface Options extends ClustersOptions, EnvoyOptions, ThrottleOptions {
 
 const SECOND_MS = 1000;
 
-/** The Envoys and PDs of the storage layers beside that of --pd, while `act` runs. */
-async function overStorages<T>(
-  options: Options,
-  act: (others: ReadonlyMap<string, OtherFilters>) => Promise<T>,
-): Promise<T> {
-  const opened: Endpoint[] = [];
-  const open = (reach: ConstructorParameters<typeof Endpoint>[0]): Endpoint => {
-    const endpoint = new Endpoint(reach);
-    opened.push(endpoint);
-    return endpoint;
-  };
-  try {
-    const others = [...storagesOf(options)].map(([name, { envoys, ...reach }]) => {
-      const filters = filtersAt(
-        envoys.map((pd) => open({ ...reach, pd })),
-        options.goneAfter * SECOND_MS,
-      );
-      return [name, { ...filters, pd: open(reach) }] as const;
-    });
-    return await act(new Map(others));
-  } finally {
-    for (const endpoint of opened) endpoint.close();
-  }
+/** The Envoys and PDs of the storage layers beside that of --pd. */
+function filtersOf(
+  storages: ReadonlyMap<string, OpenStorage>,
+  goneAfterMs: number,
+): ReadonlyMap<string, OtherFilters> {
+  return new Map(
+    [...storages].map(([name, { pd, envoys }]) => [name, { ...filtersAt(envoys, goneAfterMs), pd }]),
+  );
 }
 
 export const runMoves = pdCommand<Options, [string[]]>({
@@ -144,8 +129,9 @@ standard error is no terminal, it is a log: a line for each step and each error.
     const end = (): void => stop.abort();
     process.once('SIGINT', end).once('SIGTERM', end);
     const done: string[] = [];
-    await overStorages(options, (others) =>
-      overEnvoys(options, (envoys) =>
+    await overStorages(options, (storages) => {
+      const others = filtersOf(storages, goneAfter * SECOND_MS);
+      return overEnvoys(options, (envoys) =>
         work(
           {
             pd,
@@ -168,8 +154,8 @@ standard error is no terminal, it is a log: a line for each step and each error.
             ...(untilDone ? { idle: end } : {}),
           },
         ),
-      ),
-    );
+      );
+    });
     return { value: { ended: done }, text: done.length > 0 ? `ended: ${done.join(', ')}` : 'stopped' };
   },
 });

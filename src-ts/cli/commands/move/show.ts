@@ -1,4 +1,5 @@
 /** `tidb-mesh move list` and `move show`. */
+import { otherOf } from '../../../move/diagnosis.ts';
 import { lookAt, type Look, type Oldest } from '../../../move/look.ts';
 import { moveOf, moves, type MoveRecord } from '../../../move/record.ts';
 import { summaryOf } from '../../../move/show.ts';
@@ -8,7 +9,7 @@ import { overEnvoys, withEnvoys, type EnvoyOptions } from '../../envoys.ts';
 import { table } from '../../output.ts';
 import { pdCommand } from '../../pd.ts';
 import { parseName } from '../tenants/names.ts';
-import { clustersOf, withClusters, type ClustersOptions } from './options.ts';
+import { clustersOf, overStorages, withClusters, type ClustersOptions } from './options.ts';
 
 export const listMoves = pdCommand<object, []>({
   name: 'move list',
@@ -55,8 +56,16 @@ holds a switch back. With --envoy, asks the filters what they obey, and names ea
     const summary = summaryOf(record);
     const { locks } = options;
     const clusters = clustersOf(options);
-    const look = await overEnvoys(options, (envoys) =>
-      lookAt(record, { endpoint: options, clusters, envoys, locks }),
+    const other = otherOf(record)?.name ?? '';
+    const look = await overStorages(options, (storages) =>
+      overEnvoys(options, (envoys) =>
+        lookAt(record, {
+          endpoint: options,
+          clusters,
+          envoys: [...envoys, ...(storages.get(other)?.envoys ?? [])],
+          locks,
+        }),
+      ),
     );
     return { value: { ...record, summary, ...look }, text: linesOf(record, look) };
   },

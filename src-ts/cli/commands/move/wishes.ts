@@ -25,6 +25,7 @@ import {
 interface Options extends ClustersOptions, DryRunOptions, ThrottleOptions, EndpointOptions {
   readonly wait?: boolean;
   readonly verify?: boolean;
+  readonly otherIsGone?: boolean;
 }
 
 const WAIT_MS = 600_000;
@@ -61,15 +62,16 @@ function wishCommand(
         withClusters(plain.option('--verify', 'compare both sides first, and refuse if they differ'));
     },
     run: async (pd, { args: [name], options, tell }): Promise<Result> => {
-      const { dryRun = false } = options;
+      const { dryRun = false, otherIsGone = false } = options;
+      const manner = { throttle: throttleOf(options), otherIsGone };
       const before = (await moveOf(pd, name)).record;
       const { switches, createdAt } = before;
       // What does not fit is refused before a long comparison.
       if (options.verify) {
-        await ask(pd, name, verb, { dryRun: true });
+        await ask(pd, name, verb, { ...manner, dryRun: true });
         await verify(options, before, tell);
       }
-      const record = await ask(pd, name, verb, { throttle: throttleOf(options), dryRun });
+      const record = await ask(pd, name, verb, { ...manner, dryRun });
       if (dryRun) return { value: record, text: `${name}: ${verb} is possible; nothing was changed` };
       if (!options.wait) return { value: record, text: `${name}: ${asked}` };
       const show = (now: MoveRecord): void => tell(`${name}: ${summaryOf(now).state}`);
@@ -124,10 +126,16 @@ export const reverseMove = wishCommand('reverse', {
 export const completeMove = wishCommand('complete', {
   summary: 'end a move that was switched, and destroy the old copy',
   about: `There is no way back afterwards: the keys at the old place are destroyed. Of an import, nothing is destroyed
-at the cluster.`,
+at the cluster. With --other-is-gone, the tenant stays at the storage layer it was moved to, and nothing is asked of
+the other one any more: what is left there stays.`,
   asked: 'will be completed',
   waits: true,
   verifies: true,
+  define: (command) =>
+    command.option(
+      '--other-is-gone',
+      'the storage layer that the tenant has left is gone for good: end the move without it',
+    ),
 });
 
 export const cancelMove = wishCommand('cancel', {

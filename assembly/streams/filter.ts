@@ -42,7 +42,7 @@ import {
 import { lookUpWanted } from './lookups';
 import { countStream, countTurnedAway } from './metrics';
 import { moveOverIfDone } from './move-over';
-import { isRefusedByMove, permit } from './permit';
+import { permit, refusalByMove } from './permit';
 import { prepareBatch, spendBatch, spendMessages } from './rates';
 import { refuse, refuseCall, refuseCaller, refuseMessage } from './refuse';
 import { answerStatus, isStatusPath } from './status';
@@ -183,8 +183,9 @@ function onFrames(stream: Stream, terms: Terms, answer: bool, size: u32, last: b
   const held = answer ? stream.response : stream.request;
   const buffer = answer ? Buffer.RESPONSE_BODY : Buffer.REQUEST_BODY;
   if (size > 0) {
-    if (!answer && isRefusedByMove(stream, terms)) {
-      refuseMessage(stream, Status.TENANT_MOVES, false);
+    const moved = answer ? Status.OK : refusalByMove(stream, terms);
+    if (moved != Status.OK) {
+      refuseMessage(stream, moved, false);
       return false;
     }
     const isRated = !answer && stream.isBatch && terms.account.rates.isOn;

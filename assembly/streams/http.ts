@@ -22,7 +22,7 @@ import { mayBegin } from './delays';
 import { enter } from './enter';
 import { goesOver, handOver } from './hand-over';
 import * as headers from './headers';
-import { isRefusedByMove, permit } from './permit';
+import { permit, refusalByMove } from './permit';
 import { refuse, refuseBody, refuseCall, refuseMessage } from './refuse';
 import { Phase, Stream } from './stream';
 
@@ -137,12 +137,13 @@ export function onHttpTrailers(stream: Stream, terms: Terms): bool {
 /** Handles a complete body. `size` bytes in Envoy stand for it. */
 function onWholeBody(stream: Stream, terms: Terms, size: u32): bool {
   const held = stream.request;
-  if (isRefusedByMove(stream, terms)) {
-    refuseBody(stream, Status.TENANT_MOVES);
+  let status = refusalByMove(stream, terms);
+  if (status != Status.OK) {
+    refuseBody(stream, status);
     return false;
   }
   enter(stream, terms);
-  let status = json.rewriteBody(endpoints.bodyOf(<u32>stream.endpoint) - 1, held.at, held.length);
+  status = json.rewriteBody(endpoints.bodyOf(<u32>stream.endpoint) - 1, held.at, held.length);
   if (status == Status.OK && !terms.account.holdings.records.addMany(json.records))
     status = Status.TOO_MANY_RECORDS;
   if (status != Status.OK) {

@@ -54,11 +54,14 @@ function isRefusedInPhase(stream: Stream, terms: Terms): bool {
 }
 
 /**
- * The same when its body comes: its headers may have come before, or it may have waited. Also true if the tenant has moved meanwhile and the
- * request would act at the former place, which may be another tenant's by now.
+ * Why it is refused when its body comes, OK if it is not: its headers may have come before, or it may have waited. The tenant may have moved
+ * meanwhile, or another storage layer may serve it, and the request would act at the former place, which may be another tenant's by now.
  */
-export function isRefusedByMove(stream: Stream, terms: Terms): bool {
-  return isRefusedInPhase(stream, terms) || (hasMovedAway(terms) && actsAtFormerPlace(stream));
+export function refusalByMove(stream: Stream, terms: Terms): Status {
+  if (isRefusedInPhase(stream, terms)) return Status.TENANT_MOVES;
+  const isFormer = terms.isAway || hasMovedAway(terms);
+  if (!isFormer || !actsAtFormerPlace(stream)) return Status.OK;
+  return terms.account.isAway ? Status.SERVED_ELSEWHERE : Status.TENANT_MOVES;
 }
 
 /** Long streams that name keys end by themselves (drain.ts), those of timestamps go on. Names in etcd are the same at each place. */

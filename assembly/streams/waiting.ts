@@ -21,7 +21,7 @@ import { enter } from './enter';
 import { lookUpWanted, takeAnswer, takeForgotten } from './lookups';
 import { countFrames } from './counting';
 import { countTurnedAway } from './metrics';
-import { isRefusedByMove } from './permit';
+import { refusalByMove } from './permit';
 import { refuseMessage } from './refuse';
 import { Phase, Stream, findStream } from './stream';
 import { mayAct } from './turns';
@@ -50,7 +50,8 @@ function wait(stream: Stream, token: u32): bool {
 /** Handles a piece of the body of a request that may act on regions. True when the stream may go on. */
 export function onActing(stream: Stream, terms: Terms, size: u32, last: bool): bool {
   const held = stream.request;
-  if (size + held.length > 0 && isRefusedByMove(stream, terms)) return refuse(stream, Status.TENANT_MOVES);
+  const moved = size + held.length > 0 ? refusalByMove(stream, terms) : Status.OK;
+  if (moved != Status.OK) return refuse(stream, moved);
   stream.isWhole = stream.isWhole || last;
   if (size > 0 && !host.readBuffer(Buffer.REQUEST_BODY, size)) return refuse(stream, Status.MALFORMED);
   const length = size > 0 ? host.resultLength : 0;

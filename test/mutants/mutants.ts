@@ -342,8 +342,13 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a call opened before a move acts at the former place',
-    edits: [{ file: PERMIT, from: ' || (hasMovedAway(terms) && actsAtFormerPlace(stream));', to: ';' }],
+    edits: [{ file: PERMIT, from: 'terms.isAway || hasMovedAway(terms)', to: 'terms.isAway' }],
     caughtBy: [hosted('moves'), envoy('waiting', 'a move that ends meanwhile')],
+  },
+  {
+    name: 'a call of a tenant that is served elsewhere acts at the former place',
+    edits: [{ file: PERMIT, from: 'terms.isAway || hasMovedAway(terms)', to: 'hasMovedAway(terms)' }],
+    caughtBy: [hosted('hand-over')],
   },
   {
     name: 'a call without a region that TiKV looks at acts at the former place',
@@ -364,12 +369,14 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'assembly/streams/http.ts',
-        from: `  if (isRefusedByMove(stream, terms)) {
-    refuseBody(stream, Status.TENANT_MOVES);
+        from: `  let status = refusalByMove(stream, terms);
+  if (status != Status.OK) {
+    refuseBody(stream, status);
     return false;
   }
-`,
-        to: '',
+  enter(stream, terms);
+  status = json`,
+        to: '  enter(stream, terms);\n  let status = json',
       },
     ],
     caughtBy: [hosted('moves')],

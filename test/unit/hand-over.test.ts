@@ -165,6 +165,25 @@ describe('a tenant with servedBy', () => {
     expect(sent['context']).toMatchObject({ peer: { id: 5n, storeId: 0n }, regionEpoch: { version: 0n } });
   });
 
+  test.each([
+    [
+      'UnsafeDestroyRange',
+      'kvrpcpb.UnsafeDestroyRangeRequest',
+      { startKey: rowKey(100, 1), endKey: rowKey(100, 9) },
+    ],
+    ['GetLockWaitInfo', 'kvrpcpb.GetLockWaitInfoRequest', {}],
+    ['GetStoreSafeTS', 'kvrpcpb.StoreSafeTSRequest', {}],
+  ])('is refused what no store looks at the region of: %s', (method, type, fields) => {
+    const path = `/tikvpb.Tikv/${method}`;
+    const message = frame(encode(type, fields));
+    const early = filter.open(ALPHA, call(path));
+    filter.supersede(config(AWAY));
+    expect(filter.request(early, message)).toBe(false);
+    expect(filter.request(filter.open(ALPHA, call(path)), message)).toBe(false);
+    expect(filter.refusal).toContain('SERVED_ELSEWHERE');
+    expect(filter.request(filter.open(BETA, call(path)), message)).toBe(true);
+  });
+
   test('is served here again when the configuration says so', () => {
     filter.supersede(config(AWAY));
     const stream = filter.open(ALPHA, call(BATCH));

@@ -498,6 +498,25 @@ export function withoutRecord(one: Told, without?: Gone, now = Date.now()): Diag
   };
 }
 
+/** Of a file with several storage layers: the PD that was asked has no record. That of another one may. */
+export function recordElsewhere({ tenant, place, order }: Told, holder: string | undefined): Diagnosis {
+  const where = holder === undefined ? 'each other storage layer, one after the other' : `storage ${holder}`;
+  const way = closed(`ask again with the PD of ${where} as --pd, and the others in --storages`);
+  return {
+    tenant,
+    state: 'unknown',
+    needsYou: true,
+    means: `the configuration says that it is being moved (serial ${order.serial}, phase ${order.phase}), and this PD has no record of it: ${holder === undefined ? "another storage layer's PD may have it" : `that of storage ${holder} has it`}`,
+    served: `at ${place}, by the configuration`,
+    requests: phaseText(order.phase, order.until),
+    worker: 'not known',
+    holds: [],
+    forward: way,
+    back: way,
+    failures: [],
+  };
+}
+
 type Partly = Pick<Diagnosis, 'state' | 'means' | 'served' | 'requests' | 'holds' | 'forward' | 'back'>;
 
 /** The records are in a PD that does not answer. */

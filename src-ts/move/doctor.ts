@@ -7,6 +7,7 @@ import {
   diagnose,
   isBehind,
   otherOf,
+  recordElsewhere,
   withoutRecord,
   type Away,
   type Commands,
@@ -20,7 +21,7 @@ import { tidbsOf } from './engine-of.ts';
 import { lookAt } from './look.ts';
 import { clocksApart, skewText } from './other-pd.ts';
 import type { Place } from './place.ts';
-import { moves, type MoveRecord } from './record.ts';
+import { findMove, moves, type MoveRecord } from './record.ts';
 
 export interface DoctorOptions {
   /** How PD and the stores of the mesh are reached. */
@@ -60,8 +61,11 @@ export async function examineMoves(pd: Endpoint, options: DoctorOptions): Promis
   const lost = told
     .filter(isMeant)
     .filter(({ tenant }) => !records.some((record) => record.tenant === tenant))
-    .map((one) => withoutRecord(one));
-  return [...(await Promise.all(known)), ...lost].sort((a, b) => (a.tenant < b.tenant ? -1 : 1));
+    .map(async (one) =>
+      // Of several storage layers, a file does not say whose PD has the record.
+      one.storage === undefined ? withoutRecord(one) : recordElsewhere(one, await holderOf(one, options)),
+    );
+  return (await Promise.all([...known, ...lost])).sort((a, b) => (a.tenant < b.tenant ? -1 : 1));
 }
 
 /** What can be said when the PD with the records does not answer. Another storage layer may serve the tenant meanwhile. */
@@ -78,6 +82,18 @@ async function withoutPd(told: readonly Told[], gone: string, clusters: Clusters
       });
     }),
   );
+}
+
+/** Another storage layer whose PD has the record; undefined when none of those that are known has it. */
+async function holderOf({ tenant }: Told, { clusters, others }: DoctorOptions): Promise<string | undefined> {
+  for (const name of others?.keys() ?? []) {
+    const pd = new Endpoint(clusterNamed(clusters, name, 'storage'));
+    const found = await findMove(pd, tenant)
+      .catch(() => undefined)
+      .finally(() => pd.close());
+    if (found) return name;
+  }
+  return undefined;
 }
 
 /** What is found at a PD. */

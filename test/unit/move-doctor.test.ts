@@ -394,6 +394,24 @@ describe('a move between two storage layers', () => {
     }
   });
 
+  test('a record that another PD may have is not called lost', async () => {
+    const told = { tenant: 'alpha', place: 'number 1 in storage a', storage: 'a' };
+    const [found] = await examineMoves(etcdOf('7002').endpoint, {
+      endpoint: { pd: 'http://127.0.0.1:9' },
+      clusters: new Map(),
+      envoys: [],
+      commands,
+      told: [{ ...told, order: { serial: 9, phase: 'prepare' } }],
+    });
+    expect(found).toMatchObject({
+      state: 'unknown',
+      served: 'at number 1 in storage a, by the configuration',
+      forward: { isOpen: false },
+      back: { isOpen: false },
+    });
+    expect(found!.means).toContain("another storage layer's PD may have it");
+  });
+
   test('clocks that are apart are named', () => {
     expect(skewText(-3200, 'the PD of storage b', 'the PD of storage a')).toBe(
       'the clock of the PD of storage b is 3.2 s ahead',

@@ -5,6 +5,8 @@ import type { Clusters } from './clusters.ts';
 import { diff, type DiffResult } from './diff.ts';
 import { sidesOf } from './engine-of.ts';
 import type { MoveRecord } from './record.ts';
+import { diffService, whileKept } from './space.ts';
+import { tableIds, type TableIds } from './table-names.ts';
 import { Throttle } from './throttle.ts';
 
 /**
@@ -29,7 +31,13 @@ export async function compareSides(
   const { source, target, close } = sidesOf(options, clusters, record);
   try {
     const throttle = new Throttle(record.throttle);
-    return await diff({ source, target, ts: BigInt(resolvedTs), throttle, onProgress });
+    const ts = BigInt(resolvedTs);
+    // The worker keeps what it still needs, and that goes on with the changes: it may pass this time while it is compared.
+    const storages = [...new Set([source.storage, target.storage])];
+    const knownIds = (signal: AbortSignal): Promise<TableIds> => tableIds(source, ts, signal);
+    return await whileKept(storages, diffService(record.tenant), ts, (signal) =>
+      diff({ source, target, ts, throttle, signal, knownIds: () => knownIds(signal), onProgress }),
+    );
   } finally {
     close();
   }

@@ -2,7 +2,7 @@
  * Compares two key spaces at one timestamp, while both are used. The stores compute checksums over the logical keys; where they differ, the
  * range is halved until its keys can be compared. Commit timestamps are the same on both sides, so every difference is one.
  */
-import { forEach } from './apply.ts';
+import { forEach } from './for-each.ts';
 import { commonSegments, tableIdOf, type Range, type Segment } from './key-space.ts';
 import { Snapshot, type Checksum } from './snapshot.ts';
 import type { Side } from './storage.ts';
@@ -25,6 +25,14 @@ export interface DiffResult {
   readonly differences: readonly Difference[];
   /** True if there may be more. */
   readonly isCut: boolean;
+  /** Keys that only the target has, of tables that were dropped: no difference that anybody could read. */
+  readonly dropped: Dropped;
+}
+
+export interface Dropped {
+  readonly keys: number;
+  /** The first ones. */
+  readonly tableIds: readonly string[];
 }
 
 export interface DiffOptions {
@@ -36,6 +44,11 @@ export interface DiffOptions {
   readonly signal?: AbortSignal | undefined;
   readonly concurrency?: number;
   readonly mostDifferences?: number;
+  /**
+   * Ids of tables that there are at the source. It is asked when the target has keys that the source has not. Where it fails, or is not
+   * given, all of them are differences.
+   */
+  readonly knownIds?: () => Promise<ReadonlySet<string>>;
   readonly onProgress?: (done: number, of: number) => void;
 }
 
@@ -46,6 +59,7 @@ interface Part extends Range {
 
 const CONCURRENCY = 4;
 const MOST_DIFFERENCES = 100;
+const MOST_DROPPED = 20;
 /** Ranges with fewer keys are compared key by key. */
 const FEW_KEYS = 2048n;
 const HALVING_BYTES = 32;
@@ -92,8 +106,10 @@ class Comparison {
   readonly differences: Difference[] = [];
   keys = 0;
   bytes = 0;
+  readonly dropped = { keys: 0, tableIds: new Set<string>() };
   private readonly a: Snapshot;
   private readonly b: Snapshot;
+  private known: Promise<ReadonlySet<string> | undefined> | undefined;
 
   constructor(private readonly options: DiffOptions) {
     const { source, target, ts, signal } = options;
@@ -146,7 +162,7 @@ class Comparison {
         this.bytes += a.value.key.length + a.value.value.length;
       }
       if (order < 0 && !a.done) this.differ(a.value.key, 'missing at the target');
-      else if (order > 0 && !b.done) this.differ(b.value.key, 'only at the target');
+      else if (order > 0 && !b.done) await this.surplus(b.value.key);
       else if (!a.done && !b.done && Buffer.compare(a.value.value, b.value.value) !== 0)
         this.differ(a.value.key, 'different values');
       if (order <= 0) a = await left.next();
@@ -169,6 +185,17 @@ class Comparison {
     return undefined;
   }
 
+  /** The target has a key that the source has not. The source destroys those of tables that were dropped by itself. */
+  private async surplus(key: Buffer): Promise<void> {
+    const id = tableIdOf(key)?.toString();
+    this.known ??= this.options.knownIds?.().catch(() => undefined) ?? Promise.resolve(undefined);
+    const known = id === undefined ? undefined : await this.known;
+    this.options.signal?.throwIfAborted();
+    if (id === undefined || !known || known.has(id)) return this.differ(key, 'only at the target');
+    this.dropped.keys += 1;
+    if (this.dropped.tableIds.size < MOST_DROPPED) this.dropped.tableIds.add(id);
+  }
+
   private differ(key: Buffer, what: Difference['what']): void {
     if (this.isFull) return;
     this.differences.push({ key: key.toString('hex'), tableId: tableIdOf(key)?.toString(), what });
@@ -188,5 +215,6 @@ export async function diff(options: DiffOptions): Promise<DiffResult> {
     options.onProgress?.(++done, parts.length);
   });
   const { keys, bytes, differences, isFull } = comparison;
-  return { ts: options.ts, keys, bytes, differences, isCut: isFull };
+  const dropped = { keys: comparison.dropped.keys, tableIds: [...comparison.dropped.tableIds] };
+  return { ts: options.ts, keys, bytes, differences, isCut: isFull, dropped };
 }

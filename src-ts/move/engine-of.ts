@@ -21,7 +21,7 @@ import { clusterNamed, type Clusters } from './clusters.ts';
 import { isKept, reserve } from './reservation.ts';
 import { carryRules, takeRulesAlong, type RulesSide } from './rules.ts';
 import { mustBeHome, mustBeOther, SamePd } from './same-pd.ts';
-import { destroy, highestEpoch, isEmpty, keepHistory, releaseHistory } from './space.ts';
+import { destroy, highestEpoch, isEmpty, keepHistory, moveService, releaseHistory } from './space.ts';
 import { Storage, type Side } from './storage.ts';
 import { Throttle } from './throttle.ts';
 import { Watcher, Written } from './watch.ts';
@@ -184,6 +184,7 @@ export function makeEngine(
   const { tenant: name, number, from, to, otherIsGone = false } = record;
   const { source, target, verify, close } = sidesOf(options, clusters, record);
   const hasTwoPds = source.storage !== target.storage;
+  const service = moveService(name);
   const isImport = from.cluster !== undefined || to.cluster !== undefined;
   const isOutside = ({ storage }: Side): boolean =>
     (storage === source.storage ? from : to).cluster !== undefined;
@@ -252,7 +253,7 @@ export function makeEngine(
   return {
     prepare: async () => {
       kept ??= await source.storage.timestamp();
-      await keepHistory(source.storage, name, kept, KEEP_SECONDS);
+      await keepHistory(source.storage, service, kept, KEEP_SECONDS);
       await reserveTarget();
     },
     renew: async () => {
@@ -260,17 +261,17 @@ export function makeEngine(
       await source.storage.timestamp();
       // What the watch tells is compared with the source as it was then.
       if (followers.length > 0) kept = oldest(followers.map((one) => one.state()));
-      if (kept !== undefined) await keepHistory(source.storage, name, kept, KEEP_SECONDS);
+      if (kept !== undefined) await keepHistory(source.storage, service, kept, KEEP_SECONDS);
       // Another PD knows nothing of the move so far, and collects what a way back begins with. What fails here shows at the switch.
       if (hasTwoPds && kept !== undefined)
-        await keepHistory(target.storage, name, kept, KEEP_SECONDS).catch(() => undefined);
+        await keepHistory(target.storage, service, kept, KEEP_SECONDS).catch(() => undefined);
       const [follower] = followers;
       if (!follower || follower.lagMs() < STUCK_MS || Date.now() < nextLook) return;
       nextLook = Date.now() + STUCK_MS;
       // The next look may find more. A feed that is behind must not end for it.
       await endExpired(source).catch(() => undefined);
     },
-    keepWayBack: (fence) => keepHistory(target.storage, name, fence, KEEP_SECONDS),
+    keepWayBack: (fence) => keepHistory(target.storage, service, fence, KEEP_SECONDS),
     copy: async (pieces, saved, signal) => {
       const state = pieces ? Pieces.read(pieces) : await planCopy(source);
       const cut = new Pieces(state);
@@ -338,9 +339,9 @@ export function makeEngine(
     },
     release: async () => {
       const [home, away, place] = isOutside(source) ? [target, source, to] : [source, target, from];
-      await releaseHistory(home.storage, name);
+      await releaseHistory(home.storage, service);
       // A cluster that is gone keeps nothing, and one that is only away keeps it for an hour.
-      if (hasTwoPds) await releaseHistory(away.storage, name).catch(() => undefined);
+      if (hasTwoPds) await releaseHistory(away.storage, service).catch(() => undefined);
       await setLabelRule(home.storage.pd, ruleOf(tenantAt({ name, number }, place)));
       await deleteLabelRule(home.storage.pd, targetRuleId(name));
       if (isImport || !hasTwoPds) return;

@@ -1,12 +1,14 @@
 /** What a move does with whole key spaces: is one empty, destroy one, and keep one's history from garbage collection. */
+import { randomUUID } from 'node:crypto';
 import { CommandError } from '../errors.ts';
 import {
   UpdateServiceGCSafePointRequestSchema,
   UpdateServiceGCSafePointResponseSchema,
 } from '../pd/generated/pd/pdpb_pb.ts';
 import { destroyKeysIn } from '../pd/ranges.ts';
+import { millisOf } from '../pd/timestamp.ts';
 import { isEmpty as hasNoKeys } from '../tenants/belongings.ts';
-import { MOVE_SERVICE } from '../tenants/holders.ts';
+import { DIFF_SERVICE, MOVE_SERVICE } from '../tenants/holders.ts';
 import { HistoryGone } from './engine.ts';
 import { dropLocks, scanLocks } from './locks.ts';
 import type { Side, Storage } from './storage.ts';
@@ -18,8 +20,13 @@ const UPDATE_SERVICE_SAFE_POINT = {
 } as const;
 
 /** A service safe point of the mover. The slash keeps it apart from those that the filter names for a tenant, `tidb-mesh:<tenant>:…`. */
-function serviceId(tenant: string): string {
+export function moveService(tenant: string): string {
   return MOVE_SERVICE + tenant;
+}
+
+/** One of a comparison. Several may run beside each other. */
+export function diffService(tenant: string): string {
+  return `${DIFF_SERVICE}${tenant}/${randomUUID()}`;
 }
 
 /** True if a key space has neither keys nor locks. */
@@ -55,34 +62,93 @@ export async function highestEpoch({ storage, space }: Side): Promise<{ version:
 
 /**
  * Keeps versions after `ts` from garbage collection for a while. Set it again before that ends.
+ * @param service see `moveService`
  * @throws HistoryGone when they may be gone already
  */
 export async function keepHistory(
   storage: Storage,
-  tenant: string,
+  service: string,
   ts: bigint,
   ttlSeconds: number,
 ): Promise<void> {
-  const lowest = await updateSafePoint(storage, tenant, ts, ttlSeconds);
+  const lowest = await updateSafePoint(storage, service, ts, ttlSeconds);
   if (lowest > ts) throw new HistoryGone(ts, lowest);
 }
 
-export async function releaseHistory(storage: Storage, tenant: string): Promise<void> {
-  await updateSafePoint(storage, tenant, 0n, 0);
+export async function releaseHistory(storage: Storage, service: string): Promise<void> {
+  await updateSafePoint(storage, service, 0n, 0);
 }
 
 /** A time to live of 0 removes it (PD server/grpc_service.go UpdateServiceGCSafePoint). */
 async function updateSafePoint(
   storage: Storage,
-  tenant: string,
+  service: string,
   safePoint: bigint,
   ttl: number,
 ): Promise<bigint> {
   const { minSafePoint } = await storage.pd.grpc(UPDATE_SERVICE_SAFE_POINT, {
     header: { clusterId: await storage.clusterId() },
-    serviceId: Buffer.from(serviceId(tenant)),
+    serviceId: Buffer.from(service),
     TTL: BigInt(ttl),
     safePoint,
   });
   return minSafePoint;
+}
+
+/** A comparison that has died keeps nothing for longer, s. */
+const DIFF_SECONDS = 300;
+const RENEW_MS = 60_000;
+
+/**
+ * Keeps the versions of one timestamp at some storage layers while something reads at it, however long that takes.
+ * @param act gets a signal that comes when they may be gone
+ * @throws CommandError when they are: what was read may be wrong then
+ */
+export async function whileKept<T>(
+  storages: readonly Storage[],
+  service: string,
+  ts: bigint,
+  act: (signal: AbortSignal) => Promise<T>,
+  renewMs = RENEW_MS,
+): Promise<T> {
+  const keep = async (): Promise<void> => {
+    try {
+      await Promise.all(storages.map((storage) => keepHistory(storage, service, ts, DIFF_SECONDS)));
+    } catch (error) {
+      throw error instanceof HistoryGone ? historyPassed(ts) : error;
+    }
+  };
+  const gone = new AbortController();
+  // What does not answer is asked again; at the end, it must.
+  const renew = (): void =>
+    void keep().catch((error: unknown) => {
+      if (error instanceof Passed) gone.abort(error);
+    });
+  let beat: NodeJS.Timeout | undefined;
+  try {
+    await keep();
+    beat = setInterval(renew, renewMs);
+    const done = await act(gone.signal).catch((error: unknown) => {
+      gone.signal.throwIfAborted();
+      throw error;
+    });
+    // It may have ended meanwhile, where PD was away for long.
+    await keep();
+    return done;
+  } finally {
+    clearInterval(beat);
+    await Promise.allSettled(storages.map((storage) => releaseHistory(storage, service)));
+  }
+}
+
+/** Garbage collection has passed what is being compared. */
+class Passed extends CommandError {}
+
+function historyPassed(ts: bigint): Passed {
+  const time = new Date(millisOf(ts)).toISOString();
+  return new Passed(
+    'REFUSED',
+    `garbage collection has passed the time that is compared, ${time}: versions of it may be gone`,
+    'compare again, at a later time; if that is refused as well, see that a worker runs: tidb-mesh move doctor',
+  );
 }

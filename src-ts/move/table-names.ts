@@ -22,10 +22,16 @@ function hashKey(key: string, field?: string): Buffer {
   return Buffer.concat(field === undefined ? parts : [...parts, memcomparable(Buffer.from(field))]);
 }
 
+/** Right behind all keys that begin so. Its last byte is no 0xff. */
+function behind(start: Buffer): Buffer {
+  const end = Buffer.from(start);
+  end[end.length - 1] = (end.at(-1) ?? 0) + 1;
+  return end;
+}
+
 async function databases(snapshot: Snapshot, { space }: Side): Promise<Info[]> {
   const start = hashKey('DBs');
-  const end = Buffer.from(start);
-  end[end.length - 1] = HASH_DATA + 1;
+  const end = behind(start);
   const found: Info[] = [];
   for await (const { pairs } of snapshot.pages(space.physicalRange({ start, end }))) {
     found.push(...pairs.map(({ value }) => JSON.parse(Buffer.from(value).toString()) as Info));
@@ -59,4 +65,37 @@ export async function tableNames(
       wanted.delete(table);
     }
   return names;
+}
+
+/** Ids of tables, and whatever may be the id of a partition. */
+export type TableIds = ReadonlySet<string>;
+
+/** Where a table's info has ids of partitions: those that are, that come, and that go (TiDB pkg/meta/model PartitionInfo). */
+interface TableInfo {
+  readonly id: number;
+  readonly partition?: unknown;
+}
+
+/**
+ * Ids that the schema knows at a timestamp. Keys of any other one belong to a table that was dropped, or truncated.
+ * @throws Error when the schema cannot be read as a whole
+ */
+export async function tableIds(side: Side, ts: bigint, signal?: AbortSignal): Promise<TableIds> {
+  const ids = new Set<string>();
+  const snapshot = new Snapshot(side, ts, { locks: 'meet', signal });
+  const all = await databases(snapshot, side);
+  if (all.length === 0 || all.length >= MOST_DATABASES) throw new Error('the databases are not known');
+  for (const { id: database } of all) {
+    // A field is encoded in groups of eight bytes, of which the first one begins so.
+    const start = Buffer.concat([hashKey(`DB:${database}`), Buffer.from('Table:')]);
+    const range = side.space.physicalRange({ start, end: behind(start) });
+    for await (const { pairs } of snapshot.pages(range))
+      for (const { value } of pairs) {
+        const { id, partition } = JSON.parse(Buffer.from(value).toString()) as TableInfo;
+        ids.add(String(id));
+        // Whichever number it is: better one too many.
+        for (const [number] of JSON.stringify(partition ?? {}).matchAll(/\d+/g)) ids.add(number);
+      }
+  }
+  return ids;
 }

@@ -4,7 +4,8 @@
  * imported. The mover writes with the source's timestamps, so its rows are known by the source's history, also where each side has a PD of
  * its own.
  */
-import { forEach, isRow, type Rollback, type Row } from './apply.ts';
+import { isRow, type Rollback, type Row } from './apply.ts';
+import { forEach } from './for-each.ts';
 import { KeyMap, tableIdOf } from './key-space.ts';
 import type { ForeignCommit } from './record.ts';
 import { after, Snapshot } from './snapshot.ts';

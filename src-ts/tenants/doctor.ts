@@ -303,6 +303,7 @@ export function limits(configured: readonly Tenant[], groups: ReadonlyMap<number
 
 function describe({ kind, tenant, id, since }: Holder): string {
   if (kind === 'move') return `the move or import of tenant ${String(tenant)}, ${ageText(since)} back`;
+  if (kind === 'diff') return `a comparison of the move of tenant ${String(tenant)}, ${ageText(since)} back`;
   const whose = tenant === undefined ? "of the storage layer's own" : `of tenant ${tenant}`;
   return kind === 'service'
     ? `service ${id} ${whose}, ${ageText(since)} back`
@@ -313,6 +314,8 @@ function remedyFor({ kind, tenant, id }: Holder): string {
   // Whoever deletes the safe point of a move loses its way back, or its copy.
   if (kind === 'move')
     return `see what it waits for: tidb-mesh move doctor ${String(tenant)}; it ends by: tidb-mesh move complete ${String(tenant)}, or: tidb-mesh move cancel ${String(tenant)}`;
+  if (kind === 'diff')
+    return 'end that `tidb-mesh move diff`, or the command with --verify; without it, this ends by itself after five minutes';
   if (kind === 'transaction')
     return `end that transaction in its TiDB${tenant === undefined ? '' : ` (tenant ${tenant})`}: SHOW PROCESSLIST, then KILL`;
   const full = tenant === undefined ? id : `tidb-mesh:${tenant}:${id}`;

@@ -11,9 +11,11 @@ const SERVICE = 'tidb-mesh:';
 const GC_WORKER = 'gc_worker';
 /** The service id of a move or an import, without the tenant's name. */
 export const MOVE_SERVICE = 'tidb-mesh/move/';
+/** Of a comparison of both sides of one: the tenant's name follows, a slash, and what makes it unique. */
+export const DIFF_SERVICE = 'tidb-mesh/diff/';
 
 export interface Holder {
-  readonly kind: 'service' | 'move' | 'transaction';
+  readonly kind: 'service' | 'move' | 'diff' | 'transaction';
   /** Undefined: the storage layer's own. */
   readonly tenant: string | undefined;
   /** The id of the service or the TiDB server. */
@@ -29,6 +31,8 @@ export interface Holder {
 function serviceOf(service: string): Pick<Holder, 'kind' | 'tenant' | 'id'> {
   if (service.startsWith(MOVE_SERVICE))
     return { kind: 'move', tenant: service.slice(MOVE_SERVICE.length), id: service };
+  if (service.startsWith(DIFF_SERVICE))
+    return { kind: 'diff', tenant: service.slice(DIFF_SERVICE.length).split('/', 1)[0], id: service };
   if (service.startsWith(SERVICE)) return { kind: 'service', ...split(service.slice(SERVICE.length)) };
   return { kind: 'service', tenant: undefined, id: service };
 }

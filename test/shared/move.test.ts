@@ -19,7 +19,14 @@ import { COMMIT, PESSIMISTIC_LOCK, PREWRITE } from '../../src-ts/move/methods.ts
 import { forget, moveOf, save } from '../../src-ts/move/record.ts';
 import { applyRouting, routing } from '../../src-ts/move/routing.ts';
 import { Snapshot } from '../../src-ts/move/snapshot.ts';
-import { destroy, highestEpoch, isEmpty, keepHistory, releaseHistory } from '../../src-ts/move/space.ts';
+import {
+  destroy,
+  highestEpoch,
+  isEmpty,
+  keepHistory,
+  moveService,
+  releaseHistory,
+} from '../../src-ts/move/space.ts';
 import { Storage, type Side } from '../../src-ts/move/storage.ts';
 import { Throttle } from '../../src-ts/move/throttle.ts';
 import { Watcher, Written } from '../../src-ts/move/watch.ts';
@@ -223,7 +230,7 @@ describe('moving a key space', () => {
     // The store splits what has grown, and tells PD.
     for (let tries = 0; tries < 50 && (await storage.regions(alpha, alpha)).length < 6; tries++)
       await sleep(200);
-    await keepHistory(storage, 'alpha', await storage.timestamp(), 600);
+    await keepHistory(storage, moveService('alpha'), await storage.timestamp(), 600);
     const services = (await safePoints(storage.pd)).services.map(({ service }) => service);
     expect(services).toContain('tidb-mesh/move/alpha');
     state = await planCopy(side(alpha));
@@ -520,7 +527,7 @@ describe('the fence', () => {
     await destroy(side(target));
     expect(await isEmpty(side(target))).toBe(true);
     expect((await highestEpoch(side(target))).version).toBeGreaterThan(1);
-    await releaseHistory(storage, 'alpha');
+    await releaseHistory(storage, moveService('alpha'));
     const services = (await safePoints(storage.pd)).services.map(({ service }) => service);
     expect(services).not.toContain('tidb-mesh/move/alpha');
   });

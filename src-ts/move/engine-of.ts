@@ -13,7 +13,7 @@ import { Follower, type FollowState } from './feed.ts';
 import type { Copied, Engine, Feed, Following } from './engine.ts';
 import { carryGroups, type GroupSide } from './groups.ts';
 import { KeyMap, keySpaceOf } from './key-space.ts';
-import { carryLocks, dropPessimisticLocks, endExpired, settle } from './locks.ts';
+import { carryLocks, countLocks, dropPessimisticLocks, endExpired, settle } from './locks.ts';
 import { carryEtcd, raiseRevision } from './etcd.ts';
 import { isBetweenStorages, tenantAt, type Place } from './place.ts';
 import type { ForeignCommit, MoveRecord } from './record.ts';
@@ -191,12 +191,12 @@ export function makeEngine(
   const map = new KeyMap(source.space, target.space);
   const throttle = all.part(record.throttle);
   const parts = { source, target, map, throttle, isMine };
-  const groupsAt = (side: Side): GroupSide => ({
-    pd: side.storage.pd,
+  const groupsAt = (side: Side, signal: AbortSignal): GroupSide => ({
+    pd: side.storage.pd.until(signal),
     number: isOutside(side) ? undefined : number,
   });
-  const rulesAt = (side: Side): RulesSide => ({
-    pd: side.storage.pd,
+  const rulesAt = (side: Side, signal?: AbortSignal): RulesSide => ({
+    pd: signal ? side.storage.pd.until(signal) : side.storage.pd,
     space: side.space,
     tenant: !isOutside(side) && number !== 0 ? name : undefined,
     isOutside: isOutside(side),
@@ -308,19 +308,22 @@ export function makeEngine(
       const { readableSince: since } = progress as CopyEnd;
       return since === undefined ? undefined : BigInt(since);
     },
-    settle: async () => void (await settle(source, target, map)),
-    carryLocks: async () => {
-      // The TiDBs of an imported tenant do not live across a switch, and their open transactions end with them.
-      return isImport ? 0 : (await carryLocks(source, target, map)).left;
+    // The TiDBs of an imported tenant do not live across a switch, and their open transactions end with them.
+    openLocks: async () => (isImport ? 0 : countLocks(source)),
+    settle: async (signal) => {
+      const { open } = await settle(source, target, map, { signal });
+      return isImport ? 0 : open;
     },
+    carryLocks: async (signal) => (isImport ? 0 : (await carryLocks(source, target, map, signal)).left),
     raiseRevision: async () => {
       if (isBetweenStorages(record)) await raiseRevision(source.storage.pd, target.storage.pd);
     },
-    carryNames: async () => {
+    carryNames: async (signal) => {
       if (!hasTwoPds) return;
-      if (isBetweenStorages(record)) await carryEtcd(source.storage.pd, target.storage.pd, name);
-      await carryGroups(groupsAt(source), groupsAt(target));
-      await carryRules(rulesAt(source), rulesAt(target));
+      const pdOf = ({ storage: { pd } }: Side): Endpoint => pd.until(signal);
+      if (isBetweenStorages(record)) await carryEtcd(pdOf(source), pdOf(target), name);
+      await carryGroups(groupsAt(source, signal), groupsAt(target, signal));
+      await carryRules(rulesAt(source, signal), rulesAt(target, signal));
     },
     takeNamesAlong: async () => {
       if (!hasTwoPds) await takeRulesAlong(rulesAt(target), rulesAt(source));

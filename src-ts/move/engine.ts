@@ -90,17 +90,22 @@ export interface Engine {
   clusterIds(): Promise<{ readonly source: string; readonly target: string }>;
   /** Nothing older than this can be read at the target; undefined when all history is there. */
   readableSince(progress: unknown): bigint | undefined;
-  /** Ends transactions that have begun to commit, at the source, and forbids at the target those that did not. Nobody writes. */
-  settle(): Promise<void>;
+  /** How many locks a switch would have to carry over, about. */
+  openLocks(): Promise<number>;
+  /**
+   * Ends transactions that have begun to commit, at the source, and forbids at the target those that did not. Nobody writes.
+   * @returns how many locks `carryLocks` will find
+   */
+  settle(signal: AbortSignal): Promise<number>;
   /**
    * Takes the source's pessimistic locks at the target, too. Everything else is there already, and nobody writes.
    * @returns how many could not be taken: their transactions fail at the target
    */
-  carryLocks(): Promise<number>;
+  carryLocks(signal: AbortSignal): Promise<number>;
   /** Where the target has another PD: brings its etcd to the source's revision, which takes long when it is far behind. */
   raiseRevision(): Promise<void>;
   /** Gives what the source's PD keeps by the tenant's name to the target's, if that is another one. */
-  carryNames(): Promise<void>;
+  carryNames(signal: AbortSignal): Promise<void>;
   /** Makes placement rules and attributes of the place that the tenant has left rules of the source, where it is served. */
   takeNamesAlong(): Promise<void>;
   /** Removes pessimistic locks that a switch has left at what is the target now. */

@@ -4,7 +4,8 @@ import { CommandError } from '../errors.ts';
 import { CallError } from '../pd/endpoint.ts';
 import { Op, type KeyError, type LockInfo } from '../pd/generated/tikv/kvrpcpb_pb.ts';
 import { millisOf } from '../pd/timestamp.ts';
-import { tableIdOf, type KeyMap } from './key-space.ts';
+import { forEach } from './for-each.ts';
+import { lowerEnd, tableIdOf, type KeyMap, type Range } from './key-space.ts';
 import {
   CHECK_SECONDARY_LOCKS,
   CHECK_TXN_STATUS,
@@ -18,6 +19,13 @@ import type { Side } from './storage.ts';
 /** The largest timestamp: a lock looked at by it has expired. */
 export const MAX_TS = (1n << 64n) - 1n;
 const LOCKS_PER_PAGE = 1024;
+/** Regions whose locks are looked through beside each other, and requests about one page of these. */
+const REGIONS_AT_ONCE = 16;
+const REQUESTS_AT_ONCE = 4;
+/** As many as one command of a store writes to its log at once without harm. */
+const KEYS_PER_REQUEST = 256;
+/** No more are counted. */
+const MOST_COUNTED = 1_000_000;
 /** TiKV's wait_timeout that does not wait: client-go kv.LockNoWait. */
 const NO_WAIT = -1n;
 const SETTLE_ROUNDS = 5;
@@ -61,50 +69,93 @@ interface ScanOptions {
   readonly skipsBusy?: boolean;
 }
 
-/** Reads the locks of a key space whose transactions began at `maxTs` or before. */
-export async function scanLocks(
+/** The parts of a key space that are in one region each, as far as PD can be asked. */
+async function partsOf({ storage, space }: Side, signal: AbortSignal | undefined): Promise<Range[]> {
+  const regions = await storage.regions(space, space).catch(() => []);
+  signal?.throwIfAborted();
+  const isInside = (key: Buffer): boolean =>
+    Buffer.compare(key, space.start) > 0 && Buffer.compare(key, space.end) < 0;
+  const borders = regions.map(({ start }) => space.fromPd(start)).filter(isInside);
+  return [space.start, ...borders].map((start, i) => ({ start, end: borders[i] ?? space.end }));
+}
+
+/**
+ * Reads the locks of a key space whose transactions began at `maxTs` or before, a page after the other, and several regions beside each
+ * other.
+ * @param act gets each page; 'enough' ends it
+ */
+async function eachPage(
+  side: Side,
+  act: (locks: LockInfo[]) => Promise<unknown>,
+  maxTs: bigint,
+  options: ScanOptions,
+): Promise<void> {
+  let isEnough = false;
+  await forEach(await partsOf(side, options.signal), REGIONS_AT_ONCE, async ({ start, end }) => {
+    let from = start;
+    let here = 0;
+    while (!isEnough && Buffer.compare(from, end) < 0) {
+      const page = await pageAt(side, { start: from, end }, maxTs, options);
+      if (page.locks.length > 0 && (await act(page.locks)) === 'enough') isEnough = true;
+      here += page.locks.length;
+      const last = page.locks.at(-1);
+      const isFull = last && page.locks.length >= LOCKS_PER_PAGE && here < (options.perRegion ?? Infinity);
+      from = isFull ? Buffer.concat([last.key, Buffer.from([0])]) : page.end;
+      if (!isFull) here = 0;
+    }
+  });
+}
+
+/** The first locks of a range, at most those of one region. */
+async function pageAt(
   { storage, space }: Side,
-  maxTs = MAX_TS,
-  { signal, perRegion = Infinity, skipsBusy = false }: ScanOptions = {},
-): Promise<LockInfo[]> {
+  { start, end }: Range,
+  maxTs: bigint,
+  { signal, skipsBusy = false }: ScanOptions,
+): Promise<{ readonly locks: LockInfo[]; readonly end: Buffer }> {
+  const askedAt = Date.now();
+  return storage.atRegion(
+    space,
+    start,
+    async (located) => {
+      const bound = lowerEnd(located.end, end);
+      const answer = await storage.ask(
+        SCAN_LOCK,
+        {
+          context: located.context,
+          maxVersion: maxTs,
+          startKey: start,
+          endKey: bound,
+          limit: LOCKS_PER_PAGE,
+        },
+        located,
+      );
+      if (answer.regionError) return { regionError: answer.regionError };
+      // TiKV lists none while one in the range is in memory: of an asynchronous commit that is being prewritten (scan_lock in its mod.rs).
+      if (answer.error?.locked && skipsBusy && Date.now() - askedAt > BUSY_MS)
+        return { value: { locks: [], end: bound } };
+      if (answer.error?.locked) return { regionError: 'serverIsBusy' };
+      if (answer.error) throw keyRefused('KvScanLock', answer.error);
+      return { value: { locks: answer.locks, end: bound } };
+    },
+    { signal },
+  );
+}
+
+/** Reads the locks of a key space whose transactions began at `maxTs` or before, in the order of their keys. */
+export async function scanLocks(side: Side, maxTs = MAX_TS, options: ScanOptions = {}): Promise<LockInfo[]> {
   const found: LockInfo[] = [];
-  let start = space.start;
-  let here = 0;
-  while (Buffer.compare(start, space.end) < 0) {
-    const askedAt = Date.now();
-    const page = await storage.atRegion(
-      space,
-      start,
-      async (located) => {
-        const answer = await storage.ask(
-          SCAN_LOCK,
-          {
-            context: located.context,
-            maxVersion: maxTs,
-            startKey: start,
-            endKey: located.end,
-            limit: LOCKS_PER_PAGE,
-          },
-          located,
-        );
-        if (answer.regionError) return { regionError: answer.regionError };
-        // TiKV lists none while one in the range is in memory: of an asynchronous commit that is being prewritten (scan_lock in its mod.rs).
-        if (answer.error?.locked && skipsBusy && Date.now() - askedAt > BUSY_MS)
-          return { value: { locks: [], end: located.end } };
-        if (answer.error?.locked) return { regionError: 'serverIsBusy' };
-        if (answer.error) throw keyRefused('KvScanLock', answer.error);
-        return { value: { locks: answer.locks, end: located.end } };
-      },
-      { signal },
-    );
-    found.push(...page.locks);
-    here += page.locks.length;
-    const last = page.locks.at(-1);
-    const isFull = last && page.locks.length >= LOCKS_PER_PAGE && here < perRegion;
-    start = isFull ? Buffer.concat([last.key, Buffer.from([0])]) : page.end;
-    if (!isFull) here = 0;
-  }
-  return found;
+  await eachPage(side, async (locks) => void found.push(...locks), maxTs, options);
+  return found.sort((a, b) => Buffer.compare(a.key, b.key));
+}
+
+/** How many locks a key space has; no more than a million are counted. */
+export async function countLocks(side: Side, signal?: AbortSignal): Promise<number> {
+  let count = 0;
+  const add = async (locks: LockInfo[]): Promise<unknown> =>
+    (count += locks.length) >= MOST_COUNTED ? 'enough' : undefined;
+  await eachPage(side, add, MAX_TS, { signal, skipsBusy: true });
+  return count;
 }
 
 interface StatusOptions {
@@ -215,7 +266,7 @@ export async function resolveLocks(
       space,
       first,
       async (located) => {
-        const part = before.filter((key) => Buffer.compare(key, located.end) < 0);
+        const part = before.slice(0, KEYS_PER_REQUEST).filter((key) => Buffer.compare(key, located.end) < 0);
         const answer = await storage.ask(
           RESOLVE_LOCK,
           { context: located.context, startVersion: startTs, commitVersion: commitTs, keys: part },
@@ -276,6 +327,8 @@ export async function endExpired(side: Side, signal?: AbortSignal): Promise<numb
 export interface Settled {
   readonly committed: number;
   readonly rolledBack: number;
+  /** Locks of transactions that have not begun to commit. */
+  readonly open: number;
 }
 
 interface Transaction {
@@ -293,67 +346,114 @@ function transactionsOf(locks: readonly LockInfo[]): Transaction[] {
   return [...found.values()];
 }
 
-/**
- * The primary of a transaction that has begun to commit, by a lock that is prewritten. A pessimistic one may have the primary of a statement
- * that was tried again (client-go: txnlock, StatusCacheable). `stale`: pessimistic locks that lead elsewhere.
- */
-function committingOf({ locks }: Transaction): Committing | undefined {
-  const prewritten = locks.find((lock) => !isPessimistic(lock));
-  if (!prewritten) return undefined;
-  const primary = Buffer.from(prewritten.primaryLock);
-  const isStale = (lock: LockInfo): boolean => isPessimistic(lock) && !primary.equals(lock.primaryLock);
-  return {
-    primary,
-    keys: locks.filter((lock) => !isStale(lock)).map(({ key }) => Buffer.from(key)),
-    stale: locks.filter(isStale),
-  };
+/** How a transaction has ended that had begun to commit. */
+interface Ended {
+  readonly primary: Buffer;
+  /** 0: it is rolled back. */
+  readonly commitTs: bigint;
 }
 
-interface Committing {
-  readonly primary: Buffer;
-  readonly keys: readonly Buffer[];
-  readonly stale: readonly LockInfo[];
+/** Ends transactions that have begun to commit, each once. */
+class Settling {
+  committed = 0;
+  rolledBack = 0;
+  /** By their start. Locks of one transaction are on several pages. */
+  private readonly ended = new Map<bigint, Promise<Ended | undefined>>();
+
+  constructor(
+    private readonly source: Side,
+    private readonly target: Side,
+    private readonly map: KeyMap,
+    private readonly signal: AbortSignal | undefined,
+  ) {}
+
+  /**
+   * Looks at all locks once, and ends those whose transactions have begun to commit.
+   * @returns how many of these there were, and how many others
+   */
+  async round(): Promise<{ readonly found: number; readonly open: number }> {
+    let [found, open] = [0, 0];
+    const settle = async ({ startTs, locks }: Transaction): Promise<void> => {
+      const end = this.endOf(startTs, locks);
+      if (!end) {
+        open += locks.length;
+        return;
+      }
+      found += locks.length;
+      const ended = await end;
+      if (ended) await this.end(startTs, locks, ended);
+      // It is asked again.
+      else this.ended.delete(startTs);
+    };
+    const act = (locks: LockInfo[]): Promise<void> =>
+      forEach(transactionsOf(locks), REQUESTS_AT_ONCE, settle);
+    await eachPage(this.source, act, MAX_TS, { signal: this.signal });
+    return { found, open };
+  }
+
+  /** undefined: it has not begun to commit, by these locks and those that were looked at before. */
+  private endOf(startTs: bigint, locks: readonly LockInfo[]): Promise<Ended | undefined> | undefined {
+    const known = this.ended.get(startTs);
+    const prewritten = known ? undefined : locks.find((lock) => !isPessimistic(lock));
+    if (!prewritten) return known;
+    // A pessimistic lock may have the primary of a statement that was tried again (client-go: txnlock, StatusCacheable).
+    const asked = this.decide(startTs, Buffer.from(prewritten.primaryLock));
+    this.ended.set(startTs, asked);
+    return asked;
+  }
+
+  private async decide(startTs: bigint, primary: Buffer): Promise<Ended | undefined> {
+    const { source, target, map, signal } = this;
+    const fate = await fateOf(
+      source,
+      { primary, startTs },
+      { callerTs: 0n, currentTs: MAX_TS, rollBackIfNotExist: true, isPrimary: true, signal },
+    );
+    if (fate.kind === 'committed') {
+      this.committed += 1;
+      return { primary, commitTs: fate.commitTs };
+    }
+    if (fate.kind !== 'rolled back') return undefined;
+    await forbid(target, map.map(primary), startTs, signal);
+    this.rolledBack += 1;
+    return { primary, commitTs: 0n };
+  }
+
+  private async end(
+    startTs: bigint,
+    locks: readonly LockInfo[],
+    { primary, commitTs }: Ended,
+  ): Promise<void> {
+    const { source, signal } = this;
+    const leadsElsewhere = (lock: LockInfo): boolean =>
+      isPessimistic(lock) && !primary.equals(lock.primaryLock);
+    const keys = locks.filter((lock) => !leadsElsewhere(lock)).map(({ key }) => Buffer.from(key));
+    await resolveLocks(source, keys, startTs, commitTs, signal);
+    await dropPessimistic(source, locks.filter(leadsElsewhere), signal);
+  }
 }
 
 /**
  * Ends every transaction that has begun to commit, while nobody writes: one whose primary has committed is committed everywhere. Any other is
  * rolled back at the source, and forbidden at the target by a protected rollback record at its primary, so that its client cannot commit
  * there what has lost its other keys. Pessimistic locks of transactions that have not begun to commit stay: see `carryLocks`.
+ *
+ * It can be given up anywhere, and what is on its way to a store may come at any time later: how a transaction has ended is what its primary
+ * says for good.
  * @throws CommandError when a transaction cannot be decided; nothing is lost, and it can be done again
  */
 export async function settle(
   source: Side,
   target: Side,
   map: KeyMap,
-  { graceMs = 0, signal }: { graceMs?: number; signal?: AbortSignal } = {},
+  { graceMs = 0, signal }: { graceMs?: number; signal?: AbortSignal | undefined } = {},
 ): Promise<Settled> {
   if (graceMs > 0) await sleep(graceMs, undefined, signal ? { signal } : {});
-  let committed = 0;
-  let rolledBack = 0;
+  const settling = new Settling(source, target, map, signal);
   for (let round = 0; round < SETTLE_ROUNDS; round++) {
-    let isOver = true;
-    for (const transaction of transactionsOf(await scanLocks(source, MAX_TS, { signal }))) {
-      const committing = committingOf(transaction);
-      if (!committing) continue;
-      isOver = false;
-      const { startTs } = transaction;
-      const { primary, keys, stale } = committing;
-      const fate = await fateOf(
-        source,
-        { primary, startTs },
-        { callerTs: 0n, currentTs: MAX_TS, rollBackIfNotExist: true, isPrimary: true, signal },
-      );
-      if (fate.kind === 'committed') {
-        await resolveLocks(source, keys, startTs, fate.commitTs, signal);
-        committed += 1;
-      } else if (fate.kind === 'rolled back') {
-        await resolveLocks(source, keys, startTs, 0n, signal);
-        await forbid(target, map.map(primary), startTs, signal);
-        rolledBack += 1;
-      }
-      await dropPessimistic(source, stale, signal);
-    }
-    if (isOver) return { committed, rolledBack };
+    const { found, open } = await settling.round();
+    const { committed, rolledBack } = settling;
+    if (found === 0) return { committed, rolledBack, open };
   }
   throw new CommandError(
     'REFUSED',
@@ -384,9 +484,30 @@ export async function forbid(
     );
 }
 
+/** Locks that one request can take: of one statement of one transaction. */
+function batchesOf(locks: readonly LockInfo[]): LockInfo[][] {
+  const batches: LockInfo[][] = [];
+  const last = new Map<string, LockInfo[]>();
+  for (const lock of locks) {
+    const primary = Buffer.from(lock.primaryLock).toString('latin1');
+    const name = `${lock.lockVersion} ${lock.lockForUpdateTs} ${primary}`;
+    const known = last.get(name);
+    if (known && known.length < KEYS_PER_REQUEST) known.push(lock);
+    else {
+      const batch = [lock];
+      last.set(name, batch);
+      batches.push(batch);
+    }
+  }
+  return batches;
+}
+
 /**
  * Takes the source's pessimistic locks at the target, so that their transactions go on there. Everything else must be at the target
  * already: what is applied later would meet these locks. Where one cannot be taken, its transaction fails at the target.
+ *
+ * It can be given up anywhere. Whatever is at the target then, or comes there late, is a lock without a value: `dropPessimisticLocks` removes
+ * it before changes are carried over again, and so does who meets it: the applier (apply.ts), and this.
  * @returns how many are there, and how many are not
  */
 export async function carryLocks(
@@ -395,58 +516,111 @@ export async function carryLocks(
   map: KeyMap,
   signal?: AbortSignal,
 ): Promise<{ readonly carried: number; readonly left: number }> {
-  const locks = (await scanLocks(source, MAX_TS, { signal })).filter(isPessimistic);
-  let carried = 0;
-  for (const lock of locks) if (await carryLock(target, map, lock, signal)) carried += 1;
-  return { carried, left: locks.length - carried };
+  let [carried, left] = [0, 0];
+  const carry = async (batch: LockInfo[]): Promise<void> => {
+    for (let rest = batch; rest.length > 0;) {
+      const { count, error } = await lockTogether(target, map, rest, signal);
+      const part = rest.slice(0, count);
+      rest = rest.slice(count);
+      if (!error) carried += count;
+      // A store takes all or none, and does not say which others it would not take.
+      else
+        await forEach(part, REQUESTS_AT_ONCE, async (lock) => {
+          const first = part.length > 1 ? await lockAlone(target, map, lock, signal) : error;
+          if (!first || (await carryBehind(target, map, lock, first, signal))) carried += 1;
+          else left += 1;
+        });
+    }
+  };
+  const act = (locks: LockInfo[]): Promise<void> =>
+    forEach(batchesOf(locks.filter(isPessimistic)), REQUESTS_AT_ONCE, carry);
+  await eachPage(source, act, MAX_TS, { signal });
+  return { carried, left };
+}
+
+async function lockAlone(
+  target: Side,
+  map: KeyMap,
+  lock: LockInfo,
+  signal?: AbortSignal,
+): Promise<KeyError | undefined> {
+  return (await lockTogether(target, map, [lock], signal)).error;
 }
 
 /**
- * Takes a pessimistic lock at the target as it is at the source. There, nothing newer than the lock was committed. So a version that is newer
- * at the target is a copy of the one that it has locked, or the record of a rollback: each is at one timestamp, and the lock goes behind it.
+ * Takes a pessimistic lock at the target that could not be taken there as it is at the source. There, nothing newer than the lock was
+ * committed. So a version that is newer at the target is a copy of the one that it has locked, or the record of a rollback: each is at one
+ * timestamp, and the lock goes behind it.
  * @returns false when something else is in the way: its transaction must fail
  */
-async function carryLock(target: Side, map: KeyMap, lock: LockInfo, signal?: AbortSignal): Promise<boolean> {
-  const first = await lockAt(target, map, lock, lock.lockForUpdateTs, signal);
-  if (!first) return true;
-  const { conflict } = first;
-  const isCopy = conflict && conflict.conflictTs === conflict.conflictCommitTs;
-  const error = isCopy ? await lockAt(target, map, lock, conflict.conflictCommitTs, signal) : first;
+async function carryBehind(
+  target: Side,
+  map: KeyMap,
+  lock: LockInfo,
+  first: KeyError,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  let error: KeyError | undefined = first;
+  const { locked } = first;
+  // At the source, this lock is the only one. That of another transaction is from a switch that was given up.
+  if (locked && isPessimistic(locked) && locked.lockVersion !== lock.lockVersion) {
+    await dropPessimistic(target, [locked], signal);
+    error = await lockAlone(target, map, lock, signal);
+  }
+  const { conflict } = error ?? {};
+  if (conflict && conflict.conflictTs === conflict.conflictCommitTs)
+    error = await lockAlone(target, map, { ...lock, lockForUpdateTs: conflict.conflictCommitTs }, signal);
   // A conflict, or a record that the transaction was rolled back. Anything else is no answer about the lock.
   if (error && !error.conflict && error.abort === '')
     throw keyRefused('KvPessimisticLock at the target', error);
   return !error;
 }
 
-async function lockAt(
+function latest(locks: readonly LockInfo[], field: 'lockTtl' | 'minCommitTs'): bigint {
+  return locks.reduce((most, lock) => (lock[field] > most ? lock[field] : most), 0n);
+}
+
+/**
+ * Takes locks of one statement at the target, as many as are in one region there.
+ * @returns how many those are, and why none of them was taken
+ */
+async function lockTogether(
   { storage, space }: Side,
   map: KeyMap,
-  lock: LockInfo,
-  forUpdateTs: bigint,
-  signal?: AbortSignal,
-): Promise<KeyError | undefined> {
-  const key = map.map(lock.key);
-  const primaryLock = map.map(lock.primaryLock);
+  locks: readonly LockInfo[],
+  signal: AbortSignal | undefined,
+): Promise<{ readonly count: number; readonly error?: KeyError | undefined }> {
+  const [first] = locks;
+  if (!first) return { count: 0 };
+  const primaryLock = map.map(first.primaryLock);
   return storage.atRegion(
     space,
-    key,
+    map.map(first.key),
     async (located) => {
+      const keys: Buffer[] = [];
+      for (const lock of locks) {
+        const key = map.map(lock.key);
+        if (Buffer.compare(key, located.end) >= 0) break;
+        keys.push(key);
+      }
       const answer = await storage.ask(
         PESSIMISTIC_LOCK,
         {
           context: located.context,
-          mutations: [{ op: Op.PessimisticLock, key }],
+          mutations: keys.map((key) => ({ op: Op.PessimisticLock, key })),
           primaryLock,
-          startVersion: lock.lockVersion,
-          lockTtl: lock.lockTtl,
-          forUpdateTs,
-          minCommitTs: lock.minCommitTs,
-          isFirstLock: key.equals(primaryLock),
+          startVersion: first.lockVersion,
+          // Of a transaction that is open, no lock ends before another one.
+          lockTtl: latest(locks, 'lockTtl'),
+          forUpdateTs: first.lockForUpdateTs,
+          minCommitTs: latest(locks, 'minCommitTs'),
+          isFirstLock: keys.some((key) => key.equals(primaryLock)),
           waitTimeout: NO_WAIT,
         },
         located,
       );
-      return answer.regionError ? { regionError: answer.regionError } : { value: answer.errors[0] };
+      if (answer.regionError) return { regionError: answer.regionError };
+      return { value: { count: keys.length, error: answer.errors[0] } };
     },
     { signal },
   );
@@ -488,35 +662,58 @@ export async function oldestLock(
  * @returns their number
  */
 export async function dropPessimisticLocks(side: Side, signal?: AbortSignal): Promise<number> {
-  const locks = (await scanLocks(side, MAX_TS, { signal })).filter(isPessimistic);
-  await dropPessimistic(side, locks, signal);
-  return locks.length;
+  let count = 0;
+  const drop = async (locks: LockInfo[]): Promise<void> => {
+    const pessimistic = locks.filter(isPessimistic);
+    await dropPessimistic(side, pessimistic, signal);
+    count += pessimistic.length;
+  };
+  await eachPage(side, drop, MAX_TS, { signal });
+  return count;
 }
+
+type Pessimistic = Pick<LockInfo, 'key' | 'lockVersion' | 'lockForUpdateTs'>;
 
 /** Removes these pessimistic locks where they are still, up to their `lockForUpdateTs`, and leaves no record. */
 export async function dropPessimistic(
   { storage, space }: Side,
-  locks: readonly Pick<LockInfo, 'key' | 'lockVersion' | 'lockForUpdateTs'>[],
+  locks: readonly Pessimistic[],
   signal?: AbortSignal,
 ): Promise<void> {
-  for (const { key, lockVersion, lockForUpdateTs } of locks)
-    await storage.atRegion(
-      space,
-      Buffer.from(key),
-      async (located) => {
-        const fields = { startVersion: lockVersion, forUpdateTs: lockForUpdateTs, keys: [key] };
-        const answer = await storage.ask(
-          PESSIMISTIC_ROLLBACK,
-          { context: located.context, ...fields },
-          located,
-        );
-        if (answer.regionError) return { regionError: answer.regionError };
-        const [error] = answer.errors;
-        if (error) throw keyRefused('KVPessimisticRollback', error);
-        return { value: undefined };
-      },
-      { signal },
-    );
+  const statements = new Map<string, Pessimistic[]>();
+  for (const lock of locks) {
+    const name = `${lock.lockVersion} ${lock.lockForUpdateTs}`;
+    const known = statements.get(name);
+    if (known) known.push(lock);
+    else statements.set(name, [lock]);
+  }
+  await forEach([...statements.values()], REQUESTS_AT_ONCE, async (all) => {
+    const { lockVersion: startVersion, lockForUpdateTs: forUpdateTs } = all[0] as Pessimistic;
+    const keys = all.map(({ key }) => Buffer.from(key)).sort((a, b) => Buffer.compare(a, b));
+    for (let rest = keys; rest.length > 0;) {
+      const before = rest;
+      const count = await storage.atRegion(
+        space,
+        before[0] as Buffer,
+        async (located) => {
+          const part = before
+            .slice(0, KEYS_PER_REQUEST)
+            .filter((key) => Buffer.compare(key, located.end) < 0);
+          const answer = await storage.ask(
+            PESSIMISTIC_ROLLBACK,
+            { context: located.context, startVersion, forUpdateTs, keys: part },
+            located,
+          );
+          if (answer.regionError) return { regionError: answer.regionError };
+          const [error] = answer.errors;
+          if (error) throw keyRefused('KVPessimisticRollback', error);
+          return { value: part.length };
+        },
+        { signal },
+      );
+      rest = before.slice(count);
+    }
+  });
 }
 
 /**

@@ -8,7 +8,8 @@
  *   calm      transactions commit in two phases only, so that "committed" is what the store says
  *   drain     new writes are held; what has begun may end
  *   fence     commits are held, too. The mover settles what is undecided, and nearly all is carried over
- *   final     everything is held, without an end. The mover takes the fence timestamp, and carries over what was committed up to it
+ *   final     everything is held. The filter knows no end of it, and the mover does: it takes the fence timestamp, carries over what was
+ *             committed up to it, and gives the switch up where that lasts too long
  *   committed the record says where the tenant is served now; then the filters are told
  *
  * At the end, `over` tells that a configuration without the move is no older one.
@@ -35,6 +36,7 @@ import { unheardServers } from '../tenants/servers.ts';
 import { acknowledged, type Missing } from './acknowledged.ts';
 import { Claims, CLAIM_MS } from './claims.ts';
 import { HistoryGone, type Copied, type Engine, type Epoch, type Feed, type Following } from './engine.ts';
+import { Hold } from './hold.ts';
 import {
   obeyed,
   Outdated,
@@ -75,6 +77,8 @@ export interface Limits {
   readonly maxLagMs: number;
   /** How long writes may be held before the filter lets them go on, ms. */
   readonly holdMs: number;
+  /** How long all requests may be held before the switch is given up, ms. Once it is decided, nothing leads back. */
+  readonly allHeldMs: number;
   /** How long to wait for all VMs to obey, ms. */
   readonly obeyMs: number;
   /** For what was committed asynchronously before the calm to be cleaned up, and for commits after the last first phase, ms. */
@@ -91,6 +95,7 @@ export interface Limits {
 export const DEFAULT_LIMITS: Limits = {
   maxLagMs: 5000,
   holdMs: 10_000,
+  allHeldMs: 20_000,
   obeyMs: 10_000,
   settleMs: 300,
   calmMs: 180_000,
@@ -181,6 +186,12 @@ function withCommits(record: MoveRecord, foreign: readonly ForeignCommit[]): Fie
   };
 }
 
+/** What is being done while requests are held, in words. */
+const DECIDING = 'transactions that were being committed were being ended';
+const ASKING_PD = 'PD was being asked';
+const ALL_HELD_HINT =
+  'see if PD and the stores of both sides answer, and if large transactions are open; or give --hold-all more time';
+
 /** Nothing that changes keys is on its way. */
 const ALL_OVER: Quiet = { writes: true, finishes: true };
 /** How often a worker's claim is renewed. */
@@ -190,6 +201,8 @@ const BEAT_MS = 2000;
 const LOOK_MS = 100;
 /** How often a record is read of a move that follows: of many moves, that is much. */
 const READ_MS = 500;
+/** So many locks of open transactions are carried in a millisecond, where a store takes each by itself. */
+const LOCKS_PER_MS = 2.5;
 /** Envoys that do not obey are told again so often. */
 const TELL_AGAIN_MS = 30_000;
 /** Commits that an alarm names, and alarms that a record keeps. */
@@ -915,7 +928,7 @@ export class Move {
   private async switch(engine: Engine, feeds: Feeds): Promise<boolean> {
     const { tools, tenant } = this;
     const { following } = feeds;
-    const { maxLagMs, holdMs, obeyMs, settleMs, calmMs } = this.limits;
+    const { maxLagMs, holdMs, allHeldMs, obeyMs, settleMs, calmMs } = this.limits;
     const inTheWay =
       this.otherMove()?.message ??
       (await this.unheard()) ??
@@ -923,7 +936,7 @@ export class Move {
       (await this.clockObjection(engine));
     if (inTheWay !== undefined) return this.decline(inTheWay);
     await engine.renew();
-    const late = lagObjection(following, maxLagMs);
+    const late = lagObjection(following, maxLagMs) ?? this.tooManyLocks(await engine.openLocks());
     if (late !== undefined) return this.decline(late);
     // As long as nothing is held.
     await engine.raiseRevision();
@@ -935,6 +948,12 @@ export class Move {
       await this.order(this.orders(phase, serial, until), limits);
       await this.reached(phase);
     };
+    const holds: Hold[] = [];
+    const holdFor = (...args: ConstructorParameters<typeof Hold>): Hold => {
+      const hold = new Hold(...args);
+      holds.push(hold);
+      return hold;
+    };
     try {
       const watched = await engine.targetTimestamp();
       await tell('calm', { timeoutMs: obeyMs }, Date.now() + calmMs);
@@ -942,48 +961,75 @@ export class Move {
       const writesHeldSince = Date.now();
       const until = writesHeldSince + holdMs;
       const rest = (): number => Math.max(1, until - Date.now());
+      const fenced = holdFor(
+        holdMs,
+        'writes had been held',
+        'see if the stores answer; or give --hold more time',
+      );
       await tell('drain', { timeoutMs: rest(), writes: true }, until);
       await sleep(settleMs);
       await tell('fence', { timeoutMs: rest(), writes: true, finishes: true }, until);
-      await engine.settle();
+      const open = await fenced.within(DECIDING, (signal) => engine.settle(signal));
       await this.reached('settled');
       // Nearly all is carried over while reads still go on.
       await this.catchUp(feeds, await engine.timestamp(), until);
       // From the flip on, commits at the target are right.
       await this.untouched(watched, until, feeds);
+      const tooMany = this.tooManyLocks(open);
+      if (tooMany !== undefined) throw new Error(tooMany);
       await this.change((record) => this.stillWished(record));
       const allHeldSince = Date.now();
-      await tell('final', { timeoutMs: rest(), ...ALL_OVER });
+      const hold = holdFor(allHeldMs, 'all requests had been held', ALL_HELD_HINT);
+      await hold.within('the filters were being told', () =>
+        tell('final', { timeoutMs: rest(), ...ALL_OVER }),
+      );
       // Now nothing can follow: whatever an Envoy that has just started let through is decided and carried, too.
-      await engine.settle();
-      const fence = await engine.timestamp();
-      await this.catchUp(feeds, fence, Date.now() + obeyMs);
+      await hold.within(DECIDING, (signal) => engine.settle(signal));
+      const fence = await hold.within(ASKING_PD, () => engine.timestamp());
+      await hold.within('the last changes were being carried over', () =>
+        this.catchUp(feeds, fence, Date.now() + obeyMs),
+      );
       await this.reached('caught up');
-      const left = await engine.carryLocks();
+      const left = await hold.within('locks of open transactions were being carried over', (signal) =>
+        engine.carryLocks(signal),
+      );
       if (left > 0)
         tools.tell(`${tenant}: ${left} locks of open transactions stay behind: these must begin anew`);
-      const latest = this.isBetween ? await this.handOver(engine) : fence;
-      await engine.carryNames();
-      await this.waitForClock(engine, latest);
+      const latest = this.isBetween ? await this.handOver(engine, hold) : fence;
+      await hold.within("PD's names and rules were being carried over", (signal) =>
+        engine.carryNames(signal),
+      );
+      await hold.within(ASKING_PD, () => this.waitForClock(engine, latest));
       await this.reached('locks carried');
-      const served = await this.placeAtTarget(engine, highest, latest);
+      const served = await hold.within(ASKING_PD, () => this.placeAtTarget(engine, highest, latest));
       // An Envoy may have come, or have got an earlier configuration, while the rest was carried over.
       const final: Order = { serial: this.record.serial, phase: 'final' };
-      await this.obeyed([this.filtersOf(this.record.from)], final, { timeoutMs: obeyMs, ...ALL_OVER });
-      const again = (await this.unheard()) ?? (await this.strangersThere(engine));
-      if (again !== undefined) throw new Error(again);
-      await this.decide({ served, fence: String(fence), writesHeldSince, allHeldSince });
+      await hold.within('the filters were being asked', async () => {
+        await this.obeyed([this.filtersOf(this.record.from)], final, { timeoutMs: obeyMs, ...ALL_OVER });
+        const again = (await this.unheard()) ?? (await this.strangersThere(engine));
+        if (again !== undefined) throw new Error(again);
+      });
+      await this.decide({ served, fence: String(fence), writesHeldSince, allHeldSince }, hold);
     } catch (error) {
       await this.giveUp(error);
+    } finally {
+      for (const hold of holds) hold.close();
     }
     return true;
+  }
+
+  /** Why so many locks of open transactions cannot be carried over while all requests are held. */
+  private tooManyLocks(count: number): string | undefined {
+    const most = Math.round(this.limits.allHeldMs * LOCKS_PER_MS);
+    if (count <= most) return undefined;
+    return `open transactions hold ${count} locks, more than the ${most} that are carried over while all requests are held; end the large ones (information_schema.cluster_tidb_trx shows them), or give --hold-all more time, and ask again`;
   }
 
   /**
    * Has the source's filters hand the tenant over, while all is held and the target is closed.
    * @returns the latest timestamp that its clients may have got from the source's PD
    */
-  private async handOver(engine: Engine): Promise<bigint> {
+  private async handOver(engine: Engine, hold: Hold): Promise<bigint> {
     const { from, to } = this.record;
     await this.keepState();
     const serial = this.record.serial + 1;
@@ -995,9 +1041,11 @@ export class Move {
       move,
       other: { as: 'movedFrom', place: from, move },
     };
-    await this.order(orders, { timeoutMs: this.limits.obeyMs, ...ALL_OVER });
+    await hold.within('the filters were being told', () =>
+      this.order(orders, { timeoutMs: this.limits.obeyMs, ...ALL_OVER }),
+    );
     await this.reached('handed over');
-    return engine.timestamp();
+    return hold.within(ASKING_PD, () => engine.timestamp());
   }
 
   /** Before the tenant is suspended for the move's sake: keeps what its operator has set. */
@@ -1009,7 +1057,8 @@ export class Move {
   /** Leads back, unless the switch was decided in spite of the error. Only then it is known whose locks lie at the target. */
   private async giveUp(error: unknown): Promise<void> {
     if (error instanceof Lost) throw error;
-    await this.goBack(error instanceof Error ? error.message : String(error));
+    if (error instanceof CommandError) await this.goBack(`${error.message}; ${error.hint}`);
+    else await this.goBack(error instanceof Error ? error.message : String(error));
   }
 
   /** Does not begin a switch that was asked for, and says why. */
@@ -1024,14 +1073,12 @@ export class Move {
     return {};
   }
 
-  /** Writes down where the tenant is served from now on, unless an operator has given the move up meanwhile. */
-  private decide(committed: Commitment): Promise<void> {
-    return this.enter('switching', (record) => ({
-      ...this.stillWished(record),
-      state: 'committing',
-      wish: undefined,
-      committed,
-    }));
+  /** Writes down where the tenant is served from now on, unless it is too late, or an operator has given the move up meanwhile. */
+  private decide(committed: Commitment, hold: Hold): Promise<void> {
+    return this.enter('switching', (record) => {
+      hold.check();
+      return { ...this.stillWished(record), state: 'committing', wish: undefined, committed };
+    });
   }
 
   /** @returns the serial of what the filters are told from now on */
@@ -1053,13 +1100,14 @@ export class Move {
   private async switchFromCluster(engine: Engine, feeds: Feeds): Promise<boolean> {
     const { tools, tenant } = this;
     const { following } = feeds;
-    const { maxLagMs, obeyMs, calmMs, settleMs } = this.limits;
+    const { maxLagMs, allHeldMs, obeyMs, calmMs, settleMs } = this.limits;
     const why =
       (await this.runningTidbs(engine)) ??
       (await this.clockObjection(engine)) ??
       lagObjection(following, maxLagMs);
     if (why !== undefined) return this.decline(why);
     const serial = await this.beginSwitch(feeds);
+    const hold = new Hold(CATCH_UP_MS + allHeldMs, 'the switch had gone on', ALL_HELD_HINT);
     try {
       const heldSince = Date.now();
       tools.tell(`${tenant}: nothing runs at the cluster; carrying the rest over`);
@@ -1067,23 +1115,25 @@ export class Move {
       const orders = this.orders('calm', serial, Date.now() + calmMs);
       await this.order(orders, { timeoutMs: obeyMs });
       await sleep(settleMs);
-      await engine.settle();
-      const [fence, watched] = [await engine.timestamp(), await engine.targetTimestamp()];
+      await hold.within(DECIDING, (signal) => engine.settle(signal));
+      const [fence, watched] = await hold.within(ASKING_PD, () =>
+        Promise.all([engine.timestamp(), engine.targetTimestamp()]),
+      );
       const until = Date.now() + CATCH_UP_MS;
       await this.catchUp(feeds, fence, until);
       await this.untouched(watched, until, feeds);
-      await engine.carryNames();
-      await this.waitForClock(engine, fence);
-      const again = await this.runningTidbs(engine);
+      await hold.within("PD's names and rules were being carried over", (signal) =>
+        engine.carryNames(signal),
+      );
+      await hold.within(ASKING_PD, () => this.waitForClock(engine, fence));
+      const again = await hold.within(ASKING_PD, () => this.runningTidbs(engine));
       if (again !== undefined) throw new Error(again);
-      await this.decide({
-        served: this.record.to,
-        fence: String(fence),
-        writesHeldSince: heldSince,
-        allHeldSince: heldSince,
-      });
+      const times = { writesHeldSince: heldSince, allHeldSince: heldSince };
+      await this.decide({ served: this.record.to, fence: String(fence), ...times }, hold);
     } catch (error) {
       await this.giveUp(error);
+    } finally {
+      hold.close();
     }
     return true;
   }

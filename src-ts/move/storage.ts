@@ -24,6 +24,8 @@ export interface Located {
   readonly end: Buffer;
   /** Of the leader's store. */
   readonly address: string;
+  /** Ends the calls that are made there. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** One side of a move. */
@@ -247,7 +249,7 @@ export class Storage {
     for (let attempt = 0; ; attempt++) {
       signal?.throwIfAborted();
       const located = await this.locate(space, key);
-      const outcome = located ? await this.once(located, act) : { regionError: 'noLeader' };
+      const outcome = located ? await this.once({ ...located, signal }, act) : { regionError: 'noLeader' };
       if ('value' in outcome) return outcome.value;
       const name = regionErrorName(outcome.regionError);
       if (located && !staysAt(outcome.regionError)) this.forget(located.region);
@@ -276,9 +278,9 @@ export class Storage {
   async ask<Request extends DescMessage, Answer extends DescMessage>(
     method: Method<Request, Answer>,
     fields: MessageInitShape<Request>,
-    { address }: Pick<Located, 'address'>,
+    { address, signal }: Pick<Located, 'address' | 'signal'>,
   ): Promise<MessageShape<Answer>> {
-    return this.pd.grpc(method, fields, address);
+    return this.pd.grpc(method, fields, address, { signal });
   }
 
   /**

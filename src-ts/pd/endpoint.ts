@@ -54,6 +54,12 @@ export interface Method<Request extends DescMessage, Answer extends DescMessage>
   readonly timeoutMs?: number;
 }
 
+/** How one call is made. */
+export interface CallOptions {
+  /** Ends the call where it is, with its own reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** How a method is called, whatever its messages are. */
 type Manner = Omit<Method<never, never>, 'request' | 'answer'>;
 
@@ -138,6 +144,8 @@ export class Endpoint {
   private current: URL;
   private readonly tls: Pick<RequestOptions, 'ca' | 'cert' | 'key' | 'servername'> | undefined;
   private readonly clients = new Map<string, grpc.Client>();
+  /** Ends all calls: see `until`. */
+  private readonly signal: AbortSignal | undefined;
 
   /** @throws CommandError when the options do not fit together or a file cannot be read. */
   constructor(private readonly options: EndpointOptions) {
@@ -177,6 +185,11 @@ export class Endpoint {
     };
   }
 
+  /** The same servers, over the same connections. Calls that are made by it end when the signal comes. */
+  until(signal: AbortSignal): Endpoint {
+    return Object.create(this, { signal: { value: signal } }) as Endpoint;
+  }
+
   /**
    * Sends one HTTP request; `body` is sent as JSON.
    * @returns the answer's JSON, with numbers of 16 digits and more as texts. PD may answer a change with plain text. undefined for 404 with
@@ -205,15 +218,19 @@ export class Endpoint {
   /**
    * Calls a gRPC method.
    * @param address `host:port`; PD's own by default
-   * @throws CallError
+   * @throws CallError; the reason of the signal when that ends it
    */
   async grpc<Request extends DescMessage, Answer extends DescMessage>(
     method: Method<Request, Answer>,
     fields: MessageInitShape<Request>,
     address?: string,
+    { signal }: CallOptions = {},
   ): Promise<MessageShape<Answer>> {
     const { path, request, answer } = method;
-    const [bytes, from] = await this.retry(method, toBinary(request, create(request, fields)), address);
+    const signals = [signal, this.signal].filter((one) => one !== undefined);
+    const [ends] = signals.length > 1 ? [AbortSignal.any(signals)] : signals;
+    const message = toBinary(request, create(request, fields));
+    const [bytes, from] = await this.retry(method, message, address, ends);
     try {
       return fromBinary(answer, bytes);
     } catch (error) {
@@ -245,6 +262,7 @@ export class Endpoint {
   ): Promise<T> {
     const deadline = Date.now() + TIMEOUT_MS;
     for (let attempt = 1; ; attempt++) {
+      this.signal?.throwIfAborted();
       const { url } = this;
       const isLast = isAlone ? attempt >= tries : Date.now() > deadline;
       try {
@@ -277,18 +295,17 @@ export class Endpoint {
     method: Manner,
     message: Uint8Array,
     address: string | undefined,
+    signal: AbortSignal | undefined,
   ): Promise<[Buffer, string]> {
     const { path, isRead = false, isOnce = false, timeoutMs } = method;
     let to = address ?? '';
     const isAlone = address !== undefined || this.urls.length === 1;
     try {
       const ask = async (url: URL): Promise<Buffer> => {
+        signal?.throwIfAborted();
         to = address ?? url.host;
-        return this.ask(
-          to,
-          { ...method, timeoutMs: timeoutMs ?? (isAlone ? TIMEOUT_MS : MEMBER_TIMEOUT_MS) },
-          message,
-        );
+        const manner = { ...method, timeoutMs: timeoutMs ?? (isAlone ? TIMEOUT_MS : MEMBER_TIMEOUT_MS) };
+        return this.ask(to, manner, message, signal);
       };
       const answer = await this.askMembers(
         ask,
@@ -303,6 +320,7 @@ export class Endpoint {
       );
       return [answer, to];
     } catch (error) {
+      signal?.throwIfAborted();
       const { code, details } = error as grpc.ServiceError;
       if (NO_ANSWER.includes(code)) {
         const hint =
@@ -343,7 +361,9 @@ export class Endpoint {
         hostname: at.address,
         ...(at.isFresh ? { agent: false } : {}),
       };
-      const options = { ...this.tls, hostname: bare, port, path, method, timeout, ...there };
+      const { signal } = this;
+      const ends = signal ? { signal } : {};
+      const options = { ...this.tls, hostname: bare, port, path, method, timeout, ...there, ...ends };
       const call = request(options, (response) => {
         const parts: Buffer[] = [];
         response.on('data', (part: Buffer) => parts.push(part));
@@ -387,7 +407,12 @@ export class Endpoint {
     );
   }
 
-  private ask(address: string, method: Manner, message: Uint8Array): Promise<Buffer> {
+  private ask(
+    address: string,
+    method: Manner,
+    message: Uint8Array,
+    signal: AbortSignal | undefined,
+  ): Promise<Buffer> {
     const { path, isStream = false, timeoutMs = TIMEOUT_MS } = method;
     const client = this.client(address);
     const asIs = (data: Buffer): Buffer => data;
@@ -395,12 +420,27 @@ export class Endpoint {
     const data = Buffer.from(message);
     if (!isStream)
       return new Promise((resolve, reject) => {
-        client.makeUnaryRequest(path, asIs, asIs, data, new grpc.Metadata(), { deadline }, (error, answer) =>
-          error ? reject(error) : resolve(answer ?? Buffer.alloc(0)),
+        const call = client.makeUnaryRequest(
+          path,
+          asIs,
+          asIs,
+          data,
+          new grpc.Metadata(),
+          { deadline },
+          (error, answer) => {
+            signal?.removeEventListener('abort', cancel);
+            if (error) reject(error);
+            else resolve(answer ?? Buffer.alloc(0));
+          },
         );
+        const cancel = (): void => call.cancel();
+        signal?.addEventListener('abort', cancel);
       });
     return new Promise((resolve, reject) => {
       const call = client.makeBidiStreamRequest(path, asIs, asIs, new grpc.Metadata(), { deadline });
+      const cancel = (): void => call.cancel();
+      signal?.addEventListener('abort', cancel);
+      call.once('close', () => signal?.removeEventListener('abort', cancel));
       call.on('error', reject);
       call.on('data', (answer: Buffer) => {
         resolve(answer);

@@ -180,7 +180,7 @@ function withoutRollbacks(): Partial<Tools> {
       const engine = makeEngine({ pd }, record);
       return {
         ...engine,
-        settle: async () => void (await settle(source, nowhere, new KeyMap(source.space, target.space))),
+        settle: async () => (await settle(source, nowhere, new KeyMap(source.space, target.space))).open,
         close: () => {
           engine.close();
           close();

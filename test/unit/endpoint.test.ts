@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
+import { SCAN_LOCK } from '../../src-ts/move/methods.ts';
 import { timestamp } from '../../src-ts/pd/timestamp.ts';
 import { encode } from '../harness/support/messages.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
@@ -141,5 +142,65 @@ describe('several members of PD', () => {
   test('all have http:// or all have https://', () => {
     expect(() => endpoint('http://a:1', 'https://b:1')).toThrow('has http:// and https://');
     expect(() => endpoint('http://a:1', '')).toThrow('not a URL');
+  });
+});
+
+describe('a call that is given up', () => {
+  /** Answers nothing, and hears that a call is cancelled. */
+  async function silent(): Promise<{ readonly address: string; readonly cancelled: Promise<void> }> {
+    const server = new grpc.Server();
+    let cancel = (): void => undefined;
+    const cancelled = new Promise<void>((resolve) => (cancel = resolve));
+    const method = {
+      path: '/tikvpb.Tikv/KvScanLock',
+      requestStream: false,
+      responseStream: false,
+      requestSerialize: asIs,
+      requestDeserialize: asIs,
+      responseSerialize: asIs,
+      responseDeserialize: asIs,
+    } as const;
+    server.addService(
+      { scan: method },
+      { scan: (call: grpc.ServerUnaryCall<Buffer, Buffer>) => call.on('cancelled', cancel) },
+    );
+    grpcServers.push(server);
+    const port = await new Promise<number>((done, failed) =>
+      server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, bound) =>
+        error ? failed(error) : done(bound),
+      ),
+    );
+    return { address: `127.0.0.1:${port}`, cancelled };
+  }
+
+  test('ends at the store as well, and is not sent again', async () => {
+    const { address, cancelled } = await silent();
+    const stop = new AbortController();
+    const call = endpoint(`http://${address}`).grpc(SCAN_LOCK, {}, address, { signal: stop.signal });
+    setTimeout(() => stop.abort(new Error('given up')), 50);
+    await expect(call).rejects.toThrow('given up');
+    await cancelled;
+    const again = endpoint(`http://${address}`).grpc(SCAN_LOCK, {}, address, { signal: stop.signal });
+    await expect(again).rejects.toThrow('given up');
+  });
+
+  test('ends with all others of the same view, over gRPC and HTTP, and none beside it', async () => {
+    const [{ address, cancelled }, http] = [await silent(), await member(undefined)];
+    const stop = new AbortController();
+    const given = (one: string): Endpoint => endpoint(one).until(stop.signal);
+    const calls = [
+      given(`http://${address}`).grpc(SCAN_LOCK, {}),
+      given(http.address).http('POST', '/x'),
+      given(http.address).http('GET', '/x'),
+    ];
+    setTimeout(() => stop.abort(new Error('given up')), 50);
+    const outcomes = await Promise.allSettled(calls);
+    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+    await cancelled;
+    const good = await member(200);
+    const pd = endpoint(good.address);
+    await expect(pd.until(stop.signal).http('POST', '/x')).rejects.toThrow('given up');
+    expect(await pd.http('POST', '/x')).toEqual({ status: 200 });
+    expect(good.asked).toEqual(['POST']);
   });
 });

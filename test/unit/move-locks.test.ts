@@ -21,10 +21,17 @@ class Store {
   /** Where it was asked how a transaction has ended. */
   readonly askedFor: string[] = [];
   readonly taken: { readonly key: string; readonly forUpdateTs: bigint }[] = [];
+  /** Keys of each request that takes locks. */
+  readonly asked: string[][] = [];
   /** Answers to the next locks that are taken, by key. */
   readonly refusals = new Map<string, object[]>();
   /** How often each region, by its start, says that a lock is in memory only. */
   readonly busy = new Map<string, number>();
+
+  /** What was taken, by key. */
+  get inOrder(): Store['taken'] {
+    return [...this.taken].sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
 
   constructor(
     private readonly space: typeof source,
@@ -44,6 +51,7 @@ class Store {
       };
     };
     const storage = {
+      regions: async () => [this.space.start, boundary].map((start) => ({ start: this.space.toPd(start) })),
       timestamp: async () => 1n << 62n,
       passed: async () => undefined,
       ask: async ({ path }: { path: string }, fields: Fields) => this.answer(path.split('/').at(-1)!, fields),
@@ -83,7 +91,7 @@ class Store {
         if (left > 0) return { error: { locked: {}, retryable: '', abort: '' } };
         const isIn = ({ key }: LockInfo): boolean =>
           Buffer.compare(key, start) >= 0 && Buffer.compare(key, fields['endKey'] as Buffer) < 0;
-        return { locks: this.locks.filter(isIn) };
+        return { locks: this.locks.filter(isIn).slice(0, fields['limit'] as number) };
       }
       case 'KvCheckTxnStatus': {
         const primary = this.nameOf(fields['primaryKey'] as Buffer);
@@ -102,10 +110,17 @@ class Store {
         );
         return { errors: [] };
       case 'KvPessimisticLock': {
-        const [{ key }] = fields['mutations'] as [{ key: Buffer }];
-        const refusal = this.refusals.get(this.nameOf(key))?.shift();
-        if (refusal) return { errors: [{ retryable: '', abort: '', ...refusal }] };
-        this.taken.push({ key: this.nameOf(key), forUpdateTs: fields['forUpdateTs'] as bigint });
+        const names = (fields['mutations'] as { key: Buffer }[]).map(({ key }) => this.nameOf(key));
+        this.asked.push(names);
+        // All of them or none (acquire_pessimistic_lock.rs process_write).
+        const refused = names.find((name) => (this.refusals.get(name)?.length ?? 0) > 0);
+        if (refused !== undefined) {
+          // A request for several says nothing of the others, and is followed by one for each.
+          const all = this.refusals.get(refused) ?? [];
+          const refusal = names.length > 1 ? all[0] : all.shift();
+          return { errors: [{ retryable: '', abort: '', ...refusal }] };
+        }
+        for (const key of names) this.taken.push({ key, forUpdateTs: fields['forUpdateTs'] as bigint });
         return { errors: [] };
       }
       default:
@@ -141,7 +156,7 @@ describe('the fence of a switch', () => {
       { k9: { commitVersion: 8n } },
     );
     const there = new Store(target, []);
-    expect(await settle(store.side, there.side, map)).toEqual({ committed: 1, rolledBack: 0 });
+    expect(await settle(store.side, there.side, map)).toEqual({ committed: 1, rolledBack: 0, open: 0 });
     expect(store.askedFor).toEqual(['k9 5']);
     expect(store.ended).toEqual(['p10 5 8', 'k0 5 dropped']);
     expect(there.askedFor).toEqual([]);
@@ -154,9 +169,29 @@ describe('the fence of a switch', () => {
       pessimistic('k2', 'k2', 7n, 7n),
     ]);
     const there = new Store(target, []);
-    expect(await settle(store.side, there.side, map)).toEqual({ committed: 0, rolledBack: 1 });
+    expect(await settle(store.side, there.side, map)).toEqual({ committed: 0, rolledBack: 1, open: 1 });
     expect(store.ended.sort()).toEqual(['k1 5 0', 'p10 5 0']);
     expect(there.askedFor).toEqual(['k9 5']);
+  });
+
+  test('ends a transaction whose locks fill several pages, by the one that is prewritten', async () => {
+    const names = Array.from({ length: 2500 }, (_, i) => `b${1000 + i}`);
+    const store = new Store(
+      source,
+      [
+        ...names.map((key) => pessimistic(key, 'q1', 5n, 6n)),
+        lockOf(source, 'q1', 'q1', { lockVersion: 5n }),
+        pessimistic('r', 'r', 7n, 7n),
+      ],
+      { q1: { commitVersion: 8n } },
+    );
+    expect(await settle(store.side, new Store(target, []).side, map)).toEqual({
+      committed: 1,
+      rolledBack: 0,
+      open: 1,
+    });
+    expect(store.ended.sort()).toEqual([...names, 'q1'].map((key) => `${key} 5 8`));
+    expect(store.askedFor).toEqual(['q1 5']);
   });
 
   test('looks again while a lock is in memory only', async () => {
@@ -167,6 +202,7 @@ describe('the fence of a switch', () => {
     expect(await settle(store.side, new Store(target, []).side, map)).toEqual({
       committed: 1,
       rolledBack: 0,
+      open: 0,
     });
   });
 });
@@ -193,10 +229,44 @@ describe('locks of open transactions at the target', () => {
     const there = new Store(target, []);
     there.refusals.set('a', [conflict(20n, 20n)]);
     expect(await carryLocks(store().side, there.side, map)).toEqual({ carried: 2, left: 0 });
-    expect(there.taken).toEqual([
+    expect(there.inOrder).toEqual([
       { key: 'a', forUpdateTs: 20n },
       { key: 'p', forUpdateTs: 9n },
     ]);
+  });
+
+  test('are taken many at once, of each statement apart, and each by itself where one is refused', async () => {
+    const names = (from: string): string[] => Array.from({ length: 300 }, (_, i) => `${from}${1000 + i}`);
+    const [low, high] = [names('b'), names('q')];
+    const here = new Store(source, [
+      ...low.map((key) => pessimistic(key, 'b1000', 5n, 6n)),
+      ...high.map((key) => pessimistic(key, 'b1000', 5n, 9n)),
+      pessimistic('s', 's', 7n, 9n),
+    ]);
+    const there = new Store(target, []);
+    // It needs a timestamp of its own; the others that were in its request do not.
+    there.refusals.set('q1299', [conflict(20n, 20n)]);
+    expect(await carryLocks(here.side, there.side, map)).toEqual({ carried: 601, left: 0 });
+    expect(there.inOrder).toEqual([
+      ...low.map((key) => ({ key, forUpdateTs: 6n })),
+      ...high.map((key) => ({ key, forUpdateTs: key === 'q1299' ? 20n : 9n })),
+      { key: 's', forUpdateTs: 9n },
+    ]);
+    const sizes = there.asked.map(({ length }) => length).sort((a, b) => a - b);
+    // Both statements of the one transaction have two requests. The last of these is taken apart.
+    expect(sizes).toEqual([...Array<number>(46).fill(1), 44, 44, 256, 256]);
+  });
+
+  test('take the place of one that a switch has left there that was given up', async () => {
+    const leftover = lockOf(target, 'a', 'a', {
+      lockType: Op.PessimisticLock,
+      lockVersion: 3n,
+      lockForUpdateTs: 4n,
+    });
+    const there = new Store(target, [leftover]);
+    there.refusals.set('a', [{ locked: leftover }]);
+    expect(await carryLocks(store().side, there.side, map)).toEqual({ carried: 2, left: 0 });
+    expect(there.ended).toEqual(['a 3 dropped']);
   });
 
   test.each([

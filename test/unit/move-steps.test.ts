@@ -234,14 +234,16 @@ class World {
       clusterIds: async () => ({ source: '1', target: '2' }),
       raiseRevision: async () => undefined,
       readableSince: () => undefined,
+      openLocks: async () => 0,
       settle: async () => {
         await sleep(1);
-        if (this.faults.noSettle) return;
+        if (this.faults.noSettle) return 0;
         for (const [key, { start }] of source.locks) {
           source.locks.delete(key);
           source.rolledBack.add(start);
           target.rolledBack.add(start);
         }
+        return 0;
       },
       carryLocks: async () => 0,
       dropCarriedLocks: async () => undefined,
@@ -1143,6 +1145,214 @@ describe('a switch is not decided', () => {
     life.abort();
     await working;
     expect(problem).toContain(why.replace('phase fence', 'phase final'));
+  });
+});
+
+describe('requests that are held', () => {
+  const ALL_HELD_MS = 1000;
+
+  interface Faults {
+    readonly isBetween?: boolean;
+    /** Takes the place of what the engine does, from `since` on. */
+    readonly engine?: (engine: Engine) => Partial<Engine>;
+    readonly since?: string;
+    readonly tell?: (orders: Orders) => Promise<void>;
+    readonly reached?: (step: string) => Promise<void>;
+    /** What the problem says that is meant; undefined when the switch is to be done. On a loaded machine, another one may come before. */
+    readonly problem?: string;
+  }
+
+  /** Asks for a switch under load, and waits until it is over. */
+  async function oneSwitch({
+    isBetween = false,
+    engine,
+    since = '',
+    tell,
+    reached,
+    problem,
+  }: Faults): Promise<{
+    readonly record: MoveRecord;
+    readonly phases: readonly (Phase | undefined)[];
+    readonly told: readonly number[];
+    readonly stored: readonly number[];
+  }> {
+    const [etcd, life] = [new EtcdModel(PD_HTTP), new AbortController()];
+    const world = new World({}, TENANT, isBetween);
+    await newMove(etcd, TENANT, isBetween ? BETWEEN : {});
+    let isFaulty = since === '';
+    const phases: (Phase | undefined)[] = [];
+    const mesh: Mesh = {
+      ...world.mesh,
+      tell: async (tenant, orders) => {
+        phases.push(orders.move?.phase);
+        await world.mesh.tell(tenant, orders);
+        await tell?.(orders);
+      },
+    };
+    const tools: Tools = {
+      pd: etcd.endpoint,
+      mesh,
+      id: 'w',
+      limits: { ...LIMITS, holdMs: 10_000, obeyMs: 10_000, allHeldMs: ALL_HELD_MS },
+      engineOf: (record) => {
+        const good = world.engineOf(record);
+        const bad = engine?.(good) ?? {};
+        const acts = Object.entries(bad).map(([name, act]) => [
+          name,
+          (...all: unknown[]) => {
+            const chosen = isFaulty ? act : good[name as keyof Engine];
+            return (chosen as (...given: unknown[]) => unknown)(...all);
+          },
+        ]);
+        return { ...good, ...(Object.fromEntries(acts) as Partial<Engine>) };
+      },
+      tell: () => undefined,
+      reached: async (step) => {
+        if (step === since) isFaulty = true;
+        if (step === 'after following') isFaulty = since === '';
+        await reached?.(step);
+      },
+    };
+    let over = false;
+    const clients = KEYS.map((key) => world.count(key, () => over));
+    const working = work(tools, life.signal);
+    const isMeant = ({ switches, problem: said }: MoveRecord): boolean =>
+      problem === undefined ? switches > 0 : (said?.includes(problem) ?? false);
+    const deadline = Date.now() + WAIT_MS;
+    let asked = false;
+    for (; ; await sleep(5)) {
+      const { record } = await moveOf(etcd.endpoint, TENANT);
+      if (Date.now() > deadline + WAIT_MS) throw new Error(JSON.stringify(record));
+      if (record.state !== 'following' || record.wish !== undefined) continue;
+      if (asked && (isMeant(record) || Date.now() > deadline)) break;
+      asked = true;
+      phases.length = 0;
+      isFaulty = since === '';
+      await ask(etcd.endpoint, TENANT, 'switch').catch(() => undefined);
+    }
+    // Whatever was given up may still come.
+    await sleep(50);
+    const { record } = await moveOf(etcd.endpoint, TENANT);
+    over = true;
+    const told = await Promise.all(clients);
+    life.abort();
+    await working;
+    const served = world.storeOf(record.from);
+    return { record, phases, told, stored: KEYS.map((key) => served.latest(key)?.value ?? 0) };
+  }
+
+  const never = (): Promise<never> => NEVER;
+
+  test.each<[string, boolean, string, Faults]>([
+    [
+      'settle',
+      false,
+      'transactions that were being committed were being ended',
+      { engine: () => ({ settle: never }) },
+    ],
+    [
+      'carryLocks',
+      false,
+      'locks of open transactions were being carried over',
+      { engine: () => ({ carryLocks: never }) },
+    ],
+    [
+      'carryNames',
+      true,
+      "PD's names and rules were being carried over",
+      { engine: () => ({ carryNames: never }) },
+    ],
+    ['timestamp', true, 'PD was being asked', { engine: () => ({ timestamp: never }) }],
+    ['targetTimestamp', true, 'PD was being asked', { engine: () => ({ targetTimestamp: never }) }],
+    ['clusterIds', true, 'PD was being asked', { engine: () => ({ clusterIds: never }) }],
+    ['strangers', true, 'the filters were being asked', { engine: () => ({ strangers: never }) }],
+  ])('for a call that never ends go on at the old place: %s', async (_, isBetween, doing, faults) => {
+    const problem = `the switch was not done: all requests had been held for 1 s while ${doing}; see if PD and the stores`;
+    const { record, told, stored } = await oneSwitch({ ...faults, isBetween, since: 'final', problem });
+    expect(record.problem).toContain(problem);
+    expect([record.switches, record.from]).toEqual([0, isBetween ? AT_A : HOME]);
+    expect(stored).toEqual(told);
+  });
+
+  test.each([
+    ['final', false],
+    ['the hand-over', true],
+  ])('for filters that are told %s and never say so go on at the old place', async (what, isBetween) => {
+    const isMeant = ({ other, move, state }: Orders): boolean =>
+      move?.phase === 'final' && (what === 'final' || (other?.as === 'movedFrom' && state === 'suspended'));
+    const { record, phases, told, stored } = await oneSwitch({
+      isBetween,
+      problem: 'while the filters were being told',
+      tell: (orders) => (isMeant(orders) ? NEVER : Promise.resolve()),
+    });
+    expect(record.problem).toContain('while the filters were being told');
+    expect([record.switches, stored]).toEqual([0, told]);
+    // Nothing that was given up speaks behind the way back.
+    expect(phases.at(-1)).toBe('calm');
+  });
+
+  test.each(['settle', 'carryLocks', 'carryNames'] as const)(
+    'end what is on its way to the stores: %s',
+    async (name) => {
+      let ended = false;
+      const act = async (signal: AbortSignal): Promise<never> => {
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+        ended = true;
+        throw new Error('ended');
+      };
+      const problem = 'all requests had been held for';
+      const { record } = await oneSwitch({ since: 'final', engine: () => ({ [name]: act }), problem });
+      expect(record.problem).toContain(problem);
+      expect([ended, record.switches]).toEqual([true, 0]);
+    },
+  );
+
+  test('for longer than that are not led to the new place, however late that is noticed', async () => {
+    const { record, told, stored } = await oneSwitch({
+      problem: 'all requests had been held for 1 s',
+      reached: async (step) => {
+        if (step !== 'before committing') return;
+        // Nothing else of this process runs meanwhile.
+        const end = performance.now() + 2 * ALL_HELD_MS;
+        while (performance.now() < end);
+      },
+    });
+    expect(record.problem).toContain('all requests had been held for 1 s');
+    expect([record.switches, record.committed, stored]).toEqual([0, undefined, told]);
+  });
+
+  test('when the new place is written down go there, however long it takes', async () => {
+    const { record, told, stored } = await oneSwitch({
+      reached: async (step) => (step === 'after committing' ? sleep(2 * ALL_HELD_MS) : undefined),
+    });
+    expect([record.switches, record.problem, stored]).toEqual([1, undefined, told]);
+  });
+
+  test('are none where more locks are open than can be carried: it is said how many', async () => {
+    const { record, phases } = await oneSwitch({
+      engine: () => ({ openLocks: async () => 2501 }),
+      problem: 'open transactions hold 2501 locks',
+    });
+    expect(record.problem).toMatch(
+      /^open transactions hold 2501 locks, more than the 2500 that are carried over .*; end the large ones .* or give --hold-all more time/,
+    );
+    expect([record.switches, phases]).toEqual([0, []]);
+  });
+
+  test('are writes only where so many are open at the fence', async () => {
+    const { record, phases, told, stored } = await oneSwitch({
+      since: 'fence',
+      problem: 'open transactions hold 2501 locks',
+      engine: (good) => ({
+        settle: async (signal) => {
+          await good.settle(signal);
+          return 2501;
+        },
+      }),
+    });
+    expect(record.problem).toContain('the switch was not done: open transactions hold 2501 locks');
+    expect([record.switches, phases.includes('fence'), phases.includes('final')]).toEqual([0, true, false]);
+    expect(stored).toEqual(told);
   });
 });
 

@@ -34,6 +34,7 @@ interface Options extends ClustersOptions, EnvoyOptions, ThrottleOptions {
   readonly maxLag: number;
   readonly hold: number;
   readonly goneAfter: number;
+  readonly holdAll: number;
   readonly alarm: OnAlarm;
   readonly untilDone?: boolean;
 }
@@ -94,6 +95,12 @@ standard error is no terminal, it is a log: a line for each step and each error.
         DEFAULT_LIMITS.holdMs / SECOND_MS,
       )
       .option(
+        '--hold-all <seconds>',
+        'how long all requests may be held before a switch is given up',
+        parseSeconds,
+        DEFAULT_LIMITS.allHeldMs / SECOND_MS,
+      )
+      .option(
         '--gone-after <seconds>',
         'when an Envoy that does not answer any more is taken for dead: after the time in which yours drain',
         parseGoneAfter,
@@ -109,7 +116,7 @@ standard error is no terminal, it is a log: a line for each step and each error.
       )
       .option('--until-done', 'end when no move is left'),
   run: async (pd, { args: [names = []], options, tell }) => {
-    const { config, apply, maxLag, hold, goneAfter, alarm, envoy = [], untilDone } = options;
+    const { config, apply, maxLag, hold, holdAll, goneAfter, alarm, envoy = [], untilDone } = options;
     if (envoy.length === 0)
       throw new CommandError(
         'USAGE',
@@ -142,7 +149,11 @@ standard error is no terminal, it is a log: a line for each step and each error.
             }),
             id: newWorkerId(),
             isGone: (id) => isGone(id),
-            limits: { maxLagMs: maxLag * SECOND_MS, holdMs: hold * SECOND_MS },
+            limits: {
+              maxLagMs: maxLag * SECOND_MS,
+              holdMs: hold * SECOND_MS,
+              allHeldMs: holdAll * SECOND_MS,
+            },
             onAlarm: alarm,
             engineOf: (record, isMine) => makeEngine(options, record, clusters, all, isMine),
             tell,

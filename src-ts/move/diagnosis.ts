@@ -421,14 +421,17 @@ class Case {
 
   private get giveUp(): Way {
     const { record, here, there, first } = this;
-    const last =
-      this.isGone(record.from) && record.state === 'following'
-        ? `. If ${here} does not come back, this copy is the last one: think before you destroy it`
-        : '';
+    const isGone = this.isGone(record.from);
+    const isLast = isGone && (record.state === 'following' || this.isImport) && record.state !== 'planned';
+    const last = isLast
+      ? `. If ${here} does not come back, this copy is the last one: think before you destroy it`
+      : '';
+    // Nothing of an import is destroyed while its cluster does not answer.
+    const needsFlag = isLast && this.isImport;
     return open(
       `give it up: the copy at ${there} is destroyed, and the tenant stays at ${here}${last}`,
       ...first,
-      ...this.verbs('cancel'),
+      ...this.verbs('cancel').map((command) => (needsFlag ? `${command} --without-cluster` : command)),
     );
   }
 

@@ -99,6 +99,9 @@ function stateIn(checkpoint: unknown): FollowState {
   throw new Error('the record does not say where to follow from');
 }
 
+/** A cluster that is gone for good, also from the file that describes it. No name ends so (RFC 2606). */
+const NOWHERE: EndpointOptions = { pd: 'http://cluster.invalid:2379' };
+
 /** Both sides of a move: where the tenant is served, and its copy. */
 export interface Sides {
   readonly source: Side;
@@ -118,7 +121,7 @@ export interface Sides {
  * @throws CommandError when the record names another one
  */
 export function sidesOf(options: EndpointOptions, clusters: Clusters, record: MoveRecord): Sides {
-  const { tenant: name, number, from, to, home: homeName } = record;
+  const { tenant: name, number, from, to, home: homeName, isWithoutCluster } = record;
   const homePd = new SamePd(options, (pd) => mustBeHome(pd, record));
   const home = new Storage(homePd);
   const opened = [home];
@@ -128,8 +131,9 @@ export function sidesOf(options: EndpointOptions, clusters: Clusters, record: Mo
     const elsewhere =
       place.cluster ?? (homeName === undefined || place.storage === homeName ? undefined : place.storage);
     if (elsewhere !== undefined) {
+      const reach = isWithoutCluster ? (clusters.get(elsewhere) ?? NOWHERE) : undefined;
       const kind = place.cluster === undefined ? 'storage' : 'cluster';
-      const pd = new SamePd(clusterNamed(clusters, elsewhere, kind), (unchecked) =>
+      const pd = new SamePd(reach ?? clusterNamed(clusters, elsewhere, kind), (unchecked) =>
         mustBeOther(unchecked, homePd.unchecked, record, place),
       );
       pds.push(pd);
@@ -344,12 +348,17 @@ export function makeEngine(
       const [home, away, place] = isOutside(source) ? [target, source, to] : [source, target, from];
       await releaseHistory(home.storage, service);
       // A cluster that is gone keeps nothing, and one that is only away keeps it for an hour.
-      if (hasTwoPds) await releaseHistory(away.storage, service).catch(() => undefined);
+      let why: string | undefined;
+      if (hasTwoPds)
+        await releaseHistory(away.storage, service).catch((error: unknown) => {
+          why = error instanceof Error ? error.message : String(error);
+        });
       await setLabelRule(home.storage.pd, ruleOf(tenantAt({ name, number }, place)));
       await deleteLabelRule(home.storage.pd, targetRuleId(name));
-      if (isImport || !hasTwoPds) return;
+      if (isImport || !hasTwoPds) return why;
       const there = deleteLabelRule(away.storage.pd, targetRuleId(name));
       await (otherIsGone ? there.catch(() => undefined) : there);
+      return why;
     },
     close,
   };

@@ -115,7 +115,10 @@ export interface Engine {
    * @param isMine is asked right before each call that destroys, and throws when another worker has the move
    */
   destroyTarget(isMine: () => Promise<void>): Promise<boolean>;
-  /** Gives up what was kept for the move. Source and target stay as they are. */
-  release(): Promise<void>;
+  /**
+   * Gives up what was kept for the move. Source and target stay as they are.
+   * @returns why nothing could be given up at the other PD, if so. What it keeps ends by itself
+   */
+  release(): Promise<string | undefined>;
   close(): void;
 }

@@ -116,6 +116,8 @@ export interface MoveRecord {
   /** Of the copy, once it is complete. */
   readonly copied?: { readonly bytes: number; readonly keys: number };
   readonly isPaused: boolean;
+  /** The cluster outside of the mesh that serves the tenant is gone for good, an operator says: `cancel` destroys the last copy. */
+  readonly isWithoutCluster?: true;
   /** At the end: the target's range is given up, and somebody else may have it. Nothing is destroyed there any more. */
   readonly isGivenUp?: true;
   /** The other storage layer is gone for good, by an operator's word: the move ends without its PD, stores and filters. */

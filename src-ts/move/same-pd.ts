@@ -4,7 +4,7 @@
  */
 import type { DescMessage, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { CommandError } from '../errors.ts';
-import { Endpoint, type EndpointOptions, type Method } from '../pd/endpoint.ts';
+import { Endpoint, type CallOptions, type EndpointOptions, type Method } from '../pd/endpoint.ts';
 import { clusterId } from '../pd/timestamp.ts';
 import { hasRangeOf, registered } from '../tenants/registry.ts';
 import { tenantAt, type Place } from './place.ts';
@@ -69,7 +69,7 @@ export async function mustBeOther(
     throw new CommandError(
       'REFUSED',
       `the record of ${tenant}'s import is of an earlier version, and does not say which PD cluster ${cluster} had; that of now, with the cluster id ${now}, may be another one`,
-      `end the import, which does nothing at the cluster, and begin again: tidb-mesh move cancel ${tenant}; in the mesh: complete`,
+      `end the import, which does nothing at the cluster, and begin again: tidb-mesh move cancel ${tenant} --without-cluster; in the mesh: complete`,
     );
   const own = (await registered(pd)).find(({ name }) => name === tenant);
   if (!own || !hasRangeOf(own, tenantAt({ name: tenant, number }, place)))
@@ -118,9 +118,10 @@ export class SamePd extends Endpoint {
     method: Method<Request, Answer>,
     fields: MessageInitShape<Request>,
     address?: string,
+    options?: CallOptions,
   ): Promise<MessageShape<Answer>> {
     await this.same();
-    return super.grpc(method, fields, address);
+    return super.grpc(method, fields, address, options);
   }
 
   override async connected(address: string): Promise<void> {

@@ -528,7 +528,9 @@ export class Move {
     if (state === 'planned' && wish === 'cancel' && (await this.contradiction())) return this.leave();
     // Whatever stands in the way of going on must not stand in the way of giving up.
     const mayEnd =
-      state === 'planned' || state === 'copying' || (state === 'following' && !this.watchesFirst());
+      state === 'planned' ||
+      state === 'copying' ||
+      (state === 'following' && (!this.watchesFirst() || this.record.isWithoutCluster === true));
     if (mayEnd && (await this.isToEnd())) return false;
     switch (state) {
       case 'planned':
@@ -620,8 +622,30 @@ export class Move {
   private async isToEnd(): Promise<boolean> {
     const { wish, state } = this.record;
     if (wish !== 'cancel' && wish !== 'complete') return false;
+    await this.mustNotBeLast();
     await this.enter(state, { state: wish === 'cancel' ? 'cancelling' : 'completing', wish: undefined });
     return true;
+  }
+
+  /**
+   * While a cluster outside of the mesh serves the tenant, its copy here may be the last one of a cluster that is gone. Nothing is destroyed
+   * until that answers, or an operator has said that it will not.
+   */
+  private async mustNotBeLast(): Promise<void> {
+    const { from, state, isWithoutCluster } = this.record;
+    if (from.cluster === undefined || state === 'planned' || isWithoutCluster) return;
+    let why: string;
+    try {
+      await this.withEngine(async (engine) => (await engine.timestamp()) > 0n);
+      return;
+    } catch (error) {
+      why = error instanceof Error ? error.message : String(error);
+    }
+    throw new CommandError(
+      'REFUSED',
+      `cluster ${from.cluster} cannot be asked, and the copy here may be the last one: ${why}`,
+      `nothing is destroyed until it answers as when the import began; if it is gone for good: tidb-mesh move cancel ${this.tenant} --without-cluster`,
+    );
   }
 
   private async copy(engine: Engine): Promise<boolean> {
@@ -1349,7 +1373,11 @@ export class Move {
       );
     await this.reached('destroyed');
     await this.change({ isGivenUp: true });
-    await engine.release();
+    const kept = await engine.release();
+    if (kept !== undefined)
+      tools.tell(
+        `${tenant}: the safe point of the move at ${placeText(this.record, isImport(this.record) && from.cluster === undefined ? to : from)} could not be released, and ends within an hour: ${kept}`,
+      );
     await this.reached('released');
     await this.tellEnd(from);
     await this.reached('told the end');

@@ -50,6 +50,8 @@ interface Manner {
   readonly throttle?: Throttle;
   /** To complete without the storage layer that the tenant has left. */
   readonly otherIsGone?: boolean;
+  /** With `cancel`: the cluster outside of the mesh is gone for good. */
+  readonly withoutCluster?: boolean;
 }
 
 /** Why a move cannot end without the other storage layer. It is decided that the tenant is served by the one with the record. */
@@ -117,9 +119,15 @@ export function objection(
  * @throws CommandError when the verb does not fit the state of the move
  */
 export function wished(record: MoveRecord, verb: Verb, manner: Manner = {}): MoveRecord {
-  const { throttle = {}, otherIsGone = false } = manner;
+  const { throttle = {}, otherIsGone = false, withoutCluster = false } = manner;
   const why = objection(record, verb, manner);
   if (why) throw why;
+  if (withoutCluster && record.from.cluster === undefined)
+    throw new CommandError(
+      'REFUSED',
+      `${record.tenant} is served at ${placeText(record, record.from)}, and at no cluster`,
+      'leave --without-cluster out',
+    );
   // JSON leaves it out.
   const clean = { ...record, problem: undefined, isTriedAgain: undefined };
   switch (verb) {
@@ -128,7 +136,12 @@ export function wished(record: MoveRecord, verb: Verb, manner: Manner = {}): Mov
       return { ...clean, wish: 'switch' };
     case 'complete':
     case 'cancel':
-      return { ...clean, wish: verb, ...(otherIsGone ? { otherIsGone } : {}) };
+      return {
+        ...clean,
+        wish: verb,
+        ...(otherIsGone ? { otherIsGone } : {}),
+        ...(withoutCluster ? { isWithoutCluster: true } : {}),
+      };
     case 'pause':
       return { ...record, isPaused: true };
     case 'resume':
@@ -185,12 +198,15 @@ function servedText(record: MoveRecord): string {
 
 /** Why a wish is not fulfilled, and will not be by itself; undefined when it may be. */
 function failureOf(record: MoveRecord): CommandError | undefined {
-  const { tenant, alarm, problem, wish, state } = record;
+  const { tenant, alarm, problem, wish, state, from } = record;
   const hint = `see: tidb-mesh move show ${tenant}`;
   if (alarm && !alarm.isAccepted)
     return new CommandError('REFUSED', `${tenant} has an alarm: ${alarmText(record, alarm)}`, hint);
   if (problem !== undefined && wish === undefined && state === 'following')
     return new CommandError('REFUSED', `${tenant}: ${problem}; ${servedText(record)}`, hint);
+  // It waits for the cluster, which may be gone.
+  if (problem !== undefined && wish === 'cancel' && from.cluster !== undefined)
+    return new CommandError('REFUSED', `${tenant} is not cancelled yet: ${problem}`, hint);
   return undefined;
 }
 

@@ -267,6 +267,8 @@ describe('an import', () => {
 
   test('the last copy is not destroyed without a word', () => {
     expect(of(HERE, GONE).back.what).toContain('this copy is the last one: think before you destroy it');
+    expect(of(HERE, GONE).back.commands.at(-1)).toBe('cancel alpha --without-cluster');
+    expect(of(HERE, shop()).back.commands.join()).not.toContain('--without-cluster');
     expect(of(HERE, shop()).back.what).not.toContain('the last one');
   });
 });

@@ -217,6 +217,7 @@ describe('the end of a move', () => {
       release: async () => {
         pd.rules = pd.rules.filter(({ id }) => id !== targetRuleId('alpha'));
         if (fails()) throw new Error('Envoy does not obey');
+        return undefined;
       },
     };
   }

@@ -1148,6 +1148,111 @@ describe('a switch is not decided', () => {
   });
 });
 
+describe('an import that is given up while its cluster does not answer', () => {
+  const SERVED_THERE: Partial<MoveRecord> = {
+    from: { cluster: 'shop' },
+    to: HOME,
+    state: 'following',
+    progress: { follow: 1, watch: 1 },
+  };
+
+  /** Works on it, and lets the test see what has become of the copy. */
+  async function givenUp(
+    act: (all: {
+      readonly pd: Endpoint;
+      readonly destroyed: () => boolean;
+      readonly comeBack: () => void;
+      readonly said: readonly string[];
+    }) => Promise<void>,
+  ): Promise<void> {
+    const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+    await newMove(etcd, TENANT, SERVED_THERE);
+    let [isGone, isDestroyed] = [true, false];
+    const said: string[] = [];
+    const gone = async (): Promise<never> => {
+      throw new Error('no answer from pd.shop:2379');
+    };
+    const engineOf = (record: MoveRecord): Engine => {
+      const engine: Engine = {
+        ...world.engineOf(record),
+        destroyTarget: async () => (isDestroyed = true),
+      };
+      if (!isGone) return engine;
+      return { ...engine, timestamp: gone, renew: gone, release: async () => 'no answer from pd.shop:2379' };
+    };
+    const working = work(
+      {
+        pd: etcd.endpoint,
+        mesh: world.mesh,
+        id: 'w',
+        limits: LIMITS,
+        engineOf,
+        tell: (text) => said.push(text),
+      },
+      life.signal,
+    );
+    try {
+      await act({
+        pd: etcd.endpoint,
+        destroyed: () => isDestroyed,
+        comeBack: () => void (isGone = false),
+        said,
+      });
+    } finally {
+      life.abort();
+      await working;
+    }
+  }
+
+  const cancelled = (pd: Endpoint): Promise<unknown> =>
+    fulfilled(pd, TENANT, { verb: 'cancel', timeoutMs: WAIT_MS, tell: () => undefined });
+
+  test('keeps the copy, which may be the last one, and ends when the cluster is back', async () => {
+    await givenUp(async ({ pd, destroyed, comeBack }) => {
+      await ask(pd, TENANT, 'cancel');
+      const refused = cancelled(pd);
+      await expect(refused).rejects.toThrow(/^alpha is not cancelled yet: .*no answer from pd.shop:2379/);
+      let problem = '';
+      while (!problem.includes('--without-cluster')) {
+        ({ problem = '' } = (await moveOf(pd, TENANT)).record);
+        await sleep(5);
+      }
+      expect(problem).toBe(
+        'cluster shop cannot be asked, and the copy here may be the last one: no answer from pd.shop:2379; nothing is destroyed until it answers as when the import began; if it is gone for good: tidb-mesh move cancel alpha --without-cluster',
+      );
+      expect(destroyed()).toBe(false);
+      comeBack();
+      while ((await findMove(pd, TENANT)) !== undefined) await sleep(5);
+      expect(destroyed()).toBe(true);
+    });
+  });
+
+  test('ends without it when that is asked for, and says what could not be reached', async () => {
+    await givenUp(async ({ pd, destroyed, said }) => {
+      await ask(pd, TENANT, 'cancel');
+      await ask(pd, TENANT, 'cancel', { withoutCluster: true });
+      while ((await findMove(pd, TENANT)) !== undefined) await sleep(5);
+      expect(destroyed()).toBe(true);
+      expect(said.join()).toContain(
+        'the safe point of the move at cluster shop could not be released, and ends within an hour: no answer from pd.shop:2379',
+      );
+    });
+  });
+
+  test('is no word for a tenant that the mesh serves', async () => {
+    const etcd = new EtcdModel(PD_HTTP);
+    await newMove(etcd, TENANT, { state: 'following' });
+    await expect(ask(etcd.endpoint, TENANT, 'cancel', { withoutCluster: true })).rejects.toThrow(
+      'alpha is served at number 1, and at no cluster',
+    );
+    const left = { from: HOME, to: { cluster: 'shop' }, switches: 1, state: 'following' } as const;
+    await update(etcd.endpoint, TENANT, (record) => ({ ...record, ...left }));
+    await expect(ask(etcd.endpoint, TENANT, 'cancel', { withoutCluster: true })).rejects.toThrow(
+      'alpha is served at number 1, where it was moved to',
+    );
+  });
+});
+
 describe('requests that are held', () => {
   const ALL_HELD_MS = 1000;
 

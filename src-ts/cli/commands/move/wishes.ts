@@ -26,6 +26,8 @@ interface Options extends ClustersOptions, DryRunOptions, ThrottleOptions, Endpo
   readonly wait?: boolean;
   readonly verify?: boolean;
   readonly otherIsGone?: boolean;
+  /** Of `cancel`. */
+  readonly withoutCluster?: boolean;
 }
 
 const WAIT_MS = 600_000;
@@ -62,8 +64,8 @@ function wishCommand(
         withClusters(plain.option('--verify', 'compare both sides first, and refuse if they differ'));
     },
     run: async (pd, { args: [name], options, tell }): Promise<Result> => {
-      const { dryRun = false, otherIsGone = false } = options;
-      const manner = { throttle: throttleOf(options), otherIsGone };
+      const { dryRun = false, otherIsGone = false, withoutCluster = false } = options;
+      const manner = { throttle: throttleOf(options), otherIsGone, withoutCluster };
       const before = (await moveOf(pd, name)).record;
       const { switches, createdAt } = before;
       // What does not fit is refused before a long comparison.
@@ -140,9 +142,13 @@ the other one any more: what is left there stays.`,
 
 export const cancelMove = wishCommand('cancel', {
   summary: 'give a move up, and destroy the copy',
-  about: 'The tenant goes on where it is. A move that was switched is reversed first: `move reverse`.',
+  about: `The tenant goes on where it is. A move that was switched is reversed first: \`move reverse\`. The copy of
+a cluster that does not answer may be the last one, and is kept until that answers. With --without-cluster, it
+is destroyed all the same.`,
   asked: 'will be cancelled',
   waits: true,
+  define: (command) =>
+    command.option('--without-cluster', 'the imported cluster is gone for good: destroy the last copy'),
 });
 
 export const pauseMove = wishCommand('pause', {

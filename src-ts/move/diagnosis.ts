@@ -1,6 +1,7 @@
 /** What a half-way move or import means: where its tenant is served, what holds it, and the two ways out. It asks nobody (doctor.ts does). */
 import { ageText } from '../tenants/holders.ts';
 import type { Acknowledged } from './acknowledged.ts';
+import { isClaimed } from './claims.ts';
 import type { Oldest } from './look.ts';
 import type { Order } from './mesh.ts';
 import { isBetweenStorages, placeText, type Place } from './place.ts';
@@ -25,6 +26,8 @@ export interface Away {
 
 /** What was found beside the record. */
 export interface Facts {
+  /** A worker lives, as `workedOn` has found out; by the clock here without it. */
+  readonly hasWorker?: boolean;
   readonly away?: Away;
   /** Stores that are not up, in words. */
   readonly down: readonly string[];
@@ -134,15 +137,15 @@ class Case {
     private readonly record: MoveRecord,
     private readonly facts: Facts,
     private readonly commands: Commands,
-    private readonly now: number,
+    now: number,
   ) {
-    const { tenant, from, to, worker } = record;
+    const { tenant, from, to } = record;
     this.tenant = tenant;
     this.here = placeText(record, from);
     this.there = placeText(record, to);
     this.other = otherOf(record);
     this.isImport = this.other?.kind === 'cluster';
-    this.hasWorker = worker !== undefined && worker.until > now;
+    this.hasWorker = facts.hasWorker ?? isClaimed(record, now);
   }
 
   diagnosis(): Diagnosis {
@@ -271,7 +274,8 @@ class Case {
     const { worker } = this.record;
     if (worker === undefined) return 'none works on it';
     if (this.hasWorker) return `${worker.id} works on it`;
-    return `none works on it; ${worker.id} was the last one, ${ageText(worker.until, this.now)} ago`;
+    const until = new Date(worker.until).toISOString();
+    return `none works on it; ${worker.id} was the last one, until ${until} by its own clock`;
   }
 
   private get holds(): readonly string[] {

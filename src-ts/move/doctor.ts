@@ -2,6 +2,7 @@
 import { CommandError } from '../errors.ts';
 import { stores } from '../pd/cluster.ts';
 import { Endpoint, type EndpointOptions } from '../pd/endpoint.ts';
+import { workedOn } from './claims.ts';
 import { clusterNamed, type Clusters } from './clusters.ts';
 import {
   diagnose,
@@ -44,8 +45,11 @@ export async function examineMoves(pd: Endpoint, options: DoctorOptions): Promis
   const { told = [], only, commands } = options;
   const isMeant = ({ tenant }: { readonly tenant: string }): boolean => only === undefined || tenant === only;
   let records: MoveRecord[];
+  let worked: ReadonlySet<string>;
   try {
-    records = (await moves(pd)).map(({ record }) => record);
+    const all = (await moves(pd)).filter(({ record }) => isMeant(record));
+    worked = await workedOn(pd, all);
+    records = all.map(({ record }) => record);
   } catch (error) {
     const meant = told.filter(isMeant);
     if (!(error instanceof CommandError) || error.code !== 'UNREACHABLE' || meant.length === 0) throw error;
@@ -53,10 +57,11 @@ export async function examineMoves(pd: Endpoint, options: DoctorOptions): Promis
   }
   const here = await sideOf(pd);
   const aways = awaysOf(pd, options.clusters);
-  const known = records.filter(isMeant).map(async (record) => {
+  const known = records.map(async (record) => {
     const other = otherOf(record);
     const there = other && (await aways(other));
-    return diagnose(record, await factsOf(record, here, there, options), commands);
+    const facts = await factsOf(record, here, there, options);
+    return diagnose(record, { ...facts, hasWorker: worked.has(record.tenant) }, commands);
   });
   const lost = told
     .filter(isMeant)

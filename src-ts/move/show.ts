@@ -1,5 +1,6 @@
 /** What there is to say of a move. */
 import { ageText } from '../tenants/holders.ts';
+import { isClaimed } from './claims.ts';
 import { placeText } from './place.ts';
 import type { MoveRecord } from './record.ts';
 import { alarmText } from './wishes.ts';
@@ -74,7 +75,8 @@ function progressText(record: MoveRecord): string {
   return whole ? `${text}; ${mib(whole.bytes)}, ${whole.keys} keys copied` : text;
 }
 
-export function summaryOf(record: MoveRecord): Summary {
+/** @param hasWorker as `workedOn` has found out; by the clock here without it */
+export function summaryOf(record: MoveRecord, hasWorker = isClaimed(record)): Summary {
   const { tenant, state, from, to, switches, history, worker, problem, wish, alarm, wayBackLost } = record;
   return {
     tenant,
@@ -86,7 +88,7 @@ export function summaryOf(record: MoveRecord): Summary {
     switches,
     heldMs: history.at(-1)?.writesHeldMs,
     // What makes it unique is of no use to people.
-    worker: worker && worker.until > Date.now() ? worker.id.split(' ', 1)[0] : undefined,
+    worker: worker && hasWorker ? worker.id.split(' ', 1)[0] : undefined,
     alarm: alarm && alarmText(record, alarm),
     wayBackLost,
     problem,

@@ -135,7 +135,7 @@ describe('each state of a move', () => {
     expect(alone).toMatchObject({
       needsYou: true,
       holds: ['no worker'],
-      worker: 'none works on it; host:1 was the last one, 30 s ago',
+      worker: `none works on it; host:1 was the last one, until ${new Date(DEAD.until).toISOString()} by its own clock`,
     });
     for (const [way, more] of [
       [alone.forward, forward],
@@ -369,7 +369,11 @@ describe('a move between two storage layers', () => {
     const ask = async (own: string, home = '7002', url = a.url): Promise<readonly string[]> => {
       const etcd = etcdOf(home);
       await save(etcd.endpoint, {
-        record: record({ ...BETWEEN, to: { ...B, clusterId: { seen: '7001', own } }, worker: LIVES }),
+        record: record({
+          ...BETWEEN,
+          to: { ...B, clusterId: { seen: '7001', own } },
+          worker: { ...LIVES, until: Date.now() + 4000 },
+        }),
         revision: 0n,
       });
       const [found] = await examineMoves(etcd.endpoint, {

@@ -1,8 +1,9 @@
 /** `tidb-mesh move list` and `move show`. */
+import { workedOn } from '../../../move/claims.ts';
 import { otherOf } from '../../../move/diagnosis.ts';
 import { lookAt, type Look, type Oldest } from '../../../move/look.ts';
 import { moveOf, moves, type MoveRecord } from '../../../move/record.ts';
-import { summaryOf } from '../../../move/show.ts';
+import { summaryOf, type Summary } from '../../../move/show.ts';
 import { millisOf } from '../../../pd/timestamp.ts';
 import { ageText } from '../../../tenants/holders.ts';
 import { overEnvoys, withEnvoys, type EnvoyOptions } from '../../envoys.ts';
@@ -17,7 +18,9 @@ export const listMoves = pdCommand<object, []>({
   about: "Reads the records in PD's etcd. What needs you is marked: an alarm, a problem, no worker.",
   examples: ['tidb-mesh move list --pd http://pd:2379'],
   run: async (pd) => {
-    const value = (await moves(pd)).map(({ record }) => summaryOf(record));
+    const all = await moves(pd);
+    const worked = await workedOn(pd, all);
+    const value = all.map(({ record }) => summaryOf(record, worked.has(record.tenant)));
     const rows = value.map(({ tenant, state, from, to, progress, worker, problem }) => {
       const needs = [
         ...(worker === undefined ? ['no worker'] : []),
@@ -52,8 +55,9 @@ holds a switch back. With --envoy, asks the filters what they obey, and names ea
       'asks them what they obey',
     ).option('--no-locks', 'do not ask the stores: only the record, and the filters'),
   run: async (pd, { args: [name], options }) => {
-    const { record } = await moveOf(pd, name);
-    const summary = summaryOf(record);
+    const stored = await moveOf(pd, name);
+    const { record } = stored;
+    const summary = summaryOf(record, (await workedOn(pd, [stored])).has(name));
     const { locks } = options;
     const clusters = clustersOf(options);
     const other = otherOf(record)?.name ?? '';
@@ -67,7 +71,7 @@ holds a switch back. With --envoy, asks the filters what they obey, and names ea
         }),
       ),
     );
-    return { value: { ...record, summary, ...look }, text: linesOf(record, look) };
+    return { value: { ...record, summary, ...look }, text: linesOf(record, summary, look) };
   },
 });
 
@@ -85,8 +89,7 @@ function acknowledgedText({ acknowledged }: Look): string | undefined {
   return `${Math.max(0, vms - missing.length)} of ${vms} VMs obey (${here})${lines.join('')}`;
 }
 
-function linesOf(record: MoveRecord, look: Look): string {
-  const summary = summaryOf(record);
+function linesOf(record: MoveRecord, summary: Summary, look: Look): string {
   const { oldestLock, tables = {}, failures } = look;
   const alarmed = (record.alarm?.commits ?? []).map(({ key, tableId = '', op, commitTs }) => {
     const when = new Date(millisOf(BigInt(commitTs))).toISOString();

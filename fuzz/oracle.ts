@@ -91,6 +91,8 @@ export class Oracle {
     const members = new Map<string, number>();
     const met = new Set<number>();
     return nodes.every((n) => {
+      // This decoder reads a field that is longer than its message to its end, behind the message.
+      if (n.raw !== undefined || n.lie !== 0) return false;
       const field = message.byNumber.get(n.field);
       // A double is refused, or goes with a message that was dropped before it was come to; a decoder merges it.
       if (field !== undefined && !field.repeated && met.has(n.field)) return false;

@@ -55,7 +55,7 @@ describe.each(BUILD_NAMES)('the %s build', (name) => {
 
   test.each([
     [8193, 'OK'],
-    [8194, 'MALFORMED'],
+    [8194, 'VALUE_OUTSIDE'],
   ])('%i ranges: %s', (count, expected) => {
     const data = Array(count).fill({ start_key: '', end_key: '' });
     expect(Status[send(rule({ data })).status]).toBe(expected);

@@ -396,6 +396,7 @@ describe('a worker that has stood still while another one took its move', () => 
     await copying();
     const engine: Partial<Engine> = {
       prepare: async () => undefined,
+      limit: () => undefined,
       copy: async (_, __, signal) => {
         await taken();
         await sleep(60_000, undefined, { signal });

@@ -85,6 +85,7 @@ var (
 	plainTexts   = []string{"", "region 5 is missing", "not leader", "deadlock", "start ts 453128812934103041 of pid 1"}
 	quotingTexts = []string{`key "t\200\000"`, "Key 7480000000000000FF already exists", "clé", "123456789012345678901"}
 	names        = []string{"", "default", "a name", "node-1"}
+	families     = []string{"", "default"}
 	humanTexts   = map[string]bool{"Error": true, "Message": true, "Reason": true, "Abort": true, "Retryable": true, "OtherError": true}
 )
 
@@ -223,6 +224,9 @@ func (m *maker) int32(kind reflect.Type) int32 {
 
 func (m *maker) text(name string) string {
 	field := name[strings.LastIndexByte(name, '.')+1:]
+	if m.request && field == "Cf" {
+		return families[m.random.IntN(len(families))]
+	}
 	if m.request || !humanTexts[field] {
 		return names[m.random.IntN(len(names))]
 	}
@@ -304,6 +308,9 @@ func (m *maker) settle(message reflect.Value) {
 	case *kvrpcpb.TxnHeartBeatRequest:
 		message.AdviseLockTtl %= maxLockTTL + 1
 	case *kvrpcpb.CommitRequest:
+		if len(message.Keys) == 0 {
+			message.Keys = append(message.Keys, clientKey(m.random, 0))
+		}
 		message.Keys = distinct(message.Keys, bytes.Clone)
 		message.StartVersion = max(message.StartVersion, 1)
 	case *kvrpcpb.BatchRollbackRequest:

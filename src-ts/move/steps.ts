@@ -199,6 +199,8 @@ const RENEW_MS = 1000;
 /** How often a follower's progress is kept. */
 const BEAT_MS = 2000;
 const LOOK_MS = 100;
+/** No timestamp of PD is later. */
+const NO_TIME_YET = String((1n << 63n) - 1n);
 /** How often a record is read of a move that follows: of many moves, that is much. */
 const READ_MS = 500;
 /** So many locks of open transactions are carried in a millisecond, where a store takes each by itself. */
@@ -1060,7 +1062,8 @@ export class Move {
     await this.change({ serial });
     const move: Order = { serial, phase: 'final' };
     const orders: Orders = {
-      place: to,
+      // A tenant that is suspended finds the time all the same. It gets none there before the last one here is known.
+      place: { ...to, latestSeen: NO_TIME_YET },
       state: 'suspended',
       move,
       other: { as: 'movedFrom', place: from, move },

@@ -1,5 +1,4 @@
 /** The engine that moves keys between two places: of one storage layer or two, or of a cluster outside of the mesh. */
-import { setMaxListeners } from 'node:events';
 import type { Endpoint, EndpointOptions } from '../pd/endpoint.ts';
 import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
 import { entries } from '../pd/etcd.ts';
@@ -22,6 +21,7 @@ import { isKept, reserve } from './reservation.ts';
 import { carryRules, takeRulesAlong, type RulesSide } from './rules.ts';
 import { mustBeHome, mustBeOther, SamePd } from './same-pd.ts';
 import { destroy, highestEpoch, isEmpty, keepHistory, moveService, releaseHistory } from './space.ts';
+import { stopper } from './stopper.ts';
 import { Storage, type Side } from './storage.ts';
 import { Throttle } from './throttle.ts';
 import { Watcher, Written } from './watch.ts';
@@ -56,13 +56,6 @@ export function neededSince({ progress }: Pick<MoveRecord, 'progress'>): bigint 
 
 /** How long a feed that is stopped may go on with what it has begun. */
 const STOP_MS = 2000;
-
-/** Many calls at once listen to it. */
-function stopper(): AbortController {
-  const made = new AbortController();
-  setMaxListeners(0, made.signal);
-  return made;
-}
 
 /** @param writing ends what is on its way to the target */
 export function followingOf(follower: Follower, writing: AbortController, stopMs = STOP_MS): Following {

@@ -2,7 +2,6 @@
  * Follows the changes of a key space by the stores' change feeds (cdcpb.ChangeData/EventFeed), and has them applied. Each range of keys has a
  * checkpoint of its own: everything committed at or before it is at the target. After any error the range is registered again from there.
  */
-import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
@@ -19,6 +18,7 @@ import type { Range } from './key-space.ts';
 import { Gate } from './gate.ts';
 import { FeedError, Matcher, type Prewritten } from './matcher.ts';
 import { pauseOf, type Located, type Side } from './storage.ts';
+import { stopper } from './stopper.ts';
 
 /** Where to go on, as JSON keeps it. Keys are logical, in hex; an empty end is the key space's. */
 export interface FollowState {
@@ -201,7 +201,8 @@ export class Follower {
   readonly failed: Promise<never>;
   private readonly spans = new Set<Span>();
   private readonly running = new Set<Promise<void>>();
-  private readonly stopping = new AbortController();
+  /** Each range listens. */
+  private readonly stopping = stopper();
   private readonly gate = new Gate(INITIALIZING);
   private fail: (error: unknown) => void = () => undefined;
   private nextRequest = 1n;
@@ -210,8 +211,6 @@ export class Follower {
   constructor(private readonly options: FollowOptions) {
     this.failed = new Promise((_, reject) => (this.fail = reject));
     this.failed.catch(() => undefined);
-    // Each range listens.
-    setMaxListeners(0, this.stopping.signal);
   }
 
   /** Goes on from a state. */

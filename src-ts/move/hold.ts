@@ -1,5 +1,6 @@
 /** An end for what is done while requests are held: what has not come to a decision by then is given up. */
 import { CommandError } from '../errors.ts';
+import { stopper } from './stopper.ts';
 
 /** What was being done when the time was over. */
 export class HeldTooLong extends CommandError {
@@ -10,7 +11,7 @@ export class HeldTooLong extends CommandError {
 }
 
 export class Hold {
-  private readonly stop = new AbortController();
+  private readonly stop = stopper();
   private readonly timer: NodeJS.Timeout;
   /** By a clock that nobody sets. */
   private readonly end: number;

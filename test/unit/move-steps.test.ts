@@ -637,8 +637,9 @@ async function wholeMove(
   return { told, stored, left: other.versions.size, deaths };
 }
 
-describe('between two storage layers', () => {
-  const tools = (etcd: EtcdModel, world: World, more: Partial<Tools> = {}): Tools => ({
+/** Of a worker that says nothing. */
+function tools(etcd: EtcdModel, world: World, more: Partial<Tools> = {}): Tools {
+  return {
     pd: etcd.endpoint,
     mesh: world.mesh,
     id: 'w',
@@ -646,8 +647,10 @@ describe('between two storage layers', () => {
     engineOf: (record) => world.engineOf(record),
     tell: () => undefined,
     ...more,
-  });
+  };
+}
 
+describe('between two storage layers', () => {
   async function state(etcd: EtcdModel, isSo: (record: MoveRecord) => boolean): Promise<MoveRecord> {
     const deadline = Date.now() + WAIT_MS;
     for (;;) {
@@ -848,13 +851,7 @@ describe('a switch that is given up', () => {
     await newMove(etcd);
     let isOvertaken = false;
     const working = work(
-      {
-        pd: etcd.endpoint,
-        mesh: world.mesh,
-        id: 'w',
-        limits: LIMITS,
-        engineOf: (record) => world.engineOf(record),
-        tell: () => undefined,
+      tools(etcd, world, {
         reached: async (step) => {
           if (step !== 'before committing') return;
           // The other one has gone back, the source serves again, and an operator has asked once more.
@@ -866,7 +863,7 @@ describe('a switch that is given up', () => {
           isOvertaken = true;
           life.abort();
         },
-      },
+      }),
       life.signal,
     );
     while (!isOvertaken) {
@@ -884,17 +881,11 @@ describe('a switch that is given up', () => {
     await newMove(etcd);
     let why: unknown;
     const working = work(
-      {
-        pd: etcd.endpoint,
-        mesh: world.mesh,
-        id: 'w',
-        limits: LIMITS,
-        engineOf: (record) => world.engineOf(record),
-        tell: () => undefined,
+      tools(etcd, world, {
         reached: async (step) => {
           if (step === 'after committing') why = await ask(etcd.endpoint, TENANT, 'cancel').catch(String);
         },
-      },
+      }),
       life.signal,
     );
     for (let switches = 0; switches === 0; await sleep(5)) {

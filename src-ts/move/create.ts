@@ -67,8 +67,13 @@ async function check(
   pd: Endpoint,
   { tenant, to, all, withoutCollector = false }: Pick<NewMove, 'tenant' | 'to' | 'all' | 'withoutCollector'>,
 ): Promise<void> {
-  const { name } = tenant;
+  const { name, servedBy } = tenant;
   mustNotBeMoving(tenant);
+  if (servedBy !== undefined)
+    throw refused(
+      `storage ${servedBy} serves ${name}, and this is the configuration of another one`,
+      `give the configuration and PD of storage ${servedBy}`,
+    );
   const there = await findMove(pd, name);
   if (there)
     throw refused(

@@ -16,6 +16,12 @@ export interface Tenant {
   /** What a move has left (move/place.ts): it belongs to the place as the number in the keys does. */
   readonly epochOffset?: number;
   readonly readableSince?: string;
+  /** What a move from another storage layer has left. Its clients know that layer wherever its keys are in this one. */
+  readonly confVerOffset?: number;
+  readonly clusterId?: { readonly seen: string; readonly own: string };
+  readonly latestSeen?: string;
+  /** The storage layer that serves it, where that is not the one of the configuration. */
+  readonly servedBy?: string;
   /** It is being moved, as the configuration says. */
   readonly move?: object;
   /** 'active' without it. */
@@ -156,15 +162,26 @@ export function overlaps(a: KeySpace, b: KeySpace): boolean {
   return !before(pdKey(a, a.end), pdKey(b, b.start)) && !before(pdKey(b, b.end), pdKey(a, a.start));
 }
 
+function isDigits(value: unknown): boolean {
+  return typeof value === 'string' && /^\d+$/.test(value);
+}
+
 /** What the filter would refuse in a tenant's settings, or undefined. `where` names the place. */
 function settingError(value: Record<string, unknown>, where: string): string | undefined {
   const mode = (setting: Record<string, unknown>): boolean =>
     setting['mode'] === 'txn' || setting['mode'] === 'raw';
-  const { number, keyNumber, keyspace, prefix, epochOffset, readableSince } = value;
-  if (epochOffset !== undefined && !(Number.isInteger(epochOffset) && (epochOffset as number) >= 0))
-    return `${where}.epochOffset: must be a whole number from 0`;
-  if (readableSince !== undefined && !(typeof readableSince === 'string' && /^\d+$/.test(readableSince)))
-    return `${where}.readableSince: must be a timestamp of PD as a text of digits`;
+  const { number, keyNumber, keyspace, prefix, readableSince } = value;
+  for (const name of ['epochOffset', 'confVerOffset']) {
+    const offset = value[name];
+    if (offset !== undefined && !(Number.isInteger(offset) && (offset as number) >= 0))
+      return `${where}.${name}: must be a whole number from 0`;
+  }
+  for (const name of ['readableSince', 'latestSeen'])
+    if (value[name] !== undefined && !isDigits(value[name]))
+      return `${where}.${name}: must be a timestamp of PD as a text of digits`;
+  const { seen, own } = (value['clusterId'] ?? {}) as Record<string, unknown>;
+  if (value['clusterId'] !== undefined && !(isDigits(seen) && isDigits(own)))
+    return `${where}.clusterId: must have "seen" and "own", ids of clusters as texts of digits`;
   if (keyspace !== undefined && prefix !== undefined) return `${where}: has a keyspace and a prefix`;
   if (keyNumber !== undefined && (keyspace ?? prefix) !== undefined)
     return `${where}.keyNumber: is for table keys; leave it out beside a keyspace or a prefix`;
@@ -212,7 +229,8 @@ export function readTenant(value: unknown, where: string): Tenant {
     settingError(fields, where);
   if (wrong !== undefined) throw new Error(wrong.startsWith(where) ? wrong : `${where}: ${wrong}`);
   const { name, number, keyNumber, state, limits, keyspace, prefix, ownDefaultGroup } = value as Tenant;
-  const { epochOffset, readableSince, move } = value as Tenant;
+  const { epochOffset, readableSince, confVerOffset, clusterId, latestSeen, servedBy, move } =
+    value as Tenant;
   return {
     name,
     number,
@@ -221,6 +239,10 @@ export function readTenant(value: unknown, where: string): Tenant {
     ...(prefix ? { prefix } : {}),
     ...(epochOffset === undefined ? {} : { epochOffset }),
     ...(readableSince === undefined ? {} : { readableSince }),
+    ...(confVerOffset === undefined ? {} : { confVerOffset }),
+    ...(clusterId === undefined ? {} : { clusterId }),
+    ...(latestSeen === undefined ? {} : { latestSeen }),
+    ...(servedBy === undefined ? {} : { servedBy }),
     ...(move === undefined ? {} : { move }),
     ...(state === undefined ? {} : { state }),
     ...(limits === undefined ? {} : { limits }),

@@ -97,6 +97,24 @@ describe('a second move', () => {
     expect(entry()).toMatchObject({ ...ALPHA, ...MOVED, move: { phase: 'prepare' } });
   });
 
+  test('within its storage keeps what its clients know of another one', async () => {
+    const shown: Place = {
+      confVerOffset: 300,
+      clusterId: { seen: '7012', own: '7013' },
+      latestSeen: '450000000000000001',
+    };
+    const from: Place = { ...MOVED, ...shown };
+    configured(from);
+    movedTo(from);
+    const record = await create({ keyNumber: 7 });
+    expect(record).toMatchObject({ from, to: { keyNumber: 7, ...shown } });
+    const prepare = async (): Promise<void> => {
+      throw new Error('far enough');
+    };
+    await expect(run({ prepare })).rejects.toThrow('far enough');
+    expect(entry()).toMatchObject({ ...ALPHA, ...from, move: { phase: 'prepare' } });
+  });
+
   test('of a tenant 0 that is at a keyspace now begins there', async () => {
     const at: Place = { keyspace: { id: 7, mode: 'txn' }, readableSince: '450000000000000000' };
     writeFileSync(file, JSON.stringify({ tenants: [{ name: 'alpha', number: 0, ...at }] }));
@@ -126,6 +144,15 @@ describe('a move of tenant 0', () => {
 });
 
 describe('a move does not begin', () => {
+  test('by the configuration of a storage layer that does not serve the tenant', async () => {
+    configured({ servedBy: 'b' } as object);
+    movedTo({});
+    await expect(create({ keyNumber: 7 })).rejects.toMatchObject({
+      message: expect.stringContaining('storage b serves alpha'),
+      hint: expect.stringContaining('PD of storage b'),
+    });
+  });
+
   test('where the configuration tells of another one, whose record another PD may have', async () => {
     configured({ move: { serial: 9, phase: 'calm', until: 1 } } as object);
     movedTo({});

@@ -219,6 +219,13 @@ describe('configuration files', () => {
     ['a prefix without bytes', { prefix: { mode: 'raw' } }, /one of "text" and "hex"/],
     ['an offset below zero', { epochOffset: -1 }, /epochOffset: must be a whole number from 0/],
     ['a time that is a number', { readableSince: 450_000 }, /readableSince: must be a timestamp/],
+    ['another such offset below zero', { confVerOffset: -1 }, /confVerOffset: must be a whole number from 0/],
+    ['a latest time that is a number', { latestSeen: 450_000 }, /latestSeen: must be a timestamp/],
+    [
+      'an id of a cluster without its own',
+      { clusterId: { seen: '7' } },
+      /clusterId: must have "seen" and "own"/,
+    ],
     ['hex cut short', { prefix: { hex: 'abc', mode: 'raw' } }, /even number of hex digits/],
   ])('%s is refused', (_, settings, wanted) => {
     expect(() => readTenant({ name: 'a', number: 1, ...settings }, 'tenants[0]')).toThrow(wanted);
@@ -227,6 +234,14 @@ describe('configuration files', () => {
   test('what a move has left is a part of the tenant', () => {
     const moved = { name: 'a', number: 1, keyNumber: 5, epochOffset: 70_000, readableSince: '450000' };
     expect(readTenant(moved, 'tenants[0]')).toEqual(moved);
+    const fromElsewhere = {
+      ...moved,
+      confVerOffset: 300,
+      clusterId: { seen: '7012', own: '7013' },
+      latestSeen: '450001',
+      servedBy: 'c',
+    };
+    expect(readTenant(fromElsewhere, 'tenants[0]')).toEqual(fromElsewhere);
   });
 });
 

@@ -6,6 +6,7 @@ import { isEmpty } from '../tenants/belongings.ts';
 import { hasRangeOf, registered } from '../tenants/registry.ts';
 import { spaceOf, type Tenant } from '../tenants/tenant.ts';
 import { mustNotBeMoving } from './config.ts';
+import { groupsMustFit } from './groups.ts';
 import { clocksMustAgree, mustBeNew, storesMustBeUp } from './other-pd.ts';
 import { placeOf, placeText, type Place } from './place.ts';
 import { findMove, firstSerial, save, type MoveRecord, type Throttle } from './record.ts';
@@ -109,6 +110,7 @@ export async function createBetween({
     ...(keyNumber === undefined ? {} : { keyNumber }),
     ...(keyspace ? { keyspace } : {}),
   });
+  await groupsMustFit({ pd: from.pd, number }, { pd: to.pd, number });
   await clocksMustAgree(
     { pd: to.pd, name: `PD of storage ${to.name}` },
     { pd: from.pd, name: `PD of storage ${from.name}` },

@@ -6,6 +6,7 @@ import { clusterId } from '../pd/timestamp.ts';
 import { isEmpty } from '../tenants/belongings.ts';
 import { spaceOf, type Tenant } from '../tenants/tenant.ts';
 import { mustNotBeMoving } from './config.ts';
+import { groupsMustFit } from './groups.ts';
 import { clocksMustAgree, mustBeNew, storesMustBeUp } from './other-pd.ts';
 import { placeOf } from './place.ts';
 import { firstSerial, moves, save, type MoveRecord, type Throttle } from './record.ts';
@@ -63,7 +64,7 @@ async function checkMoves(home: Endpoint, tenant: Tenant, cluster: string): Prom
 
 async function checkCluster(
   home: Endpoint,
-  { cluster, outside, leaveTiflash }: ImportOptions,
+  { tenant, cluster, outside, leaveTiflash }: ImportOptions,
   { home: here, other: there }: PdIds,
 ): Promise<void> {
   if (there === here)
@@ -79,6 +80,7 @@ async function checkCluster(
       'see if it is the right one; a cluster with API V2 cannot be imported',
     );
   await clocksMustAgree({ pd: home, name: "the mesh's PD" }, { pd: outside, name: where });
+  await groupsMustFit({ pd: outside, number: undefined }, { pd: home, number: tenant.number });
   if (leaveTiflash) return;
   const replicas = (await placementRules(outside)).filter((id) => id.startsWith(TIFLASH)).length;
   if (replicas > 0)

@@ -55,8 +55,6 @@ export interface ApplyOptions {
   readonly target: Side;
   readonly map: KeyMap;
   readonly throttle: Throttle;
-  /** Throws when another worker has the move. */
-  readonly isMine?: () => Promise<void>;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -155,10 +153,9 @@ export class Applier {
     const { target, map, signal } = this.options;
     await this.inOrder(this.groupsOf(items.filter(isRow)));
     const rollbacks = items.filter((item): item is Rollback => !isRow(item));
-    await forEach(rollbacks, CONCURRENCY, async ({ key, startTs }) => {
-      await this.options.isMine?.();
-      await forbid(target, map.map(key), startTs, signal);
-    });
+    await forEach(rollbacks, CONCURRENCY, ({ key, startTs }) =>
+      forbid(target, map.map(key), startTs, signal),
+    );
   }
 
   private groupsOf(rows: readonly Row[]): Group[] {
@@ -365,7 +362,6 @@ export class Applier {
       .join();
     if (locks.length === 0 || before.has(name)) return false;
     before.add(name);
-    await this.options.isMine?.();
     await dropPessimistic(this.options.target, locks, this.options.signal);
     return true;
   }
@@ -395,7 +391,7 @@ export class Applier {
     await resolveLocks(target, [Buffer.from(key)], startTs, commitTs, signal);
   }
 
-  private async prewrite(
+  private prewrite(
     { context, address }: Located,
     { startTs, commitTs }: Group,
     rows: readonly Mapped[],
@@ -409,7 +405,6 @@ export class Applier {
       forUpdateTs: commitTs - 1n,
       pessimisticActions: rows.map(() => PessimisticAction.SKIP_PESSIMISTIC_CHECK),
     };
-    await this.options.isMine?.();
     return this.options.target.storage.ask(
       PREWRITE,
       {

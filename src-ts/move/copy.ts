@@ -51,8 +51,6 @@ export interface CopyOptions {
   readonly map: KeyMap;
   readonly state: CopyState;
   readonly throttle: Throttle;
-  /** Is asked before each file is written and ingested, and throws when another worker has the move. */
-  readonly isMine?: () => Promise<void>;
   readonly signal?: AbortSignal | undefined;
   /** Chunks at once. Each holds one file, FILE_BYTES. */
   readonly concurrency?: number;
@@ -150,6 +148,7 @@ export async function presplit(
   }
   if (made.length === 0) return;
   const header = { clusterId: await storage.clusterId() };
+  await storage.isMine();
   // With one store, or while PD is busy, it refuses: the copy goes on all the same.
   await storage.pd.grpc(SCATTER, { header, regionsId: made, group: 'tidb-mesh-move' }).catch(() => undefined);
 }
@@ -229,7 +228,7 @@ async function copyChunk(options: CopyOptions, chunk: Chunk): Promise<void> {
 
 /** Writes pairs, in order and of one timestamp, into the target's regions: one file for each. */
 async function importPairs(
-  { target, throttle, signal, isMine }: CopyOptions,
+  { target, throttle, signal }: CopyOptions,
   pairs: readonly Pair[],
   commitTs: bigint,
 ): Promise<void> {
@@ -246,7 +245,7 @@ async function importPairs(
         const part = pairs.slice(from, to);
         // The bytes are counted where they are read.
         await throttle.take(0, signal);
-        return importFile(target, located, { pairs: part, commitTs, signal, isMine });
+        return importFile(target, located, { pairs: part, commitTs, signal });
       },
       { signal },
     );
@@ -278,13 +277,12 @@ interface File {
   readonly pairs: readonly Pair[];
   readonly commitTs: bigint;
   readonly signal: AbortSignal | undefined;
-  readonly isMine: CopyOptions['isMine'];
 }
 
 async function importFile(
   { storage }: Side,
   located: Located,
-  { pairs, commitTs, signal, isMine }: File,
+  { pairs, commitTs, signal }: File,
 ): Promise<Try<number>> {
   const { context } = located;
   const busy = await busyIn(storage, located);
@@ -298,12 +296,10 @@ async function importFile(
     ...(context.regionEpoch === undefined ? {} : { regionEpoch: context.regionEpoch }),
     ...(context.apiVersion === undefined ? {} : { apiVersion: context.apiVersion }),
   };
-  await isMine?.();
   const written = await writeToPeers(storage, located, messagesOf(meta, context, pairs, commitTs));
   if ('regionError' in written) return written;
   const deadline = Date.now() + INGEST_MS;
   for (let attempt = 0; ; attempt++) {
-    await isMine?.();
     const { error } = await storage.ask(MULTI_INGEST, { context, ssts: written.value }, located);
     if (!error) return { value: pairs.length };
     // A file that is gone has been ingested, or is not there: it is written again, to the same effect. One that waits at a busy store is

@@ -111,12 +111,18 @@ export interface Sides {
  * Opens both sides. Neither is asked for anything before its PD has shown that it is the one with which the move began.
  * @param options how to reach PD and the stores of the mesh, as a system principal
  * @param clusters those outside of the mesh, and the other storage layers of the mesh file
+ * @param isMine see `Storage`
  * @throws CommandError when the record names another one
  */
-export function sidesOf(options: EndpointOptions, clusters: Clusters, record: MoveRecord): Sides {
+export function sidesOf(
+  options: EndpointOptions,
+  clusters: Clusters,
+  record: MoveRecord,
+  isMine?: () => Promise<void>,
+): Sides {
   const { tenant: name, number, from, to, home: homeName, isWithoutCluster } = record;
   const homePd = new SamePd(options, (pd) => mustBeHome(pd, record));
-  const home = new Storage(homePd);
+  const home = new Storage(homePd, undefined, isMine);
   const opened = [home];
   const pds = [homePd];
   const sideAt = (place: Place): Side => {
@@ -130,7 +136,7 @@ export function sidesOf(options: EndpointOptions, clusters: Clusters, record: Mo
         mustBeOther(unchecked, homePd.unchecked, record, place),
       );
       pds.push(pd);
-      storage = new Storage(pd);
+      storage = new Storage(pd, undefined, isMine);
       opened.push(storage);
     }
     return { storage, space: keySpaceOf(tenantAt({ name, number }, place)) };
@@ -169,17 +175,17 @@ export async function tidbsOf(pd: Endpoint): Promise<string[]> {
 
 /**
  * See `sidesOf`. `all`: what the moves of this worker may do together.
- * @param isMine is asked right before each batch that is written, and throws when another worker has the move
+ * @param isMine is asked right before each call that writes, and throws when another worker has the move
  */
 export function makeEngine(
   options: EndpointOptions,
   record: MoveRecord,
   clusters: Clusters = new Map(),
   all = new Throttle(),
-  isMine = async (): Promise<void> => undefined,
+  isMine?: () => Promise<void>,
 ): Engine {
   const { tenant: name, number, from, to, otherIsGone = false } = record;
-  const { source, target, verify, close } = sidesOf(options, clusters, record);
+  const { source, target, verify, close } = sidesOf(options, clusters, record, isMine);
   const hasTwoPds = source.storage !== target.storage;
   const service = moveService(name);
   const isImport = from.cluster !== undefined || to.cluster !== undefined;
@@ -187,7 +193,7 @@ export function makeEngine(
     (storage === source.storage ? from : to).cluster !== undefined;
   const map = new KeyMap(source.space, target.space);
   const throttle = all.part(record.throttle);
-  const parts = { source, target, map, throttle, isMine };
+  const parts = { source, target, map, throttle };
   const groupsAt = (side: Side, signal: AbortSignal): GroupSide => ({
     pd: side.storage.pd.until(signal),
     number: isOutside(side) ? undefined : number,
@@ -325,10 +331,7 @@ export function makeEngine(
     takeNamesAlong: async () => {
       if (!hasTwoPds) await takeRulesAlong(rulesAt(target), rulesAt(source));
     },
-    dropCarriedLocks: async () => {
-      await isMine();
-      await dropPessimisticLocks(target);
-    },
+    dropCarriedLocks: async () => void (await dropPessimisticLocks(target)),
     destroyTarget: async (isMineStill) => {
       // The keys of tenant 0 are no range of their own: the cluster's lie among them.
       if (target.space.start.length === 0) return true;

@@ -12,6 +12,7 @@ import { regionPages, regionsIn, type Region } from '../pd/regions.ts';
 import { clusterId, millisOf, timestamp } from '../pd/timestamp.ts';
 import { Connections } from './connections.ts';
 import { lowerEnd, type MoveSpace, type Range } from './key-space.ts';
+import { COPROCESSOR, SCAN, SCAN_LOCK } from './methods.ts';
 
 export type Context = MessageInitShape<typeof ContextSchema>;
 
@@ -42,6 +43,9 @@ export interface RetryOptions {
 
 /** The answer of one try: an error of the region, after which the key is looked up again, or a value. */
 export type Try<T> = { readonly regionError: RegionError | string } | { readonly value: T };
+
+/** All others change something at a store, or may. */
+const READS: ReadonlySet<string> = new Set([SCAN, SCAN_LOCK, COPROCESSOR].map(({ path }) => path));
 
 const BUDGET_MS = 60_000;
 /** How far the clocks of two PDs may be apart: as at a switch. */
@@ -92,10 +96,15 @@ export class Storage {
   /** Of change feeds: one stream for each region. */
   readonly feeds: Connections;
 
-  /** @param streams how many feeds share a connection to a store */
+  /**
+   * @param streams how many feeds share a connection to a store
+   * @param isMine is asked right before each call that is no read, and throws when another worker has the move: its keys may be somebody
+   * else's by now. So no caller can forget it, and each try asks anew.
+   */
   constructor(
     readonly pd: Endpoint,
     streams?: number,
+    readonly isMine = async (): Promise<void> => undefined,
   ) {
     this.feeds = new Connections(pd, 'feed', streams);
   }
@@ -280,6 +289,7 @@ export class Storage {
     fields: MessageInitShape<Request>,
     { address, signal }: Pick<Located, 'address' | 'signal'>,
   ): Promise<MessageShape<Answer>> {
+    if (!READS.has(method.path)) await this.isMine();
     return this.pd.grpc(method, fields, address, { signal });
   }
 
@@ -294,6 +304,7 @@ export class Storage {
     address: string,
     { deadlineMs, signal }: { deadlineMs: number; signal: AbortSignal },
   ): Promise<MessageShape<Answer>> {
+    await this.isMine();
     const bytes = await new Promise<Buffer>((resolve, reject) => {
       const call = this.pd.client(address).makeClientStreamRequest(
         path,

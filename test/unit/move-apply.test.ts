@@ -5,9 +5,9 @@ import { Applier, type Row } from '../../src-ts/move/apply.ts';
 import { followingOf } from '../../src-ts/move/engine-of.ts';
 import type { Follower } from '../../src-ts/move/feed.ts';
 import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
-import type { Side, Storage } from '../../src-ts/move/storage.ts';
+import { Storage, type Side } from '../../src-ts/move/storage.ts';
 import { Throttle } from '../../src-ts/move/throttle.ts';
-import { CallError } from '../../src-ts/pd/endpoint.ts';
+import { CallError, type Endpoint } from '../../src-ts/pd/endpoint.ts';
 
 const source = keySpaceOf({ name: 'a', number: 1 });
 const target = keySpaceOf({ name: 'a', number: 5 });
@@ -215,16 +215,16 @@ describe('at a region that does not answer', () => {
 
   test('nothing is sent by a worker that has lost the move', async () => {
     const sent: string[] = [];
-    const storage = {
-      ask: async ({ path }: { path: string }) => void sent.push(path),
+    const pd = { grpc: async ({ path }: { path: string }) => void sent.push(path) } as unknown as Endpoint;
+    const isMine = async (): Promise<void> => Promise.reject(new Error('lost'));
+    const storage = Object.assign(new Storage(pd, undefined, isMine), {
       passed: async () => undefined,
       atRegion: async (_: unknown, __: unknown, act: (at: object) => Promise<unknown>) =>
         act({ start: target.start, end: target.end, context: {}, address: '' }),
-    } as unknown as Storage;
+    } as unknown as Storage);
     const [from, to]: Side[] = [source, target].map((space) => ({ storage, space }));
-    const isMine = async (): Promise<void> => Promise.reject(new Error('lost'));
     const map = new KeyMap(source, target);
-    const applier = new Applier({ source: from!, target: to!, map, throttle: new Throttle(), isMine });
+    const applier = new Applier({ source: from!, target: to!, map, throttle: new Throttle() });
     const rollback = { op: 'rollback' as const, startTs: 1n, key: source.encode(Buffer.from('r'))! };
     await expect(applier.apply([row('k', 1, 2)])).rejects.toThrow('lost');
     await expect(applier.apply([rollback])).rejects.toThrow('lost');

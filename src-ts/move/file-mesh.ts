@@ -8,6 +8,7 @@ import { serialIn, withOrders } from './config.ts';
 import { GONE_AFTER_MS, hiddenBehind, SeenEnvoys } from './envoys.ts';
 import { vmsOf, type Filters, type Mesh, type OtherFilters, type Vm } from './mesh.ts';
 import { placeOf, type Place } from './place.ts';
+import { shareNext } from './share-next.ts';
 import type { State as TenantState } from '../tenants/tenant.ts';
 import { shell } from './shell.ts';
 
@@ -43,16 +44,16 @@ export function filtersAt(envoys: readonly Endpoint[], goneAfterMs = GONE_AFTER_
   const hosts = envoys.map(({ url }) => url.host);
   const seen = new SeenEnvoys(goneAfterMs);
   let looked: { readonly at: number; readonly vms: Promise<Vm[]> } | undefined;
+  const lookAnew = shareNext(() => {
+    looked = { at: Date.now(), vms: vmsOf(envoys, seen) };
+    return looked.vms;
+  });
   return {
     hosts,
     seen: () => seen.all(),
     recall: (all) => seen.recall(all.filter(({ host }) => hosts.includes(host))),
-    vms: (ageMs = 0) => {
-      const now = Date.now();
-      if (!looked || now - looked.at >= ageMs) looked = { at: now, vms: vmsOf(envoys, seen) };
-      return looked.vms;
-    },
-    hidden: () => hiddenBehind(envoys),
+    vms: (ageMs = 0) => (looked && Date.now() - looked.at < ageMs ? looked.vms : lookAnew()),
+    hidden: shareNext(() => hiddenBehind(envoys)),
   };
 }
 
@@ -66,17 +67,10 @@ export function fileMesh(
   envoys: readonly Endpoint[],
   { applyMs = APPLY_MS, others, goneAfterMs, check }: FileMeshOptions = {},
 ): Mesh {
-  let last: Promise<unknown> = Promise.resolve();
-  let next: Promise<void> | undefined;
-  /** Brings the file as it is, or later, to the Envoys. Moves beside each other share what has not begun yet. */
-  const delivered = (): Promise<void> => {
-    next ??= last.then(() => {
-      next = undefined;
-      return apply === undefined ? undefined : deliver(apply, file, applyMs);
-    });
-    last = next.catch(() => undefined);
-    return next;
-  };
+  /** Brings the file as it is, or later, to the Envoys. */
+  const delivered = shareNext(async () => {
+    if (apply !== undefined) await deliver(apply, file, applyMs);
+  });
   return {
     ...filtersAt(envoys, goneAfterMs),
     ...(others ? { others } : {}),

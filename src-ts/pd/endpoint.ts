@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { request as plainRequest } from 'node:http';
 import { request as tlsRequest, type RequestOptions } from 'node:https';
 import { isIP } from 'node:net';
+import { createSecureContext, type SecureContext } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   create,
@@ -143,6 +144,8 @@ export class Endpoint {
   /** The member that is asked; the next one when it does not answer. */
   private current: URL;
   private readonly tls: Pick<RequestOptions, 'ca' | 'cert' | 'key' | 'servername'> | undefined;
+  /** Of all connections: to read keys and certificates takes longer than a handshake. */
+  private secure: SecureContext | undefined;
   private readonly clients = new Map<string, grpc.Client>();
   /** Ends all calls: see `until`. */
   private readonly signal: AbortSignal | undefined;
@@ -363,7 +366,9 @@ export class Endpoint {
       };
       const { signal } = this;
       const ends = signal ? { signal } : {};
-      const options = { ...this.tls, hostname: bare, port, path, method, timeout, ...there, ...ends };
+      if (this.tls) this.secure ??= createSecureContext(this.tls);
+      const tls = { ...this.tls, ...(this.secure ? { secureContext: this.secure } : {}) };
+      const options = { ...tls, hostname: bare, port, path, method, timeout, ...there, ...ends };
       const call = request(options, (response) => {
         const parts: Buffer[] = [];
         response.on('data', (part: Buffer) => parts.push(part));

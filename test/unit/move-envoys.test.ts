@@ -1,7 +1,9 @@
 /** Whether each Envoy is asked by itself that clients can reach. */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { filtersAt } from '../../src-ts/move/file-mesh.ts';
 import { hiddenBehind, SeenEnvoys, type Answers } from '../../src-ts/move/envoys.ts';
 import { obeyed, vmsOf, type Order } from '../../src-ts/move/mesh.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
@@ -62,6 +64,45 @@ describe('the Envoys that a worker of moves asks', () => {
     await expect(statusOf(closed, { address: '127.0.0.1' })).rejects.toThrow(
       'no answer from localhost:1 (127.0.0.1)',
     );
+  });
+});
+
+describe('moves beside each other', () => {
+  test('share what they ask the Envoys: one question at a time, and none that began before', async () => {
+    let phase = 'calm';
+    const asked: (() => void)[] = [];
+    const server = createServer((_, answer) => {
+      const moves = [{ tenant: 'alpha', serial: 1, phase }];
+      const vms = [{ id: 0, stale: false, configs: [], moves }];
+      asked.push(() => answer.end(JSON.stringify({ vms, tenants: {} })));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const envoy = new Endpoint({ pd: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+    opened.push(server, envoy);
+    const filters = filtersAt([envoy]);
+    const questions = async (count: number): Promise<void> => {
+      while (asked.length < count) await sleep(1);
+    };
+    const phases = async (vms: ReturnType<typeof filters.vms>): Promise<string[]> =>
+      (await vms).flatMap(({ moves }) => moves.map((one) => one.phase));
+
+    const first = phases(filters.vms());
+    await questions(1);
+    phase = 'drain';
+    const others = Array.from({ length: 9 }, () => phases(filters.vms()));
+    asked[0]?.();
+    expect(await first).toEqual(['calm']);
+    await questions(2);
+    asked[1]?.();
+    for (const one of others) expect(await one).toEqual(['drain']);
+    expect(asked.length).toBe(2);
+  });
+
+  test('share what they ask after a question that failed', async () => {
+    const closed = new Endpoint({ pd: 'http://127.0.0.1:1' });
+    opened.push(closed);
+    const filters = filtersAt([closed]);
+    for (let i = 0; i < 2; i++) await expect(filters.vms()).rejects.toThrow('no answer');
   });
 });
 

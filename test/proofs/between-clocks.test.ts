@@ -32,7 +32,7 @@ let reached: (step: string) => void | Promise<void> = () => undefined;
 let steps: string[] = [];
 
 beforeAll(async () => {
-  layers = await Layers.start(['a', 'b'], ALPHA);
+  layers = await Layers.start(['a', 'b'], [ALPHA]);
   asAlpha = new Endpoint({
     pd: `https://${layers.of('a').stack.pd.meshAddress}`,
     ...(await layers.clientCerts()),

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Tidb } from '../harness/stack/tidb.ts';
 import { createBank, judge, runBank, type Ledger } from '../move/ledger.ts';
-import { Layers, WAIT_MS } from './layers.ts';
+import { Layers, spread, WAIT_MS } from './layers.ts';
 
 const ALPHA = { name: 'alpha', number: 1 };
 const ROUNDS = Number(process.env['TIDB_MESH_ROUNDS'] ?? 10);
@@ -21,7 +21,7 @@ let tidb: Tidb;
 
 beforeAll(async () => {
   // Both have stores and regions with the same ids, and A's regions have higher versions.
-  layers = await Layers.start(['a', 'b'], ALPHA, { a: { regionSize: 20_000 } });
+  layers = await Layers.start(['a', 'b'], [ALPHA], { a: { regionSize: 20_000 } });
   tidb = await layers.of('a').stack.startTidb({ tenant: ALPHA.name });
   await createBank(tidb.mysqlPort);
 });
@@ -31,12 +31,6 @@ afterAll(async () => {
 
 const count = ({ told }: Ledger, name: 'committed' | 'unknown' | 'refused'): number =>
   told.reduce((all, one) => all + one[name].length, 0);
-
-/** `p50 / worst` */
-function spread(values: readonly number[]): string {
-  const sorted = [...values].sort((a, b) => a - b);
-  return `${sorted[Math.floor(sorted.length / 2)] ?? NaN} / ${sorted.at(-1) ?? NaN}`;
-}
 
 test(
   `goes there and back, ${ROUNDS} switches`,

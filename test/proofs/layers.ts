@@ -1,22 +1,25 @@
 /**
- * Several storage layers of one mesh file, each with a PD, a store and an Envoy of its own, and a tenant that moves between them. The mesh
- * file is a text that the worker changes as it changes a file, and the product makes the filters' configuration of it.
+ * Several storage layers of one mesh file, each with PDs, a store and an Envoy of its own, and tenants that move between them. The worker
+ * changes the file, and the product makes the filters' configuration of it.
  */
+import { mkdtempSync, readFileSync, rmSync, unwatchFile, watchFile, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createBetween } from '../../src-ts/move/between.ts';
 import type { Clusters } from '../../src-ts/move/clusters.ts';
-import { withOrders } from '../../src-ts/move/config.ts';
 import { diff, type Difference } from '../../src-ts/move/diff.ts';
 import { makeEngine, sidesOf } from '../../src-ts/move/engine-of.ts';
-import { filtersAt } from '../../src-ts/move/file-mesh.ts';
+import { fileMesh, filtersAt } from '../../src-ts/move/file-mesh.ts';
 import type { Mesh } from '../../src-ts/move/mesh.ts';
-import { placeOf, type Place } from '../../src-ts/move/place.ts';
-import { findMove, moveOf, type MoveRecord } from '../../src-ts/move/record.ts';
+import { findMove, moveOf, type MoveRecord, type Throttle as Rates } from '../../src-ts/move/record.ts';
+import { shareNext } from '../../src-ts/move/share-next.ts';
 import type { Tools } from '../../src-ts/move/steps.ts';
 import { Throttle } from '../../src-ts/move/throttle.ts';
 import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
+import type { Acknowledgement } from '../../src-ts/tenants/mesh-status.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { timestamp } from '../../src-ts/pd/timestamp.ts';
 import { readEnvoyMesh } from '../../src-ts/standalone/mesh.ts';
@@ -24,7 +27,7 @@ import { type PlacedTenant } from '../../src-ts/storages/placed.ts';
 import { partOf } from '../../src-ts/storages/plugin-config.ts';
 import { addTenant } from '../../src-ts/tenants/add.ts';
 import { findTenant } from '../../src-ts/tenants/edit.ts';
-import type { Tenant } from '../../src-ts/tenants/tenant.ts';
+import { spaceOf, type Tenant } from '../../src-ts/tenants/tenant.ts';
 import { TRUST_DOMAIN, type CertFiles } from '../harness/stack/certs.ts';
 import { freePorts } from '../harness/stack/ports.ts';
 import {
@@ -37,6 +40,8 @@ import {
 
 export const WAIT_MS = 180_000;
 const LOOK_MS = 50;
+/** How often the file is looked at where another process writes it. */
+const WATCH_MS = 20;
 /** Of what the worker said last, in errors. */
 const MOST_SAID = 8;
 
@@ -44,8 +49,11 @@ const MOST_SAID = 8;
 export interface Layer {
   readonly name: string;
   readonly stack: Stack;
-  /** PD itself. */
+  /** All members of PD, past the mesh. */
+  readonly address: string;
   readonly pd: Endpoint;
+  /** Every address that PD and the store advertise. */
+  readonly urls: readonly string[];
   readonly envoys: readonly Endpoint[];
   /** The filter's configuration without tenants. */
   readonly standard: PluginConfig;
@@ -57,28 +65,50 @@ const address = (port: number): string => `127.0.0.1:${port}`;
 export class Layers {
   readonly said: string[] = [];
   private readonly layers = new Map<string, Layer>();
-  private text = '';
+  private readonly folder = mkdtempSync(join(tmpdir(), 'tidb-mesh-layers-'));
+  /** The mesh file. */
+  readonly file = join(this.folder, 'mesh.json');
+  /** What the filters follow, where that is not the mesh file itself. */
+  private copy: string | undefined;
   /** Whose PD has the record. */
   private home = '';
   private stopping = new AbortController();
   private working: Promise<void> | undefined;
-  private last: Promise<unknown> = Promise.resolve();
 
-  private constructor(readonly tenant: Tenant) {}
+  private constructor(readonly tenants: readonly Tenant[]) {}
+
+  /** Whose name need not be given. */
+  private get first(): string {
+    return this.tenants[0]?.name ?? '';
+  }
 
   /**
-   * Starts the layers; the tenant is served by the first one, and added to all.
+   * Starts the layers; the tenants are served by the first one, and added to all.
    * @param options of each layer's stack, by its name
    */
   static async start(
     names: readonly string[],
-    tenant: Tenant,
+    tenants: readonly Tenant[],
     options: Readonly<Record<string, StackOptions>> = {},
   ): Promise<Layers> {
-    const all = new Layers(tenant);
-    const ports = await freePorts(names.length);
-    const portOf = (name: string): number => ports[names.indexOf(name)] ?? 0;
-    all.text = JSON.stringify(fileOf(names, portOf, tenant));
+    const all = new Layers(tenants);
+    try {
+      await all.startAll(names, options);
+      return all;
+    } catch (error) {
+      await all.end();
+      throw error;
+    }
+  }
+
+  private async startAll(
+    names: readonly string[],
+    options: Readonly<Record<string, StackOptions>>,
+  ): Promise<void> {
+    const all = new Map<string, number[]>();
+    for (const name of names) all.set(name, await freePorts(options[name]?.pds ?? 1));
+    const portsOf = (name: string): readonly number[] => all.get(name) ?? [];
+    writeFileSync(this.file, JSON.stringify(fileOf(names, portsOf, this.tenants), undefined, 2));
     let certs: Stack['certs'] | undefined;
     for (const name of names) {
       let standard!: PluginConfig;
@@ -86,24 +116,24 @@ export class Layers {
         watched: true,
         startTidbs: false,
         boundaries: false,
-        pdPort: portOf(name),
+        pdPort: portsOf(name),
         others: names
           .filter((other) => other !== name)
-          .map((other) => ({ name: other, pd: portOf(other), principal: proxyOf(name) })),
+          .map((other) => ({ name: other, pd: portsOf(other), principal: proxyOf(name) })),
         ...(certs ? { certs } : {}),
-        pluginConfig: (made: PluginConfig) => all.configOf(name, (standard = made)),
+        pluginConfig: (made: PluginConfig) => this.configOf(name, (standard = made)),
         ...options[name],
       });
       certs = stack.certs;
-      const pd = new Endpoint({ pd: stack.pd.directUrl });
+      const address = stack.pds.map(({ directUrl }) => directUrl).join(',');
+      const pd = new Endpoint({ pd: address });
       const client = await certs.client(SYSTEM_PRINCIPAL);
-      const envoys = [stack.pd, stack.store].map(
-        ({ meshAddress }) => new Endpoint({ pd: `https://${meshAddress}`, ...client }),
-      );
-      all.layers.set(name, { name, stack, pd, envoys, standard });
-      await addTenant(pd, tenant, { withData: false, timeoutMs: WAIT_MS, tell: () => undefined });
+      const urls = [...stack.pds, stack.store].map(({ meshAddress }) => `https://${meshAddress}`);
+      const envoys = urls.map((url) => new Endpoint({ pd: url, ...client }));
+      this.layers.set(name, { name, stack, address, pd, urls, envoys, standard });
+      for (const tenant of this.tenants)
+        await addTenant(pd, tenant, { withData: false, timeoutMs: WAIT_MS, tell: () => undefined });
     }
-    return all;
   }
 
   of(name: string): Layer {
@@ -121,12 +151,18 @@ export class Layers {
     await this.stopWorker();
     for (const { pd, envoys } of this.layers.values())
       for (const endpoint of [pd, ...envoys]) endpoint.close();
+    if (this.copy !== undefined) unwatchFile(this.copy);
     await Promise.all([...this.layers.values()].map(({ stack }) => stack.stop()));
+    rmSync(this.folder, { recursive: true, force: true });
   }
 
-  /** What the mesh file says of the tenant. */
-  get entry(): PlacedTenant {
-    return findTenant(this.text, 'mesh.json', this.tenant.name).tenant as unknown as PlacedTenant;
+  private get text(): string {
+    return readFileSync(this.copy ?? this.file, 'utf8');
+  }
+
+  /** What the mesh file says of a tenant. */
+  entry(name = this.first): PlacedTenant {
+    return findTenant(readFileSync(this.file, 'utf8'), this.file, name).tenant as unknown as PlacedTenant;
   }
 
   /** What the filters of a layer are told, as `render` makes it of the mesh file. */
@@ -136,37 +172,38 @@ export class Layers {
     return { ...standard, tenants: tenants as PluginConfig['tenants'], rules: own };
   }
 
-  /** Changes the tenant's entry, and brings the file to all Envoys. */
-  async edit(change: (entry: Record<string, unknown>) => void): Promise<void> {
-    const { whole, tenant } = findTenant(this.text, 'mesh.json', this.tenant.name);
+  /** Changes a tenant's entry by hand, and brings the file to all Envoys. */
+  async edit(change: (entry: Record<string, unknown>) => void, name = this.first): Promise<void> {
+    const { whole, tenant } = findTenant(readFileSync(this.file, 'utf8'), this.file, name);
     change(tenant);
-    this.text = JSON.stringify(whole);
+    writeFileSync(this.file, JSON.stringify(whole, undefined, 2));
     await this.deliver();
   }
 
-  private deliver(): Promise<void> {
-    const turn = this.last.then(async () => {
-      const all = [...this.layers.values()];
-      await Promise.all(
-        all.map(({ name, stack, standard }) => stack.configure(this.configOf(name, standard))),
-      );
-    });
-    this.last = turn.catch(() => undefined);
-    return turn;
+  /** Brings the file as it is to all filters. */
+  private readonly deliver = shareNext(async () => {
+    const all = [...this.layers.values()];
+    await Promise.all(all.map(({ name, stack, standard }) => stack.configure(this.configOf(name, standard))));
+  });
+
+  /** Has the filters follow a copy of the file, whoever makes it. @returns where the copy is to be */
+  watchCopy(): string {
+    this.copy = `${this.file}.copy`;
+    writeFileSync(this.copy, readFileSync(this.file));
+    watchFile(this.copy, { interval: WATCH_MS }, () => void this.deliver());
+    return this.copy;
   }
 
-  private meshAt(home: string): Mesh {
-    const others = [...this.layers.values()].filter(({ name }) => name !== home);
-    return {
-      ...filtersAt(this.of(home).envoys),
+  private get mesh(): Mesh {
+    const others = [...this.layers.values()].filter(({ name }) => name !== this.home);
+    const mesh = fileMesh(this.file, undefined, this.homeLayer.envoys, {
       others: new Map(others.map(({ name, envoys, pd }) => [name, { ...filtersAt(envoys), pd }])),
-      tell: (tenant, orders) => {
-        this.text = withOrders(this.text, 'mesh.json', tenant, orders);
-        return this.deliver();
-      },
-      placeOf: () => {
-        const { storage, ...entry } = this.entry;
-        return { ...placeOf({ ...entry }), storage } as Place;
+    });
+    return {
+      ...mesh,
+      tell: async (tenant, orders) => {
+        await mesh.tell(tenant, orders);
+        await this.deliver();
       },
     };
   }
@@ -174,21 +211,37 @@ export class Layers {
   /** How to reach the layers beside the one with the record. */
   get clusters(): Clusters {
     const others = [...this.layers.values()].filter(({ name }) => name !== this.home);
-    return new Map(others.map(({ name, stack }) => [name, { pd: stack.pd.directUrl }]));
+    return new Map(others.map(({ name, address }) => [name, { pd: address }]));
   }
 
   private get reach(): { pd: string } {
-    return { pd: this.homeLayer.stack.pd.directUrl };
+    return { pd: this.homeLayer.address };
+  }
+
+  /** Options by which a command of moves reaches two layers; the first one's PD has the record. */
+  async reachOf(home: string, other: string): Promise<string[]> {
+    const files = await this.of(home).stack.certs.client(SYSTEM_PRINCIPAL);
+    const pdOf = ({ urls }: Layer): string => urls.slice(0, -1).join(',');
+    const storages = join(this.folder, 'storages.json');
+    const { urls } = this.of(other);
+    const reached = { ...files, pd: pdOf(this.of(other)), envoys: urls.join(',') };
+    writeFileSync(storages, JSON.stringify({ storages: { [other]: reached } }));
+    const { cert, key, ca } = files;
+    return [
+      ...['--pd', pdOf(this.of(home)), '--cert', cert, '--key', key, '--ca', ca],
+      ...['--storages', storages],
+    ];
   }
 
   /** Begins a move, as `tidb-mesh move create` does. */
-  async begin(from: string, to: string): Promise<MoveRecord> {
-    const tenant = { ...this.entry, storage: undefined };
+  async begin(from: string, to: string, name = this.first, throttle?: Rates): Promise<MoveRecord> {
+    const tenant = { ...this.entry(name), storage: undefined };
     this.home = to;
     return createBetween({
       tenant: tenant as Tenant,
       from: { name: from, pd: this.of(from).pd },
       to: { name: to, pd: this.of(to).pd },
+      ...(throttle ? { throttle } : {}),
     });
   }
 
@@ -197,11 +250,11 @@ export class Layers {
     this.working = work(
       {
         pd: this.homeLayer.pd,
-        mesh: this.meshAt(this.home),
+        mesh: this.mesh,
         id: 'the test',
         isGone: () => true,
         limits: { calmMs: 15_000, obeyMs: 30_000, holdMs: 30_000, maxLagMs: 15_000 },
-        engineOf: this.engineOf,
+        engineOf: (record, isMine) => this.engineOf(record, isMine),
         tell: (line) => this.said.push(line),
         ...tools,
       },
@@ -209,8 +262,11 @@ export class Layers {
     );
   }
 
-  readonly engineOf: Tools['engineOf'] = (record, isMine) =>
-    makeEngine(this.reach, record, this.clusters, new Throttle(), isMine);
+  readonly engineOf = (
+    record: MoveRecord,
+    isMine: () => Promise<void>,
+    all = new Throttle(),
+  ): ReturnType<typeof makeEngine> => makeEngine(this.reach, record, this.clusters, all, isMine);
 
   async stopWorker(): Promise<void> {
     this.stopping.abort();
@@ -218,58 +274,72 @@ export class Layers {
     this.working = undefined;
   }
 
-  async record(): Promise<MoveRecord> {
-    return (await moveOf(this.homeLayer.pd, this.tenant.name)).record;
+  /** PD may be down for a while. */
+  async record(name = this.first): Promise<MoveRecord> {
+    const deadline = Date.now() + WAIT_MS;
+    for (;;)
+      try {
+        return (await moveOf(this.homeLayer.pd, name)).record;
+      } catch (error) {
+        if (String(error).includes('is not being moved') || Date.now() > deadline) throw error;
+        await sleep(LOOK_MS * 4);
+      }
   }
 
-  async until(isWanted: (record: MoveRecord) => boolean, timeoutMs = WAIT_MS): Promise<MoveRecord> {
+  async until(
+    isWanted: (record: MoveRecord) => boolean,
+    name = this.first,
+    timeoutMs = WAIT_MS,
+  ): Promise<MoveRecord> {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
-      const record = await this.record();
+      const record = await this.record(name);
       if (isWanted(record)) return record;
-      if (Date.now() > deadline)
-        throw new Error(
-          `${record.state}, ${record.problem ?? ''}\n${this.said.slice(-MOST_SAID).join('\n')}`,
-        );
+      if (Date.now() > deadline) throw new Error(this.textOf(record));
       await sleep(LOOK_MS);
     }
   }
 
-  follows(): Promise<MoveRecord> {
-    return this.until(({ state, wish }) => state === 'following' && wish === undefined);
+  textOf({ tenant, state, switches, wish, problem }: MoveRecord): string {
+    const said = this.said.slice(-MOST_SAID).join('\n');
+    return `${tenant}: ${switches} switches, ${state}, ${wish ?? 'no wish'}: ${problem ?? ''}\n${said}`;
+  }
+
+  follows(name = this.first): Promise<MoveRecord> {
+    return this.until(({ state, wish }) => state === 'following' && wish === undefined, name);
   }
 
   /** Asks for a switch, there or back, and waits until it is done. @throws CommandError with why it is not */
-  async switches(): Promise<MoveRecord> {
-    const { switches: before } = await this.follows();
+  async switches(name = this.first, timeoutMs = WAIT_MS): Promise<MoveRecord> {
+    const { switches: before } = await this.follows(name);
     const verb = before % 2 === 0 ? 'switch' : 'reverse';
     const { pd } = this.homeLayer;
-    const { switches } = await ask(pd, this.tenant.name, verb);
-    const options = { verb, switches, timeoutMs: WAIT_MS, tell: () => undefined } as const;
-    const record = await fulfilled(pd, this.tenant.name, options);
+    const { switches } = await ask(pd, name, verb);
+    const options = { verb, switches, timeoutMs, tell: () => undefined } as const;
+    const record = await fulfilled(pd, name, options);
     if (!record) throw new Error('the move has ended');
     return record;
   }
 
   /** Asks to complete or to cancel, and waits until nothing is left of the move. */
-  async finish(verb: 'complete' | 'cancel'): Promise<void> {
+  async finish(verb: 'complete' | 'cancel', name = this.first): Promise<void> {
     const { pd } = this.homeLayer;
-    await ask(pd, this.tenant.name, verb);
-    await fulfilled(pd, this.tenant.name, { verb, timeoutMs: WAIT_MS, tell: () => undefined });
+    await ask(pd, name, verb);
+    await fulfilled(pd, name, { verb, timeoutMs: WAIT_MS, tell: () => undefined });
   }
 
-  async isMoving(): Promise<boolean> {
-    return (await findMove(this.homeLayer.pd, this.tenant.name)) !== undefined;
+  async isMoving(name = this.first): Promise<boolean> {
+    return (await findMove(this.homeLayer.pd, name)) !== undefined;
   }
 
   /** How both sides differ, at a timestamp of now. */
-  async diff(): Promise<readonly Difference[]> {
-    const { from } = await this.follows();
+  async diff(name = this.first): Promise<readonly Difference[]> {
+    const { from } = await this.follows(name);
     const ts = await timestamp(this.of(from.storage ?? '').pd);
     const record = await this.until(({ state, progress }) => {
       const { resolvedTs = '0' } = (progress ?? {}) as { resolvedTs?: string };
       return state === 'following' && BigInt(resolvedTs) >= ts;
-    });
+    }, name);
     const sides = sidesOf(this.reach, this.clusters, record);
     try {
       return (await diff({ ...sides, ts, throttle: new Throttle() })).differences;
@@ -278,11 +348,22 @@ export class Layers {
     }
   }
 
+  /** Number of keys that a layer's store has of a tenant. */
+  async keysAt(layer: string, name = this.first): Promise<number> {
+    const { start, end } = spaceOf(this.tenants.find((one) => one.name === name)!);
+    return (await this.of(layer).stack.store.inspect.values(start, end)).length;
+  }
+
+  /** What the VMs of a layer know of moves. */
+  async movesAt(layer: string): Promise<readonly Acknowledgement[]> {
+    return (await filtersAt(this.of(layer).envoys).vms()).flatMap(({ moves }) => moves);
+  }
+
   /** The certificate of one of the tenant's TiDBs. */
   async clientCerts(): Promise<CertFiles> {
     const [first] = this.layers.values();
     if (!first) throw new Error('there is no storage layer');
-    return first.stack.certs.client(`spiffe://${TRUST_DOMAIN}/ns/${this.tenant.name}/sa/tidb`);
+    return first.stack.certs.client(`spiffe://${TRUST_DOMAIN}/ns/${this.first}/sa/tidb`);
   }
 
   /** When the tenant's clients last began a call at a layer, by the path of the call, ms after `from`. Only calls that have ended. */
@@ -294,8 +375,7 @@ export class Layers {
       const told = JSON.parse(line) as { start: string; path?: string; tenant?: string };
       const [plain = ''] = (told.path ?? '').split('?');
       const after = Date.parse(told.start) - from;
-      if (told.tenant === this.tenant.name && after > 0)
-        last.set(plain, Math.max(last.get(plain) ?? 0, after));
+      if (told.tenant === this.first && after > 0) last.set(plain, Math.max(last.get(plain) ?? 0, after));
     }
     return last;
   }
@@ -311,19 +391,29 @@ export class Layers {
   }
 }
 
+/** `p50 / worst` */
+export function spread(values: readonly number[]): string {
+  const sorted = [...values].sort((a, b) => a - b);
+  return `${sorted[Math.floor(sorted.length / 2)] ?? NaN} / ${sorted.at(-1) ?? NaN}`;
+}
+
 /** A mesh file; only names, principals and tenants are read of it here. */
-function fileOf(names: readonly string[], portOf: (name: string) => number, tenant: Tenant): object {
+function fileOf(
+  names: readonly string[],
+  portsOf: (name: string) => readonly number[],
+  moving: readonly Tenant[],
+): object {
   return {
     target: 'envoy',
     storages: names.map((name, i) => ({
       name,
       principal: proxyOf(name),
-      pd: [{ advertise: address(portOf(name)), server: address(1 + 3 * i) }],
+      pd: portsOf(name).map((port, n) => ({ advertise: address(port), server: address(100 + 10 * i + n) })),
       tikv: [{ advertise: address(2 + 3 * i), server: address(3 + 3 * i) }],
     })),
     pluginConfig: {
       tenants: [
-        { ...tenant, storage: names[0] },
+        ...moving.map((tenant) => ({ ...tenant, storage: names[0] })),
         // Another tenant of each layer.
         ...names.map((name, i) => ({ name: `of-${name}`, number: 100 + i, storage: name })),
       ],

@@ -30,11 +30,13 @@ export class UnderLoad {
   /**
    * Acts while clients commit.
    * @param pauseMs between two transactions of a client
+   * @param readersMayFail where PD is away for longer than a reader waits
    */
-  async run(how: string, act: () => Promise<void>, pauseMs = 20): Promise<Ledger> {
+  async run(how: string, act: () => Promise<void>, pauseMs = 20, readersMayFail = false): Promise<Ledger> {
     let over = false;
     this.entries += 1_000_000;
-    const bank = runBank(this.port, { clients: CLIENTS, firstEntry: this.entries, pauseMs }, () => over);
+    const load = { clients: CLIENTS, firstEntry: this.entries, pauseMs, readersMayFail };
+    const bank = runBank(this.port, load, () => over);
     try {
       await act();
       await sleep(300);

@@ -49,10 +49,10 @@ export interface EnvoyOptions {
   node?: object;
 }
 
-/** The listener of another stack's PD, and the certificate that this one's Envoy shows there. */
+/** The listeners of another stack's PDs, and the certificate that this one's Envoy shows there. */
 export interface OtherStorage {
   readonly name: string;
-  readonly pd: number;
+  readonly pd: number | readonly number[];
   readonly certs: CertFiles;
   /** The folder of the certificate's `secretFiles`. */
   readonly folder: string;
@@ -77,7 +77,7 @@ export function envoyBootstrap(options: EnvoyOptions): object {
     tls: tlsOf({ ca: certs.ca, certificate: certs.cert, key: certs.key }, dirname(certs.ca)),
     others: (options.others ?? []).map(({ name, pd, certs: { ca, cert, key }, folder }) => ({
       name,
-      pd: [address(pd)],
+      pd: [pd].flat().map(address),
       tls: tlsOf({ ca, certificate: cert, key }, folder),
     })),
     filters: filter ? [...(filter.before ?? []), filterOf(filter)] : [],

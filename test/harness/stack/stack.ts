@@ -69,10 +69,10 @@ export interface StackOptions {
   logFolder?: string;
   /** Envoy's `--component-log-level`, for example `wasm:debug`. */
   envoyLog?: string;
-  /** Storage layers that serve tenants of this one by now. Its Envoy calls the PD's listener as that principal. */
-  others?: readonly { name: string; pd: number; principal: string }[];
-  /** Envoy's listener for PD, for another stack that must know it before. Default: a free port. */
-  pdPort?: number;
+  /** Storage layers that serve tenants of this one by now. Its Envoy calls the listeners of their PDs as that principal. */
+  others?: readonly { name: string; pd: number | readonly number[]; principal: string }[];
+  /** Envoy's listeners for PD, one for each member, for another stack that must know them before. Default: free ports. */
+  pdPort?: number | readonly number[];
   /** Those of another stack, for clients that call both. Default: an authority of its own. */
   certs?: Certs;
   /** Default: nothing is shown. */
@@ -223,7 +223,8 @@ async function startServers(
   const isLinked = options.links ?? (options.pds ?? 1) > 1;
   const storeLink = isLinked ? await Link.open(storePort, storeOwnPort) : undefined;
   const pdPorts = await freePorts(options.pds ?? 1);
-  const envoyPdPorts = options.pdPort === undefined ? await freePorts(pdPorts.length) : [options.pdPort];
+  const envoyPdPorts =
+    options.pdPort === undefined ? await freePorts(pdPorts.length) : [options.pdPort].flat();
   const pdAddresses = (mesh ? envoyPdPorts : pdPorts).map((port) => `${HOST}:${port}`);
   const storeAddress = `${HOST}:${mesh ? envoyStorePort : storePort}`;
   const clientPorts = [...envoyPdPorts, envoyStorePort];

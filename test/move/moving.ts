@@ -21,12 +21,7 @@ import {
   type Stack,
   type StackOptions,
 } from '../harness/stack/stack.ts';
-
-/** Long beyond what a loaded machine needs. */
-export const WAIT_MS = 120_000;
-const LOOK_MS = 50;
-/** Of what the worker said last, in errors. */
-const MOST_SAID = 8;
+import { follows, hasCarried, lastOf, LOOK_MS, recordUntil, WAIT_MS } from './waiting.ts';
 
 export class Moving {
   readonly said: string[] = [];
@@ -146,27 +141,12 @@ export class Moving {
   }
 
   /** Waits until the record is as wanted. */
-  async until(
-    tenant: string,
-    isWanted: (record: MoveRecord) => boolean,
-    timeoutMs = WAIT_MS,
-  ): Promise<MoveRecord> {
-    const deadline = Date.now() + timeoutMs;
-    for (;;) {
-      const record = await this.record(tenant);
-      if (isWanted(record)) return record;
-      if (Date.now() > deadline) {
-        const { state, wish, problem } = record;
-        throw new Error(
-          `${tenant}: ${state}, ${wish ?? 'no wish'}: ${problem ?? ''}\n${this.said.slice(-MOST_SAID).join('\n')}`,
-        );
-      }
-      await sleep(LOOK_MS);
-    }
+  until(tenant: string, isWanted: (record: MoveRecord) => boolean, timeoutMs = WAIT_MS): Promise<MoveRecord> {
+    return recordUntil(isWanted, { read: () => this.record(tenant), said: this.said, timeoutMs });
   }
 
   follows(tenant: string): Promise<MoveRecord> {
-    return this.until(tenant, ({ state, wish }) => state === 'following' && wish === undefined);
+    return this.until(tenant, follows);
   }
 
   /** Asks for a switch, there or back. */
@@ -184,10 +164,8 @@ export class Moving {
       // Whoever asks again clears it.
       why = problem ?? why;
       if (switches >= count && state === 'following') return;
-      if (Date.now() > deadline) {
-        const said = this.said.slice(-MOST_SAID).join('\n');
-        throw new Error(`${tenant}: ${switches} switches, ${state}: ${why}\n${said}`);
-      }
+      if (Date.now() > deadline)
+        throw new Error(`${tenant}: ${switches} switches, ${state}: ${why}\n${lastOf(this.said)}`);
       if (state === 'following' && wish === undefined) await this.wish(tenant);
       await sleep(LOOK_MS);
     }
@@ -210,10 +188,7 @@ export class Moving {
   /** How both sides differ, at a timestamp of now. */
   async diff(tenant: string): Promise<readonly Difference[]> {
     const ts = await this.storage.timestamp();
-    const record = await this.until(tenant, ({ progress }) => {
-      const { resolvedTs = '0' } = (progress ?? {}) as { resolvedTs?: string };
-      return BigInt(resolvedTs) >= ts;
-    });
+    const record = await this.until(tenant, hasCarried(ts));
     const sides = sidesOf({ pd: this.address }, new Map(), record);
     try {
       return (await diff({ ...sides, ts, throttle: new Throttle() })).differences;

@@ -21,7 +21,8 @@ const [, FAR] = HOSTS;
 jest.unstable_mockModule('node:dns/promises', () => ({
   lookup: async (host: string) => (host === NAME ? HOSTS : [host]).map((address) => ({ address })),
 }));
-const { Moving, WAIT_MS } = await import('../move/moving.ts');
+const { Moving } = await import('../move/moving.ts');
+const { WAIT_MS } = await import('../move/waiting.ts');
 const { hiddenBehind } = await import('../../src-ts/move/envoys.ts');
 const { lookAt } = await import('../../src-ts/move/look.ts');
 const { vmsOf } = await import('../../src-ts/move/mesh.ts');

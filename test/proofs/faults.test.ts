@@ -7,7 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Mesh, Order } from '../../src-ts/move/mesh.ts';
 import { summaryOf } from '../../src-ts/move/show.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
-import { Moving, WAIT_MS } from '../move/moving.ts';
+import { Moving } from '../move/moving.ts';
+import { WAIT_MS } from '../move/waiting.ts';
 import { committed, UnderLoad } from './under-load.ts';
 
 const ALPHA: Tenant = { name: 'alpha', number: 1 };

@@ -7,10 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createMove } from '../../src-ts/move/create.ts';
 import { ask } from '../../src-ts/move/wishes.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
-import { Moving, WAIT_MS } from '../move/moving.ts';
+import { Moving } from '../move/moving.ts';
+import { WAIT_MS } from '../move/waiting.ts';
 import { Command } from './command.ts';
 import { committed, UnderLoad } from './under-load.ts';
-import { UNDECIDED } from './steps.ts';
+import { UNDECIDED } from '../harness/support/switch-steps.ts';
 
 const ALPHA: Tenant = { name: 'alpha', number: 1 };
 const AWAY = { keyNumber: 5 };

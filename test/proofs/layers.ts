@@ -37,13 +37,12 @@ import {
   type Stack,
   type StackOptions,
 } from '../harness/stack/stack.ts';
+import { follows, hasCarried, LOOK_MS, recordUntil, WAIT_MS } from '../move/waiting.ts';
 
-export const WAIT_MS = 180_000;
-const LOOK_MS = 50;
+export { WAIT_MS };
+
 /** How often the file is looked at where another process writes it. */
 const WATCH_MS = 20;
-/** Of what the worker said last, in errors. */
-const MOST_SAID = 8;
 
 /** One storage layer. */
 export interface Layer {
@@ -286,27 +285,16 @@ export class Layers {
       }
   }
 
-  async until(
+  until(
     isWanted: (record: MoveRecord) => boolean,
     name = this.first,
     timeoutMs = WAIT_MS,
   ): Promise<MoveRecord> {
-    const deadline = Date.now() + timeoutMs;
-    for (;;) {
-      const record = await this.record(name);
-      if (isWanted(record)) return record;
-      if (Date.now() > deadline) throw new Error(this.textOf(record));
-      await sleep(LOOK_MS);
-    }
-  }
-
-  textOf({ tenant, state, switches, wish, problem }: MoveRecord): string {
-    const said = this.said.slice(-MOST_SAID).join('\n');
-    return `${tenant}: ${switches} switches, ${state}, ${wish ?? 'no wish'}: ${problem ?? ''}\n${said}`;
+    return recordUntil(isWanted, { read: () => this.record(name), said: this.said, timeoutMs });
   }
 
   follows(name = this.first): Promise<MoveRecord> {
-    return this.until(({ state, wish }) => state === 'following' && wish === undefined, name);
+    return this.until(follows, name);
   }
 
   /** Asks for a switch, there or back, and waits until it is done. @throws CommandError with why it is not */
@@ -336,10 +324,7 @@ export class Layers {
   async diff(name = this.first): Promise<readonly Difference[]> {
     const { from } = await this.follows(name);
     const ts = await timestamp(this.of(from.storage ?? '').pd);
-    const record = await this.until(({ state, progress }) => {
-      const { resolvedTs = '0' } = (progress ?? {}) as { resolvedTs?: string };
-      return state === 'following' && BigInt(resolvedTs) >= ts;
-    }, name);
+    const record = await this.until(hasCarried(ts), name);
     const sides = sidesOf(this.reach, this.clusters, record);
     try {
       return (await diff({ ...sides, ts, throttle: new Throttle() })).differences;

@@ -18,7 +18,7 @@ import { labelRules } from '../../src-ts/pd/regions.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
 import { Moving } from '../move/moving.ts';
 import { rowKey } from '../harness/support/keys.ts';
-import { UNDECIDED } from './steps.ts';
+import { UNDECIDED } from '../harness/support/switch-steps.ts';
 
 const TEN: Tenant[] = Array.from({ length: 10 }, (_, i) => ({ name: `t${i}`, number: 10 + i }));
 const SOLO: Tenant = { name: 'solo', number: 30 };

@@ -15,7 +15,8 @@ import type { Tenant } from '../../src-ts/tenants/tenant.ts';
 import { principalOf } from '../harness/stack/certs.ts';
 import type { Row, Session } from '../harness/stack/sql.ts';
 import type { Tidb } from '../harness/stack/tidb.ts';
-import { Moving, WAIT_MS } from '../move/moving.ts';
+import { Moving } from '../move/moving.ts';
+import { WAIT_MS } from '../move/waiting.ts';
 import { rulesSeen } from '../move/rules-seen.ts';
 import { collectGarbage } from './garbage.ts';
 

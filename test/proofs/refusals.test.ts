@@ -19,7 +19,8 @@ import { principalOf } from '../harness/stack/certs.ts';
 import type { Session } from '../harness/stack/sql.ts';
 import type { Tidb } from '../harness/stack/tidb.ts';
 import { rowKey } from '../harness/support/keys.ts';
-import { Moving, WAIT_MS } from '../move/moving.ts';
+import { Moving } from '../move/moving.ts';
+import { WAIT_MS } from '../move/waiting.ts';
 
 const ALPHA: Tenant = { name: 'alpha', number: 1 };
 /** Has no TiDB. */

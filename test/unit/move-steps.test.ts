@@ -25,6 +25,7 @@ import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { putIfUnchanged } from '../../src-ts/pd/etcd.ts';
 import { ruleOf } from '../../src-ts/tenants/registry.ts';
 import { EtcdModel } from '../harness/support/etcd-model.ts';
+import { UNDECIDED } from '../harness/support/switch-steps.ts';
 
 const TENANT = 'alpha';
 const HOME: Place = {};
@@ -793,16 +794,7 @@ describe('a mover that is killed', () => {
 });
 
 describe('a switch that is given up', () => {
-  test.each([
-    'after switching',
-    'calm',
-    'drain',
-    'fence',
-    'settled',
-    'final',
-    'caught up',
-    'before committing',
-  ])('%s: the tenant stays, and nothing is left of the copy', async (step) => {
+  test.each(UNDECIDED)('%s: the tenant stays, and nothing is left of the copy', async (step) => {
     const [etcd, world] = [new EtcdModel(PD_HTTP), new World()];
     await newMove(etcd);
     let over = false;

@@ -73,13 +73,13 @@ export async function proveImport(
     start: () => Promise<Tidb>,
   ): Promise<Tidb> => {
     await mover.closeBehind(name);
-    tell(`stopping the TiDB, ${verb}`);
+    tell(`stopping the TiDB that serves ${name}, then: tidb-mesh move ${verb} ${name}`);
     const began = Date.now();
     await from.stop();
     const stopped = Date.now();
     await mover.switch(name, verb);
     const switchMs = Date.now() - stopped;
-    tell('starting a TiDB there');
+    tell(`starting a TiDB ${verb === 'switch' ? 'of the tenant, in the mesh' : 'at the cluster'}`);
     const tidb = await start();
     const committed = ledgers.at(-1)?.told.reduce((sum, one) => sum + one.committed.length, 0) ?? 0;
     crossings.push({ to, downMs: Date.now() - began, switchMs, committed });
@@ -90,10 +90,11 @@ export async function proveImport(
   try {
     for (const tenant of config.tenants)
       await addTenant(mover.pd, tenant, { withData: false, timeoutMs: ADD_MS, tell });
-    tell('filling a cluster that knows no mesh');
+    tell(`starting the TiDB of the cluster ${CLUSTER}, and opening a bank in it`);
     const old = await shop.startTidb({ direct: true, name: 'tidb-shop' });
     await createBank(old.mysqlPort);
     const using = use(old);
+    tell(`${LOAD.clients} clients transfer money meanwhile; importing ${CLUSTER} as ${name}`);
     await createImport(mover.pd, {
       tenant: { ...IMPORTED, state: 'suspended' },
       cluster: CLUSTER,

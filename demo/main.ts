@@ -95,6 +95,7 @@ async function demoMove(stack: Stack, { json }: Options): Promise<boolean> {
 async function demoImport(options: Options): Promise<boolean> {
   const tenants = [IMPORTED, { name: 'beta', number: 2 }];
   const config = standardPluginConfig(tenants);
+  say(`the mesh, with a tenant ${IMPORTED.name} that is suspended and has no keys:`);
   const mesh = await startStack({
     ...commonOptions(options),
     tenants,
@@ -104,6 +105,7 @@ async function demoImport(options: Options): Promise<boolean> {
     pluginConfig: beforeImport(config),
   });
   try {
+    say('a cluster that knows no mesh:');
     const shop = await startStack({ ...commonOptions(options), mesh: false, startTidbs: false });
     try {
       const proof = await proveImport(mesh, shop, config, sayOnce());

@@ -33,7 +33,7 @@ export async function proveMove(
   const { tenants } = config;
   const mover = await startMover(stack, config, tell);
   try {
-    tell('opening a bank');
+    tell(`opening a bank; ${CLIENTS} clients transfer money from now on`);
     await createBank(port);
     const bank = runBank(port, { clients: CLIENTS }, () => over);
     const tenant = tenants.find(({ name }) => name === NAME);
@@ -42,6 +42,7 @@ export async function proveMove(
     for (const verb of ['switch', 'reverse'] as const) {
       await sleep(BETWEEN_MS);
       await mover.closeBehind(NAME);
+      tell(`tidb-mesh move ${verb} ${NAME}`);
       await mover.switch(NAME, verb);
     }
     await sleep(BETWEEN_MS);

@@ -33,7 +33,7 @@ export function showMove({ switches, committed, longestMs, errors, wrong }: Move
     heading('A tenant under load moves to other keys, and back'),
     table.toString(),
     `  ${committed} transactions were committed meanwhile; the longest took ${longestMs} ms`,
-    ...Object.entries(errors).map(([kind, count]) => `  ${count} × ${kind}`),
+    ...told(errors),
     verdict(wrong),
     '',
   ].join('\n');
@@ -42,22 +42,34 @@ export function showMove({ switches, committed, longestMs, errors, wrong }: Move
 /** What an import has shown. */
 export function showImport({ crossings, wrong }: ImportProof): string {
   const table = new Table({
-    head: ['switch', 'down, ms', 'of it the switch, ms', 'transactions before it'],
+    head: ['switch', 'down, ms', 'of it the command, ms', 'committed before it'],
     style: { head: [], border: colors.isColorSupported ? ['dim'] : [] },
   });
   for (const { to, downMs, switchMs, committed } of crossings) table.push([to, downMs, switchMs, committed]);
   return [
     heading('A cluster that knew no mesh becomes a tenant, and goes back'),
     table.toString(),
+    '  down: from the stop of the old TiDB to the first answer of the new one, which has to start',
     verdict(wrong),
     '',
   ].join('\n');
 }
 
+/** What clients met that must be ready for it, as on any TiDB: docs/move.md. */
+function told(errors: Readonly<Record<string, number>>): string[] {
+  const lines = Object.entries(errors).map(([kind, count]) => `    ${count} × ${kind}`);
+  return lines.length === 0
+    ? []
+    : ['  transactions that failed, and are repeated by an application:', ...lines];
+}
+
 /** Whether what clients were told is what is there. */
 function verdict(wrong: readonly string[]): string {
   const mark = wrong.length === 0 ? colors.green('✓') : colors.red('✗');
-  const said = `  ${mark} ${wrong.length} wrong: every commit that a client was told of is there, and nothing else`;
+  const said =
+    wrong.length === 0
+      ? `  ${mark} every commit that a client was told of is there, and nothing else`
+      : `  ${mark} ${wrong.length} wrong: commits that a client was told of, or that were refused`;
   return [said, ...wrong.map((line) => `    ${line}`)].join('\n');
 }
 

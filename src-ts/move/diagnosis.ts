@@ -408,6 +408,9 @@ class Case {
             : `the keys at ${there} are being destroyed; to go there again, begin a new move when it has ended`,
         );
       case 'cancelling':
+        // Its filters must obey before anything is destroyed. Those of a cluster are none.
+        if (this.lacksOther && !this.isImport)
+          return closed(`${this.mustAnswer}; the copy at ${there} stays until its Envoys do`, ...first);
         return open(`a worker ends it by itself; the tenant stays at ${here}`, ...first);
     }
   }

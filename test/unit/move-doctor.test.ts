@@ -328,6 +328,14 @@ describe('a move between two storage layers', () => {
       ['complete alpha --other-is-gone'],
       false,
     ],
+    [
+      'cancelling',
+      { ...BETWEEN, state: 'cancelling' },
+      'nowhere: number 1 in storage a does not answer',
+      false,
+      [],
+      false,
+    ],
   ])('when the other storage is gone: %s', (_, fields, served, isForward, forward, isBack) => {
     const found = of(fields, NOBODY);
     expect(found).toMatchObject({

@@ -6,6 +6,7 @@ import { MovePhase } from '../terms/move';
 import { Terms } from '../terms/terms';
 import { Status } from '../wire/status';
 import { Exchange, track } from './exchange';
+import { useRegionsOf } from './regions';
 
 export const enum Direction {
   REQUEST,
@@ -79,6 +80,7 @@ export function install(
   oldestTimestamp = oldest;
   leaseSeed = randomLease;
   useSpace(its.space);
+  useRegionsOf(its.clock);
   useNamespace(its.prefixAt, its.prefixLength, its.number);
 }
 

@@ -1,11 +1,12 @@
 /**
- * Remembers whose a region is, for requests that act on a whole region without naming keys. A pair of region id and version always means
- * the same keys: a split or a merge raises the version (docs/decisions/0005).
+ * Remembers whose a region is, for requests that act on a whole region without naming keys. At one PD, a pair of region id and version always
+ * means the same keys: a split or a merge raises the version (docs/decisions/0005). Each PD counts regions from small numbers.
  *
  * The table has buckets of four entries, chosen by region id. A new entry replaces the oldest of its bucket.
- *   entry: region:u64 | version:u64 | place of the key range:u64 | learned at, ms:44 configuration:19 inside:1
+ *   entry: region:u64 | version:u64 | place of the key range, at its PD:u64 | learned at, ms:44 configuration:19 inside:1
  */
 import { spacePlace } from '../keys/space';
+import { PdClock } from '../terms/pd-clock';
 
 export const enum Verdict {
   UNKNOWN,
@@ -34,6 +35,8 @@ let now: u64 = 0;
 /** Number of the current configuration. Boundaries of tenants change only with a configuration. */
 let configuration: u64 = 0;
 let learningUntil: u64 = 0;
+/** Tells the regions of this PD and cluster from those of others. */
+let layer: u64 = 0;
 
 const wantedList: usize = memory.data(512, 8);
 /** Number of regions to look up: the last messages named them, and they are unknown or were last learned too long ago. */
@@ -54,6 +57,16 @@ export function setRegionClock(ms: u64): void {
 /** Begins another configuration: earlier answers are no longer valid for a region without its version. */
 export function doubtRegions(): void {
   configuration = (configuration + 1) & CONFIGURATIONS;
+}
+
+/** Whatever is learned or asked now is about regions of this PD. A PD that was made anew has another cluster. */
+export function useRegionsOf(pd: PdClock): void {
+  layer = ((<u64>changetype<usize>(pd)) ^ pd.latestCluster) * 0x9e3779b97f4a7c15;
+}
+
+/** @inline */
+function placeInUse(): u64 {
+  return spacePlace() ^ layer;
 }
 
 function bucketOf(region: u64): usize {
@@ -77,7 +90,7 @@ export function learnRegion(region: u64, version: u64, inside: bool): void {
     entries = heap.alloc(<usize>MAX_REGIONS * ENTRY_BYTES);
     memory.fill(entries, 0, <usize>MAX_REGIONS * ENTRY_BYTES);
   }
-  const place = spacePlace();
+  const place = placeInUse();
   const bucket = bucketOf(region);
   let entry = bucket;
   for (let i: u32 = 0; i < WAYS; i++) {
@@ -97,7 +110,7 @@ export function learnRegion(region: u64, version: u64, inside: bool): void {
 /** True when any version of the region is known. A later version that lies outside must then be learned too. */
 export function hasRegion(region: u64): bool {
   if (entries == 0) return false;
-  const place = spacePlace();
+  const place = placeInUse();
   const bucket = bucketOf(region);
   for (let i: u32 = 0; i < WAYS; i++) if (isOf(bucket + <usize>i * ENTRY_BYTES, region, place)) return true;
   return false;
@@ -126,7 +139,7 @@ function beginLearning(): void {
 export function verdictAt(region: u64, version: u64): Verdict {
   beginLearning();
   if (entries == 0) return unknown(region);
-  const place = spacePlace();
+  const place = placeInUse();
   const bucket = bucketOf(region);
   for (let i: u32 = 0; i < WAYS; i++) {
     const at = bucket + <usize>i * ENTRY_BYTES;
@@ -142,7 +155,7 @@ export function verdictAt(region: u64, version: u64): Verdict {
 export function verdictNow(region: u64): Verdict {
   beginLearning();
   if (entries == 0) return unknown(region);
-  const place = spacePlace();
+  const place = placeInUse();
   const bucket = bucketOf(region);
   let newest: usize = 0;
   for (let i: u32 = 0; i < WAYS; i++) {

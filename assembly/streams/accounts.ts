@@ -118,6 +118,8 @@ export class Accounts {
     else account.useMove(MovePhase.FINAL, 0, 0, clock.now);
     const isAtItsPlace = standing == Standing.CURRENT || standing == Standing.UNTOLD;
     if (isAtItsPlace) account.range = terms.range;
+    // A VM that has not obeyed the move itself knows from the others where the tenant is.
+    else if (account.range == 0) account.range = account.latestPlace;
     if (account.phase != MovePhase.NONE && moves.refusedBits == 0) useRefusedBits(movingBits());
     if (account.phase == MovePhase.FINAL && former != MovePhase.FINAL) this.isChanged = true;
   }

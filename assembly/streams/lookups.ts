@@ -9,7 +9,7 @@ import { ownsRegion, useSpace } from '../keys/space';
 import { alloc } from '../memory/arena';
 import * as regionAnswer from '../pd-http/region-answer';
 import * as regions from '../rewrite/regions';
-import { clearWanted, learnRegion, wantedRegion } from '../rewrite/regions';
+import { clearWanted, learnRegion, useRegionsOf, wantedRegion } from '../rewrite/regions';
 import { Ascii, ascii } from '../wire/bytes';
 import { digitsOf, writeDecimal } from '../wire/decimal';
 import * as clock from './clock';
@@ -126,6 +126,7 @@ function useSpaceAt(version: ConfigVersion, number: u32, place: u64): bool {
   const tenant = version.resolver.config.tenantOf(number);
   if (tenant == null || tenant.terms.space.place != place) return false;
   useSpace(tenant.terms.space);
+  useRegionsOf(tenant.terms.clock);
   return true;
 }
 

@@ -75,7 +75,7 @@ function askIfDue(clock: PdClock, version: ConfigVersion, now: u64): void {
   let askedAt: u64 = 0;
   if (host.readShared(key, keyLength(clock)) && host.resultLength == RECORD_BYTES) {
     const at = host.resultAt;
-    clock.cluster = load<u64>(at);
+    clock.useCluster(load<u64>(at));
     askedAt = load<u64>(at, 24);
     clock.take(load<u64>(at, 8), load<u64>(at, 16), load<u64>(at, 32) != 0);
   }
@@ -177,7 +177,7 @@ export function takeTime(root: u32, given: u32, size: u32): bool {
     leave(clock, clock.sentAt, 0);
     return true;
   }
-  clock.cluster = value;
+  clock.useCluster(value);
   leave(clock, clock.sentAt, 0);
   const version = versionOf(root);
   if (version != null) ask(clock, version, clock.sentAt);
@@ -187,7 +187,7 @@ export function takeTime(root: u32, given: u32, size: u32): bool {
 /** Keeps what is known, and begins anew: the storage may be another one by now. */
 function fail(clock: PdClock): void {
   countFailedTimeLookup();
-  clock.cluster = 0;
+  clock.useCluster(0);
   clock.take(clock.said, clock.saidAt, clock.said == 0);
   leave(clock, clock.sentAt, 0);
 }

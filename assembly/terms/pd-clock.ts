@@ -26,6 +26,8 @@ export class PdClock {
   isWanted: bool = false;
   /** PD's cluster; 0: not known. */
   cluster: u64 = 0;
+  /** The cluster that was known last; 0: none yet. What is known of its regions holds while PD does not answer. */
+  latestCluster: u64 = 0;
   /** The question in flight, 0: there is none; when it was sent, and whether it is about the cluster. */
   token: u32 = 0;
   sentAt: u64 = 0;
@@ -39,6 +41,12 @@ export class PdClock {
     public nameAt: usize,
     public nameLength: usize,
   ) {}
+
+  /** Takes over which cluster PD has; 0: it does not say. */
+  useCluster(cluster: u64): void {
+    this.cluster = cluster;
+    if (cluster != 0) this.latestCluster = cluster;
+  }
 
   /** Takes over what PD said, and when it was asked; 0: it did not say. */
   take(time: u64, askedAt: u64, failed: bool): void {

@@ -873,6 +873,14 @@ describe('a configuration from before what was obeyed', () => {
       two.configure(config(alpha));
       expect(first(two)).toEqual(['Empty', 'Empty']);
       expect((status()['vms'] as Fields[]).at(-1)!['moves']).toMatchObject([outdated]);
+      // Nor does it act at the former place by what PD does.
+      const call = headerPairs([
+        [':method', 'POST'],
+        [':path', '/pd/api/v1/regions/scatter'],
+      ]);
+      const { context, goesOn } = two.tryOpen(ALPHA, call);
+      expect(goesOn && two.request(context, Buffer.from('{"start_key":"","end_key":""}'), true)).toBe(false);
+      expect(two.refusal).toContain(MOVES);
     }
     const three = new HostedModule(shared);
     three.clock = NOW;

@@ -1,4 +1,5 @@
 /** Reads the data of a coprocessor request. Keeps what the answer needs to know of a plan. Walks what names a table, a key or a timestamp. */
+import { mapsTableIds } from '../keys/space';
 import * as columns from '../rows/output-columns';
 import { Msg } from '../schema/table';
 import { Status } from '../wire/status';
@@ -32,9 +33,9 @@ export function namesTimestamp(at: usize, end: usize): bool {
   return findVarint(at, end, FALLBACK_FIELD) != 0 || findVarint(at, end, ANALYZE_FALLBACK_FIELD) != 0;
 }
 
-/** Notes for the answer where a plan asks for `_tidb_tid`. */
+/** Notes for the answer where a plan asks for `_tidb_tid`, which holds the tenant's tag with the table codec only. */
 export function keepColumns(level: Level): Status {
-  if (level.copType != DAG) return Status.OK;
+  if (level.copType != DAG || !mapsTableIds()) return Status.OK;
   const status = columns.findPartitionId(level.field.bytes, level.field.length);
   if (status != Status.OK) return fail(status, level.message, 0);
   if (columns.columnsAt == 0) return Status.OK;

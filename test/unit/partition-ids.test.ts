@@ -447,6 +447,20 @@ describe.each(BUILD_NAMES)('the %s build', (build) => {
     expect(Status[send(dag)]).toBe(status);
   });
 
+  test.each([
+    ['tenant 0', { number: 0 }],
+    ['a keyspace', { number: 3, keyspace: { id: 7, mode: 'txn' } }],
+  ] as const)('the ids of %s hold no tag, so nothing is kept for the answer', (_name, space) => {
+    const other = new Filter(build);
+    other.selectSpace(space);
+    // The second one has the layout that the first has taught.
+    for (let i = 0; i < 2; i++) {
+      other.newStream();
+      expect(Status[other.message(id.request, ask(plan([TID], [0])), 'request').status]).toBe('OK');
+      expect(other.pending).toBe(0);
+    }
+  });
+
   test('rows that do not fit their columns end the answer', () => {
     send(plan([TID, { id: 1, type: VARCHAR }], [0, 1]));
     const columns = [TID, { id: 1, type: VARCHAR }];

@@ -121,7 +121,11 @@ export function sidesOf(
   isMine?: () => Promise<void>,
 ): Sides {
   const { tenant: name, number, from, to, home: homeName, isWithoutCluster } = record;
-  const homePd = new SamePd(options, (pd) => mustBeHome(pd, record));
+  const homePd = new SamePd(
+    options,
+    (pd) => mustBeHome(pd, record),
+    homeName === undefined ? undefined : `storage ${homeName}`,
+  );
   const home = new Storage(homePd, undefined, isMine);
   const opened = [home];
   const pds = [homePd];
@@ -132,8 +136,10 @@ export function sidesOf(
     if (elsewhere !== undefined) {
       const reach = isWithoutCluster ? (clusters.get(elsewhere) ?? NOWHERE) : undefined;
       const kind = place.cluster === undefined ? 'storage' : 'cluster';
-      const pd = new SamePd(reach ?? clusterNamed(clusters, elsewhere, kind), (unchecked) =>
-        mustBeOther(unchecked, homePd.unchecked, record, place),
+      const pd = new SamePd(
+        reach ?? clusterNamed(clusters, elsewhere, kind),
+        (unchecked) => mustBeOther(unchecked, homePd.unchecked, record, place),
+        `${kind} ${elsewhere}`,
       );
       pds.push(pd);
       storage = new Storage(pd, undefined, isMine);

@@ -84,16 +84,35 @@ export async function mustBeOther(
 export class SamePd extends Endpoint {
   private shown: Promise<void> | undefined;
 
-  /** @param check throws when it is another one; it asks past the check itself */
+  /**
+   * @param check throws when it is another one; it asks past the check itself
+   * @param side what errors of its calls begin with; several sides have addresses that say nothing
+   */
   constructor(
     options: EndpointOptions,
     private readonly check: (unchecked: Asked) => Promise<void>,
+    private readonly side?: string,
   ) {
     super(options);
   }
 
   /** What is asked before it is known, and by which it becomes known. */
-  readonly unchecked: Asked = { http: (...asked: Parameters<Endpoint['http']>) => super.http(...asked) };
+  readonly unchecked: Asked = {
+    http: (...asked: Parameters<Endpoint['http']>) => this.named(super.http(...asked)),
+  };
+
+  private async named<T>(call: Promise<T>): Promise<T> {
+    try {
+      return await call;
+    } catch (error) {
+      // Not the reason of a signal, which ends many calls.
+      const isOfCall =
+        error instanceof CommandError && (error.code === 'UNREACHABLE' || error.code === 'PD_ERROR');
+      if (isOfCall && this.side !== undefined && !error.message.startsWith(`${this.side}: `))
+        error.message = `${this.side}: ${error.message}`;
+      throw error;
+    }
+  }
 
   private same(): Promise<void> {
     this.shown ??= this.check(this.unchecked).catch((error: unknown) => {
@@ -111,7 +130,7 @@ export class SamePd extends Endpoint {
 
   override async http(...asked: Parameters<Endpoint['http']>): Promise<unknown> {
     await this.same();
-    return super.http(...asked);
+    return this.named(super.http(...asked));
   }
 
   override async grpc<Request extends DescMessage, Answer extends DescMessage>(
@@ -121,11 +140,11 @@ export class SamePd extends Endpoint {
     options?: CallOptions,
   ): Promise<MessageShape<Answer>> {
     await this.same();
-    return super.grpc(method, fields, address, options);
+    return this.named(super.grpc(method, fields, address, options));
   }
 
   override async connected(address: string): Promise<void> {
     await this.same();
-    return super.connected(address);
+    return this.named(super.connected(address));
   }
 }

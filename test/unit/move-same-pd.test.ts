@@ -5,7 +5,8 @@ import { makeEngine } from '../../src-ts/move/engine-of.ts';
 import { save, type MoveRecord } from '../../src-ts/move/record.ts';
 import { mustBeHome } from '../../src-ts/move/same-pd.ts';
 import { ask } from '../../src-ts/move/wishes.ts';
-import { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { CommandError } from '../../src-ts/errors.ts';
+import { CallError, Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { ruleOf } from '../../src-ts/tenants/registry.ts';
 import { memcomparable } from '../../src-ts/tenants/tenant.ts';
 import { rowKey } from '../harness/support/keys.ts';
@@ -91,6 +92,27 @@ describe('an address of a side', () => {
     const elsewhere = engineWith('a', { pdIds: { home: IDS.c, other: IDS.a } });
     await expect(elsewhere.timestamp()).rejects.toThrow('its cluster id is 7002, and was 7003');
     expect(called()).toEqual([]);
+  });
+
+  test('that does not answer, or refuses a call, is named with its side', async () => {
+    const errors = {
+      a: new CommandError('UNREACHABLE', 'no answer from a:2379', ''),
+      b: new CallError('Tso: PD answers 500', 500),
+    };
+    const engine = engineWith('a');
+    await engine.clusterIds();
+    for (const [name, error] of Object.entries(errors))
+      pds[name]!.endpoint.grpc = async () => Promise.reject(error);
+    // The same error twice, as of one connection.
+    await expect(engine.targetTimestamp()).rejects.toThrow('no answer');
+    await expect(engine.targetTimestamp()).rejects.toMatchObject({
+      code: 'UNREACHABLE',
+      message: 'storage a: no answer from a:2379',
+    });
+    await expect(engine.timestamp()).rejects.toThrow('storage b: Tso: PD answers 500');
+    const cluster = engineWith('a', { from: {}, to: { cluster: 'a' }, home: undefined } as object);
+    pds['a']!.endpoint.http = async () => Promise.reject(new CallError('GET /: PD answers 500', 500));
+    await expect(cluster.targetTimestamp()).rejects.toThrow('cluster a: GET /: PD answers 500');
   });
 
   test('that leads elsewhere later is found out before the next step', async () => {

@@ -465,8 +465,8 @@ export interface Told {
   readonly order: Order;
   /** The storage layer that serves it, in a file with several. */
   readonly storage?: string;
-  /** Nothing passes at that storage layer, since it does not serve the tenant yet. */
-  readonly isClosed?: boolean;
+  /** That one is closed yet: the file is of the middle of a switch, behind the hand-over by this one, which is closed, too. */
+  readonly handedOverBy?: string;
 }
 
 /** The PD with the records does not answer. */
@@ -474,6 +474,8 @@ export interface Gone {
   readonly gone: string;
   /** The storage layer that serves the tenant by the configuration, when its PD is another one. */
   readonly served?: { readonly gone?: string };
+  /** The storage layer that has handed the tenant over, when its PD is another one. */
+  readonly handedOverBy?: { readonly gone?: string };
 }
 
 /** What a file must tell the filters before it can leave the move out. Serials begin with the seconds since 1970. */
@@ -530,12 +532,8 @@ export function recordElsewhere({ tenant, place, order }: Told, holder: string |
 type Partly = Pick<Diagnosis, 'state' | 'means' | 'served' | 'requests' | 'holds' | 'forward' | 'back'>;
 
 /** The records are in a PD that does not answer. */
-function withoutPd(
-  { place, order, isClosed }: Told,
-  { gone, served }: Gone,
-  means: string,
-  now: number,
-): Partly {
+function withoutPd(one: Told, { gone, served, handedOverBy }: Gone, means: string, now: number): Partly {
+  const { place, order } = one;
   const isServed = served !== undefined && served.gone === undefined;
   const common = {
     state: 'unknown',
@@ -548,15 +546,25 @@ function withoutPd(
       'PD must answer first. The record is in its etcd, and a worker goes on from it when PD is back',
     ),
   };
+  if (one.handedOverBy !== undefined)
+    return {
+      ...common,
+      served: `nowhere: the file is of the middle of a switch to ${place}, behind the hand-over by storage ${one.handedOverBy}, and nobody has opened it`,
+      requests: phaseText(order.phase, order.until),
+      back: handedOver(
+        one,
+        one.handedOverBy,
+        { isServed, isSourceThere: handedOverBy?.gone === undefined },
+        now,
+      ),
+    };
   if (!isServed)
     return {
       ...common,
       served: `nowhere; ${place} by the configuration`,
       requests: 'none are answered while PD does not answer',
       back: closed(
-        isClosed
-          ? 'PD must answer first: its record says whether a switch to it is decided'
-          : 'PD must answer first. If its data is lost, the tenant is lost with it: restore both from a backup',
+        'PD must answer first. If its data is lost, the tenant is lost with it: restore both from a backup',
       ),
     };
   return {
@@ -567,6 +575,29 @@ function withoutPd(
       `stay at ${place}: when PD is back, give the move up. If its data is lost, ${endOf(order, now)}remove \`move\` and \`movesTo\` or \`movedFrom\` from the entry, and bring the file to the Envoys`,
     ),
   };
+}
+
+/**
+ * The PD with the record is lost behind a hand-over. By then all that was committed is at both sides, and neither has been opened: the one
+ * that is left has everything.
+ */
+function handedOver(
+  { place, order, storage }: Told,
+  from: string,
+  { isServed, isSourceThere }: { readonly isServed: boolean; readonly isSourceThere: boolean },
+  now: number,
+): Way {
+  const [left, lost] = isServed ? [place, from] : [`storage ${from}`, storage ?? ''];
+  if (!isServed && !isSourceThere)
+    return closed(`PD of storage ${from} or ${lost} must answer first: one of them must serve the tenant`);
+  const end = `${endOf(order, now)}remove \`move\`, and bring the file to the Envoys`;
+  // Its TiDBs know versions of regions, and may know times, that this side has not been told of.
+  const what = isServed
+    ? `Stop its TiDBs. Remove \`latestSeen\` and \`movedFrom\` from its entry, and set the \`state\` that its operator wants; ${end}. Then start them`
+    : `Make its entry what its \`movedFrom\` says, that is \`storage: ${from}\` and the fields there, and nothing else of its place; remove \`movedFrom\`, and set the \`state\` that its operator wants; ${end}`;
+  return open(
+    `when PD is back, a worker goes on. If the data of storage ${lost} is lost for good: ${left} has all that was committed. See that the file is the worker's own, the newest, and that no Envoy of storage ${lost} runs any more. ${what}`,
+  );
 }
 
 function lockText({ table, tableId, ageMs, isPessimistic }: Oldest): string {

@@ -78,12 +78,16 @@ async function withoutPd(told: readonly Told[], gone: string, clusters: Clusters
   const aways = awaysOf(undefined, clusters);
   return Promise.all(
     told.map(async (one) => {
-      const { storage } = one;
-      const isOther = storage !== undefined && clusters.has(storage);
-      const there = isOther ? await aways({ kind: 'storage', name: storage }) : undefined;
+      const goneOf = async (storage: string | undefined): Promise<{ gone?: string } | undefined> => {
+        if (storage === undefined || !clusters.has(storage)) return undefined;
+        const there = await aways({ kind: 'storage', name: storage });
+        return there.gone === undefined ? {} : { gone: there.gone };
+      };
+      const [served, handedOverBy] = await Promise.all([goneOf(one.storage), goneOf(one.handedOverBy)]);
       return withoutRecord(one, {
         gone,
-        ...(there ? { served: there.gone === undefined ? {} : { gone: there.gone } } : {}),
+        ...(served ? { served } : {}),
+        ...(handedOverBy ? { handedOverBy } : {}),
       });
     }),
   );

@@ -25,6 +25,12 @@ export interface Place {
   readonly readableSince?: string;
 }
 
+/**
+ * `latestSeen` while one storage layer hands the tenant over to another one: no timestamp of PD is later, so that none passes before the last
+ * one of the other PD is known. Nobody else writes it, so it is also the sign that nobody serves the tenant just then.
+ */
+export const NO_TIME_YET = String((1n << 63n) - 1n);
+
 /** They stand in a tenant's entry as they stand here. Of its storage, only a move between two says anything. */
 export const PLACE_FIELDS = [
   'keyNumber',

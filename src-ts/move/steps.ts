@@ -50,7 +50,15 @@ import {
   type Quiet,
   type Terms,
 } from './mesh.ts';
-import { isBetweenStorages, isSamePlace, placeOf, placeText, tenantAt, type Place } from './place.ts';
+import {
+  isBetweenStorages,
+  isSamePlace,
+  NO_TIME_YET,
+  placeOf,
+  placeText,
+  tenantAt,
+  type Place,
+} from './place.ts';
 import { Rate } from './rate.ts';
 import {
   dropPieces,
@@ -199,8 +207,6 @@ const RENEW_MS = 1000;
 /** How often a follower's progress is kept. */
 const BEAT_MS = 2000;
 const LOOK_MS = 100;
-/** No timestamp of PD is later. */
-const NO_TIME_YET = String((1n << 63n) - 1n);
 /** How often a record is read of a move that follows: of many moves, that is much. */
 const READ_MS = 500;
 /** So many locks of open transactions are carried in a millisecond, where a store takes each by itself. */

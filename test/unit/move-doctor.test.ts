@@ -1,8 +1,11 @@
 /** What `move doctor` says of every half-way state. On real servers it is in test/move/import.test.ts. */
-import { describe, expect, test } from '@jest/globals';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import {
   diagnose,
   withoutRecord,
@@ -12,8 +15,9 @@ import {
   type Told,
 } from '../../src-ts/move/diagnosis.ts';
 import { examineMoves } from '../../src-ts/move/doctor.ts';
-import { commandsFor } from '../../src-ts/cli/commands/move/doctor.ts';
+import { commandsFor, toldIn } from '../../src-ts/cli/commands/move/doctor.ts';
 import { skewText } from '../../src-ts/move/other-pd.ts';
+import { NO_TIME_YET } from '../../src-ts/move/place.ts';
 import { save, type MoveRecord, type State } from '../../src-ts/move/record.ts';
 import { objection, type Verb } from '../../src-ts/move/wishes.ts';
 import { CommandError } from '../../src-ts/errors.ts';
@@ -485,8 +489,89 @@ describe('a move between two storage layers', () => {
         back: { isOpen: false },
       });
       expect(itself!.back.what).toContain('restore both from a backup');
-      const [closing] = await examine({ ...atB, isClosed: true }, 'http://127.0.0.1:9');
-      expect(closing!.back.what).toContain('its record says whether a switch to it is decided');
+    });
+
+    describe('in the middle of a switch', () => {
+      const folder = mkdtempSync(join(tmpdir(), 'tidb-mesh-doctor-'));
+      afterAll(() => rmSync(folder, { recursive: true }));
+      const file = (at: string, from: string, more: object): string => {
+        const path = join(folder, 'mesh.json');
+        const address = (n: number): { advertise: string; server: string } => ({
+          advertise: `127.0.0.1:${n}`,
+          server: `127.0.0.1:${n + 1}`,
+        });
+        const move = { serial: 7, phase: 'final' };
+        const storages = ['a', 'b'].map((name, i) => ({
+          name,
+          principal: `spiffe://x/ns/proxies/sa/${name}`,
+          pd: [address(1 + 10 * i)],
+          tikv: [address(5 + 10 * i)],
+        }));
+        const tenants = [
+          { name: 'alpha', number: 1, storage: at, move, movedFrom: { storage: from, move }, ...more },
+        ];
+        writeFileSync(
+          path,
+          JSON.stringify({ target: 'envoy', storages, pluginConfig: { tenants, rules: [] } }),
+        );
+        return path;
+      };
+      const handedOver = { state: 'suspended', latestSeen: NO_TIME_YET };
+      const examined = async (path: string, url: string): Promise<Diagnosis> => {
+        const [told] = toldIn(path);
+        const [found] = await examine(told!, url);
+        return found!;
+      };
+
+      test('to a storage that is lost, the one that has handed the tenant over has everything', async () => {
+        const a = await pdOf('7001');
+        try {
+          const found = await examined(file('b', 'a', handedOver), a.url);
+          expect(found).toMatchObject({
+            served: expect.stringMatching(
+              /^nowhere: .* a switch to number 1 in storage b, behind .* storage a/,
+            ),
+            requests: 'all are held, without an end',
+            forward: { isOpen: false },
+            back: { isOpen: true },
+          });
+          expect(found.back.what).toContain('storage a has all that was committed');
+          expect(found.back.what).toContain('what its `movedFrom` says, that is `storage: a`');
+          expect(found.back.what).toContain('phase: over}');
+        } finally {
+          a.close();
+        }
+        const both = await examined(file('b', 'a', handedOver), 'http://127.0.0.1:9');
+        expect(both.back).toMatchObject({
+          isOpen: false,
+          what: 'PD of storage a or b must answer first: one of them must serve the tenant',
+        });
+      });
+
+      test('back, and the one that it leaves is lost: the other one has everything, and knows no versions', async () => {
+        const a = await pdOf('7001');
+        try {
+          const found = await examined(file('a', 'b', handedOver), a.url);
+          expect(found).toMatchObject({
+            served: expect.stringContaining('nowhere: '),
+            back: { isOpen: true },
+          });
+          expect(found.back.what).toContain('number 1 in storage a has all that was committed');
+          expect(found.back.what).toMatch(
+            /Stop its TiDBs\. Remove `latestSeen` and `movedFrom`.*Then start them$/,
+          );
+        } finally {
+          a.close();
+        }
+      });
+
+      test('is not what an operator has suspended, or what a switch has left', async () => {
+        for (const more of [{ state: 'suspended', latestSeen: '9' }, { state: 'suspended' }, {}]) {
+          const found = await examined(file('b', 'a', more), 'http://127.0.0.1:9');
+          expect(found.served).toBe('nowhere; number 1 in storage b by the configuration');
+          expect(found.back.what).toContain('restore both from a backup');
+        }
+      });
     });
   });
 });

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { HistoryGone, type Engine, type Feed, type Following } from '../../src-ts/move/engine.ts';
 import { withOrders } from '../../src-ts/move/config.ts';
 import type { Mesh, Orders, Phase, Vm } from '../../src-ts/move/mesh.ts';
-import { isSamePlace, type Place } from '../../src-ts/move/place.ts';
+import { isSamePlace, NO_TIME_YET, type Place } from '../../src-ts/move/place.ts';
 import {
   findMove,
   moveOf,
@@ -1481,7 +1481,11 @@ describe('what an operator has set for a tenant', () => {
   async function statesOf(
     entry: object,
     record: Partial<MoveRecord>,
-  ): Promise<{ readonly told: readonly string[]; readonly last: string }> {
+  ): Promise<{
+    readonly told: readonly string[];
+    readonly handedOver: ReadonlySet<string>;
+    readonly last: string;
+  }> {
     const isBetween = record.from?.storage !== undefined;
     const [etcd, world] = [new EtcdModel(PD_HTTP), new World({}, TENANT, isBetween)];
     await newMove(etcd, TENANT, record);
@@ -1489,12 +1493,15 @@ describe('what an operator has set for a tenant', () => {
     const state = (): string =>
       (JSON.parse(text) as { tenants: { state?: string }[] }).tenants[0]!.state ?? 'active';
     const told: string[] = [];
+    const handedOver = new Set<string>();
     const mesh: Mesh = {
       ...world.mesh,
       stateOf: () => state() as never,
       tell: (tenant, orders) => {
         text = withOrders(text, 'mesh.json', tenant, orders);
-        told.push(`${orders.place.storage ?? ''}${orders.move?.phase ?? ''} ${state()}`);
+        const what = `${orders.place.storage ?? ''}${orders.move?.phase ?? ''} ${state()}`;
+        told.push(what);
+        if (text.includes(NO_TIME_YET)) handedOver.add(what);
         return world.mesh.tell(tenant, orders);
       },
     };
@@ -1510,15 +1517,17 @@ describe('what an operator has set for a tenant', () => {
     }
     life.abort();
     await working;
-    return { told, last: state() };
+    return { told, handedOver, last: state() };
   }
 
   test.each(['suspended', 'read-only', 'active'])(
     '%s stays while it moves between two storage layers, but for the hand-over',
     async (state) => {
       const entry = { storage: 'a', ...(state === 'active' ? {} : { state }) };
-      const { told, last } = await statesOf(entry, BETWEEN);
+      const { told, handedOver, last } = await statesOf(entry, BETWEEN);
       expect(last).toBe(state);
+      // So somebody who has nothing but the file knows a hand-over from what the operator has set.
+      expect([...handedOver]).toEqual(['bfinal suspended', 'afinal suspended']);
       const closed = told.filter((one) => !one.endsWith(` ${state}`));
       expect(closed.filter((one) => !/^[ab]final suspended$/.test(one))).toEqual([]);
       expect(closed.length).toBeLessThanOrEqual(state === 'suspended' ? 0 : 2);

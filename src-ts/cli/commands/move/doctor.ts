@@ -3,10 +3,11 @@ import { EXIT } from '../../../errors.ts';
 import type { Commands, Diagnosis, Told, Way } from '../../../move/diagnosis.ts';
 import { examineMoves } from '../../../move/doctor.ts';
 import type { Order } from '../../../move/mesh.ts';
-import { placeOf, placeText, type Place } from '../../../move/place.ts';
+import { NO_TIME_YET, placeOf, placeText, type Place } from '../../../move/place.ts';
 import type { EndpointOptions } from '../../../pd/endpoint.ts';
 import { overEnvoys, withEnvoys, type EnvoyOptions } from '../../envoys.ts';
 import { configSources } from '../../../config/sources.ts';
+import { sideOf, type Side } from '../../../storages/placed.ts';
 import { listedTenants } from '../../../tenants/edit.ts';
 import { inFile, noConfig, readText, withConfig } from '../../files.ts';
 import { pdCommand } from '../../pd.ts';
@@ -80,8 +81,8 @@ something when PD is gone.`,
 interface Entry extends Place {
   readonly name: string;
   readonly number: number;
-  readonly state?: string;
   readonly move?: Order;
+  readonly movedFrom?: string | Side;
 }
 
 /** The tenants of a configuration. Of several storage layers, each tenant is once in the file. */
@@ -96,17 +97,19 @@ function entriesIn(path: string): readonly Entry[] {
 }
 
 /** The tenants that a configuration calls moving. */
-function toldIn(path: string): Told[] {
-  return entriesIn(path).flatMap(({ move, storage, state, ...tenant }) => {
+export function toldIn(path: string): Told[] {
+  return entriesIn(path).flatMap(({ move, storage, movedFrom, ...tenant }) => {
     if (!move) return [];
     const at = storage === undefined ? {} : { storage };
+    const before = movedFrom === undefined ? undefined : sideOf(movedFrom).storage;
+    const isHandedOver = tenant.latestSeen === NO_TIME_YET && before !== undefined;
     return [
       {
         tenant: tenant.name,
         place: placeText(tenant, { ...placeOf({ ...tenant }), ...at }),
         order: move,
         ...at,
-        ...(storage !== undefined && state === 'suspended' ? { isClosed: true } : {}),
+        ...(isHandedOver ? { handedOverBy: before } : {}),
       },
     ];
   });

@@ -1,9 +1,10 @@
 /** Without Istio, as docs/standalone.md says: its certificates, the rendered files on the disk, two storages, a TiDB in each, a tenant that goes over. */
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
+import { parse } from 'yaml';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { ROOT } from '../../src-ts/wasm/builds.ts';
 import { prepare, type Binaries } from '../harness/stack/builds.ts';
@@ -344,6 +345,99 @@ test('a tenant that has moved is handed over, and read as the tenant where it is
   });
 });
 
+test('a tenant moves by the command and the documented --apply, while it works', async () => {
+  const operator = certsOf('operator');
+  const reach = (name: Name): string[] => [
+    ...['--pd', `https://${listener(name)}`],
+    ...['--ca', operator.ca, '--cert', operator.cert, '--key', operator.key],
+  ];
+  const envoysOf = (name: Name): string[] =>
+    [listener(name), listener(name, 'envoyTikv')].map((one) => `https://${one}`);
+  const config = join(servers.data, 'mesh.yaml');
+  const storages = join(servers.data, 'storages.json');
+  const first = { pd: `https://${listener('first')}`, ...operator, envoys: envoysOf('first').join(',') };
+  await writeFile(storages, JSON.stringify({ storages: { first } }));
+  const files = ['--storages', storages, '--config', config];
+  const apply = await applyScript();
+  for (const name of NAMES) await command('tenants', 'add', 'gamma', '--number', '3', ...reach(name));
+  const tidb = await startTidb(servers, {
+    name: 'tidb-gamma',
+    binary: binaries.tidb,
+    ports: await mysqlPorts(),
+    pdAddress: listener('first'),
+    certs: certsOf('gamma'),
+  });
+  const session = await tidb.connect();
+  await session.query('CREATE TABLE test.t (id BIGINT PRIMARY KEY)');
+  await command('move', 'create', 'gamma', '--from', 'first', '--to', 'second', ...files, ...reach('second'));
+  const worker = spawn(
+    process.execPath,
+    [
+      ...[join(ROOT, 'src-ts/cli/bin.mjs'), 'move', 'run', ...files, '--apply', `${apply} "$1"`],
+      // Each run of --apply starts a Node, on a machine that may be busy.
+      ...['--hold', '120', '--hold-all', '120', '--max-lag', '60'],
+      ...[...reach('second'), '--envoy', ...envoysOf('second')],
+    ],
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  let said = '';
+  worker.stderr.on('data', (text: Buffer) => (said += text.toString()));
+  const ended = new Promise((resolve) => worker.once('exit', resolve));
+
+  let isOver = false;
+  const committed: number[] = [];
+  const writing = (async () => {
+    for (let id = 0; !isOver; id++)
+      // One that fails may have been written all the same.
+      await session.query('INSERT INTO test.t VALUES (?)', [id]).then(
+        () => committed.push(id),
+        () => undefined,
+      );
+  })();
+  const isSwitched = async (): Promise<boolean> => {
+    const { pluginConfig } = parse(await readFile(config, 'utf8')) as {
+      pluginConfig: { tenants: { name: string; storage: string; state?: string }[] };
+    };
+    const { storage, state } = pluginConfig.tenants.find(({ name }) => name === 'gamma')!;
+    return storage === 'second' && state !== 'suspended';
+  };
+  try {
+    // It is refused until the copy is followed.
+    const asked = (): Promise<boolean> =>
+      command('move', 'switch', 'gamma', ...reach('second')).then(() => true);
+    await until('a copy that is followed', asked, 4 * PATIENCE);
+    // Each step runs the script once.
+    await until('a switch', isSwitched, 6 * PATIENCE);
+    const { length } = committed;
+    await until('commits', async () => committed.length > length + 20);
+  } catch (error) {
+    throw new Error(`${String(error)}\n${said}`, { cause: error });
+  } finally {
+    worker.kill();
+    isOver = true;
+    await Promise.all([writing, ended]);
+  }
+  const there = new Set((await session.query('SELECT id FROM test.t')).map(({ id }) => Number(id)));
+  await session.close();
+  expect(committed.filter((id) => !there.has(id))).toEqual([]);
+});
+
+/** The page's script for `--apply`, for the folder of these Envoys. @returns its path */
+async function applyScript(): Promise<string> {
+  const page = await readFile(join(ROOT, 'docs/standalone.md'), 'utf8');
+  const [, script = ''] = /<!-- apply:.*-->\n\n```sh\n([^]*?)```\n\n<!-- end of apply -->/.exec(page) ?? [];
+  expect(script).toContain('for storage in first second');
+  const bin = join(servers.data, 'bin');
+  await mkdir(bin, { recursive: true });
+  const executable = { mode: 0o755 };
+  const main = join(ROOT, 'src-ts/cli/bin.mjs');
+  await writeFile(join(bin, 'tidb-mesh'), `#!/bin/sh\nexec ${process.execPath} ${main} "$@"\n`, executable);
+  const path = join(servers.data, 'apply.sh');
+  const own = script.replaceAll('/etc/tidb-mesh', folder).replaceAll('/tmp/', `${servers.data}/`);
+  await writeFile(path, own.replace('\n', `\nPATH=${bin}:$PATH\n`), executable);
+  return path;
+}
+
 /** Makes a certificate for Envoy, and one for a new tenant, of the same authority. */
 async function issueEnvoyAnew(): Promise<void> {
   const page = await readFile(join(ROOT, 'docs/standalone.md'), 'utf8');
@@ -361,10 +455,10 @@ async function issueEnvoyAnew(): Promise<void> {
   for (const kind of ['key', 'crt']) await rename(join(certs, `new.${kind}`), join(certs, `envoy.${kind}`));
 }
 
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+async function until(what: string, holds: () => Promise<boolean>, patience = PATIENCE): Promise<void> {
   const start = Date.now();
   while (!(await holds().catch(() => false))) {
-    if (Date.now() - start > PATIENCE) throw new Error(`not within ${PATIENCE} ms: ${what}`);
+    if (Date.now() - start > patience) throw new Error(`not within ${patience} ms: ${what}`);
     await new Promise((done) => setTimeout(done, 100));
   }
 }

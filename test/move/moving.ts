@@ -6,7 +6,7 @@ import { makeEngine, sidesOf } from '../../src-ts/move/engine-of.ts';
 import { vmsOf, type Mesh, type Orders } from '../../src-ts/move/mesh.ts';
 import type { Place } from '../../src-ts/move/place.ts';
 import { findMove, moveOf, type MoveRecord } from '../../src-ts/move/record.ts';
-import type { Tools } from '../../src-ts/move/steps.ts';
+import { DEFAULT_LIMITS, type Tools } from '../../src-ts/move/steps.ts';
 import { Storage } from '../../src-ts/move/storage.ts';
 import { Throttle } from '../../src-ts/move/throttle.ts';
 import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
@@ -178,7 +178,9 @@ export class Moving {
   }
 
   async isOver(tenant: string): Promise<void> {
-    await fulfilled(this.pd, tenant, { verb: 'complete', timeoutMs: WAIT_MS, tell: () => undefined });
+    // With an operator's limits, a move stays calm for so long after its last switch.
+    const timeoutMs = WAIT_MS + DEFAULT_LIMITS.calmMs;
+    await fulfilled(this.pd, tenant, { verb: 'complete', timeoutMs, tell: () => undefined });
   }
 
   async isMoving(tenant: string): Promise<boolean> {

@@ -1,8 +1,9 @@
 /** The engine that moves keys between two places: of one storage layer or two, or of a cluster outside of the mesh. */
 import type { Endpoint, EndpointOptions } from '../pd/endpoint.ts';
 import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
-import { entries } from '../pd/etcd.ts';
+import { entries, type Entry } from '../pd/etcd.ts';
 import { CommandError } from '../errors.ts';
+import { etcdPrefix } from '../tenants/belongings.ts';
 import { waitForBoundaries } from '../tenants/boundaries.ts';
 import { registeredIn, ruleOf, targetRuleId } from '../tenants/registry.ts';
 import { Applier } from './apply.ts';
@@ -198,6 +199,8 @@ export function makeEngine(
   const isOutside = ({ storage }: Side): boolean =>
     (storage === source.storage ? from : to).cluster !== undefined;
   const map = new KeyMap(source.space, target.space);
+  /** What the tenant had in the source's etcd before all was held. */
+  let inEtcd: readonly Entry[] = [];
   const throttle = all.part(record.throttle);
   const parts = { source, target, map, throttle };
   const groupsAt = (side: Side, signal: AbortSignal): GroupSide => ({
@@ -325,12 +328,17 @@ export function makeEngine(
     },
     carryLocks: async (signal) => (isImport ? 0 : (await carryLocks(source, target, map, signal)).left),
     raiseRevision: async () => {
-      if (isBetweenStorages(record)) await raiseRevision(source.storage.pd, target.storage.pd);
+      if (!isBetweenStorages(record)) return;
+      await raiseRevision(source.storage.pd, target.storage.pd);
+      inEtcd = await entries(source.storage.pd, etcdPrefix(name));
     },
     carryNames: async (signal) => {
       if (!hasTwoPds) return;
       const pdOf = ({ storage: { pd } }: Side): Endpoint => pd.until(signal);
-      if (isBetweenStorages(record)) await carryEtcd(pdOf(source), pdOf(target), name);
+      if (isBetweenStorages(record)) {
+        const { isMine } = target.storage;
+        await carryEtcd(pdOf(source), pdOf(target), { name, number }, { before: inEtcd, isMine });
+      }
       await carryGroups(groupsAt(source, signal), groupsAt(target, signal));
       await carryRules(rulesAt(source, signal), rulesAt(target, signal));
     },

@@ -1,12 +1,18 @@
-/** Calls PD's etcd by gRPC on PD's own port: etcdserverpb.KV of etcd's rpc.proto. */
+/** Calls PD's etcd by gRPC on PD's own port: etcdserverpb.KV and Lease of etcd's rpc.proto. */
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { Endpoint } from './endpoint.ts';
+import { CallError, type Endpoint } from './endpoint.ts';
 import type { CompareSchema } from './generated/etcd/rpc_pb.ts';
 import {
   Compare_CompareResult,
   Compare_CompareTarget,
   DeleteRangeRequestSchema,
   DeleteRangeResponseSchema,
+  LeaseGrantRequestSchema,
+  LeaseGrantResponseSchema,
+  LeaseRevokeRequestSchema,
+  LeaseRevokeResponseSchema,
+  LeaseTimeToLiveRequestSchema,
+  LeaseTimeToLiveResponseSchema,
   RangeRequestSchema,
   RangeResponseSchema,
   TxnRequestSchema,
@@ -25,6 +31,26 @@ const DELETE_RANGE = {
   answer: DeleteRangeResponseSchema,
 } as const;
 
+const GRANT = {
+  path: '/etcdserverpb.Lease/LeaseGrant',
+  request: LeaseGrantRequestSchema,
+  answer: LeaseGrantResponseSchema,
+} as const;
+const REVOKE = {
+  path: '/etcdserverpb.Lease/LeaseRevoke',
+  request: LeaseRevokeRequestSchema,
+  answer: LeaseRevokeResponseSchema,
+} as const;
+const TIME_TO_LIVE = {
+  path: '/etcdserverpb.Lease/LeaseTimeToLive',
+  request: LeaseTimeToLiveRequestSchema,
+  answer: LeaseTimeToLiveResponseSchema,
+  isRead: true,
+} as const;
+/** gRPC's. */
+const NOT_FOUND = 5;
+const FAILED_PRECONDITION = 9;
+
 const TXN = { path: '/etcdserverpb.KV/Txn', request: TxnRequestSchema, answer: TxnResponseSchema } as const;
 
 export interface Entry {
@@ -34,6 +60,8 @@ export interface Entry {
   readonly lease: bigint;
   /** Of the last change. */
   readonly revision: bigint;
+  /** Of the change that made it. */
+  readonly created: bigint;
 }
 
 /** The first key behind all keys with this prefix. */
@@ -83,11 +111,12 @@ export interface Snapshot {
  */
 export async function snapshot(pd: Endpoint, prefix: string, revision = 0n): Promise<Snapshot> {
   const { kvs, header } = await pd.grpc(RANGE, { ...range(prefix), revision });
-  const found = kvs.map(({ key, value, lease, modRevision }) => ({
+  const found = kvs.map(({ key, value, lease, modRevision, createRevision }) => ({
     key: Buffer.from(key).toString(),
     value: Buffer.from(value).toString(),
     lease,
     revision: modRevision,
+    created: createRevision,
   }));
   return { revision: header?.revision ?? 0n, entries: found };
 }
@@ -145,4 +174,47 @@ export async function deleteIfUnchanged(
 /** Deletes the keys with this prefix. Returns their number. */
 export async function deletePrefix(pd: Endpoint, prefix: string): Promise<number> {
   return Number((await pd.grpc(DELETE_RANGE, range(prefix))).deleted);
+}
+
+/** Writes keys with their leases, whatever is there: all of them at one revision. */
+export async function putLeased(
+  pd: Endpoint,
+  puts: readonly Pick<Entry, 'key' | 'value' | 'lease'>[],
+): Promise<void> {
+  await pd.grpc(TXN, {
+    success: puts.map(({ key, value, lease }) => ({
+      request: {
+        case: 'requestPut' as const,
+        value: { key: Buffer.from(key), value: Buffer.from(value), lease },
+      },
+    })),
+  });
+}
+
+const hasStatus = (error: unknown, status: number): boolean =>
+  error instanceof CallError && error.status === status;
+
+/** How long a lease lasts from each keep-alive, in seconds; undefined when there is none. */
+export async function lifetimeOf(pd: Endpoint, lease: bigint): Promise<bigint | undefined> {
+  const { TTL, grantedTTL } = await pd.grpc(TIME_TO_LIVE, { ID: lease });
+  return TTL <= 0n ? undefined : grantedTTL;
+}
+
+/** Makes a lease with this id. One that is there stays as it is. */
+export async function grantLease(pd: Endpoint, lease: bigint, seconds: bigint): Promise<void> {
+  try {
+    await pd.grpc(GRANT, { ID: lease, TTL: seconds });
+  } catch (error) {
+    // A call that got no answer is made again.
+    if (!hasStatus(error, FAILED_PRECONDITION)) throw error;
+  }
+}
+
+/** Ends a lease, and deletes the keys that have it. */
+export async function revokeLease(pd: Endpoint, lease: bigint): Promise<void> {
+  try {
+    await pd.grpc(REVOKE, { ID: lease });
+  } catch (error) {
+    if (!hasStatus(error, NOT_FOUND)) throw error;
+  }
 }

@@ -8,7 +8,7 @@ import { withOrders } from '../../src-ts/move/config.ts';
 import { carryEtcd, raiseRevision } from '../../src-ts/move/etcd.ts';
 import type { Orders } from '../../src-ts/move/mesh.ts';
 import { isSamePlace, placeOf, placeText, type Place } from '../../src-ts/move/place.ts';
-import { entries, putIfUnchanged, snapshot } from '../../src-ts/pd/etcd.ts';
+import { entries, grantLease, putIfUnchanged, putLeased, snapshot } from '../../src-ts/pd/etcd.ts';
 import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { readEnvoyMesh } from '../../src-ts/standalone/mesh.ts';
 import { pluginConfigOf } from '../../src-ts/standalone/plugin-config.ts';
@@ -203,6 +203,8 @@ describe('a tenant that cannot move to another storage', () => {
   });
 });
 
+const ALPHA = { name: 'alpha', number: 1 };
+
 describe('etcd of the target', () => {
   const put = (etcd: EtcdModel, all: Readonly<Record<string, string>>): Promise<unknown> =>
     putIfUnchanged(
@@ -220,7 +222,7 @@ describe('etcd of the target', () => {
     });
     for (let i = 0; i < 200; i++) await put(source, { '/tidb-mesh/alpha:/tidb/count': String(i) });
     await put(source, { '/tidb-mesh/alpha:/tidb/same': '1', '/tidb-mesh/gamma:/tidb/its': 'z' });
-    await carryEtcd(source.endpoint, target.endpoint, 'alpha');
+    await carryEtcd(source.endpoint, target.endpoint, ALPHA);
     const all = await entries(target.endpoint, '/tidb-mesh/');
     expect(Object.fromEntries(all.map(({ key, value }) => [key, value]))).toEqual({
       '/tidb-mesh/.revision': '',
@@ -247,8 +249,100 @@ describe('etcd of the target', () => {
     await count();
     const seen = (await snapshot(source.endpoint, '/')).revision;
     await put(source, { '/tidb-mesh/alpha:/tidb/privilege': 'new' });
-    await carryEtcd(source.endpoint, target.endpoint, 'alpha');
+    await carryEtcd(source.endpoint, target.endpoint, ALPHA);
     const [change] = await entries(target.endpoint, '/tidb-mesh/alpha:');
     expect(change?.revision).toBeGreaterThan(seen);
+  });
+
+  describe('and leases', () => {
+    const FOLDER = '/tidb-mesh/alpha:/tidb';
+    const SECONDS = 90n;
+    /** As etcd has the lease of a tenant's client: `1 | number:15 | id:48`. */
+    const leaseOf = (id: bigint, number = 1n): bigint =>
+      BigInt.asIntN(64, (0x8000n << 48n) | (number << 48n) | id);
+    const give = async (etcd: EtcdModel, key: string, lease: bigint, value = 'x'): Promise<void> => {
+      await grantLease(etcd.endpoint, lease, SECONDS);
+      await putLeased(etcd.endpoint, [{ key: FOLDER + key, value, lease }]);
+    };
+    const leased = async ({ endpoint }: EtcdModel): Promise<Record<string, bigint>> => {
+      const all = await entries(endpoint, FOLDER);
+      return Object.fromEntries(
+        all.filter(({ lease }) => lease !== 0n).map(({ key, lease }) => [key.slice(FOLDER.length), lease]),
+      );
+    };
+
+    test('have the same ids and lifetimes, so that sessions go on', async () => {
+      const [source, target] = [new EtcdModel(), new EtcdModel()];
+      await give(source, '/server/info/one', leaseOf(7n));
+      await give(source, '/server/minstartts/one', leaseOf(7n));
+      // Not of this tenant.
+      await give(source, '/of-nobody', 5n);
+      await give(source, '/of-another', leaseOf(7n, 2n));
+      await carryEtcd(source.endpoint, target.endpoint, ALPHA);
+      expect(await leased(target)).toEqual({
+        '/server/info/one': leaseOf(7n),
+        '/server/minstartts/one': leaseOf(7n),
+      });
+      expect([...target.leases]).toEqual([[leaseOf(7n), SECONDS]]);
+    });
+
+    test('keep the order in which an election goes', async () => {
+      const [source, target] = [new EtcdModel(), new EtcdModel()];
+      // The names say another order.
+      for (const id of [9n, 3n, 5n]) await give(source, `/owner/${id.toString(16)}`, leaseOf(id));
+      await carryEtcd(source.endpoint, target.endpoint, ALPHA);
+      const created = (await entries(target.endpoint, FOLDER)).map(({ key, created: at }) => ({ key, at }));
+      expect(created.sort((a, b) => (a.at < b.at ? -1 : 1)).map(({ key }) => key.at(-1))).toEqual([
+        '9',
+        '3',
+        '5',
+      ]);
+      expect(new Set(created.map(({ at }) => at)).size).toBe(3);
+    });
+
+    test('of an earlier stay end, those of others stay, and the carrying can be done again', async () => {
+      const [source, target] = [new EtcdModel(), new EtcdModel()];
+      await give(source, '/server/info/one', leaseOf(7n), 'new');
+      await give(target, '/server/info/one', leaseOf(7n), 'old');
+      await give(target, '/owner/8', leaseOf(8n));
+      await put(target, { [`${FOLDER}/was-plain`]: 'x' });
+      await give(source, '/was-plain', leaseOf(7n));
+      await grantLease(target.endpoint, leaseOf(7n, 2n), SECONDS);
+      for (let i = 0; i < 2; i++) {
+        await carryEtcd(source.endpoint, target.endpoint, ALPHA);
+        expect(await leased(target)).toEqual({
+          '/server/info/one': leaseOf(7n),
+          '/was-plain': leaseOf(7n),
+        });
+        expect(new Set(target.leases.keys())).toEqual(new Set([leaseOf(7n), leaseOf(7n, 2n)]));
+      }
+      const [one] = await entries(target.endpoint, `${FOLDER}/server`);
+      expect(one?.value).toBe('new');
+    });
+
+    test('that end while all is held end for those who wait in an election', async () => {
+      const [source, target] = [new EtcdModel(), new EtcdModel()];
+      await give(source, '/owner/7', leaseOf(7n));
+      await give(source, '/owner/8', leaseOf(8n));
+      await give(source, '/command/request', leaseOf(9n));
+      const before = await entries(source.endpoint, FOLDER);
+      source.leases.delete(leaseOf(7n));
+      source.leases.delete(leaseOf(9n));
+      await carryEtcd(source.endpoint, target.endpoint, ALPHA, { before });
+      expect(await leased(target)).toEqual({ '/owner/8': leaseOf(8n) });
+      expect(target.deleted).toEqual([`${FOLDER}/owner/7`]);
+    });
+
+    test("are changed only while the move is still this worker's", async () => {
+      const [source, target] = [new EtcdModel(), new EtcdModel()];
+      await give(source, '/server/info/one', leaseOf(7n));
+      await give(target, '/server/info/one', leaseOf(7n), 'serves');
+      const isMine = (): Promise<void> => Promise.reject(new Error('another worker has it'));
+      await expect(carryEtcd(source.endpoint, target.endpoint, ALPHA, { isMine })).rejects.toThrow(
+        'another worker',
+      );
+      const [one] = await entries(target.endpoint, FOLDER);
+      expect(one?.value).toBe('serves');
+    });
   });
 });

@@ -1,10 +1,12 @@
-/** etcd as the records of moves need it: revisions with their history, transactions, reads of a prefix. */
+/** etcd as moves need it: revisions with their history, transactions, reads of a prefix, leases that do not run. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CallError, type Endpoint } from '../../../src-ts/pd/endpoint.ts';
 
 interface Value {
   readonly value: Uint8Array;
   readonly revision: bigint;
+  readonly created: bigint;
+  readonly lease: bigint;
 }
 
 interface Bounds {
@@ -13,9 +15,9 @@ interface Bounds {
 }
 
 interface Txn {
-  readonly compare: readonly { key: Uint8Array; targetUnion: { value: bigint } }[];
+  readonly compare?: readonly { key: Uint8Array; targetUnion: { value: bigint } }[];
   readonly success: readonly {
-    request: { case: string; value: Bounds & { value: Uint8Array } };
+    request: { case: string; value: Bounds & { value: Uint8Array; lease?: bigint } };
   }[];
 }
 
@@ -27,6 +29,10 @@ export class EtcdModel {
   private revision = 1n;
   private keys = new Map<string, Value>();
   private readonly history = new Map<bigint, ReadonlyMap<string, Value>>();
+  /** How long each lasts, in seconds. */
+  readonly leases = new Map<bigint, bigint>();
+  /** Keys in the order in which they were deleted. */
+  readonly deleted: string[] = [];
   /** Of the largest request so far. */
   largest = 0;
   /** So many transactions are done, and then all fail. */
@@ -50,6 +56,7 @@ export class EtcdModel {
     grpc: async ({ path }: { path: string }, fields: never) => {
       await sleep(0);
       if (path.endsWith('/Txn')) return this.txn(fields);
+      if (path.startsWith('/etcdserverpb.Lease/')) return this.lease(path, fields);
       if (path.endsWith('/DeleteRange')) return this.deleteRange(fields);
       if (path.endsWith('/Range')) return this.range(fields);
       throw new Error(`the model has no ${path}`);
@@ -77,11 +84,12 @@ export class EtcdModel {
     const kvs = [...keys]
       .filter(([name]) => this.holds(bounds, name))
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, { value, revision: modRevision }]) => ({
+      .map(([name, { value, lease, revision: modRevision, created: createRevision }]) => ({
         key: Buffer.from(name, 'latin1'),
         value,
-        lease: 0n,
+        lease,
         modRevision,
+        createRevision,
       }));
     return { kvs, header: { revision: this.revision } };
   }
@@ -89,10 +97,32 @@ export class EtcdModel {
   private deleteRange(bounds: Bounds): unknown {
     const names = [...this.keys.keys()].filter((name) => this.holds(bounds, name));
     for (const name of names) this.keys.delete(name);
+    this.deleted.push(...names);
     return { deleted: BigInt(names.length) };
   }
 
-  private txn({ compare, success }: Txn): unknown {
+  private lease(path: string, { ID, TTL }: { ID: bigint; TTL: bigint }): unknown {
+    const refused = (why: string, code: number): CallError =>
+      new CallError(`${path}: etcdserver: ${why}`, code);
+    const lifetime = this.leases.get(ID);
+    if (path.endsWith('/LeaseTimeToLive'))
+      return lifetime === undefined
+        ? { TTL: -1n, grantedTTL: 0n }
+        : { TTL: lifetime - 1n, grantedTTL: lifetime };
+    if (path.endsWith('/LeaseGrant')) {
+      if (lifetime !== undefined) throw refused('lease already exists', 9);
+      this.leases.set(ID, TTL);
+      return { ID, TTL };
+    }
+    if (!this.leases.delete(ID)) throw refused('requested lease not found', 5);
+    const ended = [...this.keys].filter(([, { lease }]) => lease === ID).map(([name]) => name);
+    for (const name of ended) this.keys.delete(name);
+    this.deleted.push(...ended);
+    this.revision++;
+    return {};
+  }
+
+  private txn({ compare = [], success }: Txn): unknown {
     if (this.failAfter !== undefined && this.failAfter-- <= 0) throw new Error('the model fails');
     if (compare.length > MOST_OPS || success.length > MOST_OPS) throw new Error('too many operations in txn');
     const bytes = success.reduce(
@@ -109,9 +139,17 @@ export class EtcdModel {
       const keys = this.keepsHistory ? new Map(this.keys) : this.keys;
       this.revision++;
       for (const { request } of success)
-        if (request.case === 'requestPut')
-          keys.set(name(request.value.key), { value: request.value.value, revision: this.revision });
-        else for (const key of [...keys.keys()]) if (this.holds(request.value, key)) keys.delete(key);
+        if (request.case === 'requestPut') {
+          const { key, value, lease = 0n } = request.value;
+          if (lease !== 0n && !this.leases.has(lease)) throw new Error('requested lease not found');
+          const { created } = keys.get(name(key)) ?? { created: this.revision };
+          keys.set(name(key), { value, lease, created, revision: this.revision });
+        } else
+          for (const key of [...keys.keys()])
+            if (this.holds(request.value, key)) {
+              keys.delete(key);
+              this.deleted.push(key);
+            }
       this.keys = keys;
       if (this.keepsHistory) this.history.set(this.revision, keys);
     }

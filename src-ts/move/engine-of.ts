@@ -13,7 +13,7 @@ import { Follower, type FollowState } from './feed.ts';
 import type { Copied, Engine, Feed, Following } from './engine.ts';
 import { carryGroups, type GroupSide } from './groups.ts';
 import { KeyMap, keySpaceOf } from './key-space.ts';
-import { carryLocks, countLocks, dropPessimisticLocks, endExpired, settle } from './locks.ts';
+import { carryLocks, countLocks, dropPessimisticLocks, endBegun, endExpired, settle } from './locks.ts';
 import { carryEtcd, raiseRevision } from './etcd.ts';
 import { isBetweenStorages, tenantAt, type Place } from './place.ts';
 import type { ForeignCommit, MoveRecord } from './record.ts';
@@ -320,6 +320,8 @@ export function makeEngine(
       const { readableSince: since } = progress as CopyEnd;
       return since === undefined ? undefined : BigInt(since);
     },
+    // No filter of a cluster outside of the mesh takes the mark off.
+    endBegun: async (options) => (isImport ? 0 : endBegun(source, options)),
     // The TiDBs of an imported tenant do not live across a switch, and their open transactions end with them.
     openLocks: async () => (isImport ? 0 : countLocks(source)),
     settle: async (signal) => {

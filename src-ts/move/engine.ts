@@ -1,5 +1,6 @@
 /** What the steps of a move need done with keys. One engine works in one direction, from one place to another. */
 import { CommandError } from '../errors.ts';
+import type { BegunOptions } from './locks.ts';
 import type { ForeignCommit, PieceMap, Throttle } from './record.ts';
 
 /** A change feed is being read while this lives. */
@@ -90,6 +91,11 @@ export interface Engine {
   clusterIds(): Promise<{ readonly source: string; readonly target: string }>;
   /** Nothing older than this can be read at the target; undefined when all history is there. */
   readableSince(progress: unknown): bigint | undefined;
+  /**
+   * Waits until every transaction of the source has ended that has begun to commit by now.
+   * @returns how many have not ended in time
+   */
+  endBegun(options: BegunOptions): Promise<number>;
   /** How many locks a switch would have to carry over, about. */
   openLocks(): Promise<number>;
   /**

@@ -323,6 +323,37 @@ export async function endExpired(side: Side, signal?: AbortSignal): Promise<numb
   return ended;
 }
 
+export interface BegunOptions {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Between two looks at transactions that are waited for. */
+const LOOK_MS = 100;
+
+/**
+ * Waits until every transaction has ended that has begun to commit by now. Those of a client that has died are ended when their locks have
+ * expired, as any reader would. A transaction that begins to commit later is not waited for.
+ * @returns how many have not ended in time
+ */
+export async function endBegun(side: Side, { timeoutMs, signal }: BegunOptions): Promise<number> {
+  const deadline = Date.now() + timeoutMs;
+  const begun = new Map<bigint, LockInfo>();
+  // Its commit has a timestamp as soon as its primary is no longer locked: one of its locks says so.
+  const note = async (locks: LockInfo[]): Promise<void> => {
+    for (const lock of locks) if (!isPessimistic(lock)) begun.set(lock.lockVersion, lock);
+  };
+  await eachPage(side, note, await side.storage.timestamp(), { signal });
+  for (;;) {
+    await forEach([...begun.values()], REQUESTS_AT_ONCE, async (lock) => {
+      // Nobody reads here: nothing is pushed behind a reader.
+      if ((await meetLock(side, lock, 0n, signal)) === 'ended') begun.delete(lock.lockVersion);
+    });
+    if (begun.size === 0 || Date.now() > deadline) return begun.size;
+    await sleep(LOOK_MS, undefined, signal ? { signal } : {});
+  }
+}
+
 /** What was done with the transactions that were open at the fence. */
 export interface Settled {
   readonly committed: number;

@@ -611,8 +611,26 @@ export class Move {
     this.tools.tell(`${this.tenant}: telling the filters that it is being moved`);
     // What is read later must show what was ingested, and what was destroyed.
     await this.openFirst('prepare', { bulk: true });
+    await this.withEngine((engine) => this.endBegun(engine));
     await this.enter('planned', { state: 'copying' });
     return false;
+  }
+
+  /**
+   * From `prepare` on, the filters take the mark off what rewrites rows for a change of a column. What was locked with it before is in no change
+   * feed when it commits (TiKV's delegate.rs). Before the copy reads, its commit must be behind the reader.
+   */
+  private async endBegun(engine: Engine): Promise<true> {
+    const { obeyMs: timeoutMs, settleMs } = this.limits;
+    // What the filters let through before may be on its way to a store.
+    await sleep(settleMs, undefined, { signal: this.signal });
+    const left = await engine.endBegun({ timeoutMs, signal: this.signal });
+    if (left === 0) return true;
+    throw new CommandError(
+      'REFUSED',
+      `${left} transactions that had begun to commit before the move have not ended`,
+      'it is tried again; find them in information_schema.cluster_tidb_trx, and see if their TiDBs answer',
+    );
   }
 
   /**

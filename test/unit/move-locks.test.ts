@@ -1,7 +1,7 @@
 /** What a move does with the locks of transactions, at stores that are small models. */
 import { describe, expect, test } from '@jest/globals';
 import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
-import { carryLocks, endExpired, oldestLock, settle } from '../../src-ts/move/locks.ts';
+import { carryLocks, endBegun, endExpired, oldestLock, settle } from '../../src-ts/move/locks.ts';
 import type { Side, Storage } from '../../src-ts/move/storage.ts';
 import { Op, type LockInfo } from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';
 
@@ -213,6 +213,33 @@ describe('a store that cannot list its locks, since some are in memory only', ()
     store.busy.set('low', Infinity);
     expect(await oldestLock(store.side)).toMatchObject({ startTs: 5n });
     expect(await endExpired(store.side)).toBe(1);
+    expect(store.ended).toEqual(['p1 5 0']);
+  });
+});
+
+describe('before the copy reads', () => {
+  const TIMEOUT = { timeoutMs: 5 };
+  const alive = { commitVersion: 0n, lockTtl: 3000n };
+
+  test('waits for what is prewritten, not for what is only locked', async () => {
+    const locks = [
+      pessimistic('k2', 'k2', 7n, 7n),
+      lockOf(source, 'p1', 'p1', { lockVersion: 5n, lockTtl: 3000n }),
+      lockOf(source, 'p2', 'p1', { lockVersion: 5n, lockTtl: 3000n }),
+    ];
+    expect(await endBegun(new Store(source, locks, { p1: alive }).side, TIMEOUT)).toBe(1);
+    expect(await endBegun(new Store(source, locks.slice(0, 1)).side, TIMEOUT)).toBe(0);
+  });
+
+  test('waits until a transaction has ended, and ends one whose client has died', async () => {
+    const fates: Record<string, object> = { p1: alive };
+    const store = new Store(source, [lockOf(source, 'p1', 'p1', { lockVersion: 5n, lockTtl: 3000n })], fates);
+    const ending = endBegun(store.side, { timeoutMs: 60_000 });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(store.ended).toEqual([]);
+    // Its client has died: the store rolls it back.
+    fates['p1'] = { commitVersion: 0n, lockTtl: 0n };
+    expect(await ending).toBe(0);
     expect(store.ended).toEqual(['p1 5 0']);
   });
 });

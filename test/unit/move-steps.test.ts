@@ -101,6 +101,8 @@ class World {
   }));
   /** Bulk loads in the stores' hands. */
   bulk = 0;
+  /** Transactions that had begun to commit, and have not ended. */
+  begun = 0;
   /** Change feeds that nobody has stopped. */
   openFeeds = 0;
   /** What was kept for the way back. */
@@ -235,6 +237,9 @@ class World {
       clusterIds: async () => ({ source: '1', target: '2' }),
       raiseRevision: async () => undefined,
       readableSince: () => undefined,
+      endBegun: async () => {
+        return this.begun;
+      },
       openLocks: async () => 0,
       settle: async () => {
         await sleep(1);
@@ -1679,10 +1684,13 @@ test('a switch ends where its configuration arrives when the calm behind it is o
   expect({ switches: record.switches, problem: record.problem }).toEqual({ switches: 1, problem: undefined });
 });
 
-test('a move begins when bulk loads from before have ended', async () => {
+test.each([
+  ['bulk loads', 'bulk', 'VM 0, where requests are still on their way'],
+  ['commits', 'begun', '1 transactions that had begun to commit before the move have not ended'],
+] as const)('a move begins when %s from before have ended', async (_, field, why) => {
   const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
   await newMove(etcd);
-  world.bulk = 1;
+  world[field] = 1;
   const working = work(
     {
       pd: etcd.endpoint,
@@ -1703,8 +1711,8 @@ test('a move begins when bulk loads from before have ended', async () => {
   };
   const { state, problem } = await look((record) => record.problem !== undefined);
   expect(state).toBe('planned');
-  expect(problem).toContain('VM 0, where requests are still on their way');
-  world.bulk = 0;
+  expect(problem).toContain(why);
+  world[field] = 0;
   await look((record) => record.state === 'following');
   life.abort();
   await working;

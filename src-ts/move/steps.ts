@@ -590,7 +590,8 @@ export class Move {
   }
 
   /** Tells the filters that there is no move any more. Each of them must know that before it can come without one. */
-  private async tellEnd(place: Place): Promise<void> {
+  private async tellEnd(served: Place): Promise<void> {
+    const place = this.placeAfter(served);
     const serial = this.record.serial + 1;
     await this.change({ serial });
     const terms = { timeoutMs: this.limits.obeyMs };
@@ -598,6 +599,12 @@ export class Move {
     await this.order({ ...this.ordersAt(this.record.from, over), place, move: over }, terms);
     await this.reached('told over');
     await this.order({ ...this.lastOrders(), place }, terms);
+  }
+
+  /** What the configuration has of the tenant from now on. One that a cluster serves keeps its own place here, which is empty. */
+  private placeAfter(served: Place): Place {
+    if (served.cluster === undefined) return served;
+    return placeOf({ ...this.ordersAt(served).place, readableSince: undefined });
   }
 
   private async plan(): Promise<boolean> {

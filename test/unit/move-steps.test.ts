@@ -1151,12 +1151,22 @@ describe('an import that is given up while its cluster does not answer', () => {
       readonly destroyed: () => boolean;
       readonly comeBack: () => void;
       readonly said: readonly string[];
+      readonly told: readonly Orders[];
     }) => Promise<void>,
+    more: Partial<MoveRecord> = {},
   ): Promise<void> {
     const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
-    await newMove(etcd, TENANT, SERVED_THERE);
+    await newMove(etcd, TENANT, { ...SERVED_THERE, ...more });
     let [isGone, isDestroyed] = [true, false];
     const said: string[] = [];
+    const told: Orders[] = [];
+    const mesh: Mesh = {
+      ...world.mesh,
+      tell: (tenant, orders) => {
+        told.push(orders);
+        return world.mesh.tell(tenant, orders);
+      },
+    };
     const gone = async (): Promise<never> => {
       throw new Error('no answer from pd.shop:2379');
     };
@@ -1171,7 +1181,7 @@ describe('an import that is given up while its cluster does not answer', () => {
     const working = work(
       {
         pd: etcd.endpoint,
-        mesh: world.mesh,
+        mesh,
         id: 'w',
         limits: LIMITS,
         engineOf,
@@ -1185,6 +1195,7 @@ describe('an import that is given up while its cluster does not answer', () => {
         destroyed: () => isDestroyed,
         comeBack: () => void (isGone = false),
         said,
+        told,
       });
     } finally {
       life.abort();
@@ -1213,6 +1224,20 @@ describe('an import that is given up while its cluster does not answer', () => {
       while ((await findMove(pd, TENANT)) !== undefined) await sleep(5);
       expect(destroyed()).toBe(true);
     });
+  });
+
+  test('leaves the tenant in the file at its own place, suspended', async () => {
+    const keyspace = { id: 5, mode: 'txn' } as const;
+    const to = { keyspace, readableSince: '7' };
+    await givenUp(
+      async ({ pd, comeBack, told }) => {
+        comeBack();
+        await ask(pd, TENANT, 'cancel');
+        while ((await findMove(pd, TENANT)) !== undefined) await sleep(5);
+        expect(told.at(-1)).toEqual({ place: { keyspace }, state: 'suspended' });
+      },
+      { to },
+    );
   });
 
   test('ends without it when that is asked for, and says what could not be reached', async () => {

@@ -78,6 +78,7 @@ import {
   type Stored,
   type Switch,
 } from './record.ts';
+import { eitherOf } from './stopper.ts';
 import { tidbsText } from './wishes.ts';
 
 export interface Limits {
@@ -291,7 +292,7 @@ export class Move {
     private readonly claims = new Claims(),
   ) {
     this.limits = { ...DEFAULT_LIMITS, ...tools.limits };
-    this.signal = AbortSignal.any([signal, this.lost.signal]);
+    this.signal = eitherOf(signal, this.lost.signal);
   }
 
   private get record(): MoveRecord {
@@ -685,7 +686,7 @@ export class Move {
     await engine.prepare();
     if (await this.isPaused()) return false;
     const stop = new AbortController();
-    const signal = AbortSignal.any([this.signal, stop.signal]);
+    const signal = eitherOf(this.signal, stop.signal);
     const rate = new Rate();
     let all: Copied | undefined;
     let { pieces: count } = (this.record.progress ?? {}) as { pieces?: number };

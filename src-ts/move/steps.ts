@@ -662,12 +662,13 @@ export class Move {
   }
 
   /**
-   * While a cluster outside of the mesh serves the tenant, its copy here may be the last one of a cluster that is gone. Nothing is destroyed
-   * until that answers, or an operator has said that it will not.
+   * While a cluster outside of the mesh or another storage layer serves the tenant, its copy may be the last one of what is gone. Nothing is
+   * destroyed until that answers, or an operator has said that the cluster will not.
    */
   private async mustNotBeLast(): Promise<void> {
-    const { from, state, isWithoutCluster } = this.record;
-    if (from.cluster === undefined || state === 'planned' || isWithoutCluster) return;
+    const { from, to, state, isWithoutCluster } = this.record;
+    if (from.cluster === undefined && !this.isBetween) return;
+    if (state === 'planned' || isWithoutCluster) return;
     let why: string;
     try {
       await this.withEngine(async (engine) => (await engine.timestamp()) > 0n);
@@ -675,6 +676,12 @@ export class Move {
     } catch (error) {
       why = error instanceof Error ? error.message : String(error);
     }
+    if (from.cluster === undefined)
+      throw new CommandError(
+        'REFUSED',
+        `storage ${from.storage} cannot be asked, and the copy in storage ${to.storage} may be the last one: ${why}`,
+        `nothing is destroyed until it answers; see the ways out: tidb-mesh move doctor ${this.tenant}`,
+      );
     throw new CommandError(
       'REFUSED',
       `cluster ${from.cluster} cannot be asked, and the copy here may be the last one: ${why}`,

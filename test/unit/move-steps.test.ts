@@ -1136,7 +1136,7 @@ describe('a switch is not decided', () => {
   });
 });
 
-describe('an import that is given up while its cluster does not answer', () => {
+describe('a move that is given up while what serves its tenant does not answer', () => {
   const SERVED_THERE: Partial<MoveRecord> = {
     from: { cluster: 'shop' },
     to: HOME,
@@ -1155,7 +1155,9 @@ describe('an import that is given up while its cluster does not answer', () => {
     }) => Promise<void>,
     more: Partial<MoveRecord> = {},
   ): Promise<void> {
-    const [etcd, world, life] = [new EtcdModel(PD_HTTP), new World(), new AbortController()];
+    const isBetween = more.from?.storage !== undefined;
+    const [etcd, world] = [new EtcdModel(PD_HTTP), new World({}, TENANT, isBetween)];
+    const life = new AbortController();
     await newMove(etcd, TENANT, { ...SERVED_THERE, ...more });
     let [isGone, isDestroyed] = [true, false];
     const said: string[] = [];
@@ -1224,6 +1226,24 @@ describe('an import that is given up while its cluster does not answer', () => {
       while ((await findMove(pd, TENANT)) !== undefined) await sleep(5);
       expect(destroyed()).toBe(true);
     });
+  });
+
+  test('keeps the copy of another storage layer, too', async () => {
+    await givenUp(async ({ pd, destroyed, comeBack }) => {
+      await ask(pd, TENANT, 'cancel');
+      let problem = '';
+      while (!problem.includes('move doctor')) {
+        ({ problem = '' } = (await moveOf(pd, TENANT)).record);
+        await sleep(5);
+      }
+      expect(problem).toBe(
+        'storage a cannot be asked, and the copy in storage b may be the last one: no answer from pd.shop:2379; nothing is destroyed until it answers; see the ways out: tidb-mesh move doctor alpha',
+      );
+      expect(destroyed()).toBe(false);
+      comeBack();
+      while ((await findMove(pd, TENANT)) !== undefined) await sleep(5);
+      expect(destroyed()).toBe(true);
+    }, BETWEEN);
   });
 
   test('leaves the tenant in the file at its own place, suspended', async () => {

@@ -1,37 +1,49 @@
 /** Collects garbage of the whole store, as far as a move allows. */
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import * as grpc from '@grpc/grpc-js';
 import { safePoints } from '../../src-ts/pd/cluster.ts';
+import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { clusterId } from '../../src-ts/pd/timestamp.ts';
 import type { Collected } from '../harness/stack/inspect.ts';
+import type { Stack } from '../harness/stack/stack.ts';
+import { encode, type Fields } from '../harness/support/messages.ts';
 import type { Moving } from '../move/moving.ts';
 
-/** pdpb.UpdateGCSafePointRequest: the command itself never moves PD's safe point. */
-function request(clusterId: bigint, safePoint: bigint): Buffer {
-  const writer = new BinaryWriter();
-  writer.tag(1, WireType.LengthDelimited).fork().tag(1, WireType.Varint).uint64(clusterId).join();
-  writer.tag(2, WireType.Varint).uint64(safePoint);
-  return Buffer.from(writer.finish());
+/** The command itself moves neither PD's safe point nor that of TiDB's collector. */
+async function call(pd: Endpoint, method: string, fields: Fields): Promise<void> {
+  const header = { clusterId: await clusterId(pd) };
+  const message = Buffer.from(encode(`pdpb.${method}Request`, { header, ...fields }));
+  const asIs = (bytes: Buffer): Buffer => bytes;
+  const options = { deadline: Date.now() + 10_000 };
+  await new Promise<void>((resolve, reject) => {
+    pd.client(pd.url.host).makeUnaryRequest(
+      `/pdpb.PD/${method}`,
+      asIs,
+      asIs,
+      message,
+      new grpc.Metadata(),
+      options,
+      (error) => (error ? reject(error) : resolve()),
+    );
+  });
+}
+
+/** Takes all versions of a store that nobody needs who reads at that timestamp or later. */
+async function collectBelow(stack: Stack, pd: Endpoint, safePoint: bigint): Promise<Collected> {
+  await call(pd, 'UpdateGCSafePoint', { safePoint });
+  return stack.store.inspect.collectGarbage();
+}
+
+/** The same in the two steps of TiDB's collector. The first one says to others who need history that it is gone. */
+export async function collectAsTidb(stack: Stack, pd: Endpoint, safePoint: bigint): Promise<Collected> {
+  const own = { serviceId: Buffer.from('gc_worker'), TTL: 2n ** 63n - 1n };
+  await call(pd, 'UpdateServiceGCSafePoint', { ...own, safePoint });
+  return collectBelow(stack, pd, safePoint);
 }
 
 /** Takes all versions that the move of this tenant does not keep. */
-export async function collectGarbage(moving: Moving, tenant: string): Promise<Collected> {
-  const { services } = await safePoints(moving.pd);
+export async function collectGarbage({ pd, stack }: Moving, tenant: string): Promise<Collected> {
+  const { services } = await safePoints(pd);
   const kept = services.find(({ service }) => service === `tidb-mesh/move/${tenant}`);
   if (!kept) throw new Error(`the move of ${tenant} keeps nothing`);
-  const message = request(await moving.storage.clusterId(), kept.safePoint);
-  const asIs = (bytes: Buffer): Buffer => bytes;
-  await new Promise<void>((resolve, reject) => {
-    moving.pd
-      .client(moving.pd.url.host)
-      .makeUnaryRequest(
-        '/pdpb.PD/UpdateGCSafePoint',
-        asIs,
-        asIs,
-        message,
-        new grpc.Metadata(),
-        { deadline: Date.now() + 10_000 },
-        (error) => (error ? reject(error) : resolve()),
-      );
-  });
-  return moving.stack.store.inspect.collectGarbage();
+  return collectBelow(stack, pd, kept.safePoint);
 }

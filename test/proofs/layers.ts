@@ -299,7 +299,9 @@ export class Layers {
 
   /** Asks for a switch, there or back, and waits until it is done. @throws CommandError with why it is not */
   async switches(name = this.first, timeoutMs = WAIT_MS): Promise<MoveRecord> {
-    const { switches: before } = await this.follows(name);
+    const { from, switches: before } = await this.follows(name);
+    // A switch is refused while the target is far behind, as it is right after a copy.
+    await this.until(hasCarried(await timestamp(this.of(from.storage ?? '').pd)), name);
     const verb = before % 2 === 0 ? 'switch' : 'reverse';
     const { pd } = this.homeLayer;
     const { switches } = await ask(pd, name, verb);

@@ -78,6 +78,7 @@ async function run(
   const engineOf = (_: MoveRecord, isMine: () => Promise<void>): Engine =>
     ({
       close: () => undefined,
+      endBegun: async () => 0,
       ...(typeof engine === 'function' ? engine(isMine) : engine),
     }) as Engine;
   const tools = { pd: pd.endpoint, mesh: obedient(), id, engineOf, tell: () => undefined };

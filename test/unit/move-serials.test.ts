@@ -72,6 +72,7 @@ describe('a filter that remembers a higher serial', () => {
   const run = async (pd: PdModel, mesh: Mesh): Promise<boolean> => {
     const engine = {
       close: () => undefined,
+      endBegun: async () => 0,
       release: async () => undefined,
       prepare: async () => {
         throw new Error('far enough');

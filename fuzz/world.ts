@@ -64,7 +64,7 @@ export class World {
     for (const filter of [this.guarded.filter, this.release]) {
       if (this.chosen !== space.name) space.choose(filter);
       // What one input has taught or wants to know must not change what the next one does.
-      filter.doubtRegions();
+      filter.forgetRegions();
       filter.forgetWanted();
       filter.forgetLabels();
       tellFacts(filter);

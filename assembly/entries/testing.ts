@@ -206,6 +206,12 @@ export function doubt(): void {
   doubtRegions();
 }
 
+/** As if PD had been made anew: nothing is known of its regions. */
+export function forgetRegions(): void {
+  terms.clock.latestCluster++;
+  regions.useRegionsOf(terms.clock);
+}
+
 /** Forgets the sources of requests and the groups that the tenant has named. */
 export function forgetLabels(): void {
   terms.account.sources.forget();

@@ -86,6 +86,7 @@ export interface Exports {
   learn(region: bigint, version: bigint, inside: number): void;
   wanted(index: number): bigint;
   forgetWanted(): void;
+  forgetRegions(): void;
   forgetLabels(): void;
   regionClock(ms: bigint): void;
   doubt(): void;
@@ -336,6 +337,11 @@ export class Filter {
 
   forgetWanted(): void {
     this.wasm.forgetWanted();
+  }
+
+  /** As if PD had been made anew. */
+  forgetRegions(): void {
+    this.wasm.forgetRegions();
   }
 
   /** The time at which regions are learned and asked for, ms. */

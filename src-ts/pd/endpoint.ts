@@ -1,4 +1,5 @@
 /** Calls PD at its address with a certificate: HTTP requests and gRPC calls. */
+import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { request as plainRequest } from 'node:http';
 import { request as tlsRequest, type RequestOptions } from 'node:https';
@@ -231,6 +232,8 @@ export class Endpoint {
   ): Promise<MessageShape<Answer>> {
     const { path, request, answer } = method;
     const signals = [signal, this.signal].filter((one) => one !== undefined);
+    // As many calls as there are may end with one signal. Node takes more than ten for a leak, and warns.
+    for (const one of signals) setMaxListeners(0, one);
     const [ends] = signals.length > 1 ? [AbortSignal.any(signals)] : signals;
     const message = toBinary(request, create(request, fields));
     const [bytes, from] = await this.retry(method, message, address, ends);

@@ -20,7 +20,6 @@ import type { KeyMap, Range } from './key-space.ts';
 import { keyRefused } from './locks.ts';
 import { MULTI_INGEST, SPLIT_REGION, WRITE } from './methods.ts';
 import { after, Snapshot } from './snapshot.ts';
-import { eitherOf } from './stopper.ts';
 import { pauseOf, staysAt, type Located, type Side, type Storage, type Try } from './storage.ts';
 import type { Throttle } from './throttle.ts';
 
@@ -158,7 +157,7 @@ export async function presplit(
 export async function copy(options: CopyOptions): Promise<void> {
   const todo = options.state.chunks.filter(({ isDone }) => !isDone);
   const stop = new AbortController();
-  const signal = options.signal ? eitherOf(options.signal, stop.signal) : stop.signal;
+  const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
   const worker = async (): Promise<void> => {
     for (let chunk = todo.shift(); chunk; chunk = todo.shift())
       await copyChunk({ ...options, signal }, chunk);

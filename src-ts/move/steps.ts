@@ -78,7 +78,6 @@ import {
   type Stored,
   type Switch,
 } from './record.ts';
-import { eitherOf } from './stopper.ts';
 import { tidbsText } from './wishes.ts';
 
 export interface Limits {
@@ -292,7 +291,7 @@ export class Move {
     private readonly claims = new Claims(),
   ) {
     this.limits = { ...DEFAULT_LIMITS, ...tools.limits };
-    this.signal = eitherOf(signal, this.lost.signal);
+    this.signal = AbortSignal.any([signal, this.lost.signal]);
   }
 
   private get record(): MoveRecord {
@@ -693,7 +692,7 @@ export class Move {
     await engine.prepare();
     if (await this.isPaused()) return false;
     const stop = new AbortController();
-    const signal = eitherOf(this.signal, stop.signal);
+    const signal = AbortSignal.any([this.signal, stop.signal]);
     const rate = new Rate();
     let all: Copied | undefined;
     let { pieces: count } = (this.record.progress ?? {}) as { pieces?: number };

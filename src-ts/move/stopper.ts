@@ -7,10 +7,3 @@ export function stopper(): AbortController {
   setMaxListeners(0, made.signal);
   return made;
 }
-
-/** A signal for as many calls, which ends them when one of these does. */
-export function eitherOf(...signals: readonly AbortSignal[]): AbortSignal {
-  const made = AbortSignal.any([...signals]);
-  setMaxListeners(0, made);
-  return made;
-}

@@ -122,6 +122,12 @@ function unreachable(
   return new CommandError('UNREACHABLE', why, hint ?? meant ?? ADDRESS_HINT, { cause });
 }
 
+/** As many calls as there are may end with one signal. Node takes more than ten for a leak, and warns. */
+function endsAll(signal: AbortSignal): AbortSignal {
+  setMaxListeners(0, signal);
+  return signal;
+}
+
 /** Parses JSON with PD's 64-bit numbers, of which JavaScript keeps 53 bits. Longer numbers become texts. Numbers inside texts stay. */
 export function parseJson(text: string): unknown {
   const kept = text.replace(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (token) =>
@@ -191,7 +197,7 @@ export class Endpoint {
 
   /** The same servers, over the same connections. Calls that are made by it end when the signal comes. */
   until(signal: AbortSignal): Endpoint {
-    return Object.create(this, { signal: { value: signal } }) as Endpoint;
+    return Object.create(this, { signal: { value: endsAll(signal) } }) as Endpoint;
   }
 
   /**
@@ -231,9 +237,7 @@ export class Endpoint {
     { signal }: CallOptions = {},
   ): Promise<MessageShape<Answer>> {
     const { path, request, answer } = method;
-    const signals = [signal, this.signal].filter((one) => one !== undefined);
-    // As many calls as there are may end with one signal. Node takes more than ten for a leak, and warns.
-    for (const one of signals) setMaxListeners(0, one);
+    const signals = [signal && endsAll(signal), this.signal].filter((one) => one !== undefined);
     const [ends] = signals.length > 1 ? [AbortSignal.any(signals)] : signals;
     const message = toBinary(request, create(request, fields));
     const [bytes, from] = await this.retry(method, message, address, ends);

@@ -1144,15 +1144,17 @@ describe('a move that is given up while what serves its tenant does not answer',
     progress: { follow: 1, watch: 1 },
   };
 
+  interface GivenUp {
+    readonly pd: Endpoint;
+    readonly destroyed: () => boolean;
+    readonly comeBack: () => void;
+    readonly said: readonly string[];
+    readonly told: readonly Orders[];
+  }
+
   /** Works on it, and lets the test see what has become of the copy. */
   async function givenUp(
-    act: (all: {
-      readonly pd: Endpoint;
-      readonly destroyed: () => boolean;
-      readonly comeBack: () => void;
-      readonly said: readonly string[];
-      readonly told: readonly Orders[];
-    }) => Promise<void>,
+    act: (all: GivenUp) => Promise<void>,
     more: Partial<MoveRecord> = {},
   ): Promise<void> {
     const isBetween = more.from?.storage !== undefined;
@@ -1205,44 +1207,47 @@ describe('a move that is given up while what serves its tenant does not answer',
     }
   }
 
+  const ended = async (pd: Endpoint): Promise<void> => {
+    while ((await findMove(pd, TENANT)) !== undefined) await sleep(5);
+  };
+
+  /** Waits for this problem, and then for the end, when what serves the tenant is back. */
+  async function isKept({ pd, destroyed, comeBack }: GivenUp, expected: string): Promise<void> {
+    let problem = '';
+    while (!problem.includes('nothing is destroyed')) {
+      ({ problem = '' } = (await moveOf(pd, TENANT)).record);
+      await sleep(5);
+    }
+    expect(problem).toBe(expected);
+    expect(destroyed()).toBe(false);
+    comeBack();
+    await ended(pd);
+    expect(destroyed()).toBe(true);
+  }
+
   const cancelled = (pd: Endpoint): Promise<unknown> =>
     fulfilled(pd, TENANT, { verb: 'cancel', timeoutMs: WAIT_MS, tell: () => undefined });
 
   test('keeps the copy, which may be the last one, and ends when the cluster is back', async () => {
-    await givenUp(async ({ pd, destroyed, comeBack }) => {
+    await givenUp(async (all) => {
+      const { pd } = all;
       await ask(pd, TENANT, 'cancel');
       const refused = cancelled(pd);
       await expect(refused).rejects.toThrow(/^alpha is not cancelled yet: .*no answer from pd.shop:2379/);
-      let problem = '';
-      while (!problem.includes('--without-cluster')) {
-        ({ problem = '' } = (await moveOf(pd, TENANT)).record);
-        await sleep(5);
-      }
-      expect(problem).toBe(
+      await isKept(
+        all,
         'cluster shop cannot be asked, and the copy here may be the last one: no answer from pd.shop:2379; nothing is destroyed until it answers as when the import began; if it is gone for good: tidb-mesh move cancel alpha --without-cluster',
       );
-      expect(destroyed()).toBe(false);
-      comeBack();
-      while ((await findMove(pd, TENANT)) !== undefined) await sleep(5);
-      expect(destroyed()).toBe(true);
     });
   });
 
   test('keeps the copy of another storage layer, too', async () => {
-    await givenUp(async ({ pd, destroyed, comeBack }) => {
-      await ask(pd, TENANT, 'cancel');
-      let problem = '';
-      while (!problem.includes('move doctor')) {
-        ({ problem = '' } = (await moveOf(pd, TENANT)).record);
-        await sleep(5);
-      }
-      expect(problem).toBe(
+    await givenUp(async (all) => {
+      await ask(all.pd, TENANT, 'cancel');
+      await isKept(
+        all,
         'storage a cannot be asked, and the copy in storage b may be the last one: no answer from pd.shop:2379; nothing is destroyed until it answers; see the ways out: tidb-mesh move doctor alpha',
       );
-      expect(destroyed()).toBe(false);
-      comeBack();
-      while ((await findMove(pd, TENANT)) !== undefined) await sleep(5);
-      expect(destroyed()).toBe(true);
     }, BETWEEN);
   });
 
@@ -1253,7 +1258,7 @@ describe('a move that is given up while what serves its tenant does not answer',
       async ({ pd, comeBack, told }) => {
         comeBack();
         await ask(pd, TENANT, 'cancel');
-        while ((await findMove(pd, TENANT)) !== undefined) await sleep(5);
+        await ended(pd);
         expect(told.at(-1)).toEqual({ place: { keyspace }, state: 'suspended' });
       },
       { to },
@@ -1264,7 +1269,7 @@ describe('a move that is given up while what serves its tenant does not answer',
     await givenUp(async ({ pd, destroyed, said }) => {
       await ask(pd, TENANT, 'cancel');
       await ask(pd, TENANT, 'cancel', { withoutCluster: true });
-      while ((await findMove(pd, TENANT)) !== undefined) await sleep(5);
+      await ended(pd);
       expect(destroyed()).toBe(true);
       expect(said.join()).toContain(
         'the safe point of the move at cluster shop could not be released, and ends within an hour: no answer from pd.shop:2379',

@@ -122,11 +122,10 @@ export function sidesOf(
   isMine?: () => Promise<void>,
 ): Sides {
   const { tenant: name, number, from, to, home: homeName, isWithoutCluster } = record;
-  const homePd = new SamePd(
-    options,
-    (pd) => mustBeHome(pd, record),
-    homeName === undefined ? undefined : `storage ${homeName}`,
-  );
+  const homePd = new SamePd(options, (pd) => mustBeHome(pd, record), {
+    side: homeName === undefined ? undefined : `storage ${homeName}`,
+    isMine,
+  });
   const home = new Storage(homePd, undefined, isMine);
   const opened = [home];
   const pds = [homePd];
@@ -140,7 +139,7 @@ export function sidesOf(
       const pd = new SamePd(
         reach ?? clusterNamed(clusters, elsewhere, kind),
         (unchecked) => mustBeOther(unchecked, homePd.unchecked, record, place),
-        `${kind} ${elsewhere}`,
+        { side: `${kind} ${elsewhere}`, isMine },
       );
       pds.push(pd);
       storage = new Storage(pd, undefined, isMine);

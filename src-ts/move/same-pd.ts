@@ -80,18 +80,24 @@ export async function mustBeOther(
     );
 }
 
-/** A PD that is asked for nothing before it has shown who it is. */
+interface SamePdOptions {
+  /** What errors of its calls begin with; several sides have addresses that say nothing. */
+  readonly side?: string | undefined;
+  /** Is asked right before each call that may change something, and throws when another worker has the move. */
+  readonly isMine?: (() => Promise<void>) | undefined;
+}
+
+/** A PD that is asked for nothing before it has shown who it is, and told nothing by a worker that has lost its move. */
 export class SamePd extends Endpoint {
   private shown: Promise<void> | undefined;
 
   /**
    * @param check throws when it is another one; it asks past the check itself
-   * @param side what errors of its calls begin with; several sides have addresses that say nothing
    */
   constructor(
     options: EndpointOptions,
     private readonly check: (unchecked: Asked) => Promise<void>,
-    private readonly side?: string,
+    private readonly samePd: SamePdOptions = {},
   ) {
     super(options);
   }
@@ -108,8 +114,9 @@ export class SamePd extends Endpoint {
       // Not the reason of a signal, which ends many calls.
       const isOfCall =
         error instanceof CommandError && (error.code === 'UNREACHABLE' || error.code === 'PD_ERROR');
-      if (isOfCall && this.side !== undefined && !error.message.startsWith(`${this.side}: `))
-        error.message = `${this.side}: ${error.message}`;
+      const { side } = this.samePd;
+      if (isOfCall && side !== undefined && !error.message.startsWith(`${side}: `))
+        error.message = `${side}: ${error.message}`;
       throw error;
     }
   }
@@ -130,6 +137,7 @@ export class SamePd extends Endpoint {
 
   override async http(...asked: Parameters<Endpoint['http']>): Promise<unknown> {
     await this.same();
+    if (asked[0] !== 'GET') await this.samePd.isMine?.();
     return this.named(super.http(...asked));
   }
 
@@ -140,6 +148,8 @@ export class SamePd extends Endpoint {
     options?: CallOptions,
   ): Promise<MessageShape<Answer>> {
     await this.same();
+    // Before a call to a store, Storage asks.
+    if (address === undefined && !method.isRead) await this.samePd.isMine?.();
     return this.named(super.grpc(method, fields, address, options));
   }
 

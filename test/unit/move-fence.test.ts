@@ -31,13 +31,22 @@ async function takeOver(): Promise<void> {
   jest.spyOn(performance, 'now').mockImplementation(() => clock() + 10_000);
 }
 
+/** The move is taken over when this worker has written for the first time. */
+async function wrote(what: string): Promise<void> {
+  written.push(what);
+  if (written.length === 1) await takeOver();
+}
+
 beforeEach(() => {
   [home, layer] = [new PdModel(), new PdModel()];
   layer.splits = [source.toPd(source.encode(Buffer.from('m'))!).toString('hex')];
   [written, locks, answers] = [[], [], {}];
-  jest
-    .spyOn(Endpoint.prototype, 'http')
-    .mockImplementation((...asked) => layer.endpoint.http(...(asked as Parameters<Endpoint['http']>)));
+  jest.spyOn(Endpoint.prototype, 'http').mockImplementation(async (...asked) => {
+    const [method, path] = asked as Parameters<Endpoint['http']>;
+    const answer = await layer.endpoint.http(...(asked as Parameters<Endpoint['http']>));
+    if (method !== 'GET') await wrote(`${method} ${path}`);
+    return answer;
+  });
   jest.spyOn(Endpoint.prototype, 'grpc').mockImplementation(async (method, fields) => {
     const call = method.path.split('/').at(-1) ?? '';
     if (call === 'Tso') return layer.endpoint.grpc(method, fields) as never;
@@ -47,10 +56,7 @@ beforeEach(() => {
         key !== undefined && Buffer.compare(key, startKey) >= 0 && Buffer.compare(key, endKey) < 0;
       return { locks: locks.filter(isIn) } as never;
     }
-    if (!READS.includes(call)) {
-      written.push(call);
-      if (written.length === 1) await takeOver();
-    }
+    if (!READS.includes(call)) await wrote(call);
     return (answers[call] ?? {}) as never;
   });
 });
@@ -122,5 +128,10 @@ describe('a worker whose move another one takes', () => {
       false,
     );
     expect(written).toEqual(['SplitRegion']);
+  });
+
+  test("does not take what the next move has in PD for its own's", async () => {
+    expect(await runWith((engine) => engine.release())).toBe(false);
+    expect(written).toEqual(['UpdateServiceGCSafePoint']);
   });
 });

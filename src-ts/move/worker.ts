@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Claims } from './claims.ts';
 import { readableMoves } from './record.ts';
-import { Move, type Tools } from './steps.ts';
+import { Move } from './steps/move.ts';
+import type { Tools } from './steps/tools.ts';
 
 const LOOK_MS = 500;
 const AGAIN_MS = 1000;

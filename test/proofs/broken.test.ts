@@ -10,7 +10,7 @@ import { KeyMap, keySpaceOf, type MoveSpace } from '../../src-ts/move/key-space.
 import { settle } from '../../src-ts/move/locks.ts';
 import { COMMIT, PREWRITE } from '../../src-ts/move/methods.ts';
 import { Snapshot, after } from '../../src-ts/move/snapshot.ts';
-import type { Tools } from '../../src-ts/move/steps.ts';
+import type { Tools } from '../../src-ts/move/steps/tools.ts';
 import { Storage, type Located, type Side } from '../../src-ts/move/storage.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { Op } from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';

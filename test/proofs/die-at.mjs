@@ -2,7 +2,7 @@
 import { register } from 'tsx/esm/api';
 
 register();
-const { Move } = await import('../../src-ts/move/steps.ts');
+const { Move } = await import('../../src-ts/move/steps/move.ts');
 const last = process.env['TIDB_MESH_DIE_AT'];
 Move.prototype.reached = async (step) => {
   if (step === last) process.kill(process.pid, 'SIGKILL');

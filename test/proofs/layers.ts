@@ -15,7 +15,7 @@ import { fileMesh, filtersAt } from '../../src-ts/move/file-mesh.ts';
 import type { Mesh } from '../../src-ts/move/mesh.ts';
 import { findMove, moveOf, type MoveRecord, type Throttle as Rates } from '../../src-ts/move/record.ts';
 import { shareNext } from '../../src-ts/move/share-next.ts';
-import type { Tools } from '../../src-ts/move/steps.ts';
+import type { Tools } from '../../src-ts/move/steps/tools.ts';
 import { Throttle } from '../../src-ts/move/throttle.ts';
 import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';

@@ -9,7 +9,7 @@ import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
 import { dropLocks } from '../../src-ts/move/locks.ts';
 import { PREWRITE } from '../../src-ts/move/methods.ts';
 import { tenantAt, type Place } from '../../src-ts/move/place.ts';
-import type { Tools } from '../../src-ts/move/steps.ts';
+import type { Tools } from '../../src-ts/move/steps/tools.ts';
 import { Throttle } from '../../src-ts/move/throttle.ts';
 import { ask } from '../../src-ts/move/wishes.ts';
 import { safePoints } from '../../src-ts/pd/cluster.ts';

@@ -9,7 +9,7 @@ import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
 import { lookAt, type Look } from '../../src-ts/move/look.ts';
 import type { Mesh } from '../../src-ts/move/mesh.ts';
 import { MULTI_INGEST } from '../../src-ts/move/methods.ts';
-import type { Tools } from '../../src-ts/move/steps.ts';
+import type { Tools } from '../../src-ts/move/steps/tools.ts';
 import { Storage } from '../../src-ts/move/storage.ts';
 import { Throttle } from '../../src-ts/move/throttle.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';

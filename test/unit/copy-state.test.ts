@@ -5,7 +5,7 @@ import { followFrom, Pieces, readableSince } from '../../src-ts/move/copy-state.
 import type { Copied, Engine } from '../../src-ts/move/engine.ts';
 import { neededSince } from '../../src-ts/move/engine-of.ts';
 import { moveOf, save } from '../../src-ts/move/record.ts';
-import { Move } from '../../src-ts/move/steps.ts';
+import { Move } from '../../src-ts/move/steps/move.ts';
 import { rowKey } from '../harness/support/keys.ts';
 import { EtcdModel } from '../harness/support/etcd-model.ts';
 import { moveRecord } from '../harness/support/move-record.ts';

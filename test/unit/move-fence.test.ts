@@ -5,7 +5,7 @@ import type { Engine } from '../../src-ts/move/engine.ts';
 import { keySpaceOf } from '../../src-ts/move/key-space.ts';
 import type { Mesh } from '../../src-ts/move/mesh.ts';
 import { moveOf, save } from '../../src-ts/move/record.ts';
-import { Move } from '../../src-ts/move/steps.ts';
+import { Move } from '../../src-ts/move/steps/move.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { Op } from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';
 import { moveRecord } from '../harness/support/move-record.ts';

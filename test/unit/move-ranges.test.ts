@@ -11,7 +11,7 @@ import type { Mesh, Order } from '../../src-ts/move/mesh.ts';
 import { tenantAt, type Place } from '../../src-ts/move/place.ts';
 import { findMove, moveOf, save, type MoveRecord } from '../../src-ts/move/record.ts';
 import { isKept, reserve } from '../../src-ts/move/reservation.ts';
-import { Move } from '../../src-ts/move/steps.ts';
+import { Move } from '../../src-ts/move/steps/move.ts';
 import { ask } from '../../src-ts/move/wishes.ts';
 import { putIfUnchanged } from '../../src-ts/pd/etcd.ts';
 import { destroyKeysIn } from '../../src-ts/pd/ranges.ts';

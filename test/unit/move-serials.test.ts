@@ -4,7 +4,7 @@ import { createMove } from '../../src-ts/move/create.ts';
 import type { Engine } from '../../src-ts/move/engine.ts';
 import { obeyed, Outdated, type Mesh, type Orders, type Vm } from '../../src-ts/move/mesh.ts';
 import { findMove, firstSerial, keepLast, save } from '../../src-ts/move/record.ts';
-import { Move } from '../../src-ts/move/steps.ts';
+import { Move } from '../../src-ts/move/steps/move.ts';
 import { ruleOf } from '../../src-ts/tenants/registry.ts';
 import { memcomparable } from '../../src-ts/tenants/tenant.ts';
 import { rowKey } from '../harness/support/keys.ts';

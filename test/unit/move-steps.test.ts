@@ -17,7 +17,7 @@ import {
   type ForeignCommit,
   type MoveRecord,
 } from '../../src-ts/move/record.ts';
-import type { Tools } from '../../src-ts/move/steps.ts';
+import type { Tools } from '../../src-ts/move/steps/tools.ts';
 import { ask, fulfilled, isAtHome, type Verb } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
 import { isGone, newWorkerId } from '../../src-ts/move/worker-id.ts';

@@ -1,4 +1,4 @@
-/** Steps of a move, as its worker names them (src-ts/move/steps.ts). */
+/** Steps of a move, as its worker names them (src-ts/move/steps/). */
 
 /** Of a switch that has begun, until the new place is written down. */
 export const UNDECIDED = [

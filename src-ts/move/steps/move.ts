@@ -27,21 +27,18 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { CommandError } from '../errors.ts';
-import type { Endpoint } from '../pd/endpoint.ts';
-import { millisOf } from '../pd/timestamp.ts';
-import type { Tell } from '../tell.ts';
-import { hasRangeOf, rangeText, registered } from '../tenants/registry.ts';
-import { unheardServers } from '../tenants/servers.ts';
-import { acknowledged, type Missing } from './acknowledged.ts';
-import { Claims, CLAIM_MS } from './claims.ts';
-import { HistoryGone, type Copied, type Engine, type Epoch, type Feed, type Following } from './engine.ts';
-import { Hold } from './hold.ts';
+import { CommandError } from '../../errors.ts';
+import { millisOf } from '../../pd/timestamp.ts';
+import { hasRangeOf, rangeText, registered } from '../../tenants/registry.ts';
+import { unheardServers } from '../../tenants/servers.ts';
+import { acknowledged, type Missing } from '../acknowledged.ts';
+import { Claims, CLAIM_MS } from '../claims.ts';
+import { HistoryGone, type Copied, type Engine, type Epoch, type Feed, type Following } from '../engine.ts';
+import { Hold } from '../hold.ts';
 import {
   obeyed,
   Outdated,
   type Filters,
-  type Mesh,
   type Order,
   type Orders,
   type OtherFilters,
@@ -49,7 +46,7 @@ import {
   type Phase,
   type Quiet,
   type Terms,
-} from './mesh.ts';
+} from '../mesh.ts';
 import {
   isBetweenStorages,
   isSamePlace,
@@ -58,8 +55,8 @@ import {
   placeText,
   tenantAt,
   type Place,
-} from './place.ts';
-import { Rate } from './rate.ts';
+} from '../place.ts';
+import { Rate } from '../rate.ts';
 import {
   dropPieces,
   findMove,
@@ -77,57 +74,10 @@ import {
   type State,
   type Stored,
   type Switch,
-} from './record.ts';
-import { tidbsText } from './wishes.ts';
-
-export interface Limits {
-  /** How far behind the target may be when a switch begins, ms. */
-  readonly maxLagMs: number;
-  /** How long writes may be held before the filter lets them go on, ms. */
-  readonly holdMs: number;
-  /** How long all requests may be held before the switch is given up, ms. Once it is decided, nothing leads back. */
-  readonly allHeldMs: number;
-  /** How long to wait for all VMs to obey, ms. */
-  readonly obeyMs: number;
-  /** For what was committed asynchronously before the calm to be cleaned up, and for commits after the last first phase, ms. */
-  readonly settleMs: number;
-  /**
-   * How long transactions go on committing in two phases after a switch, done or not, ms. One whose first prewrites came before must not
-   * end as an asynchronous commit: longer than client-go tries to prewrite. It sleeps for 40 s (txnkv/transaction/2pc.go,
-   * PrewriteMaxBackoff) times tidb_backoff_weight, which is 2 (kv/variables.go, DefBackOffWeight; config/retry/backoff.go), and a request
-   * lasts 30 s (internal/client ReadTimeoutShort). It does not count the time of requests before the last one.
-   */
-  readonly calmMs: number;
-}
-
-export const DEFAULT_LIMITS: Limits = {
-  maxLagMs: 5000,
-  holdMs: 10_000,
-  allHeldMs: 20_000,
-  obeyMs: 10_000,
-  settleMs: 300,
-  calmMs: 180_000,
-};
-
-/** What becomes of a tenant when somebody has written where it is not served. */
-export type OnAlarm = 'stop' | 'report';
-
-export interface Tools {
-  readonly pd: Endpoint;
-  readonly mesh: Mesh;
-  /** Names this worker, and no other one: see worker-id.ts. */
-  readonly id: string;
-  readonly limits?: Partial<Limits>;
-  /** 'stop' without it. */
-  readonly onAlarm?: OnAlarm;
-  /** @param isMine throws when another worker has the move: what is written then may be somebody else's */
-  engineOf(record: MoveRecord, isMine: () => Promise<void>): Engine;
-  readonly tell: Tell;
-  /** Hears what has just been done, and of each state before and after it is written. So a test can end a worker between two steps. */
-  readonly reached?: (step: string) => void | Promise<void>;
-  /** True for a worker that is known to have ended: its claim need not be waited for. */
-  readonly isGone?: (id: string) => boolean;
-}
+} from '../record.ts';
+import { tidbsText } from '../wishes.ts';
+import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import type { Tools } from './tools.ts';
 
 /** What a move that follows reads. */
 interface Feeds {

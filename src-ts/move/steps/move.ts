@@ -32,7 +32,7 @@ import { millisOf } from '../../pd/timestamp.ts';
 import { hasRangeOf, rangeText, registered } from '../../tenants/registry.ts';
 import { unheardServers } from '../../tenants/servers.ts';
 import { acknowledged, type Missing } from '../acknowledged.ts';
-import { Claims, CLAIM_MS } from '../claims.ts';
+import { Claims } from '../claims.ts';
 import { HistoryGone, type Copied, type Engine, type Epoch, type Feed, type Following } from '../engine.ts';
 import { Hold } from '../hold.ts';
 import {
@@ -59,24 +59,18 @@ import {
 import { Rate } from '../rate.ts';
 import {
   dropPieces,
-  findMove,
-  forget,
   keepLast,
-  moveOf,
-  Overtaken,
   piecesOf,
-  save,
   type Alarm,
   type Commitment,
   type ForeignCommit,
   type MoveRecord,
   type PieceMap,
-  type State,
-  type Stored,
   type Switch,
 } from '../record.ts';
 import { tidbsText } from '../wishes.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { Lost, NO_PROBLEM, OwnRecord, withoutSwitch, type Fields } from './own-record.ts';
 import type { Tools } from './tools.ts';
 
 /** What a move that follows reads. */
@@ -99,19 +93,6 @@ const STANDS_STILL: Following = {
   failed: new Promise<never>(() => undefined),
   stop: async () => undefined,
 };
-
-/** Another worker has taken the move over. */
-class Lost extends Error {}
-
-/** Fields of a record to be written. `undefined` removes one. */
-type Fields = { [Name in keyof MoveRecord]?: MoveRecord[Name] | undefined };
-
-const NO_PROBLEM: Fields = { problem: undefined, isTriedAgain: undefined };
-
-/** What is left of a wish when the switch that was asked for is over, done or not. */
-function withoutSwitch({ wish }: MoveRecord): MoveRecord['wish'] {
-  return wish === 'switch' ? undefined : wish;
-}
 
 function newAlarm(place: Place): Alarm {
   return { at: Date.now(), place, commits: [], count: 0, isStopped: false };
@@ -221,31 +202,20 @@ function groupsOf(pieces: PieceMap): PieceMap[] {
 
 /** Drives one move as long as it is this worker's. */
 export class Move {
-  private stored!: Stored;
   private readonly limits: Limits;
-  /** Changes of the record take turns. */
-  private last: Promise<unknown> = Promise.resolve();
+  private readonly own: OwnRecord;
   /** When Envoys that do not obey may be told again. */
   private nextTold = 0;
-  /** When the move was this worker's for sure, by both clocks: that of a host which is stopped as a whole may stand still. */
-  private mine = { at: 0, monotonic: 0 };
-  /** Another worker has the move. */
-  private readonly lost = new AbortController();
-  private readonly signal: AbortSignal;
 
   constructor(
     private readonly tools: Tools,
-    private readonly tenant: string,
+    tenant: string,
     signal: AbortSignal,
     /** What this worker has seen of others. */
-    private readonly claims = new Claims(),
+    claims = new Claims(),
   ) {
     this.limits = { ...DEFAULT_LIMITS, ...tools.limits };
-    this.signal = AbortSignal.any([signal, this.lost.signal]);
-  }
-
-  private get record(): MoveRecord {
-    return this.stored.record;
+    this.own = new OwnRecord(tools, tenant, signal, claims, (step) => this.reached(step));
   }
 
   /**
@@ -253,129 +223,38 @@ export class Move {
    * @returns true when the move has ended
    */
   async run(): Promise<boolean> {
-    this.stored = await moveOf(this.tools.pd, this.tenant);
-    if (!(await this.claim())) return false;
-    for (const filters of this.knownFilters) filters.recall?.(this.record.envoys ?? []);
-    // However long a step takes, the claim holds. What it has begun ends when the claim is lost.
-    const renew = (): Promise<void> =>
-      this.change({}).catch((error: unknown) => {
-        if (error instanceof Lost) this.lost.abort();
-      });
-    const beat = setInterval(() => void renew(), RENEW_MS);
+    const { own } = this;
+    if (!(await own.claim())) return false;
+    for (const filters of this.knownFilters) filters.recall?.(own.record.envoys ?? []);
+    // However long a step takes, the claim holds.
+    const beat = setInterval(() => void own.renew(), RENEW_MS);
     try {
-      while (!this.signal.aborted) if (await this.step()) return true;
+      while (!own.signal.aborted) if (await this.step()) return true;
     } catch (error) {
-      if (error instanceof Lost || this.lost.signal.aborted) return false;
-      if (!this.signal.aborted) await this.note(error, { isTriedAgain: true });
+      if (error instanceof Lost || own.isLost) return false;
+      if (!own.signal.aborted) await own.note(error, { isTriedAgain: true });
       throw error;
     } finally {
       clearInterval(beat);
     }
-    if (this.lost.signal.aborted) return false;
-    await this.change({ worker: undefined });
+    if (own.isLost) return false;
+    await own.change({ worker: undefined });
     return false;
-  }
-
-  /** Takes the move unless another worker has it. */
-  private async claim(): Promise<boolean> {
-    const { worker } = this.record;
-    const { id, isGone } = this.tools;
-    const isTaken = worker && worker.id !== id && !isGone?.(worker.id);
-    if (isTaken && !this.claims.isOver(this.stored)) return false;
-    const asked = this.now();
-    try {
-      this.stored = await save(this.tools.pd, {
-        record: { ...this.record, worker: this.own() },
-        revision: this.stored.revision,
-      });
-      this.mine = asked;
-      return true;
-    } catch (error) {
-      if (error instanceof Overtaken) return false;
-      throw error;
-    }
-  }
-
-  private now(): Move['mine'] {
-    return { at: Date.now(), monotonic: performance.now() };
-  }
-
-  /** Is asked right before each batch that is written. @throws Lost when another worker has the move */
-  private async mustBeMine(): Promise<void> {
-    const { at, monotonic } = this.now();
-    const ageMs = Math.max(at - this.mine.at, monotonic - this.mine.monotonic);
-    if (this.lost.signal.aborted) throw new Lost();
-    if (ageMs > CLAIM_MS / 2) await this.change({});
-  }
-
-  private own(): NonNullable<MoveRecord['worker']> {
-    return { id: this.tools.id, until: Date.now() + CLAIM_MS };
-  }
-
-  /**
-   * Writes these fields, over whatever an operator has written meanwhile into others.
-   * @param wanted the fields, or what makes them of the record that they are written over
-   */
-  private change(wanted: Fields | ((record: MoveRecord) => Fields), pieces?: PieceMap): Promise<void> {
-    const fieldsOf = typeof wanted === 'function' ? wanted : () => wanted;
-    const turn = this.last.then(() => this.changeNow(fieldsOf, pieces));
-    this.last = turn.catch(() => undefined);
-    return turn;
-  }
-
-  private async changeNow(fieldsOf: (record: MoveRecord) => Fields, pieces?: PieceMap): Promise<void> {
-    const { state } = fieldsOf(this.record);
-    if (state !== undefined) await this.reached(`before ${state}`);
-    for (;;) {
-      const whole = { ...this.record, worker: this.own(), ...fieldsOf(this.record) };
-      const record = JSON.parse(JSON.stringify(whole)) as MoveRecord;
-      const asked = this.now();
-      try {
-        this.stored = await save(this.tools.pd, { record, revision: this.stored.revision }, pieces);
-        this.mine = asked;
-        if (state !== undefined) await this.reached(`after ${state}`);
-        return;
-      } catch (error) {
-        if (!(error instanceof Overtaken)) throw error;
-        await this.look();
-      }
-    }
-  }
-
-  /** Writes fields, the next state among them. @throws Lost when the record is not in this state any more */
-  private enter(from: State, wanted: Fields | ((record: MoveRecord) => Fields)): Promise<void> {
-    return this.change((record) => {
-      if (record.state !== from) throw new Lost();
-      return typeof wanted === 'function' ? wanted(record) : wanted;
-    });
   }
 
   private async reached(step: string): Promise<void> {
     await this.tools.reached?.(step);
   }
 
-  /** Reads the record again. @throws Lost when it is no longer this worker's */
-  private async look(): Promise<void> {
-    this.stored = await moveOf(this.tools.pd, this.tenant);
-    if (this.record.worker?.id !== this.tools.id) throw new Lost();
-  }
-
-  private async note(error: unknown, { isTriedAgain }: Pick<Fields, 'isTriedAgain'> = {}): Promise<void> {
-    const problem = error instanceof CommandError ? `${error.message}; ${error.hint}` : String(error);
-    await this.change((record) => ({ problem, isTriedAgain, wish: withoutSwitch(record) })).catch(
-      () => undefined,
-    );
-  }
-
   /** True for a move from one storage layer to another, both of which have filters. */
   private get isBetween(): boolean {
-    return isBetweenStorages(this.record);
+    return isBetweenStorages(this.own.record);
   }
 
   /** The filters in front of a place, and the PD there. */
   private filtersOf({ storage }: Place): OtherFilters {
     const { mesh, pd } = this.tools;
-    if (storage === undefined || !this.isBetween || storage === this.record.home) return { ...mesh, pd };
+    if (storage === undefined || !this.isBetween || storage === this.own.record.home) return { ...mesh, pd };
     const other = mesh.others?.get(storage);
     if (other) return other;
     throw new CommandError(
@@ -387,7 +266,7 @@ export class Move {
 
   /** All filters that the move has to do with. */
   private get filters(): readonly OtherFilters[] {
-    const { from, to, home, otherIsGone } = this.record;
+    const { from, to, home, otherIsGone } = this.own.record;
     if (!this.isBetween) return [this.filtersOf({})];
     return [from, to]
       .filter(({ storage }) => !otherIsGone || storage === home)
@@ -406,28 +285,29 @@ export class Move {
   /** Writes down which Envoys there are, so that the next worker waits for one of them that is gone by then. */
   private async keepEnvoys(): Promise<void> {
     const envoys = this.filters.flatMap((one) => one.seen?.() ?? []);
-    if (envoys.length > 0 && !isDeepStrictEqual(envoys, this.record.envoys)) await this.change({ envoys });
+    if (envoys.length > 0 && !isDeepStrictEqual(envoys, this.own.record.envoys))
+      await this.own.change({ envoys });
   }
 
   /** Tells the filters, and waits until all of them obey. */
   private async order(orders: Orders, terms: Terms): Promise<void> {
-    await this.tools.mesh.tell(this.tenant, orders);
+    await this.tools.mesh.tell(this.own.tenant, orders);
     await this.obeyed(this.filters, orders.move, terms);
   }
 
   private async obeyed(all: readonly Filters[], order: Order | undefined, terms: Terms): Promise<void> {
-    await Promise.all(all.map((filters) => obeyed(filters, this.tenant, order, terms)));
+    await Promise.all(all.map((filters) => obeyed(filters, this.own.tenant, order, terms)));
   }
 
   /** Where the configuration has the tenant. Its storage counts only where there are two. */
   private told(): Place | undefined {
-    const told = this.tools.mesh.placeOf?.(this.tenant);
+    const told = this.tools.mesh.placeOf?.(this.own.tenant);
     return told && !this.isBetween ? placeOf({ ...told }) : told;
   }
 
   /** What the filters are told while the tenant is served there. */
   private ordersAt(served: Place, move?: Order): Orders {
-    const { from, to, switches, keptState } = this.record;
+    const { from, to, switches, keptState } = this.own.record;
     if (this.isBetween) {
       const other = isSamePlace(served, from) ? to : from;
       const isFirst = switches === 0 && other === to;
@@ -449,7 +329,7 @@ export class Move {
 
   private orders(phase: Phase, serial: number, until?: number): Orders & { readonly move: Order } {
     const move = { serial, phase, ...(until === undefined ? {} : { until: Math.round(until) }) };
-    return { ...this.ordersAt(this.record.from, move), move };
+    return { ...this.ordersAt(this.own.record.from, move), move };
   }
 
   /**
@@ -460,19 +340,21 @@ export class Move {
     try {
       await this.open(phase, quiet);
     } catch (error) {
-      if (!(error instanceof Outdated) || this.record.switches > 0) throw error;
+      if (!(error instanceof Outdated) || this.own.record.switches > 0) throw error;
       const why = await this.contradiction();
       if (why !== undefined) throw error;
-      this.tools.tell(`${this.tenant}: a former move had serial ${error.latestSerial}; going on above it`);
-      await this.change({ serial: error.latestSerial });
+      this.tools.tell(
+        `${this.own.tenant}: a former move had serial ${error.latestSerial}; going on above it`,
+      );
+      await this.own.change({ serial: error.latestSerial });
       await this.open(phase, quiet);
     }
   }
 
   /** Lets everything go on at the source. */
   private async open(phase: 'prepare' | 'calm', quiet: Quiet = {}): Promise<void> {
-    const serial = this.record.serial + 1;
-    await this.change({ serial });
+    const serial = this.own.record.serial + 1;
+    await this.own.change({ serial });
     const { limits } = this;
     const until = phase === 'calm' ? Date.now() + limits.calmMs : undefined;
     // A calm that comes late, behind those of many tenants, is over when nothing from before can go on any more.
@@ -482,13 +364,13 @@ export class Move {
 
   /** One state. True at the end of the move. */
   private async step(): Promise<boolean> {
-    const { state, wish } = this.record;
+    const { state, wish } = this.own.record;
     if (state === 'planned' && wish === 'cancel' && (await this.contradiction())) return this.leave();
     // Whatever stands in the way of going on must not stand in the way of giving up.
     const mayEnd =
       state === 'planned' ||
       state === 'copying' ||
-      (state === 'following' && (!this.watchesFirst() || this.record.isWithoutCluster === true));
+      (state === 'following' && (!this.watchesFirst() || this.own.record.isWithoutCluster === true));
     if (mayEnd && (await this.isToEnd())) return false;
     switch (state) {
       case 'planned':
@@ -509,7 +391,7 @@ export class Move {
   }
 
   private async withEngine(work: (engine: Engine) => Promise<boolean>): Promise<boolean> {
-    const engine = this.tools.engineOf(this.record, () => this.mustBeMine());
+    const engine = this.tools.engineOf(this.own.record, () => this.own.mustBeMine());
     try {
       return await work(engine);
     } finally {
@@ -522,11 +404,11 @@ export class Move {
    * To tell the filters what the record says would lead the tenant to another range.
    */
   private async contradiction(): Promise<string | undefined> {
-    const { place } = this.ordersAt(this.record.from);
+    const { place } = this.ordersAt(this.own.record.from);
     const at = this.told();
     if (at && !isDeepStrictEqual(at, place))
       return `its place is ${JSON.stringify(at)} in the configuration, and ${JSON.stringify(place)} in the record of the move`;
-    const { tenant: name, number } = this.record;
+    const { tenant: name, number } = this.own.record;
     const own = (await registered(this.filtersOf(place).pd)).find((one) => one.name === name);
     if (own && hasRangeOf(own, tenantAt({ name, number }, place))) return undefined;
     return `PD has it at ${own ? rangeText(own) : 'no place'}, and the record of the move at ${placeText({ number }, place)}`;
@@ -542,11 +424,11 @@ export class Move {
   /** Tells the filters that there is no move any more. Each of them must know that before it can come without one. */
   private async tellEnd(served: Place): Promise<void> {
     const place = this.placeAfter(served);
-    const serial = this.record.serial + 1;
-    await this.change({ serial });
+    const serial = this.own.record.serial + 1;
+    await this.own.change({ serial });
     const terms = { timeoutMs: this.limits.obeyMs };
     const over: Order = { serial, phase: 'over' };
-    await this.order({ ...this.ordersAt(this.record.from, over), place, move: over }, terms);
+    await this.order({ ...this.ordersAt(this.own.record.from, over), place, move: over }, terms);
     await this.reached('told over');
     await this.order({ ...this.lastOrders(), place }, terms);
   }
@@ -562,14 +444,14 @@ export class Move {
     if (why !== undefined)
       throw new CommandError(
         'REFUSED',
-        `${this.tenant} is not where its move is to begin: ${why}`,
-        `give the newest configuration to create and run; begin again: tidb-mesh move cancel ${this.tenant}`,
+        `${this.own.tenant} is not where its move is to begin: ${why}`,
+        `give the newest configuration to create and run; begin again: tidb-mesh move cancel ${this.own.tenant}`,
       );
-    this.tools.tell(`${this.tenant}: telling the filters that it is being moved`);
+    this.tools.tell(`${this.own.tenant}: telling the filters that it is being moved`);
     // What is read later must show what was ingested, and what was destroyed.
     await this.openFirst('prepare', { bulk: true });
     await this.withEngine((engine) => this.endBegun(engine));
-    await this.enter('planned', { state: 'copying' });
+    await this.own.enter('planned', { state: 'copying' });
     return false;
   }
 
@@ -580,8 +462,8 @@ export class Move {
   private async endBegun(engine: Engine): Promise<true> {
     const { obeyMs: timeoutMs, settleMs } = this.limits;
     // What the filters let through before may be on its way to a store.
-    await sleep(settleMs, undefined, { signal: this.signal });
-    const left = await engine.endBegun({ timeoutMs, signal: this.signal });
+    await sleep(settleMs, undefined, { signal: this.own.signal });
+    const left = await engine.endBegun({ timeoutMs, signal: this.own.signal });
     if (left === 0) return true;
     throw new CommandError(
       'REFUSED',
@@ -595,7 +477,7 @@ export class Move {
    * has let through to it. A cluster outside of the mesh is not watched, and may be gone.
    */
   private watchesFirst(): boolean {
-    const { wish, to, switches, otherIsGone } = this.record;
+    const { wish, to, switches, otherIsGone } = this.own.record;
     if (otherIsGone) return false;
     const wasServed = wish === 'complete' || (wish === 'cancel' && switches > 0);
     return wasServed && to.cluster === undefined;
@@ -603,10 +485,10 @@ export class Move {
 
   /** Takes an operator's wish to end the move. */
   private async isToEnd(): Promise<boolean> {
-    const { wish, state } = this.record;
+    const { wish, state } = this.own.record;
     if (wish !== 'cancel' && wish !== 'complete') return false;
     await this.mustNotBeLast();
-    await this.enter(state, { state: wish === 'cancel' ? 'cancelling' : 'completing', wish: undefined });
+    await this.own.enter(state, { state: wish === 'cancel' ? 'cancelling' : 'completing', wish: undefined });
     return true;
   }
 
@@ -615,7 +497,7 @@ export class Move {
    * destroyed until that answers, or an operator has said that the cluster will not.
    */
   private async mustNotBeLast(): Promise<void> {
-    const { from, to, state, isWithoutCluster } = this.record;
+    const { from, to, state, isWithoutCluster } = this.own.record;
     if (from.cluster === undefined && !this.isBetween) return;
     if (state === 'planned' || isWithoutCluster) return;
     let why: string;
@@ -629,12 +511,12 @@ export class Move {
       throw new CommandError(
         'REFUSED',
         `storage ${from.storage} cannot be asked, and the copy in storage ${to.storage} may be the last one: ${why}`,
-        `nothing is destroyed until it answers; see the ways out: tidb-mesh move doctor ${this.tenant}`,
+        `nothing is destroyed until it answers; see the ways out: tidb-mesh move doctor ${this.own.tenant}`,
       );
     throw new CommandError(
       'REFUSED',
       `cluster ${from.cluster} cannot be asked, and the copy here may be the last one: ${why}`,
-      `nothing is destroyed until it answers as when the import began; if it is gone for good: tidb-mesh move cancel ${this.tenant} --without-cluster`,
+      `nothing is destroyed until it answers as when the import began; if it is gone for good: tidb-mesh move cancel ${this.own.tenant} --without-cluster`,
     );
   }
 
@@ -642,10 +524,10 @@ export class Move {
     await engine.prepare();
     if (await this.isPaused()) return false;
     const stop = new AbortController();
-    const signal = AbortSignal.any([this.signal, stop.signal]);
+    const signal = AbortSignal.any([this.own.signal, stop.signal]);
     const rate = new Rate();
     let all: Copied | undefined;
-    let { pieces: count } = (this.record.progress ?? {}) as { pieces?: number };
+    let { pieces: count } = (this.own.record.progress ?? {}) as { pieces?: number };
     const saved = async (changed: PieceMap, copied: Copied): Promise<void> => {
       await engine.renew();
       all = copied;
@@ -654,34 +536,35 @@ export class Move {
       for (const [index, group] of groups.entries()) {
         // Until all pieces of a plan are there, it does not count.
         if (index === groups.length - 1) count ??= changed.size;
-        await this.change({ progress: { ...progress, pieces: count } }, group);
+        await this.own.change({ progress: { ...progress, pieces: count } }, group);
       }
       await this.reached('copied');
       heed();
     };
     // Between two states that are kept, a chunk goes on for a while.
     const heed = (): void => {
-      engine.limit(this.record.throttle);
-      if (this.record.isPaused || this.record.wish !== undefined) stop.abort();
+      engine.limit(this.own.record.throttle);
+      if (this.own.record.isPaused || this.own.record.wish !== undefined) stop.abort();
     };
     const listening = setInterval(heed, RENEW_MS);
-    const { tools, record } = this;
+    const { tools } = this;
+    const { record } = this.own;
     const pieces = count === undefined ? undefined : (await piecesOf(tools.pd, record)).slice(0, count);
     if (pieces && pieces.length !== count)
       throw new CommandError(
         'REFUSED',
         `${pieces.length} of ${count ?? 0} pieces of the copy's state are in etcd`,
-        `somebody has deleted keys of the mesh; begin again: tidb-mesh move cancel ${this.tenant}`,
+        `somebody has deleted keys of the mesh; begin again: tidb-mesh move cancel ${this.own.tenant}`,
       );
     try {
       const checkpoint = await engine.copy(pieces, saved, signal);
       const since = engine.readableSince(checkpoint);
       const to: Place = {
-        ...this.record.to,
+        ...this.own.record.to,
         ...(since === undefined ? {} : { readableSince: String(since) }),
       };
       const watch = engine.equalAt(await engine.targetTimestamp());
-      await this.enter('copying', {
+      await this.own.enter('copying', {
         state: 'following',
         progress: { follow: checkpoint, watch },
         copied: all && { bytes: all.bytes, keys: all.keys },
@@ -700,10 +583,10 @@ export class Move {
 
   /** Waits for a while when the move is paused. */
   private async isPaused(): Promise<boolean> {
-    if (!this.record.isPaused || this.record.wish !== undefined) return false;
-    await sleep(LOOK_MS * 10, undefined, { signal: this.signal }).catch(() => undefined);
-    await this.look();
-    await this.change({});
+    if (!this.own.record.isPaused || this.own.record.wish !== undefined) return false;
+    await sleep(LOOK_MS * 10, undefined, { signal: this.own.signal }).catch(() => undefined);
+    await this.own.look();
+    await this.own.change({});
     return true;
   }
 
@@ -712,9 +595,9 @@ export class Move {
       return await this.follow(engine);
     } catch (error) {
       if (!(error instanceof HistoryGone)) throw error;
-      this.tools.tell(`${this.tenant}: the other side is an old copy now: ${error.message}`);
+      this.tools.tell(`${this.own.tenant}: the other side is an old copy now: ${error.message}`);
       // Where to go on is of no use any more. The watch begins anew.
-      await this.change((record) => ({
+      await this.own.change((record) => ({
         wayBackLost: error.message,
         progress: {},
         wish: withoutSwitch(record),
@@ -728,7 +611,7 @@ export class Move {
     // Before the feeds read, and while a pause keeps them from it.
     await engine.renew();
     if (await this.isPaused()) return false;
-    const { progress = {} } = this.record;
+    const { progress = {} } = this.own.record;
     const { follow, watch, equalAt } = progress as { follow?: unknown; watch?: unknown; equalAt?: string };
     const equal = equalAt === undefined ? undefined : engine.equalAt(BigInt(equalAt));
     // Of the last switch, or of one that was not done: what is applied would meet them.
@@ -736,7 +619,7 @@ export class Move {
     await engine.takeNamesAlong();
     const opened: Feed[] = [];
     try {
-      const isLost = this.record.wayBackLost !== undefined;
+      const isLost = this.own.record.wayBackLost !== undefined;
       const following = isLost ? STANDS_STILL : await engine.follow(equal ?? follow);
       opened.push(following);
       const foreign: ForeignCommit[] = [];
@@ -762,15 +645,15 @@ export class Move {
     /** What was committed up to here must be seen at the old place before it is destroyed. */
     let watchedTo: bigint | undefined;
     let looked = -READ_MS;
-    while (!this.signal.aborted) {
+    while (!this.own.signal.aborted) {
       if (foreign.length > 0) await this.alarm(foreign.splice(0), feeds);
       if (Date.now() > beat) {
         beat = Date.now() + BEAT_MS;
         await engine.renew();
-        engine.limit(this.record.throttle);
+        engine.limit(this.own.record.throttle);
         check();
         const isOver = Date.now() >= this.nextTold;
-        await this.change((record) => ({
+        await this.own.change((record) => ({
           progress: this.progressOf(feeds),
           ...(isOver && record.isTriedAgain ? NO_PROBLEM : {}),
         }));
@@ -781,12 +664,12 @@ export class Move {
         await this.watchCluster(engine);
       }
       await this.lift();
-      const { wish, alarm, wayBackLost } = this.record;
+      const { wish, alarm, wayBackLost } = this.own.record;
       if (wish === 'switch' && wayBackLost !== undefined)
         await this.decline(`the other side is an old copy: ${wayBackLost}`);
       else if (wish === 'switch' && !alarm) {
         const hasBegun =
-          this.record.from.cluster === undefined
+          this.own.record.from.cluster === undefined
             ? await this.switch(engine, feeds)
             : await this.switchFromCluster(engine, feeds);
         if (hasBegun) return;
@@ -794,36 +677,38 @@ export class Move {
         watchedTo ??= await engine.timestamp();
         const isSeen = feeds.watching.resolvedTs >= watchedTo && foreign.length === 0;
         if (isSeen && (await this.isToEnd())) return;
-      } else if (this.record.isPaused || (await this.isToEnd())) return;
+      } else if (this.own.record.isPaused || (await this.isToEnd())) return;
       else watchedTo = undefined;
       await sleep(LOOK_MS);
       check();
       if (performance.now() - looked < READ_MS) continue;
-      await this.look();
+      await this.own.look();
       looked = performance.now();
     }
   }
 
   /** Somebody may have written a copy of the configuration from before a switch, and with it the old place. */
   private async keepPlace(): Promise<void> {
-    const { tools, tenant } = this;
+    const { tools } = this;
+    const { tenant } = this.own;
     const at = this.told();
-    if (!at || isSamePlace(at, this.ordersAt(this.record.from).place)) return;
+    if (!at || isSamePlace(at, this.ordersAt(this.own.record.from).place)) return;
     const why = this.otherMove();
-    if (why !== undefined) return this.note(why);
-    tools.tell(`${tenant}: the configuration has ${placeText(this.record, at)}, where it is not served`);
+    if (why !== undefined) return this.own.note(why);
+    tools.tell(`${tenant}: the configuration has ${placeText(this.own.record, at)}, where it is not served`);
     await this.tellAgain();
   }
 
   /** Why the configuration is not this move's to correct: another one has led the tenant elsewhere, or does. */
   private otherMove(): CommandError | undefined {
-    const { tools, tenant } = this;
-    const { from, to, serial } = this.record;
+    const { tools } = this;
+    const { tenant } = this.own;
+    const { from, to, serial } = this.own.record;
     const at = this.told();
     const told = tools.mesh.serialOf?.(tenant) ?? 0;
     const isOwn = !at || [from, to].some((place) => isSamePlace(at, this.ordersAt(place).place));
     if (isOwn && told <= serial) return undefined;
-    const where = isOwn ? '' : ` at ${placeText(this.record, at)}`;
+    const where = isOwn ? '' : ` at ${placeText(this.own.record, at)}`;
     return new CommandError(
       'REFUSED',
       `the configuration has ${tenant}${where}${told > serial ? ` at serial ${told}` : ''}, which this move has not told`,
@@ -833,7 +718,8 @@ export class Move {
 
   /** An Envoy may have got an older configuration behind the newest one, as of a command that hung. It is told again. */
   private async keepObeyed(): Promise<void> {
-    const { tools, tenant } = this;
+    const { tools } = this;
+    const { tenant } = this.own;
     // Until all hold it for an alarm, each beat tells them anyway.
     if (this.isToHalt || Date.now() < this.nextTold) return;
     if ((await this.behind(BEAT_MS)).length === 0) return;
@@ -846,7 +732,7 @@ export class Move {
       await this.tellAgain();
     } catch (error) {
       if (error instanceof Lost) throw error;
-      await this.note(error, { isTriedAgain: true });
+      await this.own.note(error, { isTriedAgain: true });
     }
   }
 
@@ -854,22 +740,22 @@ export class Move {
   private async behind(ageMs?: number): Promise<readonly Missing[]> {
     const vms = await Promise.all(this.filters.map((one) => one.vms(ageMs).catch(() => [])));
     return acknowledged(
-      this.record,
+      this.own.record,
       vms.flat().filter(({ stale }) => !stale),
     ).missing;
   }
 
   /** Tells the filters where the tenant is and what they are to do, behind all that they were told. */
   private async tellAgain(): Promise<void> {
-    if (!this.record.alarm?.isStopped) return this.open('calm');
+    if (!this.own.record.alarm?.isStopped) return this.open('calm');
     // It must go on being held.
-    await this.change((record) => withStop(record, false));
+    await this.own.change((record) => withStop(record, false));
     await this.halt();
   }
 
   private progressOf({ following, watching, foreign }: Feeds): unknown {
     // Whoever goes on must hear of these again until they are written down.
-    if (foreign.length > 0) return this.record.progress;
+    if (foreign.length > 0) return this.own.record.progress;
     const { checkpoint, lagMs, resolvedTs } = following;
     const trouble = following.trouble ?? watching.trouble;
     return {
@@ -883,11 +769,11 @@ export class Move {
 
   /** Writes down that somebody else has committed at the target. */
   private async alarm(foreign: readonly ForeignCommit[], feeds: Feeds): Promise<void> {
-    const { to } = this.record;
+    const { to } = this.own.record;
     this.tools.tell(
-      `${this.tenant}: ${foreign.length} commits of somebody else at ${placeText(this.record, to)}, where it is not served`,
+      `${this.own.tenant}: ${foreign.length} commits of somebody else at ${placeText(this.own.record, to)}, where it is not served`,
     );
-    await this.change((record) => ({
+    await this.own.change((record) => ({
       ...withCommits(record, foreign),
       wish: undefined,
       progress: this.progressOf(feeds),
@@ -899,16 +785,16 @@ export class Move {
   private async watchCluster(engine: Engine): Promise<void> {
     // What does not answer is asked again, and before a switch it must.
     const running = await engine.strangers().catch(() => undefined);
-    const known = this.record.alarm?.tidbs ?? [];
+    const known = this.own.record.alarm?.tidbs ?? [];
     if (running === undefined || isDeepStrictEqual(running, known)) return;
-    const { to } = this.record;
+    const { to } = this.own.record;
     if (running.length > 0)
-      this.tools.tell(`${this.tenant}: ${tidbsText(running, placeText(this.record, to))}`);
-    await this.change((record) => withTidbs(record, running));
+      this.tools.tell(`${this.own.tenant}: ${tidbsText(running, placeText(this.own.record, to))}`);
+    await this.own.change((record) => withTidbs(record, running));
   }
 
   private get isToHalt(): boolean {
-    const { alarm, from } = this.record;
+    const { alarm, from } = this.own.record;
     // No filter is in front of a cluster outside of the mesh.
     if (from.cluster !== undefined || this.tools.onAlarm === 'report') return false;
     return alarm !== undefined && alarm.count > 0 && !alarm.isStopped && !alarm.isAccepted;
@@ -917,30 +803,31 @@ export class Move {
   /** Has every filter hold the tenant, as long as there is an alarm. Done again until all of them do. */
   private async halt(): Promise<void> {
     if (!this.isToHalt) return;
-    const serial = this.record.serial + 1;
-    await this.change({ serial });
+    const serial = this.own.record.serial + 1;
+    await this.own.change({ serial });
     try {
       const all = { timeoutMs: this.limits.obeyMs };
       await this.order(this.orders('final', serial), all);
-      await this.change((record) => ({ ...withStop(record, true), ...NO_PROBLEM }));
+      await this.own.change((record) => ({ ...withStop(record, true), ...NO_PROBLEM }));
     } catch (error) {
       if (error instanceof Lost) throw error;
-      await this.note(error);
+      await this.own.note(error);
     }
   }
 
   /** Lets the tenant go on when an operator has accepted an alarm. */
   private async lift(): Promise<void> {
-    const { alarm, pastAlarms = [] } = this.record;
+    const { alarm, pastAlarms = [] } = this.own.record;
     if (!alarm?.isAccepted) return;
-    this.tools.tell(`${this.tenant}: goes on after an alarm`);
+    this.tools.tell(`${this.own.tenant}: goes on after an alarm`);
     await this.open('prepare');
-    await this.change({ alarm: undefined, pastAlarms: [...pastAlarms, alarm].slice(-MOST_ALARMS) });
+    await this.own.change({ alarm: undefined, pastAlarms: [...pastAlarms, alarm].slice(-MOST_ALARMS) });
   }
 
   /** False when it was declined. Done or not, a switch leaves locks at the target: the feeds begin anew behind it. */
   private async switch(engine: Engine, feeds: Feeds): Promise<boolean> {
-    const { tools, tenant } = this;
+    const { tools } = this;
+    const { tenant } = this.own;
     const { following } = feeds;
     const { maxLagMs, holdMs, allHeldMs, obeyMs, settleMs, calmMs } = this.limits;
     const inTheWay =
@@ -991,7 +878,7 @@ export class Move {
       await this.untouched(watched, until, feeds);
       const tooMany = this.tooManyLocks(open);
       if (tooMany !== undefined) throw new Error(tooMany);
-      await this.change((record) => this.stillWished(record));
+      await this.own.change((record) => this.stillWished(record));
       const allHeldSince = Date.now();
       const hold = holdFor(allHeldMs, 'all requests had been held', ALL_HELD_HINT);
       await hold.within('the filters were being told', () =>
@@ -1017,9 +904,9 @@ export class Move {
       await this.reached('locks carried');
       const served = await hold.within(ASKING_PD, () => this.placeAtTarget(engine, highest, latest));
       // An Envoy may have come, or have got an earlier configuration, while the rest was carried over.
-      const final: Order = { serial: this.record.serial, phase: 'final' };
+      const final: Order = { serial: this.own.record.serial, phase: 'final' };
       await hold.within('the filters were being asked', async () => {
-        await this.obeyed([this.filtersOf(this.record.from)], final, { timeoutMs: obeyMs, ...ALL_OVER });
+        await this.obeyed([this.filtersOf(this.own.record.from)], final, { timeoutMs: obeyMs, ...ALL_OVER });
         const again = (await this.unheard()) ?? (await this.strangersThere(engine));
         if (again !== undefined) throw new Error(again);
       });
@@ -1044,10 +931,10 @@ export class Move {
    * @returns the latest timestamp that its clients may have got from the source's PD
    */
   private async handOver(engine: Engine, hold: Hold): Promise<bigint> {
-    const { from, to } = this.record;
+    const { from, to } = this.own.record;
     await this.keepState();
-    const serial = this.record.serial + 1;
-    await this.change({ serial });
+    const serial = this.own.record.serial + 1;
+    await this.own.change({ serial });
     const move: Order = { serial, phase: 'final' };
     const orders: Orders = {
       // A tenant that is suspended finds the time all the same. It gets none there before the last one here is known.
@@ -1065,8 +952,8 @@ export class Move {
 
   /** Before the tenant is suspended for the move's sake: keeps what its operator has set. */
   private async keepState(): Promise<void> {
-    if (this.record.keptState !== undefined) return;
-    await this.change({ keptState: this.tools.mesh.stateOf?.(this.tenant) ?? 'active' });
+    if (this.own.record.keptState !== undefined) return;
+    await this.own.change({ keptState: this.tools.mesh.stateOf?.(this.own.tenant) ?? 'active' });
   }
 
   /** Leads back, unless the switch was decided in spite of the error. Only then it is known whose locks lie at the target. */
@@ -1078,7 +965,7 @@ export class Move {
 
   /** Does not begin a switch that was asked for, and says why. */
   private async decline(problem: string): Promise<false> {
-    await this.change((record) => ({ wish: withoutSwitch(record), problem, isTriedAgain: undefined }));
+    await this.own.change((record) => ({ wish: withoutSwitch(record), problem, isTriedAgain: undefined }));
     return false;
   }
 
@@ -1090,7 +977,7 @@ export class Move {
 
   /** Writes down where the tenant is served from now on, unless it is too late, or an operator has given the move up meanwhile. */
   private decide(committed: Commitment, hold: Hold): Promise<void> {
-    return this.enter('switching', (record) => {
+    return this.own.enter('switching', (record) => {
       hold.check();
       return { ...this.stillWished(record), state: 'committing', wish: undefined, committed };
     });
@@ -1098,8 +985,8 @@ export class Move {
 
   /** @returns the serial of what the filters are told from now on */
   private async beginSwitch(feeds: Feeds): Promise<number> {
-    const serial = this.record.serial + 1;
-    await this.enter('following', {
+    const serial = this.own.record.serial + 1;
+    await this.own.enter('following', {
       state: 'switching',
       serial,
       ...NO_PROBLEM,
@@ -1113,7 +1000,8 @@ export class Move {
    * @returns false when it was declined
    */
   private async switchFromCluster(engine: Engine, feeds: Feeds): Promise<boolean> {
-    const { tools, tenant } = this;
+    const { tools } = this;
+    const { tenant } = this.own;
     const { following } = feeds;
     const { maxLagMs, allHeldMs, obeyMs, calmMs, settleMs } = this.limits;
     const why =
@@ -1144,7 +1032,7 @@ export class Move {
       const again = await hold.within(ASKING_PD, () => this.runningTidbs(engine));
       if (again !== undefined) throw new Error(again);
       const times = { writesHeldSince: heldSince, allHeldSince: heldSince };
-      await this.decide({ served: this.record.to, fence: String(fence), ...times }, hold);
+      await this.decide({ served: this.own.record.to, fence: String(fence), ...times }, hold);
     } catch (error) {
       await this.giveUp(error);
     } finally {
@@ -1157,19 +1045,19 @@ export class Move {
   private async runningTidbs(engine: Engine): Promise<string | undefined> {
     const running = await engine.tidbs();
     if (running.length === 0) return undefined;
-    return `${tidbsText(running, placeText(this.record, this.record.from))}; stop all of them, and ask again`;
+    return `${tidbsText(running, placeText(this.own.record, this.own.record.from))}; stop all of them, and ask again`;
   }
 
   /** Why the tenant cannot go back to a cluster outside of the mesh yet. */
   private async strangersThere(engine: Engine): Promise<string | undefined> {
     const running = await engine.strangers();
     if (running.length === 0) return undefined;
-    const where = `${placeText(this.record, this.record.to)}, where it is not served`;
+    const where = `${placeText(this.own.record, this.own.record.to)}, where it is not served`;
     return `${tidbsText(running, where)}; stop all of them, ask again, and start them when it has been taken back`;
   }
 
   private clockText(behindMs: number): string {
-    return `the clock of PD at ${placeText(this.record, this.record.to)} is ${(behindMs / 1000).toFixed(1)} s behind`;
+    return `the clock of PD at ${placeText(this.own.record, this.own.record.to)} is ${(behindMs / 1000).toFixed(1)} s behind`;
   }
 
   /** Why the target's clock would not be waited for. It is looked at while nothing is held. */
@@ -1243,12 +1131,12 @@ export class Move {
 
   /** Where the tenant will be served: with versions of regions that are above all that its clients have seen. */
   private async placeAtTarget(engine: Engine, { version, confVer }: Epoch, latest: bigint): Promise<Place> {
-    const { from, to } = this.record;
+    const { from, to } = this.own.record;
     // Their TiDBs start anew, and know no regions.
-    if (isImport(this.record)) return to;
-    const epochOffset = offsetAt('epochOffset', this.record, version + VERSION_MARGIN);
+    if (isImport(this.own.record)) return to;
+    const epochOffset = offsetAt('epochOffset', this.own.record, version + VERSION_MARGIN);
     if (!this.isBetween) return { ...to, epochOffset };
-    const confVerOffset = offsetAt('confVerOffset', this.record, confVer + CONF_VERSION_MARGIN);
+    const confVerOffset = offsetAt('confVerOffset', this.own.record, confVer + CONF_VERSION_MARGIN);
     const { source, target: own } = await engine.clusterIds();
     const seen = from.clusterId?.seen ?? source;
     return {
@@ -1263,13 +1151,13 @@ export class Move {
   /** Lets everything go on at the source. */
   private async goBack(why: string): Promise<boolean> {
     // A change that got no answer may have been made. This one is made behind it, and shows.
-    await this.change({});
-    await this.look();
-    if (this.record.state !== 'switching') return false;
-    this.tools.tell(`${this.tenant}: going back, since ${why}`);
+    await this.own.change({});
+    await this.own.look();
+    if (this.own.record.state !== 'switching') return false;
+    this.tools.tell(`${this.own.tenant}: going back, since ${why}`);
     await this.open('calm');
     const problem = `the switch was not done: ${why}`;
-    await this.enter('switching', (record) => ({
+    await this.own.enter('switching', (record) => ({
       state: 'following',
       wish: withoutSwitch(record),
       ...(this.isBetween ? { keptState: undefined } : {}),
@@ -1281,7 +1169,7 @@ export class Move {
 
   /** Tells all filters where the tenant is now, until each of them has heard. Only then the old place is a target. */
   private async commit(engine: Engine): Promise<boolean> {
-    const { committed, from, history, switches } = this.record;
+    const { committed, from, history, switches } = this.own.record;
     if (!committed) throw new Error('there is nothing to commit');
     const { served, fence, writesHeldSince, allHeldSince } = committed;
     // However long an Envoy does not answer. Nothing leads back from here, so the tenant must get there without a way back, too.
@@ -1295,14 +1183,14 @@ export class Move {
     // As in `open`.
     const terms = { timeoutMs: this.limits.obeyMs, mayBeOver: true };
     const nextCalm = async (): Promise<Order> => {
-      const serial = this.record.serial + 1;
-      await this.change({ serial });
+      const serial = this.own.record.serial + 1;
+      await this.own.change({ serial });
       return { serial, phase: 'calm', until: Date.now() + this.limits.calmMs };
     };
     if (served.cluster !== undefined) await this.keepState();
     if (this.isBetween) await this.openAtTarget(this.ordersAt(served, await nextCalm()), terms);
     const move = await nextCalm();
-    await this.tools.mesh.tell(this.tenant, this.ordersAt(served, move));
+    await this.tools.mesh.tell(this.own.tenant, this.ordersAt(served, move));
     await this.reached('committed');
     await this.obeyed(this.filters, move, terms);
     const now = Date.now();
@@ -1312,7 +1200,7 @@ export class Move {
       allHeldMs: now - allHeldSince,
       fence,
     };
-    await this.enter('committing', (record) => ({
+    await this.own.enter('committing', (record) => ({
       state: 'following',
       from: served,
       to: from,
@@ -1335,39 +1223,40 @@ export class Move {
     const { other, place, move } = orders;
     if (!other || !move) throw new Error('there is no other side');
     const held: OtherSide = { ...other, move: { serial: move.serial, phase: 'final' } };
-    await this.tools.mesh.tell(this.tenant, { ...orders, other: held });
+    await this.tools.mesh.tell(this.own.tenant, { ...orders, other: held });
     await this.obeyed([this.filtersOf(place)], move, terms);
     await this.reached('opened');
   }
 
   /** What the filters are told when the move is over. */
   private lastOrders(): Orders {
-    const orders = this.ordersAt(this.record.from);
-    if (!orders.other || this.record.switches > 0) return orders;
+    const orders = this.ordersAt(this.own.record.from);
+    if (!orders.other || this.own.record.switches > 0) return orders;
     return { place: orders.place };
   }
 
   /** Ends the move: nothing but the place where the tenant is served stays. */
   private async end(engine: Engine): Promise<boolean> {
-    const { tools, tenant, limits } = this;
-    const { history, progress, from, to, isGivenUp, otherIsGone } = this.record;
+    const { tools, limits } = this;
+    const { tenant } = this.own;
+    const { history, progress, from, to, isGivenUp, otherIsGone } = this.own.record;
     const calmUntil = (history.at(-1)?.at ?? 0) + limits.calmMs;
-    await sleep(Math.max(0, calmUntil - Date.now()), undefined, { signal: this.signal });
+    await sleep(Math.max(0, calmUntil - Date.now()), undefined, { signal: this.own.signal });
     // Every VM says that it serves the source, before the target is destroyed. Of nothing that was copied, nothing is destroyed.
     await this.openFirst('prepare');
     const isWritten = progress !== undefined || history.length > 0;
     // One that has stood still meanwhile must not destroy what is somebody else's by now.
-    const isMine = (): Promise<void> => this.change({});
+    const isMine = (): Promise<void> => this.own.change({});
     if (!isGivenUp && isWritten && !otherIsGone && !(await engine.destroyTarget(isMine)))
       tools.tell(
-        `${tenant}: PD has no rule of it for ${placeText(this.record, to)}: nothing is destroyed there`,
+        `${tenant}: PD has no rule of it for ${placeText(this.own.record, to)}: nothing is destroyed there`,
       );
     await this.reached('destroyed');
-    await this.change({ isGivenUp: true });
+    await this.own.change({ isGivenUp: true });
     const kept = await engine.release();
     if (kept !== undefined)
       tools.tell(
-        `${tenant}: the safe point of the move at ${placeText(this.record, isImport(this.record) && from.cluster === undefined ? to : from)} could not be released, and ends within an hour: ${kept}`,
+        `${tenant}: the safe point of the move at ${placeText(this.own.record, isImport(this.own.record) && from.cluster === undefined ? to : from)} could not be released, and ends within an hour: ${kept}`,
       );
     await this.reached('released');
     await this.tellEnd(from);
@@ -1378,23 +1267,15 @@ export class Move {
   private async forget(): Promise<true> {
     const { pd } = this.tools;
     for (;;) {
-      await this.change({});
-      await dropPieces(pd, this.record);
-      const { serial, from } = this.record;
+      await this.own.change({});
+      await dropPieces(pd, this.own.record);
+      const { serial, from } = this.own.record;
       const last = {
         serial,
         ...(this.isBetween && from.storage !== undefined ? { storage: from.storage } : {}),
       };
-      for (const one of this.filters) await keepLast(one.pd, this.tenant, last);
-      try {
-        await forget(pd, this.stored);
-        return true;
-      } catch (error) {
-        if (!(error instanceof Overtaken)) throw error;
-        // It was sent again after it had been done, without an answer.
-        const found = await findMove(pd, this.tenant);
-        if (found?.record.createdAt !== this.record.createdAt) return true;
-      }
+      for (const one of this.filters) await keepLast(one.pd, this.own.tenant, last);
+      if (await this.own.forget()) return true;
     }
   }
 }

@@ -25,3 +25,6 @@ export interface Tools {
   /** True for a worker that is known to have ended: its claim need not be waited for. */
   readonly isGone?: (id: string) => boolean;
 }
+
+/** Tells of a step that has just been done. */
+export type Reached = (step: string) => Promise<void>;

@@ -29,33 +29,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { CommandError } from '../../errors.ts';
 import { millisOf } from '../../pd/timestamp.ts';
-import { hasRangeOf, rangeText, registered } from '../../tenants/registry.ts';
 import { unheardServers } from '../../tenants/servers.ts';
 import { acknowledged, type Missing } from '../acknowledged.ts';
 import { Claims } from '../claims.ts';
 import { HistoryGone, type Copied, type Engine, type Epoch, type Feed, type Following } from '../engine.ts';
 import { Hold } from '../hold.ts';
-import {
-  obeyed,
-  Outdated,
-  type Filters,
-  type Order,
-  type Orders,
-  type OtherFilters,
-  type OtherSide,
-  type Phase,
-  type Quiet,
-  type Terms,
-} from '../mesh.ts';
-import {
-  isBetweenStorages,
-  isSamePlace,
-  NO_TIME_YET,
-  placeOf,
-  placeText,
-  tenantAt,
-  type Place,
-} from '../place.ts';
+import type { Order, Orders, OtherSide, Phase, Quiet, Terms } from '../mesh.ts';
+import { isBetweenStorages, isSamePlace, NO_TIME_YET, placeText, type Place } from '../place.ts';
 import { Rate } from '../rate.ts';
 import {
   dropPieces,
@@ -69,7 +49,10 @@ import {
   type Switch,
 } from '../record.ts';
 import { tidbsText } from '../wishes.ts';
+import { Agreement } from './agreement.ts';
+import { MoveFilters } from './filters.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { lastOrders, ordersAt, ordersFor, placeAfter } from './orders.ts';
 import { Lost, NO_PROBLEM, OwnRecord, withoutSwitch, type Fields } from './own-record.ts';
 import type { Tools } from './tools.ts';
 
@@ -204,6 +187,8 @@ function groupsOf(pieces: PieceMap): PieceMap[] {
 export class Move {
   private readonly limits: Limits;
   private readonly own: OwnRecord;
+  private readonly filters: MoveFilters;
+  private readonly agreement: Agreement;
   /** When Envoys that do not obey may be told again. */
   private nextTold = 0;
 
@@ -216,6 +201,8 @@ export class Move {
   ) {
     this.limits = { ...DEFAULT_LIMITS, ...tools.limits };
     this.own = new OwnRecord(tools, tenant, signal, claims, (step) => this.reached(step));
+    this.filters = new MoveFilters(this.own, tools, this.limits);
+    this.agreement = new Agreement(this.own, this.filters, tools);
   }
 
   /**
@@ -225,7 +212,7 @@ export class Move {
   async run(): Promise<boolean> {
     const { own } = this;
     if (!(await own.claim())) return false;
-    for (const filters of this.knownFilters) filters.recall?.(own.record.envoys ?? []);
+    for (const filters of this.filters.known) filters.recall?.(own.record.envoys ?? []);
     // However long a step takes, the claim holds.
     const beat = setInterval(() => void own.renew(), RENEW_MS);
     try {
@@ -246,126 +233,11 @@ export class Move {
     await this.tools.reached?.(step);
   }
 
-  /** True for a move from one storage layer to another, both of which have filters. */
-  private get isBetween(): boolean {
-    return isBetweenStorages(this.own.record);
-  }
-
-  /** The filters in front of a place, and the PD there. */
-  private filtersOf({ storage }: Place): OtherFilters {
-    const { mesh, pd } = this.tools;
-    if (storage === undefined || !this.isBetween || storage === this.own.record.home) return { ...mesh, pd };
-    const other = mesh.others?.get(storage);
-    if (other) return other;
-    throw new CommandError(
-      'REFUSED',
-      `storage ${storage} is not known`,
-      'give the file that describes it: --storages FILE',
-    );
-  }
-
-  /** All filters that the move has to do with. */
-  private get filters(): readonly OtherFilters[] {
-    const { from, to, home, otherIsGone } = this.own.record;
-    if (!this.isBetween) return [this.filtersOf({})];
-    return [from, to]
-      .filter(({ storage }) => !otherIsGone || storage === home)
-      .map((place) => this.filtersOf(place));
-  }
-
-  /** The same, without those that this worker has no addresses of: it finds out when it asks. */
-  private get knownFilters(): readonly Filters[] {
-    try {
-      return this.filters;
-    } catch {
-      return [];
-    }
-  }
-
-  /** Writes down which Envoys there are, so that the next worker waits for one of them that is gone by then. */
-  private async keepEnvoys(): Promise<void> {
-    const envoys = this.filters.flatMap((one) => one.seen?.() ?? []);
-    if (envoys.length > 0 && !isDeepStrictEqual(envoys, this.own.record.envoys))
-      await this.own.change({ envoys });
-  }
-
-  /** Tells the filters, and waits until all of them obey. */
-  private async order(orders: Orders, terms: Terms): Promise<void> {
-    await this.tools.mesh.tell(this.own.tenant, orders);
-    await this.obeyed(this.filters, orders.move, terms);
-  }
-
-  private async obeyed(all: readonly Filters[], order: Order | undefined, terms: Terms): Promise<void> {
-    await Promise.all(all.map((filters) => obeyed(filters, this.own.tenant, order, terms)));
-  }
-
-  /** Where the configuration has the tenant. Its storage counts only where there are two. */
-  private told(): Place | undefined {
-    const told = this.tools.mesh.placeOf?.(this.own.tenant);
-    return told && !this.isBetween ? placeOf({ ...told }) : told;
-  }
-
-  /** What the filters are told while the tenant is served there. */
-  private ordersAt(served: Place, move?: Order): Orders {
-    const { from, to, switches, keptState } = this.own.record;
-    if (this.isBetween) {
-      const other = isSamePlace(served, from) ? to : from;
-      const isFirst = switches === 0 && other === to;
-      return {
-        place: served,
-        ...(keptState === undefined ? {} : { state: keptState }),
-        other: { as: isFirst ? 'movesTo' : 'movedFrom', place: other, ...(move ? { move } : {}) },
-        ...(move ? { move } : {}),
-      };
-    }
-    const home = [from, to].find(({ cluster }) => cluster === undefined) ?? served;
-    // Of a tenant that is served outside, nothing passes.
-    const moving = move ? { move } : {};
-    if (served.cluster !== undefined) return { place: home, state: 'suspended', ...moving };
-    // Until the mesh serves it, it is suspended for the import's sake.
-    const state = from.cluster === undefined ? keptState : (keptState ?? 'active');
-    return { place: served, ...(state === undefined ? {} : { state }), ...moving };
-  }
-
-  private orders(phase: Phase, serial: number, until?: number): Orders & { readonly move: Order } {
-    const move = { serial, phase, ...(until === undefined ? {} : { until: Math.round(until) }) };
-    return { ...this.ordersAt(this.own.record.from, move), move };
-  }
-
-  /**
-   * The same before the first switch, where an earlier move of the tenant may have had higher serials: its host's clock was ahead. Where
-   * the configuration, PD and the record agree on the tenant's place, nothing but the serial is wrong, and it is raised.
-   */
-  private async openFirst(phase: 'prepare', quiet: Quiet = {}): Promise<void> {
-    try {
-      await this.open(phase, quiet);
-    } catch (error) {
-      if (!(error instanceof Outdated) || this.own.record.switches > 0) throw error;
-      const why = await this.contradiction();
-      if (why !== undefined) throw error;
-      this.tools.tell(
-        `${this.own.tenant}: a former move had serial ${error.latestSerial}; going on above it`,
-      );
-      await this.own.change({ serial: error.latestSerial });
-      await this.open(phase, quiet);
-    }
-  }
-
-  /** Lets everything go on at the source. */
-  private async open(phase: 'prepare' | 'calm', quiet: Quiet = {}): Promise<void> {
-    const serial = this.own.record.serial + 1;
-    await this.own.change({ serial });
-    const { limits } = this;
-    const until = phase === 'calm' ? Date.now() + limits.calmMs : undefined;
-    // A calm that comes late, behind those of many tenants, is over when nothing from before can go on any more.
-    const terms = { timeoutMs: limits.obeyMs, mayBeOver: phase === 'calm', ...quiet };
-    await this.order(this.orders(phase, serial, until), terms);
-  }
-
   /** One state. True at the end of the move. */
   private async step(): Promise<boolean> {
     const { state, wish } = this.own.record;
-    if (state === 'planned' && wish === 'cancel' && (await this.contradiction())) return this.leave();
+    if (state === 'planned' && wish === 'cancel' && (await this.agreement.contradiction()))
+      return this.leave();
     // Whatever stands in the way of going on must not stand in the way of giving up.
     const mayEnd =
       state === 'planned' ||
@@ -399,48 +271,30 @@ export class Move {
     }
   }
 
-  /**
-   * Why the record is wrong about where the tenant is. While a move is planned, nothing has been changed, and the configuration is right.
-   * To tell the filters what the record says would lead the tenant to another range.
-   */
-  private async contradiction(): Promise<string | undefined> {
-    const { place } = this.ordersAt(this.own.record.from);
-    const at = this.told();
-    if (at && !isDeepStrictEqual(at, place))
-      return `its place is ${JSON.stringify(at)} in the configuration, and ${JSON.stringify(place)} in the record of the move`;
-    const { tenant: name, number } = this.own.record;
-    const own = (await registered(this.filtersOf(place).pd)).find((one) => one.name === name);
-    if (own && hasRangeOf(own, tenantAt({ name, number }, place))) return undefined;
-    return `PD has it at ${own ? rangeText(own) : 'no place'}, and the record of the move at ${placeText({ number }, place)}`;
-  }
-
   /** Forgets a move that was never begun. The tenant stays where the configuration has it. */
   private async leave(): Promise<true> {
-    const place = this.told();
+    const place = this.agreement.told();
     if (place) await this.tellEnd(place);
     return this.forget();
   }
 
   /** Tells the filters that there is no move any more. Each of them must know that before it can come without one. */
   private async tellEnd(served: Place): Promise<void> {
-    const place = this.placeAfter(served);
+    const place = placeAfter(this.own.record, served);
     const serial = this.own.record.serial + 1;
     await this.own.change({ serial });
     const terms = { timeoutMs: this.limits.obeyMs };
     const over: Order = { serial, phase: 'over' };
-    await this.order({ ...this.ordersAt(this.own.record.from, over), place, move: over }, terms);
+    await this.filters.order(
+      { ...ordersAt(this.own.record, this.own.record.from, over), place, move: over },
+      terms,
+    );
     await this.reached('told over');
-    await this.order({ ...this.lastOrders(), place }, terms);
-  }
-
-  /** What the configuration has of the tenant from now on. One that a cluster serves keeps its own place here, which is empty. */
-  private placeAfter(served: Place): Place {
-    if (served.cluster === undefined) return served;
-    return placeOf({ ...this.ordersAt(served).place, readableSince: undefined });
+    await this.filters.order({ ...lastOrders(this.own.record), place }, terms);
   }
 
   private async plan(): Promise<boolean> {
-    const why = await this.contradiction();
+    const why = await this.agreement.contradiction();
     if (why !== undefined)
       throw new CommandError(
         'REFUSED',
@@ -449,7 +303,7 @@ export class Move {
       );
     this.tools.tell(`${this.own.tenant}: telling the filters that it is being moved`);
     // What is read later must show what was ingested, and what was destroyed.
-    await this.openFirst('prepare', { bulk: true });
+    await this.agreement.openFirst('prepare', { bulk: true });
     await this.withEngine((engine) => this.endBegun(engine));
     await this.own.enter('planned', { state: 'copying' });
     return false;
@@ -498,7 +352,7 @@ export class Move {
    */
   private async mustNotBeLast(): Promise<void> {
     const { from, to, state, isWithoutCluster } = this.own.record;
-    if (from.cluster === undefined && !this.isBetween) return;
+    if (from.cluster === undefined && !isBetweenStorages(this.own.record)) return;
     if (state === 'planned' || isWithoutCluster) return;
     let why: string;
     try {
@@ -660,7 +514,7 @@ export class Move {
         await this.halt();
         await this.keepPlace();
         await this.keepObeyed();
-        await this.keepEnvoys();
+        await this.filters.keepEnvoys();
         await this.watchCluster(engine);
       }
       await this.lift();
@@ -691,29 +545,12 @@ export class Move {
   private async keepPlace(): Promise<void> {
     const { tools } = this;
     const { tenant } = this.own;
-    const at = this.told();
-    if (!at || isSamePlace(at, this.ordersAt(this.own.record.from).place)) return;
-    const why = this.otherMove();
+    const at = this.agreement.told();
+    if (!at || isSamePlace(at, ordersAt(this.own.record, this.own.record.from).place)) return;
+    const why = this.agreement.otherMove();
     if (why !== undefined) return this.own.note(why);
     tools.tell(`${tenant}: the configuration has ${placeText(this.own.record, at)}, where it is not served`);
     await this.tellAgain();
-  }
-
-  /** Why the configuration is not this move's to correct: another one has led the tenant elsewhere, or does. */
-  private otherMove(): CommandError | undefined {
-    const { tools } = this;
-    const { tenant } = this.own;
-    const { from, to, serial } = this.own.record;
-    const at = this.told();
-    const told = tools.mesh.serialOf?.(tenant) ?? 0;
-    const isOwn = !at || [from, to].some((place) => isSamePlace(at, this.ordersAt(place).place));
-    if (isOwn && told <= serial) return undefined;
-    const where = isOwn ? '' : ` at ${placeText(this.own.record, at)}`;
-    return new CommandError(
-      'REFUSED',
-      `the configuration has ${tenant}${where}${told > serial ? ` at serial ${told}` : ''}, which this move has not told`,
-      'see if another move of it is under way or has ended, at the PD of another storage; give the newest configuration',
-    );
   }
 
   /** An Envoy may have got an older configuration behind the newest one, as of a command that hung. It is told again. */
@@ -738,7 +575,7 @@ export class Move {
 
   /** VMs that live, and do not do what the filters were told last. A switch finds out which cannot be asked. */
   private async behind(ageMs?: number): Promise<readonly Missing[]> {
-    const vms = await Promise.all(this.filters.map((one) => one.vms(ageMs).catch(() => [])));
+    const vms = await Promise.all(this.filters.all.map((one) => one.vms(ageMs).catch(() => [])));
     return acknowledged(
       this.own.record,
       vms.flat().filter(({ stale }) => !stale),
@@ -747,7 +584,7 @@ export class Move {
 
   /** Tells the filters where the tenant is and what they are to do, behind all that they were told. */
   private async tellAgain(): Promise<void> {
-    if (!this.own.record.alarm?.isStopped) return this.open('calm');
+    if (!this.own.record.alarm?.isStopped) return this.filters.open('calm');
     // It must go on being held.
     await this.own.change((record) => withStop(record, false));
     await this.halt();
@@ -807,7 +644,7 @@ export class Move {
     await this.own.change({ serial });
     try {
       const all = { timeoutMs: this.limits.obeyMs };
-      await this.order(this.orders('final', serial), all);
+      await this.filters.order(ordersFor(this.own.record, 'final', serial), all);
       await this.own.change((record) => ({ ...withStop(record, true), ...NO_PROBLEM }));
     } catch (error) {
       if (error instanceof Lost) throw error;
@@ -820,7 +657,7 @@ export class Move {
     const { alarm, pastAlarms = [] } = this.own.record;
     if (!alarm?.isAccepted) return;
     this.tools.tell(`${this.own.tenant}: goes on after an alarm`);
-    await this.open('prepare');
+    await this.filters.open('prepare');
     await this.own.change({ alarm: undefined, pastAlarms: [...pastAlarms, alarm].slice(-MOST_ALARMS) });
   }
 
@@ -831,7 +668,7 @@ export class Move {
     const { following } = feeds;
     const { maxLagMs, holdMs, allHeldMs, obeyMs, settleMs, calmMs } = this.limits;
     const inTheWay =
-      this.otherMove()?.message ??
+      this.agreement.otherMove()?.message ??
       (await this.unheard()) ??
       (await this.strangersThere(engine)) ??
       (await this.clockObjection(engine));
@@ -846,7 +683,7 @@ export class Move {
     const serial = await this.beginSwitch(feeds);
     const tell = async (phase: Phase, limits: Terms, until?: number): Promise<void> => {
       tools.tell(`${tenant}: ${phase}`);
-      await this.order(this.orders(phase, serial, until), limits);
+      await this.filters.order(ordersFor(this.own.record, phase, serial, until), limits);
       await this.reached(phase);
     };
     const holds: Hold[] = [];
@@ -896,7 +733,7 @@ export class Move {
       );
       if (left > 0)
         tools.tell(`${tenant}: ${left} locks of open transactions stay behind: these must begin anew`);
-      const latest = this.isBetween ? await this.handOver(engine, hold) : fence;
+      const latest = isBetweenStorages(this.own.record) ? await this.handOver(engine, hold) : fence;
       await hold.within("PD's names and rules were being carried over", (signal) =>
         engine.carryNames(signal),
       );
@@ -906,7 +743,10 @@ export class Move {
       // An Envoy may have come, or have got an earlier configuration, while the rest was carried over.
       const final: Order = { serial: this.own.record.serial, phase: 'final' };
       await hold.within('the filters were being asked', async () => {
-        await this.obeyed([this.filtersOf(this.own.record.from)], final, { timeoutMs: obeyMs, ...ALL_OVER });
+        await this.filters.obeyed([this.filters.at(this.own.record.from)], final, {
+          timeoutMs: obeyMs,
+          ...ALL_OVER,
+        });
         const again = (await this.unheard()) ?? (await this.strangersThere(engine));
         if (again !== undefined) throw new Error(again);
       });
@@ -932,7 +772,7 @@ export class Move {
    */
   private async handOver(engine: Engine, hold: Hold): Promise<bigint> {
     const { from, to } = this.own.record;
-    await this.keepState();
+    await this.filters.keepState();
     const serial = this.own.record.serial + 1;
     await this.own.change({ serial });
     const move: Order = { serial, phase: 'final' };
@@ -944,16 +784,10 @@ export class Move {
       other: { as: 'movedFrom', place: from, move },
     };
     await hold.within('the filters were being told', () =>
-      this.order(orders, { timeoutMs: this.limits.obeyMs, ...ALL_OVER }),
+      this.filters.order(orders, { timeoutMs: this.limits.obeyMs, ...ALL_OVER }),
     );
     await this.reached('handed over');
     return hold.within(ASKING_PD, () => engine.timestamp());
-  }
-
-  /** Before the tenant is suspended for the move's sake: keeps what its operator has set. */
-  private async keepState(): Promise<void> {
-    if (this.own.record.keptState !== undefined) return;
-    await this.own.change({ keptState: this.tools.mesh.stateOf?.(this.own.tenant) ?? 'active' });
   }
 
   /** Leads back, unless the switch was decided in spite of the error. Only then it is known whose locks lie at the target. */
@@ -1015,8 +849,8 @@ export class Move {
       const heldSince = Date.now();
       tools.tell(`${tenant}: nothing runs at the cluster; carrying the rest over`);
       // Every filter says that it keeps the tenant suspended until the record says otherwise.
-      const orders = this.orders('calm', serial, Date.now() + calmMs);
-      await this.order(orders, { timeoutMs: obeyMs });
+      const orders = ordersFor(this.own.record, 'calm', serial, Date.now() + calmMs);
+      await this.filters.order(orders, { timeoutMs: obeyMs });
       await sleep(settleMs);
       await hold.within(DECIDING, (signal) => engine.settle(signal));
       const [fence, watched] = await hold.within(ASKING_PD, () =>
@@ -1073,7 +907,7 @@ export class Move {
     for (;;) {
       const there = await engine.targetTimestamp();
       // The filters compare milliseconds.
-      if (this.isBetween ? millisOf(there) > millisOf(latest) : there > latest) return;
+      if (isBetweenStorages(this.own.record) ? millisOf(there) > millisOf(latest) : there > latest) return;
       const behindMs = millisOf(latest) - millisOf(there);
       if (Date.now() + behindMs > deadline)
         throw new CommandError('REFUSED', this.clockText(behindMs), CLOCK_HINT);
@@ -1083,7 +917,7 @@ export class Move {
 
   /** Why some filters would not be waited for; undefined when each is asked. */
   private async unheard(): Promise<string | undefined> {
-    const { filters } = this;
+    const filters = this.filters.all;
     const unheard = (await Promise.all(filters.map(({ pd, hosts }) => unheardServers(pd, hosts)))).flat();
     if (unheard.length > 0)
       return `no filter is asked at ${unheard.join(', ')}: give every store and member of PD as --envoy, by the address that it advertises`;
@@ -1095,10 +929,10 @@ export class Move {
   /** Why an Envoy may still pass requests that nobody can tell of a switch; undefined when there is none. */
   private async drained(): Promise<string | undefined> {
     // One that cannot be asked at all shows at the next step.
-    const missing = (await Promise.all(this.filters.map((one) => one.vms().catch(() => []))))
+    const missing = (await Promise.all(this.filters.all.map((one) => one.vms().catch(() => []))))
       .flat()
       .flatMap((vm) => (vm.missing === undefined ? [] : [`${vm.name} ${vm.missing}`]));
-    await this.keepEnvoys();
+    await this.filters.keepEnvoys();
     if (missing.length === 0) return undefined;
     return `${missing.join('; ')}: wait until it has ended, and ask again; move run --gone-after says when it is taken for dead`;
   }
@@ -1135,7 +969,7 @@ export class Move {
     // Their TiDBs start anew, and know no regions.
     if (isImport(this.own.record)) return to;
     const epochOffset = offsetAt('epochOffset', this.own.record, version + VERSION_MARGIN);
-    if (!this.isBetween) return { ...to, epochOffset };
+    if (!isBetweenStorages(this.own.record)) return { ...to, epochOffset };
     const confVerOffset = offsetAt('confVerOffset', this.own.record, confVer + CONF_VERSION_MARGIN);
     const { source, target: own } = await engine.clusterIds();
     const seen = from.clusterId?.seen ?? source;
@@ -1155,12 +989,12 @@ export class Move {
     await this.own.look();
     if (this.own.record.state !== 'switching') return false;
     this.tools.tell(`${this.own.tenant}: going back, since ${why}`);
-    await this.open('calm');
+    await this.filters.open('calm');
     const problem = `the switch was not done: ${why}`;
     await this.own.enter('switching', (record) => ({
       state: 'following',
       wish: withoutSwitch(record),
-      ...(this.isBetween ? { keptState: undefined } : {}),
+      ...(isBetweenStorages(this.own.record) ? { keptState: undefined } : {}),
       problem,
       isTriedAgain: undefined,
     }));
@@ -1187,12 +1021,15 @@ export class Move {
       await this.own.change({ serial });
       return { serial, phase: 'calm', until: Date.now() + this.limits.calmMs };
     };
-    if (served.cluster !== undefined) await this.keepState();
-    if (this.isBetween) await this.openAtTarget(this.ordersAt(served, await nextCalm()), terms);
+    if (served.cluster !== undefined) await this.filters.keepState();
+    if (isBetweenStorages(this.own.record)) {
+      const first = await nextCalm();
+      await this.openAtTarget(ordersAt(this.own.record, served, first), terms);
+    }
     const move = await nextCalm();
-    await this.tools.mesh.tell(this.own.tenant, this.ordersAt(served, move));
+    await this.tools.mesh.tell(this.own.tenant, ordersAt(this.own.record, served, move));
     await this.reached('committed');
-    await this.obeyed(this.filters, move, terms);
+    await this.filters.obeyed(this.filters.all, move, terms);
     const now = Date.now();
     const done: Switch = {
       at: now,
@@ -1224,15 +1061,8 @@ export class Move {
     if (!other || !move) throw new Error('there is no other side');
     const held: OtherSide = { ...other, move: { serial: move.serial, phase: 'final' } };
     await this.tools.mesh.tell(this.own.tenant, { ...orders, other: held });
-    await this.obeyed([this.filtersOf(place)], move, terms);
+    await this.filters.obeyed([this.filters.at(place)], move, terms);
     await this.reached('opened');
-  }
-
-  /** What the filters are told when the move is over. */
-  private lastOrders(): Orders {
-    const orders = this.ordersAt(this.own.record.from);
-    if (!orders.other || this.own.record.switches > 0) return orders;
-    return { place: orders.place };
   }
 
   /** Ends the move: nothing but the place where the tenant is served stays. */
@@ -1243,7 +1073,7 @@ export class Move {
     const calmUntil = (history.at(-1)?.at ?? 0) + limits.calmMs;
     await sleep(Math.max(0, calmUntil - Date.now()), undefined, { signal: this.own.signal });
     // Every VM says that it serves the source, before the target is destroyed. Of nothing that was copied, nothing is destroyed.
-    await this.openFirst('prepare');
+    await this.agreement.openFirst('prepare');
     const isWritten = progress !== undefined || history.length > 0;
     // One that has stood still meanwhile must not destroy what is somebody else's by now.
     const isMine = (): Promise<void> => this.own.change({});
@@ -1272,9 +1102,11 @@ export class Move {
       const { serial, from } = this.own.record;
       const last = {
         serial,
-        ...(this.isBetween && from.storage !== undefined ? { storage: from.storage } : {}),
+        ...(isBetweenStorages(this.own.record) && from.storage !== undefined
+          ? { storage: from.storage }
+          : {}),
       };
-      for (const one of this.filters) await keepLast(one.pd, this.own.tenant, last);
+      for (const one of this.filters.all) await keepLast(one.pd, this.own.tenant, last);
       if (await this.own.forget()) return true;
     }
   }

@@ -92,3 +92,8 @@ export function shownAt({ confVerOffset, clusterId, latestSeen }: Place): Place 
 export function isBetweenStorages({ from, to }: { readonly from: Place; readonly to: Place }): boolean {
   return from.cluster === undefined && to.cluster === undefined && from.storage !== to.storage;
 }
+
+/** One side is a cluster outside of the mesh. */
+export function isImport({ from, to }: { readonly from: Place; readonly to: Place }): boolean {
+  return from.cluster !== undefined || to.cluster !== undefined;
+}

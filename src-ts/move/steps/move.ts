@@ -28,14 +28,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { CommandError } from '../../errors.ts';
-import { millisOf } from '../../pd/timestamp.ts';
-import { unheardServers } from '../../tenants/servers.ts';
 import { acknowledged, type Missing } from '../acknowledged.ts';
 import { Claims } from '../claims.ts';
-import { HistoryGone, type Copied, type Engine, type Epoch, type Feed, type Following } from '../engine.ts';
+import { HistoryGone, type Copied, type Engine, type Feed } from '../engine.ts';
 import { Hold } from '../hold.ts';
 import type { Order, Orders, OtherSide, Phase, Quiet, Terms } from '../mesh.ts';
-import { isBetweenStorages, isSamePlace, NO_TIME_YET, placeText, type Place } from '../place.ts';
+import { isBetweenStorages, isImport, isSamePlace, NO_TIME_YET, placeText, type Place } from '../place.ts';
 import { Rate } from '../rate.ts';
 import {
   dropPieces,
@@ -50,32 +48,15 @@ import {
 } from '../record.ts';
 import { tidbsText } from '../wishes.ts';
 import { Agreement } from './agreement.ts';
+import { clockObjection, waitForClock } from './clocks.ts';
+import { catchUp, progressOf, STANDS_STILL, untouched, type Feeds } from './feeds.ts';
 import { MoveFilters } from './filters.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { lagObjection, runningTidbs, strangersThere, tooManyLocks, unheard } from './objections.ts';
 import { lastOrders, ordersAt, ordersFor, placeAfter } from './orders.ts';
 import { Lost, NO_PROBLEM, OwnRecord, withoutSwitch, type Fields } from './own-record.ts';
+import { placeAtTarget } from './target-place.ts';
 import type { Tools } from './tools.ts';
-
-/** What a move that follows reads. */
-interface Feeds {
-  readonly following: Following;
-  /** Of the target. */
-  readonly watching: Feed;
-  /** Commits at the target that are none of the mover's, and in no alarm yet. */
-  readonly foreign: ForeignCommit[];
-  /** Throws when one of them cannot go on. A race with their promises, again and again, would keep all that has lost it. */
-  check(): void;
-}
-
-/** Where nothing can be carried over any more. */
-const STANDS_STILL: Following = {
-  resolvedTs: 0n,
-  lagMs: Infinity,
-  checkpoint: undefined,
-  trouble: undefined,
-  failed: new Promise<never>(() => undefined),
-  stop: async () => undefined,
-};
 
 function newAlarm(place: Place): Alarm {
   return { at: Date.now(), place, commits: [], count: 0, isStopped: false };
@@ -123,46 +104,13 @@ const BEAT_MS = 2000;
 const LOOK_MS = 100;
 /** How often a record is read of a move that follows: of many moves, that is much. */
 const READ_MS = 500;
-/** So many locks of open transactions are carried in a millisecond, where a store takes each by itself. */
-const LOCKS_PER_MS = 2.5;
 /** Envoys that do not obey are told again so often. */
 const TELL_AGAIN_MS = 30_000;
 /** Commits that an alarm names, and alarms that a record keeps. */
 const MOST_COMMITS = 20;
 const MOST_ALARMS = 10;
-/** Versions of regions may grow meanwhile. */
-const VERSION_MARGIN = 4096;
-/** How far the clock of a cluster's PD and the mesh's may be apart, and how long a switch from a cluster may carry over. */
-const CLOCK_MS = 2000;
+/** How long a switch from a cluster may carry over. */
 const CATCH_UP_MS = 60_000;
-const CLOCK_HINT = 'set the clocks of both PDs right (NTP), and switch again';
-/** The same for their configuration versions, which change with replicas. */
-const CONF_VERSION_MARGIN = 256;
-/** The filter takes no larger epochOffset (assembly/tenant/config.ts). */
-const MOST_OFFSET = 2 ** 31;
-
-/** One side is a cluster outside of the mesh. */
-function isImport({ from, to }: MoveRecord): boolean {
-  return from.cluster !== undefined || to.cluster !== undefined;
-}
-
-/** What is added to versions at the target, so that they are above all that the tenant's clients have seen. */
-function offsetAt(field: 'epochOffset' | 'confVerOffset', { from, to }: MoveRecord, highest: number): number {
-  const seen = (from[field] ?? 0) + highest;
-  if (seen <= MOST_OFFSET) return Math.max(seen, to[field] ?? 0);
-  throw new CommandError(
-    'REFUSED',
-    `the versions of its regions have reached ${seen}`,
-    `stop its TiDBs, and set ${field} to 0 by hand: a TiDB that starts anew knows no versions`,
-  );
-}
-
-function lagObjection({ lagMs, trouble }: Following, mostMs: number): string | undefined {
-  if (lagMs <= mostMs) return undefined;
-  const what = `the target is ${lagMs} ms behind, more than ${mostMs}`;
-  return trouble === undefined ? `${what}: wait, or give --max-lag` : `${what}, since ${trouble}`;
-}
-
 /** In one transaction: far below what etcd takes, beside a record (--max-request-bytes 1.5 MB, --max-txn-ops 128). */
 const MOST_BYTES = 1 << 20;
 const MOST_PIECES = 100;
@@ -508,7 +456,7 @@ export class Move {
         check();
         const isOver = Date.now() >= this.nextTold;
         await this.own.change((record) => ({
-          progress: this.progressOf(feeds),
+          progress: progressOf(this.own.record, feeds),
           ...(isOver && record.isTriedAgain ? NO_PROBLEM : {}),
         }));
         await this.halt();
@@ -590,20 +538,6 @@ export class Move {
     await this.halt();
   }
 
-  private progressOf({ following, watching, foreign }: Feeds): unknown {
-    // Whoever goes on must hear of these again until they are written down.
-    if (foreign.length > 0) return this.own.record.progress;
-    const { checkpoint, lagMs, resolvedTs } = following;
-    const trouble = following.trouble ?? watching.trouble;
-    return {
-      follow: checkpoint,
-      watch: watching.checkpoint,
-      lagMs,
-      resolvedTs: String(resolvedTs),
-      ...(trouble === undefined ? {} : { trouble }),
-    };
-  }
-
   /** Writes down that somebody else has committed at the target. */
   private async alarm(foreign: readonly ForeignCommit[], feeds: Feeds): Promise<void> {
     const { to } = this.own.record;
@@ -613,7 +547,7 @@ export class Move {
     await this.own.change((record) => ({
       ...withCommits(record, foreign),
       wish: undefined,
-      progress: this.progressOf(feeds),
+      progress: progressOf(this.own.record, feeds),
     }));
     await this.halt();
   }
@@ -669,12 +603,12 @@ export class Move {
     const { maxLagMs, holdMs, allHeldMs, obeyMs, settleMs, calmMs } = this.limits;
     const inTheWay =
       this.agreement.otherMove()?.message ??
-      (await this.unheard()) ??
-      (await this.strangersThere(engine)) ??
-      (await this.clockObjection(engine));
+      (await unheard(this.filters)) ??
+      (await strangersThere(this.own.record, engine)) ??
+      (await clockObjection(this.own.record, engine));
     if (inTheWay !== undefined) return this.decline(inTheWay);
     await engine.renew();
-    const late = lagObjection(following, maxLagMs) ?? this.tooManyLocks(await engine.openLocks());
+    const late = lagObjection(following, maxLagMs) ?? tooManyLocks(await engine.openLocks(), allHeldMs);
     if (late !== undefined) return this.decline(late);
     // As long as nothing is held.
     await engine.raiseRevision();
@@ -710,10 +644,10 @@ export class Move {
       const open = await fenced.within(DECIDING, (signal) => engine.settle(signal));
       await this.reached('settled');
       // Nearly all is carried over while reads still go on.
-      await this.catchUp(feeds, await engine.timestamp(), until);
+      await catchUp(feeds, await engine.timestamp(), until, holdMs);
       // From the flip on, commits at the target are right.
-      await this.untouched(watched, until, feeds);
-      const tooMany = this.tooManyLocks(open);
+      await untouched(watched, until, feeds);
+      const tooMany = tooManyLocks(open, allHeldMs);
       if (tooMany !== undefined) throw new Error(tooMany);
       await this.own.change((record) => this.stillWished(record));
       const allHeldSince = Date.now();
@@ -725,7 +659,7 @@ export class Move {
       await hold.within(DECIDING, (signal) => engine.settle(signal));
       const fence = await hold.within(ASKING_PD, () => engine.timestamp());
       await hold.within('the last changes were being carried over', () =>
-        this.catchUp(feeds, fence, Date.now() + obeyMs),
+        catchUp(feeds, fence, Date.now() + obeyMs, holdMs),
       );
       await this.reached('caught up');
       const left = await hold.within('locks of open transactions were being carried over', (signal) =>
@@ -737,9 +671,11 @@ export class Move {
       await hold.within("PD's names and rules were being carried over", (signal) =>
         engine.carryNames(signal),
       );
-      await hold.within(ASKING_PD, () => this.waitForClock(engine, latest));
+      await hold.within(ASKING_PD, () => waitForClock(this.own.record, engine, latest));
       await this.reached('locks carried');
-      const served = await hold.within(ASKING_PD, () => this.placeAtTarget(engine, highest, latest));
+      const served = await hold.within(ASKING_PD, () =>
+        placeAtTarget(this.own.record, engine, highest, latest),
+      );
       // An Envoy may have come, or have got an earlier configuration, while the rest was carried over.
       const final: Order = { serial: this.own.record.serial, phase: 'final' };
       await hold.within('the filters were being asked', async () => {
@@ -747,7 +683,7 @@ export class Move {
           timeoutMs: obeyMs,
           ...ALL_OVER,
         });
-        const again = (await this.unheard()) ?? (await this.strangersThere(engine));
+        const again = (await unheard(this.filters)) ?? (await strangersThere(this.own.record, engine));
         if (again !== undefined) throw new Error(again);
       });
       await this.decide({ served, fence: String(fence), writesHeldSince, allHeldSince }, hold);
@@ -757,13 +693,6 @@ export class Move {
       for (const hold of holds) hold.close();
     }
     return true;
-  }
-
-  /** Why so many locks of open transactions cannot be carried over while all requests are held. */
-  private tooManyLocks(count: number): string | undefined {
-    const most = Math.round(this.limits.allHeldMs * LOCKS_PER_MS);
-    if (count <= most) return undefined;
-    return `open transactions hold ${count} locks, more than the ${most} that are carried over while all requests are held; end the large ones (information_schema.cluster_tidb_trx shows them), or give --hold-all more time, and ask again`;
   }
 
   /**
@@ -824,7 +753,7 @@ export class Move {
       state: 'switching',
       serial,
       ...NO_PROBLEM,
-      progress: this.progressOf(feeds),
+      progress: progressOf(this.own.record, feeds),
     });
     return serial;
   }
@@ -837,10 +766,10 @@ export class Move {
     const { tools } = this;
     const { tenant } = this.own;
     const { following } = feeds;
-    const { maxLagMs, allHeldMs, obeyMs, calmMs, settleMs } = this.limits;
+    const { maxLagMs, holdMs, allHeldMs, obeyMs, calmMs, settleMs } = this.limits;
     const why =
-      (await this.runningTidbs(engine)) ??
-      (await this.clockObjection(engine)) ??
+      (await runningTidbs(this.own.record, engine)) ??
+      (await clockObjection(this.own.record, engine)) ??
       lagObjection(following, maxLagMs);
     if (why !== undefined) return this.decline(why);
     const serial = await this.beginSwitch(feeds);
@@ -857,13 +786,13 @@ export class Move {
         Promise.all([engine.timestamp(), engine.targetTimestamp()]),
       );
       const until = Date.now() + CATCH_UP_MS;
-      await this.catchUp(feeds, fence, until);
-      await this.untouched(watched, until, feeds);
+      await catchUp(feeds, fence, until, holdMs);
+      await untouched(watched, until, feeds);
       await hold.within("PD's names and rules were being carried over", (signal) =>
         engine.carryNames(signal),
       );
-      await hold.within(ASKING_PD, () => this.waitForClock(engine, fence));
-      const again = await hold.within(ASKING_PD, () => this.runningTidbs(engine));
+      await hold.within(ASKING_PD, () => waitForClock(this.own.record, engine, fence));
+      const again = await hold.within(ASKING_PD, () => runningTidbs(this.own.record, engine));
       if (again !== undefined) throw new Error(again);
       const times = { writesHeldSince: heldSince, allHeldSince: heldSince };
       await this.decide({ served: this.own.record.to, fence: String(fence), ...times }, hold);
@@ -873,113 +802,6 @@ export class Move {
       hold.close();
     }
     return true;
-  }
-
-  /** Why the cluster outside of the mesh cannot be left yet. */
-  private async runningTidbs(engine: Engine): Promise<string | undefined> {
-    const running = await engine.tidbs();
-    if (running.length === 0) return undefined;
-    return `${tidbsText(running, placeText(this.own.record, this.own.record.from))}; stop all of them, and ask again`;
-  }
-
-  /** Why the tenant cannot go back to a cluster outside of the mesh yet. */
-  private async strangersThere(engine: Engine): Promise<string | undefined> {
-    const running = await engine.strangers();
-    if (running.length === 0) return undefined;
-    const where = `${placeText(this.own.record, this.own.record.to)}, where it is not served`;
-    return `${tidbsText(running, where)}; stop all of them, ask again, and start them when it has been taken back`;
-  }
-
-  private clockText(behindMs: number): string {
-    return `the clock of PD at ${placeText(this.own.record, this.own.record.to)} is ${(behindMs / 1000).toFixed(1)} s behind`;
-  }
-
-  /** Why the target's clock would not be waited for. It is looked at while nothing is held. */
-  private async clockObjection(engine: Engine): Promise<string | undefined> {
-    const latest = await engine.timestamp();
-    const behindMs = millisOf(latest) - millisOf(await engine.targetTimestamp());
-    return behindMs > CLOCK_MS ? `${this.clockText(behindMs)}: ${CLOCK_HINT}` : undefined;
-  }
-
-  /** Waits until the target's PD gives timestamps behind all that the tenant has seen. It may be another one. */
-  private async waitForClock(engine: Engine, latest: bigint): Promise<void> {
-    const deadline = Date.now() + CLOCK_MS;
-    for (;;) {
-      const there = await engine.targetTimestamp();
-      // The filters compare milliseconds.
-      if (isBetweenStorages(this.own.record) ? millisOf(there) > millisOf(latest) : there > latest) return;
-      const behindMs = millisOf(latest) - millisOf(there);
-      if (Date.now() + behindMs > deadline)
-        throw new CommandError('REFUSED', this.clockText(behindMs), CLOCK_HINT);
-      await sleep(Math.max(1, Math.min(behindMs, LOOK_MS)));
-    }
-  }
-
-  /** Why some filters would not be waited for; undefined when each is asked. */
-  private async unheard(): Promise<string | undefined> {
-    const filters = this.filters.all;
-    const unheard = (await Promise.all(filters.map(({ pd, hosts }) => unheardServers(pd, hosts)))).flat();
-    if (unheard.length > 0)
-      return `no filter is asked at ${unheard.join(', ')}: give every store and member of PD as --envoy, by the address that it advertises`;
-    const hidden = (await Promise.all(filters.map(async (one) => (await one.hidden?.()) ?? []))).flat();
-    if (hidden.length === 0) return this.drained();
-    return `several Envoys answer at ${hidden.join(', ')}, and not each is asked: give the address of every Envoy behind it as --envoy, too`;
-  }
-
-  /** Why an Envoy may still pass requests that nobody can tell of a switch; undefined when there is none. */
-  private async drained(): Promise<string | undefined> {
-    // One that cannot be asked at all shows at the next step.
-    const missing = (await Promise.all(this.filters.all.map((one) => one.vms().catch(() => []))))
-      .flat()
-      .flatMap((vm) => (vm.missing === undefined ? [] : [`${vm.name} ${vm.missing}`]));
-    await this.filters.keepEnvoys();
-    if (missing.length === 0) return undefined;
-    return `${missing.join('; ')}: wait until it has ended, and ask again; move run --gone-after says when it is taken for dead`;
-  }
-
-  private async catchUp(feeds: Feeds, fence: bigint, until: number): Promise<void> {
-    if (await this.reach(feeds.following, fence, until, feeds)) return;
-    throw new CommandError(
-      'REFUSED',
-      `the target was still ${feeds.following.lagMs} ms behind when writes had been held for ${this.limits.holdMs} ms`,
-      'try again when less is written; or give --hold more time',
-    );
-  }
-
-  /** @throws when anybody else has written to the target up to the timestamp of its PD, or that is not known in time */
-  private async untouched(ts: bigint, until: number, feeds: Feeds): Promise<void> {
-    if (!(await this.reach(feeds.watching, ts, until, feeds)))
-      throw new Error('the watch of the target is behind');
-    if (feeds.foreign.length > 0) throw new Error('somebody else has written to the target');
-  }
-
-  /** Waits until a feed has seen everything up to a timestamp. False at the deadline. */
-  private async reach(feed: Feed, ts: bigint, until: number, { check }: Feeds): Promise<boolean> {
-    while (feed.resolvedTs < ts) {
-      if (Date.now() > until) return false;
-      await sleep(LOOK_MS / 10);
-      check();
-    }
-    return true;
-  }
-
-  /** Where the tenant will be served: with versions of regions that are above all that its clients have seen. */
-  private async placeAtTarget(engine: Engine, { version, confVer }: Epoch, latest: bigint): Promise<Place> {
-    const { from, to } = this.own.record;
-    // Their TiDBs start anew, and know no regions.
-    if (isImport(this.own.record)) return to;
-    const epochOffset = offsetAt('epochOffset', this.own.record, version + VERSION_MARGIN);
-    if (!isBetweenStorages(this.own.record)) return { ...to, epochOffset };
-    const confVerOffset = offsetAt('confVerOffset', this.own.record, confVer + CONF_VERSION_MARGIN);
-    const { source, target: own } = await engine.clusterIds();
-    const seen = from.clusterId?.seen ?? source;
-    return {
-      ...to,
-      epochOffset,
-      confVerOffset,
-      latestSeen: String(latest),
-      ...(seen === own ? {} : { clusterId: { seen, own } }),
-    };
   }
 
   /** Lets everything go on at the source. */

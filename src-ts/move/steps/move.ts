@@ -26,28 +26,25 @@
  * the mesh serves the tenant, nobody can hold it.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isDeepStrictEqual } from 'node:util';
 import { CommandError } from '../../errors.ts';
-import { acknowledged, type Missing } from '../acknowledged.ts';
 import { Claims } from '../claims.ts';
 import { HistoryGone, type Copied, type Engine, type Feed } from '../engine.ts';
 import { Hold } from '../hold.ts';
 import type { Order, Orders, OtherSide, Phase, Quiet, Terms } from '../mesh.ts';
-import { isBetweenStorages, isImport, isSamePlace, NO_TIME_YET, placeText, type Place } from '../place.ts';
+import { isBetweenStorages, isImport, NO_TIME_YET, placeText, type Place } from '../place.ts';
 import { Rate } from '../rate.ts';
 import {
   dropPieces,
   keepLast,
   piecesOf,
-  type Alarm,
   type Commitment,
   type ForeignCommit,
   type MoveRecord,
   type PieceMap,
   type Switch,
 } from '../record.ts';
-import { tidbsText } from '../wishes.ts';
 import { Agreement } from './agreement.ts';
+import { Alarms } from './alarms.ts';
 import { clockObjection, waitForClock } from './clocks.ts';
 import { catchUp, progressOf, STANDS_STILL, untouched, type Feeds } from './feeds.ts';
 import { MoveFilters } from './filters.ts';
@@ -56,38 +53,8 @@ import { lagObjection, runningTidbs, strangersThere, tooManyLocks, unheard } fro
 import { lastOrders, ordersAt, ordersFor, placeAfter } from './orders.ts';
 import { Lost, NO_PROBLEM, OwnRecord, withoutSwitch, type Fields } from './own-record.ts';
 import { placeAtTarget } from './target-place.ts';
+import { TellAgain } from './tell-again.ts';
 import type { Tools } from './tools.ts';
-
-function newAlarm(place: Place): Alarm {
-  return { at: Date.now(), place, commits: [], count: 0, isStopped: false };
-}
-
-/** An alarm for TiDBs that run where they should not. It ends with them, unless there are commits as well. */
-function withTidbs({ alarm, to }: MoveRecord, tidbs: readonly string[]): Fields {
-  if (tidbs.length > 0) return { alarm: { ...(alarm ?? newAlarm(to)), tidbs }, wish: undefined };
-  if (!alarm?.tidbs) return {};
-  return { alarm: alarm.count > 0 ? { ...alarm, tidbs: undefined } : undefined };
-}
-
-/** An alarm as it is, and whether the filters hold the tenant for it. An operator may have accepted it meanwhile. */
-function withStop({ alarm }: MoveRecord, isStopped: boolean): Fields {
-  return { alarm: alarm && { ...alarm, isStopped } };
-}
-
-/** An alarm for these commits, too. What an operator has accepted does not hide them. */
-function withCommits(record: MoveRecord, foreign: readonly ForeignCommit[]): Fields {
-  const { alarm, to, pastAlarms = [] } = record;
-  const known = (alarm?.isAccepted ? undefined : alarm) ?? newAlarm(to);
-  return {
-    alarm: {
-      ...known,
-      commits: [...known.commits, ...foreign].slice(0, MOST_COMMITS),
-      count: known.count + foreign.length,
-      isStopped: alarm?.isStopped ?? false,
-    },
-    ...(alarm?.isAccepted ? { pastAlarms: [...pastAlarms, alarm].slice(-MOST_ALARMS) } : {}),
-  };
-}
 
 /** What is being done while requests are held, in words. */
 const DECIDING = 'transactions that were being committed were being ended';
@@ -104,11 +71,6 @@ const BEAT_MS = 2000;
 const LOOK_MS = 100;
 /** How often a record is read of a move that follows: of many moves, that is much. */
 const READ_MS = 500;
-/** Envoys that do not obey are told again so often. */
-const TELL_AGAIN_MS = 30_000;
-/** Commits that an alarm names, and alarms that a record keeps. */
-const MOST_COMMITS = 20;
-const MOST_ALARMS = 10;
 /** How long a switch from a cluster may carry over. */
 const CATCH_UP_MS = 60_000;
 /** In one transaction: far below what etcd takes, beside a record (--max-request-bytes 1.5 MB, --max-txn-ops 128). */
@@ -137,8 +99,8 @@ export class Move {
   private readonly own: OwnRecord;
   private readonly filters: MoveFilters;
   private readonly agreement: Agreement;
-  /** When Envoys that do not obey may be told again. */
-  private nextTold = 0;
+  private readonly alarms: Alarms;
+  private readonly tellAgain: TellAgain;
 
   constructor(
     private readonly tools: Tools,
@@ -151,6 +113,8 @@ export class Move {
     this.own = new OwnRecord(tools, tenant, signal, claims, (step) => this.reached(step));
     this.filters = new MoveFilters(this.own, tools, this.limits);
     this.agreement = new Agreement(this.own, this.filters, tools);
+    this.alarms = new Alarms(this.own, this.filters, tools, this.limits);
+    this.tellAgain = new TellAgain(this.own, this.filters, this.agreement, this.alarms, tools);
   }
 
   /**
@@ -409,7 +373,7 @@ export class Move {
   }
 
   private async follow(engine: Engine): Promise<boolean> {
-    await this.lift();
+    await this.alarms.lift();
     // Before the feeds read, and while a pause keeps them from it.
     await engine.renew();
     if (await this.isPaused()) return false;
@@ -448,24 +412,24 @@ export class Move {
     let watchedTo: bigint | undefined;
     let looked = -READ_MS;
     while (!this.own.signal.aborted) {
-      if (foreign.length > 0) await this.alarm(foreign.splice(0), feeds);
+      if (foreign.length > 0) await this.alarms.raise(foreign.splice(0), feeds);
       if (Date.now() > beat) {
         beat = Date.now() + BEAT_MS;
         await engine.renew();
         engine.limit(this.own.record.throttle);
         check();
-        const isOver = Date.now() >= this.nextTold;
+        const isOver = this.tellAgain.isDue;
         await this.own.change((record) => ({
           progress: progressOf(this.own.record, feeds),
           ...(isOver && record.isTriedAgain ? NO_PROBLEM : {}),
         }));
-        await this.halt();
-        await this.keepPlace();
-        await this.keepObeyed();
+        await this.alarms.halt();
+        await this.tellAgain.keepPlace();
+        await this.tellAgain.keepObeyed();
         await this.filters.keepEnvoys();
-        await this.watchCluster(engine);
+        await this.alarms.watchCluster(engine);
       }
-      await this.lift();
+      await this.alarms.lift();
       const { wish, alarm, wayBackLost } = this.own.record;
       if (wish === 'switch' && wayBackLost !== undefined)
         await this.decline(`the other side is an old copy: ${wayBackLost}`);
@@ -487,112 +451,6 @@ export class Move {
       await this.own.look();
       looked = performance.now();
     }
-  }
-
-  /** Somebody may have written a copy of the configuration from before a switch, and with it the old place. */
-  private async keepPlace(): Promise<void> {
-    const { tools } = this;
-    const { tenant } = this.own;
-    const at = this.agreement.told();
-    if (!at || isSamePlace(at, ordersAt(this.own.record, this.own.record.from).place)) return;
-    const why = this.agreement.otherMove();
-    if (why !== undefined) return this.own.note(why);
-    tools.tell(`${tenant}: the configuration has ${placeText(this.own.record, at)}, where it is not served`);
-    await this.tellAgain();
-  }
-
-  /** An Envoy may have got an older configuration behind the newest one, as of a command that hung. It is told again. */
-  private async keepObeyed(): Promise<void> {
-    const { tools } = this;
-    const { tenant } = this.own;
-    // Until all hold it for an alarm, each beat tells them anyway.
-    if (this.isToHalt || Date.now() < this.nextTold) return;
-    if ((await this.behind(BEAT_MS)).length === 0) return;
-    // That may have been from before this worker has told them something.
-    const [first] = await this.behind();
-    if (!first) return;
-    tools.tell(`${tenant}: ${first.vm} ${first.why}; telling it again`);
-    this.nextTold = Date.now() + TELL_AGAIN_MS;
-    try {
-      await this.tellAgain();
-    } catch (error) {
-      if (error instanceof Lost) throw error;
-      await this.own.note(error, { isTriedAgain: true });
-    }
-  }
-
-  /** VMs that live, and do not do what the filters were told last. A switch finds out which cannot be asked. */
-  private async behind(ageMs?: number): Promise<readonly Missing[]> {
-    const vms = await Promise.all(this.filters.all.map((one) => one.vms(ageMs).catch(() => [])));
-    return acknowledged(
-      this.own.record,
-      vms.flat().filter(({ stale }) => !stale),
-    ).missing;
-  }
-
-  /** Tells the filters where the tenant is and what they are to do, behind all that they were told. */
-  private async tellAgain(): Promise<void> {
-    if (!this.own.record.alarm?.isStopped) return this.filters.open('calm');
-    // It must go on being held.
-    await this.own.change((record) => withStop(record, false));
-    await this.halt();
-  }
-
-  /** Writes down that somebody else has committed at the target. */
-  private async alarm(foreign: readonly ForeignCommit[], feeds: Feeds): Promise<void> {
-    const { to } = this.own.record;
-    this.tools.tell(
-      `${this.own.tenant}: ${foreign.length} commits of somebody else at ${placeText(this.own.record, to)}, where it is not served`,
-    );
-    await this.own.change((record) => ({
-      ...withCommits(record, foreign),
-      wish: undefined,
-      progress: progressOf(this.own.record, feeds),
-    }));
-    await this.halt();
-  }
-
-  /** TiDBs at a cluster that the tenant has left lose what they write. They soon do, even without a client. */
-  private async watchCluster(engine: Engine): Promise<void> {
-    // What does not answer is asked again, and before a switch it must.
-    const running = await engine.strangers().catch(() => undefined);
-    const known = this.own.record.alarm?.tidbs ?? [];
-    if (running === undefined || isDeepStrictEqual(running, known)) return;
-    const { to } = this.own.record;
-    if (running.length > 0)
-      this.tools.tell(`${this.own.tenant}: ${tidbsText(running, placeText(this.own.record, to))}`);
-    await this.own.change((record) => withTidbs(record, running));
-  }
-
-  private get isToHalt(): boolean {
-    const { alarm, from } = this.own.record;
-    // No filter is in front of a cluster outside of the mesh.
-    if (from.cluster !== undefined || this.tools.onAlarm === 'report') return false;
-    return alarm !== undefined && alarm.count > 0 && !alarm.isStopped && !alarm.isAccepted;
-  }
-
-  /** Has every filter hold the tenant, as long as there is an alarm. Done again until all of them do. */
-  private async halt(): Promise<void> {
-    if (!this.isToHalt) return;
-    const serial = this.own.record.serial + 1;
-    await this.own.change({ serial });
-    try {
-      const all = { timeoutMs: this.limits.obeyMs };
-      await this.filters.order(ordersFor(this.own.record, 'final', serial), all);
-      await this.own.change((record) => ({ ...withStop(record, true), ...NO_PROBLEM }));
-    } catch (error) {
-      if (error instanceof Lost) throw error;
-      await this.own.note(error);
-    }
-  }
-
-  /** Lets the tenant go on when an operator has accepted an alarm. */
-  private async lift(): Promise<void> {
-    const { alarm, pastAlarms = [] } = this.own.record;
-    if (!alarm?.isAccepted) return;
-    this.tools.tell(`${this.own.tenant}: goes on after an alarm`);
-    await this.filters.open('prepare');
-    await this.own.change({ alarm: undefined, pastAlarms: [...pastAlarms, alarm].slice(-MOST_ALARMS) });
   }
 
   /** False when it was declined. Done or not, a switch leaves locks at the target: the feeds begin anew behind it. */

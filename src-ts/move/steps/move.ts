@@ -29,41 +29,23 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError } from '../../errors.ts';
 import { Claims } from '../claims.ts';
 import { HistoryGone, type Copied, type Engine, type Feed } from '../engine.ts';
-import { Hold } from '../hold.ts';
-import type { Order, Orders, OtherSide, Phase, Quiet, Terms } from '../mesh.ts';
-import { isBetweenStorages, isImport, NO_TIME_YET, placeText, type Place } from '../place.ts';
+import type { Order, Orders, OtherSide, Terms } from '../mesh.ts';
+import { isBetweenStorages, isImport, placeText, type Place } from '../place.ts';
 import { Rate } from '../rate.ts';
-import {
-  dropPieces,
-  keepLast,
-  piecesOf,
-  type Commitment,
-  type ForeignCommit,
-  type MoveRecord,
-  type PieceMap,
-  type Switch,
-} from '../record.ts';
+import { dropPieces, keepLast, piecesOf, type ForeignCommit, type PieceMap, type Switch } from '../record.ts';
 import { Agreement } from './agreement.ts';
 import { Alarms } from './alarms.ts';
-import { clockObjection, waitForClock } from './clocks.ts';
-import { catchUp, progressOf, STANDS_STILL, untouched, type Feeds } from './feeds.ts';
+import { progressOf, STANDS_STILL, type Feeds } from './feeds.ts';
 import { MoveFilters } from './filters.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
-import { lagObjection, runningTidbs, strangersThere, tooManyLocks, unheard } from './objections.ts';
-import { lastOrders, ordersAt, ordersFor, placeAfter } from './orders.ts';
-import { Lost, NO_PROBLEM, OwnRecord, withoutSwitch, type Fields } from './own-record.ts';
-import { placeAtTarget } from './target-place.ts';
+import { lastOrders, ordersAt, placeAfter } from './orders.ts';
+import { Lost, NO_PROBLEM, OwnRecord, withoutSwitch } from './own-record.ts';
+import { SwitchFromCluster } from './switch-from-cluster.ts';
+import { SwitchInMesh } from './switch-in-mesh.ts';
+import { Switching } from './switching.ts';
 import { TellAgain } from './tell-again.ts';
 import type { Tools } from './tools.ts';
 
-/** What is being done while requests are held, in words. */
-const DECIDING = 'transactions that were being committed were being ended';
-const ASKING_PD = 'PD was being asked';
-const ALL_HELD_HINT =
-  'see if PD and the stores of both sides answer, and if large transactions are open; or give --hold-all more time';
-
-/** Nothing that changes keys is on its way. */
-const ALL_OVER: Quiet = { writes: true, finishes: true };
 /** How often a worker's claim is renewed. */
 const RENEW_MS = 1000;
 /** How often a follower's progress is kept. */
@@ -71,8 +53,6 @@ const BEAT_MS = 2000;
 const LOOK_MS = 100;
 /** How often a record is read of a move that follows: of many moves, that is much. */
 const READ_MS = 500;
-/** How long a switch from a cluster may carry over. */
-const CATCH_UP_MS = 60_000;
 /** In one transaction: far below what etcd takes, beside a record (--max-request-bytes 1.5 MB, --max-txn-ops 128). */
 const MOST_BYTES = 1 << 20;
 const MOST_PIECES = 100;
@@ -101,6 +81,9 @@ export class Move {
   private readonly agreement: Agreement;
   private readonly alarms: Alarms;
   private readonly tellAgain: TellAgain;
+  private readonly switching: Switching;
+  private readonly inMesh: SwitchInMesh;
+  private readonly fromCluster: SwitchFromCluster;
 
   constructor(
     private readonly tools: Tools,
@@ -115,6 +98,16 @@ export class Move {
     this.agreement = new Agreement(this.own, this.filters, tools);
     this.alarms = new Alarms(this.own, this.filters, tools, this.limits);
     this.tellAgain = new TellAgain(this.own, this.filters, this.agreement, this.alarms, tools);
+    this.switching = new Switching(this.own, this.filters, tools);
+    this.inMesh = new SwitchInMesh(
+      this.own,
+      this.filters,
+      this.agreement,
+      this.switching,
+      tools,
+      this.limits,
+    );
+    this.fromCluster = new SwitchFromCluster(this.own, this.filters, this.switching, tools, this.limits);
   }
 
   /**
@@ -165,7 +158,7 @@ export class Move {
         return this.withEngine((engine) => this.followWhileItCan(engine));
       case 'switching':
         // The worker that began has died. Nothing was told to serve the target.
-        return this.goBack('the worker of the switch has died');
+        return this.switching.goBack('the worker of the switch has died');
       case 'committing':
         return this.withEngine((engine) => this.commit(engine));
       case 'completing':
@@ -201,7 +194,7 @@ export class Move {
       { ...ordersAt(this.own.record, this.own.record.from, over), place, move: over },
       terms,
     );
-    await this.reached('told over');
+    await this.own.reached('told over');
     await this.filters.order({ ...lastOrders(this.own.record), place }, terms);
   }
 
@@ -304,7 +297,7 @@ export class Move {
         if (index === groups.length - 1) count ??= changed.size;
         await this.own.change({ progress: { ...progress, pieces: count } }, group);
       }
-      await this.reached('copied');
+      await this.own.reached('copied');
       heed();
     };
     // Between two states that are kept, a chunk goes on for a while.
@@ -432,12 +425,12 @@ export class Move {
       await this.alarms.lift();
       const { wish, alarm, wayBackLost } = this.own.record;
       if (wish === 'switch' && wayBackLost !== undefined)
-        await this.decline(`the other side is an old copy: ${wayBackLost}`);
+        await this.switching.decline(`the other side is an old copy: ${wayBackLost}`);
       else if (wish === 'switch' && !alarm) {
         const hasBegun =
           this.own.record.from.cluster === undefined
-            ? await this.switch(engine, feeds)
-            : await this.switchFromCluster(engine, feeds);
+            ? await this.inMesh.run(engine, feeds)
+            : await this.fromCluster.run(engine, feeds);
         if (hasBegun) return;
       } else if (this.watchesFirst()) {
         watchedTo ??= await engine.timestamp();
@@ -451,234 +444,6 @@ export class Move {
       await this.own.look();
       looked = performance.now();
     }
-  }
-
-  /** False when it was declined. Done or not, a switch leaves locks at the target: the feeds begin anew behind it. */
-  private async switch(engine: Engine, feeds: Feeds): Promise<boolean> {
-    const { tools } = this;
-    const { tenant } = this.own;
-    const { following } = feeds;
-    const { maxLagMs, holdMs, allHeldMs, obeyMs, settleMs, calmMs } = this.limits;
-    const inTheWay =
-      this.agreement.otherMove()?.message ??
-      (await unheard(this.filters)) ??
-      (await strangersThere(this.own.record, engine)) ??
-      (await clockObjection(this.own.record, engine));
-    if (inTheWay !== undefined) return this.decline(inTheWay);
-    await engine.renew();
-    const late = lagObjection(following, maxLagMs) ?? tooManyLocks(await engine.openLocks(), allHeldMs);
-    if (late !== undefined) return this.decline(late);
-    // As long as nothing is held.
-    await engine.raiseRevision();
-    // All regions, of which there may be very many. What they grow by meanwhile, the margins hold.
-    const highest = await engine.highestEpoch();
-    const serial = await this.beginSwitch(feeds);
-    const tell = async (phase: Phase, limits: Terms, until?: number): Promise<void> => {
-      tools.tell(`${tenant}: ${phase}`);
-      await this.filters.order(ordersFor(this.own.record, phase, serial, until), limits);
-      await this.reached(phase);
-    };
-    const holds: Hold[] = [];
-    const holdFor = (...args: ConstructorParameters<typeof Hold>): Hold => {
-      const hold = new Hold(...args);
-      holds.push(hold);
-      return hold;
-    };
-    try {
-      const watched = await engine.targetTimestamp();
-      await tell('calm', { timeoutMs: obeyMs }, Date.now() + calmMs);
-      await sleep(settleMs);
-      const writesHeldSince = Date.now();
-      const until = writesHeldSince + holdMs;
-      const rest = (): number => Math.max(1, until - Date.now());
-      const fenced = holdFor(
-        holdMs,
-        'writes had been held',
-        'see if the stores answer; or give --hold more time',
-      );
-      await tell('drain', { timeoutMs: rest(), writes: true }, until);
-      await sleep(settleMs);
-      await tell('fence', { timeoutMs: rest(), writes: true, finishes: true }, until);
-      const open = await fenced.within(DECIDING, (signal) => engine.settle(signal));
-      await this.reached('settled');
-      // Nearly all is carried over while reads still go on.
-      await catchUp(feeds, await engine.timestamp(), until, holdMs);
-      // From the flip on, commits at the target are right.
-      await untouched(watched, until, feeds);
-      const tooMany = tooManyLocks(open, allHeldMs);
-      if (tooMany !== undefined) throw new Error(tooMany);
-      await this.own.change((record) => this.stillWished(record));
-      const allHeldSince = Date.now();
-      const hold = holdFor(allHeldMs, 'all requests had been held', ALL_HELD_HINT);
-      await hold.within('the filters were being told', () =>
-        tell('final', { timeoutMs: rest(), ...ALL_OVER }),
-      );
-      // Now nothing can follow: whatever an Envoy that has just started let through is decided and carried, too.
-      await hold.within(DECIDING, (signal) => engine.settle(signal));
-      const fence = await hold.within(ASKING_PD, () => engine.timestamp());
-      await hold.within('the last changes were being carried over', () =>
-        catchUp(feeds, fence, Date.now() + obeyMs, holdMs),
-      );
-      await this.reached('caught up');
-      const left = await hold.within('locks of open transactions were being carried over', (signal) =>
-        engine.carryLocks(signal),
-      );
-      if (left > 0)
-        tools.tell(`${tenant}: ${left} locks of open transactions stay behind: these must begin anew`);
-      const latest = isBetweenStorages(this.own.record) ? await this.handOver(engine, hold) : fence;
-      await hold.within("PD's names and rules were being carried over", (signal) =>
-        engine.carryNames(signal),
-      );
-      await hold.within(ASKING_PD, () => waitForClock(this.own.record, engine, latest));
-      await this.reached('locks carried');
-      const served = await hold.within(ASKING_PD, () =>
-        placeAtTarget(this.own.record, engine, highest, latest),
-      );
-      // An Envoy may have come, or have got an earlier configuration, while the rest was carried over.
-      const final: Order = { serial: this.own.record.serial, phase: 'final' };
-      await hold.within('the filters were being asked', async () => {
-        await this.filters.obeyed([this.filters.at(this.own.record.from)], final, {
-          timeoutMs: obeyMs,
-          ...ALL_OVER,
-        });
-        const again = (await unheard(this.filters)) ?? (await strangersThere(this.own.record, engine));
-        if (again !== undefined) throw new Error(again);
-      });
-      await this.decide({ served, fence: String(fence), writesHeldSince, allHeldSince }, hold);
-    } catch (error) {
-      await this.giveUp(error);
-    } finally {
-      for (const hold of holds) hold.close();
-    }
-    return true;
-  }
-
-  /**
-   * Has the source's filters hand the tenant over, while all is held and the target is closed.
-   * @returns the latest timestamp that its clients may have got from the source's PD
-   */
-  private async handOver(engine: Engine, hold: Hold): Promise<bigint> {
-    const { from, to } = this.own.record;
-    await this.filters.keepState();
-    const serial = this.own.record.serial + 1;
-    await this.own.change({ serial });
-    const move: Order = { serial, phase: 'final' };
-    const orders: Orders = {
-      // A tenant that is suspended finds the time all the same. It gets none there before the last one here is known.
-      place: { ...to, latestSeen: NO_TIME_YET },
-      state: 'suspended',
-      move,
-      other: { as: 'movedFrom', place: from, move },
-    };
-    await hold.within('the filters were being told', () =>
-      this.filters.order(orders, { timeoutMs: this.limits.obeyMs, ...ALL_OVER }),
-    );
-    await this.reached('handed over');
-    return hold.within(ASKING_PD, () => engine.timestamp());
-  }
-
-  /** Leads back, unless the switch was decided in spite of the error. Only then it is known whose locks lie at the target. */
-  private async giveUp(error: unknown): Promise<void> {
-    if (error instanceof Lost) throw error;
-    if (error instanceof CommandError) await this.goBack(`${error.message}; ${error.hint}`);
-    else await this.goBack(error instanceof Error ? error.message : String(error));
-  }
-
-  /** Does not begin a switch that was asked for, and says why. */
-  private async decline(problem: string): Promise<false> {
-    await this.own.change((record) => ({ wish: withoutSwitch(record), problem, isTriedAgain: undefined }));
-    return false;
-  }
-
-  /** Nothing to write. @throws Error when an operator has asked for something else meanwhile */
-  private stillWished({ wish }: MoveRecord): Fields {
-    if (wish !== 'switch') throw new Error(`it was asked to ${wish ?? 'stay'} meanwhile`);
-    return {};
-  }
-
-  /** Writes down where the tenant is served from now on, unless it is too late, or an operator has given the move up meanwhile. */
-  private decide(committed: Commitment, hold: Hold): Promise<void> {
-    return this.own.enter('switching', (record) => {
-      hold.check();
-      return { ...this.stillWished(record), state: 'committing', wish: undefined, committed };
-    });
-  }
-
-  /** @returns the serial of what the filters are told from now on */
-  private async beginSwitch(feeds: Feeds): Promise<number> {
-    const serial = this.own.record.serial + 1;
-    await this.own.enter('following', {
-      state: 'switching',
-      serial,
-      ...NO_PROBLEM,
-      progress: progressOf(this.own.record, feeds),
-    });
-    return serial;
-  }
-
-  /**
-   * A switch from a cluster outside of the mesh. No filter is in front of it, so its TiDBs must have ended.
-   * @returns false when it was declined
-   */
-  private async switchFromCluster(engine: Engine, feeds: Feeds): Promise<boolean> {
-    const { tools } = this;
-    const { tenant } = this.own;
-    const { following } = feeds;
-    const { maxLagMs, holdMs, allHeldMs, obeyMs, calmMs, settleMs } = this.limits;
-    const why =
-      (await runningTidbs(this.own.record, engine)) ??
-      (await clockObjection(this.own.record, engine)) ??
-      lagObjection(following, maxLagMs);
-    if (why !== undefined) return this.decline(why);
-    const serial = await this.beginSwitch(feeds);
-    const hold = new Hold(CATCH_UP_MS + allHeldMs, 'the switch had gone on', ALL_HELD_HINT);
-    try {
-      const heldSince = Date.now();
-      tools.tell(`${tenant}: nothing runs at the cluster; carrying the rest over`);
-      // Every filter says that it keeps the tenant suspended until the record says otherwise.
-      const orders = ordersFor(this.own.record, 'calm', serial, Date.now() + calmMs);
-      await this.filters.order(orders, { timeoutMs: obeyMs });
-      await sleep(settleMs);
-      await hold.within(DECIDING, (signal) => engine.settle(signal));
-      const [fence, watched] = await hold.within(ASKING_PD, () =>
-        Promise.all([engine.timestamp(), engine.targetTimestamp()]),
-      );
-      const until = Date.now() + CATCH_UP_MS;
-      await catchUp(feeds, fence, until, holdMs);
-      await untouched(watched, until, feeds);
-      await hold.within("PD's names and rules were being carried over", (signal) =>
-        engine.carryNames(signal),
-      );
-      await hold.within(ASKING_PD, () => waitForClock(this.own.record, engine, fence));
-      const again = await hold.within(ASKING_PD, () => runningTidbs(this.own.record, engine));
-      if (again !== undefined) throw new Error(again);
-      const times = { writesHeldSince: heldSince, allHeldSince: heldSince };
-      await this.decide({ served: this.own.record.to, fence: String(fence), ...times }, hold);
-    } catch (error) {
-      await this.giveUp(error);
-    } finally {
-      hold.close();
-    }
-    return true;
-  }
-
-  /** Lets everything go on at the source. */
-  private async goBack(why: string): Promise<boolean> {
-    // A change that got no answer may have been made. This one is made behind it, and shows.
-    await this.own.change({});
-    await this.own.look();
-    if (this.own.record.state !== 'switching') return false;
-    this.tools.tell(`${this.own.tenant}: going back, since ${why}`);
-    await this.filters.open('calm');
-    const problem = `the switch was not done: ${why}`;
-    await this.own.enter('switching', (record) => ({
-      state: 'following',
-      wish: withoutSwitch(record),
-      ...(isBetweenStorages(this.own.record) ? { keptState: undefined } : {}),
-      problem,
-      isTriedAgain: undefined,
-    }));
-    return false;
   }
 
   /** Tells all filters where the tenant is now, until each of them has heard. Only then the old place is a target. */
@@ -708,7 +473,7 @@ export class Move {
     }
     const move = await nextCalm();
     await this.tools.mesh.tell(this.own.tenant, ordersAt(this.own.record, served, move));
-    await this.reached('committed');
+    await this.own.reached('committed');
     await this.filters.obeyed(this.filters.all, move, terms);
     const now = Date.now();
     const done: Switch = {
@@ -742,7 +507,7 @@ export class Move {
     const held: OtherSide = { ...other, move: { serial: move.serial, phase: 'final' } };
     await this.tools.mesh.tell(this.own.tenant, { ...orders, other: held });
     await this.filters.obeyed([this.filters.at(place)], move, terms);
-    await this.reached('opened');
+    await this.own.reached('opened');
   }
 
   /** Ends the move: nothing but the place where the tenant is served stays. */
@@ -761,16 +526,16 @@ export class Move {
       tools.tell(
         `${tenant}: PD has no rule of it for ${placeText(this.own.record, to)}: nothing is destroyed there`,
       );
-    await this.reached('destroyed');
+    await this.own.reached('destroyed');
     await this.own.change({ isGivenUp: true });
     const kept = await engine.release();
     if (kept !== undefined)
       tools.tell(
         `${tenant}: the safe point of the move at ${placeText(this.own.record, isImport(this.own.record) && from.cluster === undefined ? to : from)} could not be released, and ends within an hour: ${kept}`,
       );
-    await this.reached('released');
+    await this.own.reached('released');
     await this.tellEnd(from);
-    await this.reached('told the end');
+    await this.own.reached('told the end');
     return this.forget();
   }
 

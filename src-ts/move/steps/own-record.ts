@@ -44,7 +44,8 @@ export class OwnRecord {
     signal: AbortSignal,
     /** What this worker has seen of others. */
     private readonly claims: Claims,
-    private readonly reached: Reached,
+    /** Hears of each step that is done, and of each state before and after it is written. */
+    readonly reached: Reached,
   ) {
     this.signal = AbortSignal.any([signal, this.lost.signal]);
   }

@@ -28,3 +28,6 @@ export interface Tools {
 
 /** Tells of a step that has just been done. */
 export type Reached = (step: string) => Promise<void>;
+
+/** Does something with an engine for the move, which is closed behind it. */
+export type WithEngine = (work: (engine: Engine) => Promise<boolean>) => Promise<boolean>;

@@ -10,7 +10,9 @@ import { groupsMustFit } from './groups.ts';
 import { clocksMustAgree, mustBeNew, storesMustBeUp } from './other-pd.ts';
 import { placeOf, placeText, type Place } from './place.ts';
 import { findMove, firstSerial, save, type MoveRecord, type Throttle } from './record.ts';
+import type { Tell } from '../tell.ts';
 import { mustBeFree } from './reservation.ts';
+import { gapText, revisionsBehind } from './revision-gap.ts';
 
 /** A storage layer: its name in the mesh file, and its PD. */
 export interface NamedStorage {
@@ -27,6 +29,7 @@ export interface BetweenOptions {
   readonly throttle?: Throttle;
   /** Checks only. */
   readonly dryRun?: boolean;
+  readonly tell?: Tell;
 }
 
 function refused(why: string, hint: string): CommandError {
@@ -93,6 +96,7 @@ export async function createBetween({
   to,
   throttle = {},
   dryRun = false,
+  tell = () => undefined,
 }: BetweenOptions): Promise<MoveRecord> {
   checkTenant(tenant);
   const { name, number, keyNumber, keyspace } = tenant;
@@ -115,6 +119,8 @@ export async function createBetween({
     { pd: to.pd, name: `PD of storage ${to.name}` },
     { pd: from.pd, name: `PD of storage ${from.name}` },
   );
+  const gap = gapText(await revisionsBehind(from.pd, to.pd));
+  if (gap !== undefined) tell(`${name}: ${gap}, from when a worker begins`);
   const record: MoveRecord = {
     tenant: name,
     number,

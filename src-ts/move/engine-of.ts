@@ -15,6 +15,7 @@ import { carryGroups, type GroupSide } from './groups.ts';
 import { KeyMap, keySpaceOf } from './key-space.ts';
 import { carryLocks, countLocks, dropPessimisticLocks, endBegun, endExpired, settle } from './locks.ts';
 import { carryEtcd, raiseRevision } from './etcd.ts';
+import { RevisionGap } from './revision-gap.ts';
 import { isBetweenStorages, tenantAt, type Place } from './place.ts';
 import type { ForeignCommit, MoveRecord } from './record.ts';
 import { clusterNamed, type Clusters } from './clusters.ts';
@@ -216,6 +217,7 @@ export function makeEngine(
   let kept = neededSince(record);
   /** When locks may be looked at again. */
   let nextLook = 0;
+  const gap = isBetweenStorages(record) ? new RevisionGap(source.storage.pd, target.storage.pd) : undefined;
   const written = new Written(map);
   const followers: Follower[] = [];
 
@@ -269,6 +271,7 @@ export function makeEngine(
     },
     renew: async () => {
       await verify();
+      gap?.raise();
       await source.storage.timestamp();
       // What the watch tells is compared with the source as it was then.
       if (followers.length > 0) kept = oldest(followers.map((one) => one.state()));
@@ -371,6 +374,10 @@ export function makeEngine(
       await (otherIsGone ? there.catch(() => undefined) : there);
       return why;
     },
-    close,
+    revisionsBehind: () => gap?.behind ?? 0,
+    close: () => {
+      gap?.close();
+      close();
+    },
   };
 }

@@ -52,7 +52,11 @@ export interface Epoch {
 export interface Engine {
   /** Keeps the source's history and the target's range for the move, and splits the target as the source is. Can be repeated. */
   prepare(): Promise<void>;
-  /** Keeps the source's history from garbage collection for an hour, and looks at its PD's clock. @throws HistoryGone */
+  /**
+   * Keeps the source's history from garbage collection for an hour, looks at its PD's clock, and raises the revision of the target's etcd a
+   * little where that is behind.
+   * @throws HistoryGone
+   */
   renew(): Promise<void>;
   /** Keeps the target's history since a switch, which is where the way back begins. @throws HistoryGone */
   keepWayBack(fence: bigint): Promise<void>;
@@ -110,6 +114,8 @@ export interface Engine {
   carryLocks(signal: AbortSignal): Promise<number>;
   /** Where the target has another PD: brings its etcd to the source's revision, which takes long when it is far behind. */
   raiseRevision(): Promise<void>;
+  /** How far the target's etcd was behind the source's when `renew` looked last. */
+  revisionsBehind(): number;
   /** Gives what the source's PD keeps by the tenant's name to the target's, if that is another one. */
   carryNames(signal: AbortSignal): Promise<void>;
   /** Makes placement rules and attributes of the place that the tenant has left rules of the source, where it is served. */

@@ -21,13 +21,23 @@ const RAISED = '/tidb-mesh/.revision';
 /** Each put raises a revision by one. */
 const AT_ONCE = 64;
 /** Minutes of puts. */
-const MOST_RAISED = 200_000n;
+export const MOST_RAISED = 200_000;
 /** `1 | number:15 | id:48`: the lease ids of tenants but 0, as the filter maps them. The number is the same in every storage layer. */
 const ID_BITS = 48n;
 const OF_TENANTS = 0x8000n;
 
-async function revisionOf(pd: Endpoint): Promise<bigint> {
+export async function revisionOf(pd: Endpoint): Promise<bigint> {
   return (await snapshot(pd, RAISED)).revision;
+}
+
+/** Raises the revision by so many, unless `isOver` says that it is not to go on. */
+export async function raiseBy(pd: Endpoint, count: number, isOver = (): boolean => false): Promise<void> {
+  for (let left = count; left > 0 && !isOver(); left -= AT_ONCE)
+    await Promise.all(
+      Array.from({ length: Math.min(left, AT_ONCE) }, () =>
+        putIfUnchanged(pd, [], [{ key: RAISED, value: '' }]),
+      ),
+    );
 }
 
 /**
@@ -38,18 +48,15 @@ async function revisionOf(pd: Endpoint): Promise<bigint> {
 export async function raiseRevision(source: Endpoint, target: Endpoint): Promise<void> {
   const wanted = await revisionOf(source);
   for (;;) {
-    const missing = wanted - (await revisionOf(target));
-    if (missing <= 0n) return;
+    const missing = Number(wanted - (await revisionOf(target)));
+    if (missing <= 0) return;
     if (missing > MOST_RAISED)
       throw new CommandError(
         'REFUSED',
         `etcd of the target is ${missing} revisions behind, more than ${MOST_RAISED}`,
-        'move the tenant to a storage layer whose PD is older',
+        'a worker raises it while the move follows: `move show` says how long that takes; ask again then',
       );
-    const count = Number(missing < AT_ONCE ? missing : AT_ONCE);
-    await Promise.all(
-      Array.from({ length: count }, () => putIfUnchanged(target, [], [{ key: RAISED, value: '' }])),
-    );
+    await raiseBy(target, Math.min(missing, AT_ONCE));
   }
 }
 

@@ -2,6 +2,7 @@
 import { ageText } from '../tenants/holders.ts';
 import { isClaimed } from './claims.ts';
 import { placeText } from './place.ts';
+import { gapText } from './revision-gap.ts';
 import type { MoveRecord } from './record.ts';
 import { alarmText } from './wishes.ts';
 
@@ -16,6 +17,8 @@ export interface Progress {
   readonly lagMs?: number | null;
   /** What keeps the feed from going on. */
   readonly trouble?: string;
+  /** Of the target's etcd. */
+  readonly revisionsBehind?: number;
 }
 
 export interface Summary {
@@ -69,10 +72,15 @@ export function lagText(lagMs: number | null | undefined): string {
 function progressText(record: MoveRecord): string {
   const { state, progress, isPaused, copied: whole } = record;
   if (isPaused) return 'paused';
-  const { copied, lagMs, trouble } = (progress ?? {}) as Progress;
+  const { copied, lagMs, trouble, revisionsBehind = 0 } = (progress ?? {}) as Progress;
   if (state === 'copying' && copied) return copyText(record, copied);
-  const text = trouble === undefined ? lagText(lagMs) : `${lagText(lagMs)}, trying again: ${trouble}`;
-  return whole ? `${text}; ${mib(whole.bytes)}, ${whole.keys} keys copied` : text;
+  return [
+    trouble === undefined ? lagText(lagMs) : `${lagText(lagMs)}, trying again: ${trouble}`,
+    gapText(revisionsBehind),
+    whole && `${mib(whole.bytes)}, ${whole.keys} keys copied`,
+  ]
+    .filter((text) => text !== undefined)
+    .join('; ');
 }
 
 /** @param hasWorker as `workedOn` has found out; by the clock here without it */

@@ -236,6 +236,7 @@ class World {
       },
       clusterIds: async () => ({ source: '1', target: '2' }),
       raiseRevision: async () => undefined,
+      revisionsBehind: () => 0,
       readableSince: () => undefined,
       endBegun: async () => {
         return this.begun;
@@ -429,7 +430,7 @@ class World {
 /** Never comes: what the dead asked for, and what they did next. */
 const NEVER = new Promise<never>(() => undefined);
 /** Of an engine, these only compute. */
-const COMPUTES = ['equalAt', 'limit', 'readableSince', 'close'];
+const COMPUTES = ['revisionsBehind', 'equalAt', 'limit', 'readableSince', 'close'];
 
 /** A mover that can die as by kill -9: from then on it reaches nobody. */
 class MortalMover {

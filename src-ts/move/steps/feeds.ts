@@ -15,6 +15,8 @@ export interface Feeds {
   readonly foreign: ForeignCommit[];
   /** Throws when one of them cannot go on. A race with their promises, again and again, would keep all that has lost it. */
   check(): void;
+  /** See `Engine`. */
+  revisionsBehind(): number;
 }
 
 /** Where nothing can be carried over any more. */
@@ -28,17 +30,20 @@ export const STANDS_STILL: Following = {
 };
 
 /** What is kept of what has been read, so that another worker can go on. */
-export function progressOf({ progress }: MoveRecord, { following, watching, foreign }: Feeds): unknown {
+export function progressOf({ progress }: MoveRecord, feeds: Feeds): unknown {
+  const { following, watching, foreign } = feeds;
   // Whoever goes on must hear of these again until they are written down.
   if (foreign.length > 0) return progress;
   const { checkpoint, lagMs, resolvedTs } = following;
   const trouble = following.trouble ?? watching.trouble;
+  const revisionsBehind = feeds.revisionsBehind();
   return {
     follow: checkpoint,
     watch: watching.checkpoint,
     lagMs,
     resolvedTs: String(resolvedTs),
     ...(trouble === undefined ? {} : { trouble }),
+    ...(revisionsBehind === 0 ? {} : { revisionsBehind }),
   };
 }
 

@@ -85,7 +85,8 @@ export class Follow {
       const check = (): void => {
         if (failure) throw failure.error;
       };
-      await this.followBy(engine, { following, watching, foreign, check });
+      const revisionsBehind = (): number => engine.revisionsBehind();
+      await this.followBy(engine, { following, watching, foreign, check, revisionsBehind });
     } finally {
       for (const feed of opened.reverse()) await feed.stop();
     }

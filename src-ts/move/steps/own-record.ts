@@ -142,7 +142,10 @@ export class OwnRecord {
 
   /** Reads the record again. @throws Lost when it is no longer this worker's */
   async look(): Promise<void> {
-    this.stored = await moveOf(this.tools.pd, this.tenant);
+    const found = await findMove(this.tools.pd, this.tenant);
+    // Its end, or another move since.
+    if (found?.record.createdAt !== this.record.createdAt) throw new Lost();
+    this.stored = found;
     if (this.record.worker?.id !== this.tools.id) throw new Lost();
   }
 

@@ -47,6 +47,11 @@ export class EtcdModel {
     private readonly keepsHistory = false,
   ) {}
 
+  /** As after so many changes of others. */
+  advance(changes: bigint): void {
+    this.revision += changes;
+  }
+
   readonly endpoint = {
     http: async (_method: string, path: string) => {
       const [, answer] = Object.entries(this.http).find(([end]) => path.endsWith(end)) ?? [];

@@ -131,7 +131,7 @@ async function between(pd: Endpoint, name: string, options: Options, tell: Tell)
   mustStayValid(text, config, name, places, await Judge.load(tell));
   const throttle = throttleOf(options);
   return overPd(reach, (there) =>
-    createBetween({ tenant, from: { name: from, pd: there }, to: { name: to, pd }, throttle, dryRun }),
+    createBetween({ tenant, from: { name: from, pd: there }, to: { name: to, pd }, throttle, dryRun, tell }),
   );
 }
 

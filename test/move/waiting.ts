@@ -12,6 +12,13 @@ export function lastOf(said: readonly string[]): string {
   return said.slice(-MOST_SAID).join('\n');
 }
 
+/** How a move stands, and what its worker said last. */
+export function standing(record: MoveRecord, said: readonly string[]): string {
+  const { tenant, switches, state, wish = 'no wish', problem = '', progress } = record;
+  const { lagMs = NaN } = (progress ?? {}) as { lagMs?: number };
+  return `${tenant}: ${switches} switches, ${state}, ${wish}, ${lagMs} ms behind: ${problem}\n${lastOf(said)}`;
+}
+
 export interface Waiting {
   readonly read: () => Promise<MoveRecord>;
   /** What the worker has said. */
@@ -28,9 +35,7 @@ export async function recordUntil(
   for (;;) {
     const record = await read();
     if (isWanted(record)) return record;
-    const { tenant, switches, state, wish = 'no wish', problem = '' } = record;
-    if (Date.now() > deadline)
-      throw new Error(`${tenant}: ${switches} switches, ${state}, ${wish}: ${problem}\n${lastOf(said)}`);
+    if (Date.now() > deadline) throw new Error(standing(record, said));
     await sleep(LOOK_MS);
   }
 }

@@ -3,14 +3,14 @@
  * switch, a reverse, and both ends. Minutes: `npm run test:proofs -- killed`.
  */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createMove } from '../../src-ts/move/create.ts';
-import { ask } from '../../src-ts/move/wishes.ts';
+import type { Verb } from '../../src-ts/move/wishes.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
 import { Moving } from '../move/moving.ts';
-import { WAIT_MS } from '../move/waiting.ts';
+import { standing } from '../move/waiting.ts';
 import { Command } from './command.ts';
-import { committed, UnderLoad } from './under-load.ts';
+import { askAgain, live, type Step } from './dying.ts';
+import { UnderLoad } from './under-load.ts';
 import { UNDECIDED } from '../harness/support/switch-steps.ts';
 
 const ALPHA: Tenant = { name: 'alpha', number: 1 };
@@ -26,13 +26,10 @@ const SWITCH = [
   'before following',
   'after following',
 ];
-const endOf = (state: string): (string | undefined)[] => [
+const endOf = (state: string): Step[] => [
   ...[`before ${state}`, `after ${state}`, 'destroyed', 'released', 'told the end'],
   undefined,
 ];
-/** Between two transactions of a client: each worker repeats what the one before had not kept. */
-const PAUSE_MS = 150;
-
 let moving: Moving;
 let command: Command;
 let load: UnderLoad;
@@ -50,48 +47,17 @@ async function create(): Promise<void> {
   await createMove(moving.pd, { tenant: command.entry(ALPHA.name), to: AWAY, all: moving.tenants });
 }
 
-/** A worker after the other, each killed at one of these steps, while clients commit. The one of `undefined` ends with the move. */
-async function live(
-  how: string,
-  steps: readonly (string | undefined)[],
-  wish: () => Promise<unknown>,
-): Promise<void> {
-  const began = Date.now();
-  const act = async (): Promise<void> => {
-    for (const step of steps) await lives(step, wish);
-  };
-  const ledger = await load.run(how, act, PAUSE_MS);
-  expect(committed(ledger)).toBeGreaterThan(0);
-  const killed = steps.filter((step) => step !== undefined).length;
-  console.log(`${how}: ${killed} killed in ${Math.round((Date.now() - began) / 1000)} s`);
-}
-
-async function lives(step: string | undefined, wish: () => Promise<unknown>): Promise<void> {
-  const child = command.run({ dieAt: step, untilDone: step === undefined });
-  const deadline = Date.now() + WAIT_MS;
-  while (child.exitCode === null && child.signalCode === null) {
-    if (Date.now() > deadline) {
-      child.kill('SIGKILL');
-      const { state, problem } = await moving.record(ALPHA.name);
-      throw new Error(
-        `${step ?? 'the end'}: ${state}: ${problem ?? ''}\n${moving.said.slice(-20).join('\n')}`,
-      );
-    }
-    // Somebody else may have asked for something, and the move may have ended.
-    await wish().catch(() => undefined);
-    await sleep(100);
-  }
-  expect([step, child.signalCode ?? child.exitCode]).toEqual([step, step === undefined ? 0 : 'SIGKILL']);
-}
+const run = (how: string, steps: readonly Step[], wish: () => Promise<unknown>): Promise<void> =>
+  live(how, steps, wish, {
+    load,
+    pauseMs: 150,
+    start: (dieAt) => command.run({ dieAt, untilDone: dieAt === undefined }),
+    standing: async () => standing(await moving.record(ALPHA.name), moving.said),
+  });
 
 const wait = async (): Promise<void> => undefined;
 
-/** Asks for it whenever the move follows, and nothing is asked for. */
-const asks = (verb: Parameters<typeof ask>[2]) => async (): Promise<void> => {
-  if (!(await moving.isMoving(ALPHA.name))) return;
-  const { state, wish } = await moving.record(ALPHA.name);
-  if (state === 'following' && wish === undefined) await ask(moving.pd, ALPHA.name, verb);
-};
+const asks = (verb: Verb) => (): Promise<void> => askAgain(moving.pd, ALPHA.name, verb);
 
 async function isOver(served: object, left: object): Promise<void> {
   expect(command.entry(ALPHA.name)).not.toHaveProperty('move');
@@ -103,27 +69,27 @@ async function isOver(served: object, left: object): Promise<void> {
 
 test('at each step of the copy, nothing is lost or invented', async () => {
   await create();
-  await live('the copy', COPY, wait);
+  await run('the copy', COPY, wait);
 });
 
 test('at each step of a switch, nothing is lost or invented', async () => {
-  await live('a switch', SWITCH, asks('switch'));
+  await run('a switch', SWITCH, asks('switch'));
   expect((await moving.record(ALPHA.name)).switches).toBe(1);
 });
 
 test('at each step of a reverse, nothing is lost or invented', async () => {
-  await live('a reverse', SWITCH, asks('reverse'));
+  await run('a reverse', SWITCH, asks('reverse'));
   expect((await moving.record(ALPHA.name)).switches).toBe(2);
 });
 
 test('at each step of a cancel: the source is as it was, and nothing is left at the target', async () => {
-  await live('a cancel', endOf('cancelling'), asks('cancel'));
+  await run('a cancel', endOf('cancelling'), asks('cancel'));
   await isOver({}, AWAY);
 });
 
 test('at each step of a complete: it works at its new place, and nothing is left at the old one', async () => {
   await create();
-  await live('another switch', ['after following', 'committed'], asks('switch'));
-  await live('a complete', endOf('completing'), asks('complete'));
+  await run('another switch', ['after following', 'committed'], asks('switch'));
+  await run('a complete', endOf('completing'), asks('complete'));
   await isOver(AWAY, {});
 });

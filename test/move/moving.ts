@@ -8,7 +8,8 @@ import type { Place } from '../../src-ts/move/place.ts';
 import { findMove, moveOf, type MoveRecord } from '../../src-ts/move/record.ts';
 import { DEFAULT_LIMITS } from '../../src-ts/move/steps/limits.ts';
 import type { Tools } from '../../src-ts/move/steps/tools.ts';
-import { Storage } from '../../src-ts/move/storage.ts';
+import { after, Snapshot } from '../../src-ts/move/snapshot.ts';
+import { Storage, type Side } from '../../src-ts/move/storage.ts';
 import { Throttle } from '../../src-ts/move/throttle.ts';
 import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
@@ -23,6 +24,21 @@ import {
   type StackOptions,
 } from '../harness/stack/stack.ts';
 import { follows, hasCarried, lastOf, LOOK_MS, recordUntil, WAIT_MS } from './waiting.ts';
+
+/** A difference, and what both sides have there at the timestamp. */
+export interface Found extends Difference {
+  readonly ts: bigint;
+  readonly source: string | undefined;
+  readonly target: string | undefined;
+}
+
+/** @returns in hex */
+async function valueAt(side: Side, logical: Buffer, ts: bigint): Promise<string | undefined> {
+  const start = side.space.encode(logical);
+  if (!start) return undefined;
+  const { pairs } = await new Snapshot(side, ts, { locks: 'ignore' }).page({ start, end: after(start) });
+  return pairs[0] && Buffer.from(pairs[0].value).toString('hex');
+}
 
 export class Moving {
   readonly said: string[] = [];
@@ -189,12 +205,19 @@ export class Moving {
   }
 
   /** How both sides differ, at a timestamp of now. */
-  async diff(tenant: string): Promise<readonly Difference[]> {
+  async diff(tenant: string): Promise<readonly Found[]> {
     const ts = await this.storage.timestamp();
     const record = await this.until(tenant, hasCarried(ts));
     const sides = sidesOf({ pd: this.address }, new Map(), record);
     try {
-      return (await diff({ ...sides, ts, throttle: new Throttle() })).differences;
+      const { differences } = await diff({ ...sides, ts, throttle: new Throttle() });
+      const found: Found[] = [];
+      for (const one of differences) {
+        const key = Buffer.from(one.key, 'hex');
+        const [source, target] = [await valueAt(sides.source, key, ts), await valueAt(sides.target, key, ts)];
+        found.push({ ...one, ts, source, target });
+      }
+      return found;
     } finally {
       sides.close();
     }

@@ -7,6 +7,8 @@ import { waitHealthy, type Run, type ServerProcess } from './processes.ts';
 
 const HOST = '127.0.0.1';
 const START_TIMEOUT = 60_000;
+/** It may panic before it serves, where its etcd is slow to start (initGRPCServiceLabels in PD's server.go). A supervisor starts it again. */
+const MOST_TRIES = 3;
 /** How long a PD may take to end, ms. It often hangs in its etcd then, and nobody reads the data of a run that has ended. */
 export const PD_GRACE = 3000;
 
@@ -70,7 +72,7 @@ export async function startPds(
       await writeFile(config, `${settings}\n[replication]\nmax-replicas = 1\n`);
       const directUrl = `http://${HOST}:${client}`;
       let server!: ServerProcess;
-      const start = async (): Promise<void> => {
+      const startOnce = async (): Promise<void> => {
         server = await run.spawn({
           name,
           command: binary,
@@ -93,6 +95,14 @@ export async function startPds(
           return response.ok && ((await response.json()) as { name?: string }).name ? true : undefined;
         });
       };
+      const start = async (triesLeft = MOST_TRIES - 1): Promise<void> => {
+        try {
+          await startOnce();
+        } catch (error) {
+          if (!server.exit || triesLeft === 0) throw error;
+          await start(triesLeft - 1);
+        }
+      };
       await start();
       return {
         name,
@@ -105,7 +115,7 @@ export async function startPds(
           return server.pid;
         },
         kill: () => server.kill(),
-        start,
+        start: () => start(),
         async restart() {
           await server.kill();
           await start();

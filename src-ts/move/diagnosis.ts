@@ -1,11 +1,13 @@
 /** What a half-way move or import means: where its tenant is served, what holds it, and the two ways out. It asks nobody (doctor.ts does). */
 import { ageText } from '../tenants/holders.ts';
+import type { Tenant } from '../tenants/tenant.ts';
 import type { Acknowledged } from './acknowledged.ts';
 import { isClaimed } from './claims.ts';
+import { keptText } from './kept-copy.ts';
 import type { Oldest } from './look.ts';
 import type { Order } from './mesh.ts';
 import { isBetweenStorages, placeText, type Place } from './place.ts';
-import type { MoveRecord } from './record.ts';
+import { isLeftClosed, isServedElsewhere, type MoveRecord } from './record.ts';
 import { lagText, summaryOf, type Progress } from './show.ts';
 import { alarmText, isAtHome, type Verb } from './wishes.ts';
 
@@ -20,6 +22,8 @@ export interface Away {
   readonly name: string;
   /** Why it cannot be asked; undefined when it answers. */
   readonly gone?: string;
+  /** What answers is another PD than when the move began: by its id, which the contradictions name. */
+  readonly isAnother?: true;
   /** Addresses of the TiDBs that are registered there, when it is a cluster. */
   readonly tidbs: readonly string[];
 }
@@ -166,8 +170,8 @@ class Case {
   }
 
   private isGone(place: Place): boolean {
-    const { other, facts } = this;
-    if (!other || facts.away?.gone === undefined) return false;
+    const { other } = this;
+    if (!other || !this.lacksOther) return false;
     return other.name === (other.kind === 'cluster' ? place.cluster : place.storage);
   }
 
@@ -182,7 +186,18 @@ class Case {
 
   /** Nothing of what was asked for can be done until it is back. */
   private get lacksOther(): boolean {
-    return this.facts.away?.gone !== undefined;
+    const { away } = this.facts;
+    return away?.gone !== undefined || away?.isAnother === true;
+  }
+
+  /** Why it is as if it were gone. */
+  private get goneText(): string {
+    return this.facts.away?.isAnother ? 'has another PD than when the move began' : 'does not answer';
+  }
+
+  /** Where the copy is kept, since what serves the tenant is gone for good. */
+  private get isLeft(): boolean {
+    return isLeftClosed(this.record);
   }
 
   private get strangers(): readonly string[] {
@@ -223,13 +238,15 @@ class Case {
       case 'completing':
         return `the move ends: ${this.end}, and the tenant stays at ${here}`;
       case 'cancelling':
-        return `the move is given up: ${this.end}, and the tenant stays at ${here}`;
+        return `the move is given up: ${this.end}, and the tenant stays at ${here}${this.isLeft ? ', suspended' : ''}`;
     }
   }
 
   /** What the end of a move does with the other side. */
   private get end(): string {
-    const { cluster } = this.record.to;
+    const { otherIsGone, to } = this.record;
+    if (otherIsGone) return `what is at ${this.there} is kept`;
+    const { cluster } = to;
     return cluster === undefined
       ? `the keys at ${this.there} are being destroyed`
       : `cluster ${cluster} keeps its keys, and nothing is carried there any more`;
@@ -239,7 +256,8 @@ class Case {
     const { from, to, state, committed } = this.record;
     const place = state === 'committing' ? (committed?.served ?? to) : from;
     const where = placeText(this.record, place);
-    if (this.isGone(place)) return `nowhere: ${where} does not answer`;
+    if (this.isGone(place)) return `nowhere: ${where} ${this.goneText}`;
+    if (this.isLeft) return `nowhere: ${where} is gone for good, by an operator's word`;
     if (place.cluster !== undefined) return `at ${where}, by its own TiDBs; the mesh serves nothing of it`;
     return state === 'committing' ? `at ${where}, by each filter that has heard of it` : `at ${where}`;
   }
@@ -259,7 +277,7 @@ class Case {
         ? 'none pass: its TiDBs are stopped, and the mesh serves it after the switch'
         : 'pass at the cluster, where no filter stands in front of them';
     }
-    if (this.isGone(from)) return `none are answered while ${this.otherText} does not answer`;
+    if (this.isGone(from)) return `none are answered while ${this.otherText} ${this.goneText}`;
     if (alarm?.isStopped) return `all are held until an operator goes on: move resume ${this.tenant}`;
     const { acknowledged, told } = this.facts;
     const { serial } = this.record;
@@ -283,7 +301,8 @@ class Case {
     const { alarm, problem, isPaused, progress, wish } = record;
     const { trouble, lagMs } = (progress ?? {}) as Progress;
     const { away, acknowledged, oldestLock } = facts;
-    const gone = away?.gone === undefined ? [] : [`${this.otherText} does not answer: ${away.gone}`];
+    const gone =
+      away?.gone === undefined || away.isAnother ? [] : [`${this.otherText} does not answer: ${away.gone}`];
     const strangers =
       this.strangers.length === 0 || alarm?.tidbs
         ? []
@@ -353,6 +372,8 @@ class Case {
           );
         return open(`${stop}switch it to ${there}`, ...first, ...this.verbs('switch'));
       case 'switching': {
+        // It can go back there without it.
+        if (this.lacksOther && !this.isImport && !this.isGone(from)) return this.without;
         const again = isAtHome(record) ? 'switch' : 'reverse';
         const why = `a worker ends the switch, or goes back to ${here} by itself; if it has gone back, ask again`;
         if (this.lacksOther) return closed(this.mustAnswer, ...first);
@@ -375,7 +396,10 @@ class Case {
         if (this.isGone(record.to) && !this.isImport && !record.otherIsGone) return this.without;
         return open('a worker ends it by itself', ...first);
       case 'cancelling':
-        return closed('it was given up; begin again when it has ended', ...first);
+        return closed(
+          this.isLeft ? 'it was given up' : 'it was given up; begin again when it has ended',
+          ...first,
+        );
     }
   }
 
@@ -387,6 +411,8 @@ class Case {
       case 'following':
         return isAtHome(record) ? this.giveUp : this.reverse;
       case 'switching':
+        if (this.isLost) return this.leave;
+        if (this.lacksOther && !this.isImport) return closed(this.mustAnswer, ...first);
         return open(
           isAtHome(record)
             ? `give the move up: the switch ends, and the tenant stays at ${here}`
@@ -395,6 +421,7 @@ class Case {
           ...this.verbs(isAtHome(record) ? 'cancel' : 'complete'),
         );
       case 'committing':
+        if (this.isLost) return this.leave;
         if (this.lacksOther) return closed(this.mustAnswer, ...first);
         return open(
           'wait until the switch has ended, since some Envoy may serve the new place already; then go back',
@@ -408,9 +435,7 @@ class Case {
             : `the keys at ${there} are being destroyed; to go there again, begin a new move when it has ended`,
         );
       case 'cancelling':
-        // Its filters must obey before anything is destroyed. Those of a cluster are none.
-        if (this.lacksOther && !this.isImport)
-          return closed(`${this.mustAnswer}; the copy at ${there} stays until its Envoys do`, ...first);
+        if (this.isLost) return this.leave;
         return open(`a worker ends it by itself; the tenant stays at ${here}`, ...first);
     }
   }
@@ -420,25 +445,48 @@ class Case {
     const { first, commands, tenant, record } = this;
     const served = placeText(record, record.committed?.served ?? record.from);
     return open(
-      `wait until ${this.otherText} answers. If it is gone for good, stay at ${served} and end the move without it; what is left there is not destroyed`,
+      `${this.untilBack}. If it is gone for good, stay at ${served} and end the move without it; what is left there is not destroyed`,
       ...first,
       commands.verb('complete', tenant, '--other-is-gone'),
     );
   }
 
+  private get untilBack(): string {
+    return this.facts.away?.isAnother
+      ? `give the address of the PD that ${this.otherText} had`
+      : `wait until ${this.otherText} answers`;
+  }
+
+  /** The storage layer that serves the tenant, by the record, is gone. */
+  private get isLost(): boolean {
+    return this.isLeft || (this.lacksOther && isServedElsewhere(this.record));
+  }
+
+  /** Then no command makes of the copy what serves the tenant. */
+  private get leave(): Way {
+    const { hasWorker, commands, tenant, record } = this;
+    const run = hasWorker ? [] : [commands.run()];
+    const has = `${keptText(record)}. docs/move.md says what can be done with the copy, and at what risk`;
+    if (this.isLeft) return open(`a worker ends the move by itself, and keeps the copy. ${has}`, ...run);
+    return open(
+      `${this.untilBack}. Until then, nothing of the copy is destroyed. If it is gone for good, end the move without it: the copy is kept, and the tenant is suspended, so nobody serves it. ${has}`,
+      ...run,
+      commands.verb('cancel', tenant, '--without-storage'),
+    );
+  }
+
   private get giveUp(): Way {
     const { record, here, there, first } = this;
-    const isGone = this.isGone(record.from);
-    const isLast = isGone && (record.state === 'following' || this.isImport) && record.state !== 'planned';
+    if (this.isLost) return this.leave;
+    // Nothing of an import is destroyed while its cluster does not answer.
+    const isLast = this.isGone(record.from) && record.state !== 'planned';
     const last = isLast
       ? `. If ${here} does not come back, this copy is the last one: think before you destroy it`
       : '';
-    // Nothing of an import is destroyed while its cluster does not answer.
-    const needsFlag = isLast && this.isImport;
     return open(
       `give it up: the copy at ${there} is destroyed, and the tenant stays at ${here}${last}`,
       ...first,
-      ...this.verbs('cancel').map((command) => (needsFlag ? `${command} --without-cluster` : command)),
+      ...this.verbs('cancel').map((command) => (isLast ? `${command} --without-cluster` : command)),
     );
   }
 
@@ -467,6 +515,10 @@ export interface Told {
   readonly storage?: string;
   /** That one is closed yet: the file is of the middle of a switch, behind the hand-over by this one, which is closed, too. */
   readonly handedOverBy?: string;
+  /** All storage layers of such a file. */
+  readonly storages?: readonly string[];
+  /** The tenant with its keys, which are the same ones wherever it is. */
+  readonly keys?: Tenant;
 }
 
 /** The PD with the records does not answer. */
@@ -510,10 +562,26 @@ export function withoutRecord(one: Told, without?: Gone, now = Date.now()): Diag
   };
 }
 
-/** Of a file with several storage layers: the PD that was asked has no record. That of another one may. */
-export function recordElsewhere({ tenant, place, order }: Told, holder: string | undefined): Diagnosis {
-  const where = holder === undefined ? 'each other storage layer, one after the other' : `storage ${holder}`;
-  const way = closed(`ask again with the PD of ${where} as --pd, and the others in --storages`);
+/** What is known of the other PDs, where the one that was asked has no record. */
+export interface Elsewhere {
+  /** The storage layer whose PD has it. */
+  readonly holder?: string;
+  /** Those that could not be asked, and why. */
+  readonly silent?: ReadonlyMap<string, string>;
+}
+
+/** Of a file with several storage layers: the PD that was asked has no record. That of another one has it, or may have it. */
+export function recordElsewhere(
+  { tenant, place, order }: Told,
+  { holder, silent = new Map() }: Elsewhere,
+): Diagnosis {
+  const names = [...silent.keys()].join(' and ');
+  const way =
+    holder !== undefined
+      ? closed(`ask again with the PD of storage ${holder} as --pd, and the others in --storages`)
+      : silent.size > 0
+        ? closed(`storage ${names} must answer first: its PD may have the record`)
+        : closed('ask again with each storage layer of the file, but that of --pd, in --storages');
   return {
     tenant,
     state: 'unknown',
@@ -522,7 +590,7 @@ export function recordElsewhere({ tenant, place, order }: Told, holder: string |
     served: `at ${place}, by the configuration`,
     requests: phaseText(order.phase, order.until),
     worker: 'not known',
-    holds: [],
+    holds: [...silent].map(([name, why]) => `storage ${name} does not answer: ${why}`),
     forward: way,
     back: way,
     failures: [],
@@ -549,12 +617,17 @@ function withoutPd(one: Told, { gone, served, handedOverBy }: Gone, means: strin
   if (one.handedOverBy !== undefined)
     return {
       ...common,
-      served: `nowhere: the file is of the middle of a switch to ${place}, behind the hand-over by storage ${one.handedOverBy}, and nobody has opened it`,
+      served: nowhereText(place, one.handedOverBy),
       requests: phaseText(order.phase, order.until),
       back: handedOver(
         one,
         one.handedOverBy,
-        { isServed, isSourceThere: handedOverBy?.gone === undefined },
+        {
+          isServed,
+          isSourceThere: handedOverBy?.gone === undefined,
+          before: (lost) =>
+            `when PD is back, a worker goes on. If the data of storage ${lost} is lost for good`,
+        },
         now,
       ),
     };
@@ -577,14 +650,22 @@ function withoutPd(one: Told, { gone, served, handedOverBy }: Gone, means: strin
   };
 }
 
+/** Of a tenant's two storage layers in the middle of a switch: what is known of their PDs. */
+interface Both {
+  readonly isServed: boolean;
+  readonly isSourceThere: boolean;
+  /** What comes before a storage layer is given up. */
+  before(lost: string): string;
+}
+
 /**
- * The PD with the record is lost behind a hand-over. By then all that was committed is at both sides, and neither has been opened: the one
- * that is left has everything.
+ * The record is lost behind a hand-over. By then all that was committed is at both sides, and neither has been opened: the one that is left
+ * has everything.
  */
 function handedOver(
   { place, order, storage }: Told,
   from: string,
-  { isServed, isSourceThere }: { readonly isServed: boolean; readonly isSourceThere: boolean },
+  { isServed, isSourceThere, before }: Both,
   now: number,
 ): Way {
   const [left, lost] = isServed ? [place, from] : [`storage ${from}`, storage ?? ''];
@@ -596,8 +677,79 @@ function handedOver(
     ? `Stop its TiDBs. Remove \`latestSeen\` and \`movedFrom\` from its entry, and set the \`state\` that its operator wants; ${end}. Then start them`
     : `Make its entry what its \`movedFrom\` says, that is \`storage: ${from}\` and the fields there, and nothing else of its place; remove \`movedFrom\`, and set the \`state\` that its operator wants; ${end}`;
   return open(
-    `when PD is back, a worker goes on. If the data of storage ${lost} is lost for good: ${left} has all that was committed. See that the file is the worker's own, the newest, and that no Envoy of storage ${lost} runs any more. ${what}`,
+    `${before(lost)}: ${left} has all that was committed. See that the file is the worker's own, the newest, and that no Envoy of storage ${lost} runs any more. ${what}`,
   );
+}
+
+/** Which of the tenant's storage layers have it: its PD knows the tenant, and its stores have keys of it. */
+export interface Having {
+  /** The storage layer that serves the tenant, by the file. */
+  readonly served: boolean;
+  /** The one that has handed it over, if so. */
+  readonly handedOverBy?: boolean;
+}
+
+/** The PDs of all storage layers of the file have answered, and none has the record. */
+export function recordGone(one: Told, { served, handedOverBy = false }: Having, now = Date.now()): Diagnosis {
+  const { tenant, place, order, storage = '', handedOverBy: from, storages = [] } = one;
+  const without = [...(served ? [] : [storage]), ...(from === undefined || handedOverBy ? [] : [from])];
+  const means = `the configuration says that it is being moved (serial ${order.serial}, phase ${order.phase}), and the PDs of storage ${storages.join(' and ')} answer, and have no record of it: the file is older than the end of the move, or a PD has lost its data`;
+  return {
+    tenant,
+    state: 'lost',
+    needsYou: true,
+    means,
+    requests: phaseText(order.phase, order.until),
+    worker: 'not known',
+    holds: [
+      'no record: no worker goes on with it',
+      ...without.map(
+        (name) => `storage ${name} has nothing of the tenant: its data is lost, or it is another one`,
+      ),
+    ],
+    failures: [],
+    ...(from === undefined
+      ? { ...aloneAt(one, served, now), back: closed('nothing says where it came from') }
+      : {
+          served: nowhereText(place, from),
+          forward: closed('no worker goes on without the record'),
+          // Of two that have it, the one whose versions and times its TiDBs know.
+          back: handedOver(
+            one,
+            from,
+            { isServed: served && !handedOverBy, isSourceThere: handedOverBy, before: withoutRecordText },
+            now,
+          ),
+        }),
+  };
+}
+
+function aloneAt(
+  { place, order, storage = '' }: Told,
+  isThere: boolean,
+  now: number,
+): Pick<Diagnosis, 'served' | 'forward'> {
+  if (!isThere)
+    return {
+      served: `nowhere; ${place} by the configuration`,
+      forward: closed(
+        `storage ${storage} must have its data again. If that is lost for good, restore the tenant from a backup: a copy in another storage layer may lack the last commits`,
+      ),
+    };
+  return {
+    served: `at ${place}, by the configuration`,
+    forward: open(
+      `see that the tenant's keys are at ${place}; if so, ${endOf(order, now)}remove \`move\` and \`movesTo\` or \`movedFrom\` from its entry in the file, and bring the file to the Envoys`,
+    ),
+  };
+}
+
+function withoutRecordText(lost: string): string {
+  return `no worker goes on without the record. See that each address is the right one, and that no backup of PD of storage ${lost} has the record. Without one`;
+}
+
+function nowhereText(place: string, from: string): string {
+  return `nowhere: the file is of the middle of a switch to ${place}, behind the hand-over by storage ${from}, and nobody has opened it`;
 }
 
 function lockText({ table, tableId, ageMs, isPessimistic }: Oldest): string {

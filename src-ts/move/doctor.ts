@@ -9,6 +9,7 @@ import {
   isBehind,
   otherOf,
   recordElsewhere,
+  recordGone,
   withoutRecord,
   type Away,
   type Commands,
@@ -21,6 +22,9 @@ import { clusterId } from '../pd/timestamp.ts';
 import { tidbsOf } from './engine-of.ts';
 import { lookAt } from './look.ts';
 import { clocksApart, skewText } from './other-pd.ts';
+import { isEmpty } from '../tenants/belongings.ts';
+import { hasRangeOf, registered } from '../tenants/registry.ts';
+import { spaceOf } from '../tenants/tenant.ts';
 import type { Place } from './place.ts';
 import { findMove, moves, type MoveRecord } from './record.ts';
 
@@ -68,7 +72,7 @@ export async function examineMoves(pd: Endpoint, options: DoctorOptions): Promis
     .filter(({ tenant }) => !records.some((record) => record.tenant === tenant))
     .map(async (one) =>
       // Of several storage layers, a file does not say whose PD has the record.
-      one.storage === undefined ? withoutRecord(one) : recordElsewhere(one, await holderOf(one, options)),
+      one.storage === undefined ? withoutRecord(one) : withoutRecordAt(pd, one, options),
     );
   return (await Promise.all([...known, ...lost])).sort((a, b) => (a.tenant < b.tenant ? -1 : 1));
 }
@@ -93,16 +97,43 @@ async function withoutPd(told: readonly Told[], gone: string, clusters: Clusters
   );
 }
 
-/** Another storage layer whose PD has the record; undefined when none of those that are known has it. */
-async function holderOf({ tenant }: Told, { clusters, others }: DoctorOptions): Promise<string | undefined> {
-  for (const name of others?.keys() ?? []) {
-    const pd = new Endpoint(clusterNamed(clusters, name, 'storage'));
-    const found = await findMove(pd, tenant)
-      .catch(() => undefined)
-      .finally(() => pd.close());
-    if (found) return name;
-  }
-  return undefined;
+/** Of a tenant in a file with several storage layers, whose record the PD that was asked does not have. */
+async function withoutRecordAt(
+  pd: Endpoint,
+  one: Told,
+  { clusters, others }: DoctorOptions,
+): Promise<Diagnosis> {
+  const { tenant, storage, handedOverBy, storages, keys } = one;
+  const silent = new Map<string, string>();
+  const asked = async <T>(name: string, ask: (its: Endpoint) => Promise<T>): Promise<T | undefined> => {
+    // A file does not say which one's PD is `pd`: the one that is in no other file.
+    const its = others?.has(name) ? new Endpoint(clusterNamed(clusters, name, 'storage')) : pd;
+    try {
+      return await ask(its);
+    } catch (error) {
+      silent.set(name, messageOf(error));
+      return undefined;
+    } finally {
+      if (its !== pd) its.close();
+    }
+  };
+  for (const name of others?.keys() ?? [])
+    if (await asked(name, (its) => findMove(its, tenant))) return recordElsewhere(one, { holder: name });
+  if (silent.size > 0) return recordElsewhere(one, { silent });
+  const left = storages?.filter((name) => !others?.has(name));
+  if (storage === undefined || keys === undefined || left === undefined || left.length > 1)
+    return recordElsewhere(one, {});
+  const has = (name: string): Promise<boolean | undefined> =>
+    asked(
+      name,
+      async (its) =>
+        (await registered(its)).some((known) => known.name === tenant && hasRangeOf(known, keys)) &&
+        !(await isEmpty(its, spaceOf(keys))),
+    );
+  const served = await has(storage);
+  const before = handedOverBy === undefined ? false : await has(handedOverBy);
+  if (served === undefined || before === undefined) return recordElsewhere(one, { silent });
+  return recordGone(one, { served, handedOverBy: before });
 }
 
 /** What is found at a PD. */
@@ -172,26 +203,33 @@ function awaysOf(home: Endpoint | undefined, clusters: Clusters): (other: Other)
   };
 }
 
+/** Which PD a side had when the move began: the id of its cluster, if that is known. */
+function idWas({ from, to, pdIds }: MoveRecord, { name }: Other, side: 'home' | 'other'): string | undefined {
+  const isOther = (place: Place): boolean => (place.storage ?? place.cluster) === name;
+  return pdIds?.[side] ?? [from, to].find((place) => isOther(place) === (side === 'other'))?.clusterId?.own;
+}
+
+function isAnother({ clusterId: is }: Found, was: string | undefined): boolean {
+  return is !== undefined && was !== undefined && is !== was;
+}
+
 /** What is wrong between the PDs of both sides, in words. */
 function contradictions(record: MoveRecord, other: Other, here: Found, there: Found): string[] {
-  const { home, from, to } = record;
+  const { home } = record;
   const otherName = `${other.kind} ${other.name}`;
   const homeName = home === undefined ? 'the mesh' : `storage ${home}`;
   if (here.clusterId !== undefined && here.clusterId === there.clusterId)
     return [`${otherName} and ${homeName} have the same PD: give the right --pd, and the right file`];
   const skew = skewText(there.aheadMs ?? 0, `the PD of ${homeName}`, `the PD of ${otherName}`);
-  const isOther = (place: Place): boolean => (place.storage ?? place.cluster) === other.name;
-  const idOf = (side: 'home' | 'other'): string | undefined =>
-    record.pdIds?.[side] ?? [from, to].find((place) => isOther(place) === (side === 'other'))?.clusterId?.own;
-  const another = (name: string, { clusterId: is }: Found, was: string | undefined): string[] =>
-    is === undefined || was === undefined || is === was
-      ? []
-      : [
-          `the PD of ${name} has cluster id ${is}, and the record of the move ${was}: it is another PD, or has lost its data`,
-        ];
+  const another = (name: string, found: Found, was: string | undefined): string[] =>
+    isAnother(found, was)
+      ? [
+          `the PD of ${name} has cluster id ${found.clusterId ?? ''}, and the record of the move ${was ?? ''}: it is another PD, or has lost its data`,
+        ]
+      : [];
   return [
-    ...another(homeName, here, idOf('home')),
-    ...another(otherName, there, idOf('other')),
+    ...another(homeName, here, idWas(record, other, 'home')),
+    ...another(otherName, there, idWas(record, other, 'other')),
     ...(skew === undefined ? [] : [`${skew}: set both right (NTP). A switch to the one behind is refused`]),
   ];
 }
@@ -208,11 +246,15 @@ async function factsOf(
   const look = await lookAt(record, { endpoint, clusters, envoys: [...envoys, ...elsewhere], locks });
   const { acknowledged, oldestLock, failures } = look;
   const order = told.find(({ tenant }) => tenant === record.tenant)?.order;
+  // One PD for both is a slip of whoever asks.
+  const isLost =
+    there && other && there.clusterId !== here.clusterId && isAnother(there, idWas(record, other, 'other'));
   const away: Away | undefined = there &&
     other && {
       name: other.name,
-      tidbs: there.tidbs,
+      tidbs: isLost ? [] : there.tidbs,
       ...(there.gone === undefined ? {} : { gone: there.gone }),
+      ...(isLost ? { isAnother: true } : {}),
     };
   return {
     ...(away ? { away } : {}),

@@ -17,12 +17,12 @@ import { carryLocks, countLocks, dropPessimisticLocks, endBegun, endExpired, set
 import { carryEtcd, raiseRevision } from './etcd.ts';
 import { RevisionGap } from './revision-gap.ts';
 import { isBetweenStorages, tenantAt, type Place } from './place.ts';
-import type { ForeignCommit, MoveRecord } from './record.ts';
+import { isLeftClosed, type ForeignCommit, type MoveRecord } from './record.ts';
 import { clusterNamed, type Clusters } from './clusters.ts';
 import { isKept, reserve } from './reservation.ts';
 import { carryRules, takeRulesAlong, type RulesSide } from './rules.ts';
 import { mustBeHome, mustBeOther, SamePd } from './same-pd.ts';
-import { destroy, highestEpoch, isEmpty, keepHistory, moveService, releaseHistory } from './space.ts';
+import { destroy, highestEpoch, isEmpty, keepHistory, lossOf, moveService, releaseHistory } from './space.ts';
 import { stopper } from './stopper.ts';
 import { Storage, type Side } from './storage.ts';
 import { Throttle } from './throttle.ts';
@@ -94,8 +94,8 @@ function stateIn(checkpoint: unknown): FollowState {
   throw new Error('the record does not say where to follow from');
 }
 
-/** A cluster that is gone for good, also from the file that describes it. No name ends so (RFC 2606). */
-const NOWHERE: EndpointOptions = { pd: 'http://cluster.invalid:2379' };
+/** What is gone for good, also from the file that describes it. No name ends so (RFC 2606). */
+const NOWHERE: EndpointOptions = { pd: 'http://gone.invalid:2379' };
 
 /** Both sides of a move: where the tenant is served, and its copy. */
 export interface Sides {
@@ -122,7 +122,7 @@ export function sidesOf(
   record: MoveRecord,
   isMine?: () => Promise<void>,
 ): Sides {
-  const { tenant: name, number, from, to, home: homeName, isWithoutCluster } = record;
+  const { tenant: name, number, from, to, home: homeName, isWithoutCluster, otherIsGone } = record;
   const homePd = new SamePd(options, (pd) => mustBeHome(pd, record), {
     side: homeName === undefined ? undefined : `storage ${homeName}`,
     isMine,
@@ -135,7 +135,7 @@ export function sidesOf(
     const elsewhere =
       place.cluster ?? (homeName === undefined || place.storage === homeName ? undefined : place.storage);
     if (elsewhere !== undefined) {
-      const reach = isWithoutCluster ? (clusters.get(elsewhere) ?? NOWHERE) : undefined;
+      const reach = isWithoutCluster || otherIsGone ? (clusters.get(elsewhere) ?? NOWHERE) : undefined;
       const kind = place.cluster === undefined ? 'storage' : 'cluster';
       const pd = new SamePd(
         reach ?? clusterNamed(clusters, elsewhere, kind),
@@ -272,13 +272,14 @@ export function makeEngine(
     renew: async () => {
       await verify();
       gap?.raise();
-      await source.storage.timestamp();
       // What the watch tells is compared with the source as it was then.
       if (followers.length > 0) kept = oldest(followers.map((one) => one.state()));
-      if (kept !== undefined) await keepHistory(source.storage, service, kept, KEEP_SECONDS);
-      // Another PD knows nothing of the move so far, and collects what a way back begins with. What fails here shows at the switch.
+      // Another PD knows nothing of the move so far, and collects what a way back begins with. What fails here shows at the switch. It is
+      // kept also while the source does not answer: what the copy has of one time may be all that is left.
       if (hasTwoPds && kept !== undefined)
         await keepHistory(target.storage, service, kept, KEEP_SECONDS).catch(() => undefined);
+      await source.storage.timestamp();
+      if (kept !== undefined) await keepHistory(source.storage, service, kept, KEEP_SECONDS);
       const [follower] = followers;
       if (!follower || follower.lagMs() < STUCK_MS || Date.now() < nextLook) return;
       nextLook = Date.now() + STUCK_MS;
@@ -310,6 +311,7 @@ export function makeEngine(
     watch: async (checkpoint, onForeign) => watch(stateIn(checkpoint), onForeign),
     limit: (rates) => throttle.set(rates),
     timestamp: () => source.storage.timestamp(),
+    sourceLoss: () => lossOf(source),
     targetTimestamp: () => target.storage.timestamp(),
     tidbs: async () => (from.cluster === undefined ? [] : tidbsOf(source.storage.pd)),
     strangers: async () => (to.cluster === undefined ? [] : tidbsOf(target.storage.pd)),
@@ -359,6 +361,14 @@ export function makeEngine(
       return true;
     },
     release: async () => {
+      if (isLeftClosed(record)) {
+        // Its safe point ends by itself: until then, what was equal at one time can be read.
+        const { pd } = target.storage;
+        if (!(await isKept(pd, there))) return undefined;
+        await setLabelRule(pd, ruleOf(there));
+        await deleteLabelRule(pd, targetRuleId(name));
+        return undefined;
+      }
       const [home, away, place] = isOutside(source) ? [target, source, to] : [source, target, from];
       await releaseHistory(home.storage, service);
       // A cluster that is gone keeps nothing, and one that is only away keeps it for an hour.
@@ -370,8 +380,8 @@ export function makeEngine(
       await setLabelRule(home.storage.pd, ruleOf(tenantAt({ name, number }, place)));
       await deleteLabelRule(home.storage.pd, targetRuleId(name));
       if (isImport || !hasTwoPds) return why;
-      const there = deleteLabelRule(away.storage.pd, targetRuleId(name));
-      await (otherIsGone ? there.catch(() => undefined) : there);
+      const ended = deleteLabelRule(away.storage.pd, targetRuleId(name));
+      await (otherIsGone ? ended.catch(() => undefined) : ended);
       return why;
     },
     revisionsBehind: () => gap?.behind ?? 0,

@@ -83,6 +83,8 @@ export interface Engine {
   limit(throttle: Throttle): void;
   /** A current timestamp of the source's PD. */
   timestamp(): Promise<bigint>;
+  /** Why the source may have lost the tenant's keys, in words; undefined when nothing says so. @throws when it cannot be asked */
+  sourceLoss(): Promise<string | undefined>;
   /** Of the target's, which is another one when a cluster outside of the mesh is one side. */
   targetTimestamp(): Promise<bigint>;
   /** Addresses of the TiDBs that run at a source outside of the mesh. */
@@ -128,7 +130,8 @@ export interface Engine {
    */
   destroyTarget(isMine: () => Promise<void>): Promise<boolean>;
   /**
-   * Gives up what was kept for the move. Source and target stay as they are.
+   * Gives up what was kept for the move. Source and target stay as they are. Where the source is gone for good, the target keeps the tenant's
+   * range for it.
    * @returns why nothing could be given up at the other PD, if so. What it keeps ends by itself
    */
   release(): Promise<string | undefined>;

@@ -8,7 +8,7 @@ import { deleteIfUnchanged, deletePrefix, entries, putIfUnchanged, snapshot } fr
 import { millisOf, timestamp } from '../pd/timestamp.ts';
 import type { State as TenantState } from '../tenants/tenant.ts';
 import type { SeenEnvoy } from './envoys.ts';
-import type { Place } from './place.ts';
+import { isBetweenStorages, type Place } from './place.ts';
 import type { PdIds } from './same-pd.ts';
 
 /** No tenant reaches it: tenants' names end in `:` there (assembly/tenant/tenant.ts). */
@@ -120,7 +120,10 @@ export interface MoveRecord {
   readonly isWithoutCluster?: true;
   /** At the end: the target's range is given up, and somebody else may have it. Nothing is destroyed there any more. */
   readonly isGivenUp?: true;
-  /** The other storage layer is gone for good, by an operator's word: the move ends without its PD, stores and filters. */
+  /**
+   * The other storage layer is gone for good, by an operator's word: the move ends without its PD, stores and filters. Nothing is destroyed
+   * then. Where it is the one that serves the tenant, see `isLeftClosed`.
+   */
   readonly otherIsGone?: true;
   readonly throttle: Throttle;
   /** The Envoys that a worker has seen, and that may live. A switch waits for them. */
@@ -138,6 +141,19 @@ export interface MoveRecord {
   readonly isTriedAgain?: true | undefined;
   /** ms since 1970. */
   readonly createdAt: number;
+}
+
+type Sides = Pick<MoveRecord, 'from' | 'to' | 'home' | 'committed' | 'otherIsGone'>;
+
+/** True while a storage layer serves the tenant whose PD has not the record of its move. */
+export function isServedElsewhere({ from, to, home, committed }: Sides): boolean {
+  const { storage } = committed?.served ?? from;
+  return home !== undefined && isBetweenStorages({ from, to }) && storage !== home;
+}
+
+/** True when that one is gone for good, by an operator's word: the copy is kept, and nobody serves the tenant. */
+export function isLeftClosed(record: Sides): boolean {
+  return record.otherIsGone === true && isServedElsewhere(record);
 }
 
 /** A record as it was read. */
@@ -293,7 +309,7 @@ export async function saveAll(
 export interface LastMove {
   readonly serial: number;
   /** The storage layer that serves the tenant since then, where it has moved between two. */
-  readonly storage?: string;
+  readonly storage?: string | undefined;
 }
 
 /** Keeps what the next move of a tenant must know of one that ends. */

@@ -6,6 +6,7 @@ import {
   UpdateServiceGCSafePointResponseSchema,
 } from '../pd/generated/pd/pdpb_pb.ts';
 import { destroyKeysIn } from '../pd/ranges.ts';
+import { stores } from '../pd/cluster.ts';
 import { millisOf } from '../pd/timestamp.ts';
 import { isEmpty as hasNoKeys } from '../tenants/belongings.ts';
 import { DIFF_SERVICE, MOVE_SERVICE } from '../tenants/holders.ts';
@@ -32,6 +33,21 @@ export function diffService(tenant: string): string {
 /** True if a key space has neither keys nor locks. */
 export async function isEmpty({ storage, space }: Side): Promise<boolean> {
   return (await hasNoKeys(storage.pd, space.space)) && (await scanLocks({ storage, space })).length === 0;
+}
+
+/** Stores that do not send PD a heartbeat (PD server/api/store.go). */
+const SILENT: readonly string[] = ['Disconnected', 'Down'];
+
+/**
+ * Why keys of a key space may be lost, in words. PD also answers where its stores are lost, or are new ones. No key space of a tenant that
+ * is served is empty: it has the schema.
+ * @throws CommandError when the stores do not answer
+ */
+export async function lossOf({ storage, space }: Side): Promise<string | undefined> {
+  const silent = (await stores(storage.pd)).filter(({ state }) => SILENT.includes(state));
+  if (silent.length > 0)
+    return silent.map(({ id, address, state }) => `store ${id} (${address}) is ${state}`).join(', ');
+  return (await hasNoKeys(storage.pd, space.space)) ? `it has no key of ${space.text}` : undefined;
 }
 
 /**

@@ -5,7 +5,15 @@ import type { Endpoint } from '../pd/endpoint.ts';
 import { isBetweenStorages, placeText } from './place.ts';
 import { millisOf } from '../pd/timestamp.ts';
 import { mustBeHome } from './same-pd.ts';
-import { findMove, moveOf, update, type Alarm, type MoveRecord, type Throttle } from './record.ts';
+import {
+  findMove,
+  isServedElsewhere,
+  moveOf,
+  update,
+  type Alarm,
+  type MoveRecord,
+  type Throttle,
+} from './record.ts';
 
 export const VERBS = ['switch', 'reverse', 'complete', 'cancel', 'pause', 'resume', 'throttle'] as const;
 export type Verb = (typeof VERBS)[number];
@@ -52,6 +60,8 @@ interface Manner {
   readonly otherIsGone?: boolean;
   /** With `cancel`: the cluster outside of the mesh is gone for good. */
   readonly withoutCluster?: boolean;
+  /** With `cancel`: the storage layer that serves the tenant is gone for good, and the copy is kept. */
+  readonly withoutStorage?: boolean;
 }
 
 /** Why a move cannot end without the other storage layer. It is decided that the tenant is served by the one with the record. */
@@ -65,17 +75,35 @@ function objectionToEndAlone({ tenant, home, from, to, committed }: MoveRecord):
   );
 }
 
+/** Why a move cannot end without the storage layer that serves the tenant. */
+function objectionToLeave(record: MoveRecord): CommandError | undefined {
+  if (isServedElsewhere(record)) return undefined;
+  const { tenant, committed, from } = record;
+  if (!isBetweenStorages(record))
+    return new CommandError(
+      'REFUSED',
+      `${tenant} does not move between two storage layers`,
+      'leave --without-storage out',
+    );
+  return new CommandError(
+    'REFUSED',
+    `${tenant} is served at ${placeText(record, committed?.served ?? from)}, whose PD has the record of its move`,
+    'only the other storage layer can be given up; where the tenant has left it: tidb-mesh move complete --other-is-gone',
+  );
+}
+
 /** Why the verb does not fit the state of the move, and what to do; undefined when it does. */
 export function objection(
   record: MoveRecord,
   verb: Verb,
-  { otherIsGone = false }: Manner = {},
+  { otherIsGone = false, withoutStorage = false }: Manner = {},
 ): CommandError | undefined {
   const { tenant, state, wish, from, isPaused } = record;
   const no = (why: string, hint: string): CommandError =>
     new CommandError('REFUSED', `${tenant} ${why}`, hint);
   const at = placeText(record, from);
   if (otherIsGone) return objectionToEndAlone(record);
+  if (withoutStorage) return objectionToLeave(record);
   if (verb === 'throttle' || verb === 'pause' || verb === 'resume') return undefined;
   if (record.alarm)
     return no(`has an alarm: ${alarmText(record, record.alarm)}`, alarmHint(record, record.alarm));
@@ -119,7 +147,7 @@ export function objection(
  * @throws CommandError when the verb does not fit the state of the move
  */
 export function wished(record: MoveRecord, verb: Verb, manner: Manner = {}): MoveRecord {
-  const { throttle = {}, otherIsGone = false, withoutCluster = false } = manner;
+  const { throttle = {}, otherIsGone = false, withoutCluster = false, withoutStorage = false } = manner;
   const why = objection(record, verb, manner);
   if (why) throw why;
   if (withoutCluster && record.from.cluster === undefined)
@@ -139,8 +167,10 @@ export function wished(record: MoveRecord, verb: Verb, manner: Manner = {}): Mov
       return {
         ...clean,
         wish: verb,
-        ...(otherIsGone ? { otherIsGone } : {}),
+        ...(otherIsGone || withoutStorage ? { otherIsGone: true } : {}),
         ...(withoutCluster ? { isWithoutCluster: true } : {}),
+        // A worker may have begun to destroy it, and does not go on.
+        ...(withoutStorage && record.state === 'cancelling' ? { isGivenUp: true } : {}),
       };
     case 'pause':
       return { ...record, isPaused: true };
@@ -198,14 +228,15 @@ function servedText(record: MoveRecord): string {
 
 /** Why a wish is not fulfilled, and will not be by itself; undefined when it may be. */
 function failureOf(record: MoveRecord): CommandError | undefined {
-  const { tenant, alarm, problem, wish, state, from } = record;
+  const { tenant, alarm, problem, wish, state, from, to, otherIsGone = false } = record;
   const hint = `see: tidb-mesh move show ${tenant}`;
-  if (alarm && !alarm.isAccepted)
+  if (alarm && !alarm.isAccepted && !otherIsGone)
     return new CommandError('REFUSED', `${tenant} has an alarm: ${alarmText(record, alarm)}`, hint);
   if (problem !== undefined && wish === undefined && state === 'following')
     return new CommandError('REFUSED', `${tenant}: ${problem}; ${servedText(record)}`, hint);
-  // It waits for the cluster, which may be gone.
-  if (problem !== undefined && wish === 'cancel' && from.cluster !== undefined)
+  // It waits for what serves the tenant, which may be gone.
+  const isApart = from.cluster !== undefined || isBetweenStorages({ from, to });
+  if (problem !== undefined && wish === 'cancel' && isApart && !otherIsGone)
     return new CommandError('REFUSED', `${tenant} is not cancelled yet: ${problem}`, hint);
   return undefined;
 }

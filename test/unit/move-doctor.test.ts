@@ -1,5 +1,5 @@
 /** What `move doctor` says of every half-way state. On real servers it is in test/move/import.test.ts. */
-import { afterAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -21,9 +21,13 @@ import { NO_TIME_YET } from '../../src-ts/move/place.ts';
 import { save, type MoveRecord, type State } from '../../src-ts/move/record.ts';
 import { objection, type Verb } from '../../src-ts/move/wishes.ts';
 import { CommandError } from '../../src-ts/errors.ts';
-import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { ruleOf } from '../../src-ts/tenants/registry.ts';
+import { memcomparable } from '../../src-ts/tenants/tenant.ts';
 import { EtcdModel } from '../harness/support/etcd-model.ts';
+import { rowKey } from '../harness/support/keys.ts';
 import { moveRecord } from '../harness/support/move-record.ts';
+import { PdModel } from '../harness/support/pd-model.ts';
 
 const NOW = 1_800_000_000_000;
 const LIVES = { id: 'host:1', until: NOW + 4000 };
@@ -289,23 +293,33 @@ describe('a move between two storage layers', () => {
   const SWITCHED: Partial<MoveRecord> = { home: 'b', from: B, to: A, switches: 1 };
   const NOBODY = { away: { name: 'a', gone: 'no answer from pd-a:2379', tidbs: [] } };
 
-  test.each<[string, Partial<MoveRecord>, string, boolean, string[], boolean]>([
+  const LEAVE = ['cancel alpha --without-storage'];
+
+  test.each<[string, Partial<MoveRecord>, string, boolean, string[], string[]]>([
     [
       'copying',
       { ...BETWEEN, state: 'copying' },
       'nowhere: number 1 in storage a does not answer',
       false,
       [],
-      true,
+      LEAVE,
     ],
-    ['followed', BETWEEN, 'nowhere: number 1 in storage a does not answer', false, [], true],
+    ['followed', BETWEEN, 'nowhere: number 1 in storage a does not answer', false, [], LEAVE],
     [
       'switching',
       { ...BETWEEN, state: 'switching' },
       'nowhere: number 1 in storage a does not answer',
       false,
       [],
+      LEAVE,
+    ],
+    [
+      'switching back',
+      { ...SWITCHED, state: 'switching' },
+      'at number 1 in storage b',
       true,
+      ['complete alpha --other-is-gone'],
+      [],
     ],
     [
       'decided for b',
@@ -313,16 +327,16 @@ describe('a move between two storage layers', () => {
       'at number 1 in storage b, by each filter that has heard of it',
       true,
       ['complete alpha --other-is-gone'],
-      false,
+      [],
     ],
-    ['switched', SWITCHED, 'at number 1 in storage b', true, ['complete alpha --other-is-gone'], false],
+    ['switched', SWITCHED, 'at number 1 in storage b', true, ['complete alpha --other-is-gone'], []],
     [
       'decided for a',
       { ...SWITCHED, ...decided(A) },
       'nowhere: number 1 in storage a does not answer',
       false,
       [],
-      false,
+      LEAVE,
     ],
     [
       'completing',
@@ -330,7 +344,7 @@ describe('a move between two storage layers', () => {
       'at number 1 in storage b',
       true,
       ['complete alpha --other-is-gone'],
-      false,
+      [],
     ],
     [
       'cancelling',
@@ -338,21 +352,53 @@ describe('a move between two storage layers', () => {
       'nowhere: number 1 in storage a does not answer',
       false,
       [],
-      false,
+      LEAVE,
     ],
-  ])('when the other storage is gone: %s', (_, fields, served, isForward, forward, isBack) => {
+  ])('when the other storage is gone: %s', (_, fields, served, isForward, forward, back) => {
     const found = of(fields, NOBODY);
     expect(found).toMatchObject({
       needsYou: true,
       served,
       forward: { isOpen: isForward, commands: forward },
-      back: { isOpen: isBack },
+      back: { isOpen: back.length > 0, commands: back },
     });
     expect(found.holds).toContain('storage a does not answer: no answer from pd-a:2379');
     expect([found.forward.what, found.back.what].join(' ')).not.toContain('cluster');
     // What is offered is not refused.
     if (forward.length > 0)
       expect(objection(record(fields), 'complete', { otherIsGone: true })).toBeUndefined();
+    if (back.length > 0)
+      expect(objection(record(fields), 'cancel', { withoutStorage: true })).toBeUndefined();
+  });
+
+  test('when the one that serves the tenant is gone, it says that the copy is kept, and what it has', () => {
+    const at = (millis: number): string => String(BigInt(millis) << 18n);
+    const progress = { follow: {}, watch: {}, resolvedTs: at(NOW) };
+    const { back } = of({ ...BETWEEN, to: { ...B, readableSince: at(NOW - 5) }, progress }, NOBODY);
+    expect(back.what).toBe(
+      `wait until storage a answers. Until then, nothing of the copy is destroyed. If it is gone for good, end the move without it: the copy is kept, and the tenant is suspended, so nobody serves it. number 1 in storage b has all that was committed up to ${at(NOW)}, 2027-01-15T08:00:00.000Z, and nothing before ${at(NOW - 5)} (readableSince). What was committed later is lacking, or is there in part. docs/move.md says what can be done with the copy, and at what risk`,
+    );
+    // Its ranges were read at several times, and not all of them have reached the last one.
+    const early = { ...BETWEEN, to: { ...B, readableSince: at(NOW + 5) }, progress };
+    expect(of(early, NOBODY).back.what).toContain('a copy of all keys, of no single time');
+    const old = { ...BETWEEN, progress: { lagMs: null, resolvedTs: '0' }, wayBackLost: 'collected' };
+    expect(of(old, NOBODY).back.what).toContain('a copy of all keys, of no single time');
+  });
+
+  test('and when an operator has ended the move without it, a worker does that', () => {
+    for (const state of ['following', 'cancelling', 'committing'] as const) {
+      const sides = state === 'committing' ? { ...SWITCHED, ...decided(A) } : { ...BETWEEN, state };
+      const found = of({ ...sides, wish: 'cancel', otherIsGone: true, progress: { equalAt: '1' } }, NOBODY);
+      expect(found.served).toMatch(/^nowhere/);
+      expect(found.back).toMatchObject({ isOpen: true, commands: [] });
+      expect(found.back.what).toMatch(
+        /^a worker ends the move by itself, and keeps the copy\. number 1 in storage b/,
+      );
+      if (state === 'cancelling')
+        expect(found.means).toBe(
+          'the move is given up: what is at number 1 in storage b is kept, and the tenant stays at number 1 in storage a, suspended',
+        );
+    }
   });
 
   test('only the storage layer that was left is given up', () => {
@@ -410,6 +456,180 @@ describe('a move between two storage layers', () => {
     } finally {
       a.close();
     }
+  });
+
+  test.each<[string, Partial<MoveRecord>, string, string]>([
+    ['the one that was left', SWITCHED, 'complete alpha --other-is-gone', 'forward'],
+    ['the one that serves the tenant', BETWEEN, 'cancel alpha --without-storage', 'back'],
+  ])('a PD that is another one than before is as good as gone: %s', async (_, fields, command, way) => {
+    const a = await pdOf('7009');
+    try {
+      const etcd = etcdOf('7002');
+      const worker = { ...LIVES, until: Date.now() + 4000 };
+      await save(etcd.endpoint, {
+        record: record({ ...fields, pdIds: { home: '7002', other: '7001' }, worker }),
+        revision: 0n,
+      });
+      const [found] = await examineMoves(etcd.endpoint, {
+        endpoint: { pd: 'http://127.0.0.1:9' },
+        clusters: new Map([['a', { pd: a.url }]]),
+        envoys: [],
+        commands,
+      });
+      expect(found).toMatchObject({
+        needsYou: true,
+        holds: [expect.stringContaining('the PD of storage a has cluster id 7009')],
+        [way]: {
+          isOpen: true,
+          what: expect.stringMatching(
+            /^give the address of the PD that storage a had\. .*If it is gone for good/,
+          ),
+          commands: [command],
+        },
+        [way === 'back' ? 'forward' : 'back']: { isOpen: false },
+      });
+      if (way === 'back') expect(found!.served).toContain('has another PD than when the move began');
+    } finally {
+      a.close();
+    }
+  });
+
+  describe('whose record is nowhere', () => {
+    const own = Object.getOwnPropertyDescriptors(Endpoint.prototype);
+    let pds: Record<string, PdModel>;
+    const KEYS = { name: 'alpha', number: 7 };
+
+    beforeEach(() => {
+      pds = { a: new PdModel(), b: new PdModel() };
+      const at = ({ url }: Endpoint): Endpoint => pds[url.hostname]!.endpoint;
+      Object.assign(Endpoint.prototype, {
+        async http(this: Endpoint, ...asked: Parameters<Endpoint['http']>) {
+          return at(this).http(...asked);
+        },
+        async grpc(this: Endpoint, ...asked: Parameters<Endpoint['grpc']>) {
+          return at(this).grpc(...asked);
+        },
+      });
+    });
+    afterEach(() => void Object.defineProperties(Endpoint.prototype, own));
+
+    /** It knows the tenant, and may have its keys. */
+    function fill(name: string, hasKeys = true): void {
+      pds[name]!.rules = [ruleOf(KEYS)];
+      if (hasKeys) pds[name]!.keys.add(memcomparable(rowKey(100, 1, KEYS.number)).toString('latin1'));
+    }
+
+    /** What is said by the PD of `home`, the other one being in --storages. */
+    async function examined(home: string, told: Partial<Told>, storages = ['a', 'b']): Promise<Diagnosis> {
+      const other = home === 'a' ? 'b' : 'a';
+      const [found] = await examineMoves(pds[home]!.endpoint, {
+        endpoint: { pd: 'http://127.0.0.1:9' },
+        clusters: new Map([[other, { pd: `http://${other}:2379` }]]),
+        others: new Map([[other, []]]),
+        envoys: [],
+        commands,
+        told: [
+          {
+            tenant: 'alpha',
+            place: 'number 7 in storage b',
+            storage: 'b',
+            order: { serial: 9, phase: 'final' },
+            storages,
+            keys: KEYS,
+            ...told,
+          },
+        ],
+      });
+      return found!;
+    }
+
+    test.each(['a', 'b'])(
+      'behind a hand-over, the storage that has its keys is opened, asked at %s',
+      async (home) => {
+        fill('a');
+        const to = await examined(home, { handedOverBy: 'a' });
+        expect(to).toMatchObject({
+          state: 'lost',
+          needsYou: true,
+          served: expect.stringMatching(/^nowhere: .* behind the hand-over by storage a/),
+          forward: { isOpen: false },
+          back: { isOpen: true, what: expect.stringContaining(': storage a has all that was committed.') },
+        });
+        expect(to.holds).toContain(
+          'storage b has nothing of the tenant: its data is lost, or it is another one',
+        );
+        expect(to.back.what).toContain('what its `movedFrom` says, that is `storage: a`');
+        expect(to.back.what).toContain('phase: over}');
+        const back = await examined(home, {
+          handedOverBy: 'b',
+          storage: 'a',
+          place: 'number 7 in storage a',
+        });
+        expect(back.back.what).toContain(': number 7 in storage a has all that was committed.');
+        expect(back.back.what).toContain('Remove `latestSeen` and `movedFrom`');
+      },
+    );
+
+    test('one that knows the tenant and has no keys is as empty', async () => {
+      fill('a');
+      fill('b', false);
+      const { back } = await examined('b', {
+        handedOverBy: 'b',
+        storage: 'a',
+        place: 'number 7 in storage a',
+      });
+      expect(back.what).toContain(': number 7 in storage a has all that was committed.');
+      pds['a']!.keys.clear();
+      const none = await examined('b', { handedOverBy: 'b', storage: 'a', place: 'number 7 in storage a' });
+      expect(none.back).toMatchObject({ isOpen: false, what: expect.stringContaining('must answer first') });
+    });
+
+    test('of two that have it, the one that its TiDBs know is opened', async () => {
+      fill('a');
+      fill('b');
+      expect((await examined('b', { handedOverBy: 'a' })).back.what).toContain('storage a has all');
+    });
+
+    test('before that, the one that serves it goes on, if it has the keys', async () => {
+      const order = { serial: 9, phase: 'prepare' } as const;
+      expect(await examined('a', { order })).toMatchObject({
+        served: 'nowhere; number 7 in storage b by the configuration',
+        forward: { isOpen: false, what: expect.stringContaining('storage b must have its data again') },
+      });
+      fill('b');
+      const found = await examined('a', { order });
+      expect(found).toMatchObject({
+        state: 'lost',
+        served: 'at number 7 in storage b, by the configuration',
+        forward: {
+          isOpen: true,
+          what: expect.stringContaining('remove `move` and `movesTo` or `movedFrom`'),
+        },
+      });
+    });
+
+    test('is not called lost before all have been asked, and have answered', async () => {
+      fill('a');
+      const few = await examined('b', { handedOverBy: 'a' }, ['a', 'b', 'c']);
+      expect(few).toMatchObject({ state: 'unknown', back: { isOpen: false } });
+      expect(few.back.what).toBe(
+        'ask again with each storage layer of the file, but that of --pd, in --storages',
+      );
+      pds['a']!.endpoint.grpc = async () => Promise.reject(new Error('no answer from a:2379'));
+      const silent = await examined('b', { handedOverBy: 'a' });
+      expect(silent).toMatchObject({
+        state: 'unknown',
+        holds: ['storage a does not answer: no answer from a:2379'],
+        back: { isOpen: false, what: 'storage a must answer first: its PD may have the record' },
+      });
+    });
+
+    test('or is at another one than was asked', async () => {
+      await save(pds['a']!.endpoint, { record: record({ ...BETWEEN, home: 'a' }), revision: 0n });
+      const found = await examined('b', {});
+      expect(found.means).toContain('that of storage a has it');
+      expect(found.back.what).toContain('the PD of storage a as --pd');
+    });
   });
 
   test('a record that another PD may have is not called lost', async () => {

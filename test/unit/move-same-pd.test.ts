@@ -7,7 +7,7 @@ import { mustBeHome } from '../../src-ts/move/same-pd.ts';
 import { ask } from '../../src-ts/move/wishes.ts';
 import { CommandError } from '../../src-ts/errors.ts';
 import { CallError, Endpoint } from '../../src-ts/pd/endpoint.ts';
-import { ruleOf } from '../../src-ts/tenants/registry.ts';
+import { ruleOf, targetRuleId } from '../../src-ts/tenants/registry.ts';
 import { memcomparable } from '../../src-ts/tenants/tenant.ts';
 import { rowKey } from '../harness/support/keys.ts';
 import { moveRecord } from '../harness/support/move-record.ts';
@@ -153,4 +153,47 @@ test('a wish is not written at another PD than the one where the move began', as
   await save(endpoint, { record, revision: 0n });
   await expect(ask(endpoint, 'alpha', 'cancel')).rejects.toThrow('its cluster id is 7002, and was 7001');
   await mustBeHome(pds['a']!.endpoint, record);
+});
+
+describe('the source of a move that is given up', () => {
+  const fields: Partial<MoveRecord> = {
+    state: 'cancelling',
+    from: { storage: 'a' },
+    to: { storage: 'b' },
+    switches: 0,
+  };
+
+  test('may have lost its keys where a store is silent, or has none', async () => {
+    const engine = engineWith('a', fields);
+    expect(await engine.sourceLoss()).toBeUndefined();
+    pds['a']!.keys.clear();
+    expect(await engine.sourceLoss()).toMatch(/^it has no key of /);
+    const { http } = pds['a']!.endpoint;
+    pds['a']!.endpoint.http = async (...asked: Parameters<Endpoint['http']>) =>
+      asked[1].endsWith('/stores')
+        ? { stores: [{ store: { id: 4, address: 'tikv-4:20160', state_name: 'Down' } }] }
+        : http(...asked);
+    expect(await engine.sourceLoss()).toBe('store 4 (tikv-4:20160) is Down');
+  });
+
+  test('is asked for nothing when it is gone for good, and the range of the copy stays the tenant’s', async () => {
+    const target = { name: 'alpha', number: NUMBER, keyNumber: 9 };
+    pds['b']!.rules.push({ ...ruleOf(target), id: targetRuleId('alpha') });
+    const { keys } = pds['b']!;
+    const to = { storage: 'b', keyNumber: 9 };
+    const record = moveRecord({
+      ...fields,
+      number: NUMBER,
+      home: 'b',
+      pdIds: { home: IDS.b, other: IDS.a },
+      to,
+      otherIsGone: true,
+    });
+    // The file of the storages has it no more.
+    const engine = makeEngine(HOME, record, new Map());
+    expect(await engine.release()).toBeUndefined();
+    engine.close();
+    expect(pds['b']!.rules).toEqual([ruleOf(target)]);
+    expect([keys.size, pds['a']!.calls]).toEqual([1, []]);
+  });
 });

@@ -10,6 +10,8 @@ import type { Mesh, Orders, Phase, Vm } from '../../src-ts/move/mesh.ts';
 import { isSamePlace, NO_TIME_YET, type Place } from '../../src-ts/move/place.ts';
 import {
   findMove,
+  keepLast,
+  lastMoves,
   moveOf,
   moves as allMoves,
   save,
@@ -224,6 +226,7 @@ class World {
       watch: async (checkpoint, onForeign) => this.watch(target, checkpoint as number, onForeign),
       limit: () => undefined,
       timestamp: async () => this.timestamp(),
+      sourceLoss: async () => undefined,
       targetTimestamp: async () => this.timestamp(),
       tidbs: async () => [],
       strangers: async () => [],
@@ -897,8 +900,8 @@ describe('a switch that is given up', () => {
 });
 
 describe('beside a move that fails', () => {
-  // Nobody asks here for the TiDBs of a cluster outside, nor for the ids of two clusters.
-  const UNASKED = ['tidbs', 'clusterIds'];
+  // Nobody asks here for the TiDBs of a cluster outside, nor for the ids of two clusters, nor what another storage layer has lost.
+  const UNASKED = ['tidbs', 'clusterIds', 'sourceLoss'];
   const NAMES = Object.keys(new World().engineOf({ from: HOME, to: AWAY } as MoveRecord)).filter(
     (name) => !COMPUTES.includes(name) && !UNASKED.includes(name),
   );
@@ -1138,6 +1141,8 @@ describe('a switch is not decided', () => {
 });
 
 describe('a move that is given up while what serves its tenant does not answer', () => {
+  const KEEP =
+    'nothing is destroyed until it answers and has its keys; if it is gone for good: tidb-mesh move cancel alpha --without-storage, which keeps the copy';
   const SERVED_THERE: Partial<MoveRecord> = {
     from: { cluster: 'shop' },
     to: HOME,
@@ -1157,23 +1162,32 @@ describe('a move that is given up while what serves its tenant does not answer',
   async function givenUp(
     act: (all: GivenUp) => Promise<void>,
     more: Partial<MoveRecord> = {},
+    /** What it is like while it is gone; without it, nothing answers. */
+    lost?: Partial<Engine>,
   ): Promise<void> {
-    const isBetween = more.from?.storage !== undefined;
+    const isBetween = more.home !== undefined;
     const [etcd, world] = [new EtcdModel(PD_HTTP), new World({}, TENANT, isBetween)];
     const life = new AbortController();
     await newMove(etcd, TENANT, { ...SERVED_THERE, ...more });
     let [isGone, isDestroyed] = [true, false];
     const said: string[] = [];
     const told: Orders[] = [];
+    const gone = async (): Promise<never> => {
+      throw new Error('no answer from pd.shop:2379');
+    };
+    const { others = new Map() } = world.mesh;
+    const a = others.get('a')!;
+    const away = { ...a, vms: () => (isGone && !lost ? gone() : a.vms()) };
+    const nobody = { ...away, pd: { grpc: gone, http: gone } as unknown as Endpoint };
     const mesh: Mesh = {
       ...world.mesh,
+      get others() {
+        return new Map([['a', isGone && !lost ? nobody : away]]);
+      },
       tell: (tenant, orders) => {
         told.push(orders);
         return world.mesh.tell(tenant, orders);
       },
-    };
-    const gone = async (): Promise<never> => {
-      throw new Error('no answer from pd.shop:2379');
     };
     const engineOf = (record: MoveRecord): Engine => {
       const engine: Engine = {
@@ -1181,7 +1195,14 @@ describe('a move that is given up while what serves its tenant does not answer',
         destroyTarget: async () => (isDestroyed = true),
       };
       if (!isGone) return engine;
-      return { ...engine, timestamp: gone, renew: gone, release: async () => 'no answer from pd.shop:2379' };
+      if (lost) return { ...engine, ...lost };
+      return {
+        ...engine,
+        timestamp: gone,
+        renew: gone,
+        copy: gone,
+        release: async () => 'no answer from pd.shop:2379',
+      };
     };
     const working = work(
       {
@@ -1247,9 +1268,101 @@ describe('a move that is given up while what serves its tenant does not answer',
       await ask(all.pd, TENANT, 'cancel');
       await isKept(
         all,
-        'storage a cannot be asked, and the copy in storage b may be the last one: no answer from pd.shop:2379; nothing is destroyed until it answers; see the ways out: tidb-mesh move doctor alpha',
+        `storage a cannot be asked, and the copy in storage b may be the last one: no answer from pd.shop:2379; ${KEEP}`,
       );
     }, BETWEEN);
+  });
+
+  test('keeps it where PD answers and its stores are lost or empty, also once the end has begun', async () => {
+    const loss = 'it has no key of table keys';
+    for (const state of ['following', 'cancelling'] as const)
+      await givenUp(
+        async (all) => {
+          if (state === 'following') await ask(all.pd, TENANT, 'cancel');
+          await isKept(
+            all,
+            `storage a may have lost its keys, and the copy in storage b may be the last one: ${loss}; ${KEEP}`,
+          );
+        },
+        { ...BETWEEN, state },
+        { sourceLoss: async () => loss },
+      );
+  });
+
+  test('is not waited for when it cannot end', async () => {
+    await givenUp(async ({ pd, comeBack }) => {
+      await ask(pd, TENANT, 'cancel');
+      await expect(cancelled(pd)).rejects.toThrow(/^alpha is not cancelled yet: storage a cannot be asked/);
+      comeBack();
+      await ended(pd);
+    }, BETWEEN);
+  });
+
+  describe('without the storage layer that serves the tenant', () => {
+    const switched = { progress: { follow: 1, watch: 1, resolvedTs: '9' } };
+    const decided = { served: AT_A, fence: '8', writesHeldSince: 1, allHeldSince: 1 };
+
+    test.each<[string, Partial<MoveRecord>, string]>([
+      ['before the copy', { state: 'planned', progress: undefined }, 'nothing is copied'],
+      [
+        'while it is copied',
+        { state: 'copying', progress: { copied: { bytes: 1, keys: 2, ofBytes: 4 } } },
+        'has a part of the keys, read at different times: 0.0 MiB, 2 keys (25 %)',
+      ],
+      ['while it follows', switched, 'has all that was committed up to 9, 1970-01-01T00:00:00.000Z'],
+      [
+        'in a switch',
+        { ...switched, state: 'switching' },
+        'has all that was committed up to 9, 1970-01-01T00:00:00.000Z',
+      ],
+      [
+        'behind a switch back that is decided',
+        { ...switched, ...{ from: AT_B, to: AT_A, state: 'committing', switches: 1, committed: decided } },
+        'has all that was committed up to 8, 1970-01-01T00:00:00.000Z',
+      ],
+      [
+        'while the copy is being destroyed',
+        { ...switched, state: 'cancelling' },
+        'It was given up before, so it may be destroyed, wholly or in part',
+      ],
+    ])('it ends %s: the copy is kept, and the tenant is suspended', async (_, more, text) => {
+      await givenUp(
+        async ({ pd, destroyed, said, told }) => {
+          // Of an earlier move, in which that one had it.
+          await keepLast(pd, TENANT, { serial: 1, storage: 'a' });
+          const { state } = (await moveOf(pd, TENANT)).record;
+          await ask(pd, TENANT, 'cancel', { withoutStorage: true });
+          await cancelled(pd);
+          expect(destroyed()).toBe(false);
+          expect(said.join()).toContain('the copy is kept: ');
+          expect(said.join()).toContain(text);
+          const sure = { 'all that was committed': ['following', 'switching', 'committing'].includes(state) };
+          for (const [what, isSaid] of Object.entries(sure))
+            if (isSaid) expect(said.join()).not.toContain('may be destroyed');
+            else if (state !== 'cancelling') expect(said.join()).not.toContain(what);
+          const { place, move } = told.at(-1)!;
+          expect([place.storage, move]).toEqual(['a', undefined]);
+          // The last order leaves what is in the file.
+          expect(told.filter(({ move: one }) => one?.phase === 'over').map(({ state: its }) => its)).toEqual([
+            'suspended',
+          ]);
+          // An operator may serve the copy.
+          expect((await lastMoves(pd)).get(TENANT)).toEqual({ serial: expect.any(Number) });
+        },
+        { ...BETWEEN, ...more },
+      );
+    });
+
+    test('is no word where the one with the record serves it, or for an import', async () => {
+      const etcd = new EtcdModel(PD_HTTP);
+      await newMove(etcd, TENANT, { ...BETWEEN, from: AT_B, to: AT_A, switches: 1, state: 'following' });
+      const asked = (): Promise<unknown> => ask(etcd.endpoint, TENANT, 'cancel', { withoutStorage: true });
+      await expect(asked()).rejects.toThrow(
+        'alpha is served at number 1 in storage b, whose PD has the record',
+      );
+      await update(etcd.endpoint, TENANT, (record) => ({ ...record, ...SERVED_THERE }));
+      await expect(asked()).rejects.toThrow('alpha does not move between two storage layers');
+    });
   });
 
   test('leaves the tenant in the file at its own place, suspended', async () => {

@@ -1,7 +1,8 @@
 /** An operator's wish to end a move: when it is taken, and what must be known before. */
 import { CommandError } from '../../errors.ts';
 import { isBetweenStorages } from '../place.ts';
-import type { OwnRecord } from './own-record.ts';
+import { isServedElsewhere } from '../record.ts';
+import { NO_PROBLEM, type OwnRecord } from './own-record.ts';
 import type { WithEngine } from './tools.ts';
 
 export class EndWish {
@@ -30,31 +31,51 @@ export class EndWish {
     return true;
   }
 
+  /** Ends a switch that is decided for a storage layer that is gone for good. The copy has all that was committed before it. */
+  async leaveCopy(): Promise<false> {
+    await this.own.enter('committing', ({ from, to, switches, committed }) => ({
+      state: 'cancelling',
+      from: committed?.served ?? to,
+      to: from,
+      switches: switches + 1,
+      progress: { equalAt: committed?.fence },
+      committed: undefined,
+      wish: undefined,
+      ...NO_PROBLEM,
+    }));
+    return false;
+  }
+
   /**
    * While a cluster outside of the mesh or another storage layer serves the tenant, its copy may be the last one of what is gone. Nothing is
-   * destroyed until that answers, or an operator has said that the cluster will not.
+   * destroyed until that answers and has the keys, or an operator has said that it will not: then the copy of a storage layer is kept.
    */
-  private async mustNotBeLast(): Promise<void> {
-    const { from, to, state, isWithoutCluster } = this.own.record;
-    if (from.cluster === undefined && !isBetweenStorages(this.own.record)) return;
-    if (state === 'planned' || isWithoutCluster) return;
-    let why: string;
-    try {
-      await this.withEngine(async (engine) => (await engine.timestamp()) > 0n);
-      return;
-    } catch (error) {
-      why = error instanceof Error ? error.message : String(error);
-    }
-    if (from.cluster === undefined)
+  async mustNotBeLast(): Promise<void> {
+    const { tenant, record } = this.own;
+    const { from, to, state, isWithoutCluster, otherIsGone } = record;
+    if (from.cluster === undefined && !isBetweenStorages(record)) return;
+    if (state === 'planned' || isWithoutCluster || otherIsGone) return;
+    const why = await this.withEngine(async (engine) => {
+      await engine.timestamp();
+      const loss = await engine.sourceLoss();
+      return loss === undefined ? undefined : ['may have lost its keys', loss];
+    }).catch((error: unknown) => ['cannot be asked', error instanceof Error ? error.message : String(error)]);
+    if (!why) return;
+    const [what = '', reason = ''] = why;
+    const cancel = `if it is gone for good: tidb-mesh move cancel ${tenant}`;
+    if (from.cluster !== undefined)
       throw new CommandError(
         'REFUSED',
-        `storage ${from.storage} cannot be asked, and the copy in storage ${to.storage} may be the last one: ${why}`,
-        `nothing is destroyed until it answers; see the ways out: tidb-mesh move doctor ${this.own.tenant}`,
+        `cluster ${from.cluster} ${what}, and the copy here may be the last one: ${reason}`,
+        `nothing is destroyed until it answers as when the import began; ${cancel} --without-cluster`,
       );
+    const out = isServedElsewhere(record)
+      ? `${cancel} --without-storage, which keeps the copy`
+      : `see: tidb-mesh move doctor ${tenant}`;
     throw new CommandError(
       'REFUSED',
-      `cluster ${from.cluster} cannot be asked, and the copy here may be the last one: ${why}`,
-      `nothing is destroyed until it answers as when the import began; if it is gone for good: tidb-mesh move cancel ${this.own.tenant} --without-cluster`,
+      `storage ${from.storage} ${what}, and the copy in storage ${to.storage} may be the last one: ${reason}`,
+      `nothing is destroyed until it answers and has its keys; ${out}`,
     );
   }
 }

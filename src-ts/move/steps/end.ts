@@ -3,12 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine } from '../engine.ts';
 import type { Order } from '../mesh.ts';
 import { isBetweenStorages, isImport, placeText, type Place } from '../place.ts';
-import { dropPieces, keepLast } from '../record.ts';
+import { keptText } from '../kept-copy.ts';
+import { dropPieces, isLeftClosed, keepLast } from '../record.ts';
 import type { Agreement } from './agreement.ts';
+import type { EndWish } from './end-wish.ts';
 import type { MoveFilters } from './filters.ts';
 import type { Limits } from './limits.ts';
 import { lastOrders, ordersAt, placeAfter } from './orders.ts';
-import type { OwnRecord } from './own-record.ts';
+import { Lost, type OwnRecord } from './own-record.ts';
 import type { Tools } from './tools.ts';
 
 export class End {
@@ -16,6 +18,7 @@ export class End {
     private readonly own: OwnRecord,
     private readonly filters: MoveFilters,
     private readonly agreement: Agreement,
+    private readonly endWish: Pick<EndWish, 'mustNotBeLast'>,
     private readonly tools: Pick<Tools, 'pd' | 'tell'>,
     private readonly limits: Pick<Limits, 'obeyMs' | 'calmMs'>,
   ) {}
@@ -52,14 +55,23 @@ export class End {
     // Every VM says that it serves the source, before the target is destroyed. Of nothing that was copied, nothing is destroyed.
     await this.agreement.openFirst('prepare');
     const isWritten = progress !== undefined || history.length > 0;
-    // One that has stood still meanwhile must not destroy what is somebody else's by now.
-    const isMine = (): Promise<void> => this.own.change({});
-    if (!isGivenUp && isWritten && !otherIsGone && !(await engine.destroyTarget(isMine)))
-      tools.tell(
-        `${tenant}: PD has no rule of it for ${placeText(this.own.record, to)}: nothing is destroyed there`,
-      );
+    // One that has stood still meanwhile must not destroy what is somebody else's by now, or what an operator keeps.
+    const isMine = async (): Promise<void> => {
+      await this.own.change({});
+      if (this.own.record.otherIsGone && !otherIsGone) throw new Lost();
+    };
+    if (!isGivenUp && isWritten && !otherIsGone) {
+      // It may be gone since the end was asked for.
+      await this.endWish.mustNotBeLast();
+      if (!(await engine.destroyTarget(isMine)))
+        tools.tell(
+          `${tenant}: PD has no rule of it for ${placeText(this.own.record, to)}: nothing is destroyed there`,
+        );
+    }
+    const isLeft = isLeftClosed(this.own.record);
+    if (isLeft) tools.tell(`${tenant}: the copy is kept: ${keptText(this.own.record)}`);
     await this.own.reached('destroyed');
-    await this.own.change({ isGivenUp: true });
+    if (!isLeft) await this.own.change({ isGivenUp: true });
     const kept = await engine.release();
     if (kept !== undefined)
       tools.tell(
@@ -77,12 +89,9 @@ export class End {
       await this.own.change({});
       await dropPieces(pd, this.own.record);
       const { serial, from } = this.own.record;
-      const last = {
-        serial,
-        ...(isBetweenStorages(this.own.record) && from.storage !== undefined
-          ? { storage: from.storage }
-          : {}),
-      };
+      // Of one that is gone for good, an operator may serve the copy.
+      const storage = isLeftClosed(this.own.record) ? undefined : from.storage;
+      const last = { serial, ...(isBetweenStorages(this.own.record) ? { storage } : {}) };
       for (const one of this.filters.all) await keepLast(one.pd, this.own.tenant, last);
       if (await this.own.forget()) return true;
     }

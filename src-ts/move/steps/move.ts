@@ -27,6 +27,7 @@
  */
 import { Claims } from '../claims.ts';
 import type { Engine } from '../engine.ts';
+import { isLeftClosed } from '../record.ts';
 import { Agreement } from './agreement.ts';
 import { Commit } from './commit.ts';
 import { Copy } from './copy.ts';
@@ -79,7 +80,7 @@ export class Move {
     this.copy = new Copy(own, endWish, tools);
     this.follow = new Follow(own, filters, agreement, endWish, switching, tools, limits);
     this.commit = new Commit(own, filters, tools, limits);
-    this.end = new End(own, filters, agreement, tools, limits);
+    this.end = new End(own, filters, agreement, endWish, tools, limits);
   }
 
   /**
@@ -112,8 +113,8 @@ export class Move {
 
   /** One state. True at the end of the move. */
   private async step(): Promise<boolean> {
-    const { state, wish } = this.own.record;
-    if (state === 'planned' && wish === 'cancel' && (await this.agreement.contradiction()))
+    const { state, wish, otherIsGone } = this.own.record;
+    if (state === 'planned' && wish === 'cancel' && !otherIsGone && (await this.agreement.contradiction()))
       return this.end.leave();
     // Whatever stands in the way of going on must not stand in the way of giving up.
     const mayEnd =
@@ -132,6 +133,7 @@ export class Move {
         // The worker that began has died. Nothing was told to serve the target.
         return this.switching.goBack('the worker of the switch has died');
       case 'committing':
+        if (isLeftClosed(this.own.record)) return this.endWish.leaveCopy();
         return this.withEngine((engine) => this.commit.run(engine));
       case 'completing':
       case 'cancelling':
@@ -139,7 +141,7 @@ export class Move {
     }
   }
 
-  private async withEngine(work: (engine: Engine) => Promise<boolean>): Promise<boolean> {
+  private async withEngine<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
     const engine = this.tools.engineOf(this.own.record, () => this.own.mustBeMine());
     try {
       return await work(engine);

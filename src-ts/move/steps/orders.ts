@@ -1,11 +1,12 @@
 /** What the filters are told of a tenant that moves, by the record of its move. */
 import type { Order, Orders, Phase } from '../mesh.ts';
 import { isBetweenStorages, isSamePlace, placeOf, type Place } from '../place.ts';
-import type { MoveRecord } from '../record.ts';
+import { isLeftClosed, type MoveRecord } from '../record.ts';
 
 /** What the filters are told while the tenant is served there. */
 export function ordersAt(record: MoveRecord, served: Place, move?: Order): Orders {
-  const { from, to, switches, keptState } = record;
+  const { from, to, switches } = record;
+  const keptState = isLeftClosed(record) ? 'suspended' : record.keptState;
   if (isBetweenStorages(record)) {
     const other = isSamePlace(served, from) ? to : from;
     const isFirst = switches === 0 && other === to;

@@ -30,4 +30,4 @@ export interface Tools {
 export type Reached = (step: string) => Promise<void>;
 
 /** Does something with an engine for the move, which is closed behind it. */
-export type WithEngine = (work: (engine: Engine) => Promise<boolean>) => Promise<boolean>;
+export type WithEngine = <T>(work: (engine: Engine) => Promise<T>) => Promise<T>;

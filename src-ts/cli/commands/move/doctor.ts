@@ -3,7 +3,7 @@ import { EXIT } from '../../../errors.ts';
 import type { Commands, Diagnosis, Told, Way } from '../../../move/diagnosis.ts';
 import { examineMoves } from '../../../move/doctor.ts';
 import type { Order } from '../../../move/mesh.ts';
-import { NO_TIME_YET, placeOf, placeText, type Place } from '../../../move/place.ts';
+import { NO_TIME_YET, placeOf, placeText, tenantAt, type Place } from '../../../move/place.ts';
 import type { EndpointOptions } from '../../../pd/endpoint.ts';
 import { overEnvoys, withEnvoys, type EnvoyOptions } from '../../envoys.ts';
 import { configSources } from '../../../config/sources.ts';
@@ -86,19 +86,24 @@ interface Entry extends Place {
 }
 
 /** The tenants of a configuration. Of several storage layers, each tenant is once in the file. */
-function entriesIn(path: string): readonly Entry[] {
+function entriesIn(path: string): {
+  readonly entries: readonly Entry[];
+  readonly storages: readonly string[];
+} {
   const text = readText(path);
   const sources = inFile(path, () => configSources(text));
-  if (sources.length > 1 && sources[0]?.storage !== undefined)
-    return listedTenants(text, path).plain as readonly unknown[] as readonly Entry[];
+  const storages = [...new Set(sources.flatMap(({ storage }) => storage ?? []))];
+  if (sources.length > 1 && storages.length > 0)
+    return { entries: listedTenants(text, path).plain as readonly unknown[] as readonly Entry[], storages };
   const [first] = sources;
   if (first === undefined) throw noConfig(path);
-  return (JSON.parse(first.text) as { tenants?: readonly Entry[] }).tenants ?? [];
+  return { entries: (JSON.parse(first.text) as { tenants?: readonly Entry[] }).tenants ?? [], storages: [] };
 }
 
 /** The tenants that a configuration calls moving. */
 export function toldIn(path: string): Told[] {
-  return entriesIn(path).flatMap(({ move, storage, movedFrom, ...tenant }) => {
+  const { entries, storages } = entriesIn(path);
+  return entries.flatMap(({ move, storage, movedFrom, ...tenant }) => {
     if (!move) return [];
     const at = storage === undefined ? {} : { storage };
     const before = movedFrom === undefined ? undefined : sideOf(movedFrom).storage;
@@ -109,6 +114,7 @@ export function toldIn(path: string): Told[] {
         place: placeText(tenant, { ...placeOf({ ...tenant }), ...at }),
         order: move,
         ...at,
+        ...(storage === undefined ? {} : { storages, keys: tenantAt(tenant, placeOf({ ...tenant })) }),
         ...(isHandedOver ? { handedOverBy: before } : {}),
       },
     ];

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { CommandError, EXIT } from '../../../errors.ts';
 import { compareSides } from '../../../move/compare.ts';
+import { keptText } from '../../../move/kept-copy.ts';
 import { placeText } from '../../../move/place.ts';
 import { moveOf, type MoveRecord } from '../../../move/record.ts';
 import { summaryOf } from '../../../move/show.ts';
@@ -28,6 +29,7 @@ interface Options extends ClustersOptions, DryRunOptions, ThrottleOptions, Endpo
   readonly otherIsGone?: boolean;
   /** Of `cancel`. */
   readonly withoutCluster?: boolean;
+  readonly withoutStorage?: boolean;
 }
 
 const WAIT_MS = 600_000;
@@ -64,8 +66,8 @@ function wishCommand(
         withClusters(plain.option('--verify', 'compare both sides first, and refuse if they differ'));
     },
     run: async (pd, { args: [name], options, tell }): Promise<Result> => {
-      const { dryRun = false, otherIsGone = false, withoutCluster = false } = options;
-      const manner = { throttle: throttleOf(options), otherIsGone, withoutCluster };
+      const { dryRun = false, otherIsGone = false, withoutCluster = false, withoutStorage = false } = options;
+      const manner = { throttle: throttleOf(options), otherIsGone, withoutCluster, withoutStorage };
       const before = (await moveOf(pd, name)).record;
       const { switches, createdAt } = before;
       // What does not fit is refused before a long comparison.
@@ -74,11 +76,14 @@ function wishCommand(
         await verify(options, before, tell);
       }
       const record = await ask(pd, name, verb, { ...manner, dryRun });
-      if (dryRun) return { value: record, text: `${name}: ${verb} is possible; nothing was changed` };
-      if (!options.wait) return { value: record, text: `${name}: ${asked}` };
+      // Nothing says it any more when the move has ended.
+      const kept = withoutStorage ? `; the copy is kept, and nobody serves it: ${keptText(record)}` : '';
+      if (dryRun) return { value: record, text: `${name}: ${verb} is possible; nothing was changed${kept}` };
+      if (!options.wait) return { value: record, text: `${name}: ${asked}${kept}` };
       const show = (now: MoveRecord): void => tell(`${name}: ${summaryOf(now).state}`);
       const ended = await fulfilled(pd, name, { verb, switches, createdAt, timeoutMs: WAIT_MS, tell: show });
-      return { value: ended ?? { tenant: name, ended: true }, text: doneText(name, ended) };
+      const end = { tenant: name, ended: true, ...(withoutStorage ? { copy: keptText(record) } : {}) };
+      return { value: ended ?? end, text: doneText(name, ended) + kept };
     },
   }) as Definition<never, never>;
 }
@@ -143,12 +148,18 @@ the other one any more: what is left there stays.`,
 export const cancelMove = wishCommand('cancel', {
   summary: 'give a move up, and destroy the copy',
   about: `The tenant goes on where it is. A move that was switched is reversed first: \`move reverse\`. The copy of
-a cluster that does not answer may be the last one, and is kept until that answers. With --without-cluster, it
-is destroyed all the same.`,
+a cluster or storage layer that does not answer may be the last one, and is kept until that answers. With
+--without-cluster, it is destroyed all the same. With --without-storage, the move ends and the copy is kept: the
+tenant is suspended, so nobody serves it, and the command says what the copy has.`,
   asked: 'will be cancelled',
   waits: true,
   define: (command) =>
-    command.option('--without-cluster', 'the imported cluster is gone for good: destroy the last copy'),
+    command
+      .option('--without-cluster', 'the imported cluster is gone for good: destroy the last copy')
+      .option(
+        '--without-storage',
+        'the storage layer that serves the tenant is gone for good: end the move, and keep the copy',
+      ),
 });
 
 export const pauseMove = wishCommand('pause', {

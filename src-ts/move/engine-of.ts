@@ -3,7 +3,6 @@ import type { Endpoint, EndpointOptions } from '../pd/endpoint.ts';
 import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
 import { entries, type Entry } from '../pd/etcd.ts';
 import { CommandError } from '../errors.ts';
-import { etcdPrefix } from '../tenants/belongings.ts';
 import { waitForBoundaries } from '../tenants/boundaries.ts';
 import { registeredIn, ruleOf, targetRuleId } from '../tenants/registry.ts';
 import { Applier } from './apply.ts';
@@ -14,7 +13,7 @@ import type { Copied, Engine, Feed, Following } from './engine.ts';
 import { carryGroups, type GroupSide } from './groups.ts';
 import { KeyMap, keySpaceOf } from './key-space.ts';
 import { carryLocks, countLocks, dropPessimisticLocks, endBegun, endExpired, settle } from './locks.ts';
-import { carryEtcd, raiseRevision } from './etcd.ts';
+import { carryEtcd, namesIn, raiseRevision } from './etcd.ts';
 import { RevisionGap } from './revision-gap.ts';
 import { isBetweenStorages, tenantAt, type Place } from './place.ts';
 import { isLeftClosed, type ForeignCommit, type MoveRecord } from './record.ts';
@@ -200,7 +199,7 @@ export function makeEngine(
     (storage === source.storage ? from : to).cluster !== undefined;
   const map = new KeyMap(source.space, target.space);
   /** What the tenant had in the source's etcd before all was held. */
-  let inEtcd: readonly Entry[] = [];
+  let inEtcd: readonly Entry[] | undefined;
   const throttle = all.part(record.throttle);
   const parts = { source, target, map, throttle };
   const groupsAt = (side: Side, signal: AbortSignal): GroupSide => ({
@@ -336,7 +335,7 @@ export function makeEngine(
     raiseRevision: async () => {
       if (!isBetweenStorages(record)) return;
       await raiseRevision(source.storage.pd, target.storage.pd);
-      inEtcd = await entries(source.storage.pd, etcdPrefix(name));
+      inEtcd = await namesIn(source.storage.pd, name);
     },
     carryNames: async (signal) => {
       if (!hasTwoPds) return;

@@ -2,24 +2,29 @@
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import {
-  deleteIfUnchanged,
+  deleteKeys,
   entries,
   grantLease,
+  leaseIds,
   lifetimeOf,
   MOST_PUTS,
+  putAll,
   putIfUnchanged,
-  putLeased,
   revokeLease,
   snapshot,
   type Entry,
+  type Put,
 } from '../pd/etcd.ts';
 import { etcdPrefix } from '../tenants/belongings.ts';
+import { minStartFolder } from '../tenants/holders.ts';
 import type { Tenant } from '../tenants/tenant.ts';
 
 /** No tenant's folder: those end in `:` (record.ts). */
 const RAISED = '/tidb-mesh/.revision';
 /** Each put raises a revision by one. */
 const AT_ONCE = 64;
+/** Calls for one lease each. */
+const LEASES_AT_ONCE = 256;
 /** Minutes of puts. */
 export const MOST_RAISED = 200_000;
 /** `1 | number:15 | id:48`: the lease ids of tenants but 0, as the filter maps them. The number is the same in every storage layer. */
@@ -60,6 +65,15 @@ export async function raiseRevision(source: Endpoint, target: Endpoint): Promise
   }
 }
 
+/** What a tenant has in a PD's etcd: under its own prefix, and in the folder of all TiDBs' oldest reads. Each character is a byte. */
+export async function namesIn(pd: Endpoint, tenant: string): Promise<readonly Entry[]> {
+  const folders = [etcdPrefix(tenant), minStartFolder(tenant)];
+  return (await Promise.all(folders.map((folder) => entries(pd, folder, 'latin1')))).flat();
+}
+
+const bytesOf = (text: string): Buffer => Buffer.from(text, 'latin1');
+const putOf = ({ key, value, lease }: Entry): Put => ({ key: bytesOf(key), value: bytesOf(value), lease });
+
 /** So many at once, one part after the other. */
 async function inParts<T>(
   all: readonly T[],
@@ -69,8 +83,8 @@ async function inParts<T>(
   for (let i = 0; i < all.length; i += size) await work(all.slice(i, i + size));
 }
 
-const eachOf = <T>(all: readonly T[], work: (one: T) => Promise<unknown>): Promise<void> =>
-  inParts(all, AT_ONCE, (part) => Promise.all(part.map(work)));
+const eachLease = <T>(all: readonly T[], work: (one: T) => Promise<unknown>): Promise<void> =>
+  inParts(all, LEASES_AT_ONCE, (part) => Promise.all(part.map(work)));
 
 const isOf = (lease: bigint, number: number): boolean =>
   BigInt.asUintN(64, lease) >> ID_BITS === (OF_TENANTS | BigInt(number));
@@ -95,13 +109,21 @@ function inTurns(all: readonly Entry[]): Entry[][] {
 const isOfElection = ({ key, lease }: Entry): boolean =>
   key.endsWith(`/${BigInt.asUintN(Number(ID_BITS), lease).toString(16)}`);
 
-/** What the tenant has with leases. Whatever else has one is none of it. */
-const leasedOf = (all: readonly Entry[], { number }: Pick<Tenant, 'number'>): Entry[] =>
+/** Of the tenant. Whatever else has a lease is none of it. */
+const leasedOf = (all: readonly Entry[], number: number): Entry[] =>
   all.filter(({ lease }) => isOf(lease, number));
+
+/** All leases of the tenant. A client has one before its keys. */
+async function leasesOf(pd: Endpoint, all: readonly Entry[], number: number): Promise<bigint[]> {
+  const found = await leaseIds(pd);
+  // One member's list, which may be a moment behind.
+  const leases = new Set([...found, ...all.map(({ lease }) => lease)]);
+  return [...leases].filter((lease) => isOf(lease, number));
+}
 
 export interface CarryOptions {
   /** What the tenant had in the source's etcd before all was held. */
-  readonly before?: readonly Entry[];
+  readonly before?: readonly Entry[] | undefined;
   /** Is asked before what changes leases, and throws when another worker has the move: they may be in use by now. */
   readonly isMine?: () => Promise<void>;
 }
@@ -110,52 +132,74 @@ export interface CarryOptions {
  * Gives the target the tenant's keys as the source has them, and the source's revision at least. Nobody writes.
  *
  * Keys with a lease say which TiDBs run, what they read, and who is an owner. Without them, a DDL owner waits for no other TiDB's metadata
- * locks, and a TiDB that starts becomes a second owner, until all sessions have been made anew. Whoever waits in an election hears of the end
- * of a key that is not there never. So the leases have the same ids, and all sessions go on: each has its whole time again.
+ * locks, a TiDB that starts becomes a second owner, and garbage collection takes what open transactions read, until all sessions have been
+ * made anew. Whoever waits in an election hears of the end of a key that is not there never. So the leases have the same ids, and all
+ * sessions go on: each has its whole time again.
  */
 export async function carryEtcd(
   source: Endpoint,
   target: Endpoint,
-  tenant: Pick<Tenant, 'name' | 'number'>,
-  { before = [], isMine = async () => undefined }: CarryOptions = {},
+  { name, number }: Pick<Tenant, 'name' | 'number'>,
+  { before, isMine = async () => undefined }: CarryOptions = {},
 ): Promise<void> {
   // First: a watch goes on behind the last revision that it has seen, and would never tell of a change below that.
   await raiseRevision(source, target);
-  const prefix = etcdPrefix(tenant.name);
-  const [here, there] = await Promise.all([entries(source, prefix), entries(target, prefix)]);
-  const leased = leasedOf(here, tenant);
+  const [here, there] = await Promise.all([namesIn(source, name), namesIn(target, name)]);
+  // Of an earlier stay, or of a switch that was not done.
+  const [leases, old] = await Promise.all([leasesOf(source, here, number), leasesOf(target, there, number)]);
   const lifetimes = new Map<bigint, bigint>();
-  await eachOf([...new Set(leased.map(({ lease }) => lease))], async (lease) => {
+  await eachLease(leases, async (lease) => {
     const seconds = await lifetimeOf(source, lease);
     if (seconds !== undefined) lifetimes.set(lease, seconds);
   });
   await isMine();
-  // Of an earlier stay, or of a switch that was not done.
-  const old = leasedOf(there, tenant).map(({ lease }) => lease);
-  await eachOf([...new Set([...old, ...lifetimes.keys()])], (lease) => revokeLease(target, lease));
-  await carryPlain(target, here, there);
-  await eachOf([...lifetimes], ([lease, seconds]) => grantLease(target, lease, seconds));
-  const alive = leased.filter(({ lease }) => lifetimes.has(lease));
-  for (const turn of inTurns(alive)) await inParts(turn, MOST_PUTS, (part) => putLeased(target, part));
-  await endGone(target, leasedOf(before, tenant), alive);
+  await eachLease(old, (lease) => revokeLease(target, lease));
+  await carryPlain(target, { here, there, before });
+  await eachLease([...lifetimes], ([lease, seconds]) => grantLease(target, lease, seconds));
+  const alive = leasedOf(here, number).filter(({ lease }) => lifetimes.has(lease));
+  for (const turn of [alive.filter((one) => !isOfElection(one)), ...inTurns(alive.filter(isOfElection))])
+    await inParts(turn, MOST_PUTS, (part) => putAll(target, part.map(putOf)));
+  await endGone(target, leasedOf(before ?? [], number), alive);
+}
+
+interface Sides {
+  readonly here: readonly Entry[];
+  readonly there: readonly Entry[];
+  readonly before: CarryOptions['before'];
 }
 
 /** Keys without a lease. */
-async function carryPlain(target: Endpoint, here: readonly Entry[], there: readonly Entry[]): Promise<void> {
-  const wanted = here.filter(({ lease }) => lease === 0n);
-  const found = there.filter(({ lease }) => lease === 0n);
+async function carryPlain(target: Endpoint, { here, there, before }: Sides): Promise<void> {
+  const isPlain = ({ lease }: Entry): boolean => lease === 0n;
+  const wanted = here.filter(isPlain);
+  const found = there.filter(isPlain);
   const values = new Map(found.map(({ key, value }) => [key, value]));
-  const changed = wanted.filter(({ key, value }) => values.get(key) !== value);
-  await inParts(changed, MOST_PUTS, (part) => putIfUnchanged(target, [], part));
+  const revisions = new Map(before?.map(({ key, revision }) => [key, revision]));
+  // A key that tells of something has the same value each time, as /tidb/privilege. Who watches it may not have heard of the last time.
+  const isNews = ({ key, revision }: Entry): boolean =>
+    before !== undefined && revisions.get(key) !== revision;
+  const changed = wanted.filter((one) => values.get(one.key) !== one.value || isNews(one));
+  await inParts(changed, MOST_PUTS, (part) => putAll(target, part.map(putOf)));
   const kept = new Set(wanted.map(({ key }) => key));
-  for (const one of found) if (!kept.has(one.key)) await deleteIfUnchanged(target, one);
+  const gone = found.filter(({ key }) => !kept.has(key));
+  await inParts(gone, MOST_PUTS, (part) =>
+    deleteKeys(
+      target,
+      part.map(({ key }) => bytesOf(key)),
+    ),
+  );
 }
 
 /** Tells those who wait for the end of a key that it has ended meanwhile: watches at the source had ended by then. */
 async function endGone(target: Endpoint, before: readonly Entry[], alive: readonly Entry[]): Promise<void> {
   const kept = new Set(alive.map(({ key }) => key));
-  for (const { key } of before.filter((one) => isOfElection(one) && !kept.has(one.key))) {
-    const revision = await putIfUnchanged(target, [{ key, value: '', revision: 0n }]);
-    if (revision !== undefined) await deleteIfUnchanged(target, { key, revision });
-  }
+  const gone = before.filter((one) => isOfElection(one) && !kept.has(one.key));
+  await inParts(gone, MOST_PUTS, async (part) => {
+    const keys = part.map(({ key }) => bytesOf(key));
+    await putAll(
+      target,
+      keys.map((key) => ({ key, value: '' })),
+    );
+    await deleteKeys(target, keys);
+  });
 }

@@ -1,5 +1,10 @@
 /** Calls PD's etcd by gRPC on PD's own port: etcdserverpb.KV and Lease of etcd's rpc.proto. */
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { create, createFileRegistry, type DescMessage, type MessageInitShape } from '@bufbuild/protobuf';
+import {
+  FieldDescriptorProto_Label,
+  FieldDescriptorProto_Type,
+  FileDescriptorSetSchema,
+} from '@bufbuild/protobuf/wkt';
 import { CallError, type Endpoint } from './endpoint.ts';
 import type { CompareSchema } from './generated/etcd/rpc_pb.ts';
 import {
@@ -53,6 +58,56 @@ const FAILED_PRECONDITION = 9;
 
 const TXN = { path: '/etcdserverpb.KV/Txn', request: TxnRequestSchema, answer: TxnResponseSchema } as const;
 
+/**
+ * LeaseLeases lists all leases, and the filter refuses it to tenants: proto/ leaves its messages out. The answer's first field, a header,
+ * is of no use.
+ */
+const LEASES = createFileRegistry(
+  create(FileDescriptorSetSchema, {
+    file: [
+      {
+        name: 'leases.proto',
+        package: 'etcdserverpb',
+        syntax: 'proto3',
+        messageType: [
+          { name: 'LeaseLeasesRequest' },
+          { name: 'LeaseStatus', field: [{ name: 'ID', number: 1, type: FieldDescriptorProto_Type.INT64 }] },
+          {
+            name: 'LeaseLeasesResponse',
+            field: [
+              {
+                name: 'leases',
+                number: 2,
+                label: FieldDescriptorProto_Label.REPEATED,
+                type: FieldDescriptorProto_Type.MESSAGE,
+                typeName: '.etcdserverpb.LeaseStatus',
+              },
+            ],
+          },
+        ],
+      },
+    ],
+  }),
+);
+
+function leasesMessage(name: string): DescMessage {
+  const found = LEASES.getMessage(`etcdserverpb.${name}`);
+  if (!found) throw new Error(`there is no message ${name}`);
+  return found;
+}
+
+const LEASE_LEASES = {
+  path: '/etcdserverpb.Lease/LeaseLeases',
+  request: leasesMessage('LeaseLeasesRequest'),
+  answer: leasesMessage('LeaseLeasesResponse'),
+  isRead: true,
+} as const;
+
+/** A key or a value. A text is written in UTF-8. */
+type Bytes = string | Uint8Array;
+
+const bytesOf = (bytes: Bytes): Uint8Array => (typeof bytes === 'string' ? Buffer.from(bytes) : bytes);
+
 export interface Entry {
   readonly key: string;
   readonly value: string;
@@ -105,15 +160,23 @@ export interface Snapshot {
   readonly entries: readonly Entry[];
 }
 
+/** How keys and values are read: in latin1, each character is a byte. */
+type Encoding = 'utf8' | 'latin1';
+
 /**
  * Reads the keys with this prefix as they were at a revision of etcd; 0: as they are.
  * @throws CallError when etcd does not know that revision any more, or not yet
  */
-export async function snapshot(pd: Endpoint, prefix: string, revision = 0n): Promise<Snapshot> {
+export async function snapshot(
+  pd: Endpoint,
+  prefix: string,
+  revision = 0n,
+  encoding: Encoding = 'utf8',
+): Promise<Snapshot> {
   const { kvs, header } = await pd.grpc(RANGE, { ...range(prefix), revision });
   const found = kvs.map(({ key, value, lease, modRevision, createRevision }) => ({
-    key: Buffer.from(key).toString(),
-    value: Buffer.from(value).toString(),
+    key: Buffer.from(key).toString(encoding),
+    value: Buffer.from(value).toString(encoding),
     lease,
     revision: modRevision,
     created: createRevision,
@@ -122,8 +185,12 @@ export async function snapshot(pd: Endpoint, prefix: string, revision = 0n): Pro
 }
 
 /** Reads the keys with this prefix. */
-export async function entries(pd: Endpoint, prefix: string): Promise<readonly Entry[]> {
-  return (await snapshot(pd, prefix)).entries;
+export async function entries(
+  pd: Endpoint,
+  prefix: string,
+  encoding: Encoding = 'utf8',
+): Promise<readonly Entry[]> {
+  return (await snapshot(pd, prefix, 0n, encoding)).entries;
 }
 
 /** What a key must be for a change: of this revision; 0 for a key that is not there. */
@@ -171,21 +238,34 @@ export async function deleteIfUnchanged(
   return succeeded;
 }
 
+/** Deletes keys, whatever is there: all of them at one revision. */
+export async function deleteKeys(pd: Endpoint, keys: readonly Bytes[]): Promise<void> {
+  await pd.grpc(TXN, {
+    success: keys.map((key) => ({
+      request: { case: 'requestDeleteRange' as const, value: { key: bytesOf(key) } },
+    })),
+  });
+}
+
 /** Deletes the keys with this prefix. Returns their number. */
 export async function deletePrefix(pd: Endpoint, prefix: string): Promise<number> {
   return Number((await pd.grpc(DELETE_RANGE, range(prefix))).deleted);
 }
 
-/** Writes keys with their leases, whatever is there: all of them at one revision. */
-export async function putLeased(
-  pd: Endpoint,
-  puts: readonly Pick<Entry, 'key' | 'value' | 'lease'>[],
-): Promise<void> {
+/** What `putAll` writes. */
+export interface Put {
+  readonly key: Bytes;
+  readonly value: Bytes;
+  readonly lease?: bigint;
+}
+
+/** Writes keys, whatever is there: all of them at one revision. */
+export async function putAll(pd: Endpoint, puts: readonly Put[]): Promise<void> {
   await pd.grpc(TXN, {
-    success: puts.map(({ key, value, lease }) => ({
+    success: puts.map(({ key, value, lease = 0n }) => ({
       request: {
         case: 'requestPut' as const,
-        value: { key: Buffer.from(key), value: Buffer.from(value), lease },
+        value: { key: bytesOf(key), value: bytesOf(value), lease },
       },
     })),
   });
@@ -193,6 +273,12 @@ export async function putLeased(
 
 const hasStatus = (error: unknown, status: number): boolean =>
   error instanceof CallError && error.status === status;
+
+/** All leases that etcd has, whoever has them, also those without keys. */
+export async function leaseIds(pd: Endpoint): Promise<readonly bigint[]> {
+  const { leases } = (await pd.grpc(LEASE_LEASES, {})) as unknown as { leases: { ID: bigint }[] };
+  return leases.map(({ ID }) => ID);
+}
 
 /** How long a lease lasts from each keep-alive, in seconds; undefined when there is none. */
 export async function lifetimeOf(pd: Endpoint, lease: bigint): Promise<bigint | undefined> {

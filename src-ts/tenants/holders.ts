@@ -14,6 +14,19 @@ export const MOVE_SERVICE = 'tidb-mesh/move/';
 /** Of a comparison of both sides of one: the tenant's name follows, a slash, and what makes it unique. */
 export const DIFF_SERVICE = 'tidb-mesh/diff/';
 
+/** The folder of a tenant's TiDBs there. */
+export function minStartFolder(tenant: string): string {
+  return `${MIN_START}${tenant}:`;
+}
+
+/** A timestamp that TiDB has written into etcd; undefined for none. */
+export function timestampIn(value: string): bigint | undefined {
+  // A TiDB without transactions writes 0 or the largest u64.
+  if (!/^\d+$/.test(value)) return undefined;
+  const start = BigInt(value);
+  return start === 0n || start >= 1n << 63n ? undefined : start;
+}
+
 export interface Holder {
   readonly kind: 'service' | 'move' | 'diff' | 'transaction';
   /** Undefined: the storage layer's own. */
@@ -52,10 +65,8 @@ export async function holders(pd: Endpoint, now = Date.now()): Promise<Holder[]>
     found.push({ ...serviceOf(service), timestamp: safePoint, since: millisOf(safePoint), expires });
   }
   for (const { key, value, lease } of starts) {
-    // A TiDB without transactions writes 0 or the largest u64.
-    if (!/^\d+$/.test(value)) continue;
-    const start = BigInt(value);
-    if (start === 0n || start >= 1n << 63n) continue;
+    const start = timestampIn(value);
+    if (start === undefined) continue;
     found.push({
       kind: 'transaction',
       ...split(key.slice(MIN_START.length)),

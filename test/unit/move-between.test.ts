@@ -5,10 +5,10 @@ import { createBetween } from '../../src-ts/move/between.ts';
 import { mustStayValid } from '../../src-ts/move/renders.ts';
 import { readStorages } from '../../src-ts/move/clusters.ts';
 import { withOrders } from '../../src-ts/move/config.ts';
-import { carryEtcd, raiseRevision } from '../../src-ts/move/etcd.ts';
+import { carryEtcd, namesIn, raiseRevision } from '../../src-ts/move/etcd.ts';
 import type { Orders } from '../../src-ts/move/mesh.ts';
 import { isSamePlace, placeOf, placeText, type Place } from '../../src-ts/move/place.ts';
-import { entries, grantLease, putIfUnchanged, putLeased, snapshot } from '../../src-ts/pd/etcd.ts';
+import { entries, grantLease, putAll, putIfUnchanged, snapshot } from '../../src-ts/pd/etcd.ts';
 import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { readEnvoyMesh } from '../../src-ts/standalone/mesh.ts';
 import { pluginConfigOf } from '../../src-ts/standalone/plugin-config.ts';
@@ -238,6 +238,37 @@ describe('etcd of the target', () => {
     expect(await revision(target)).toBe(before);
   });
 
+  test('tells again of what has changed since before all was held, though it is the same', async () => {
+    const [source, target] = [new EtcdModel(), new EtcdModel()];
+    const [told, quiet] = ['/tidb-mesh/alpha:/tidb/privilege', '/tidb-mesh/alpha:/tidb/quiet'];
+    await put(source, { [told]: '', [quiet]: '' });
+    await carryEtcd(source.endpoint, target.endpoint, ALPHA);
+    const before = await namesIn(source.endpoint, ALPHA.name);
+    await put(source, { [told]: '' });
+    const revisions = async (): Promise<bigint[]> =>
+      (await entries(target.endpoint, '/tidb-mesh/alpha:')).map(({ revision }) => revision);
+    const [tellsBefore, quietBefore] = await revisions();
+    await carryEtcd(source.endpoint, target.endpoint, ALPHA, { before });
+    const [tells, isQuiet] = await revisions();
+    expect(tells).toBeGreaterThan(tellsBefore!);
+    expect(isQuiet).toBe(quietBefore);
+  });
+
+  test('gets names and values byte by byte', async () => {
+    const [source, target] = [new EtcdModel(), new EtcdModel()];
+    const prefix = Buffer.from('/tidb-mesh/alpha:/');
+    const key = Buffer.concat([prefix, Buffer.from('ff80', 'hex')]);
+    const old = Buffer.concat([prefix, Buffer.from('ff81', 'hex')]);
+    const value = Buffer.from('00c3fffe', 'hex');
+    await putAll(source.endpoint, [{ key, value }]);
+    await putAll(target.endpoint, [{ key: old, value }]);
+    for (let i = 0; i < 2; i++) await carryEtcd(source.endpoint, target.endpoint, ALPHA);
+    const all = await entries(target.endpoint, '/tidb-mesh/alpha:', 'latin1');
+    expect(all.map((one) => [one.key, one.value])).toEqual([
+      [key.toString('latin1'), value.toString('latin1')],
+    ]);
+  });
+
   test('tells of the last changes to whoever has watched the source until then', async () => {
     const [source, target] = [new EtcdModel(), new EtcdModel()];
     const count = async (): Promise<void> => {
@@ -262,7 +293,7 @@ describe('etcd of the target', () => {
       BigInt.asIntN(64, (0x8000n << 48n) | (number << 48n) | id);
     const give = async (etcd: EtcdModel, key: string, lease: bigint, value = 'x'): Promise<void> => {
       await grantLease(etcd.endpoint, lease, SECONDS);
-      await putLeased(etcd.endpoint, [{ key: FOLDER + key, value, lease }]);
+      await putAll(etcd.endpoint, [{ key: FOLDER + key, value, lease }]);
     };
     const leased = async ({ endpoint }: EtcdModel): Promise<Record<string, bigint>> => {
       const all = await entries(endpoint, FOLDER);
@@ -274,16 +305,65 @@ describe('etcd of the target', () => {
     test('have the same ids and lifetimes, so that sessions go on', async () => {
       const [source, target] = [new EtcdModel(), new EtcdModel()];
       await give(source, '/server/info/one', leaseOf(7n));
-      await give(source, '/server/minstartts/one', leaseOf(7n));
       // Not of this tenant.
       await give(source, '/of-nobody', 5n);
       await give(source, '/of-another', leaseOf(7n, 2n));
       await carryEtcd(source.endpoint, target.endpoint, ALPHA);
-      expect(await leased(target)).toEqual({
-        '/server/info/one': leaseOf(7n),
-        '/server/minstartts/one': leaseOf(7n),
-      });
+      expect(await leased(target)).toEqual({ '/server/info/one': leaseOf(7n) });
       expect([...target.leases]).toEqual([[leaseOf(7n), SECONDS]]);
+    });
+
+    test('say what its TiDBs read, in the folder where garbage collection looks', async () => {
+      const [source, target] = [new EtcdModel(), new EtcdModel()];
+      const reads = '/tidb/server/minstartts/';
+      const lease = leaseOf(7n);
+      await give(source, '/server/info/one', lease);
+      await putAll(source.endpoint, [
+        { key: `${reads}alpha:one`, value: '450', lease },
+        { key: `${reads}beta:one`, value: '1' },
+        { key: `${reads}two`, value: '2' },
+      ]);
+      await grantLease(target.endpoint, leaseOf(6n), SECONDS);
+      await putAll(target.endpoint, [
+        { key: `${reads}alpha:old`, value: '3', lease: leaseOf(6n) },
+        { key: `${reads}gamma:one`, value: '4' },
+      ]);
+      await carryEtcd(source.endpoint, target.endpoint, ALPHA);
+      const found = await entries(target.endpoint, reads);
+      expect(found.map((one) => [one.key.slice(reads.length), one.value, one.lease])).toEqual([
+        ['alpha:one', '450', lease],
+        ['gamma:one', '4', 0n],
+      ]);
+    });
+
+    test('without keys come along as well: a client puts what it has just made', async () => {
+      const [source, target] = [new EtcdModel(), new EtcdModel()];
+      for (const lease of [leaseOf(7n), leaseOf(7n, 2n), 5n])
+        await grantLease(source.endpoint, lease, SECONDS);
+      for (const lease of [leaseOf(6n), leaseOf(6n, 2n)]) await grantLease(target.endpoint, lease, SECONDS);
+      await carryEtcd(source.endpoint, target.endpoint, ALPHA);
+      expect(new Set(target.leases.keys())).toEqual(new Set([leaseOf(7n), leaseOf(6n, 2n)]));
+    });
+
+    test('of many TiDBs take few transactions, and their elections go in order', async () => {
+      const [source, target] = [new EtcdModel(), new EtcdModel()];
+      for (let id = 1n; id <= 100n; id++) {
+        const lease = leaseOf(id);
+        for (const key of ['/server/info/', '/ddl/all_schema_versions/', '/topology/'])
+          await give(source, `${key}tidb-${id}`, lease);
+        await put(source, { [`/tidb-mesh/alpha:/plain/${id}`]: 'x' });
+        await put(target, { [`/tidb-mesh/alpha:/gone/${id}`]: 'x' });
+      }
+      for (const id of [3n, 2n, 9n]) await give(source, `/owner/${id.toString(16)}`, leaseOf(id));
+      await raiseRevision(source.endpoint, target.endpoint);
+      const before = target.transactions;
+      await carryEtcd(source.endpoint, target.endpoint, ALPHA);
+      // Plain keys, those that are gone, 300 with leases, and three turns of an election.
+      expect(target.transactions - before).toBe(1 + 1 + 3 + 3);
+      const owners = [...(await entries(target.endpoint, `${FOLDER}/owner`))].sort((a, b) =>
+        a.created < b.created ? -1 : 1,
+      );
+      expect(owners.map(({ key }) => key.at(-1))).toEqual(['3', '2', '9']);
     });
 
     test('keep the order in which an election goes', async () => {

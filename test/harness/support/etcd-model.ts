@@ -33,6 +33,8 @@ export class EtcdModel {
   readonly leases = new Map<bigint, bigint>();
   /** Keys in the order in which they were deleted. */
   readonly deleted: string[] = [];
+  /** How many there were so far. */
+  transactions = 0;
   /** Of the largest request so far. */
   largest = 0;
   /** So many transactions are done, and then all fail. */
@@ -109,6 +111,7 @@ export class EtcdModel {
   private lease(path: string, { ID, TTL }: { ID: bigint; TTL: bigint }): unknown {
     const refused = (why: string, code: number): CallError =>
       new CallError(`${path}: etcdserver: ${why}`, code);
+    if (path.endsWith('/LeaseLeases')) return { leases: [...this.leases.keys()].map((one) => ({ ID: one })) };
     const lifetime = this.leases.get(ID);
     if (path.endsWith('/LeaseTimeToLive'))
       return lifetime === undefined
@@ -129,6 +132,7 @@ export class EtcdModel {
 
   private txn({ compare = [], success }: Txn): unknown {
     if (this.failAfter !== undefined && this.failAfter-- <= 0) throw new Error('the model fails');
+    this.transactions++;
     if (compare.length > MOST_OPS || success.length > MOST_OPS) throw new Error('too many operations in txn');
     const bytes = success.reduce(
       (sum, { request: { value } }) => sum + value.key.length + (value.value?.length ?? 0),

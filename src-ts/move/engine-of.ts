@@ -19,6 +19,7 @@ import { isBetweenStorages, tenantAt, type Place } from './place.ts';
 import { isLeftClosed, type ForeignCommit, type MoveRecord } from './record.ts';
 import { clusterNamed, type Clusters } from './clusters.ts';
 import { isKept, reserve } from './reservation.ts';
+import { carryServices, collectedTo, dropServices, keptBy, readSince, type ServiceSide } from './reads.ts';
 import { carryRules, takeRulesAlong, type RulesSide } from './rules.ts';
 import { mustBeHome, mustBeOther, SamePd } from './same-pd.ts';
 import { destroy, highestEpoch, isEmpty, keepHistory, lossOf, moveService, releaseHistory } from './space.ts';
@@ -30,6 +31,8 @@ import { Watcher, Written } from './watch.ts';
 /** How long the source's history is kept without being asked for again, in seconds. */
 const KEEP_SECONDS = 3600;
 const BOUNDARIES_MS = 60_000;
+/** TiDBs tell PD what they read twice a minute (infosync.ReportInterval). Until so long after a switch, some may not have. */
+const REPORT_MS = 120_000;
 /** A target that is so far behind, ms, may wait for a lock that nobody else ends. */
 const STUCK_MS = 10_000;
 
@@ -193,6 +196,7 @@ export function makeEngine(
   const { tenant: name, number, from, to, otherIsGone = false } = record;
   const { source, target, verify, close } = sidesOf(options, clusters, record, isMine);
   const hasTwoPds = source.storage !== target.storage;
+  const isBetween = isBetweenStorages(record);
   const service = moveService(name);
   const isImport = from.cluster !== undefined || to.cluster !== undefined;
   const isOutside = ({ storage }: Side): boolean =>
@@ -219,6 +223,22 @@ export function makeEngine(
   const gap = isBetweenStorages(record) ? new RevisionGap(source.storage.pd, target.storage.pd) : undefined;
   const written = new Written(map);
   const followers: Follower[] = [];
+
+  /** Since when versions are kept that the mover needs after `ts`, and the tenant perhaps before. */
+  const since = async (ts: bigint): Promise<bigint> => {
+    // Nothing older is copied than what is read then.
+    if (!isBetween || record.state === 'planned' || record.state === 'copying') return ts;
+    const isJustThere = Date.now() < (record.history.at(-1)?.at ?? 0) + REPORT_MS;
+    const read = await readSince(source.storage.pd, name, isJustThere ? service : undefined);
+    return read !== undefined && read < ts ? read : ts;
+  };
+  const readable = BigInt(to.readableSince ?? 0);
+  /** @param at see `since`; undefined while the source does not answer: then nothing is given up */
+  const keepTarget = async (ts: bigint, at: bigint | undefined): Promise<void> => {
+    const { storage } = target;
+    const first = at ?? (await keptBy(storage.pd, service)) ?? ts;
+    await keepHistory(storage, service, ts, KEEP_SECONDS, first > readable ? first : readable);
+  };
 
   const there = tenantAt({ name, number }, to);
   const reserveTarget = async (): Promise<void> => {
@@ -273,19 +293,23 @@ export function makeEngine(
       gap?.raise();
       // What the watch tells is compared with the source as it was then.
       if (followers.length > 0) kept = oldest(followers.map((one) => one.state()));
+      const at = kept === undefined ? undefined : await since(kept).catch(() => undefined);
       // Another PD knows nothing of the move so far, and collects what a way back begins with. What fails here shows at the switch. It is
       // kept also while the source does not answer: what the copy has of one time may be all that is left.
-      if (hasTwoPds && kept !== undefined)
-        await keepHistory(target.storage, service, kept, KEEP_SECONDS).catch(() => undefined);
+      if (hasTwoPds && kept !== undefined) await keepTarget(kept, at).catch(() => undefined);
       await source.storage.timestamp();
-      if (kept !== undefined) await keepHistory(source.storage, service, kept, KEEP_SECONDS);
+      if (kept !== undefined)
+        await keepHistory(source.storage, service, kept, KEEP_SECONDS, at ?? (await since(kept)));
       const [follower] = followers;
       if (!follower || follower.lagMs() < STUCK_MS || Date.now() < nextLook) return;
       nextLook = Date.now() + STUCK_MS;
       // The next look may find more. A feed that is behind must not end for it.
       await endExpired(source).catch(() => undefined);
     },
-    keepWayBack: (fence) => keepHistory(target.storage, service, fence, KEEP_SECONDS),
+    keepWayBack: async (fence) => {
+      const before = isBetween ? await keptBy(target.storage.pd, service) : undefined;
+      await keepHistory(target.storage, service, fence, KEEP_SECONDS, before);
+    },
     copy: async (pieces, saved, signal) => {
       const state = pieces ? Pieces.read(pieces) : await planCopy(source);
       const cut = new Pieces(state);
@@ -323,6 +347,11 @@ export function makeEngine(
       const { readableSince: since } = progress as CopyEnd;
       return since === undefined ? undefined : BigInt(since);
     },
+    readableAtTarget: async () => {
+      const collected = isBetween ? await collectedTo(target.storage.pd) : 0n;
+      const latest = collected > readable ? collected : readable;
+      return latest === 0n ? undefined : latest;
+    },
     // No filter of a cluster outside of the mesh takes the mark off.
     endBegun: async (options) => (isImport ? 0 : endBegun(source, options)),
     // The TiDBs of an imported tenant do not live across a switch, and their open transactions end with them.
@@ -333,16 +362,21 @@ export function makeEngine(
     },
     carryLocks: async (signal) => (isImport ? 0 : (await carryLocks(source, target, map, signal)).left),
     raiseRevision: async () => {
-      if (!isBetweenStorages(record)) return;
+      if (!isBetween) return;
       await raiseRevision(source.storage.pd, target.storage.pd);
       inEtcd = await namesIn(source.storage.pd, name);
     },
     carryNames: async (signal) => {
       if (!hasTwoPds) return;
       const pdOf = ({ storage: { pd } }: Side): Endpoint => pd.until(signal);
-      if (isBetweenStorages(record)) {
+      if (isBetween) {
         const { isMine } = target.storage;
         await carryEtcd(pdOf(source), pdOf(target), { name, number }, { before: inEtcd, isMine });
+        const services = (side: Side): ServiceSide => ({
+          pd: pdOf(side),
+          clusterId: () => side.storage.clusterId(),
+        });
+        await carryServices(services(source), services(target), name);
       }
       await carryGroups(groupsAt(source, signal), groupsAt(target, signal));
       await carryRules(rulesAt(source, signal), rulesAt(target, signal));
@@ -379,8 +413,11 @@ export function makeEngine(
       await setLabelRule(home.storage.pd, ruleOf(tenantAt({ name, number }, place)));
       await deleteLabelRule(home.storage.pd, targetRuleId(name));
       if (isImport || !hasTwoPds) return why;
-      const ended = deleteLabelRule(away.storage.pd, targetRuleId(name));
-      await (otherIsGone ? ended.catch(() => undefined) : ended);
+      const ended = async (): Promise<void> => {
+        await deleteLabelRule(away.storage.pd, targetRuleId(name));
+        await dropServices(away.storage, name);
+      };
+      await (otherIsGone ? ended().catch(() => undefined) : ended());
       return why;
     },
     revisionsBehind: () => gap?.behind ?? 0,

@@ -53,12 +53,12 @@ export interface Engine {
   /** Keeps the source's history and the target's range for the move, and splits the target as the source is. Can be repeated. */
   prepare(): Promise<void>;
   /**
-   * Keeps the source's history from garbage collection for an hour, looks at its PD's clock, and raises the revision of the target's etcd a
-   * little where that is behind.
+   * Keeps the source's history from garbage collection for an hour, and looks at its PD's clock. Where the target has another PD, keeps all
+   * that the tenant still reads there, too, and raises the revision of its etcd a little where that is behind.
    * @throws HistoryGone
    */
   renew(): Promise<void>;
-  /** Keeps the target's history since a switch, which is where the way back begins. @throws HistoryGone */
+  /** Keeps the target's history since a switch, which is where the way back begins, and all that was kept. @throws HistoryGone */
   keepWayBack(fence: bigint): Promise<void>;
   /**
    * Copies what is not copied yet.
@@ -97,6 +97,8 @@ export interface Engine {
   clusterIds(): Promise<{ readonly source: string; readonly target: string }>;
   /** Nothing older than this can be read at the target; undefined when all history is there. */
   readableSince(progress: unknown): bigint | undefined;
+  /** The same as it is now, where the target has another PD: its garbage collection may have passed more. */
+  readableAtTarget(): Promise<bigint | undefined>;
   /**
    * Waits until every transaction of the source has ended that has begun to commit by now.
    * @returns how many have not ended in time

@@ -79,25 +79,39 @@ export async function highestEpoch({ storage, space }: Side): Promise<{ version:
 /**
  * Keeps versions after `ts` from garbage collection for a while. Set it again before that ends.
  * @param service see `moveService`
- * @throws HistoryGone when they may be gone already
+ * @param since an earlier one: those that PD still keeps are kept from there on
+ * @throws HistoryGone when those after `ts` may be gone already
  */
 export async function keepHistory(
   storage: Storage,
   service: string,
   ts: bigint,
   ttlSeconds: number,
+  since = ts,
 ): Promise<void> {
-  const lowest = await updateSafePoint(storage, service, ts, ttlSeconds);
-  if (lowest > ts) throw new HistoryGone(ts, lowest);
+  let at = since < ts ? since : ts;
+  for (;;) {
+    // PD takes nothing below the lowest safe point of all, which never goes back (PD pkg/gc/safepoint.go).
+    const lowest = await updateSafePoint(storage, service, at, ttlSeconds);
+    if (lowest <= at) return;
+    if (lowest > ts) throw new HistoryGone(ts, lowest);
+    at = lowest;
+  }
 }
 
-export async function releaseHistory(storage: Storage, service: string): Promise<void> {
+export async function releaseHistory(
+  storage: Pick<Storage, 'pd' | 'clusterId'>,
+  service: string,
+): Promise<void> {
   await updateSafePoint(storage, service, 0n, 0);
 }
 
-/** A time to live of 0 removes it (PD server/grpc_service.go UpdateServiceGCSafePoint). */
-async function updateSafePoint(
-  storage: Storage,
+/**
+ * A time to live of 0 removes it (PD server/grpc_service.go UpdateServiceGCSafePoint).
+ * @returns the lowest safe point of all services; it is higher than this one when PD has not taken it
+ */
+export async function updateSafePoint(
+  storage: Pick<Storage, 'pd' | 'clusterId'>,
   service: string,
   safePoint: bigint,
   ttl: number,

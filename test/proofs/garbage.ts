@@ -2,7 +2,9 @@
 import * as grpc from '@grpc/grpc-js';
 import { safePoints } from '../../src-ts/pd/cluster.ts';
 import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
+import { entries, putIfUnchanged } from '../../src-ts/pd/etcd.ts';
 import { clusterId } from '../../src-ts/pd/timestamp.ts';
+import { timestampIn } from '../../src-ts/tenants/holders.ts';
 import type { Collected } from '../harness/stack/inspect.ts';
 import type { Stack } from '../harness/stack/stack.ts';
 import { encode, type Fields } from '../harness/support/messages.ts';
@@ -37,6 +39,24 @@ async function collectBelow(stack: Stack, pd: Endpoint, safePoint: bigint): Prom
 export async function collectAsTidb(stack: Stack, pd: Endpoint, safePoint: bigint): Promise<Collected> {
   const own = { serviceId: Buffer.from('gc_worker'), TTL: 2n ** 63n - 1n };
   await call(pd, 'UpdateServiceGCSafePoint', { ...own, safePoint });
+  return collectBelow(stack, pd, safePoint);
+}
+
+/**
+ * A round of TiDB's collector as of now, as far as all let it whom it asks: TiDBs' oldest transactions in etcd, and services in PD
+ * (gc_worker.go, calcNewSafePoint and runGCJob). It does not wait for sessions.
+ */
+export async function collectRound(stack: Stack, pd: Endpoint, now: bigint): Promise<Collected> {
+  const starts = (await entries(pd, '/tidb/server/minstartts')).flatMap(
+    ({ value }) => timestampIn(value) ?? [],
+  );
+  const wanted = [now, ...starts.map((start) => start - 1n)].reduce((a, b) => (a < b ? a : b));
+  const own = { serviceId: Buffer.from('gc_worker'), TTL: 2n ** 63n - 1n };
+  await call(pd, 'UpdateServiceGCSafePoint', { ...own, safePoint: wanted });
+  const { services } = await safePoints(pd);
+  const safePoint = services.map((one) => one.safePoint).reduce((a, b) => (a < b ? a : b), wanted);
+  const key = '/tidb/store/gcworker/saved_safe_point';
+  await putIfUnchanged(pd, [], [{ key, value: String(safePoint) }]);
   return collectBelow(stack, pd, safePoint);
 }
 

@@ -37,8 +37,10 @@ export async function placeAtTarget(
   const confVerOffset = offsetAt('confVerOffset', record, confVer + CONF_VERSION_MARGIN);
   const { source, target: own } = await engine.clusterIds();
   const seen = from.clusterId?.seen ?? source;
+  const readableSince = await engine.readableAtTarget();
   return {
     ...to,
+    ...(readableSince === undefined ? {} : { readableSince: String(readableSince) }),
     epochOffset,
     confVerOffset,
     latestSeen: String(latest),

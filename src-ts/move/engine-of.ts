@@ -13,7 +13,7 @@ import type { Copied, Engine, Feed, Following } from './engine.ts';
 import { carryGroups, type GroupSide } from './groups.ts';
 import { KeyMap, keySpaceOf } from './key-space.ts';
 import { carryLocks, countLocks, dropPessimisticLocks, endBegun, endExpired, settle } from './locks.ts';
-import { carryEtcd, namesIn, raiseRevision } from './etcd.ts';
+import { carryEtcd, keepLeases, namesIn, raiseRevision } from './etcd.ts';
 import { RevisionGap } from './revision-gap.ts';
 import { isBetweenStorages, tenantAt, type Place } from './place.ts';
 import { isLeftClosed, type ForeignCommit, type MoveRecord } from './record.ts';
@@ -380,6 +380,9 @@ export function makeEngine(
       }
       await carryGroups(groupsAt(source, signal), groupsAt(target, signal));
       await carryRules(rulesAt(source, signal), rulesAt(target, signal));
+    },
+    keepLeases: async () => {
+      if (isBetween) await keepLeases(target.storage.pd, { number });
     },
     takeNamesAlong: async () => {
       if (!hasTwoPds) await takeRulesAlong(rulesAt(target), rulesAt(source));

@@ -122,6 +122,8 @@ export interface Engine {
   revisionsBehind(): number;
   /** Gives what the source's PD keeps by the tenant's name to the target's, if that is another one. */
   carryNames(signal: AbortSignal): Promise<void>;
+  /** Keeps the leases that `carryNames` has made from running out while nobody can reach the target. */
+  keepLeases(): Promise<void>;
   /** Makes placement rules and attributes of the place that the tenant has left rules of the source, where it is served. */
   takeNamesAlong(): Promise<void>;
   /** Removes pessimistic locks that a switch has left at what is the target now. */

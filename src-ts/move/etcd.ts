@@ -5,6 +5,7 @@ import {
   deleteKeys,
   entries,
   grantLease,
+  keepAlive,
   leaseIds,
   lifetimeOf,
   MOST_PUTS,
@@ -119,6 +120,11 @@ async function leasesOf(pd: Endpoint, all: readonly Entry[], number: number): Pr
   // One member's list, which may be a moment behind.
   const leases = new Set([...found, ...all.map(({ lease }) => lease)]);
   return [...leases].filter((lease) => isOf(lease, number));
+}
+
+/** Gives all leases of a tenant their whole time again. */
+export async function keepLeases(pd: Endpoint, { number }: Pick<Tenant, 'number'>): Promise<void> {
+  await eachLease(await leasesOf(pd, [], number), (lease) => keepAlive(pd, lease));
 }
 
 export interface CarryOptions {

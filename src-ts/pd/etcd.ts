@@ -14,6 +14,8 @@ import {
   DeleteRangeResponseSchema,
   LeaseGrantRequestSchema,
   LeaseGrantResponseSchema,
+  LeaseKeepAliveRequestSchema,
+  LeaseKeepAliveResponseSchema,
   LeaseRevokeRequestSchema,
   LeaseRevokeResponseSchema,
   LeaseTimeToLiveRequestSchema,
@@ -45,6 +47,12 @@ const REVOKE = {
   path: '/etcdserverpb.Lease/LeaseRevoke',
   request: LeaseRevokeRequestSchema,
   answer: LeaseRevokeResponseSchema,
+} as const;
+const KEEP_ALIVE = {
+  path: '/etcdserverpb.Lease/LeaseKeepAlive',
+  request: LeaseKeepAliveRequestSchema,
+  answer: LeaseKeepAliveResponseSchema,
+  isStream: true,
 } as const;
 const TIME_TO_LIVE = {
   path: '/etcdserverpb.Lease/LeaseTimeToLive',
@@ -294,6 +302,11 @@ export async function grantLease(pd: Endpoint, lease: bigint, seconds: bigint): 
     // A call that got no answer is made again.
     if (!hasStatus(error, FAILED_PRECONDITION)) throw error;
   }
+}
+
+/** Gives a lease its whole time again. False when there is none. */
+export async function keepAlive(pd: Endpoint, lease: bigint): Promise<boolean> {
+  return (await pd.grpc(KEEP_ALIVE, { ID: lease })).TTL > 0n;
 }
 
 /** Ends a lease, and deletes the keys that have it. */

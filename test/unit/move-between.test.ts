@@ -5,7 +5,7 @@ import { createBetween } from '../../src-ts/move/between.ts';
 import { mustStayValid } from '../../src-ts/move/renders.ts';
 import { readStorages } from '../../src-ts/move/clusters.ts';
 import { withOrders } from '../../src-ts/move/config.ts';
-import { carryEtcd, namesIn, raiseRevision } from '../../src-ts/move/etcd.ts';
+import { carryEtcd, keepLeases, namesIn, raiseRevision } from '../../src-ts/move/etcd.ts';
 import type { Orders } from '../../src-ts/move/mesh.ts';
 import { isSamePlace, placeOf, placeText, type Place } from '../../src-ts/move/place.ts';
 import { entries, grantLease, putAll, putIfUnchanged, snapshot } from '../../src-ts/pd/etcd.ts';
@@ -311,6 +311,14 @@ describe('etcd of the target', () => {
       await carryEtcd(source.endpoint, target.endpoint, ALPHA);
       expect(await leased(target)).toEqual({ '/server/info/one': leaseOf(7n) });
       expect([...target.leases]).toEqual([[leaseOf(7n), SECONDS]]);
+    });
+
+    test('are kept alive while nobody can reach them, those of others not', async () => {
+      const etcd = new EtcdModel();
+      for (const lease of [leaseOf(7n), leaseOf(8n), leaseOf(7n, 2n), 5n])
+        await grantLease(etcd.endpoint, lease, SECONDS);
+      await keepLeases(etcd.endpoint, ALPHA);
+      expect(etcd.kept).toEqual([leaseOf(7n), leaseOf(8n)]);
     });
 
     test('say what its TiDBs read, in the folder where garbage collection looks', async () => {

@@ -105,6 +105,8 @@ class World {
   bulk = 0;
   /** Transactions that had begun to commit, and have not ended. */
   begun = 0;
+  /** How often the leases at the target were given their whole time again. */
+  keptLeases = 0;
   /** Change feeds that nobody has stopped. */
   openFeeds = 0;
   /** What was kept for the way back. */
@@ -239,6 +241,7 @@ class World {
       },
       clusterIds: async () => ({ source: '1', target: '2' }),
       raiseRevision: async () => undefined,
+      keepLeases: async () => void this.keptLeases++,
       revisionsBehind: () => 0,
       readableSince: () => undefined,
       readableAtTarget: async () => undefined,
@@ -714,7 +717,12 @@ describe('between two storage layers', () => {
       if (when === 'following') {
         await state(etcd, ({ switches }) => switches === 1);
         isGone = true;
-      } else await state(etcd, ({ state: now, problem }) => now === 'committing' && problem !== undefined);
+      } else {
+        await state(etcd, ({ state: now, problem }) => now === 'committing' && problem !== undefined);
+        // At each try: it may last for longer than they do.
+        const before = world.keptLeases;
+        await state(etcd, () => world.keptLeases > before + 1);
+      }
       await ask(etcd.endpoint, TENANT, 'complete', { otherIsGone: true });
       await fulfilled(etcd.endpoint, TENANT, { verb: 'complete', timeoutMs: WAIT_MS, tell: () => undefined });
       life.abort();

@@ -29,6 +29,8 @@ export class Commit {
         throw error;
       },
     );
+    // It may be tried for longer than leases last. A PD that does not answer now is asked again at the next try.
+    await engine.keepLeases().catch(() => undefined);
     // As in `open`.
     const terms = { timeoutMs: this.limits.obeyMs, mayBeOver: true };
     const nextCalm = async (): Promise<Order> => {

@@ -31,6 +31,8 @@ export class EtcdModel {
   private readonly history = new Map<bigint, ReadonlyMap<string, Value>>();
   /** How long each lasts, in seconds. */
   readonly leases = new Map<bigint, bigint>();
+  /** Those that were given their whole time again. */
+  readonly kept: bigint[] = [];
   /** Keys in the order in which they were deleted. */
   readonly deleted: string[] = [];
   /** How many there were so far. */
@@ -117,6 +119,10 @@ export class EtcdModel {
       return lifetime === undefined
         ? { TTL: -1n, grantedTTL: 0n }
         : { TTL: lifetime - 1n, grantedTTL: lifetime };
+    if (path.endsWith('/LeaseKeepAlive')) {
+      this.kept.push(ID);
+      return { ID, TTL: lifetime ?? 0n };
+    }
     if (path.endsWith('/LeaseGrant')) {
       if (lifetime !== undefined) throw refused('lease already exists', 9);
       this.leases.set(ID, TTL);

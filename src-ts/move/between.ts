@@ -2,17 +2,17 @@
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import { clusterId } from '../pd/timestamp.ts';
+import type { Tell } from '../tell.ts';
 import { isEmpty } from '../tenants/belongings.ts';
 import { hasRangeOf, registered } from '../tenants/registry.ts';
 import { spaceOf, type Tenant } from '../tenants/tenant.ts';
 import { mustNotBeMoving } from './config.ts';
-import { groupsMustFit } from './groups.ts';
+import { groupsMustFit } from './engine/groups.ts';
+import { mustBeFree } from './engine/reservation.ts';
+import { gapText, revisionsBehind } from './engine/revision-gap.ts';
 import { clocksMustAgree, mustBeNew, storesMustBeUp } from './other-pd.ts';
 import { placeOf, placeText, type Place } from './place.ts';
 import { findMove, firstSerial, save, type MoveRecord, type Throttle } from './record.ts';
-import type { Tell } from '../tell.ts';
-import { mustBeFree } from './reservation.ts';
-import { gapText, revisionsBehind } from './revision-gap.ts';
 
 /** A storage layer: its name in the mesh file, and its PD. */
 export interface NamedStorage {

@@ -2,12 +2,12 @@
 import { CommandError } from '../errors.ts';
 import type { EndpointOptions } from '../pd/endpoint.ts';
 import type { Clusters } from './clusters.ts';
-import { diff, type DiffResult } from './diff.ts';
-import { sidesOf } from './engine-of.ts';
+import { diff, type DiffResult } from './engine/diff.ts';
+import { sidesOf } from './engine/engine-of.ts';
+import { diffService, whileKept } from './engine/space.ts';
+import { tableIds, type TableIds } from './engine/table-names.ts';
+import { Throttle } from './engine/throttle.ts';
 import type { MoveRecord } from './record.ts';
-import { diffService, whileKept } from './space.ts';
-import { tableIds, type TableIds } from './table-names.ts';
-import { Throttle } from './throttle.ts';
 
 /**
  * Compares at the latest timestamp up to which the target is known to be complete.

@@ -6,10 +6,10 @@ import { belongings, isEmpty } from '../tenants/belongings.ts';
 import { hasRangeOf, rangeText, registered } from '../tenants/registry.ts';
 import { overlaps, spaceOf, type Tenant } from '../tenants/tenant.ts';
 import { mustNotBeMoving } from './config.ts';
-import { tidbsOf } from './engine-of.ts';
+import { tidbsOf } from './engine/engine-of.ts';
+import { mustBeFree } from './engine/reservation.ts';
 import { isSamePlace, placeOf, placeText, shownAt, tenantAt, type Place } from './place.ts';
 import { findMove, firstSerial, forget, moves, save, type MoveRecord, type Throttle } from './record.ts';
-import { mustBeFree } from './reservation.ts';
 import { tidbsText } from './wishes.ts';
 
 /** A move to begin. */

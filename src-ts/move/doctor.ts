@@ -2,6 +2,10 @@
 import { CommandError } from '../errors.ts';
 import { stores } from '../pd/cluster.ts';
 import { Endpoint, type EndpointOptions } from '../pd/endpoint.ts';
+import { clusterId } from '../pd/timestamp.ts';
+import { isEmpty } from '../tenants/belongings.ts';
+import { hasRangeOf, registered } from '../tenants/registry.ts';
+import { spaceOf } from '../tenants/tenant.ts';
 import { workedOn } from './claims.ts';
 import { clusterNamed, type Clusters } from './clusters.ts';
 import {
@@ -18,13 +22,9 @@ import {
   type Other,
   type Told,
 } from './diagnosis.ts';
-import { clusterId } from '../pd/timestamp.ts';
-import { tidbsOf } from './engine-of.ts';
+import { tidbsOf } from './engine/engine-of.ts';
 import { lookAt } from './look.ts';
 import { clocksApart, skewText } from './other-pd.ts';
-import { isEmpty } from '../tenants/belongings.ts';
-import { hasRangeOf, registered } from '../tenants/registry.ts';
-import { spaceOf } from '../tenants/tenant.ts';
 import type { Place } from './place.ts';
 import { findMove, moves, type MoveRecord } from './record.ts';
 

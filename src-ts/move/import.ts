@@ -6,7 +6,7 @@ import { clusterId } from '../pd/timestamp.ts';
 import { isEmpty } from '../tenants/belongings.ts';
 import { spaceOf, type Tenant } from '../tenants/tenant.ts';
 import { mustNotBeMoving } from './config.ts';
-import { groupsMustFit } from './groups.ts';
+import { groupsMustFit } from './engine/groups.ts';
 import { clocksMustAgree, mustBeNew, storesMustBeUp } from './other-pd.ts';
 import { placeOf } from './place.ts';
 import { firstSerial, moves, save, type MoveRecord, type Throttle } from './record.ts';

@@ -3,13 +3,13 @@ import { CommandError } from '../errors.ts';
 import type { Endpoint, EndpointOptions } from '../pd/endpoint.ts';
 import { acknowledged, type Acknowledged, type Missing } from './acknowledged.ts';
 import type { Clusters } from './clusters.ts';
-import { sidesOf } from './engine-of.ts';
+import { sidesOf } from './engine/engine-of.ts';
+import { oldestLock } from './engine/locks.ts';
+import type { Side } from './engine/storage.ts';
+import { tableNames } from './engine/table-names.ts';
 import { missingText } from './envoys.ts';
-import { oldestLock } from './locks.ts';
 import { vmsOf, type Vm } from './mesh.ts';
 import type { MoveRecord } from './record.ts';
-import type { Side } from './storage.ts';
-import { tableNames } from './table-names.ts';
 
 /** A key space of many regions has a lock to find in each: what is not found by then is not waited for. */
 const LOOK_MS = 10_000;

@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
 import type { Acknowledgement } from '../tenants/mesh-status.ts';
+import type { State as TenantState } from '../tenants/tenant.ts';
 import { missingText, statusesOf, type Answers, type SeenEnvoy, type SeenEnvoys } from './envoys.ts';
 import type { Place } from './place.ts';
-import type { State as TenantState } from '../tenants/tenant.ts';
 
 /** What the filter does with a tenant that is being moved (docs/move.md#phases). */
 export const PHASES = ['prepare', 'calm', 'drain', 'fence', 'final', 'over'] as const;

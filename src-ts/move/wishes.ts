@@ -2,9 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError } from '../errors.ts';
 import type { Endpoint } from '../pd/endpoint.ts';
-import { isBetweenStorages, placeText } from './place.ts';
 import { millisOf } from '../pd/timestamp.ts';
-import { mustBeHome } from './same-pd.ts';
+import { isBetweenStorages, placeText } from './place.ts';
 import {
   findMove,
   isServedElsewhere,
@@ -14,6 +13,7 @@ import {
   type MoveRecord,
   type Throttle,
 } from './record.ts';
+import { mustBeHome } from './same-pd.ts';
 
 export const VERBS = ['switch', 'reverse', 'complete', 'cancel', 'pause', 'resume', 'throttle'] as const;
 export type Verb = (typeof VERBS)[number];

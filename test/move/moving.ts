@@ -1,16 +1,16 @@
 /** Real servers whose tenants move: what a test asks of the worker, and of both sides. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createMove } from '../../src-ts/move/create.ts';
-import { diff, type Difference } from '../../src-ts/move/diff.ts';
-import { makeEngine, sidesOf } from '../../src-ts/move/engine-of.ts';
+import { diff, type Difference } from '../../src-ts/move/engine/diff.ts';
+import { makeEngine, sidesOf } from '../../src-ts/move/engine/engine-of.ts';
 import { vmsOf, type Mesh, type Orders } from '../../src-ts/move/mesh.ts';
 import type { Place } from '../../src-ts/move/place.ts';
 import { findMove, moveOf, type MoveRecord } from '../../src-ts/move/record.ts';
 import { DEFAULT_LIMITS } from '../../src-ts/move/steps/limits.ts';
 import type { Tools } from '../../src-ts/move/steps/tools.ts';
-import { after, Snapshot } from '../../src-ts/move/snapshot.ts';
-import { Storage, type Side } from '../../src-ts/move/storage.ts';
-import { Throttle } from '../../src-ts/move/throttle.ts';
+import { after, Snapshot } from '../../src-ts/move/engine/snapshot.ts';
+import { Storage, type Side } from '../../src-ts/move/engine/storage.ts';
+import { Throttle } from '../../src-ts/move/engine/throttle.ts';
 import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
 import { work } from '../../src-ts/move/worker.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';

@@ -4,11 +4,11 @@
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Applier, type Row } from '../../src-ts/move/apply.ts';
+import { Applier, type Row } from '../../src-ts/move/engine/apply.ts';
 import { clocksApart } from '../../src-ts/move/other-pd.ts';
-import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
-import { Storage } from '../../src-ts/move/storage.ts';
-import { Throttle } from '../../src-ts/move/throttle.ts';
+import { KeyMap, keySpaceOf } from '../../src-ts/move/engine/key-space.ts';
+import { Storage } from '../../src-ts/move/engine/storage.ts';
+import { Throttle } from '../../src-ts/move/engine/throttle.ts';
 import { ask } from '../../src-ts/move/wishes.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { putIfUnchanged, snapshot } from '../../src-ts/pd/etcd.ts';

@@ -7,11 +7,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as grpc from '@grpc/grpc-js';
-import { Applier, type Row } from '../../src-ts/move/apply.ts';
-import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
-import { moveService, releaseHistory } from '../../src-ts/move/space.ts';
-import { Storage } from '../../src-ts/move/storage.ts';
-import { Throttle } from '../../src-ts/move/throttle.ts';
+import { Applier, type Row } from '../../src-ts/move/engine/apply.ts';
+import { KeyMap, keySpaceOf } from '../../src-ts/move/engine/key-space.ts';
+import { moveService, releaseHistory } from '../../src-ts/move/engine/space.ts';
+import { Storage } from '../../src-ts/move/engine/storage.ts';
+import { Throttle } from '../../src-ts/move/engine/throttle.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { putIfUnchanged } from '../../src-ts/pd/etcd.ts';
 import { clusterId } from '../../src-ts/pd/timestamp.ts';

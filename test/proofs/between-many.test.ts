@@ -3,10 +3,10 @@
  * TiDB. `npm run test:proofs -- between-many`.
  */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { Applier, type Row } from '../../src-ts/move/apply.ts';
-import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
-import { Storage } from '../../src-ts/move/storage.ts';
-import { Throttle } from '../../src-ts/move/throttle.ts';
+import { Applier, type Row } from '../../src-ts/move/engine/apply.ts';
+import { KeyMap, keySpaceOf } from '../../src-ts/move/engine/key-space.ts';
+import { Storage } from '../../src-ts/move/engine/storage.ts';
+import { Throttle } from '../../src-ts/move/engine/throttle.ts';
 import { safePoints } from '../../src-ts/pd/cluster.ts';
 import { labelRules } from '../../src-ts/pd/regions.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';

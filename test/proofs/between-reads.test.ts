@@ -5,7 +5,7 @@
  */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { moveService } from '../../src-ts/move/space.ts';
+import { moveService } from '../../src-ts/move/engine/space.ts';
 import { safePoints } from '../../src-ts/pd/cluster.ts';
 import { entries, type Entry } from '../../src-ts/pd/etcd.ts';
 import { timestamp } from '../../src-ts/pd/timestamp.ts';

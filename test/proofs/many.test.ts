@@ -4,13 +4,13 @@
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Applier, type Row } from '../../src-ts/move/apply.ts';
-import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
-import { dropLocks } from '../../src-ts/move/locks.ts';
-import { PREWRITE } from '../../src-ts/move/methods.ts';
+import { Applier, type Row } from '../../src-ts/move/engine/apply.ts';
+import { KeyMap, keySpaceOf } from '../../src-ts/move/engine/key-space.ts';
+import { dropLocks } from '../../src-ts/move/engine/locks.ts';
+import { PREWRITE } from '../../src-ts/move/engine/methods.ts';
 import { tenantAt, type Place } from '../../src-ts/move/place.ts';
 import type { Tools } from '../../src-ts/move/steps/tools.ts';
-import { Throttle } from '../../src-ts/move/throttle.ts';
+import { Throttle } from '../../src-ts/move/engine/throttle.ts';
 import { ask } from '../../src-ts/move/wishes.ts';
 import { safePoints } from '../../src-ts/pd/cluster.ts';
 import { Op } from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';

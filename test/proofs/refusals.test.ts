@@ -4,14 +4,14 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Applier } from '../../src-ts/move/apply.ts';
-import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
+import { Applier } from '../../src-ts/move/engine/apply.ts';
+import { KeyMap, keySpaceOf } from '../../src-ts/move/engine/key-space.ts';
+import { MULTI_INGEST } from '../../src-ts/move/engine/methods.ts';
+import { Storage } from '../../src-ts/move/engine/storage.ts';
+import { Throttle } from '../../src-ts/move/engine/throttle.ts';
 import { lookAt, type Look } from '../../src-ts/move/look.ts';
 import type { Mesh } from '../../src-ts/move/mesh.ts';
-import { MULTI_INGEST } from '../../src-ts/move/methods.ts';
 import type { Tools } from '../../src-ts/move/steps/tools.ts';
-import { Storage } from '../../src-ts/move/storage.ts';
-import { Throttle } from '../../src-ts/move/throttle.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { statusOf } from '../../src-ts/tenants/mesh-status.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';

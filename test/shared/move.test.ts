@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Applier, type Row } from '../../src-ts/move/apply.ts';
-import { copy, planCopy, presplit, rangeOfChunk, type CopyState } from '../../src-ts/move/copy.ts';
-import { diff, type DiffResult } from '../../src-ts/move/diff.ts';
-import { Follower } from '../../src-ts/move/feed.ts';
-import { KeyMap, keySpaceOf, type MoveSpace } from '../../src-ts/move/key-space.ts';
+import { Applier, type Row } from '../../src-ts/move/engine/apply.ts';
+import { copy, planCopy, presplit, rangeOfChunk, type CopyState } from '../../src-ts/move/engine/copy.ts';
+import { diff, type DiffResult } from '../../src-ts/move/engine/diff.ts';
+import { Follower } from '../../src-ts/move/engine/feed.ts';
+import { KeyMap, keySpaceOf, type MoveSpace } from '../../src-ts/move/engine/key-space.ts';
 import {
   carryLocks,
   dropPessimisticLocks,
@@ -14,11 +14,9 @@ import {
   resolveLocks,
   scanLocks,
   settle,
-} from '../../src-ts/move/locks.ts';
-import { COMMIT, PESSIMISTIC_LOCK, PREWRITE } from '../../src-ts/move/methods.ts';
-import { forget, moveOf, save } from '../../src-ts/move/record.ts';
-import { applyRouting, routing } from '../../src-ts/move/routing.ts';
-import { Snapshot } from '../../src-ts/move/snapshot.ts';
+} from '../../src-ts/move/engine/locks.ts';
+import { COMMIT, PESSIMISTIC_LOCK, PREWRITE } from '../../src-ts/move/engine/methods.ts';
+import { Snapshot } from '../../src-ts/move/engine/snapshot.ts';
 import {
   destroy,
   highestEpoch,
@@ -26,10 +24,12 @@ import {
   keepHistory,
   moveService,
   releaseHistory,
-} from '../../src-ts/move/space.ts';
-import { Storage, type Side } from '../../src-ts/move/storage.ts';
-import { Throttle } from '../../src-ts/move/throttle.ts';
-import { Watcher, Written } from '../../src-ts/move/watch.ts';
+} from '../../src-ts/move/engine/space.ts';
+import { Storage, type Side } from '../../src-ts/move/engine/storage.ts';
+import { Throttle } from '../../src-ts/move/engine/throttle.ts';
+import { Watcher, Written } from '../../src-ts/move/engine/watch.ts';
+import { forget, moveOf, save } from '../../src-ts/move/record.ts';
+import { applyRouting, routing } from '../../src-ts/move/routing.ts';
 import { safePoints } from '../../src-ts/pd/cluster.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { Op } from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';

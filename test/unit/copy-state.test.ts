@@ -1,9 +1,9 @@
 /** The state of a copy lies in etcd in pieces: far below etcd's limit, whatever its size. */
 import { describe, expect, test } from '@jest/globals';
-import { isToKeep, type Chunk, type CopyState } from '../../src-ts/move/copy.ts';
-import { followFrom, Pieces, readableSince } from '../../src-ts/move/copy-state.ts';
-import type { Copied, Engine } from '../../src-ts/move/engine.ts';
-import { neededSince } from '../../src-ts/move/engine-of.ts';
+import { isToKeep, type Chunk, type CopyState } from '../../src-ts/move/engine/copy.ts';
+import { followFrom, Pieces, readableSince } from '../../src-ts/move/engine/copy-state.ts';
+import type { Copied, Engine } from '../../src-ts/move/engine/engine.ts';
+import { neededSince } from '../../src-ts/move/engine/engine-of.ts';
 import { moveOf, save } from '../../src-ts/move/record.ts';
 import { Move } from '../../src-ts/move/steps/move.ts';
 import { rowKey } from '../harness/support/keys.ts';

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
-import { SCAN_LOCK } from '../../src-ts/move/methods.ts';
+import { SCAN_LOCK } from '../../src-ts/move/engine/methods.ts';
 import { timestamp } from '../../src-ts/pd/timestamp.ts';
 import { encode } from '../harness/support/messages.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';

@@ -1,12 +1,12 @@
 /** What the applier does with rows that may be at the target, at a store that answers as TiKV does where unistore does not. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
-import { Applier, type Row } from '../../src-ts/move/apply.ts';
-import { followingOf } from '../../src-ts/move/engine-of.ts';
-import type { Follower } from '../../src-ts/move/feed.ts';
-import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
-import { Storage, type Side } from '../../src-ts/move/storage.ts';
-import { Throttle } from '../../src-ts/move/throttle.ts';
+import { Applier, type Row } from '../../src-ts/move/engine/apply.ts';
+import { followingOf } from '../../src-ts/move/engine/engine-of.ts';
+import type { Follower } from '../../src-ts/move/engine/feed.ts';
+import { KeyMap, keySpaceOf } from '../../src-ts/move/engine/key-space.ts';
+import { Storage, type Side } from '../../src-ts/move/engine/storage.ts';
+import { Throttle } from '../../src-ts/move/engine/throttle.ts';
 import { CallError, type Endpoint } from '../../src-ts/pd/endpoint.ts';
 
 const source = keySpaceOf({ name: 'a', number: 1 });

@@ -5,7 +5,7 @@ import { createBetween } from '../../src-ts/move/between.ts';
 import { mustStayValid } from '../../src-ts/move/renders.ts';
 import { readStorages } from '../../src-ts/move/clusters.ts';
 import { withOrders } from '../../src-ts/move/config.ts';
-import { carryEtcd, keepLeases, namesIn, raiseRevision } from '../../src-ts/move/etcd.ts';
+import { carryEtcd, keepLeases, namesIn, raiseRevision } from '../../src-ts/move/engine/etcd.ts';
 import type { Orders } from '../../src-ts/move/mesh.ts';
 import { isSamePlace, placeOf, placeText, type Place } from '../../src-ts/move/place.ts';
 import { entries, grantLease, putAll, putIfUnchanged, snapshot } from '../../src-ts/pd/etcd.ts';

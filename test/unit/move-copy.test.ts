@@ -2,11 +2,11 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { create, fromBinary, toBinary, type DescMessage, type MessageInitShape } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
-import { copy, type CopyState } from '../../src-ts/move/copy.ts';
-import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
-import { MULTI_INGEST, SCAN, WRITE } from '../../src-ts/move/methods.ts';
-import { Storage } from '../../src-ts/move/storage.ts';
-import { Throttle } from '../../src-ts/move/throttle.ts';
+import { copy, type CopyState } from '../../src-ts/move/engine/copy.ts';
+import { KeyMap, keySpaceOf } from '../../src-ts/move/engine/key-space.ts';
+import { MULTI_INGEST, SCAN, WRITE } from '../../src-ts/move/engine/methods.ts';
+import { Storage } from '../../src-ts/move/engine/storage.ts';
+import { Throttle } from '../../src-ts/move/engine/throttle.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 
 const asIs = (bytes: Buffer): Buffer => bytes;

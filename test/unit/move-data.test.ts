@@ -1,12 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
-import { Applier, isRow, type Rollback, type Row } from '../../src-ts/move/apply.ts';
-import { between } from '../../src-ts/move/diff.ts';
-import { commonSegments, KeyMap, keySpaceOf, tableIdOf } from '../../src-ts/move/key-space.ts';
-import { Follower, Pipeline } from '../../src-ts/move/feed.ts';
-import { fateOf } from '../../src-ts/move/locks.ts';
-import { FeedError, Matcher } from '../../src-ts/move/matcher.ts';
-import { Storage, type Side } from '../../src-ts/move/storage.ts';
-import { Throttle } from '../../src-ts/move/throttle.ts';
+import { Applier, isRow, type Rollback, type Row } from '../../src-ts/move/engine/apply.ts';
+import { between } from '../../src-ts/move/engine/diff.ts';
+import { commonSegments, KeyMap, keySpaceOf, tableIdOf } from '../../src-ts/move/engine/key-space.ts';
+import { Follower, Pipeline } from '../../src-ts/move/engine/feed.ts';
+import { fateOf } from '../../src-ts/move/engine/locks.ts';
+import { FeedError, Matcher } from '../../src-ts/move/engine/matcher.ts';
+import { Storage, type Side } from '../../src-ts/move/engine/storage.ts';
+import { Throttle } from '../../src-ts/move/engine/throttle.ts';
 import {
   Event_LogType as LogType,
   Event_Row_OpType as OpType,

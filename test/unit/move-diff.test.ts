@@ -1,12 +1,12 @@
 /** What `move diff` says of both sides of a move, at stores that are small models. The stores' checksums are in test/shared/move.test.ts. */
 import { describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { diff, type DiffResult } from '../../src-ts/move/diff.ts';
-import { keySpaceOf, type MoveSpace } from '../../src-ts/move/key-space.ts';
-import { diffService, whileKept } from '../../src-ts/move/space.ts';
-import type { Side, Storage } from '../../src-ts/move/storage.ts';
-import { tableIds } from '../../src-ts/move/table-names.ts';
-import { Throttle } from '../../src-ts/move/throttle.ts';
+import { diff, type DiffResult } from '../../src-ts/move/engine/diff.ts';
+import { keySpaceOf, type MoveSpace } from '../../src-ts/move/engine/key-space.ts';
+import { diffService, whileKept } from '../../src-ts/move/engine/space.ts';
+import type { Side, Storage } from '../../src-ts/move/engine/storage.ts';
+import { tableIds } from '../../src-ts/move/engine/table-names.ts';
+import { Throttle } from '../../src-ts/move/engine/throttle.ts';
 import { holders } from '../../src-ts/tenants/holders.ts';
 import { memcomparable } from '../../src-ts/tenants/tenant.ts';
 import { rowKey } from '../harness/support/keys.ts';

@@ -3,10 +3,10 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
-import type { Row } from '../../src-ts/move/apply.ts';
-import { Follower, Pipeline, QueueBudget } from '../../src-ts/move/feed.ts';
-import { keySpaceOf } from '../../src-ts/move/key-space.ts';
-import { Storage } from '../../src-ts/move/storage.ts';
+import type { Row } from '../../src-ts/move/engine/apply.ts';
+import { Follower, Pipeline, QueueBudget } from '../../src-ts/move/engine/feed.ts';
+import { keySpaceOf } from '../../src-ts/move/engine/key-space.ts';
+import { Storage } from '../../src-ts/move/engine/storage.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import {
   ChangeDataEventSchema,

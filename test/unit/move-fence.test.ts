@@ -1,8 +1,8 @@
 /** A worker that has lost its move in the middle of a step writes nothing more. PDs and stores are models. */
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
-import { makeEngine } from '../../src-ts/move/engine-of.ts';
-import type { Engine } from '../../src-ts/move/engine.ts';
-import { keySpaceOf } from '../../src-ts/move/key-space.ts';
+import { makeEngine } from '../../src-ts/move/engine/engine-of.ts';
+import type { Engine } from '../../src-ts/move/engine/engine.ts';
+import { keySpaceOf } from '../../src-ts/move/engine/key-space.ts';
 import type { Mesh } from '../../src-ts/move/mesh.ts';
 import { moveOf, save } from '../../src-ts/move/record.ts';
 import { Move } from '../../src-ts/move/steps/move.ts';

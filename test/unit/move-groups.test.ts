@@ -1,7 +1,7 @@
 /** Names of resource groups at the place that a tenant moves to. PD is a model. */
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { createBetween } from '../../src-ts/move/between.ts';
-import { carryGroups } from '../../src-ts/move/groups.ts';
+import { carryGroups } from '../../src-ts/move/engine/groups.ts';
 import { createImport } from '../../src-ts/move/import.ts';
 import { ruleOf } from '../../src-ts/tenants/registry.ts';
 import { memcomparable, type Tenant } from '../../src-ts/tenants/tenant.ts';

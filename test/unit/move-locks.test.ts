@@ -1,8 +1,8 @@
 /** What a move does with the locks of transactions, at stores that are small models. */
 import { describe, expect, test } from '@jest/globals';
-import { KeyMap, keySpaceOf } from '../../src-ts/move/key-space.ts';
-import { carryLocks, endBegun, endExpired, oldestLock, settle } from '../../src-ts/move/locks.ts';
-import type { Side, Storage } from '../../src-ts/move/storage.ts';
+import { KeyMap, keySpaceOf } from '../../src-ts/move/engine/key-space.ts';
+import { carryLocks, endBegun, endExpired, oldestLock, settle } from '../../src-ts/move/engine/locks.ts';
+import type { Side, Storage } from '../../src-ts/move/engine/storage.ts';
 import { Op, type LockInfo } from '../../src-ts/pd/generated/tikv/kvrpcpb_pb.ts';
 
 const source = keySpaceOf({ name: 'a', number: 1 });

@@ -1,8 +1,8 @@
 /** A move between two PDs: garbage collection at each keeps what the tenant still reads at the other one. */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import type { Engine } from '../../src-ts/move/engine.ts';
-import { makeEngine } from '../../src-ts/move/engine-of.ts';
-import { carryServices, dropServices, type ServiceSide } from '../../src-ts/move/reads.ts';
+import type { Engine } from '../../src-ts/move/engine/engine.ts';
+import { makeEngine } from '../../src-ts/move/engine/engine-of.ts';
+import { carryServices, dropServices, type ServiceSide } from '../../src-ts/move/engine/reads.ts';
 import type { MoveRecord } from '../../src-ts/move/record.ts';
 import { placeAtTarget } from '../../src-ts/move/steps/target-place.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';

@@ -1,8 +1,8 @@
 /** A storage layer that is new is far behind in etcd's revisions: a move closes the gap while it goes on. */
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { raiseRevision } from '../../src-ts/move/etcd.ts';
-import { gapText, RevisionGap, revisionsBehind } from '../../src-ts/move/revision-gap.ts';
+import { raiseRevision } from '../../src-ts/move/engine/etcd.ts';
+import { gapText, RevisionGap, revisionsBehind } from '../../src-ts/move/engine/revision-gap.ts';
 import { EtcdModel } from '../harness/support/etcd-model.ts';
 
 const BEHIND = 201_500;

@@ -1,7 +1,7 @@
 /** An address of a side leads to another PD than when the move began: nothing is read or written there. */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import type { Engine } from '../../src-ts/move/engine.ts';
-import { makeEngine } from '../../src-ts/move/engine-of.ts';
+import type { Engine } from '../../src-ts/move/engine/engine.ts';
+import { makeEngine } from '../../src-ts/move/engine/engine-of.ts';
 import { save, type MoveRecord } from '../../src-ts/move/record.ts';
 import { mustBeHome } from '../../src-ts/move/same-pd.ts';
 import { ask } from '../../src-ts/move/wishes.ts';

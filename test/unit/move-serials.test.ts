@@ -1,7 +1,7 @@
 /** The serials of a tenant's moves: each begins above all that the filters remember of the ones before. */
 import { describe, expect, test } from '@jest/globals';
 import { createMove } from '../../src-ts/move/create.ts';
-import type { Engine } from '../../src-ts/move/engine.ts';
+import type { Engine } from '../../src-ts/move/engine/engine.ts';
 import { obeyed, Outdated, type Mesh, type Orders, type Vm } from '../../src-ts/move/mesh.ts';
 import { findMove, firstSerial, keepLast, save } from '../../src-ts/move/record.ts';
 import { Move } from '../../src-ts/move/steps/move.ts';

@@ -1,8 +1,8 @@
 /** PD is asked for regions in pages: the answer for a hundred thousand at once stops a worker for seconds. */
 import { expect, test } from '@jest/globals';
-import { highestEpoch } from '../../src-ts/move/space.ts';
-import { keySpaceOf } from '../../src-ts/move/key-space.ts';
-import { Storage } from '../../src-ts/move/storage.ts';
+import { highestEpoch } from '../../src-ts/move/engine/space.ts';
+import { keySpaceOf } from '../../src-ts/move/engine/key-space.ts';
+import { Storage } from '../../src-ts/move/engine/storage.ts';
 import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { regionsIn } from '../../src-ts/pd/regions.ts';
 

@@ -1,6 +1,6 @@
 /** The alarms of a move that follows: somebody has written, or may write, where the tenant is not served. */
 import { isDeepStrictEqual } from 'node:util';
-import type { Engine } from '../engine.ts';
+import type { Engine } from '../engine/engine.ts';
 import { placeText, type Place } from '../place.ts';
 import type { Alarm, ForeignCommit, MoveRecord } from '../record.ts';
 import { tidbsText } from '../wishes.ts';

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError } from '../../errors.ts';
 import { millisOf } from '../../pd/timestamp.ts';
-import type { Engine } from '../engine.ts';
+import type { Engine } from '../engine/engine.ts';
 import { isBetweenStorages, placeText } from '../place.ts';
 import type { MoveRecord } from '../record.ts';
 

@@ -1,5 +1,5 @@
 /** Tells all filters where the tenant is after a switch, until each of them has heard. Only then the old place is a target. */
-import { HistoryGone, type Engine } from '../engine.ts';
+import { HistoryGone, type Engine } from '../engine/engine.ts';
 import type { Order, Orders, OtherSide, Terms } from '../mesh.ts';
 import { isBetweenStorages } from '../place.ts';
 import type { Switch } from '../record.ts';

@@ -1,6 +1,6 @@
 /** Copies the tenant's keys, and keeps how far that is in pieces, so that another worker can go on. */
 import { CommandError } from '../../errors.ts';
-import type { Copied, Engine } from '../engine.ts';
+import type { Copied, Engine } from '../engine/engine.ts';
 import type { Place } from '../place.ts';
 import { Rate } from '../rate.ts';
 import { dropPieces, piecesOf, type PieceMap } from '../record.ts';

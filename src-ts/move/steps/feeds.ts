@@ -1,7 +1,7 @@
 /** The change feeds of a move that follows: what is being carried over from the source, and what others write to the target. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError } from '../../errors.ts';
-import type { Feed, Following } from '../engine.ts';
+import type { Feed, Following } from '../engine/engine.ts';
 import type { ForeignCommit, MoveRecord } from '../record.ts';
 
 const LOOK_MS = 10;

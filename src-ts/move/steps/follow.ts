@@ -1,6 +1,6 @@
 /** Follows: carries over what is written, watches the target, and does what is asked for, until something else is to be done. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HistoryGone, type Engine, type Feed } from '../engine.ts';
+import { HistoryGone, type Engine, type Feed } from '../engine/engine.ts';
 import type { ForeignCommit } from '../record.ts';
 import type { Agreement } from './agreement.ts';
 import { Alarms } from './alarms.ts';

@@ -26,15 +26,15 @@
  * the mesh serves the tenant, nobody can hold it.
  */
 import { Claims } from '../claims.ts';
-import type { Engine } from '../engine.ts';
+import type { Engine } from '../engine/engine.ts';
 import { isLeftClosed } from '../record.ts';
 import { Agreement } from './agreement.ts';
 import { Commit } from './commit.ts';
 import { Copy } from './copy.ts';
 import { EndWish } from './end-wish.ts';
 import { End } from './end.ts';
-import { Follow } from './follow.ts';
 import { MoveFilters } from './filters.ts';
+import { Follow } from './follow.ts';
 import { DEFAULT_LIMITS } from './limits.ts';
 import { Lost, OwnRecord } from './own-record.ts';
 import { Plan } from './plan.ts';

@@ -1,6 +1,6 @@
 /** Why a switch that was asked for is not begun now, in words for who has asked; undefined where nothing is in the way. */
 import { unheardServers } from '../../tenants/servers.ts';
-import type { Engine, Following } from '../engine.ts';
+import type { Engine, Following } from '../engine/engine.ts';
 import { placeText } from '../place.ts';
 import type { MoveRecord } from '../record.ts';
 import { tidbsText } from '../wishes.ts';

@@ -1,7 +1,7 @@
 /** Begins a move that is planned: its filters are told, and what had begun to commit before has ended. Then it can be copied. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError } from '../../errors.ts';
-import type { Engine } from '../engine.ts';
+import type { Engine } from '../engine/engine.ts';
 import type { Agreement } from './agreement.ts';
 import type { Limits } from './limits.ts';
 import type { OwnRecord } from './own-record.ts';

@@ -1,6 +1,6 @@
 /** A switch from a cluster outside of the mesh. No filter is in front of it, so its TiDBs must have ended. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Engine } from '../engine.ts';
+import type { Engine } from '../engine/engine.ts';
 import { Hold } from '../hold.ts';
 import { clockObjection, waitForClock } from './clocks.ts';
 import { catchUp, untouched, type Feeds } from './feeds.ts';

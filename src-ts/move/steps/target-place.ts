@@ -1,6 +1,6 @@
 /** The place that a switch leads to, as the tenant's clients see it. */
 import { CommandError } from '../../errors.ts';
-import type { Engine, Epoch } from '../engine.ts';
+import type { Engine, Epoch } from '../engine/engine.ts';
 import { isBetweenStorages, isImport, type Place } from '../place.ts';
 import type { MoveRecord } from '../record.ts';
 

@@ -1,7 +1,7 @@
 /** What the worker of a move is given. */
 import type { Endpoint } from '../../pd/endpoint.ts';
 import type { Tell } from '../../tell.ts';
-import type { Engine } from '../engine.ts';
+import type { Engine } from '../engine/engine.ts';
 import type { Mesh } from '../mesh.ts';
 import type { MoveRecord } from '../record.ts';
 import type { Limits } from './limits.ts';

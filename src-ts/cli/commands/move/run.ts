@@ -2,13 +2,13 @@
 import { Option } from 'commander';
 import { CommandError } from '../../../errors.ts';
 import { placesCheck } from '../../../move/all-places.ts';
-import { makeEngine } from '../../../move/engine-of.ts';
+import { makeEngine } from '../../../move/engine/engine-of.ts';
 import { GONE_AFTER_MS } from '../../../move/envoys.ts';
 import { fileMesh, filtersAt } from '../../../move/file-mesh.ts';
 import type { OtherFilters } from '../../../move/mesh.ts';
 import { DEFAULT_LIMITS } from '../../../move/steps/limits.ts';
 import type { OnAlarm } from '../../../move/steps/tools.ts';
-import { Throttle } from '../../../move/throttle.ts';
+import { Throttle } from '../../../move/engine/throttle.ts';
 import { work } from '../../../move/worker.ts';
 import { isGone, newWorkerId } from '../../../move/worker-id.ts';
 import { listedTenants } from '../../../tenants/edit.ts';

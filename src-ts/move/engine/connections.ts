@@ -1,6 +1,6 @@
 /** Connections for streams that stay open, of which a server takes so many on one connection. */
 import type * as grpc from '@grpc/grpc-js';
-import type { Endpoint } from '../pd/endpoint.ts';
+import type { Endpoint } from '../../pd/endpoint.ts';
 
 /**
  * Streams on one connection. TiKV takes 1,024 (src/server/config.rs, grpc_concurrent_stream), and an Envoy may take fewer. What is beyond

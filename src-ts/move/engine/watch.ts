@@ -4,10 +4,10 @@
  * imported. The mover writes with the source's timestamps, so its rows are known by the source's history, also where each side has a PD of
  * its own.
  */
+import type { ForeignCommit } from '../record.ts';
 import { isRow, type Rollback, type Row } from './apply.ts';
 import { forEach } from './for-each.ts';
 import { KeyMap, tableIdOf } from './key-space.ts';
-import type { ForeignCommit } from './record.ts';
 import { after, Snapshot } from './snapshot.ts';
 import type { Side } from './storage.ts';
 

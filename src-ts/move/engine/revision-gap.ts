@@ -2,8 +2,8 @@
  * How far the target's etcd is behind the source's. A tenant can be switched only where it is not: see `raiseRevision`. A storage layer that is
  * new is millions behind one that has run for years, so the gap is closed little by little while a move copies and follows.
  */
-import { ageText } from '../tenants/holders.ts';
-import type { Endpoint } from '../pd/endpoint.ts';
+import type { Endpoint } from '../../pd/endpoint.ts';
+import { ageText } from '../../tenants/holders.ts';
 import { MOST_RAISED, raiseBy, revisionOf } from './etcd.ts';
 
 /** Few enough that other users of the target's etcd do not notice. */

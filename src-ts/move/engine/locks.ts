@@ -1,9 +1,9 @@
 /** Locks of transactions in a key space: who holds them, how their transactions have ended, and what becomes of them at the fence. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CommandError } from '../errors.ts';
-import { CallError } from '../pd/endpoint.ts';
-import { Op, type KeyError, type LockInfo } from '../pd/generated/tikv/kvrpcpb_pb.ts';
-import { millisOf } from '../pd/timestamp.ts';
+import { CommandError } from '../../errors.ts';
+import { CallError } from '../../pd/endpoint.ts';
+import { Op, type KeyError, type LockInfo } from '../../pd/generated/tikv/kvrpcpb_pb.ts';
+import { millisOf } from '../../pd/timestamp.ts';
 import { forEach } from './for-each.ts';
 import { lowerEnd, tableIdOf, type KeyMap, type Range } from './key-space.ts';
 import {

@@ -3,7 +3,7 @@ import {
   Event_LogType as LogType,
   Event_Row_OpType as OpType,
   type Event_Row as Told,
-} from '../pd/generated/tikv/cdcpb_pb.ts';
+} from '../../pd/generated/tikv/cdcpb_pb.ts';
 import type { Rollback, Row } from './apply.ts';
 
 /** The feed contradicts itself: it is registered again from the last checkpoint. */

@@ -1,10 +1,14 @@
 /** The calls to stores that the mover makes. */
 import {
+  RequestSchema as CoprocessorRequestSchema,
+  ResponseSchema as CoprocessorResponseSchema,
+} from '../../pd/generated/tikv/coprocessor_pb.ts';
+import {
   IngestResponseSchema,
   MultiIngestRequestSchema,
   WriteRequestSchema,
   WriteResponseSchema,
-} from '../pd/generated/tikv/import_sstpb_pb.ts';
+} from '../../pd/generated/tikv/import_sstpb_pb.ts';
 import {
   CheckSecondaryLocksRequestSchema,
   CheckSecondaryLocksResponseSchema,
@@ -26,11 +30,7 @@ import {
   ScanResponseSchema,
   SplitRegionRequestSchema,
   SplitRegionResponseSchema,
-} from '../pd/generated/tikv/kvrpcpb_pb.ts';
-import {
-  RequestSchema as CoprocessorRequestSchema,
-  ResponseSchema as CoprocessorResponseSchema,
-} from '../pd/generated/tikv/coprocessor_pb.ts';
+} from '../../pd/generated/tikv/kvrpcpb_pb.ts';
 
 export const SCAN = {
   path: '/tikvpb.Tikv/KvScan',

@@ -2,23 +2,23 @@
  * Follows the changes of a key space by the stores' change feeds (cdcpb.ChangeData/EventFeed), and has them applied. Each range of keys has a
  * checkpoint of its own: everything committed at or before it is at the target. After any error the range is registered again from there.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
-import { CommandError } from '../errors.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CommandError } from '../../errors.ts';
 import {
   ChangeDataEventSchema,
   ChangeDataRequestSchema,
   type ChangeDataEvent,
   type Error as EventError,
-} from '../pd/generated/tikv/cdcpb_pb.ts';
-import { millisOf } from '../pd/timestamp.ts';
+} from '../../pd/generated/tikv/cdcpb_pb.ts';
+import { millisOf } from '../../pd/timestamp.ts';
 import { isRow, type Applier, type Rollback, type Row } from './apply.ts';
-import type { Range } from './key-space.ts';
 import { Gate } from './gate.ts';
+import type { Range } from './key-space.ts';
 import { FeedError, Matcher, type Prewritten } from './matcher.ts';
-import { pauseOf, type Located, type Side } from './storage.ts';
 import { stopper } from './stopper.ts';
+import { pauseOf, type Located, type Side } from './storage.ts';
 
 /** Where to go on, as JSON keeps it. Keys are logical, in hex; an empty end is the key space's. */
 export interface FollowState {

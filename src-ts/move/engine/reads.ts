@@ -2,11 +2,11 @@
  * What a tenant still reads of old versions, for a move between two PDs: its TiDBs' open transactions, and the service safe points of its
  * changefeeds and dumps. Each PD keeps garbage collection from what it knows, and the one that the tenant moves to knows nothing of it.
  */
-import { safePoints, type ServiceSafePoint } from '../pd/cluster.ts';
-import type { Endpoint } from '../pd/endpoint.ts';
-import { entries } from '../pd/etcd.ts';
-import { isTenantsOwn } from '../tenants/belongings.ts';
-import { minStartFolder, timestampIn } from '../tenants/holders.ts';
+import { safePoints, type ServiceSafePoint } from '../../pd/cluster.ts';
+import type { Endpoint } from '../../pd/endpoint.ts';
+import { entries } from '../../pd/etcd.ts';
+import { isTenantsOwn } from '../../tenants/belongings.ts';
+import { minStartFolder, timestampIn } from '../../tenants/holders.ts';
 import { releaseHistory, updateSafePoint } from './space.ts';
 import type { Storage } from './storage.ts';
 

@@ -1,5 +1,5 @@
 /** Names of tables by their ids, as a tenant's TiDB keeps them (TiDB pkg/meta/meta.go, pkg/structure/type.go). */
-import { memcomparable } from '../tenants/tenant.ts';
+import { memcomparable } from '../../tenants/tenant.ts';
 import { after, Snapshot } from './snapshot.ts';
 import type { Side } from './storage.ts';
 

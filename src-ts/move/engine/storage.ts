@@ -1,15 +1,15 @@
 /** A storage layer as the mover uses it: PD and all stores, called as a system principal, past the filter's key mapping. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fromBinary, type DescMessage, type MessageInitShape, type MessageShape } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
-import { CommandError } from '../errors.ts';
-import { stores, type Store } from '../pd/cluster.ts';
-import { CallError, type Endpoint, type Method } from '../pd/endpoint.ts';
-import type { ContextSchema } from '../pd/generated/tikv/kvrpcpb_pb.ts';
-import { CommandPri } from '../pd/generated/tikv/kvrpcpb_pb.ts';
-import type { Error as RegionError } from '../pd/generated/tikv/errorpb_pb.ts';
-import { regionPages, regionsIn, type Region } from '../pd/regions.ts';
-import { clusterId, millisOf, timestamp } from '../pd/timestamp.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CommandError } from '../../errors.ts';
+import { stores, type Store } from '../../pd/cluster.ts';
+import { CallError, type Endpoint, type Method } from '../../pd/endpoint.ts';
+import type { Error as RegionError } from '../../pd/generated/tikv/errorpb_pb.ts';
+import type { ContextSchema } from '../../pd/generated/tikv/kvrpcpb_pb.ts';
+import { CommandPri } from '../../pd/generated/tikv/kvrpcpb_pb.ts';
+import { regionPages, regionsIn, type Region } from '../../pd/regions.ts';
+import { clusterId, millisOf, timestamp } from '../../pd/timestamp.ts';
 import { Connections } from './connections.ts';
 import { lowerEnd, type MoveSpace, type Range } from './key-space.ts';
 import { COPROCESSOR, SCAN, SCAN_LOCK } from './methods.ts';

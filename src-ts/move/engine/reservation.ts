@@ -1,7 +1,7 @@
 /** The range that a move writes to. A rule of PD keeps everybody else away from it as long as the move lasts. */
-import { CommandError } from '../errors.ts';
-import type { Endpoint } from '../pd/endpoint.ts';
-import { deleteLabelRule, setLabelRule } from '../pd/regions.ts';
+import { CommandError } from '../../errors.ts';
+import type { Endpoint } from '../../pd/endpoint.ts';
+import { deleteLabelRule, setLabelRule } from '../../pd/regions.ts';
 import {
   conflict,
   hasRangeOf,
@@ -10,8 +10,8 @@ import {
   reserved,
   ruleOf,
   targetRuleId,
-} from '../tenants/registry.ts';
-import type { Tenant } from '../tenants/tenant.ts';
+} from '../../tenants/registry.ts';
+import type { Tenant } from '../../tenants/tenant.ts';
 
 /** @throws CommandError when another tenant has, or is moved to, a part of this range */
 export async function mustBeFree(pd: Endpoint, target: Tenant): Promise<void> {

@@ -1,6 +1,6 @@
 /** What a tenant has in etcd, for a move between two PDs: its keys, and the leases that they have, by their ids. */
-import { CommandError } from '../errors.ts';
-import type { Endpoint } from '../pd/endpoint.ts';
+import { CommandError } from '../../errors.ts';
+import type { Endpoint } from '../../pd/endpoint.ts';
 import {
   deleteKeys,
   entries,
@@ -15,10 +15,10 @@ import {
   snapshot,
   type Entry,
   type Put,
-} from '../pd/etcd.ts';
-import { etcdPrefix } from '../tenants/belongings.ts';
-import { minStartFolder } from '../tenants/holders.ts';
-import type { Tenant } from '../tenants/tenant.ts';
+} from '../../pd/etcd.ts';
+import { etcdPrefix } from '../../tenants/belongings.ts';
+import { minStartFolder } from '../../tenants/holders.ts';
+import type { Tenant } from '../../tenants/tenant.ts';
 
 /** No tenant's folder: those end in `:` (record.ts). */
 const RAISED = '/tidb-mesh/.revision';

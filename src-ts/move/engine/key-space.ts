@@ -10,11 +10,17 @@
  *
  * Each line is a segment: an order-preserving replacement of one prefix. So chunks, borders and checksums map by segments.
  */
-import { CommandError } from '../errors.ts';
-import { APIVersion } from '../pd/generated/tikv/kvrpcpb_pb.ts';
-import { rangeOf } from '../tenants/belongings.ts';
-import { fromMemcomparable, memcomparable, spaceOf, type KeySpace, type Tenant } from '../tenants/tenant.ts';
-import type { StoreRange } from '../pd/ranges.ts';
+import { CommandError } from '../../errors.ts';
+import { APIVersion } from '../../pd/generated/tikv/kvrpcpb_pb.ts';
+import type { StoreRange } from '../../pd/ranges.ts';
+import { rangeOf } from '../../tenants/belongings.ts';
+import {
+  fromMemcomparable,
+  memcomparable,
+  spaceOf,
+  type KeySpace,
+  type Tenant,
+} from '../../tenants/tenant.ts';
 
 const EMPTY = Buffer.alloc(0);
 const TABLE = 0x74;

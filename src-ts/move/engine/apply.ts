@@ -2,7 +2,7 @@
  * Writes committed rows to the target with their own start and commit timestamps. So a client that asks there how its transaction has ended
  * gets the true answer, and snapshots from before the switch stay readable.
  */
-import { CallError } from '../pd/endpoint.ts';
+import { CallError } from '../../pd/endpoint.ts';
 import {
   Op,
   PrewriteRequest_PessimisticAction as PessimisticAction,
@@ -10,7 +10,7 @@ import {
   type KeyError,
   type LockInfo,
   type WriteConflict,
-} from '../pd/generated/tikv/kvrpcpb_pb.ts';
+} from '../../pd/generated/tikv/kvrpcpb_pb.ts';
 import { forEach } from './for-each.ts';
 import { Gate } from './gate.ts';
 import { KeyMap } from './key-space.ts';

@@ -2,20 +2,20 @@
  * Copies a key space chunk by chunk, while it is used. A chunk is what one region of the source held when the copy was planned. It is read
  * at a timestamp of its own, and written with that as the commit timestamp; its changes are followed from there (feed.ts).
  */
-import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
-import { CallError } from '../pd/endpoint.ts';
-import { ScatterRegionRequestSchema, ScatterRegionResponseSchema } from '../pd/generated/pd/pdpb_pb.ts';
-import type { Error as RegionError } from '../pd/generated/tikv/errorpb_pb.ts';
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CallError } from '../../pd/endpoint.ts';
+import { ScatterRegionRequestSchema, ScatterRegionResponseSchema } from '../../pd/generated/pd/pdpb_pb.ts';
+import type { Error as RegionError } from '../../pd/generated/tikv/errorpb_pb.ts';
 import {
   WriteRequestSchema,
   type SSTMetaSchema,
   type WriteResponse,
-} from '../pd/generated/tikv/import_sstpb_pb.ts';
-import type { Peer } from '../pd/regions.ts';
-import { memcomparable } from '../tenants/tenant.ts';
+} from '../../pd/generated/tikv/import_sstpb_pb.ts';
+import type { Peer } from '../../pd/regions.ts';
+import { memcomparable } from '../../tenants/tenant.ts';
 import type { KeyMap, Range } from './key-space.ts';
 import { keyRefused } from './locks.ts';
 import { MULTI_INGEST, SPLIT_REGION, WRITE } from './methods.ts';

@@ -1,7 +1,7 @@
 /** What the steps of a move need done with keys. One engine works in one direction, from one place to another. */
-import { CommandError } from '../errors.ts';
+import { CommandError } from '../../errors.ts';
+import type { ForeignCommit, PieceMap, Throttle } from '../record.ts';
 import type { BegunOptions } from './locks.ts';
-import type { ForeignCommit, PieceMap, Throttle } from './record.ts';
 
 /** A change feed is being read while this lives. */
 export interface Feed {

@@ -1,10 +1,10 @@
 /** A key space as a transaction of one timestamp sees it: pages of pairs, and checksums. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
-import { CallError } from '../pd/endpoint.ts';
-import type { KvPair, LockInfo } from '../pd/generated/tikv/kvrpcpb_pb.ts';
-import { ChecksumRequestSchema } from '../pd/generated/tipb/tipb_pb.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CallError } from '../../pd/endpoint.ts';
+import type { KvPair, LockInfo } from '../../pd/generated/tikv/kvrpcpb_pb.ts';
+import { ChecksumRequestSchema } from '../../pd/generated/tipb/tipb_pb.ts';
 import type { Range, Segment } from './key-space.ts';
 import { keyRefused, meetLock } from './locks.ts';
 import { COPROCESSOR, SCAN } from './methods.ts';

@@ -1,8 +1,13 @@
 /** Resource groups of an imported tenant: the cluster's `reports` is `7:reports` in the mesh, as the filter names it (assembly/keys/group-names.ts). */
-import { CommandError } from '../errors.ts';
-import { deleteResourceGroup, putResourceGroup, resourceGroups, type ResourceGroup } from '../pd/cluster.ts';
-import type { Endpoint } from '../pd/endpoint.ts';
-import { isTenantsGroup } from '../tenants/belongings.ts';
+import { CommandError } from '../../errors.ts';
+import {
+  deleteResourceGroup,
+  putResourceGroup,
+  resourceGroups,
+  type ResourceGroup,
+} from '../../pd/cluster.ts';
+import type { Endpoint } from '../../pd/endpoint.ts';
+import { isTenantsGroup } from '../../tenants/belongings.ts';
 
 /** Each cluster has its own, and the operator limits a tenant's. */
 const DEFAULT = 'default';

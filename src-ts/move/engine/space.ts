@@ -1,15 +1,15 @@
 /** What a move does with whole key spaces: is one empty, destroy one, and keep one's history from garbage collection. */
 import { randomUUID } from 'node:crypto';
-import { CommandError } from '../errors.ts';
+import { CommandError } from '../../errors.ts';
+import { stores } from '../../pd/cluster.ts';
 import {
   UpdateServiceGCSafePointRequestSchema,
   UpdateServiceGCSafePointResponseSchema,
-} from '../pd/generated/pd/pdpb_pb.ts';
-import { destroyKeysIn } from '../pd/ranges.ts';
-import { stores } from '../pd/cluster.ts';
-import { millisOf } from '../pd/timestamp.ts';
-import { isEmpty as hasNoKeys } from '../tenants/belongings.ts';
-import { DIFF_SERVICE, MOVE_SERVICE } from '../tenants/holders.ts';
+} from '../../pd/generated/pd/pdpb_pb.ts';
+import { destroyKeysIn } from '../../pd/ranges.ts';
+import { millisOf } from '../../pd/timestamp.ts';
+import { isEmpty as hasNoKeys } from '../../tenants/belongings.ts';
+import { DIFF_SERVICE, MOVE_SERVICE } from '../../tenants/holders.ts';
 import { HistoryGone } from './engine.ts';
 import { dropLocks, scanLocks } from './locks.ts';
 import type { Side, Storage } from './storage.ts';

@@ -7,10 +7,10 @@ import {
   placementBundles,
   setPlacementBundles,
   type PlacementBundle,
-} from '../pd/cluster.ts';
-import type { Endpoint } from '../pd/endpoint.ts';
-import { deleteLabelRule, labelRules, setLabelRule, type LabelRule } from '../pd/regions.ts';
-import { ownPrefix } from '../tenants/belongings.ts';
+} from '../../pd/cluster.ts';
+import type { Endpoint } from '../../pd/endpoint.ts';
+import { deleteLabelRule, labelRules, setLabelRule, type LabelRule } from '../../pd/regions.ts';
+import { ownPrefix } from '../../tenants/belongings.ts';
 import type { MoveSpace } from './key-space.ts';
 
 /** TiDB's names: pkg/ddl/placement GroupID and bundles of ranges, pkg/ddl/label IDPrefix. */

@@ -1,7 +1,7 @@
 /** A worker for moves beside a stack, in this process. */
 import type { Clusters } from '../src-ts/move/clusters.ts';
 import { makeEngine } from '../src-ts/move/engine/engine-of.ts';
-import { vmsOf } from '../src-ts/move/mesh.ts';
+import { vmsOf } from '../src-ts/move/filters/mesh.ts';
 import { moveOf, type MoveRecord } from '../src-ts/move/record.ts';
 import { placeText } from '../src-ts/move/place.ts';
 import { ask, fulfilled } from '../src-ts/move/wishes.ts';

@@ -7,7 +7,7 @@ import type { Endpoint } from '../pd/endpoint.ts';
 import { deleteIfUnchanged, deletePrefix, entries, putIfUnchanged, snapshot } from '../pd/etcd.ts';
 import { millisOf, timestamp } from '../pd/timestamp.ts';
 import type { State as TenantState } from '../tenants/tenant.ts';
-import type { SeenEnvoy } from './envoys.ts';
+import type { SeenEnvoy } from './filters/envoys.ts';
 import { isBetweenStorages, type Place } from './place.ts';
 import type { PdIds } from './same-pd.ts';
 

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createMove } from '../../src-ts/move/create.ts';
 import { diff, type Difference } from '../../src-ts/move/engine/diff.ts';
 import { makeEngine, sidesOf } from '../../src-ts/move/engine/engine-of.ts';
-import { vmsOf, type Mesh, type Orders } from '../../src-ts/move/mesh.ts';
+import { vmsOf, type Mesh, type Orders } from '../../src-ts/move/filters/mesh.ts';
 import type { Place } from '../../src-ts/move/place.ts';
 import { findMove, moveOf, type MoveRecord } from '../../src-ts/move/record.ts';
 import { DEFAULT_LIMITS } from '../../src-ts/move/steps/limits.ts';

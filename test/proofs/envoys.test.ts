@@ -4,7 +4,7 @@
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Mesh } from '../../src-ts/move/mesh.ts';
+import type { Mesh } from '../../src-ts/move/filters/mesh.ts';
 import type { MoveRecord } from '../../src-ts/move/record.ts';
 import type { Endpoint as Asked } from '../../src-ts/pd/endpoint.ts';
 import { portsOf } from '../harness/stack/link.ts';
@@ -23,9 +23,9 @@ jest.unstable_mockModule('node:dns/promises', () => ({
 }));
 const { Moving } = await import('../move/moving.ts');
 const { WAIT_MS } = await import('../move/waiting.ts');
-const { hiddenBehind } = await import('../../src-ts/move/envoys.ts');
+const { hiddenBehind } = await import('../../src-ts/move/filters/envoys.ts');
 const { lookAt } = await import('../../src-ts/move/look.ts');
-const { vmsOf } = await import('../../src-ts/move/mesh.ts');
+const { vmsOf } = await import('../../src-ts/move/filters/mesh.ts');
 const { Endpoint } = await import('../../src-ts/pd/endpoint.ts');
 
 const ALPHA = { name: 'alpha', number: 1 };

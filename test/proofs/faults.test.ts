@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Mesh, Order } from '../../src-ts/move/mesh.ts';
+import type { Mesh, Order } from '../../src-ts/move/filters/mesh.ts';
 import { summaryOf } from '../../src-ts/move/show.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
 import { Moving } from '../move/moving.ts';

@@ -1,7 +1,7 @@
 /** The file that describes clusters outside of the mesh, and what a mesh file says of a tenant that comes from one. */
 import { describe, expect, test } from '@jest/globals';
 import { clusterNamed, readClusters } from '../../src-ts/move/clusters.ts';
-import { withOrders } from '../../src-ts/move/config.ts';
+import { withOrders } from '../../src-ts/move/filters/config.ts';
 import { isSamePlace, placeText, tenantAt } from '../../src-ts/move/place.ts';
 
 describe('the file of clusters', () => {

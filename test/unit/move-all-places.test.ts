@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CommandError } from '../../src-ts/errors.ts';
 import { placesCheck } from '../../src-ts/move/all-places.ts';
-import { fileMesh } from '../../src-ts/move/file-mesh.ts';
+import { fileMesh } from '../../src-ts/move/filters/file-mesh.ts';
 import { forgetStorage, keepLast, save, type MoveRecord } from '../../src-ts/move/record.ts';
 import type { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { ruleOf } from '../../src-ts/tenants/registry.ts';

@@ -2,11 +2,11 @@
 import { describe, expect, test } from '@jest/globals';
 import { Judge } from '../../src-ts/config/judge.ts';
 import { createBetween } from '../../src-ts/move/between.ts';
-import { mustStayValid } from '../../src-ts/move/renders.ts';
+import { mustStayValid } from '../../src-ts/move/filters/renders.ts';
 import { readStorages } from '../../src-ts/move/clusters.ts';
-import { withOrders } from '../../src-ts/move/config.ts';
+import { withOrders } from '../../src-ts/move/filters/config.ts';
 import { carryEtcd, keepLeases, namesIn, raiseRevision } from '../../src-ts/move/engine/etcd.ts';
-import type { Orders } from '../../src-ts/move/mesh.ts';
+import type { Orders } from '../../src-ts/move/filters/mesh.ts';
 import { isSamePlace, placeOf, placeText, type Place } from '../../src-ts/move/place.ts';
 import { entries, grantLease, putAll, putIfUnchanged, snapshot } from '../../src-ts/pd/etcd.ts';
 import type { Endpoint } from '../../src-ts/pd/endpoint.ts';

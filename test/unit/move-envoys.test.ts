@@ -3,9 +3,9 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { filtersAt } from '../../src-ts/move/file-mesh.ts';
-import { hiddenBehind, SeenEnvoys, type Answers } from '../../src-ts/move/envoys.ts';
-import { obeyed, vmsOf, type Order } from '../../src-ts/move/mesh.ts';
+import { filtersAt } from '../../src-ts/move/filters/file-mesh.ts';
+import { hiddenBehind, SeenEnvoys, type Answers } from '../../src-ts/move/filters/envoys.ts';
+import { obeyed, vmsOf, type Order } from '../../src-ts/move/filters/mesh.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { statusOf } from '../../src-ts/tenants/mesh-status.ts';
 

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globa
 import { makeEngine } from '../../src-ts/move/engine/engine-of.ts';
 import type { Engine } from '../../src-ts/move/engine/engine.ts';
 import { keySpaceOf } from '../../src-ts/move/engine/key-space.ts';
-import type { Mesh } from '../../src-ts/move/mesh.ts';
+import type { Mesh } from '../../src-ts/move/filters/mesh.ts';
 import { moveOf, save } from '../../src-ts/move/record.ts';
 import { Move } from '../../src-ts/move/steps/move.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';

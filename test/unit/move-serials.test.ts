@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { createMove } from '../../src-ts/move/create.ts';
 import type { Engine } from '../../src-ts/move/engine/engine.ts';
-import { obeyed, Outdated, type Mesh, type Orders, type Vm } from '../../src-ts/move/mesh.ts';
+import { obeyed, Outdated, type Mesh, type Orders, type Vm } from '../../src-ts/move/filters/mesh.ts';
 import { findMove, firstSerial, keepLast, save } from '../../src-ts/move/record.ts';
 import { Move } from '../../src-ts/move/steps/move.ts';
 import { ruleOf } from '../../src-ts/tenants/registry.ts';

@@ -3,8 +3,8 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { fileMesh } from '../../src-ts/move/file-mesh.ts';
-import { shell } from '../../src-ts/move/shell.ts';
+import { fileMesh } from '../../src-ts/move/filters/file-mesh.ts';
+import { shell } from '../../src-ts/move/filters/shell.ts';
 import { ROOT } from '../../src-ts/wasm/builds.ts';
 
 const LONG_MS = 60_000;

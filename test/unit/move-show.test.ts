@@ -1,7 +1,7 @@
 /** What `move show` says of a record, and of the filters. Names of tables are in test/move/. */
 import { describe, expect, test } from '@jest/globals';
-import { acknowledged } from '../../src-ts/move/acknowledged.ts';
-import type { Vm } from '../../src-ts/move/mesh.ts';
+import { acknowledged } from '../../src-ts/move/filters/acknowledged.ts';
+import type { Vm } from '../../src-ts/move/filters/mesh.ts';
 import { Rate } from '../../src-ts/move/rate.ts';
 import type { MoveRecord } from '../../src-ts/move/record.ts';
 import { summaryOf } from '../../src-ts/move/show.ts';

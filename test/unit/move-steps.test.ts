@@ -5,8 +5,8 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HistoryGone, type Engine, type Feed, type Following } from '../../src-ts/move/engine/engine.ts';
-import { withOrders } from '../../src-ts/move/config.ts';
-import type { Mesh, Orders, Phase, Vm } from '../../src-ts/move/mesh.ts';
+import { withOrders } from '../../src-ts/move/filters/config.ts';
+import type { Mesh, Orders, Phase, Vm } from '../../src-ts/move/filters/mesh.ts';
 import { isSamePlace, NO_TIME_YET, type Place } from '../../src-ts/move/place.ts';
 import {
   findMove,

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { CommandError } from '../../errors.ts';
 import { hasRangeOf, rangeText, registered } from '../../tenants/registry.ts';
-import { Outdated, type Quiet } from '../mesh.ts';
+import { Outdated, type Quiet } from '../filters/mesh.ts';
 import { isBetweenStorages, isSamePlace, placeOf, placeText, tenantAt, type Place } from '../place.ts';
 import type { MoveFilters } from './filters.ts';
 import { ordersAt } from './orders.ts';

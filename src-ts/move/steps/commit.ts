@@ -1,6 +1,6 @@
 /** Tells all filters where the tenant is after a switch, until each of them has heard. Only then the old place is a target. */
 import { HistoryGone, type Engine } from '../engine/engine.ts';
-import type { Order, Orders, OtherSide, Terms } from '../mesh.ts';
+import type { Order, Orders, OtherSide, Terms } from '../filters/mesh.ts';
 import { isBetweenStorages } from '../place.ts';
 import type { Switch } from '../record.ts';
 import type { MoveFilters } from './filters.ts';

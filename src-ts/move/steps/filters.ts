@@ -9,7 +9,7 @@ import {
   type OtherFilters,
   type Quiet,
   type Terms,
-} from '../mesh.ts';
+} from '../filters/mesh.ts';
 import { isBetweenStorages, type Place } from '../place.ts';
 import type { Limits } from './limits.ts';
 import { ordersFor } from './orders.ts';

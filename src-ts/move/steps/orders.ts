@@ -1,5 +1,5 @@
 /** What the filters are told of a tenant that moves, by the record of its move. */
-import type { Order, Orders, Phase } from '../mesh.ts';
+import type { Order, Orders, Phase } from '../filters/mesh.ts';
 import { isBetweenStorages, isSamePlace, placeOf, type Place } from '../place.ts';
 import { isLeftClosed, type MoveRecord } from '../record.ts';
 

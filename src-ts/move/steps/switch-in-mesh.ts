@@ -1,8 +1,8 @@
 /** A switch of a tenant that the mesh serves: its filters hold it, step by step, while the rest is carried over. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine } from '../engine/engine.ts';
+import type { Order, Orders, Phase, Quiet, Terms } from '../filters/mesh.ts';
 import { Hold } from '../hold.ts';
-import type { Order, Orders, Phase, Quiet, Terms } from '../mesh.ts';
 import { isBetweenStorages, NO_TIME_YET } from '../place.ts';
 import type { Agreement } from './agreement.ts';
 import { clockObjection, waitForClock } from './clocks.ts';

@@ -1,5 +1,5 @@
 /** While a move follows: tells filters again what they were told last, where an older configuration has come behind it. */
-import { acknowledged, type Missing } from '../acknowledged.ts';
+import { acknowledged, type Missing } from '../filters/acknowledged.ts';
 import { isSamePlace, placeText } from '../place.ts';
 import type { Agreement } from './agreement.ts';
 import { withStop, type Alarms } from './alarms.ts';

@@ -2,7 +2,7 @@
 import type { Endpoint } from '../../pd/endpoint.ts';
 import type { Tell } from '../../tell.ts';
 import type { Engine } from '../engine/engine.ts';
-import type { Mesh } from '../mesh.ts';
+import type { Mesh } from '../filters/mesh.ts';
 import type { MoveRecord } from '../record.ts';
 import type { Limits } from './limits.ts';
 

@@ -2,11 +2,11 @@
 import { Judge } from '../../../config/judge.ts';
 import { CommandError, EXIT } from '../../../errors.ts';
 import { createBetween } from '../../../move/between.ts';
-import { mustNotBeMoving } from '../../../move/config.ts';
+import { mustNotBeMoving } from '../../../move/filters/config.ts';
 import { createMove } from '../../../move/create.ts';
 import { placeOf, placeText, type Place } from '../../../move/place.ts';
 import type { MoveRecord } from '../../../move/record.ts';
-import { mustStayValid } from '../../../move/renders.ts';
+import { mustStayValid } from '../../../move/filters/renders.ts';
 import type { Tell } from '../../../tell.ts';
 import type { Endpoint } from '../../../pd/endpoint.ts';
 import { findTenant } from '../../../tenants/edit.ts';

@@ -2,7 +2,7 @@
 import { EXIT } from '../../../errors.ts';
 import type { Commands, Diagnosis, Told, Way } from '../../../move/diagnosis.ts';
 import { examineMoves } from '../../../move/doctor.ts';
-import type { Order } from '../../../move/mesh.ts';
+import type { Order } from '../../../move/filters/mesh.ts';
 import { NO_TIME_YET, placeOf, placeText, tenantAt, type Place } from '../../../move/place.ts';
 import type { EndpointOptions } from '../../../pd/endpoint.ts';
 import { overEnvoys, withEnvoys, type EnvoyOptions } from '../../envoys.ts';

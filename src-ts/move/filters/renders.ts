@@ -2,12 +2,12 @@
  * What a mesh file says at each step of a move between two storage layers must be valid. An error would show only in `final` otherwise,
  * when all requests of the tenant are held, and lead the switch back.
  */
-import type { Judge } from '../config/judge.ts';
-import { judgeFile } from '../config/validate.ts';
-import { CommandError } from '../errors.ts';
+import type { Judge } from '../../config/judge.ts';
+import { judgeFile } from '../../config/validate.ts';
+import { CommandError } from '../../errors.ts';
+import type { Place } from '../place.ts';
 import { withOrders } from './config.ts';
 import type { Order } from './mesh.ts';
-import type { Place } from './place.ts';
 
 /** Above all others: the largest that the filter takes. */
 const MOVE: Order = { serial: 2 ** 32 - 1, phase: 'final' };

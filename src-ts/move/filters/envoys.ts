@@ -3,8 +3,8 @@
  * Envoys, of which a connection reaches one.
  */
 import { lookup } from 'node:dns/promises';
-import type { Endpoint } from '../pd/endpoint.ts';
-import { statusOf, type EnvoyStatus } from '../tenants/mesh-status.ts';
+import type { Endpoint } from '../../pd/endpoint.ts';
+import { statusOf, type EnvoyStatus } from '../../tenants/mesh-status.ts';
 
 /** Connections that are opened to an address to see who answers. With two Envoys behind it, one hides from them once in 32,768 times. */
 const LOOKS = 16;

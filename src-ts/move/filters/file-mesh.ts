@@ -1,14 +1,14 @@
 /** The mesh as a file and a command: the mover changes the file, and the command brings it to the Envoys. */
 import { readFileSync } from 'node:fs';
-import { CommandError } from '../errors.ts';
-import type { Endpoint } from '../pd/endpoint.ts';
-import { changeFileAlone } from '../replace-file.ts';
-import { findTenant } from '../tenants/edit.ts';
-import type { State as TenantState } from '../tenants/tenant.ts';
+import { CommandError } from '../../errors.ts';
+import type { Endpoint } from '../../pd/endpoint.ts';
+import { changeFileAlone } from '../../replace-file.ts';
+import { findTenant } from '../../tenants/edit.ts';
+import type { State as TenantState } from '../../tenants/tenant.ts';
+import { placeOf, type Place } from '../place.ts';
 import { serialIn, withOrders } from './config.ts';
 import { GONE_AFTER_MS, hiddenBehind, SeenEnvoys } from './envoys.ts';
 import { vmsOf, type Filters, type Mesh, type OtherFilters, type Vm } from './mesh.ts';
-import { placeOf, type Place } from './place.ts';
 import { shareNext } from './share-next.ts';
 import { shell } from './shell.ts';
 

@@ -1,11 +1,11 @@
 /** Tells the filters of the mesh where a tenant is and which phase its move is in, and waits until every one of them has obeyed. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CommandError } from '../errors.ts';
-import type { Endpoint } from '../pd/endpoint.ts';
-import type { Acknowledgement } from '../tenants/mesh-status.ts';
-import type { State as TenantState } from '../tenants/tenant.ts';
+import { CommandError } from '../../errors.ts';
+import type { Endpoint } from '../../pd/endpoint.ts';
+import type { Acknowledgement } from '../../tenants/mesh-status.ts';
+import type { State as TenantState } from '../../tenants/tenant.ts';
+import type { Place } from '../place.ts';
 import { missingText, statusesOf, type Answers, type SeenEnvoy, type SeenEnvoys } from './envoys.ts';
-import type { Place } from './place.ts';
 
 /** What the filter does with a tenant that is being moved (docs/move.md#phases). */
 export const PHASES = ['prepare', 'calm', 'drain', 'fence', 'final', 'over'] as const;

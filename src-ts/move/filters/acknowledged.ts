@@ -1,7 +1,7 @@
 /** Which VMs of which Envoys do what the filters were last told of a tenant. */
-import type { Acknowledgement } from '../tenants/mesh-status.ts';
+import type { Acknowledgement } from '../../tenants/mesh-status.ts';
+import type { MoveRecord } from '../record.ts';
 import { PHASES, type Vm } from './mesh.ts';
-import type { MoveRecord } from './record.ts';
 
 /** A VM that does not, or not yet. */
 export interface Missing {

@@ -1,9 +1,9 @@
 /** Writes a tenant's place and phase into a mesh file or pluginConfig. Comments and the order of everything else stay. */
 import { isMap } from 'yaml';
-import { CommandError } from '../errors.ts';
-import { findTenant } from '../tenants/edit.ts';
+import { CommandError } from '../../errors.ts';
+import { findTenant } from '../../tenants/edit.ts';
+import { PLACE_FIELDS } from '../place.ts';
 import type { Orders, OtherSide } from './mesh.ts';
-import { PLACE_FIELDS } from './place.ts';
 
 /** Where else a tenant has an entry. Only a move between two storage layers says so. */
 const SIDES = ['movesTo', 'movedFrom'] as const;

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Clusters } from '../../src-ts/move/clusters.ts';
-import type { Diagnosis } from '../../src-ts/move/diagnosis.ts';
+import type { Diagnosis } from '../../src-ts/move/diagnosis/diagnosis.ts';
 import { Applier } from '../../src-ts/move/engine/apply.ts';
 import { makeEngine } from '../../src-ts/move/engine/engine-of.ts';
 import type { FollowState } from '../../src-ts/move/engine/feed.ts';

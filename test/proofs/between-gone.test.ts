@@ -6,7 +6,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Diagnosis } from '../../src-ts/move/diagnosis.ts';
+import type { Diagnosis } from '../../src-ts/move/diagnosis/diagnosis.ts';
 import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
 import { safePoints } from '../../src-ts/pd/cluster.ts';
 import { REPOSITORY } from '../harness/stack/builds.ts';

@@ -3,7 +3,7 @@
  * kept, and nobody serves it until an operator does. `npm run test:proofs -- between-left`.
  */
 import { afterEach, expect, test } from '@jest/globals';
-import { keptText } from '../../src-ts/move/kept-copy.ts';
+import { keptText } from '../../src-ts/move/diagnosis/kept-copy.ts';
 import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
 import { timestamp } from '../../src-ts/pd/timestamp.ts';
 import { registered } from '../../src-ts/tenants/registry.ts';

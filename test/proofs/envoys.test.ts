@@ -24,7 +24,7 @@ jest.unstable_mockModule('node:dns/promises', () => ({
 const { Moving } = await import('../move/moving.ts');
 const { WAIT_MS } = await import('../move/waiting.ts');
 const { hiddenBehind } = await import('../../src-ts/move/filters/envoys.ts');
-const { lookAt } = await import('../../src-ts/move/look.ts');
+const { lookAt } = await import('../../src-ts/move/diagnosis/look.ts');
 const { vmsOf } = await import('../../src-ts/move/filters/mesh.ts');
 const { Endpoint } = await import('../../src-ts/pd/endpoint.ts');
 

@@ -4,8 +4,8 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { summaryOf } from '../../src-ts/move/diagnosis/show.ts';
 import type { Mesh, Order } from '../../src-ts/move/filters/mesh.ts';
-import { summaryOf } from '../../src-ts/move/show.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
 import { Moving } from '../move/moving.ts';
 import { WAIT_MS } from '../move/waiting.ts';

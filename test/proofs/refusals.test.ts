@@ -4,13 +4,13 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { lookAt, type Look } from '../../src-ts/move/diagnosis/look.ts';
 import { Applier } from '../../src-ts/move/engine/apply.ts';
 import { KeyMap, keySpaceOf } from '../../src-ts/move/engine/key-space.ts';
 import { MULTI_INGEST } from '../../src-ts/move/engine/methods.ts';
 import { Storage } from '../../src-ts/move/engine/storage.ts';
 import { Throttle } from '../../src-ts/move/engine/throttle.ts';
 import type { Mesh } from '../../src-ts/move/filters/mesh.ts';
-import { lookAt, type Look } from '../../src-ts/move/look.ts';
 import type { Tools } from '../../src-ts/move/steps/tools.ts';
 import { Endpoint } from '../../src-ts/pd/endpoint.ts';
 import { statusOf } from '../../src-ts/tenants/mesh-status.ts';

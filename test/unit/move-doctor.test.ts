@@ -13,8 +13,8 @@ import {
   type Diagnosis,
   type Facts,
   type Told,
-} from '../../src-ts/move/diagnosis.ts';
-import { examineMoves } from '../../src-ts/move/doctor.ts';
+} from '../../src-ts/move/diagnosis/diagnosis.ts';
+import { examineMoves } from '../../src-ts/move/diagnosis/doctor.ts';
 import { commandsFor, toldIn } from '../../src-ts/cli/commands/move/doctor.ts';
 import { skewText } from '../../src-ts/move/other-pd.ts';
 import { NO_TIME_YET } from '../../src-ts/move/place.ts';

@@ -1,10 +1,10 @@
 /** What `move show` says of a record, and of the filters. Names of tables are in test/move/. */
 import { describe, expect, test } from '@jest/globals';
+import { summaryOf } from '../../src-ts/move/diagnosis/show.ts';
 import { acknowledged } from '../../src-ts/move/filters/acknowledged.ts';
 import type { Vm } from '../../src-ts/move/filters/mesh.ts';
-import { Rate } from '../../src-ts/move/rate.ts';
 import type { MoveRecord } from '../../src-ts/move/record.ts';
-import { summaryOf } from '../../src-ts/move/show.ts';
+import { Rate } from '../../src-ts/move/steps/rate.ts';
 import type { Acknowledgement } from '../../src-ts/tenants/mesh-status.ts';
 import { moveRecord } from '../harness/support/move-record.ts';
 

@@ -1,6 +1,7 @@
 /** `tidb-mesh routing get`, `plan` and `apply`: where tenants are served, as one document. */
 import { Option, type Command } from 'commander';
 import { CommandError, EXIT } from '../../errors.ts';
+import { summaryOf } from '../../move/diagnosis/show.ts';
 import { moves, type MoveRecord } from '../../move/record.ts';
 import {
   applyRouting,
@@ -12,7 +13,6 @@ import {
   type Step,
   type Wanted,
 } from '../../move/routing.ts';
-import { summaryOf } from '../../move/show.ts';
 import { fulfilled } from '../../move/wishes.ts';
 import type { Endpoint } from '../../pd/endpoint.ts';
 import type { Tell } from '../../tell.ts';

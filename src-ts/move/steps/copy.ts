@@ -2,11 +2,11 @@
 import { CommandError } from '../../errors.ts';
 import type { Copied, Engine } from '../engine/engine.ts';
 import type { Place } from '../place.ts';
-import { Rate } from '../rate.ts';
 import { dropPieces, piecesOf, type PieceMap } from '../record.ts';
 import type { EndWish } from './end-wish.ts';
 import { NO_PROBLEM, type OwnRecord } from './own-record.ts';
 import { isPaused } from './pause.ts';
+import { Rate } from './rate.ts';
 import type { Tools } from './tools.ts';
 
 /** How often it looks at what an operator has asked for. */

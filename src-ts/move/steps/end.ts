@@ -1,8 +1,8 @@
 /** Ends a move: destroys what the tenant has left, tells the filters that there is no move any more, and forgets it. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { keptText } from '../diagnosis/kept-copy.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Order } from '../filters/mesh.ts';
-import { keptText } from '../kept-copy.ts';
 import { isBetweenStorages, isImport, placeText, type Place } from '../place.ts';
 import { dropPieces, isLeftClosed, keepLast } from '../record.ts';
 import type { Agreement } from './agreement.ts';

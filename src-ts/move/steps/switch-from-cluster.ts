@@ -1,10 +1,10 @@
 /** A switch from a cluster outside of the mesh. No filter is in front of it, so its TiDBs must have ended. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine } from '../engine/engine.ts';
-import { Hold } from '../hold.ts';
 import { clockObjection, waitForClock } from './clocks.ts';
 import { catchUp, untouched, type Feeds } from './feeds.ts';
 import type { MoveFilters } from './filters.ts';
+import { Hold } from './hold.ts';
 import type { Limits } from './limits.ts';
 import { lagObjection, runningTidbs } from './objections.ts';
 import { ordersFor } from './orders.ts';

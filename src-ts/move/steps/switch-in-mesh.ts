@@ -2,12 +2,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine } from '../engine/engine.ts';
 import type { Order, Orders, Phase, Quiet, Terms } from '../filters/mesh.ts';
-import { Hold } from '../hold.ts';
 import { isBetweenStorages, NO_TIME_YET } from '../place.ts';
 import type { Agreement } from './agreement.ts';
 import { clockObjection, waitForClock } from './clocks.ts';
 import { catchUp, untouched, type Feeds } from './feeds.ts';
 import type { MoveFilters } from './filters.ts';
+import { Hold } from './hold.ts';
 import type { Limits } from './limits.ts';
 import { lagObjection, strangersThere, tooManyLocks, unheard } from './objections.ts';
 import { ordersFor } from './orders.ts';

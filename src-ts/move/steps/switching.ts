@@ -1,10 +1,10 @@
 /** How a switch begins, is decided, is given up or is declined, in the record. */
 import { CommandError } from '../../errors.ts';
-import type { Hold } from '../hold.ts';
 import { isBetweenStorages } from '../place.ts';
 import type { Commitment, MoveRecord } from '../record.ts';
 import { progressOf, type Feeds } from './feeds.ts';
 import type { MoveFilters } from './filters.ts';
+import type { Hold } from './hold.ts';
 import { Lost, NO_PROBLEM, withoutSwitch, type Fields, type OwnRecord } from './own-record.ts';
 import type { Tools } from './tools.ts';
 

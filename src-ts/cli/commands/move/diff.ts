@@ -1,7 +1,7 @@
 /** `tidb-mesh move diff`: compares both sides of a move. */
 import { EXIT } from '../../../errors.ts';
 import type { DiffResult, Dropped } from '../../../move/engine/diff.ts';
-import { compareSides } from '../../../move/compare.ts';
+import { compareSides } from '../../../move/diagnosis/compare.ts';
 import { moveOf } from '../../../move/record.ts';
 import type { EndpointOptions } from '../../../pd/endpoint.ts';
 import { table } from '../../output.ts';

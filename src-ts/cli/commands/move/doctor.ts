@@ -1,7 +1,7 @@
 /** `tidb-mesh move doctor`: explains moves and imports that are half-way, and the ways out. */
 import { EXIT } from '../../../errors.ts';
-import type { Commands, Diagnosis, Told, Way } from '../../../move/diagnosis.ts';
-import { examineMoves } from '../../../move/doctor.ts';
+import type { Commands, Diagnosis, Told, Way } from '../../../move/diagnosis/diagnosis.ts';
+import { examineMoves } from '../../../move/diagnosis/doctor.ts';
 import type { Order } from '../../../move/filters/mesh.ts';
 import { NO_TIME_YET, placeOf, placeText, tenantAt, type Place } from '../../../move/place.ts';
 import type { EndpointOptions } from '../../../pd/endpoint.ts';

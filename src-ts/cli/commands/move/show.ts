@@ -1,9 +1,9 @@
 /** `tidb-mesh move list` and `move show`. */
 import { workedOn } from '../../../move/claims.ts';
-import { otherOf } from '../../../move/diagnosis.ts';
-import { lookAt, type Look, type Oldest } from '../../../move/look.ts';
+import { otherOf } from '../../../move/diagnosis/diagnosis.ts';
+import { lookAt, type Look, type Oldest } from '../../../move/diagnosis/look.ts';
+import { summaryOf, type Summary } from '../../../move/diagnosis/show.ts';
 import { moveOf, moves, type MoveRecord } from '../../../move/record.ts';
-import { summaryOf, type Summary } from '../../../move/show.ts';
 import { millisOf } from '../../../pd/timestamp.ts';
 import { ageText } from '../../../tenants/holders.ts';
 import { overEnvoys, withEnvoys, type EnvoyOptions } from '../../envoys.ts';

@@ -1,11 +1,11 @@
 /** `tidb-mesh move switch` and its kin: what an operator asks of a move. */
 import type { Command } from 'commander';
 import { CommandError, EXIT } from '../../../errors.ts';
-import { compareSides } from '../../../move/compare.ts';
-import { keptText } from '../../../move/kept-copy.ts';
+import { compareSides } from '../../../move/diagnosis/compare.ts';
+import { keptText } from '../../../move/diagnosis/kept-copy.ts';
+import { summaryOf } from '../../../move/diagnosis/show.ts';
 import { placeText } from '../../../move/place.ts';
 import { moveOf, type MoveRecord } from '../../../move/record.ts';
-import { summaryOf } from '../../../move/show.ts';
 import { ask, fulfilled, type Verb } from '../../../move/wishes.ts';
 import type { EndpointOptions } from '../../../pd/endpoint.ts';
 import type { Tell } from '../../../tell.ts';

@@ -1,13 +1,13 @@
 /** Compares both sides of a move, while it goes on. */
-import { CommandError } from '../errors.ts';
-import type { EndpointOptions } from '../pd/endpoint.ts';
-import type { Clusters } from './clusters.ts';
-import { diff, type DiffResult } from './engine/diff.ts';
-import { sidesOf } from './engine/engine-of.ts';
-import { diffService, whileKept } from './engine/space.ts';
-import { tableIds, type TableIds } from './engine/table-names.ts';
-import { Throttle } from './engine/throttle.ts';
-import type { MoveRecord } from './record.ts';
+import { CommandError } from '../../errors.ts';
+import type { EndpointOptions } from '../../pd/endpoint.ts';
+import type { Clusters } from '../clusters.ts';
+import { diff, type DiffResult } from '../engine/diff.ts';
+import { sidesOf } from '../engine/engine-of.ts';
+import { diffService, whileKept } from '../engine/space.ts';
+import { tableIds, type TableIds } from '../engine/table-names.ts';
+import { Throttle } from '../engine/throttle.ts';
+import type { MoveRecord } from '../record.ts';
 
 /**
  * Compares at the latest timestamp up to which the target is known to be complete.

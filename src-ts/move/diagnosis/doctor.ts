@@ -1,13 +1,17 @@
 /** Asks about each half-way move what `diagnosis.ts` judges: both sides, the filters, and the configuration. */
-import { CommandError } from '../errors.ts';
-import { stores } from '../pd/cluster.ts';
-import { Endpoint, type EndpointOptions } from '../pd/endpoint.ts';
-import { clusterId } from '../pd/timestamp.ts';
-import { isEmpty } from '../tenants/belongings.ts';
-import { hasRangeOf, registered } from '../tenants/registry.ts';
-import { spaceOf } from '../tenants/tenant.ts';
-import { workedOn } from './claims.ts';
-import { clusterNamed, type Clusters } from './clusters.ts';
+import { CommandError } from '../../errors.ts';
+import { stores } from '../../pd/cluster.ts';
+import { Endpoint, type EndpointOptions } from '../../pd/endpoint.ts';
+import { clusterId } from '../../pd/timestamp.ts';
+import { isEmpty } from '../../tenants/belongings.ts';
+import { hasRangeOf, registered } from '../../tenants/registry.ts';
+import { spaceOf } from '../../tenants/tenant.ts';
+import { workedOn } from '../claims.ts';
+import { clusterNamed, type Clusters } from '../clusters.ts';
+import { tidbsOf } from '../engine/engine-of.ts';
+import { clocksApart, skewText } from '../other-pd.ts';
+import type { Place } from '../place.ts';
+import { findMove, moves, type MoveRecord } from '../record.ts';
 import {
   diagnose,
   isBehind,
@@ -22,11 +26,7 @@ import {
   type Other,
   type Told,
 } from './diagnosis.ts';
-import { tidbsOf } from './engine/engine-of.ts';
 import { lookAt } from './look.ts';
-import { clocksApart, skewText } from './other-pd.ts';
-import type { Place } from './place.ts';
-import { findMove, moves, type MoveRecord } from './record.ts';
 
 export interface DoctorOptions {
   /** How PD and the stores of the mesh are reached. */

@@ -1,6 +1,6 @@
 /** An end for what is done while requests are held: what has not come to a decision by then is given up. */
-import { CommandError } from '../errors.ts';
-import { stopper } from './engine/stopper.ts';
+import { CommandError } from '../../errors.ts';
+import { stopper } from '../engine/stopper.ts';
 
 /** What was being done when the time was over. */
 export class HeldTooLong extends CommandError {

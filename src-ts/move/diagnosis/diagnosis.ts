@@ -1,15 +1,15 @@
 /** What a half-way move or import means: where its tenant is served, what holds it, and the two ways out. It asks nobody (doctor.ts does). */
-import { ageText } from '../tenants/holders.ts';
-import type { Tenant } from '../tenants/tenant.ts';
-import { isClaimed } from './claims.ts';
-import type { Acknowledged } from './filters/acknowledged.ts';
-import type { Order } from './filters/mesh.ts';
+import { ageText } from '../../tenants/holders.ts';
+import type { Tenant } from '../../tenants/tenant.ts';
+import { isClaimed } from '../claims.ts';
+import type { Acknowledged } from '../filters/acknowledged.ts';
+import type { Order } from '../filters/mesh.ts';
+import { isBetweenStorages, placeText, type Place } from '../place.ts';
+import { isLeftClosed, isServedElsewhere, type MoveRecord } from '../record.ts';
+import { alarmText, isAtHome, type Verb } from '../wishes.ts';
 import { keptText } from './kept-copy.ts';
 import type { Oldest } from './look.ts';
-import { isBetweenStorages, placeText, type Place } from './place.ts';
-import { isLeftClosed, isServedElsewhere, type MoveRecord } from './record.ts';
 import { lagText, summaryOf, type Progress } from './show.ts';
-import { alarmText, isAtHome, type Verb } from './wishes.ts';
 
 /** What a move leads from or to that has another PD than the records: a cluster outside of the mesh, or a storage layer of it. */
 export interface Other {

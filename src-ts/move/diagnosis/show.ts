@@ -1,10 +1,10 @@
 /** What there is to say of a move. */
-import { ageText } from '../tenants/holders.ts';
-import { isClaimed } from './claims.ts';
-import { gapText } from './engine/revision-gap.ts';
-import { placeText } from './place.ts';
-import type { MoveRecord } from './record.ts';
-import { alarmText } from './wishes.ts';
+import { ageText } from '../../tenants/holders.ts';
+import { isClaimed } from '../claims.ts';
+import { gapText } from '../engine/revision-gap.ts';
+import { placeText } from '../place.ts';
+import type { MoveRecord } from '../record.ts';
+import { alarmText } from '../wishes.ts';
 
 export interface Progress {
   readonly copied?: {

@@ -1,7 +1,7 @@
 /** The copy that a move leaves when the storage layer that serves the tenant is gone for good: what it has, and what it lacks. */
-import { millisOf } from '../pd/timestamp.ts';
-import { placeText } from './place.ts';
-import type { MoveRecord } from './record.ts';
+import { millisOf } from '../../pd/timestamp.ts';
+import { placeText } from '../place.ts';
+import type { MoveRecord } from '../record.ts';
 import { summaryOf } from './show.ts';
 
 /** What a record may say of a copy, whether it is complete or not. */

@@ -1,15 +1,15 @@
 /** What `move show` asks the storage layer and the filters, beside the record. Each question has its own answer, also when one fails. */
-import { CommandError } from '../errors.ts';
-import type { Endpoint, EndpointOptions } from '../pd/endpoint.ts';
-import type { Clusters } from './clusters.ts';
-import { sidesOf } from './engine/engine-of.ts';
-import { oldestLock } from './engine/locks.ts';
-import type { Side } from './engine/storage.ts';
-import { tableNames } from './engine/table-names.ts';
-import { acknowledged, type Acknowledged, type Missing } from './filters/acknowledged.ts';
-import { missingText } from './filters/envoys.ts';
-import { vmsOf, type Vm } from './filters/mesh.ts';
-import type { MoveRecord } from './record.ts';
+import { CommandError } from '../../errors.ts';
+import type { Endpoint, EndpointOptions } from '../../pd/endpoint.ts';
+import type { Clusters } from '../clusters.ts';
+import { sidesOf } from '../engine/engine-of.ts';
+import { oldestLock } from '../engine/locks.ts';
+import type { Side } from '../engine/storage.ts';
+import { tableNames } from '../engine/table-names.ts';
+import { acknowledged, type Acknowledged, type Missing } from '../filters/acknowledged.ts';
+import { missingText } from '../filters/envoys.ts';
+import { vmsOf, type Vm } from '../filters/mesh.ts';
+import type { MoveRecord } from '../record.ts';
 
 /** A key space of many regions has a lock to find in each: what is not found by then is not waited for. */
 const LOOK_MS = 10_000;

@@ -2,19 +2,26 @@
  * A storage layer is gone while a tenant is half-way between it and another one: PD, store and Envoy are killed. What `move doctor` and the
  * worker say of it, that nothing fails open, and that the ways out lead out. `npm run test:proofs -- between-gone`.
  */
+import { create, toBinary } from '@bufbuild/protobuf';
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { afterEach, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Diagnosis } from '../../src-ts/move/diagnosis/diagnosis.ts';
+import type { Progress } from '../../src-ts/move/diagnosis/show.ts';
 import { ask, fulfilled } from '../../src-ts/move/wishes.ts';
 import { safePoints } from '../../src-ts/pd/cluster.ts';
+import { RangeRequestSchema } from '../../src-ts/pd/generated/etcd/rpc_pb.ts';
+import { callGrpc } from '../harness/stack/caller.ts';
 import { REPOSITORY } from '../harness/stack/builds.ts';
 import { Layers, WAIT_MS } from './layers.ts';
 import { committed, UnderLoad } from './under-load.ts';
 
 const ALPHA = { name: 'alpha', number: 1 };
+/** Of a copy that does not end before the source is gone. */
+const SLOW = { bytesPerSecond: 100_000 };
 const PAUSE_MS = 50;
+const KEY = Buffer.from('/tidb/server/info/');
 /** As long as clients are watched. */
 const WATCH_MS = 3000;
 /** TiDB's client of etcd asks for PD's members so often (store/etcd.go, AutoSyncInterval). */
@@ -23,6 +30,7 @@ const SYNC_MS = 30_000;
 let layers: Layers;
 let load: UnderLoad;
 let reach: string[];
+let at: { readonly step: string; readonly act: () => Promise<void> } | undefined;
 
 async function start(): Promise<void> {
   layers = await Layers.start(['a', 'b'], [ALPHA], { a: { regionSize: 20_000 } });
@@ -30,7 +38,19 @@ async function start(): Promise<void> {
   load = await UnderLoad.start(await layers.of('a').stack.startTidb({ tenant: ALPHA.name }));
 }
 
+function startWorker(): void {
+  layers.startWorker({
+    reached: async (step) => {
+      if (step !== at?.step) return;
+      const { act } = at;
+      at = undefined;
+      await act();
+    },
+  });
+}
+
 afterEach(async () => {
+  at = undefined;
   await layers?.end();
 });
 
@@ -71,6 +91,13 @@ function show(how: string, { served, requests, holds, forward, back }: Diagnosis
   console.log(`${how}: ${JSON.stringify({ served, requests, holds, forward, back }, undefined, 2)}`);
 }
 
+/** What a client of the tenant gets at a storage layer that asks for a key of its own. */
+async function callAt(name: string): Promise<string> {
+  const { meshAddress } = layers.of(name).stack.pd;
+  const request = Buffer.from(toBinary(RangeRequestSchema, create(RangeRequestSchema, { key: KEY })));
+  return (await callGrpc(meshAddress, await layers.clientCerts(), '/etcdserverpb.KV/Range', request)).status;
+}
+
 const phasesAt = async (name: string): Promise<string[]> =>
   (await layers.movesAt(name)).map(({ phase }) => phase);
 
@@ -84,11 +111,25 @@ async function untilPhases(name: string, isWanted: (phases: readonly string[]) =
   }
 }
 
+/** What an entry has beside its place. */
+const OWN = ['name', 'number', 'keyspace'];
+
+/** What the doctor says of an entry in the middle of a switch: it gets what its `movedFrom` says, and nothing else of its place. */
+function takeBack(entry: Record<string, unknown>): void {
+  const place = { ...(entry['movedFrom'] as Record<string, unknown>) };
+  delete place['move'];
+  for (const field of Object.keys(entry)) if (!OWN.includes(field)) Reflect.deleteProperty(entry, field);
+  Object.assign(entry, place);
+}
+
 /** As the doctor says: tells A's filters that the move is over, and that A serves the tenant. */
 async function endByHand({ back }: Diagnosis): Promise<void> {
   const [, serial] = /\{serial: (\d+), phase: over\}/.exec(back.what) ?? [];
   expect(back.what).toContain('bring the file to the Envoys');
-  await layers.edit((entry) => (entry['move'] = { serial: Number(serial), phase: 'over' }));
+  await layers.edit((entry) => {
+    if (back.what.includes('what its `movedFrom` says')) takeBack(entry);
+    entry['move'] = { serial: Number(serial), phase: 'over' };
+  });
   await untilPhases('a', (phases) => phases.length > 0 && phases.every((phase) => phase === 'over'));
   await layers.edit((entry) => {
     delete entry['move'];
@@ -101,7 +142,7 @@ async function endByHand({ back }: Diagnosis): Promise<void> {
 test('A is gone, and B serves the tenant: it works on, and the move ends without A', async () => {
   await start();
   await layers.begin('a', 'b');
-  layers.startWorker();
+  startWorker();
   await layers.switches();
   await sleep(SYNC_MS + 5000);
   const { pd } = layers.of('b');
@@ -136,33 +177,111 @@ test('A is gone, and B serves the tenant: it works on, and the move ends without
   await load.run('afterwards', () => sleep(WATCH_MS), PAUSE_MS);
 });
 
-test('B is gone for good while changes are followed: A serves the tenant, and the move ends by hand', async () => {
+test('A is gone, and the tenant is being copied from there: it is served nowhere, and the copy stays closed', async () => {
+  await start();
+  await layers.begin('a', 'b', ALPHA.name, SLOW);
+  startWorker();
+  await layers.until(({ state, progress }) => {
+    const { copied } = (progress ?? {}) as Progress;
+    return state === 'copying' && (copied?.keys ?? 0) > 0;
+  });
+  await lose('a');
+  const found = await doctor(({ holds }) => holds.join().includes('the last step has failed'));
+  show('A is gone, copying', found);
+  expect(found).toMatchObject({
+    state: 'copying',
+    needsYou: true,
+    forward: { isOpen: false },
+    requests: 'none are answered while storage a does not answer',
+  });
+  expect(found.served).toMatch(/^nowhere/);
+  expect(await callAt('b')).toBe('PERMISSION_DENIED');
+  // The copy may be the last one.
+  await ask(layers.of('b').pd, ALPHA.name, 'cancel');
+  const given = await doctor(({ holds }) => holds.join().includes('may be the last one'));
+  show('A is gone, given up', given);
+  expect(given).toMatchObject({ state: 'copying', back: { isOpen: true } });
+  expect(given.back.commands.at(-1)).toContain('cancel alpha --without-storage');
+  await ask(layers.of('b').pd, ALPHA.name, 'cancel', { withoutStorage: true });
+  await fulfilled(layers.of('b').pd, ALPHA.name, {
+    verb: 'cancel',
+    timeoutMs: WAIT_MS,
+    tell: () => undefined,
+  });
+  expect(await layers.isMoving()).toBe(false);
+  expect(await layers.keysAt('b')).toBeGreaterThan(0);
+  expect(await callAt('b')).toBe('PERMISSION_DENIED');
+});
+
+describe('B is gone for good', () => {
+  test.each([
+    ['while changes are followed: A serves the tenant, and the move ends by hand', undefined],
+    ['in a switch, at final: the tenant is held until it is given back to A by hand', 'final'],
+    ['in a switch, handed over: nobody serves the tenant until A is made to by hand', 'handed over'],
+  ] as const)('%s', async (_, step) => {
+    await start();
+    await layers.begin('a', 'b');
+    startWorker();
+    await layers.follows();
+    const ledger = await load.run(
+      `B is gone ${step ?? 'while changes are followed'}`,
+      async () => {
+        if (step === undefined) await lose('b');
+        else {
+          at = { step, act: () => lose('b') };
+          await ask(layers.of('b').pd, ALPHA.name, 'switch');
+        }
+        const found = await doctor(({ state }) => state === 'unknown');
+        const since = Date.now();
+        show(`B is gone, ${step ?? 'following'}`, found);
+        expect(found).toMatchObject({ needsYou: true, forward: { isOpen: false }, back: { isOpen: true } });
+        expect(found.served).toMatch(
+          step === 'handed over' ? /^nowhere/ : /^at number 1 in storage a, by the configuration$/,
+        );
+        if (step !== undefined) expect(found.requests).toBe('all are held, without an end');
+        await sleep(WATCH_MS);
+        if (step !== undefined) expect(new Set(await phasesAt('a'))).toEqual(new Set(['final']));
+        await layers.stopWorker();
+        await endByHand(found);
+        console.log(`given back ${Date.now() - since} ms after the doctor had found out`);
+        await sleep(WATCH_MS);
+      },
+      PAUSE_MS,
+      true,
+    );
+    expect(committed(ledger)).toBeGreaterThan(0);
+    expect(layers.entry()).toEqual({ ...ALPHA, storage: 'a' });
+    const after = await load.run('afterwards', () => sleep(WATCH_MS), PAUSE_MS, true);
+    expect(committed(after)).toBeGreaterThan(0);
+  });
+});
+
+test('PD of B is gone in a hand-over: nobody serves the tenant, and the switch ends when PD is back', async () => {
   await start();
   await layers.begin('a', 'b');
-  layers.startWorker();
+  startWorker();
   await layers.follows();
   const ledger = await load.run(
-    'B is gone while changes are followed',
+    'PD of B is gone at the hand-over',
     async () => {
-      await lose('b');
+      const { pd } = layers.of('b').stack;
+      at = { step: 'handed over', act: () => pd.kill() };
+      await ask(layers.of('b').pd, ALPHA.name, 'switch');
       const found = await doctor(({ state }) => state === 'unknown');
-      show('B is gone, following', found);
-      expect(found).toMatchObject({
-        needsYou: true,
-        served: 'at number 1 in storage a, by the configuration',
-        forward: { isOpen: false },
-        back: { isOpen: true },
-      });
+      show('PD of B is gone, handed over', found);
+      expect(found).toMatchObject({ needsYou: true, forward: { isOpen: false } });
+      expect(found.served).toMatch(/^nowhere/);
       await sleep(WATCH_MS);
-      await layers.stopWorker();
-      await endByHand(found);
-      await sleep(WATCH_MS);
+      expect(new Set(await phasesAt('a'))).toEqual(new Set(['final']));
+      await pd.start();
+      await layers.follows();
     },
     PAUSE_MS,
     true,
   );
+  const { from, switches, problem } = await layers.record();
+  console.log(`afterwards at ${from.storage ?? ''}, ${switches} switches; ${problem ?? ''}`);
   expect(committed(ledger)).toBeGreaterThan(0);
-  expect(layers.entry()).toEqual({ ...ALPHA, storage: 'a' });
   const after = await load.run('afterwards', () => sleep(WATCH_MS), PAUSE_MS, true);
   expect(committed(after)).toBeGreaterThan(0);
 });

@@ -11,6 +11,9 @@ const map = new KeyMap(source, target);
 
 type Fields = Record<string, unknown>;
 
+/** What PD's clock shows. */
+const NOW = 1n << 62n;
+
 /**
  * A store that has these locks, in two regions that meet at the key `m`.
  * @param fates what it says of transactions, by primary
@@ -52,7 +55,7 @@ class Store {
     };
     const storage = {
       regions: async () => [this.space.start, boundary].map((start) => ({ start: this.space.toPd(start) })),
-      timestamp: async () => 1n << 62n,
+      timestamp: async () => NOW,
       passed: async () => undefined,
       ask: async ({ path }: { path: string }, fields: Fields) => this.answer(path.split('/').at(-1)!, fields),
       atRegion: async (_: unknown, key: Buffer, act: (at: unknown) => Promise<object>) => {
@@ -89,8 +92,10 @@ class Store {
         const left = this.busy.get(region) ?? 0;
         this.busy.set(region, left - 1);
         if (left > 0) return { error: { locked: {}, retryable: '', abort: '' } };
-        const isIn = ({ key }: LockInfo): boolean =>
-          Buffer.compare(key, start) >= 0 && Buffer.compare(key, fields['endKey'] as Buffer) < 0;
+        const isIn = ({ key, lockVersion }: LockInfo): boolean =>
+          lockVersion <= (fields['maxVersion'] as bigint) &&
+          Buffer.compare(key, start) >= 0 &&
+          Buffer.compare(key, fields['endKey'] as Buffer) < 0;
         return { locks: this.locks.filter(isIn).slice(0, fields['limit'] as number) };
       }
       case 'KvCheckTxnStatus': {
@@ -214,6 +219,22 @@ describe('a store that cannot list its locks, since some are in memory only', ()
     expect(await oldestLock(store.side)).toMatchObject({ startTs: 5n });
     expect(await endExpired(store.side)).toBe(1);
     expect(store.ended).toEqual(['p1 5 0']);
+  });
+});
+
+describe('locks that keep a feed', () => {
+  test('are ended behind one that cannot be', async () => {
+    const locks = ['p1', 'p2'].map((key) => lockOf(source, key, key, { lockVersion: 5n }));
+    const store = new Store(source, locks, { p1: { error: { abort: 'no', retryable: '' } } });
+    await expect(endExpired(store.side)).rejects.toThrow('no');
+    expect(store.ended).toEqual(['p2 5 0']);
+  });
+
+  test('are left to their clients while they are young', async () => {
+    const store = new Store(source, [lockOf(source, 'p1', 'p1', { lockVersion: NOW - (4000n << 18n) })]);
+    expect(await endExpired(store.side, { olderMs: 10_000 })).toBe(0);
+    expect(store.askedFor).toEqual([]);
+    expect(await endExpired(store.side, { olderMs: 3000 })).toBe(1);
   });
 });
 

@@ -304,7 +304,7 @@ export function makeEngine(
       if (!follower || follower.lagMs() < STUCK_MS || Date.now() < nextLook) return;
       nextLook = Date.now() + STUCK_MS;
       // The next look may find more. A feed that is behind must not end for it.
-      await endExpired(source).catch(() => undefined);
+      await endExpired(source, { olderMs: STUCK_MS }).catch(() => undefined);
     },
     keepWayBack: async (fence) => {
       const before = isBetween ? await keptBy(target.storage.pd, service) : undefined;

@@ -310,16 +310,32 @@ export async function meetLock(
   return 'ended';
 }
 
+interface ExpiredOptions {
+  /** Since when a transaction has begun at least, ms. Those of clients that live need nobody's help, and are not pushed behind a reader. */
+  readonly olderMs?: number;
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Ends transactions whose locks have expired, as any client that meets them would. Of a client that has died, nobody may: then a feed waits
  * at that lock.
  * @returns the number of locks that are gone
+ * @throws the first error, when all locks have been met: one that cannot be ended must not keep another one
  */
-export async function endExpired(side: Side, signal?: AbortSignal): Promise<number> {
+export async function endExpired(side: Side, { olderMs = 0, signal }: ExpiredOptions = {}): Promise<number> {
   const now = await side.storage.timestamp();
+  const errors: unknown[] = [];
   let ended = 0;
-  for (const lock of await scanLocks(side, now, { signal, skipsBusy: true }))
-    if (!isPessimistic(lock) && (await meetLock(side, lock, now, signal)) === 'ended') ended += 1;
+  for (const lock of await scanLocks(side, now - (BigInt(olderMs) << 18n), { signal, skipsBusy: true })) {
+    if (isPessimistic(lock)) continue;
+    try {
+      if ((await meetLock(side, lock, now, signal)) === 'ended') ended += 1;
+    } catch (error) {
+      signal?.throwIfAborted();
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
   return ended;
 }
 

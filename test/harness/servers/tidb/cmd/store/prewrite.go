@@ -37,11 +37,34 @@ func (s *service) KvPrewrite(ctx context.Context, req *kvrpcpb.PrewriteRequest) 
 		}()
 	}
 	resp, err = s.Server.KvPrewrite(ctx, req)
+	if done := committedBefore(req, resp); done != nil {
+		return done, err
+	}
 	if resp.GetMinCommitTs() > 0 {
 		// What the locks say. Unistore answers with PD's timestamp, though the client's own may be higher.
 		resp.MinCommitTs = max(resp.MinCommitTs, req.MinCommitTs, minCommit)
 	}
 	return resp, err
+}
+
+// committedBefore is TiKV's answer to a prewrite that comes a second time, when its transaction has committed by it meanwhile
+// (check_committed_record_on_err in its commands/prewrite.rs): the client has lost the first answer. Unistore takes the
+// transaction's own version for a conflict, and the client would report that nothing was committed. In two phases, nobody
+// commits before all prewrites are answered.
+func committedBefore(req *kvrpcpb.PrewriteRequest, resp *kvrpcpb.PrewriteResponse) *kvrpcpb.PrewriteResponse {
+	for _, failure := range resp.GetErrors() {
+		conflict := failure.GetConflict()
+		if conflict == nil || conflict.ConflictTs != req.StartVersion {
+			continue
+		}
+		switch {
+		case req.TryOnePc:
+			return &kvrpcpb.PrewriteResponse{OnePcCommitTs: conflict.ConflictCommitTs}
+		case req.UseAsyncCommit:
+			return &kvrpcpb.PrewriteResponse{MinCommitTs: conflict.ConflictCommitTs}
+		}
+	}
+	return nil
 }
 
 func lockNotFound(start uint64) *kvrpcpb.PrewriteResponse {

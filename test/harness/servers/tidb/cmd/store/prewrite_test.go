@@ -86,3 +86,30 @@ func TestPrewriteOfWhatIsPartlyThere(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A client whose connection ends sends a prewrite again. Its transaction may have committed by then.
+func TestPrewriteOfATransactionThatHasCommitted(t *testing.T) {
+	eng, _, client := testStore(t)
+	put := func(start uint64, key string, change func(*kvrpcpb.PrewriteRequest)) *kvrpcpb.PrewriteResponse {
+		x := feedTxn{t: t, eng: eng, client: client, start: start, change: change}
+		return x.prewrite(&kvrpcpb.Mutation{Op: kvrpcpb.Op_Put, Key: []byte(key), Value: []byte("mine")})
+	}
+	onePhase := func(req *kvrpcpb.PrewriteRequest) { req.TryOnePc = true }
+	first := put(10, "t1", onePhase)
+	if first.OnePcCommitTs == 0 {
+		t.Fatal("not in one phase", first)
+	}
+	if again := put(10, "t1", onePhase); len(again.Errors) > 0 || again.OnePcCommitTs != first.OnePcCommitTs {
+		t.Error("in one phase", again)
+	}
+	if other := put(9, "t1", onePhase); len(other.Errors) != 1 || other.Errors[0].Conflict == nil {
+		t.Error("another transaction", other)
+	}
+	asynchronously := func(req *kvrpcpb.PrewriteRequest) { req.UseAsyncCommit = true }
+	commit := put(20, "t2", asynchronously).MinCommitTs
+	x := feedTxn{t: t, eng: eng, client: client, start: 20}
+	x.commit(commit, "t2")
+	if again := put(20, "t2", asynchronously); len(again.Errors) > 0 || again.MinCommitTs != commit {
+		t.Error("asynchronously", commit, again)
+	}
+}

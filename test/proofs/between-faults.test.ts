@@ -10,6 +10,7 @@ import { ask } from '../../src-ts/move/wishes.ts';
 import { leaderOf, type PdMember } from '../harness/stack/pd.ts';
 import { standing, WAIT_MS } from '../move/waiting.ts';
 import { Layers } from './layers.ts';
+import { OnceAt } from './once-at.ts';
 import { committed, UnderLoad } from './under-load.ts';
 
 const ALPHA = { name: 'alpha', number: 1 };
@@ -36,7 +37,7 @@ const STEPS = process.env['TIDB_MESH_LONG']
 
 let layers: Layers;
 let load: UnderLoad;
-let at: { readonly step: string; readonly act: () => Promise<void> } | undefined;
+const once = new OnceAt();
 
 beforeAll(async () => {
   layers = await Layers.start(NAMES, [ALPHA], { a: { pds: PDS, regionSize: 20_000 }, b: { pds: PDS } });
@@ -87,15 +88,7 @@ test.each(NAMES)('in the copy, PD of %s loses its leader', async (victim) => {
     `the copy, PD of ${victim}`,
     async () => {
       await layers.begin('a', 'b', ALPHA.name, SLOW);
-      if (victim === 'a')
-        layers.startWorker({
-          reached: async (step) => {
-            if (step !== at?.step) return;
-            const { act } = at;
-            at = undefined;
-            await act();
-          },
-        });
+      if (victim === 'a') layers.startWorker({ reached: once.reached });
       await layers.until(({ state, progress }) => state === 'copying' && progress !== undefined);
       const { back } = await killLeader(victim);
       await back;
@@ -124,17 +117,14 @@ test.each(inTurns)('%s: PD of %s loses its leader at %s', async (way, victim, st
   const ledger = await load.run(
     `${way}, PD of ${victim} at ${step}`,
     async () => {
-      at = {
-        step,
-        act: async () => {
-          killed = killLeader(victim);
-          await killed;
-        },
-      };
+      once.set(step, async () => {
+        killed = killLeader(victim);
+        await killed;
+      });
       try {
         done = await untilSwitched(switches + 1);
       } finally {
-        at = undefined;
+        once.clear();
         await (
           await killed
         )?.back;

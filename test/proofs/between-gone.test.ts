@@ -15,6 +15,7 @@ import { RangeRequestSchema } from '../../src-ts/pd/generated/etcd/rpc_pb.ts';
 import { callGrpc } from '../harness/stack/caller.ts';
 import { REPOSITORY } from '../harness/stack/builds.ts';
 import { Layers, WAIT_MS } from './layers.ts';
+import { OnceAt } from './once-at.ts';
 import { committed, UnderLoad } from './under-load.ts';
 
 const ALPHA = { name: 'alpha', number: 1 };
@@ -30,7 +31,7 @@ const SYNC_MS = 30_000;
 let layers: Layers;
 let load: UnderLoad;
 let reach: string[];
-let at: { readonly step: string; readonly act: () => Promise<void> } | undefined;
+const once = new OnceAt();
 
 async function start(): Promise<void> {
   layers = await Layers.start(['a', 'b'], [ALPHA], { a: { regionSize: 20_000 } });
@@ -38,19 +39,10 @@ async function start(): Promise<void> {
   load = await UnderLoad.start(await layers.of('a').stack.startTidb({ tenant: ALPHA.name }));
 }
 
-function startWorker(): void {
-  layers.startWorker({
-    reached: async (step) => {
-      if (step !== at?.step) return;
-      const { act } = at;
-      at = undefined;
-      await act();
-    },
-  });
-}
+const startWorker = (): void => layers.startWorker({ reached: once.reached });
 
 afterEach(async () => {
-  at = undefined;
+  once.clear();
   await layers?.end();
 });
 
@@ -228,7 +220,7 @@ describe('B is gone for good', () => {
       async () => {
         if (step === undefined) await lose('b');
         else {
-          at = { step, act: () => lose('b') };
+          once.set(step, () => lose('b'));
           await ask(layers.of('b').pd, ALPHA.name, 'switch');
         }
         const found = await doctor(({ state }) => state === 'unknown');
@@ -265,7 +257,7 @@ test('PD of B is gone in a hand-over: nobody serves the tenant, and the switch e
     'PD of B is gone at the hand-over',
     async () => {
       const { pd } = layers.of('b').stack;
-      at = { step: 'handed over', act: () => pd.kill() };
+      once.set('handed over', () => pd.kill());
       await ask(layers.of('b').pd, ALPHA.name, 'switch');
       const found = await doctor(({ state }) => state === 'unknown');
       show('PD of B is gone, handed over', found);

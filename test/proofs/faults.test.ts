@@ -9,6 +9,7 @@ import type { Mesh, Order } from '../../src-ts/move/filters/mesh.ts';
 import type { Tenant } from '../../src-ts/tenants/tenant.ts';
 import { Moving } from '../move/moving.ts';
 import { WAIT_MS } from '../move/waiting.ts';
+import { OnceAt } from './once-at.ts';
 import { committed, UnderLoad } from './under-load.ts';
 
 const ALPHA: Tenant = { name: 'alpha', number: 1 };
@@ -24,9 +25,7 @@ afterAll(async () => {
 });
 
 describe('while the tenant is followed and switched', () => {
-  /** What happens once, at a step of the worker. */
-  let at: { readonly step: string; readonly act: () => Promise<void> } | undefined;
-  let happened = 0;
+  const once = new OnceAt();
   /** A VM that there is not, which obeys up to this phase. */
   let deafBehind: Order['phase'] | undefined;
 
@@ -45,13 +44,7 @@ describe('while the tenant is followed and switched', () => {
     moving.startWorker({
       mesh,
       limits: { calmMs: 1000, obeyMs: 4000, holdMs: 8000 },
-      reached: async (step) => {
-        if (step !== at?.step) return;
-        const { act } = at;
-        at = undefined;
-        await act();
-        happened++;
-      },
+      reached: once.reached,
     });
   });
   afterAll(async () => {
@@ -113,11 +106,11 @@ describe('while the tenant is followed and switched', () => {
     ['PD is killed and replaced', 'after committing', () => moving.stack.pd.restart()],
   ])('%s in %s: nothing is lost', async (_, step, act) => {
     const { switches } = await moving.record('alpha');
-    const before = happened;
+    const before = once.count;
     await load.run(`a replacement in ${step}`, async () => {
-      at = { step, act };
+      once.set(step, act);
       await moving.switchTo('alpha', switches + 1);
-      expect(happened).toBe(before + 1);
+      expect(once.count).toBe(before + 1);
     });
   });
 
